@@ -1,0 +1,138 @@
+# `make help` lists what there is. Everything is made inside the checkout (.venv, .venvs) from the locks in
+# requirements/, except the programs of the cluster tests: they go to the user's cache folder.
+
+# The Python to use, such as PYTHON=/opt/python3.13/bin/python3; the first of these that fits.
+PYTHON ?= python3.13 python3.12 python3.11 python3
+# Words for pytest, such as PYTEST_ARGS="tests/unit -x". The coverage floor is for whole runs and rests then.
+PYTEST_ARGS ?=
+# Words for `authgate dev`, such as DEV_ARGS=--help.
+DEV_ARGS ?=
+# Words for the benchmarks, such as BENCH_ARGS=--quick, and the Python that serves in them (with the locked packages).
+BENCH_ARGS ?=
+BENCH_PYTHON ?=
+# LOCK_ARGS=--upgrade takes the newest version of every package; without it a lock keeps what still fits.
+LOCK_ARGS ?=
+# The image's name, and the base it is built on.
+IMAGE ?= authgate:dev
+PYTHON_IMAGE ?= python:3.13-slim
+# Any image with nginx in its PATH, for `make e2e`.
+NGINX_IMAGE ?= nginx:1.28
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(LOCK_ARGS)
+
+# Fails unless a Python is new enough and can make virtual environments. A pyenv shim of a version that is not
+# active exists and fails; Debian's python3 without python3-venv lacks ensurepip. Both are passed over.
+FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help dev test test-all e2e bench lint format lock image cluster-tools chart-schema manifests clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+dev: $(VENV)/.runtime ## set up .venv and try the gate: with its own issuer and API, and lines to paste
+	@exec $(BIN)/authgate dev $(DEV_ARGS)
+
+test: $(VENV)/.dev ## run the tests with coverage (PYTEST_ARGS="tests/unit -x" narrows them down)
+	@$(BIN)/python -m pytest --cov=authgate $(if $(strip $(PYTEST_ARGS)),$(PYTEST_ARGS),--cov-fail-under=95)
+
+# pyenv's versions come first: they are found although their shims fail.
+test-all: ## run the tests on every CPython >= 3.11 of this machine
+	@tried=' '; failed=; \
+	for python in "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/python3 \
+		$$(echo "$$PATH" | tr : '\n' | sed 's|$$|/python3.1[1-9]|') python3; do \
+		"$$python" $(FITS) || continue; \
+		version=$$("$$python" -c 'import sys; sys.implementation.name == "cpython" and print(sys.version[:4])'); \
+		[ -n "$$version" ] || continue; \
+		case "$$tried" in *" $$version "*) continue ;; esac; \
+		tried="$$tried$$version "; \
+		echo "== CPython $$version: $$python"; \
+		$(MAKE) --no-print-directory test VENV=".venvs/$$version" PYTHON="$$python" || failed="$$failed $$version"; \
+	done; \
+	echo "tried:$$tried"; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi; \
+	if [ "$$tried" = ' ' ]; then echo 'no CPython >= 3.11 with venv was found' >&2; exit 1; fi
+
+e2e: ## show the image and the chart in the cluster of KUBECONFIG (IMAGE, NGINX_IMAGE; needs kubectl and helm)
+	@IMAGE='$(IMAGE)' NGINX_IMAGE='$(NGINX_IMAGE)' $(or $(wildcard $(BIN)/python),python3) -m tests.e2e
+
+bench: $(VENV)/.dev ## measure against Envoy, nginx and others (BENCH_ARGS=--quick, --help; BENCH_PYTHON)
+	@$(BIN)/python -m tests.bench $(if $(BENCH_PYTHON),--python '$(BENCH_PYTHON)') $(BENCH_ARGS)
+
+lint: $(VENV)/.dev ## check style, types, layers, the Dockerfile and shell scripts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint Dockerfile
+	@if command -v shellcheck >/dev/null; then \
+		shellcheck $$(grep -rIlsE -m 1 '^#!.*sh$$' .ci deploy tests); \
+	else \
+		echo 'shellcheck is not installed: shell scripts were not checked'; \
+	fi
+
+format: $(VENV)/.dev ## rewrite the sources as `make lint` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
+	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(UV_COMPILE) --group build --constraints requirements/runtime.txt --output-file requirements/build.txt
+	$(UV_COMPILE) --group dev pyproject.toml --constraints requirements/runtime.txt --constraints requirements/build.txt \
+		--output-file requirements/dev.txt
+
+# The docker format, because an OCI image has no HEALTHCHECK.
+image: ## build the container image with docker, podman or buildah (IMAGE, PYTHON_IMAGE)
+	@for tool in docker 'podman --format' 'buildah --format'; do \
+		set -- $$tool; \
+		"$$1" info >/dev/null 2>&1 || continue; \
+		exec "$$1" build $${2:+--format docker} --tag '$(IMAGE)' --build-arg PYTHON_IMAGE='$(PYTHON_IMAGE)' \
+			--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' authgate/__init__.py)" .; \
+	done; \
+	echo 'neither docker, podman nor buildah works here; install one, or start its daemon' >&2; exit 1
+
+cluster-tools: ## build kube-apiserver, kubectl and helm for the cluster tests (needs Go; 7 minutes, once)
+	@tests/cluster/tools/build
+
+chart-schema: $(VENV)/.dev ## write helm/authgate/values.schema.json anew from the configuration's models
+	@$(BIN)/python helm/authgate/schema/generate.py
+
+manifests: ## render the manifests of deploy/ from the chart (needs helm: make cluster-tools)
+	@deploy/kubernetes/render
+
+clean: ## remove what the other targets made in this folder
+	rm -rf .venv .venvs build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find authgate tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Makes the virtual environment unless there is a good one.
+define NEW_VENV
+@$(BIN)/python $(FITS) || { \
+	for python in $(PYTHON); do \
+		if "$$python" $(FITS); then exec "$$python" -m venv --clear '$(VENV)'; fi; \
+	done; \
+	echo 'no Python >= 3.11 that can make virtual environments among: $(PYTHON)' >&2; \
+	echo 'install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3' >&2; \
+	exit 1; }
+endef
+
+INSTALL_AUTHGATE = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+
+# What runs the gate; and what checks it, too. The second lock holds the first, at the same versions.
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
+	$(NEW_VENV)
+	@echo 'installing requirements/runtime.txt into $(VENV)'
+	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(INSTALL_AUTHGATE)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml
+	$(NEW_VENV)
+	@echo 'installing requirements/dev.txt into $(VENV)'
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL_AUTHGATE)
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,41 @@
+"""`authgate config show` and `authgate config schema`."""
+
+from __future__ import annotations
+
+import typer
+
+from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
+from authgate.cli.terminal import Output, OutputOption, print_json
+
+config_app = typer.Typer(help="Show the configuration in effect, or its format.", no_args_is_help=True)
+
+
+@config_app.command()
+def show(
+    config: ConfigOption = None,
+    listen: ListenOption = None,
+    admin: AdminOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Print every value in effect and where it comes from; secrets are masked.
+
+    The text is YAML, with the sources as comments.
+    """
+    from authgate.cli.yaml_text import yaml_lines
+    from authgate.config import effective
+
+    flags = {"server.listen": tuple(listen) if listen else None, "server.admin": admin}
+    values = effective(load_or_fail(config, flags))
+    if output is Output.JSON:
+        print_json({path: {"value": value, "source": source} for path, value, source in values})
+    else:
+        for line in yaml_lines(values):
+            print(line)
+
+
+@config_app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration file."""
+    from authgate.config import json_schema
+
+    print_json(json_schema())

@@ -1,0 +1,182 @@
+"""`authgate dev`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shlex
+import socket
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from authgate.cli.serve import loop_factory
+from authgate.cli.terminal import USAGE, complain, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from authgate.app import Service
+    from authgate.dev.scenario import Scenario
+
+LISTEN: Final = "127.0.0.1:8080"
+ADMIN: Final = "127.0.0.1:9090"
+_PROXIES: Final = ("http_proxy", "all_proxy", "ALL_PROXY")
+
+
+def dev(
+    listen: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where the gate serves; a free port where this one is taken."),
+    ] = LISTEN,
+    admin: Annotated[str, typer.Option(metavar="HOST:PORT", help="The same for metrics and probes.")] = ADMIN,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where tokens and configuration are kept; else a folder that goes again.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Try the gate with an issuer and an API of its own.
+
+    Prints the files of tokens, and commands to paste. Ctrl-C ends it.
+    """
+    import asyncio
+    import tempfile
+
+    from authgate.app import CompositionError, ListenError
+    from authgate.log import configure
+
+    configure("warning", "text")
+    addresses = _free(listen), _free(admin)
+    try:
+        with ExitStack() as stack:
+            if folder is None:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authgate-dev-")))
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                runner.run(_run(folder, *addresses))
+    except (CompositionError, ListenError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or folder}: {error.strerror or error}")
+    except KeyboardInterrupt:  # before the service took over the signal
+        return
+
+
+async def _run(folder: Path, listen: str, admin: str) -> None:
+    from authgate.app import Service
+    from authgate.config import load
+    from authgate.dev.scenario import running_scenario
+
+    async with running_scenario(folder) as scenario:
+        file = _write_configuration(scenario, listen, admin)
+        service = Service(load(file, {}).config, {})
+        await service.start()
+        for line in _instructions(_Running(scenario, service, file)):
+            print(line)
+        sys.stdout.flush()
+        await service.run()
+
+
+def _write_configuration(scenario: Scenario, listen: str, admin: str) -> Path:
+    import yaml
+
+    from authgate.dev.scenario import AUDIENCE, LEGACY_AUDIENCE
+
+    configuration = {
+        "apiVersion": "authgate.dev/v1alpha1",
+        "kind": "AuthgateConfiguration",
+        "cluster": {
+            "name": "dev",
+            "audiences": [AUDIENCE],
+            "kubeconfig": str(scenario.kubeconfig),
+            "tokenReview": {"legacyAudiences": [LEGACY_AUDIENCE]},
+        },
+        "server": {"listen": [listen], "admin": admin},
+        "log": {"level": "info", "format": "text"},
+        "shutdown": {"delay": "0s", "timeout": "500ms"},
+    }
+    file = scenario.folder / "authgate.yaml"
+    file.write_text(yaml.safe_dump(configuration, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def _free(address: str) -> str:
+    """Return the address, with port 0 where its own is taken."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        fail(f"{address}: HOST:PORT is expected, such as {LISTEN}", USAGE)
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                fail(f"cannot listen on {address}: {error.strerror or error}")
+            complain(f"port {port} is taken: a free one is used instead")
+            return f"{host}:0"
+    return address
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    scenario: Scenario
+    service: Service
+    configuration: Path
+
+    @property
+    def verify_url(self) -> str:
+        return f"http://{_reachable(self.service.verify_addresses[0])}/verify"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://{_reachable(self.service.admin_address or '')}"
+
+
+def _reachable(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104 - shown only
+
+
+def _instructions(running: _Running) -> Iterator[str]:
+    scenario = running.scenario
+    configuration = shlex.quote(str(running.configuration))
+    yield "A gate is running, with an issuer and an API server of its own. Nothing here is for production."
+    yield ""
+    yield f"  gate           {running.verify_url}"
+    yield f"  admin          {running.admin_url}"
+    yield f"  API server     {scenario.api_url}"
+    yield f"  configuration  {running.configuration}"
+    yield f"  token          {scenario.token_file}"
+    yield ""
+    yield "Paste these into another terminal."
+    for title, token in (
+        ("A good token: 200, and who sent it", scenario.token_file),
+        ("No token: 401", None),
+        ("A token for another audience: 401 with the reason", scenario.other_audience_file),
+        ("An opaque token, which only the API server's TokenReview can decide: 200", scenario.reviewed_file),
+    ):
+        yield f"\n# {title}"
+        yield _curl("-si", token, running.verify_url)
+    yield "\n# The metrics"
+    yield _curl("-s", None, f"{running.admin_url}/metrics")
+    yield "\n# Each step of a verdict"
+    yield (
+        f"{shlex.quote(sys.executable)} -m authgate explain --config {configuration}"
+        f" {shlex.quote(str(scenario.other_audience_file))}"
+    )
+    yield "\nCtrl-C ends it."
+
+
+def _curl(options: str, token: Path | None, url: str) -> str:
+    # A proxy of the user's own network does not know this machine's loopback.
+    direct = " --noproxy '*'" if any(os.environ.get(name) for name in _PROXIES) else ""
+    header = "" if token is None else f' -H "Authorization: Bearer $(cat {shlex.quote(str(token))})"'
+    return f"curl {options}{direct}{header} {url}"

@@ -1,0 +1,69 @@
+"""`authgate doctor`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
+from authgate.cli.terminal import FAILED, Output, OutputOption, console, print_json, visible
+
+if TYPE_CHECKING:
+    from authgate.doctor import Finding
+
+_STYLES: Final = {"good": "green", "warning": "yellow", "bad": "bold red"}
+
+
+def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
+    """Ask every issuer and cluster of a configuration what the gate would ask, from where this runs.
+
+    Says line by line what is right, and what to do about what is not. Exit status 1 where requests would fail.
+    """
+    import asyncio
+
+    from authgate.app import SystemClock
+    from authgate.compose import Surroundings
+    from authgate.doctor import Level, examine
+    from authgate.log import configure
+    from authgate.metrics import Metrics
+
+    loaded = load_or_fail(config)
+    configure("error", "text")
+    around = Surroundings(SystemClock(), Metrics(), os.environ)
+    findings = asyncio.run(examine(loaded.config, around))
+    bad = sum(finding.level is Level.BAD for finding in findings)
+    if output is Output.JSON:
+        print_json(
+            {
+                "good": not bad,
+                "findings": [asdict(finding) for finding in findings],
+                "warnings": [asdict(problem) for problem in loaded.warnings],
+            }
+        )
+    else:
+        print_problems(loaded.warnings, "warning: ")
+        _print(findings)
+        if bad:
+            print(f"requests would fail: {bad} to mend")
+        else:
+            print("nothing was found because of which requests would fail")
+    if bad:
+        raise typer.Exit(FAILED)
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.text import Text
+
+    out = console()
+    for finding in findings:
+        level = finding.level.value
+        out.print(
+            Text.assemble(
+                (f"{level:<8}", _STYLES[level]), f" {visible(finding.subject)}: {visible(finding.sentence)}"
+            )
+        )
+        if finding.remedy:
+            out.print(Text(f"         -> {visible(finding.remedy)}", "bold"))

@@ -1,0 +1,203 @@
+"""`authgate explain`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from authgate.cli.settings import ConfigOption, load_or_fail
+from authgate.cli.terminal import (
+    DENIED,
+    FAILED,
+    USAGE,
+    Output,
+    OutputOption,
+    console,
+    fail,
+    print_json,
+    print_rows,
+    visible,
+)
+from authgate.cli.token_source import TokenArgument, read_token
+
+if TYPE_CHECKING:
+    from authgate.compose import Pipeline
+    from authgate.config import Config
+    from authgate.explain import Explanation, KnownIssuer, KnownPolicy
+
+_STYLES: Final = {"pass": "green", "fail": "bold red", "cannot tell": "bold yellow"}
+_VERDICTS: Final = {
+    0: ("allowed", "bold green"),
+    DENIED: ("denied", "bold red"),
+    FAILED: ("cannot tell", "bold yellow"),
+}
+
+
+def explain(
+    file: TokenArgument = None,
+    config: ConfigOption = None,
+    *,
+    policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that is asked.")] = "default",
+    path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="The path of the client's request to the proxy.", show_default=False
+        ),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(metavar="METHOD", help="The method of that request; told to access reviews with PATH."),
+    ] = "GET",
+    output: OutputOption = Output.TEXT,
+) -> None:
+    """Show each step of the gate's verdict on a token.
+
+    The verdict is the one that /verify would give, with what would have to change for another one. Exit status:
+    0 allowed, 3 denied, 1 cannot tell.
+    """
+    import asyncio
+
+    from authgate.app import CompositionError
+    from authgate.log import configure
+
+    loaded = load_or_fail(config)
+    if policy not in loaded.config.policies:
+        fail(f"no policy '{policy}' is configured, but {', '.join(loaded.config.policies)}", USAGE)
+    token = read_token(file)
+    configure("error", "text")
+    try:
+        explanation = asyncio.run(explained(loaded.config, token, policy, path, method))
+    except CompositionError as error:
+        fail(str(error))
+    status = exit_status(explanation)
+    if output is Output.JSON:
+        print_json(_as_json(explanation, _VERDICTS[status][0]))
+    else:
+        _print(explanation, *_VERDICTS[status])
+    raise typer.Exit(status)
+
+
+async def explained(
+    config: Config, token: str, policy: str, path: str | None = None, method: str = "GET"
+) -> Explanation:
+    """Return the explanation of what `/verify` answers to a token; raises `CompositionError`.
+
+    The gate is put together as for `serve`, only without a cache, so that the answer tells its own reason. Keys are
+    fetched first, as a gate that has run for a moment has them.
+    """
+    import asyncio
+
+    from authgate.app import SystemClock
+    from authgate.compose import Surroundings, compose
+    from authgate.explain import explain as explain_decision
+    from authgate.metrics import Metrics
+    from authgate.model import OriginalRequest
+
+    clock = SystemClock()
+    pipeline = await compose(config, Surroundings(clock, Metrics(), os.environ), cached=False)
+    try:
+        await asyncio.gather(*(keys.refresh() for keys in pipeline.key_sets))
+        decision = await pipeline.gate.decide(
+            [f"Bearer {token}".encode()],
+            policy,
+            OriginalRequest(method, path) if path is not None else OriginalRequest(),
+        )
+        return explain_decision(
+            decision, token, clock.now(), _known_issuers(config, pipeline), _known_policy(config, policy)
+        )
+    finally:
+        await pipeline.close()
+
+
+def exit_status(explanation: Explanation) -> int:
+    """Return 0 for an allowed token, 3 for a denied one, 1 where it cannot be told."""
+    from authgate.model import Allow, CannotTell, Deny
+
+    match explanation.decision:
+        case Allow():
+            return 0
+        case Deny():
+            return DENIED
+        case CannotTell():
+            return FAILED
+
+
+def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
+    from authgate.explain import KnownIssuer
+
+    known = []
+    for item in config.jwt:
+        rules = tuple(f"{rule.claim} = {rule.required_value!r}" for rule in item.claim_validation_rules)
+        known.append(
+            KnownIssuer(
+                item.name,
+                (item.issuer.url,),
+                item.issuer.audiences,
+                item.gate.algorithms,
+                item.gate.types,
+                rules,
+            )
+        )
+    if config.cluster is not None:
+        own = pipeline.api.own_issuer() if pipeline.api is not None else None
+        urls = dict.fromkeys((*config.cluster.issuers, *((own,) if own else ())))
+        known.append(KnownIssuer(config.cluster.name, tuple(urls), config.cluster.audiences, is_cluster=True))
+    return known
+
+
+def _known_policy(config: Config, name: str) -> KnownPolicy:
+    from authgate.explain import KnownPolicy
+
+    item = config.policies[name]
+    allow, deny = (
+        tuple(rule.model_dump_json(by_alias=True, exclude_none=True) for rule in rules or ())
+        for rules in (item.allow, item.deny)
+    )
+    review = item.access_review
+    asked = review.model_dump_json(by_alias=True, exclude_defaults=True) if review is not None else None
+    return KnownPolicy(name, item.audiences, None if item.allow is None else allow, deny, asked)
+
+
+def _print(explanation: Explanation, verdict: str, style: str) -> None:
+    from rich.text import Text
+
+    out = console()
+    for step in explanation.steps:
+        shown = step.outcome.value
+        line = Text.assemble(
+            f"{step.step.value:<12}", (f"{shown:<13}", _STYLES.get(shown, "dim")), visible(step.detail)
+        )
+        line.rstrip()
+        out.print(line)
+    out.print()
+    out.print(Text.assemble((verdict, style), f": {explanation.status} {explanation.reason}"))
+    out.print(f"  {visible(explanation.meaning)}")
+    if explanation.facts:
+        out.print()
+        print_rows(out, ((fact.name, ", ".join(fact.values) or "(none)") for fact in explanation.facts))
+    if explanation.remedy:
+        out.print()
+        out.print(f"to change it: {explanation.remedy}", style="bold")
+
+
+def _as_json(explanation: Explanation, verdict: str) -> dict[str, Any]:
+    evidence = explanation.decision.evidence
+    return {
+        "verdict": verdict,
+        "status": explanation.status,
+        "reason": explanation.reason.value,
+        "meaning": explanation.meaning,
+        "detail": explanation.detail,
+        "remedy": explanation.remedy,
+        "steps": [
+            {"step": step.step.value, "outcome": step.outcome.value, "detail": step.detail}
+            for step in explanation.steps
+        ],
+        "source": evidence.source,
+        "issuer": evidence.issuer_name,
+        "key": asdict(evidence.key) if evidence.key else None,
+        "facts": {fact.name: list(fact.values) for fact in explanation.facts},
+    }

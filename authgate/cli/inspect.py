@@ -1,0 +1,100 @@
+"""`authgate inspect`."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from authgate.cli.terminal import Output, OutputOption, console, print_json, print_rows, visible
+from authgate.cli.token_source import TokenArgument, read_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from authgate.decode import Decoded
+
+WARNING: Final = (
+    "NOTHING WAS VERIFIED: this is what the token says of itself, and anybody could have written it."
+)
+_MAX_SHOWN: Final = 2000
+
+
+def inspect(file: TokenArgument = None, output: OutputOption = Output.TEXT) -> None:
+    """Decode a token for reading. Nothing is verified.
+
+    Neither the token nor its signature is printed.
+    """
+    from authgate.decode import decode
+
+    decoded = decode(read_token(file), time.time())
+    if output is Output.JSON:
+        print_json(_as_json(decoded))
+    else:
+        _print(decoded)
+
+
+def _print(decoded: Decoded) -> None:
+    from authgate.decode import Kind
+    from authgate.errors import REASONS
+
+    out = console()
+    out.print(WARNING, style="bold yellow")
+    out.print()
+    out.print(f"Form: {decoded.kind}, {decoded.size} characters")
+    if decoded.kind is Kind.OPAQUE:
+        out.print(
+            "It is no JWT, so there is nothing to decode: only who issued it can tell what it stands for."
+        )
+    for title, members in (("Header", decoded.header), ("Claims", decoded.claims)):
+        if members is not None:
+            out.print(f"\n{title}", style="bold")
+            print_rows(out, _rows(members, decoded))
+        elif decoded.kind is Kind.MALFORMED:
+            out.print(f"\n{title}: cannot be read", style="bold")
+    if decoded.kubernetes:
+        out.print("\nKubernetes", style="bold")
+        print_rows(out, decoded.kubernetes)
+    out.print("\nStructure", style="bold")
+    if decoded.refusal is None:
+        out.print("  well-formed: the gate would go on to verify it", style="green")
+        return
+    info = REASONS[decoded.refusal.reason]
+    detail = f": {decoded.refusal.detail}" if decoded.refusal.detail else ""
+    out.print(f"  the gate would refuse it: {visible(info.meaning + detail)}", style="red")
+    out.print(f"  {info.remedy}")
+
+
+def _rows(members: Mapping[str, object], decoded: Decoded) -> Iterator[tuple[str, str]]:
+    for name, value in members.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if len(text) > _MAX_SHOWN:
+            text = f"{text[:_MAX_SHOWN]}… ({len(text) - _MAX_SHOWN} more characters; --output json has them)"
+        moment = decoded.moment(name) if members is decoded.claims else None
+        yield name, f"{text}  {moment.date}, {moment.relation}" if moment else text
+
+
+def _as_json(decoded: Decoded) -> dict[str, Any]:
+    from authgate.errors import REASONS
+
+    refusal = decoded.refusal
+    return {
+        "verified": False,
+        "warning": WARNING,
+        "kind": decoded.kind.value,
+        "size": decoded.size,
+        "header": decoded.header,
+        "claims": decoded.claims,
+        "times": {
+            moment.claim: {"timestamp": moment.timestamp, "date": moment.date, "relation": moment.relation}
+            for moment in decoded.moments
+        },
+        "kubernetes": dict(decoded.kubernetes),
+        "structure": {
+            "accepted": refusal is None,
+            "reason": refusal.reason.value if refusal else None,
+            "meaning": REASONS[refusal.reason].meaning if refusal else None,
+            "detail": refusal.detail if refusal else "",
+            "remedy": REASONS[refusal.reason].remedy if refusal else "",
+        },
+    }

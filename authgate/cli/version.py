@@ -1,0 +1,51 @@
+"""`authgate version`."""
+
+from __future__ import annotations
+
+import platform
+
+import typer
+
+from authgate import __version__
+from authgate.cli.terminal import print_json
+
+
+def version(context: typer.Context) -> None:
+    """Print the versions of authgate and of what it verifies with."""
+    from authgate.cli.plain import plain_parser
+
+    parser = plain_parser(version)
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="for people or for scripts"
+    )
+    if parser.parse_args(context.args).output == "json":
+        print_json(_versions())
+        return
+    for name, number in _versions().items():
+        print(f"{name} {number}")
+
+
+def print_version() -> None:
+    """Print authgate's own version."""
+    print(f"authgate {__version__}")
+
+
+def _versions() -> dict[str, str]:
+    from cryptography.hazmat.backends.openssl import backend
+
+    return {
+        "authgate": __version__,
+        "python": platform.python_version(),
+        "openssl": backend.openssl_version_text().removeprefix("OpenSSL "),
+        **{name: _installed(name) for name in ("aiohttp", "cryptography", "PyJWT", "uvloop")},
+    }
+
+
+def _installed(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,145 @@
+"""Which cluster to talk to: the values that the composition root hands in, and what they resolve to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SERVICE_ACCOUNT_DIR: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where a pod finds its account's token and its cluster's certificate authority."""
+
+_SCHEMES: Final = ("https", "http")
+
+
+class ClusterConfigError(Exception):
+    """The cluster cannot be used as it is configured; the message says what to change and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterAccess:
+    """Where the cluster is and how long an answer may take.
+
+    `kubeconfig` is an explicit file. Without one it is the pod's ServiceAccount where its files and environment
+    exist and no `context` is asked for, else the files of $KUBECONFIG, else ~/.kube/config. `timeout` is in seconds
+    and bounds a whole call: connecting, sending, reading and the repetition after a 401.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    timeout: float = 3.0
+    service_account_dir: str = SERVICE_ACCOUNT_DIR
+    environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A client certificate with its key: files, which are read again when they change, or PEM bytes."""
+
+    certificate: Path | bytes = field(repr=False)
+    key: Path | bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A fixed value of the Authorization header."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFile:
+    """A file that holds a bearer token and is written anew before the token expires."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ExecPlugin:
+    """A program that prints an ExecCredential (client-go credential plugin), as kubeconfig describes it."""
+
+    api_version: str
+    command: str
+    args: tuple[str, ...] = field(default=(), repr=False)
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """One API server, how to know it, and how it knows the gate; `origin` names the source for messages.
+
+    `credential` is None where a client certificate, or nothing, tells who asks. `ca` is None for the system's
+    certificate authorities.
+    """
+
+    origin: str
+    server: str
+    ca: Path | bytes | None = None
+    unsafe_skip_verify: bool = False
+    server_name: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    client_certificate: ClientCertificate | None = None
+    credential: Authorization | TokenFile | ExecPlugin | None = None
+
+
+def server_url(value: str, where: str) -> str:
+    """Return an API server's URL without a trailing slash; raises `ClusterConfigError` for one that must not be used.
+
+    Plain http is accepted on loopback only, where `kubectl proxy` listens: the reviewed tokens travel in the body.
+    """
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ClusterConfigError(f"{where}: no URL; write it as https://host:port") from None
+    if "@" in value or parts.query or parts.fragment:  # unquoted: a password may stand before the @
+        raise ClusterConfigError(f"{where}: must have no user info, query or fragment")
+    if parts.scheme not in _SCHEMES or not host:
+        raise ClusterConfigError(f"{where}: must be a URL such as https://host:port, is {value!r}")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ClusterConfigError(f"{where}: plain http is accepted on loopback only; use https for {host}")
+    return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def present(path: Path) -> bool:
+    """Tell whether something is at `path`; true where that cannot be told, so that reading it gives the reason."""
+    try:
+        return path.exists()
+    except OSError:  # such as a home folder that only its owner may enter
+        return True
+
+
+def header_safe(token: str, where: str) -> str:
+    """Return a token that a header can carry; raises `ClusterConfigError`, which does not quote it."""
+    if not all("!" <= character <= "~" for character in token):
+        raise ClusterConfigError(f"{where}: a token is one word of printable ASCII; this one is not")
+    return token
+
+
+def pod_connection(access: ClusterAccess) -> Connection | None:
+    """Return the way to the cluster that this pod runs in, or None outside one (as client-go's InClusterConfig)."""
+    host = access.environ.get("KUBERNETES_SERVICE_HOST", "")
+    port = access.environ.get("KUBERNETES_SERVICE_PORT", "")
+    folder = Path(access.service_account_dir)
+    token, ca = folder / "token", folder / "ca.crt"
+    if not host or not port or not present(token) or not present(ca):
+        return None
+    netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Connection(
+        origin="the pod's ServiceAccount",
+        server=server_url(f"https://{netloc}", "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT"),
+        ca=ca,
+        credential=TokenFile(token),
+    )

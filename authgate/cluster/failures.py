@@ -1,0 +1,114 @@
+"""What went wrong on the way to an API server, as one of `ApiErrorKind` and in words that tell what to do."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.own_token import read_own_token
+from authgate.cluster.wording import clean
+from authgate.strict_json import StrictJSONError, parse_object
+
+if TYPE_CHECKING:
+    from authgate.cluster.transport import RawAnswer
+
+_MAX_RETRY_AFTER: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, as far as its failures need it: what was asked, which ClusterRole allows it, which token it sends."""
+
+    asked: str
+    role: str
+    token: str = field(default="", repr=False)
+
+
+def status_error(call: Call, answer: RawAnswer, own_token: str | None) -> ApiError:
+    """Return the error for an answer whose status is not the wanted one; no token is left in it."""
+    said = _message(answer.body)
+    status, retry_after = answer.status, _seconds(answer.retry_after)
+    quoted = f": {said}" if said else ""
+    if 300 <= status <= 399:
+        kind, detail = (
+            ApiErrorKind.BAD_ANSWER,
+            f"{call.asked}: answered with a redirect, which is never followed",
+        )
+    elif status == 401:
+        kind = ApiErrorKind.UNAUTHORIZED
+        detail = f"the API server does not accept the gate's own credential; check its token or certificate{quoted}"
+    elif status == 403:
+        kind = ApiErrorKind.FORBIDDEN
+        account = read_own_token(own_token).subject or "the gate's account"
+        detail = f"not allowed to {call.asked}: bind the ClusterRole {call.role} to {account}{quoted}"
+    elif status == 429:
+        kind, detail = ApiErrorKind.RATE_LIMITED, f"{call.asked}: the API server answered 429{quoted}"
+    elif status >= 500:
+        kind, detail = ApiErrorKind.SERVER_ERROR, f"{call.asked}: the API server answered {status}{quoted}"
+    else:
+        kind, detail = ApiErrorKind.BAD_ANSWER, f"{call.asked}: the API server answered {status}{quoted}"
+    return ApiError(kind, clean(detail, (call.token, own_token)), retry_after)
+
+
+def _seconds(header: str) -> int:
+    """Return a Retry-After in seconds, 1 to 60, or 0 where there is none; a date counts as none."""
+    text = header.strip()
+    if not (text.isascii() and text.isdigit()):
+        return 0
+    return max(1, min(int(text[:9]), _MAX_RETRY_AFTER))
+
+
+def _message(body: bytes) -> str:
+    """Return the `message` of a Kubernetes Status, or "" for any other body: a gateway's HTML explains nothing."""
+    try:
+        message = parse_object(body).get("message")
+    except StrictJSONError:
+        return ""
+    return message if isinstance(message, str) else ""
+
+
+def network_error(call: Call, error: aiohttp.ClientError | OSError, server: str) -> ApiError:
+    """Return the error for a request that ended without a complete answer."""
+    kind = ApiErrorKind.UNREACHABLE
+    match error:
+        case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
+            said = getattr(reason, "verify_message", "") or str(reason)
+            detail = f"the certificate of {server} is not trusted: {said}; check the cluster's certificate-authority"
+        case aiohttp.ClientConnectorDNSError():
+            detail = f"the host name of {server} cannot be resolved"
+        case aiohttp.ClientProxyConnectionError():
+            detail = f"the proxy on the way to {server} cannot be reached; check the kubeconfig's proxy-url"
+        case aiohttp.ClientConnectorSSLError(os_error=cause):
+            detail = f"the TLS handshake with {server} failed: {_reason(cause)}"
+        case aiohttp.ClientConnectorError():
+            detail = f"{server} cannot be reached: {_reason(error.os_error)}"
+        case aiohttp.ClientHttpProxyError():
+            detail = (
+                f"the proxy on the way to {server} answered {error.status}; check the kubeconfig's proxy-url"
+            )
+        case aiohttp.ClientResponseError():
+            kind, detail = ApiErrorKind.BAD_ANSWER, f"{server} does not speak valid HTTP"
+        case aiohttp.ClientPayloadError():
+            kind, detail = ApiErrorKind.BAD_ANSWER, f"{server} broke off in the middle of its answer"
+        case aiohttp.ServerDisconnectedError():
+            detail = f"{server} closed the connection without an answer"
+        case _:
+            detail = f"the connection to {server} broke: {_reason(error)}"
+    return ApiError(kind, clean(f"{call.asked}: {detail}", (call.token,)))
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(
+        error.__cause__, ssl.SSLError
+    ):  # a server that wants a client certificate says so this late
+        return _reason(error.__cause__)
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    return type(error).__name__

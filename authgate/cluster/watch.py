@@ -1,0 +1,257 @@
+"""A watch on the metadata of one kind of object: list, follow, and resume after whatever breaks it.
+
+Lists are consistent reads in pages, never `resourceVersion=0`: a page from a lagging cache could lack an object that
+was seen already, and its absence would be taken for a deletion. kubernetes staging/src/k8s.io/client-go/tools/cache/
+reflector.go is the model for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
+from urllib.parse import urlencode
+
+from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.failures import Call
+from authgate.cluster.watch_events import (
+    LIST_ACCEPT,
+    WATCH_ACCEPT,
+    Bookmark,
+    Ended,
+    Event,
+    Gone,
+    Seen,
+    parse_event,
+    parse_page,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+Resource = Literal["serviceaccounts", "pods", "nodes", "secrets"]
+"""The kinds of object that a ServiceAccount token may be bound to."""
+
+_EXPIRED: Final = 410
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one watch covers: a resource, in one namespace or (None) in the whole cluster."""
+
+    resource: Resource
+    namespace: str | None = None
+
+    @property
+    def path(self) -> str:
+        """Where the API server lists it."""
+        where = "" if self.namespace is None else f"/namespaces/{self.namespace}"
+        return f"/api/v1{where}/{self.resource}"
+
+    def __str__(self) -> str:
+        return self.resource if self.namespace is None else f"{self.resource} in {self.namespace}"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchRules:
+    """Bounds of a watch: bytes, seconds, objects.
+
+    A server sends a bookmark every minute where nothing else happens, if its etcd tells it of progress. A connection
+    that is silent for longer than `silence` may be dead and is opened anew. `lifetime` is how long one request may
+    follow, in seconds, halved at random.
+    """
+
+    page_size: int = 200
+    max_page_bytes: int = 32 << 20
+    max_line_bytes: int = 4 << 20
+    max_objects: int = 100_000
+    silence: float = 75.0
+    lifetime: int = 600
+    first_pause: float = 0.25
+    longest_pause: float = 30.0
+
+
+class Chunks(Protocol):
+    """A body as it arrives."""
+
+    async def readany(self) -> bytes:
+        """Return what is there, waiting for at least one byte; b"" at the end."""
+        ...
+
+
+class WatchAPI(Protocol):
+    """The part of a cluster's API that a watch uses; both raise `ApiError`, and `ExpiredError` for a 410."""
+
+    async def read(self, call: Call, path: str, accept: str, limit: int) -> bytes:
+        """Return the body of a 200 answer to GET `path`, at most `limit` bytes."""
+        ...
+
+    def follow(self, call: Call, path: str, accept: str) -> AbstractAsyncContextManager[Chunks]:
+        """Open GET `path` and give its body as it arrives; what breaks it is an `ApiError`, too."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told what a watch sees; `listed` and `seen` return whether there was room for it."""
+
+    def listed(self, objects: Mapping[str, float | None]) -> bool:
+        """Take the deletion times by uid of everything that is there now."""
+        ...
+
+    def seen(self, uid: str, deletion: float | None) -> bool:
+        """Take that an object is there; `deletion` in POSIX seconds."""
+        ...
+
+    def gone(self, uid: str) -> None:
+        """Take that an object was deleted."""
+        ...
+
+    def heard(self) -> None:
+        """Take that the server spoke: all that happened before is known."""
+        ...
+
+    def broke(self, reason: str, detail: str) -> None:
+        """Take that the watch ended and will be resumed; `detail` is "" where that is usual."""
+        ...
+
+
+class ExpiredError(Exception):
+    """The version to go on from, or the list to continue, is too old for the server (410): only a new list helps."""
+
+
+class _SilentError(Exception):
+    """Nothing was heard for so long that the connection may be dead."""
+
+
+class _FullError(Exception):
+    """There are more objects than may be kept."""
+
+
+class Watcher:
+    """Keeps an observer told of one scope's objects, for as long as `run` is not cancelled."""
+
+    def __init__(self, api: WatchAPI, scope: Scope, observer: Observer, rules: WatchRules) -> None:
+        self._api = api
+        self._scope = scope
+        self._observer = observer
+        self._rules = rules
+        self._role = f"with the verbs list and watch on {scope.resource}"
+        self._version: str | None = None
+        self._failures = 0
+
+    async def run(self) -> None:
+        """List and follow for ever; every end is told to the observer and resumed after a pause that grows."""
+        while True:
+            reason, detail = await self._until_it_ends()
+            self._observer.broke(reason, detail)
+            await asyncio.sleep(self._pause(reason))
+
+    async def _until_it_ends(self) -> tuple[str, str]:
+        try:
+            if self._version is None:
+                self._version = await self._list()
+            await self._follow(self._version)
+        except ExpiredError:
+            self._version = None
+            self._failures += 1
+            return "expired", ""
+        except _SilentError:
+            return "silent", ""
+        except _FullError:
+            self._version = None
+            self._failures += 1
+            most = self._rules.max_objects
+            return "too_many", f"more than {most} objects: name cluster.watch.namespaces, or raise maxObjects"
+        except ApiError as error:
+            self._failures += 1
+            if error.kind is ApiErrorKind.BAD_ANSWER:
+                self._version = None  # what was not understood would come again, and may have been a deletion
+            return error.kind.value, str(error)
+        self._failures += 1  # an event sets it back: a server that only ever ends watches is left in peace
+        return "ended", ""
+
+    def _pause(self, reason: str) -> float:
+        rules = self._rules
+        most = rules.longest_pause
+        if reason != "too_many":
+            most = min(most, rules.first_pause * 2.0 ** min(self._failures - 1, 30))
+        return most * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps gates from moving in step, and is no secret
+
+    async def _list(self) -> str:
+        found: dict[str, float | None] = {}
+        proceed = ""
+        while True:
+            query = {"limit": self._rules.page_size, **({"continue": proceed} if proceed else {})}
+            path = f"{self._scope.path}?{urlencode(query)}"
+            call = Call(f"list {self._scope}", self._role)
+            page = parse_page(await self._api.read(call, path, LIST_ACCEPT, self._rules.max_page_bytes))
+            found.update(page.objects)
+            if len(found) > self._rules.max_objects:
+                raise _FullError
+            if not page.proceed:
+                break
+            proceed = page.proceed
+            await asyncio.sleep(0)
+        if not self._observer.listed(found):
+            raise _FullError
+        return page.version
+
+    async def _follow(self, version: str) -> None:
+        seconds = random.randint(self._rules.lifetime // 2, self._rules.lifetime)  # noqa: S311 - as above
+        query = {
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": seconds,
+        }
+        path = f"{self._scope.path}?{urlencode(query)}"
+        call = Call(f"watch {self._scope}", self._role)
+        async with self._api.follow(call, path, WATCH_ACCEPT) as body, aclosing(self._lines(body)) as lines:
+            self._observer.heard()
+            async for line in lines:
+                self._take(parse_event(line))
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Ended(code, detail):
+                if code == _EXPIRED:
+                    raise ExpiredError
+                raise ApiError(ApiErrorKind.SERVER_ERROR, f"watch {self._scope}: ended with {code}: {detail}")
+            case Seen(uid, deletion):
+                if not self._observer.seen(uid, deletion):
+                    raise _FullError
+            case Gone(uid):
+                self._observer.gone(uid)
+            case Bookmark():
+                pass
+        self._failures = 0
+        self._version = event.version
+        self._observer.heard()
+
+    async def _lines(self, body: Chunks) -> AsyncGenerator[bytes, None]:
+        buffer = bytearray()
+        while True:
+            try:
+                async with asyncio.timeout(self._rules.silence):
+                    chunk = await body.readany()
+            except TimeoutError:
+                chunk = None
+            if chunk is None:
+                raise _SilentError
+            if not chunk:
+                if buffer:
+                    raise ApiError(ApiErrorKind.UNREACHABLE, f"watch {self._scope}: ended within a line")
+                return
+            searched = len(buffer)
+            buffer += chunk
+            while (end := buffer.find(b"\n", searched)) >= 0:
+                line = bytes(buffer[:end])
+                del buffer[: end + 1]
+                searched = 0
+                if line.strip():
+                    yield line
+            if len(buffer) > self._rules.max_line_bytes:
+                raise ApiError(ApiErrorKind.BAD_ANSWER, f"watch {self._scope}: a line is too long")

@@ -1,0 +1,61 @@
+"""`policies.*.accessReview`: from its configuration to what is asked, and to who is asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.cluster.api import ResourceAttributes
+from authgate.compose.recorders import access_recorder
+from authgate.policy.access_review import AccessRule, AttributesRule, RequestAttributes, ResourceTemplates
+from authgate.verify.access_review import AccessReviewer, AccessReviewers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from authgate.cluster.api import AccessAPI
+    from authgate.compose.surroundings import Surroundings
+    from authgate.config import AccessReviewConfig, ClusterConfig, PolicyConfig
+
+
+def access_rule(item: AccessReviewConfig) -> AccessRule:
+    """Return what a policy asks the cluster."""
+    rule: AttributesRule = RequestAttributes()
+    if item.resource is not None:
+        rule = ResourceTemplates(ResourceAttributes(**item.resource.model_dump()))
+    return AccessRule(rule, item.allowed_ttl, item.denied_ttl)
+
+
+def access_reviewers(
+    policies: Iterable[PolicyConfig],
+    clusters: Iterable[tuple[ClusterConfig, AccessAPI]],
+    around: Surroundings,
+) -> AccessReviewers | None:
+    """Return who asks the clusters, in the file's order, or None where no policy has anything to ask."""
+    if all(item.access_review is None for item in policies):
+        return None
+    return AccessReviewers({item.name: _reviewer(item, api, around) for item, api in clusters})
+
+
+def _reviewer(item: ClusterConfig, api: AccessAPI, around: Surroundings) -> AccessReviewer:
+    # As many reviews as tokenReview allows, but with a budget of their own: neither kind can use up the other's.
+    metrics = around.metrics
+
+    def on_lookup(result: str) -> None:
+        metrics.cache_requests["access", result] += 1
+
+    def on_eviction() -> None:
+        metrics.cache_evictions["access"] += 1
+
+    reviewer = AccessReviewer(
+        api,
+        around.clock,
+        qps=item.token_review.qps,
+        burst=item.token_review.burst,
+        on_review=metrics.count_access_review,
+        on_lookup=on_lookup,
+        on_eviction=on_eviction,
+        on_state=access_recorder(item.name),
+    )
+    others = metrics.cache_entries.get("access", int)
+    metrics.cache_entries["access"] = lambda: others() + len(reviewer)
+    return reviewer

@@ -1,0 +1,102 @@
+"""`jwt[]`: from an issuer's configuration to its verifier."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from authgate.compose.recorders import fetch_recorder
+from authgate.compose.surroundings import CompositionError, Surroundings
+from authgate.keys.fetch import HTTPFetcher, origin_of
+from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
+from authgate.keys.key_set import StaticKeySet
+from authgate.keys.remote import KeyFetchError, RefreshRules, RemoteKeySet
+from authgate.keys.sources import DiscoverySource, JWKSSource
+from authgate.verify.claims import TimeRules
+from authgate.verify.compact import normalise_type
+from authgate.verify.identity import ClaimRules, PrefixedClaim, RequiredClaim, mapped_identity
+from authgate.verify.jwt import IssuerRules, JWTVerifier
+
+if TYPE_CHECKING:
+    from authgate.config import JWTIssuerConfig
+    from authgate.keys.fetch import Fetcher
+    from authgate.keys.key_set import KeySet
+
+
+def issuer_verifier(item: JWTIssuerConfig, around: Surroundings, key_sets: list[RemoteKeySet]) -> JWTVerifier:
+    """Return the verifier of one issuer; a key set that is fetched is added to `key_sets`."""
+    gate, mappings = item.gate, item.claim_mappings
+    claim_rules = ClaimRules(
+        PrefixedClaim(mappings.username.claim, mappings.username.prefix),
+        PrefixedClaim(mappings.groups.claim, mappings.groups.prefix) if mappings.groups else None,
+        mappings.uid.claim if mappings.uid else None,
+        tuple(RequiredClaim(rule.claim, rule.required_value) for rule in item.claim_validation_rules),
+    )
+    rules = IssuerRules(
+        item.name,
+        frozenset(item.issuer.audiences),
+        frozenset(gate.algorithms),
+        frozenset(normalise_type(name) for name in gate.types),
+        TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
+    )
+    keys: KeySet
+    if gate.static_keys is not None:
+        keys = StaticKeySet(static_keys(item).keys)
+    else:
+        keys = _remote_keys(item, around)
+        key_sets.append(keys)
+    return JWTVerifier(
+        rules, keys, partial(mapped_identity, rules=claim_rules, issuer_name=item.name), around.clock
+    )
+
+
+def static_keys(item: JWTIssuerConfig) -> KeyDocument:
+    """Return the keys that stand in an issuer's configuration or in its file; raises `CompositionError`."""
+    static = item.gate.static_keys
+    path = f"jwt issuer '{item.name}': gate.staticKeys"
+    try:
+        if static is None or static.file is None:
+            data, origin = (static.inline or "").encode() if static else b"", "the configuration"
+        else:
+            data, origin = Path(static.file).read_bytes(), static.file
+        if data.lstrip().startswith(b"{"):
+            return read_jwk_set(data, origin)
+        return read_pem_keys(data, origin)
+    except (OSError, KeyDocumentError) as error:
+        raise CompositionError(f"{path}: {error}") from None
+
+
+def _remote_keys(item: JWTIssuerConfig, around: Surroundings) -> RemoteKeySet:
+    keys = item.gate.keys
+    rules = RefreshRules(keys.refresh, keys.max_stale, keys.cooldown)
+    source = key_source(item, key_fetcher(item))
+    return RemoteKeySet(source, around.clock, rules, fetch_recorder(item.name, around.metrics))
+
+
+def key_fetcher(item: JWTIssuerConfig) -> HTTPFetcher:
+    """Return what fetches an issuer's documents: with its CA and, where one is configured, a token."""
+    issuer, gate = item.issuer, item.gate
+    token_file = gate.keys.token_file
+    return HTTPFetcher(
+        gate.keys.timeout,
+        ca_pem=issuer.certificate_authority,
+        token=partial(_read_token, token_file) if token_file else None,
+        token_origins=frozenset(
+            origin_of(url) for url in (gate.jwks_url or issuer.discovery_url or issuer.url,) if token_file
+        ),
+    )
+
+
+def key_source(item: JWTIssuerConfig, fetcher: Fetcher) -> JWKSSource | DiscoverySource:
+    """Return where an issuer's keys are fetched from."""
+    if item.gate.jwks_url is not None:
+        return JWKSSource(item.gate.jwks_url, fetcher)
+    return DiscoverySource(item.issuer.url, fetcher, item.issuer.discovery_url)
+
+
+def _read_token(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise KeyFetchError(f"{path}: the token file cannot be read: {error}") from None

@@ -1,0 +1,66 @@
+"""Telling metrics and log what came of fetches and reviews; a state that lasts is logged once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from authgate.log import Transitions, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from authgate.keys.remote import FetchReport
+    from authgate.metrics import Metrics
+
+
+def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]:
+    """Return what records the fetches of one issuer's keys under its configured name."""
+    transitions = Transitions()
+
+    def record(report: FetchReport) -> None:
+        metrics.jwks_fetches[name, "failure" if report.error else "success"] += 1
+        if report.error is None:
+            metrics.jwks_last_success[name] = report.at
+            metrics.jwks_keys[name] = report.keys
+            metrics.jwks_skipped[name] = len(report.skipped)
+        if not transitions.changed(name, (report.error, report.skipped)):
+            return
+        if report.error is not None:
+            event(
+                logging.WARNING,
+                "keys could not be fetched; the last good ones serve"
+                if report.keys
+                else "keys could not be fetched",
+                issuer=name,
+                error_message=report.error,
+            )
+        else:
+            skipped = "; ".join(report.skipped)
+            event(logging.INFO, "keys fetched", issuer=name, keys=report.keys, skipped=skipped)
+
+    return record
+
+
+def review_recorder(name: str) -> Callable[[str | None], None]:
+    """Return what records whether one cluster's TokenReview answers; None means that it does."""
+    return _state_recorder("TokenReview", name)
+
+
+def access_recorder(name: str) -> Callable[[str | None], None]:
+    """Return what records whether one cluster's SubjectAccessReview answers; None means that it does."""
+    return _state_recorder("SubjectAccessReview", name)
+
+
+def _state_recorder(what: str, name: str) -> Callable[[str | None], None]:
+    transitions = Transitions()
+
+    def record(error: str | None) -> None:
+        if not transitions.changed(name, error):
+            return
+        if error is not None:
+            event(logging.ERROR, f"{what} fails", cluster=name, error_message=error)
+        else:
+            event(logging.INFO, f"{what} answers", cluster=name)
+
+    return record

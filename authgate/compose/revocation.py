@@ -1,0 +1,85 @@
+"""`cluster.revocation: watch`: from its configuration to what the watches see, and to the loops that watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from authgate.cluster.metadata import MetadataReader
+from authgate.cluster.watch import Resource, Scope, Watcher, WatchRules
+from authgate.log import Transitions, event
+from authgate.verify.revocation import Revocation, RevocationRules
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from authgate.cluster.client import ClusterClient
+    from authgate.compose.surroundings import Surroundings
+    from authgate.config import ClusterConfig
+    from authgate.metrics import Metrics
+    from authgate.verify.revocation import View
+
+_TICK = 0.5
+
+
+def revocation_of(
+    item: ClusterConfig,
+    api: ClusterClient,
+    around: Surroundings,
+    background: list[Callable[[], Awaitable[None]]],
+) -> Revocation | None:
+    """Return what a cluster's watches see, None where there are none; what has to run for it joins `background`."""
+    if item.revocation != "watch":
+        return None
+    rules = RevocationRules(max_objects=item.watch.max_objects, max_stale=item.watch.max_stale)
+    revocation = Revocation(scopes(item), around.clock, rules)
+    reader, watch_rules = MetadataReader(api), WatchRules(max_objects=item.watch.max_objects)
+    for view in revocation.views:
+        _record(view, item.name, around.metrics)
+        background.append(Watcher(reader, view.scope, view, watch_rules).run)
+    background.append(lambda: _keep_time(revocation))
+    around.metrics.watches[item.name] = revocation.figures
+    return revocation
+
+
+def scopes(item: ClusterConfig) -> Iterator[Scope]:
+    """Yield what `cluster.watch` has watched."""
+    resources: tuple[Resource, ...] = ("serviceaccounts", "pods")
+    if item.watch.secrets:
+        resources = (*resources, "secrets")
+    for resource in resources:
+        for namespace in item.watch.namespaces or (None,):
+            yield Scope(resource, namespace)
+    if not item.watch.namespaces:
+        yield Scope("nodes")
+
+
+def _record(view: View, cluster: str, metrics: Metrics) -> None:
+    """Have a watch's ends counted, and told where they are more than the usual ones."""
+    transitions = Transitions()
+
+    def on_break(reason: str, detail: str) -> None:
+        metrics.watch_restarts[cluster, view.scope.resource, reason] += 1
+        if detail and transitions.changed("", detail):
+            event(
+                logging.WARNING,
+                "a watch broke; it is resumed",
+                cluster=cluster,
+                watched=str(view.scope),
+                error_message=detail,
+            )
+
+    def on_sight() -> None:
+        if transitions.changed("", None):
+            event(
+                logging.INFO, "watching", cluster=cluster, watched=str(view.scope), objects=len(view.objects)
+            )
+
+    view.on_break, view.on_sight = on_break, on_sight
+
+
+async def _keep_time(revocation: Revocation) -> None:
+    while True:
+        revocation.tick()
+        await asyncio.sleep(_TICK)

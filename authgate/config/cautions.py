@@ -1,0 +1,73 @@
+"""What a configuration may say, but probably should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Literal
+
+from authgate.config.models import Config
+from authgate.config.models_jwt import JWTIssuerConfig
+from authgate.config.problems import Finding, Path, shown
+
+_SYSTEM = "system:"
+
+
+def warnings_of(config: Config) -> Iterator[Finding]:
+    """Tell what is allowed and yet worth a second look."""
+    for index, entry in enumerate(config.jwt):
+        yield from _could_name_system(index, entry)
+    for (first, one), (second, other) in combinations(enumerate(config.jwt), 2):
+        yield from _could_collide((first, one), (second, other))
+    yield from _service_accounts_of_no_cluster(config)
+
+
+def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
+    for kind, path in _PREFIXES:
+        prefix = _prefix(entry, kind)
+        if prefix is not None and (prefix.startswith(_SYSTEM) or _SYSTEM.startswith(prefix)):
+            whom = "a user" if kind == "username" else "a group"
+            yield Finding(
+                ("jwt", index, *path),
+                f'lets the issuer name {whom} "system:…", as Kubernetes names its own; give a prefix such as "corp:"',
+                shown(prefix),
+            )
+
+
+def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuerConfig]) -> Iterator[Finding]:
+    for kind, path in _PREFIXES:
+        first, second = _prefix(one[1], kind), _prefix(other[1], kind)
+        if (
+            first is not None
+            and second is not None
+            and (first.startswith(second) or second.startswith(first))
+        ):
+            whom = "users" if kind == "username" else "groups"
+            yield Finding(
+                ("jwt", other[0], *path),
+                f"lets two issuers name the same {whom}: jwt[{one[0]}] has the prefix {shown(first)}",
+                shown(second),
+            )
+
+
+def _service_accounts_of_no_cluster(config: Config) -> Iterator[Finding]:
+    if config.cluster is not None:
+        return
+    for name, policy in config.policies.items():
+        for kind, rules in (("allow", policy.allow or ()), ("deny", policy.deny or ())):
+            for index, rule in enumerate(rules):
+                if rule.service_accounts is not None:
+                    sentence = "never holds: only a cluster has ServiceAccounts, and none is configured"
+                    yield Finding(("policies", name, kind, index, "serviceAccounts"), sentence)
+
+
+_Kind = Literal["username", "groups"]
+_PREFIXES: tuple[tuple[_Kind, Path], ...] = (
+    ("username", ("claimMappings", "username", "prefix")),
+    ("groups", ("claimMappings", "groups", "prefix")),
+)
+
+
+def _prefix(entry: JWTIssuerConfig, kind: _Kind) -> str | None:
+    claim = entry.claim_mappings.username if kind == "username" else entry.claim_mappings.groups
+    return None if claim is None else claim.prefix

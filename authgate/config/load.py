@@ -1,0 +1,131 @@
+"""From a file, the environment and flags to one configuration, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilesystemPath
+from types import MappingProxyType
+
+from authgate.config.cautions import warnings_of
+from authgate.config.checks import findings_of
+from authgate.config.environment import from_text, read_environment
+from authgate.config.files import read_text
+from authgate.config.layers import Merged, Setting, merge
+from authgate.config.models import Config
+from authgate.config.named_files import absent_token_files, unreadable_files
+from authgate.config.problems import ConfigError, Finding, Path, Problem, dotted
+from authgate.config.shape import Shape, shape_of
+from authgate.config.show import leaves
+from authgate.config.validation import validate
+from authgate.config.values import Values
+from authgate.config.yaml_file import Document, parse_yaml
+
+_NO_FLAGS: Mapping[str, object] = MappingProxyType({})
+_CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedConfig:
+    """A configuration that can be used, where each of its values comes from, and what is worth a second look.
+
+    The keys of `sources` are paths (`server.listen`), its values
+    "flag --listen", "env AUTHGATE_…", "file X" or "default".
+    """
+
+    config: Config
+    sources: Mapping[str, str]
+    warnings: tuple[Problem, ...]
+
+
+def load(
+    path: FilesystemPath | None, env: Mapping[str, str], flags: Mapping[str, object] = _NO_FLAGS
+) -> LoadedConfig:
+    """Load a configuration: flags win over `AUTHGATE_…` variables, these over the file, the file over defaults.
+
+    `flags` maps paths (`server.listen`) to values; a text is read as a variable's would be, and None is a flag that
+    was not given. Raises ConfigError with every problem at once.
+    """
+    shape = shape_of(Config)
+    document = Document({}) if path is None else _read(path)
+    environment = read_environment(env, shape)
+    flag_settings, flag_problems = _flags(flags, shape)
+    outside = (*environment.problems, *flag_problems)
+    if isinstance(document, Problem):
+        raise ConfigError((document, *outside))
+    merged = merge(
+        {} if document.value is None else document.value,
+        None if path is None else str(path),
+        (*environment.settings, *flag_settings),
+    )
+    outcome = validate(merged.tree, shape)
+    wrong = () if isinstance(outcome, Config) else outcome
+    values = Values(merged.tree)
+    findings = (*wrong, *findings_of(values), *unreadable_files(values))
+    place = _Placing(merged, document)
+    problems = [*document.problems, *map(place, findings)]
+    if problems or outside or not isinstance(outcome, Config):
+        raise ConfigError((*sorted(problems, key=_line), *outside))
+    sources = {dotted(leaf): merged.source(leaf) for leaf, _ in leaves(outcome)}
+    doubts = (*warnings_of(outcome), *absent_token_files(values))
+    return LoadedConfig(outcome, sources, (*environment.warnings, *map(place, doubts)))
+
+
+def flag_name(path: str) -> str:
+    """Return the flag that stands for a path: `--listen` for `server.listen`, `--log-level` for `log.level`."""
+    words = path.removeprefix("server.").replace(".", "-")
+    return "--" + _CAPITAL.sub("-", words).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    """Gives findings the line of the file, or the variable or flag, that they come from."""
+
+    merged: Merged
+    document: Document
+
+    def __call__(self, finding: Finding) -> Problem:
+        setting = self.merged.setting(finding.path)
+        message = finding.message if setting is None else f"{finding.message} (set by {setting})"
+        line = self._line(finding.path) if setting is None else None
+        path = dotted(finding.path) or self.merged.file or "configuration"
+        return Problem(path, message, finding.value, finding.suggestion, line)
+
+    def _line(self, path: Path) -> int | None:
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.document.lines:
+                return self.document.lines[path[:end]]
+        return None
+
+
+def _line(problem: Problem) -> float:
+    return float("inf") if problem.line is None else problem.line
+
+
+def _read(path: FilesystemPath) -> Document | Problem:
+    try:
+        document = parse_yaml(read_text(path))
+    except ValueError as error:
+        return Problem(str(path), str(error))
+    if isinstance(document, Problem):
+        return Problem(str(path), document.message, document.value, line=document.line)
+    return document
+
+
+def _flags(flags: Mapping[str, object], shape: Shape) -> tuple[list[Setting], list[Problem]]:
+    settings: list[Setting] = []
+    problems: list[Problem] = []
+    for name, given in flags.items():
+        if given is None:
+            continue
+        flag, path = flag_name(name), tuple(name.split("."))
+        at = shape.at(path)
+        value = from_text(given, at) if isinstance(given, str) and at is not None else given
+        if at is None:
+            problems.append(Problem(flag, "is no field that a flag can set"))
+        elif isinstance(value, Problem):
+            problems.append(Problem(flag, value.message, value.value))
+        else:
+            settings.append(Setting(path, value, f"flag {flag}"))
+    return settings, problems

@@ -1,0 +1,144 @@
+"""`cluster`: the Kubernetes cluster whose ServiceAccount tokens are accepted."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from authgate.config.fields import (
+    ConfigModel,
+    DNSLabel,
+    FilePath,
+    Label,
+    Many,
+    ManyTexts,
+    Seconds,
+    SomeTexts,
+    Text,
+    different,
+)
+from authgate.config.urls import issuer_url
+
+
+def _cluster_issuer(text: str) -> str:
+    # RFC 7519, section 2: an issuer is a StringOrURI; kube-apiserver takes a plain word, too.
+    return issuer_url(text) if "://" in text else text
+
+
+class KeyRefreshConfig(ConfigModel):
+    """How keys are fetched and how long they are kept."""
+
+    refresh: Annotated[float, Seconds(at_least=1, at_most=86400)] = Field(
+        default=300.0, description="How often keys are fetched anew in the background."
+    )
+    timeout: Annotated[float, Seconds(at_least=0.1, at_most=60)] = Field(
+        default=5.0, description="How long one fetch may take."
+    )
+    max_stale: Annotated[float, Seconds(at_most=30 * 86400)] = Field(
+        default=86400.0,
+        validate_default=True,
+        description="How long the last good keys serve while fetches fail; at least `refresh`.",
+    )
+    cooldown: Annotated[float, Seconds(at_least=0.1, at_most=600)] = Field(
+        default=5.0, description="The pause between two fetches that unknown key ids may cause."
+    )
+
+    @field_validator("max_stale")
+    @classmethod
+    def _outlives_a_refresh(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("refresh", 0):
+            raise ValueError("must be at least as long as refresh, else keys are dropped between two fetches")
+        return value
+
+
+class TokenReviewConfig(ConfigModel):
+    """When the cluster's TokenReview API is asked, and how much of it."""
+
+    mode: Literal["never", "fallback", "always"] = Field(
+        default="fallback",
+        description="never: local keys alone decide; fallback: asked where they can't; always: asked for every token.",
+    )
+    max_age: Annotated[float, Seconds(at_most=3600)] = Field(
+        default=60.0,
+        description="With mode always, and where revocation watch cannot vouch for a token, a verdict is never older "
+        "than this; the API server's own cache adds up to 10 s.",
+    )
+    legacy_audiences: ManyTexts = Field(
+        default=(),
+        description="Audiences under which static and legacy Secret tokens are reviewed, such as "
+        "https://kubernetes.default.svc; empty: tokens that are no JWT, or carry no audience, are refused.",
+    )
+    qps: float = Field(default=50.0, ge=0.1, le=10000, description="Reviews per second, at most.")
+    burst: int = Field(default=100, ge=1, le=100000, description="Reviews that may be sent at once.")
+    timeout: Annotated[float, Seconds(at_least=0.1, at_most=30)] = Field(
+        default=3.0, description="How long one review may take."
+    )
+
+
+class WatchConfig(ConfigModel):
+    """Which objects revocation watch covers; tokens that it does not cover are reviewed every tokenReview.maxAge."""
+
+    namespaces: Annotated[Many[DNSLabel], Field(max_length=25), different] = Field(
+        default=(),
+        description="Namespaces whose ServiceAccounts and pods are watched; empty: all, and nodes, too.",
+    )
+    secrets: bool = Field(
+        default=False,
+        description="Watch Secrets for the tokens bound to them; whoever may list their metadata may read them.",
+    )
+    max_stale: Annotated[float, Seconds(at_least=1, at_most=3600)] = Field(
+        default=90.0, description="How long what a broken watch saw last still counts."
+    )
+    max_objects: int = Field(
+        default=100_000,
+        ge=1,
+        le=2_000_000,
+        description="Objects that may be known at once; with more, TokenReview decides.",
+    )
+
+
+class ClusterConfig(ConfigModel):
+    """The cluster, and how its API server is reached."""
+
+    absent: ClassVar = {
+        "audiences": "is required: the audiences that tokens must be issued for, such as [my-audience]"
+    }
+
+    name: Label = Field(default="home", description="The cluster's label in metrics, logs and headers.")
+    audiences: SomeTexts = Field(
+        description="The audiences that tokens must be issued for; one of them must match."
+    )
+    issuers: Annotated[Many[Annotated[Text, AfterValidator(_cluster_issuer)]], different] = Field(
+        default=(),
+        description="Further issuers of the same cluster, for a migration; its discovery document names the first.",
+    )
+    kubeconfig: FilePath | None = Field(
+        default=None,
+        description="A kubeconfig file; null: the pod's ServiceAccount, else $KUBECONFIG, else ~/.kube/config.",
+    )
+    context: Text | None = Field(default=None, description="The kubeconfig's context; null: its current one.")
+    token_review: TokenReviewConfig = Field(
+        default_factory=TokenReviewConfig, description="When and how often the TokenReview API is asked."
+    )
+    revocation: Literal["none", "watch"] = Field(
+        default="none",
+        description="How deleted pods and accounts are noticed; none: by TokenReview, or not before their tokens "
+        "expire; watch: at once, by a watch on their metadata.",
+    )
+    watch: WatchConfig = Field(
+        default_factory=WatchConfig, description="What revocation watch covers, and what it may cost."
+    )
+    keys: KeyRefreshConfig = Field(
+        default_factory=KeyRefreshConfig, description="How the cluster's keys are fetched and kept."
+    )
+
+    @field_validator("revocation")
+    @classmethod
+    def _has_reviews_to_fall_back_on(cls, value: str, info: ValidationInfo) -> str:
+        review = info.data.get("token_review")
+        if value == "watch" and isinstance(review, TokenReviewConfig) and review.mode == "never":
+            raise ValueError(
+                "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
+            )
+        return value

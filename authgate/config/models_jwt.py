@@ -1,0 +1,258 @@
+"""`jwt[]`: other issuers, as kube-apiserver's AuthenticationConfiguration writes them, and authgate's additions.
+
+Source: k8s.io/apiserver, pkg/apis/apiserver/v1/types.go and pkg/apis/apiserver/validation/validation.go.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from authgate.config.fields import (
+    Block,
+    ConfigModel,
+    FilePath,
+    IssuerURL,
+    KeysURL,
+    Label,
+    Many,
+    Matching,
+    Prefix,
+    Refused,
+    Seconds,
+    Some,
+    SomeTexts,
+    Text,
+    different,
+)
+from authgate.config.models_cluster import KeyRefreshConfig
+from authgate.config.pem import check_certificates, check_public_keys
+from authgate.config.urls import host_of
+
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+ASYMMETRIC: tuple[Algorithm, ...] = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
+"""Every signature algorithm that an issuer may be allowed to use."""
+
+_EXPRESSION = Refused("expressions are not supported by this version; name a claim instead")
+_RULES = Refused(
+    "expressions are not supported by this version; a claimValidationRules entry may name a claim", ()
+)
+
+
+def _asymmetric(value: object) -> object:
+    if isinstance(value, str) and (value.upper().startswith("HS") or value.lower() == "none"):
+        raise ValueError("must be a signature by a private key: HMAC and none can't be configured")
+    return value
+
+
+def _as_json(value: object) -> object:
+    return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _different_types(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len({value.lower() for value in values}) != len(values):
+        raise ValueError("names the same entry twice")
+    return values
+
+
+class IssuerConfig(ConfigModel):
+    """Who issues the tokens, and for whom."""
+
+    absent: ClassVar = {
+        "audiences": "is required: the audiences that tokens must be issued for, such as [my-app]"
+    }
+    refused: ClassVar = {
+        "egressSelectorType": Refused("egress selection belongs to kube-apiserver; leave it out", ""),
+    }
+
+    url: IssuerURL = Field(description="The issuer, exactly as its tokens name it in `iss`.")
+    discovery_url: IssuerURL | None = Field(
+        default=None,
+        description="The discovery document's whole URL, where it is not <url>/.well-known/openid-configuration.",
+    )
+    certificate_authority: Annotated[Block, AfterValidator(check_certificates)] | None = Field(
+        default=None,
+        description="PEM certificates that the issuer's server must chain to; null: the system's.",
+    )
+    audiences: SomeTexts = Field(
+        description="The audiences that tokens must be issued for; one of them must match."
+    )
+    audience_match_policy: Literal["MatchAny"] | None = Field(
+        default=None, validate_default=True, description="Must be MatchAny where there are several audiences."
+    )
+
+    @field_validator("discovery_url")
+    @classmethod
+    def _discovery_is_elsewhere(cls, value: str | None, info: ValidationInfo) -> str | None:
+        url = info.data.get("url")
+        if value is None or url is None:
+            return value
+        base = url.rstrip("/")
+        if value.rstrip("/") in (base, f"{base}/.well-known/openid-configuration"):
+            raise ValueError(
+                "must differ from the issuer's URL and its own well-known document; leave it out"
+            )
+        return value
+
+    @field_validator("audience_match_policy")
+    @classmethod
+    def _several_audiences_say_how(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and len(info.data.get("audiences", ())) > 1:
+            raise ValueError("must be MatchAny where there are several audiences")
+        return value
+
+
+class RequiredClaim(ConfigModel):
+    """A claim that a token must carry with exactly this value."""
+
+    refused: ClassVar = {"expression": _EXPRESSION, "message": _EXPRESSION}
+
+    claim: Text = Field(description="The claim's name.")
+    required_value: Prefix = Field(description='The value it must have; "" also holds for null.')
+
+
+class PrefixedClaim(ConfigModel):
+    """A claim that names someone, and what is put before it."""
+
+    refused: ClassVar = {"expression": _EXPRESSION}
+    absent: ClassVar = {
+        "prefix": 'is required, and is put before the claim\'s value as it stands; "" is none'
+    }
+
+    claim: Text = Field(description="The claim's name.")
+    prefix: Prefix = Field(description='Put before the value, literally ("-" is a dash); "" is none.')
+
+
+class ClaimRef(ConfigModel):
+    """A claim."""
+
+    refused: ClassVar = {"expression": _EXPRESSION}
+
+    claim: Text = Field(description="The claim's name.")
+
+
+class ClaimMappings(ConfigModel):
+    """How claims become an identity."""
+
+    refused: ClassVar = {
+        "extra": Refused("extra needs expressions, which are not supported by this version", ())
+    }
+
+    username: PrefixedClaim = Field(description="The user's name.")
+    groups: PrefixedClaim | None = Field(default=None, description="The user's groups; null: none.")
+    uid: ClaimRef | None = Field(default=None, description="The user's unique id; null: none.")
+
+
+class StaticKeysConfig(ConfigModel):
+    """Keys that are not fetched: exactly one of `file` and `inline`."""
+
+    file: FilePath | None = Field(default=None, description="A file with a JWKS in JSON or PEM public keys.")
+    inline: (
+        Annotated[
+            Block,
+            BeforeValidator(_as_json),
+            AfterValidator(check_public_keys),
+            WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]}),
+        ]
+        | None
+    ) = Field(default=None, description="A JWKS, as a mapping or JSON text, or PEM public keys.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> StaticKeysConfig:
+        if (self.file is None) == (self.inline is None):
+            raise ValueError("must have exactly one of file and inline")
+        return self
+
+
+class KeysConfig(KeyRefreshConfig):
+    """How an issuer's keys are fetched and how long they are kept."""
+
+    token_file: FilePath | None = Field(
+        default=None,
+        description="A file with a bearer token to present to the issuer; read again for every fetch.",
+    )
+
+
+class IssuerGateConfig(ConfigModel):
+    """authgate's additions to an issuer."""
+
+    name: Label | None = Field(
+        default=None,
+        description="The issuer's label in metrics, logs and policies; null: the host of its URL.",
+    )
+    algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(_asymmetric)]], different] = Field(
+        default=ASYMMETRIC, description="The signature algorithms that its tokens may use."
+    )
+    leeway: Annotated[float, Seconds(at_most=600)] = Field(
+        default=60.0, description="How far the issuer's clock may be ahead, for `nbf` and `iat`."
+    )
+    expiry_leeway: Annotated[float, Seconds(at_most=600)] = Field(
+        default=0.0, description="How long after its `exp` a token is still taken, for clocks that differ."
+    )
+    max_token_lifetime: Annotated[float, Seconds(at_least=1, at_most=10 * 365 * 86400)] | None = Field(
+        default=None,
+        description="Tokens issued for longer than this (`exp` less `iat`) are refused; null: no bound.",
+    )
+    jwks_url: KeysURL | None = Field(
+        default=None, description="Where the keys are, for issuers without a discovery document."
+    )
+    static_keys: StaticKeysConfig | None = Field(
+        default=None, description="Keys that are given and never fetched."
+    )
+    keys: KeysConfig = Field(default_factory=KeysConfig, description="How the keys are fetched and kept.")
+    types: Annotated[
+        Some[
+            Annotated[
+                Text,
+                Matching(
+                    r"[A-Za-z0-9!#$&^_.+-]+(/[A-Za-z0-9!#$&^_.+-]+)?", 'must be a media type such as "at+jwt"'
+                ),
+            ]
+        ],
+        AfterValidator(_different_types),
+    ] = Field(
+        default=("JWT", "at+jwt"),
+        description="What a token's `typ` may be, case and `application/` aside; one without `typ` passes.",
+    )
+
+
+class JWTIssuerConfig(ConfigModel):
+    """One issuer."""
+
+    absent: ClassVar = {
+        "claimMappings": "is required: who a token's bearer is, such as {username: {claim: sub, prefix: 'corp:'}}",
+    }
+    refused: ClassVar = {"userValidationRules": _RULES}
+
+    issuer: IssuerConfig = Field(description="Who issues the tokens, and for whom.")
+    claim_validation_rules: Many[RequiredClaim] = Field(
+        default=(), description="Claims that a token must carry."
+    )
+    claim_mappings: ClaimMappings = Field(description="How claims become an identity.")
+    gate: IssuerGateConfig = Field(default_factory=IssuerGateConfig, description="authgate's additions.")
+
+    @property
+    def name(self) -> str:
+        """The issuer's label: the configured one, else the host of its URL."""
+        return self.gate.name or host_of(self.issuer.url) or ""

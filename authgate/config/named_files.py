@@ -1,0 +1,50 @@
+"""The files that a configuration names: read when it is loaded, so that a missing one is told at start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from authgate.config.files import read_text
+from authgate.config.pem import check_certificates, check_key_pair, check_public_keys
+from authgate.config.problems import Finding, shown
+from authgate.config.values import Pattern, Values
+
+
+def unreadable_files(values: Values) -> Iterator[Finding]:
+    """Tell every certificate, key or kubeconfig file that can't be read or does not hold what it should."""
+    yield from _unreadable(values, ("cluster", "kubeconfig"))
+    yield from _unreadable(values, ("jwt", ..., "gate", "staticKeys", "file"), check_public_keys)
+    yield from _unreadable(values, ("server", "tls", "clientCAFile"), check_certificates)
+    unusable = [
+        *_unreadable(values, ("server", "tls", "certFile"), check_certificates),
+        *_unreadable(values, ("server", "tls", "keyFile")),
+    ]
+    certificate = values.text("server", "tls", "certFile")
+    if certificate is not None and not unusable:
+        unusable += _unreadable(
+            values, ("server", "tls", "keyFile"), lambda key: check_key_pair(read_text(certificate), key)
+        )
+    yield from unusable
+
+
+def absent_token_files(values: Values) -> Iterator[Finding]:
+    """Tell token files that aren't there yet: they are read again for every fetch, and may still come."""
+    yield from _unreadable(values, ("jwt", ..., "gate", "keys", "tokenFile"))
+
+
+def _unreadable(
+    values: Values, pattern: tuple[Pattern, ...], check: Callable[[str], object] = str
+) -> Iterator[Finding]:
+    for path, file in values.texts(*pattern):
+        if (reason := _why_not(file, check)) is not None:
+            yield Finding(path, reason, shown(file))
+
+
+def _why_not(file: str, check: Callable[[str], object]) -> str | None:
+    if not file:
+        return None  # an empty name is told where it stands
+    try:
+        check(read_text(file))
+    except ValueError as error:
+        return str(error)
+    return None

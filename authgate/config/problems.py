@@ -1,0 +1,115 @@
+"""What is wrong with a configuration, told so that the person who wrote it can mend it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+Path = tuple[str | int, ...]
+"""Where a value stands: field names as in the file, keys, and the indexes of lists."""
+
+_MAX_PROBLEMS = 200
+_MAX_SHOWN = 80
+_MAX_COMPARED = 64
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SECRETS = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL),
+    re.compile(r"eyJ[A-Za-z0-9_-]{8,}[A-Za-z0-9_.-]*"),  # the base64url of '{"': a token's header
+    re.compile(r"(?<=://)[^/@\s]*(?=@)"),  # user info of a URL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to mend: where, what is wrong and how to put it right, the value seen (masked), the nearest known name.
+
+    `path` is as in `jwt[0].issuer.url`, or the name of the file, variable or flag where no field is concerned.
+    `line` counts from 1 and is None for what did not come from the file.
+    """
+
+    path: str
+    message: str
+    value: str = ""
+    suggestion: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        """Render the problem as one line of text."""
+        line = "" if self.line is None else f" (line {self.line})"
+        value = f"; got {self.value}" if self.value else ""
+        suggestion = "" if self.suggestion is None else f"; did you mean {self.suggestion}?"
+        return f"{self.path}{line}: {self.message}{value}{suggestion}"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; `problems` holds everything that is wrong with it, in the file's order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        found = tuple(problems)
+        if len(found) > _MAX_PROBLEMS:
+            more = Problem("…", f"and {len(found) - _MAX_PROBLEMS} more problems; mend the first ones")
+            found = (*found[:_MAX_PROBLEMS], more)
+        self.problems = found
+        super().__init__("\n".join(map(str, found)))
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem at a path, before it is known from which line or variable the value came."""
+
+    path: Path
+    message: str
+    value: str = ""
+    suggestion: str | None = None
+
+
+def dotted(path: Path) -> str:
+    """Write a path as people do: `jwt[0].issuer.url`; a key that is no plain word stands in brackets, bounded."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f"[{shown(step)}]"
+    return text
+
+
+def shown(value: object) -> str:
+    """Render a value seen in a configuration: one short line, in JSON's manner, with secrets masked."""
+    match value:
+        case None | bool():
+            return json.dumps(value)
+        case str():
+            text = masked(value[: 16 * _MAX_SHOWN])
+            return json.dumps(text) if len(text) <= _MAX_SHOWN else f'{json.dumps(text[:_MAX_SHOWN])[:-1]}…"'
+        case int() if value.bit_length() > 64:
+            return "a huge number"
+        case int() | float():
+            return str(value)
+        case Mapping():
+            return "a mapping"
+        case list() | tuple():
+            return "a list" if value else "an empty list"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def masked(text: str) -> str:
+    """Replace what looks like a private key, a token or a URL's password by `***`."""
+    for secret in _SECRETS:
+        text = secret.sub("***", text)
+    return text
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that `name` was most likely meant to be, or None where nothing comes close."""
+    if len(name) > _MAX_COMPARED:
+        return None
+    folded = {candidate.casefold(): candidate for candidate in sorted(known)}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
+    return folded[close[0]] if close else None

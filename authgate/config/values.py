@@ -1,0 +1,58 @@
+"""A tree of plain values, asked for what stands where; whatever does not stand there is simply not found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import EllipsisType
+
+from authgate.config.problems import Path
+
+Pattern = str | int | EllipsisType
+"""One step of a search: a field, an index, or `...` for every entry of a list or mapping."""
+
+
+class Values:
+    """What a configuration says before it is known to be valid: so one mistake does not hide another."""
+
+    def __init__(self, tree: object) -> None:
+        self._tree = tree
+
+    def find(self, *pattern: Pattern) -> Iterator[tuple[Path, object]]:
+        """Yield every value at a place of the pattern, null among them, with its path."""
+        yield from _find(self._tree, (), pattern)
+
+    def texts(self, *pattern: Pattern) -> Iterator[tuple[Path, str]]:
+        """Yield every text at a place of the pattern, with its path."""
+        yield from ((path, value) for path, value in self.find(*pattern) if isinstance(value, str))
+
+    def text(self, *path: str | int) -> str | None:
+        """Return the text at a path, or None."""
+        return next((text for _, text in self.texts(*path)), None)
+
+    def mentions(self, *path: str | int) -> bool:
+        """Tell whether a path is written down, be it with null."""
+        return any(True for _ in self.find(*path))
+
+    def has(self, *path: str | int) -> bool:
+        """Tell whether anything stands at a path, be it valid or not; null and an empty list are nothing."""
+        return any(value not in (None, (), []) for _, value in self.find(*path))
+
+
+def _find(value: object, path: Path, pattern: tuple[Pattern, ...]) -> Iterator[tuple[Path, object]]:
+    if not pattern:
+        yield path, value
+        return
+    step, *rest = pattern
+    for name, below in _entries(value):
+        if isinstance(step, EllipsisType) or step == name:
+            yield from _find(below, (*path, name), tuple(rest))
+
+
+def _entries(value: object) -> Iterator[tuple[str | int, object]]:
+    match value:
+        case dict():
+            yield from ((name, below) for name, below in value.items() if isinstance(name, str))
+        case list() | tuple():
+            yield from enumerate(value)
+        case _:
+            return

@@ -1,0 +1,171 @@
+"""Signing keys of every kind that the gate accepts, and a few that it must refuse."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeAlias
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from authgate.dev.compact import JsonObject, changed, compact, json_bytes, segment
+
+PrivateKey: TypeAlias = (
+    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+)
+PublicKey: TypeAlias = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+)
+
+
+class Shape(enum.StrEnum):
+    """What a private key is made of: its kind and its size or curve."""
+
+    RSA_1024 = "RSA-1024"
+    RSA_2048 = "RSA-2048"
+    RSA_3072 = "RSA-3072"
+    RSA_4096 = "RSA-4096"
+    P256 = "P-256"
+    P384 = "P-384"
+    P521 = "P-521"
+    ED25519 = "Ed25519"
+    ED448 = "Ed448"
+
+
+_CURVES: Final[Mapping[Shape, ec.EllipticCurve]] = {
+    Shape.P256: ec.SECP256R1(),
+    Shape.P384: ec.SECP384R1(),
+    Shape.P521: ec.SECP521R1(),
+}
+
+USUAL_SHAPES: Final[Mapping[str, Shape]] = {
+    "RS256": Shape.RSA_2048,
+    "RS384": Shape.RSA_2048,
+    "RS512": Shape.RSA_2048,
+    "PS256": Shape.RSA_2048,
+    "PS384": Shape.RSA_2048,
+    "PS512": Shape.RSA_2048,
+    "ES256": Shape.P256,
+    "ES384": Shape.P384,
+    "ES512": Shape.P521,
+    "EdDSA": Shape.ED25519,
+}
+"""Every algorithm a `SigningKey` signs with, and the shape of key it gets unless another is asked for."""
+
+
+def new_private_key(shape: Shape) -> PrivateKey:
+    """A fresh private key of this shape; an RSA key takes tens of milliseconds, others well under one."""
+    match shape:
+        case Shape.RSA_1024 | Shape.RSA_2048 | Shape.RSA_3072 | Shape.RSA_4096:
+            return rsa.generate_private_key(public_exponent=65537, key_size=int(shape.removeprefix("RSA-")))
+        case Shape.P256 | Shape.P384 | Shape.P521:
+            return ec.generate_private_key(_CURVES[shape])
+        case Shape.ED25519:
+            return ed25519.Ed25519PrivateKey.generate()
+        case Shape.ED448:
+            return ed448.Ed448PrivateKey.generate()
+
+
+def usual_shape(algorithm: str) -> Shape:
+    """The shape of key that goes with a JWS algorithm; ValueError names those there are."""
+    try:
+        return USUAL_SHAPES[algorithm]
+    except KeyError:
+        raise ValueError(
+            f"no keys for algorithm {algorithm!r}: choose one of {', '.join(USUAL_SHAPES)}"
+        ) from None
+
+
+def key_id(public: PublicKey) -> str:
+    """The kid a kube-apiserver gives a key: its DER's SHA-256 (Kubernetes pkg/serviceaccount/jwt.go)."""
+    return segment(
+        hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SigningKey:
+    """A private key, the algorithm it signs with, and the kid it goes by (None: the key has no kid)."""
+
+    algorithm: str
+    kid: str | None
+    shape: Shape
+    private: PrivateKey = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        private: PrivateKey,
+        *,
+        algorithm: str = "RS256",
+        shape: Shape | None = None,
+        kid: str | None = None,
+    ) -> SigningKey:
+        """The key for a private key at hand, by the kid that a kube-apiserver would give it unless one is given."""
+        shape = shape or usual_shape(algorithm)
+        return cls(algorithm, kid or key_id(private.public_key()), shape, private)
+
+    @classmethod
+    def generate(
+        cls, algorithm: str = "RS256", *, shape: Shape | None = None, kid: str | None = None
+    ) -> SigningKey:
+        """A fresh key; a shape that does not fit the algorithm is taken as it is, for tests of such keys."""
+        shape = shape or usual_shape(algorithm)
+        return cls.of(new_private_key(shape), algorithm=algorithm, shape=shape, kid=kid)
+
+    def without_kid(self) -> SigningKey:
+        """The same key, named neither in its JWK nor in the tokens it signs."""
+        return replace(self, kid=None)
+
+    def successor(self) -> SigningKey:
+        """A fresh key of the same algorithm and shape, with a kid of its own."""
+        return SigningKey.generate(self.algorithm, shape=self.shape)
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        return self.private.public_key()
+
+    def public_pem(self) -> bytes:
+        """The public half as SubjectPublicKeyInfo in PEM, as `--service-account-key-file` takes it."""
+        return self.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def jwk(self, changes: Mapping[str, object] | None = None) -> JsonObject:
+        """The public half as a JWK with kid, alg and use (RFC 7517 section 4), with the changes applied."""
+        material = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.public, as_dict=True)
+        material.pop("key_ops", None)  # a kube-apiserver writes none
+        named = {} if self.kid is None else {"kid": self.kid}
+        return changed({**material, **named, "alg": self.algorithm, "use": "sig"}, changes)
+
+    def sign(self, claims: Mapping[str, object], headers: Mapping[str, object] | None = None) -> str:
+        """A compact JWT of the claims; its header holds alg and kid, with the changes applied."""
+        named = {} if self.kid is None else {"kid": self.kid}
+        header = changed({"alg": self.algorithm, **named}, headers)
+        return self.sign_raw(json_bytes(header), json_bytes(claims))
+
+    def sign_raw(self, header: bytes, payload: bytes) -> str:
+        """A compact JWS over exactly these bytes; the signature is right, and whatever it covers may be wrong."""
+        signing_input = f"{segment(header)}.{segment(payload)}".encode("ascii")
+        signature = jwt.get_algorithm_by_name(self.algorithm).sign(signing_input, self.private)
+        return compact(header, payload, signature)
+
+
+class KeyPool:
+    """Private keys made once and handed out again, since RSA keys are slow to make; share it to share them."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Shape, int], PrivateKey] = {}
+
+    def key(
+        self, algorithm: str = "RS256", index: int = 0, *, shape: Shape | None = None, kid: str | None = None
+    ) -> SigningKey:
+        """The index-th key of the shape; RS256 and PS512 with one index share their private key."""
+        shape = shape or usual_shape(algorithm)
+        private = self._made.get((shape, index))
+        if private is None:
+            private = self._made[shape, index] = new_private_key(shape)
+        return SigningKey.of(private, algorithm=algorithm, shape=shape, kid=kid)

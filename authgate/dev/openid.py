@@ -1,0 +1,39 @@
+"""Serves an issuer's two documents to everybody, as OpenID providers do."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from authgate.dev.compact import json_bytes
+from authgate.dev.issuer import WELL_KNOWN, Issuer
+
+
+class OpenIDSite:
+    """Discovery and JWKS of one issuer.
+
+    Both stand where the issuer's own URLs say, whichever host these name; `discovery_prefix` puts the discovery
+    document below another path, as where a configuration has a `discoveryURL`.
+    """
+
+    def __init__(self, issuer: Issuer, *, discovery_prefix: str | None = None) -> None:
+        self.issuer = issuer
+        self._prefix = discovery_prefix
+
+    @property
+    def discovery_path(self) -> str:
+        """Where the discovery document stands."""
+        if self._prefix is None:
+            return self.issuer.discovery_path
+        return self._prefix.rstrip("/") + WELL_KNOWN
+
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        """The document by the request's path; None for any other path."""
+        if request.path == self.discovery_path:
+            document, content_type = self.issuer.discovery(), "application/json"
+        elif request.path == self.issuer.jwks_path:
+            document, content_type = self.issuer.jwks(), "application/jwk-set+json"
+        else:
+            return None
+        if request.method not in {"GET", "HEAD"}:
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        return web.Response(body=json_bytes(document), headers={"Content-Type": content_type})

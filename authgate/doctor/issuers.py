@@ -1,0 +1,125 @@
+"""Examining one entry of `jwt`: its discovery document, its keys, and the certificate that they come with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.compose.issuers import key_fetcher, key_source, static_keys
+from authgate.compose.surroundings import CompositionError
+from authgate.doctor.findings import Finding, bad, good, warning
+from authgate.keys.fetch import UntrustedCertificateError
+from authgate.keys.remote import KeyFetchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from authgate.config import JWTIssuerConfig
+    from authgate.keys.fetch import Fetcher
+    from authgate.keys.jwk import KeyDocument
+
+_PUBLISH = (
+    "the issuer must publish a signing key: RSA of 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519"
+)
+
+
+class _Witness:
+    """A fetcher that remembers which documents it was asked for, and which of them came."""
+
+    def __init__(self, inner: Fetcher) -> None:
+        self._inner = inner
+        self.asked: list[str] = []
+        self.came: list[str] = []
+
+    async def fetch(self, url: str) -> bytes:
+        """Return what the inner fetcher returns."""
+        self.asked.append(url)
+        body = await self._inner.fetch(url)
+        self.came.append(url)
+        return body
+
+
+async def examine_issuer(item: JWTIssuerConfig) -> list[Finding]:
+    """Return what there is to say of an issuer and its keys."""
+    subject = f"jwt {item.name}"
+    if item.gate.static_keys is not None:
+        return _static(item, f"{subject}: keys")
+    witness = _Witness(key_fetcher(item))
+    try:
+        document = await key_source(item, witness).fetch()
+    except KeyFetchError as error:
+        return [*_reached(item, subject, witness), _failure(item, subject, witness, error)]
+    return [
+        *_reached(item, subject, witness),
+        *keys_found(f"{subject}: keys", witness.came[-1], document, item.gate.algorithms),
+    ]
+
+
+def keys_found(subject: str, origin: str, document: KeyDocument, algorithms: Iterable[str]) -> list[Finding]:
+    """Return what there is to say of keys that could be read, `algorithms` being those that are accepted."""
+    usable = {name for key in document.keys for name in key.algorithms}.intersection(algorithms)
+    fitting = [key for key in document.keys if usable.intersection(key.algorithms)]
+    found: list[Finding] = []
+    if fitting:
+        count = "1 usable key" if len(fitting) == 1 else f"{len(fitting)} usable keys"
+        found.append(good(subject, f"{count} from {origin}, for {', '.join(sorted(usable))}"))
+    else:
+        sentence = f"no key from {origin} fits an accepted algorithm ({', '.join(algorithms)})"
+        found.append(
+            bad(subject, sentence, "name the algorithm that the issuer signs with in gate.algorithms")
+        )
+    found += (
+        warning(
+            subject,
+            f"skipped: {reason}",
+            "tokens that it signs are refused; have it removed, or replaced by one that can be used",
+        )
+        for reason in document.skipped
+    )
+    return found
+
+
+def _static(item: JWTIssuerConfig, subject: str) -> list[Finding]:
+    try:
+        document = static_keys(item)
+    except CompositionError as error:
+        return [bad(subject, str(error), "put the issuer's public keys there, as a JWKS or in PEM")]
+    static = item.gate.static_keys
+    origin = static.file if static is not None and static.file else "the configuration"
+    return keys_found(subject, origin, document, item.gate.algorithms)
+
+
+def _reached(item: JWTIssuerConfig, subject: str, witness: _Witness) -> list[Finding]:
+    """Return what went well until the keys were read."""
+    found: list[Finding] = []
+    if witness.came:
+        url = witness.came[0]
+        trust = "certificateAuthority" if item.issuer.certificate_authority else "the system's authorities"
+        certificate = f", its certificate is trusted by {trust}" if url.startswith("https:") else ""
+        name = "keys' address" if item.gate.jwks_url is not None else "discovery"
+        found.append(good(f"{subject}: {name}", f"{url} answers{certificate}"))
+    if item.gate.jwks_url is None and len(witness.asked) > 1:  # else the document was refused before
+        found.append(good(f"{subject}: issuer", f"it names {item.issuer.url}, as configured"))
+    return found
+
+
+def _failure(item: JWTIssuerConfig, subject: str, witness: _Witness, error: KeyFetchError) -> Finding:
+    sentence = str(error)
+    discovers = item.gate.jwks_url is None
+    first = f"{subject}: {'discovery' if discovers else 'keys'}"
+    if isinstance(error, UntrustedCertificateError):
+        remedy = "put the PEM of the authority that signed it into issuer.certificateAuthority"
+        return bad(f"{subject}: certificate", sentence, remedy)
+    if not witness.came:
+        setting = "issuer.url or issuer.discoveryURL" if discovers else "gate.jwksURL"
+        remedy = f"check {setting}, name resolution, proxy and network policy from here to there"
+        return bad(first, sentence, remedy)
+    if discovers and len(witness.asked) == 1:
+        remedy = (
+            "write issuer.url exactly as the document names it, and issuer.discoveryURL where the document is"
+            " elsewhere"
+        )
+        return bad(f"{subject}: issuer", sentence, remedy)
+    if len(witness.came) < len(witness.asked):
+        remedy = "where the advertised jwks_uri cannot be reached from here, set gate.jwksURL to one that can"
+        return bad(f"{subject}: keys", sentence, remedy)
+    return bad(f"{subject}: keys", sentence, _PUBLISH)

@@ -1,0 +1,40 @@
+"""The signature algorithms that can be allowed, and which keys each fits (RFC 7518, section 3.1; RFC 8037)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from jwt.algorithms import get_default_algorithms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from jwt.algorithms import Algorithm
+
+_IMPLEMENTATIONS: Final = get_default_algorithms()
+
+KEY_TYPES: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
+    {
+        **{
+            name: ("RSA", frozenset[str]()) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+        },
+        "ES256": ("EC", frozenset({"P-256"})),
+        "ES384": ("EC", frozenset({"P-384"})),
+        "ES512": ("EC", frozenset({"P-521"})),
+        "EdDSA": ("OKP", frozenset({"Ed25519", "Ed448"})),
+    }
+)
+"""Algorithm to the key type and the curves it may be used with; asymmetric only, so `none` and HMAC cannot be named."""
+
+ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType(
+    {name: _IMPLEMENTATIONS[name] for name in KEY_TYPES}
+)
+"""PyJWT's implementation of each algorithm."""
+
+
+def algorithms_for(kty: str, crv: str | None) -> frozenset[str]:
+    """Return the algorithms that a key of this type and curve can verify; empty for unknown ones."""
+    return frozenset(
+        name for name, (type_, curves) in KEY_TYPES.items() if type_ == kty and (not curves or crv in curves)
+    )

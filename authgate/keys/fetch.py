@@ -1,0 +1,128 @@
+"""Fetching small documents from an issuer over HTTP, with every answer bounded in time, size and direction."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+
+from authgate.keys.remote import KeyFetchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_BYTES = 1 << 20
+_MAX_REDIRECTS = 3
+_CHUNK = 1 << 16
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HTTP_OK = 200
+
+
+class UntrustedCertificateError(KeyFetchError):
+    """A server's certificate does not chain to a trusted authority, or names another host."""
+
+
+class Fetcher(Protocol):
+    """Gets a document by URL."""
+
+    async def fetch(self, url: str) -> bytes:
+        """Return the body of a 200 answer; raises `KeyFetchError`."""
+        ...
+
+
+class HTTPFetcher:
+    """Fetches over HTTP(S): status 200 only, at most 1 MiB, within `timeout` seconds, never to another origin.
+
+    `ca_pem` replaces the system's certificate authorities. `token` is asked for a bearer token before every request
+    that goes to one of `token_origins`; no other host ever gets it.
+    """
+
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        ca_pem: str | None = None,
+        token: Callable[[], str] | None = None,
+        token_origins: frozenset[str] = frozenset(),
+    ) -> None:
+        self._timeout = timeout
+        self._ssl = ssl.create_default_context(cadata=ca_pem)
+        self._token = token
+        self._token_origins = token_origins
+
+    async def fetch(self, url: str) -> bytes:
+        """Return the body of a 200 answer; raises `KeyFetchError`, which names the URL and what went wrong."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._follow(url)
+        except TimeoutError:
+            raise KeyFetchError(f"{url}: no complete answer within {self._timeout:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise UntrustedCertificateError(
+                f"{url}: untrusted certificate ({error.certificate_error}); give its CA as certificateAuthority"
+            ) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise KeyFetchError(f"{url}: {type(error).__name__}: {str(error)[:200]}") from None
+
+    async def _follow(self, url: str) -> bytes:
+        # A session a fetch: fetches are minutes apart, and a kept connection would only be found dead.
+        connector = aiohttp.TCPConnector(ssl=self._ssl, force_close=True)
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+        ) as session:
+            target = url
+            for _ in range(_MAX_REDIRECTS + 1):
+                headers = {
+                    "Accept": "application/json, application/jwk-set+json",
+                    **self._authorization(target),
+                }
+                async with session.get(target, headers=headers, allow_redirects=False) as response:
+                    if response.status in _REDIRECTS:
+                        target = _same_origin(target, response.headers.get("Location", ""))
+                        continue
+                    if response.status != _HTTP_OK:
+                        raise KeyFetchError(f"{target}: answered {response.status}, only 200 counts")
+                    return await _read_bounded(response, target)
+        raise KeyFetchError(f"{url}: more than {_MAX_REDIRECTS} redirects")
+
+    def _authorization(self, url: str) -> dict[str, str]:
+        if self._token is None or origin_of(url) not in self._token_origins:
+            return {}
+        return {"Authorization": f"Bearer {self._token()}"}
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of a URL in one comparable form (RFC 6454, section 4)."""
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means this machine, where plain HTTP is bearable."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _same_origin(url: str, location: str) -> str:
+    target = urljoin(url, location)
+    if not location or origin_of(target) != origin_of(url):
+        raise KeyFetchError(f"{url}: redirects to another host, which is never followed")
+    return target
+
+
+async def _read_bounded(response: aiohttp.ClientResponse, url: str) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise KeyFetchError(f"{url}: the answer is longer than {MAX_BYTES} bytes")
+    return bytes(body)

@@ -1,0 +1,117 @@
+"""Where an issuer's keys come from: a JWKS URL, OIDC discovery, or the cluster's own API server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from authgate.cluster.api import ApiError
+from authgate.keys.fetch import MAX_BYTES, is_loopback
+from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set
+from authgate.keys.remote import KeyFetchError
+from authgate.strict_json import StrictJSONError, parse_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from authgate.cluster.api import ClusterAPI
+    from authgate.keys.fetch import Fetcher
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+CLUSTER_JWKS = "/openid/v1/jwks"
+
+
+class JWKSSource:
+    """Keys at a fixed JWKS URL."""
+
+    def __init__(self, url: str, fetcher: Fetcher) -> None:
+        self._url = url
+        self._fetcher = fetcher
+
+    async def fetch(self) -> KeyDocument:
+        """Return the keys published now; raises `KeyFetchError`."""
+        return _read(await self._fetcher.fetch(self._url), self._url)
+
+
+class DiscoverySource:
+    """Keys found through OpenID Connect Discovery 1.0, section 4.
+
+    The document's `issuer` must equal the configured one exactly, also where the document is fetched from another
+    `discovery_url` (kube-apiserver's `issuer.discoveryURL`).
+    """
+
+    def __init__(self, issuer: str, fetcher: Fetcher, discovery_url: str | None = None) -> None:
+        self._issuer = issuer
+        self._url = discovery_url or issuer.rstrip("/") + WELL_KNOWN
+        self._fetcher = fetcher
+
+    async def fetch(self) -> KeyDocument:
+        """Return the keys published now; raises `KeyFetchError`."""
+        issuer, jwks_uri = _read_discovery(await self._fetcher.fetch(self._url), self._url)
+        if issuer != self._issuer:
+            raise KeyFetchError(
+                f"{self._url}: its issuer is {issuer[:200]!r}, configured is {self._issuer!r}"
+            )
+        _check_jwks_uri(jwks_uri, self._url, https=self._issuer.startswith("https:"))
+        return _read(await self._fetcher.fetch(jwks_uri), jwks_uri)
+
+
+class ClusterSource:
+    """A cluster's own keys, from its API server's `/openid/v1/jwks`; the advertised `jwks_uri` is not used.
+
+    `on_issuer` is told the issuer that the cluster's discovery names; it may raise `KeyFetchError` to refuse it.
+    """
+
+    def __init__(
+        self, api: ClusterAPI, on_issuer: Callable[[str], None], timeout: float | None = None
+    ) -> None:
+        self._api = api
+        self._timeout = timeout
+        self._on_issuer = on_issuer
+
+    async def fetch(self) -> KeyDocument:
+        """Return the keys published now; raises `KeyFetchError`."""
+        issuer, _ = _read_discovery(await self._get(WELL_KNOWN), WELL_KNOWN)
+        self._on_issuer(issuer)
+        return _read(await self._get(CLUSTER_JWKS), CLUSTER_JWKS)
+
+    async def _get(self, path: str) -> bytes:
+        try:
+            return await self._api.get(path, limit=MAX_BYTES, within=self._timeout)
+        except ApiError as error:
+            raise KeyFetchError(f"{path}: {error}") from error  # which tells why, and holds no token
+
+
+def _read(data: bytes, origin: str) -> KeyDocument:
+    try:
+        return read_jwk_set(data, origin)
+    except KeyDocumentError as error:
+        raise KeyFetchError(f"{origin}: {error}") from None
+
+
+def _read_discovery(data: bytes, url: str) -> tuple[str, str]:
+    try:
+        members = parse_object(data)
+    except StrictJSONError as error:
+        raise KeyFetchError(f"{url}: no discovery document: {error}") from None
+    issuer, jwks_uri = members.get("issuer"), members.get("jwks_uri")
+    if not isinstance(issuer, str) or not issuer or not isinstance(jwks_uri, str):
+        raise KeyFetchError(f"{url}: no discovery document: 'issuer' or 'jwks_uri' is missing or no string")
+    return issuer, jwks_uri
+
+
+def _check_jwks_uri(uri: str, discovery_url: str, *, https: bool) -> None:
+    if not uri.isprintable() or " " in uri:
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' holds control characters or spaces")
+    try:
+        parts = urlsplit(uri)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is no URL") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is no absolute http(s) URL")
+    if "@" in parts.netloc:
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' holds user information")
+    https = https or urlsplit(discovery_url).scheme == "https"
+    if parts.scheme == "http" and (https or not is_loopback(parts.hostname)):
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not https")

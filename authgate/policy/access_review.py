@@ -1,0 +1,166 @@
+"""What the cluster is asked before a request may pass: attributes from the verified identity and the request. Pure.
+
+Nothing of the request's query, and nothing that only the client says of itself, gets into a review.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import unquote_to_bytes
+
+from authgate.cluster.api import AccessAttributes, NonResourceAttributes, ResourceAttributes
+from authgate.errors import Reason
+from authgate.model import POD_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from authgate.model import Identity, OriginalRequest
+
+_MAX_TOLD: Final = 200
+_PLACEHOLDER = re.compile(r"\{\{ ?\.([A-Za-z]+) ?\}\}")
+# A method is a token (RFC 9110, section 9.1); those of letters and dashes are all that are registered.
+_METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,31}")
+# An escaped slash, backslash, percent sign, question mark, hash or semicolon: what one server decodes, the next splits.
+_AMBIGUOUS = re.compile(r"[\\;#?]|//|%(?:2[Ff35]|3[BbFf]|5[Cc]|(?![0-9A-Fa-f]{2}))")
+
+
+@dataclass(frozen=True, slots=True)
+class Unaskable:
+    """There is nothing to ask the cluster about: the request is refused for `reason`."""
+
+    reason: Reason
+    detail: str = ""
+
+
+class AttributesRule(Protocol):
+    """Says what the cluster is asked."""
+
+    @property
+    def reads_request(self) -> bool:
+        """Whether the answer depends on the original request."""
+        ...
+
+    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | Unaskable:
+        """Return what to ask about `identity`, or why nothing can be asked."""
+        ...
+
+
+class RequestAttributes:
+    """Asks about path and method of the original request, as the kube-apiserver does for paths of its own.
+
+    Source: staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go: the path decoded once, the method in
+    lower case. A path that two servers could read in two ways is refused: the cluster and the app must mean the same.
+    """
+
+    reads_request = True
+
+    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | Unaskable:
+        """Return the request's path and verb; the identity adds nothing."""
+        method, path = request.method, request.path
+        if method is None or path is None or _METHOD.fullmatch(method) is None:
+            return Unaskable(Reason.REQUEST_UNKNOWN)
+        plain = _decoded(path)
+        if plain is None:
+            return Unaskable(Reason.PATH_AMBIGUOUS)
+        return NonResourceAttributes(plain, method.lower())
+
+
+def _decoded(path: str) -> str | None:
+    """Return a path without its escapes, None where that could mean something else to the app."""
+    if not path.startswith("/") or _AMBIGUOUS.search(path) is not None:
+        return None
+    try:
+        plain = unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        return None
+    if not plain.isprintable() or any(segment in (".", "..") for segment in plain.split("/")):
+        return None
+    return plain
+
+
+class Template:
+    """A text with placeholders such as `{{ .Namespace }}`, which the verified identity fills; ValueError for others."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, text: str) -> None:
+        self._parts = tuple(_PLACEHOLDER.split(text))  # text, name, text, name, …, text
+        unknown = [name for name in self._parts[1::2] if name not in _VALUES]
+        if unknown or any("{{" in part or "}}" in part for part in self._parts[::2]):
+            raise ValueError(f"{text!r} holds something else than {', '.join(_VALUES)} as {{{{ .Name }}}}")
+
+    def render(self, identity: Identity) -> str | Unaskable:
+        """Return the text; a value that is missing or `*`, which would mean all, makes it unaskable."""
+        rendered = list(self._parts)
+        for index in range(1, len(rendered), 2):
+            name = rendered[index]
+            value = _VALUES[name](identity)
+            if value in ("", "*"):
+                return Unaskable(Reason.ACCESS_DENIED, f"the identity has no {name}")
+            rendered[index] = value
+        return "".join(rendered)
+
+
+def _namespace(identity: Identity) -> str:
+    account = identity.service_account
+    return account.namespace if account is not None and identity.cluster is not None else ""
+
+
+def _service_account(identity: Identity) -> str:
+    account = identity.service_account
+    return account.name if account is not None and identity.cluster is not None else ""
+
+
+def _pod(identity: Identity) -> str:
+    return identity.extra_value(POD_NAME) if identity.cluster is not None else ""
+
+
+_VALUES: Final[Mapping[str, Callable[[Identity], str]]] = {
+    "Namespace": _namespace,
+    "ServiceAccount": _service_account,
+    "Pod": _pod,
+    "Username": lambda identity: identity.username,
+    "UID": lambda identity: identity.uid,
+}
+
+
+class ResourceTemplates:
+    """Asks about one Kubernetes object or kind of objects; each attribute is a `Template`."""
+
+    reads_request = False
+
+    def __init__(self, texts: ResourceAttributes) -> None:
+        self._templates = {field.name: Template(getattr(texts, field.name)) for field in fields(texts)}
+
+    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | Unaskable:
+        """Return the attributes with the identity's values; the request adds nothing."""
+        rendered: dict[str, str] = {}
+        for name, template in self._templates.items():
+            text = template.render(identity)
+            if isinstance(text, Unaskable):
+                return text
+            rendered[name] = text
+        return ResourceAttributes(**rendered)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRule:
+    """What a policy asks the cluster, and for how many seconds a yes and a no are remembered."""
+
+    rule: AttributesRule
+    allowed_ttl: float = 300.0
+    denied_ttl: float = 30.0
+
+
+def told(attributes: AccessAttributes) -> str:
+    """Return what is asked in a few words, for people; a path may be cut short."""
+    if isinstance(attributes, NonResourceAttributes):
+        return f"{attributes.verb} {attributes.path[:_MAX_TOLD]}"
+    what = "/".join(text for text in (attributes.resource, attributes.subresource) if text)
+    parts = [attributes.verb, f"{what}.{attributes.group}" if attributes.group else what]
+    parts += [f"'{attributes.name}'"] if attributes.name else []
+    parts += [f"in namespace '{attributes.namespace}'"] if attributes.namespace else []
+    return " ".join(parts)

@@ -1,0 +1,51 @@
+"""Recording answers: one count in the metrics each, and a line in the audit log where it is wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.model import Allow, CannotTell, Decision, Deny
+
+if TYPE_CHECKING:
+    from authgate.log import Audit
+    from authgate.metrics import AnswerCell, Metrics
+
+_OUTCOMES = {Allow: "allow", Deny: "deny", CannotTell: "unavailable"}
+
+
+class Recorder:
+    """Records every decision of the verify port in the same way, whichever lane it took."""
+
+    def __init__(self, metrics: Metrics, audit: Audit) -> None:
+        self._metrics = metrics
+        self._audit = audit
+
+    def record(self, decision: Decision, policy: str, seconds: float) -> None:
+        """Count a decision under a policy's configured name ("" for none) and the time it took."""
+        outcome, reason = _OUTCOMES[type(decision)], decision.reason.value
+        self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
+        if self._audit.wants(allowed=outcome == "allow"):
+            self._write(decision, outcome, reason, policy)
+
+    def cell_of(self, decision: Decision, policy: str) -> AnswerCell | None:
+        """Return the cell that is all there is to record of such a decision, None where an audit line belongs to it."""
+        outcome = _OUTCOMES[type(decision)]
+        if self._audit.wants(allowed=outcome == "allow"):
+            return None
+        return self._metrics.answer_cell(outcome, decision.reason.value, decision.evidence.source, policy)
+
+    def _write(self, decision: Decision, outcome: str, reason: str, policy: str) -> None:
+        attributes: dict[str, object] = {
+            "authgate.decision": outcome,
+            "authgate.reason": reason,
+            "authgate.policy": policy,
+            "authgate.source": decision.evidence.source,
+            "authgate.issuer": decision.evidence.issuer_name,
+        }
+        if not isinstance(decision, Allow):
+            private = decision.private if isinstance(decision, Deny) else ""
+            attributes["authgate.detail"] = "; ".join(text for text in (decision.detail, private) if text)
+        identity = None if isinstance(decision, CannotTell) else decision.identity
+        if identity is not None:
+            attributes["user.name"] = identity.username
+        self._audit.record(policy, reason, attributes)

@@ -1,0 +1,265 @@
+"""The verdict on a cluster's tokens: by local keys, and by TokenReview where those cannot decide or must not alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from authgate.cluster.api import NotAuthenticated, ReviewedUser
+from authgate.errors import Reason
+from authgate.model import (
+    Authenticated,
+    BearerToken,
+    Evidence,
+    Lease,
+    Pending,
+    Rejected,
+    Unavailable,
+    Verdict,
+)
+from authgate.verify.claims import LEGACY_ISSUER
+from authgate.verify.identity import reviewed_identity
+from authgate.verify.jwt import JWTVerifier, Unresolved
+from authgate.verify.revocation import Reference, bound_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from authgate.verify.compact import UnverifiedToken
+    from authgate.verify.review import Budget, Reviewer
+    from authgate.verify.revocation import Revocation
+
+ReviewMode = Literal["never", "fallback", "always"]
+
+
+class ClusterIssuers:
+    """The issuer names of one cluster: configured ones, and those that its discovery or the gate's own token tell."""
+
+    def __init__(self, configured: Iterable[str]) -> None:
+        self._names = set(configured)
+        self.discovered = False
+
+    def learn(self, issuer: str, *, discovered: bool = True) -> None:
+        """Add an issuer's name; `discovered` tells that it is the one the cluster signs with now."""
+        self._names.add(issuer)
+        self.discovered |= discovered
+
+    def __contains__(self, issuer: str) -> bool:
+        return issuer in self._names
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRules:
+    """Which tokens of a cluster are accepted and when TokenReview is asked.
+
+    `max_age` in seconds, for mode always and for what a watch cannot vouch for.
+    """
+
+    name: str
+    audiences: tuple[str, ...]
+    legacy_audiences: tuple[str, ...]
+    mode: ReviewMode
+    max_age: float
+
+
+class ClusterVerifier:
+    """Verifies the tokens of one cluster.
+
+    TokenReview is never asked about a token that is known to be bad: its structure, its algorithm, its signature
+    where a key is at hand, its time and its audience come first. With a `revocation`, neither is it asked about a
+    token whose objects a watch saw deleted, nor (but in mode always) about one whose objects are all there.
+    """
+
+    def __init__(
+        self,
+        rules: ClusterRules,
+        issuers: ClusterIssuers,
+        local: JWTVerifier,
+        reviewer: Reviewer,
+        lease: Lease,
+        *,
+        revocation: Revocation | None = None,
+    ) -> None:
+        self._rules = rules
+        self.issuers = issuers
+        self._local = local
+        self._reviewer = reviewer
+        self._lease = lease
+        self._revocation = revocation
+        self._evidence = Evidence("tokenreview", rules.name)
+
+    @property
+    def name(self) -> str:
+        """The cluster's configured name."""
+        return self._rules.name
+
+    def status(self) -> tuple[bool, str]:
+        """Tell whether the cluster's tokens can be decided now: by keys, or else by TokenReview."""
+        keys = self._local.status()
+        sees, watched = True, ""
+        if self._revocation is not None:
+            sees, watched = self._revocation.status()
+            watched = f"; watch of {watched}"
+        if self._rules.mode != "always" and keys.usable and sees:
+            return True, f"keys: {keys.detail}{watched}"
+        if self._rules.mode == "never":
+            return False, f"keys: {keys.detail}"
+        reviews, detail = self._reviewer.status()
+        if reviews and not self.issuers and not self.reviews_legacy:
+            reviews = False
+            detail = "it answers, but which tokens are the cluster's is not known: name its issuer in cluster.issuers"
+        return reviews, f"keys: {keys.detail}; tokenreview: {detail}{watched}"
+
+    async def probe(self) -> None:
+        """Learn whether TokenReview answers, where a verdict may rest on it."""
+        if self._rules.mode != "never":
+            await self._reviewer.probe(self._rules.audiences)
+
+    async def close(self) -> None:
+        """End the reviews under way."""
+        await self._reviewer.close()
+
+    def begin(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
+        """Return the verdict on a JWT whose issuer is this cluster's, or what it waits for."""
+        if not token.registered.audiences or self.accepts_legacy(token.registered.issuer):
+            return self._begin_legacy(token.text, "issuer", token)
+        verdict = self._local.verify_locally(token)
+        mode = self._rules.mode
+        if isinstance(verdict, Unresolved):
+            return Pending(lambda: self._review(token) if mode == "always" else self._resolve(token))
+        return self._settle(token, verdict) if isinstance(verdict, Authenticated) else verdict
+
+    def _settle(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict | Pending[Verdict]:
+        """Return the verdict on a token that local keys find good, or the review that it needs all the same."""
+        always, revocation = self._rules.mode == "always", self._revocation
+        if revocation is None:
+            return Pending(lambda: self._review(token)) if always else verdict
+        bound = bound_objects(token.claims.members)
+        settled = _under_watch(verdict, bound, revocation)
+        if isinstance(settled, Authenticated) and (always or not revocation.vouches(bound)):
+            return Pending(lambda: self._review(token))
+        return settled
+
+    def begin_opaque(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+        """Return the verdict on a token that is no JWT, which only the cluster's static token file can know."""
+        return self._begin_legacy(token.text, "opaque", None)
+
+    def accepts_legacy(self, issuer: str) -> bool:
+        """Tell whether an issuer is that of legacy tokens, which are this cluster's to judge or to refuse."""
+        return issuer == LEGACY_ISSUER
+
+    @property
+    def reviews_legacy(self) -> bool:
+        """Whether static and legacy tokens are reviewed at all."""
+        return bool(self._rules.legacy_audiences) and self._rules.mode != "never"
+
+    def _begin_legacy(
+        self, text: str, budget: Budget, token: UnverifiedToken | None
+    ) -> Verdict | Pending[Verdict]:
+        """Return the verdict on a token without audience, which counts as meant for the API server itself."""
+        if not self.reviews_legacy:
+            if token is None:
+                return Rejected(Reason.TOKEN_OPAQUE, "", Evidence("none", self.name))
+            return Rejected(Reason.AUDIENCE_MISMATCH, "it names none", Evidence("none", self.name))
+        if token is not None:
+            bad = self._known_bad(token)
+            if bad is not None:
+                return bad
+        return Pending(lambda: self._review_legacy(text, budget, token))
+
+    async def _review_legacy(self, text: str, budget: Budget, token: UnverifiedToken | None) -> Verdict:
+        answer = await self._reviewer.review(text, self._rules.legacy_audiences, budget)
+        issuer, end = ("", None) if token is None else (token.registered.issuer, self._local.end_of(token))
+        return self._verdict(answer, issuer, self._rules.legacy_audiences, end)
+
+    async def _resolve(self, token: UnverifiedToken) -> Verdict:
+        verdict = await self._local.resolve(token)
+        if self._rules.mode == "fallback" and _left_open(verdict):
+            return await self._review(token)
+        if not isinstance(verdict, Authenticated):
+            return verdict
+        settled = self._settle(token, verdict)
+        return await settled.finish() if isinstance(settled, Pending) else settled
+
+    def _known_bad(self, token: UnverifiedToken) -> Rejected | None:
+        """Return why a token is bad whatever its audience, as far as memory tells."""
+        verdict = self._local.verify_locally(token)
+        if not isinstance(verdict, Rejected) or verdict.reason is Reason.AUDIENCE_MISMATCH:
+            return None
+        return verdict
+
+    async def _review(self, token: UnverifiedToken) -> Verdict:
+        answer = await self._reviewer.review(token.text, self._rules.audiences, "issuer")
+        verdict = self._verdict(
+            answer, token.registered.issuer, self._rules.audiences, self._local.end_of(token)
+        )
+        if self._revocation is None or not isinstance(verdict, Authenticated):
+            return verdict
+        return _under_watch(verdict, bound_objects(token.claims.members), self._revocation)
+
+    def _verdict(
+        self,
+        answer: ReviewedUser | NotAuthenticated | Unavailable,
+        issuer: str,
+        asked: tuple[str, ...],
+        end: float | None,
+    ) -> Verdict:
+        match answer:
+            case Unavailable():
+                return answer
+            case NotAuthenticated(error):
+                return Rejected(Reason.REVIEW_REJECTED, error, self._evidence, lease=self._lease)
+            case ReviewedUser(username="system:anonymous"):
+                # an API server that allows anonymous requests "authenticates" what it takes for no credential at all
+                return Rejected(Reason.REVIEW_REJECTED, "as anonymous", self._evidence, lease=self._lease)
+            case ReviewedUser():
+                audiences = tuple(sorted(set(asked).intersection(answer.audiences)))
+                if not audiences:
+                    return Rejected(
+                        Reason.AUDIENCE_MISMATCH, "by TokenReview", self._evidence, lease=self._lease
+                    )
+                identity = reviewed_identity(answer, self.name, issuer, audiences)
+                aging = self._rules.mode == "always" or self._revocation is not None
+                max_age = self._rules.max_age if aging else None
+                return Authenticated(identity, end, self._evidence, self._lease, max_age)
+
+
+_SINGULAR: dict[str, str] = {
+    "serviceaccounts": "account",
+    "pods": "pod",
+    "nodes": "node",
+    "secrets": "secret",
+}
+
+
+def _under_watch(
+    verdict: Authenticated, bound: tuple[Reference, ...], revocation: Revocation
+) -> Authenticated | Rejected:
+    """Return the verdict as one that ends with the objects it rests on, or the refusal where one is gone already."""
+    gone = revocation.gone(bound)
+    if gone is not None:
+        return Rejected(
+            Reason.OBJECT_DELETED, f"the {_SINGULAR[gone.resource]}", verdict.evidence, lease=verdict.lease
+        )
+    return Authenticated(
+        verdict.identity,
+        verdict.expires_at,
+        verdict.evidence,
+        verdict.lease,
+        verdict.max_age,
+        revocation.leases(bound),
+    )
+
+
+def _left_open(verdict: Verdict) -> bool:
+    """Tell whether local keys left a verdict to somebody who knows more."""
+    match verdict:
+        case Unavailable():
+            return True
+        case Rejected(reason):
+            return reason is Reason.KEY_UNKNOWN
+        case Authenticated():
+            return False

@@ -1,0 +1,182 @@
+"""The strict parse of a JWT in compact serialization, before any key is looked for (RFC 7515, RFC 7519, RFC 8725).
+
+No signature is checked here and nothing is looked up: the result is unverified.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from authgate.errors import Reason
+from authgate.model import Rejected, UnverifiedClaims
+from authgate.strict_json import StrictJSONError, parse_object
+from authgate.verify.claims import RegisteredClaims, read_registered
+
+if TYPE_CHECKING:
+    from authgate.model import JSONValue
+
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+# What base64 alone knows becomes what neither knows, so that the strict decoder refuses it.
+_TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
+# A last group of 2 or 3 characters ends in zero bits (RFC 4648, section 3.5), else two texts would be one token.
+_CANONICAL_LAST: Final = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+_PADDING: Final = (b"", b"", b"==", b"=")
+_MAX_HEADER_CHARS = 4096
+_MAX_KID_CHARS = 512
+_REMEMBERED_HEADERS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class JOSEHeader:
+    """The header parameters that the gate reads. `typ` is lower-cased, without `application/`; None where absent.
+
+    Parameters that point to keys (`jku`, `jwk`, `x5u`, `x5c`) are ignored: keys come from the issuer's set only.
+    """
+
+    alg: str
+    kid: str | None
+    typ: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedJWS:
+    """The pieces of a compact JWS (RFC 7515, section 7.1), its signature unchecked; `payload` may be anything."""
+
+    header: JOSEHeader
+    payload: bytes
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """A well-formed JWT whose signature nobody checked yet; its repr shows no part that could be used as a token."""
+
+    header: JOSEHeader
+    claims: UnverifiedClaims
+    registered: RegisteredClaims
+    signing_input: bytes = field(repr=False)
+    signature: bytes = field(repr=False)
+    text: str = field(repr=False)
+
+
+class CompactParser:
+    """Parses tokens; remembers the few header segments that an issuer's tokens share, by their text."""
+
+    def __init__(self) -> None:
+        self._headers: dict[bytes, JOSEHeader] = {}
+
+    def parse(self, text: str) -> UnverifiedToken | Rejected:
+        """Return the parsed token, or why it is no well-formed signed JWT. `text` is bounded by the credential step."""
+        pieces = self._take_apart(text)
+        if isinstance(pieces, Rejected):
+            return pieces
+        header, payload, signing_input, signature = pieces
+        try:
+            members = parse_object(payload)
+        except StrictJSONError as error:
+            return _not_json("payload", error)
+        registered = read_registered(members)
+        if isinstance(registered, Rejected):
+            return registered
+        return UnverifiedToken(header, UnverifiedClaims(members), registered, signing_input, signature, text)
+
+    def parse_jws(self, text: str) -> UnverifiedJWS | Rejected:
+        """Return the pieces of a compact JWS, or why it is none that could be a signed JWT; no claim is looked at."""
+        pieces = self._take_apart(text)
+        return pieces if isinstance(pieces, Rejected) else UnverifiedJWS(*pieces)
+
+    def _take_apart(self, text: str) -> tuple[JOSEHeader, bytes, bytes, bytes] | Rejected:
+        """Return header, payload, signing input and signature."""
+        if not text.isascii():
+            return _why_not_compact(text)
+        data = text.encode("ascii")
+        segments = data.split(b".", 3)
+        if len(segments) != 3 or not segments[0] or not segments[1]:
+            return _why_not_compact(text)
+        header_segment, payload_segment, signature_segment = segments
+        payload = _decode_segment(payload_segment)
+        signature = _decode_segment(signature_segment)
+        header = self._headers.get(header_segment)
+        if (payload is None or signature is None or header is None) and _COMPACT.fullmatch(text) is None:
+            return _why_not_compact(text)
+        if header is None:
+            parsed = _parse_header(header_segment)
+            if isinstance(parsed, Rejected):
+                return parsed
+            header = parsed
+            if len(self._headers) >= _REMEMBERED_HEADERS:
+                self._headers.clear()  # only a flood of made-up headers gets here; refilling costs microseconds
+            self._headers[header_segment] = header
+        if payload is None or signature is None:
+            return Rejected(Reason.TOKEN_MALFORMED, "a segment is not canonical base64url")
+        return header, payload, data[: -len(signature_segment) - 1], signature
+
+
+def _decode_segment(segment: bytes) -> bytes | None:
+    remainder = len(segment) % 4
+    if remainder == 1 or (remainder and segment[-1] not in _CANONICAL_LAST[remainder]):
+        return None
+    try:
+        return a2b_base64(segment.translate(_TO_BASE64) + _PADDING[remainder], strict_mode=True)
+    except Base64Error:
+        return None
+
+
+def _parse_header(segment: bytes) -> JOSEHeader | Rejected:
+    if len(segment) > _MAX_HEADER_CHARS:
+        return Rejected(
+            Reason.TOKEN_MALFORMED, f"the header segment is longer than {_MAX_HEADER_CHARS} characters"
+        )
+    data = _decode_segment(segment)
+    if data is None:
+        return Rejected(Reason.TOKEN_MALFORMED, "the header segment is not canonical base64url")
+    try:
+        members = parse_object(data)
+    except StrictJSONError as error:
+        return _not_json("header", error)
+    return _read_header(members)
+
+
+def _read_header(members: dict[str, JSONValue]) -> JOSEHeader | Rejected:
+    if "crit" in members:
+        return Rejected(Reason.CRITICAL_HEADER)
+    if "enc" in members:
+        return Rejected(Reason.TOKEN_ENCRYPTED)
+    if members.get("b64", True) is not True:  # RFC 7797, section 7: a JWT must not use an unencoded payload
+        return Rejected(Reason.CRITICAL_HEADER, "'b64' is not true")
+    alg, kid, typ = members.get("alg"), members.get("kid"), members.get("typ")
+    if not isinstance(alg, str):
+        return Rejected(Reason.TOKEN_MALFORMED, "'alg' is missing or no string")
+    if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_KID_CHARS):
+        return Rejected(Reason.TOKEN_MALFORMED, f"'kid' is no string of at most {_MAX_KID_CHARS} characters")
+    if "kid" in members and kid is None:
+        return Rejected(Reason.TOKEN_MALFORMED, "'kid' is null")
+    if "typ" in members and not isinstance(typ, str):
+        return Rejected(Reason.TOKEN_MALFORMED, "'typ' is no string")
+    return JOSEHeader(alg, kid, normalise_type(typ) if isinstance(typ, str) else None)
+
+
+def normalise_type(typ: str) -> str:
+    """Return a media type in the form in which RFC 7515, section 4.1.9 compares them."""
+    return typ.lower().removeprefix("application/")
+
+
+def _not_json(part: str, error: StrictJSONError) -> Rejected:
+    reason = Reason.DUPLICATE_MEMBER if error.duplicate else Reason.TOKEN_MALFORMED
+    return Rejected(reason, f"the {part}: {error}")
+
+
+def _why_not_compact(text: str) -> Rejected:
+    segments = text.count(".") + 1
+    if segments == 1:
+        return Rejected(Reason.TOKEN_OPAQUE)
+    if segments == 5:
+        return Rejected(Reason.TOKEN_ENCRYPTED)
+    if segments != 3:
+        return Rejected(Reason.TOKEN_MALFORMED, f"{segments} segments, a signed JWT has 3")
+    return Rejected(Reason.TOKEN_MALFORMED, "a segment is empty or holds characters outside base64url")
