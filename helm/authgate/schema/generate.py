@@ -1,0 +1,85 @@
+"""Writes the chart's values.schema.json: python helm/authgate/schema/generate.py [FILE].
+
+`config` has the schema of the gate's configuration, made from its own models, so that `helm install` refuses what
+`authgate check` would.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from authgate.config import json_schema
+
+_HERE = Path(__file__).parent
+_ROOT = "Config"
+# Helm's patterns are Go's, which cannot look ahead. In a duration, where these two stand, nothing is lost: the groups
+# are told apart by their letters, and that something is there is said by minLength.
+_LOOKS_AHEAD = {"(?=.)": "", "m(?!s)": "m"}
+
+
+def values_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the chart's values."""
+    gate = _for_go(json_schema())
+    definitions = gate.pop("$defs")
+    dialect = gate.pop("$schema")
+    del gate["title"]
+    chart = yaml.safe_load((_HERE / "chart.yaml").read_text(encoding="utf-8"))
+    own = chart.pop("$defs")
+    injected = {"InjectedConfig": _injected(gate), "InjectedClusterConfig": _without_audiences(definitions)}
+    for name in (*own, *injected):
+        if name in definitions:
+            raise ValueError(f"the gate's configuration defines {name}, too: give the chart's another name")
+    # That somebody's tokens are accepted is no part of it: `mode: sidecar` may go without, and otherwise the chart's
+    # own checks have the words for it.
+    everything = {**definitions, _ROOT: gate, **injected, **own}
+    return {"$schema": dialect, "title": "Values of the authgate chart", **chart, "$defs": everything}
+
+
+def _injected(gate: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of injected gates: their audiences and policies come with the pod's annotations."""
+    properties = {name: value for name, value in gate["properties"].items() if name != "policies"}
+    properties["cluster"] = {"$ref": "#/$defs/InjectedClusterConfig"}
+    return {**gate, "properties": properties}
+
+
+def _without_audiences(definitions: dict[str, Any]) -> dict[str, Any]:
+    cluster = dict(definitions["ClusterConfig"])
+    cluster["properties"] = {
+        name: value for name, value in cluster["properties"].items() if name != "audiences"
+    }
+    cluster["required"] = [name for name in cluster["required"] if name != "audiences"]
+    return cluster
+
+
+def _for_go(schema: Any) -> Any:
+    """Return a schema whose patterns Go's regular expressions know."""
+    if isinstance(schema, list):
+        return [_for_go(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {name: _for_go(value) for name, value in schema.items()}
+    pattern = schema.get("pattern")
+    if isinstance(pattern, str):
+        for known, plain in _LOOKS_AHEAD.items():
+            if known in pattern:
+                changed["minLength"] = max(1, schema.get("minLength", 0))
+                pattern = pattern.replace(known, plain)
+        if re.search(r"\(\?[=!<]", pattern):
+            raise ValueError(f"a pattern looks around in a way that Go's cannot: {pattern}")
+        changed["pattern"] = pattern
+    return changed
+
+
+def write(file: Path) -> None:
+    """Write the schema to a file."""
+    file.write_text(json.dumps(values_schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else _HERE.parent / "values.schema.json")

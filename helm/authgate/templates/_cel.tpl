@@ -1,0 +1,59 @@
+{{/* Expressions of the injection, in CEL. */}}
+
+{{/*
+Any value as a CEL literal. JSON is CEL but for one thing: maps and lists hold values of one type there, which dyn()
+gets around.
+*/}}
+{{- define "authgate.cel" -}}
+{{- if kindIs "map" . -}}
+{
+{{- range $index, $key := keys . | sortAlpha -}}
+{{- if $index }}, {{ end }}{{ toJson $key }}: dyn({{ include "authgate.cel" (get $ $key) }})
+{{- end -}}
+}
+{{- else if kindIs "slice" . -}}
+[
+{{- range $index, $item := . -}}
+{{- if $index }}, {{ end }}dyn({{ include "authgate.cel" $item }})
+{{- end -}}
+]
+{{- else -}}
+{{ toJson . }}
+{{- end -}}
+{{- end -}}
+
+{{- define "authgate.celAudience" -}}
+object.metadata.?annotations[?'authgate.dev/audience'].orValue({{ toJson .Values.sidecarInjection.audience }})
+{{- end -}}
+
+{{- define "authgate.celPolicy" -}}
+object.metadata.?annotations[?'authgate.dev/policy'].orValue('default')
+{{- end -}}
+
+{{/* Whether there is the policy that a pod names; one that names none takes what there is. */}}
+{{- define "authgate.celPolicyKnown" -}}
+object.metadata.?annotations[?'authgate.dev/policy'].optMap(name, name in {{ keys .Values.sidecarInjection.policies | sortAlpha | toJson }}).orValue(true)
+{{- end -}}
+
+{{- define "authgate.celHasGate" -}}
+object.spec.?initContainers.orValue([]).exists(container, container.name == 'authgate')
+{{- end -}}
+
+{{/* What AUTHGATE_POLICIES says, by the name of the policy that a pod chooses. */}}
+{{- define "authgate.celPolicies" -}}
+{{- $texts := dict -}}
+{{- range $name, $policy := .Values.sidecarInjection.policies -}}
+{{- $texts = set $texts $name (include "authgate.envText" (toJson (dict "default" $policy))) -}}
+{{- end -}}
+{{- if $texts -}}
+{{ toJson $texts }}
+{{- else -}}
+{"": ""}
+{{- end -}}
+{{- end -}}
+
+{{/* The container, with the env that variables.env holds. */}}
+{{- define "authgate.celSidecar" -}}
+{{- $container := include "authgate.sidecarContainer" . | fromYaml -}}
+{{- include "authgate.cel" $container | trimSuffix "}" }}, "env": dyn(variables.env)}
+{{- end -}}

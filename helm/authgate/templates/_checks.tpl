@@ -1,0 +1,96 @@
+{{/* Values that are each fine and do not go together: each is refused with a sentence that says what to do. */}}
+
+{{- define "authgate.check" -}}
+{{- if eq .Values.mode "shared" -}}
+{{- include "authgate.checkTokens" . -}}
+{{- include "authgate.checkShared" . -}}
+{{- include "authgate.checkOwnFiles" . -}}
+{{- else -}}
+{{- range list "autoscaling" "networkPolicy" -}}
+{{- if (get $.Values .).enabled -}}
+{{- printf "%s.enabled belongs to a gate of its own: leave it out, or set mode to shared" . | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.env -}}
+{{- if hasPrefix "AUTHGATE_" .name -}}
+{{- printf "env: %s sets what belongs to the gate's configuration: write it under config" .name | fail -}}
+{{- end -}}
+{{- end -}}
+{{- if .Values.sidecarInjection.enabled -}}
+{{- include "authgate.checkInjection" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "authgate.checkTokens" -}}
+{{- if not (or .Values.config.cluster .Values.config.jwt) -}}
+{{- fail "config accepts nobody's tokens: set config.cluster.audiences, such as --set 'config.cluster.audiences={my-audience}', or name an issuer under config.jwt" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "authgate.checkShared" -}}
+{{- if not (include "authgate.listen" .) -}}
+{{- fail "config.server.listen has no address that proxies in other pods can reach: add one such as 0.0.0.0:8080, or set mode to sidecar" -}}
+{{- end -}}
+{{- $admin := include "authgate.admin" . -}}
+{{- if or (not $admin) (ne (include "authgate.reachable" $admin) "true") -}}
+{{- fail "config.server.admin must be an address that the kubelet can reach, such as 0.0.0.0:9090: the probes are served there" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.proxies) -}}
+{{- fail "networkPolicy.proxies is empty, so nobody could ask the gate: name the peers that may, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" -}}
+{{- end -}}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
+{{- fail "serviceAccount.name is required where serviceAccount.create is false: the rights must not go to the namespace's default account" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A file that a configuration names must be mounted, or the gate would refuse to start. */}}
+{{- define "authgate.checkFiles" -}}
+{{- $folders := list "/var/run/secrets/kubernetes.io/serviceaccount/" -}}
+{{- range .mounts -}}
+{{- $folders = append $folders (printf "%s/" (trimSuffix "/" .mountPath)) -}}
+{{- end -}}
+{{- range include "authgate.files" .config | splitList "\n" | compact -}}
+{{- $setting := splitList "|" . | first -}}
+{{- $file := splitList "|" . | last -}}
+{{- $mounted := false -}}
+{{- range $folders -}}
+{{- if hasPrefix . (printf "%s/" $file) -}}
+{{- $mounted = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $mounted -}}
+{{- printf "%s.%s names %s, which is not mounted: %s" $.at $setting $file $.cure | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "authgate.checkOwnFiles" -}}
+{{- include "authgate.checkFiles" (dict "at" "config" "config" .Values.config "mounts" .Values.volumeMounts "cure" "add what holds it to volumes, and its folder to volumeMounts") -}}
+{{- end -}}
+
+{{- define "authgate.checkSidecar" -}}
+{{- include "authgate.checkTokens" . -}}
+{{- include "authgate.checkOwnFiles" . -}}
+{{- include "authgate.checkAddresses" (dict "at" "config" "config" .Values.config) -}}
+{{- end -}}
+
+{{- define "authgate.checkInjection" -}}
+{{- if semverCompare "<1.34.0-0" .Capabilities.KubeVersion.Version -}}
+{{- printf "sidecarInjection.enabled needs the API MutatingAdmissionPolicy, which Kubernetes %s does not have: embed the sidecar instead (see the chart's README)" .Capabilities.KubeVersion.Version | fail -}}
+{{- end -}}
+{{- $config := .Values.sidecarInjection.config -}}
+{{- include "authgate.checkFiles" (dict "at" "sidecarInjection.config" "config" $config "mounts" list "cure" "pods that get a gate injected have no volume for it; write the text itself into the configuration, or embed the sidecar") -}}
+{{- include "authgate.checkAddresses" (dict "at" "sidecarInjection.config" "config" $config) -}}
+{{- end -}}
+
+{{- define "authgate.checkAddresses" -}}
+{{- range list "listen" "admin" -}}
+{{- if hasKey ($.config.server | default dict) . -}}
+{{- printf "%s.server.%s has no meaning for a sidecar: set sidecar.%s" $.at . . | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

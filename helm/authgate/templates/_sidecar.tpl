@@ -1,0 +1,96 @@
+{{/*
+A gate inside an app's pod. Charts that have this one as a dependency put
+
+  initContainers: {{- include "authgate.sidecar" . | nindent 8 }}
+  volumes: {{- include "authgate.sidecarVolumes" . | nindent 8 }}
+
+into their pod's spec. With an alias for the dependency, `.Subcharts.<alias>` takes the place of the dot. The gate is
+configured by its environment, so that a change of the configuration is a change of the pod and rolls it.
+*/}}
+{{- define "authgate.sidecar" -}}
+{{- if hasKey .Values "sidecarInjection" -}}
+{{- include "authgate.checkSidecar" . -}}
+{{- $container := include "authgate.sidecarContainer" . | fromYaml -}}
+{{- $env := include "authgate.sidecarEnv" (dict "root" . "config" .Values.config) | fromYamlArray -}}
+{{- $container = set $container "env" (concat $env .Values.env) -}}
+{{- $container = set $container "volumeMounts" (concat $container.volumeMounts (include "authgate.certificateMount" . | fromYamlArray) .Values.volumeMounts) -}}
+{{- list $container | toYaml -}}
+{{- else -}}
+{{- include "authgate.sidecar" (include "authgate.subchart" . | index .Subcharts) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "authgate.sidecarVolumes" -}}
+{{- if hasKey .Values "sidecarInjection" -}}
+{{- include "authgate.sidecarOwnVolumes" . }}
+{{- with include "authgate.certificateVolume" . }}
+{{ . }}
+{{- end }}
+{{- with .Values.volumes }}
+{{ toYaml . }}
+{{- end }}
+{{- else -}}
+{{- include "authgate.sidecarVolumes" (include "authgate.subchart" . | index .Subcharts) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The dependency's name in the chart that is being rendered. */}}
+{{- define "authgate.subchart" -}}
+{{- if not (hasKey (.Subcharts | default dict) "authgate") -}}
+{{- fail "authgate.sidecar: this chart has no dependency named authgate; add it to Chart.yaml, or hand over .Subcharts.<alias>" -}}
+{{- end -}}
+authgate
+{{- end -}}
+
+{{/* The volumes that a sidecar has wherever it is. */}}
+{{- define "authgate.sidecarOwnVolumes" -}}
+{{- include "authgate.accountVolume" . }}
+{{- if hasPrefix "unix:" .Values.sidecar.listen }}
+- name: authgate-socket
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+{{- end }}
+{{- end -}}
+
+{{/* The container without its env: the same for pods that embed it and for those that get it injected. */}}
+{{- define "authgate.sidecarContainer" -}}
+name: authgate
+image: {{ include "authgate.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+args: [serve]
+# A native sidecar: it has started before the pod's containers do, and ends after them.
+restartPolicy: Always
+ports:
+  - name: authgate-admin
+    containerPort: {{ include "authgate.port" .Values.sidecar.admin }}
+    protocol: TCP
+{{ include "authgate.probes" "authgate-admin" }}
+resources: {{- toYaml .Values.sidecar.resources | nindent 2 }}
+securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
+volumeMounts:
+  {{- include "authgate.accountMount" . | nindent 2 }}
+  {{- if hasPrefix "unix:" .Values.sidecar.listen }}
+  - name: authgate-socket
+    mountPath: {{ trimPrefix "unix:" .Values.sidecar.listen | dir }}
+  {{- end }}
+{{- end -}}
+
+{{/* The env of a sidecar: a variable for each section of the configuration, and what being a sidecar means. */}}
+{{- define "authgate.sidecarEnv" -}}
+{{- $root := .root -}}
+{{- $env := list -}}
+{{- range $name, $section := omit .config "apiVersion" "kind" -}}
+{{- $env = append $env (dict "name" (printf "AUTHGATE_%s" (upper $name)) "value" (include "authgate.envText" (toJson $section))) -}}
+{{- end -}}
+{{- $env = append $env (dict "name" "AUTHGATE_SERVER__LISTEN" "value" $root.Values.sidecar.listen) -}}
+{{- $env = append $env (dict "name" "AUTHGATE_SERVER__ADMIN" "value" $root.Values.sidecar.admin) -}}
+{{- if not (hasKey (.config.shutdown | default dict) "delay") -}}
+{{- /* A sidecar ends after the containers that ask it: nobody is left to be waited for. */ -}}
+{{- $env = append $env (dict "name" "AUTHGATE_SHUTDOWN__DELAY" "value" "0s") -}}
+{{- end -}}
+{{- toYaml $env -}}
+{{- end -}}
+
+{{/* A text as the value of a variable: Kubernetes would expand $(NAME) in it. */}}
+{{- define "authgate.envText" -}}
+{{- . | replace "$" "$$" -}}
+{{- end -}}
