@@ -1,0 +1,88 @@
+"""`python -m tests.bench`: measures the gate against other programs, and prints a table. See docs/performance.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from authgate import __version__
+from tests.bench import cases, peers
+from tests.bench.machine import cache_folder, load, machine_facts, program, python_facts
+from tests.bench.report import Report
+from tests.bench.server import CLIENT_CORE, SERVER_CORE
+from tests.bench.stage import FULL, QUICK, Stage
+from tests.bench.tokens import TokenStore
+from tests.bench.wrk import CONNECTIONS
+
+
+def main() -> None:
+    """Measure."""
+    arguments = _parser().parse_args()
+    if arguments.install_peers:
+        peers.install()
+    for needed in ("wrk", "taskset"):
+        if program(needed) is None:
+            sys.exit(
+                f"{needed} is not installed: Debian has it in the package {'wrk' if needed == 'wrk' else 'util-linux'}"
+            )
+    found = peers.Peers.found()
+    effort = QUICK if arguments.quick else FULL
+    started = time.monotonic()
+    facts: dict[str, object] = {
+        "authgate": __version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine_facts(),
+        "python": python_facts(arguments.python),
+        "versions": found.versions(),
+        "pinning": {"server": SERVER_CORE, "client": CLIENT_CORE},
+        "connections": CONNECTIONS,
+        "quick": arguments.quick,
+    }
+    report = Report(
+        facts, left_out=[f"{name}: not installed (try --install-peers)" for name in found.missing()]
+    )
+    with tempfile.TemporaryDirectory(prefix="authgate-bench-") as folder:
+        store = TokenStore(cache_folder() / "bench" / "tokens")
+        stage = Stage(effort, store, found, arguments.python, Path(folder), report, _progress)
+        for name in arguments.only or cases.CASES:
+            cases.CASES[name](stage)
+    facts["load_afterwards"] = load()
+    facts["seconds"] = round(time.monotonic() - started)
+    arguments.output.write_text(json.dumps(report.document(), indent=2) + "\n")
+    report.show(Console(width=max(120, Console().width)))
+    print(f"every round stands in {arguments.output}; {facts['seconds']} s")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tests.bench", description="the gate against other programs")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round each: under a minute, for a first look"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=tuple(cases.CASES), help="this case only; may be repeated"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("bench.json"), help="where every round is written"
+    )
+    parser.add_argument(
+        "--install-peers", action="store_true", help="install Envoy and build the Go programs first"
+    )
+    parser.add_argument(
+        "--python", type=Path, default=Path(sys.executable), help="the interpreter of the gate"
+    )
+    return parser
+
+
+def _progress(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

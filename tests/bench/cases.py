@@ -1,0 +1,316 @@
+"""The cases: each starts what it needs, measures in alternating rounds, and adds its rows to the report."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.bench.peers import envoy_command, front_command, gooidc_command, null_gate_command
+from tests.bench.report import Row, Series
+from tests.bench.server import CLIENT_CORE, Server, free_port, pinned
+from tests.bench.stage import Stage
+from tests.bench.tokens import AUDIENCE, TokenFile
+from tests.bench.wrk import CONNECTIONS, wrk
+
+_ENVOY_CACHED = "Envoy jwt_authn, cache on"
+_NGINX = "nginx return 200, same headers"
+_BOUND = 100  # seconds
+
+
+def cached(stage: Stage) -> None:
+    """A cached verdict, one token and many."""
+    with ExitStack() as servers:
+        urls = {"authgate": servers.enter_context(stage.gate()).url}
+        peers = stage.peers
+        if peers.envoy:
+            envoy = peers.envoy
+            size = stage.effort.many_tokens + 1000
+            start = stage.peer(
+                "envoy-cached", lambda port: envoy_command(envoy, stage.folder, port, stage.jwks, size)
+            )
+            urls[_ENVOY_CACHED] = servers.enter_context(start).url
+        if peers.nginx:
+            nginx = peers.nginx
+            start = stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
+            urls[_NGINX] = servers.enter_context(start).url
+        many = stage.store.good("RS256", stage.effort.many_tokens)
+        for case, tokens, names in (
+            ("cached verdict, one token", stage.one, urls),
+            (f"cached verdict, {many.count:,} tokens", many, [name for name in urls if name != _NGINX]),
+        ):
+            stage.say(case)
+            for name in (
+                names
+            ):  # so that every verdict is there; the general HTTP server has met the connections, too
+                wrk(
+                    urls[name],
+                    tokens,
+                    _BOUND if tokens.count > CONNECTIONS else 1,
+                    once=tokens.count > CONNECTIONS,
+                )
+            seen = stage.alternating({name: _load(stage, urls[name], tokens) for name in names})
+            _add(stage, Row(case, seen["authgate"], seen.get(_ENVOY_CACHED), 1.7))
+            _add(stage, Row(case, seen["authgate"], seen.get(_NGINX), 0.7))
+
+
+def _load(stage: Stage, url: str, tokens: TokenFile) -> Callable[[], float]:
+    return lambda: wrk(url, tokens, stage.effort.seconds).rate
+
+
+def _add(stage: Stage, row: Row) -> None:
+    """Add a row, unless it was to be held against a peer that is not there and so would stand twice."""
+    if row.against is not None or row.case not in {other.case for other in stage.report.rows}:
+        stage.report.rows.append(row if row.against else Row(row.case, row.gate))
+
+
+def new_tokens(stage: Stage) -> None:
+    """Every token new: no verdict helps, with caches on where there are any."""
+    case = "every token new, RS256"
+    stage.say(case)
+    tokens = stage.store.good("RS256", stage.effort.new_tokens)
+    what: dict[str, Callable[[], float]] = {"authgate": lambda: _all_new(stage, tokens)}
+    with ExitStack() as servers:
+        if stage.peers.envoy:
+            envoy = stage.peers.envoy
+            start = stage.peer("envoy", lambda port: envoy_command(envoy, stage.folder, port, stage.jwks, 0))
+            what["Envoy jwt_authn, cache off"] = _each_once(servers.enter_context(start), tokens)
+        if stage.peers.gooidc:
+            gooidc = stage.peers.gooidc
+            start = stage.peer("gooidc", lambda port: gooidc_command(gooidc, stage.folder, port, stage.jwks))
+            what["Go net/http on coreos/go-oidc"] = _each_once(servers.enter_context(start), tokens)
+        if stage.peers.openssl:
+            what["openssl speed rsa2048, verify"] = lambda: _openssl(stage)
+        seen = stage.alternating(what)
+    gate = seen.pop("authgate")
+    wanted = {"Envoy": 1.05, "Go": 1.5, "openssl": 0.3}
+    for name, series in seen.items():
+        _add(stage, Row(case, gate, series, wanted[name.split()[0]]))
+    if not seen:
+        _add(stage, Row(case, gate))
+
+
+def _all_new(stage: Stage, tokens: TokenFile, algorithm: str = "RS256", *, refused: bool = False) -> float:
+    warming, measured = tokens.split(500)
+    with stage.gate(algorithm) as gate:
+        _once(gate, warming, refused=refused)  # the code is warm then, and each token that follows is new
+        return _once(gate, measured, refused=refused)
+
+
+def _each_once(server: Server, tokens: TokenFile) -> Callable[[], float]:
+    return lambda: _once(server, tokens)
+
+
+def _once(server: Server, tokens: TokenFile, *, refused: bool = False) -> float:
+    return wrk(server.url, tokens, _BOUND, once=True, refused=refused).rate
+
+
+def _openssl(stage: Stage) -> float:
+    text = stage.on_server_core([stage.peers.openssl or "openssl", "speed", "-seconds", "1", "rsa2048"])
+    line = next(line for line in text.splitlines() if line.startswith("rsa 2048"))
+    return float(line.split()[-1])
+
+
+def algorithms(stage: Stage) -> None:
+    """New tokens of other algorithms, held against cryptography alone."""
+    for algorithm in ("ES256", "EdDSA", "PS256", "RS512"):
+        case = f"every token new, {algorithm}"
+        stage.say(case)
+        tokens = stage.store.good(algorithm, stage.effort.new_tokens)
+        pem = stage.folder / f"{algorithm}.pem"
+        pem.write_bytes(stage.store.key(algorithm).public_pem())
+        bare = (stage.python, "-m", "tests.bench.bare", algorithm, pem, tokens.path, "0.5")
+        against = f"cryptography's {algorithm} verify in a loop"
+
+        def measure_gate(algorithm: str = algorithm, tokens: TokenFile = tokens) -> float:
+            return _all_new(stage, tokens, algorithm)
+
+        def measure_bare(bare: tuple[str | Path, ...] = bare) -> float:
+            return float(stage.on_server_core(bare))
+
+        seen = stage.alternating({"authgate": measure_gate, against: measure_bare})
+        _add(stage, Row(case, seen["authgate"], seen[against], 0.5))
+
+
+def refusals(stage: Stage) -> None:
+    """401s, every token another one, held against the gate's own cached verdicts."""
+    count = stage.effort.new_tokens
+    stage.say("401, every token another one")
+    bad = {
+        "garbage": (stage.store.garbage(count), 0.5),
+        "expired": (stage.store.expired(count), 0.3),
+        "forged": (stage.store.forged(count), 0.2),
+    }
+    own = "own cached verdict"
+    with stage.gate() as gate:
+        wrk(gate.url, stage.one, 1)
+        what = {own: _load(stage, gate.url, stage.one)}
+        for name, (tokens, _) in bad.items():
+
+            def measure(tokens: TokenFile = tokens) -> float:
+                return _all_new(stage, tokens, refused=True)
+
+            what[name] = measure
+        seen = stage.alternating(what)
+    for name, (_, wanted) in bad.items():
+        _add(stage, Row(f"401, {name}", seen[name], seen[own], wanted))
+
+
+def behind_nginx(stage: Stage) -> None:
+    """nginx that asks by auth_request and sends a static file; front and gate share the server's core."""
+    if stage.peers.nginx is None:
+        return
+    nginx, case = stage.peers.nginx, "nginx auth_request, gate, static file"
+    stage.say(case)
+    with ExitStack() as servers:
+        gate = servers.enter_context(stage.gate())
+        null = servers.enter_context(
+            stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
+        )
+        urls = {}
+        for name, server in (("authgate", gate), ("the same, nginx return 200 as the gate", null)):
+            address = server.url.removeprefix("http://").removesuffix("/verify")
+            port = free_port()
+            front = Server(
+                front_command(nginx, stage.folder, port, address),
+                port=port,
+                path="/index.html",
+                log=stage.folder / "front.log",
+                token=stage.one.read()[0],
+            )
+            urls[name] = servers.enter_context(front).url
+            wrk(urls[name], stage.one, 1)
+        seen = stage.alternating({name: _load(stage, url, stage.one) for name, url in urls.items()})
+    ours, theirs = seen.values()
+    _add(stage, Row(case, ours, theirs, 0.9))
+
+
+def latency(stage: Stage) -> None:
+    """The 99th percentile at half the gate's peak rate, in an open loop."""
+    if stage.peers.openloop is None or stage.peers.envoy is None:
+        return
+    envoy = stage.peers.envoy
+    with ExitStack() as servers:
+        gate = servers.enter_context(stage.gate())
+        start = stage.peer(
+            "envoy-cached", lambda port: envoy_command(envoy, stage.folder, port, stage.jwks, 1000)
+        )
+        peer = servers.enter_context(start)
+        wrk(peer.url, stage.one, 1)
+        half = wrk(gate.url, stage.one, stage.effort.seconds).rate / 2
+        case = f"p99 at {half:,.0f}/s, open loop, one cached token"
+        stage.say(case)
+        seen = stage.alternating(
+            {
+                "authgate": lambda: _p99(stage, gate, half),
+                _ENVOY_CACHED: lambda: _p99(stage, peer, half),
+            },
+            "µs",
+        )
+    _add(stage, Row(case, seen["authgate"], seen[_ENVOY_CACHED], 1.5, at_most=True))
+
+
+def _p99(stage: Stage, server: Server, rate: float) -> float:
+    address = server.url.removeprefix("http://").removesuffix("/verify")
+    command = [
+        stage.peers.openloop or "",
+        "-address",
+        address,
+        "-tokens",
+        stage.one.path,
+        "-rate",
+        f"{rate:.0f}",
+    ]
+    command += ["-seconds", str(stage.effort.seconds), "-connections", str(CONNECTIONS)]
+    return float(json.loads(_run(pinned(CLIENT_CORE, command)))["p99_us"])
+
+
+def _run(command: list[str]) -> str:
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def memory(stage: Stage) -> None:
+    """Resident memory after a long run, with and without a cluster, and what a cached verdict takes."""
+    effort = stage.effort
+    stage.say("memory")
+    with stage.gate() as gate:
+        resident = _after_long_run(stage, gate)
+        _add_figure(
+            stage, f"memory after {effort.long_run:,} requests, signature only", "MB", (resident,), 64
+        )
+    with _cluster(stage) as document, stage.gate(document=document) as gate:
+        resident = _after_long_run(stage, gate)
+        _add_figure(stage, f"memory after {effort.long_run:,} requests, with cluster", "MB", (resident,), 105)
+    tokens = stage.store.good("ES256", effort.stored_verdicts)
+    with stage.gate("ES256") as gate:
+        warming, stored = tokens.split(500)
+        _once(gate, warming)
+        before = gate.rss_kb()
+        for _ in range(2):  # what an answer keeps is made when it is asked for again
+            _once(gate, stored)
+        each = (gate.rss_kb() - before) / stored.count
+    _add_figure(stage, f"memory per cached verdict, {tokens.count:,} of them", "KB", (each,), 1.2)
+
+
+def _after_long_run(stage: Stage, gate: Server) -> float:
+    done, started = 0, time.monotonic()
+    while done < stage.effort.long_run and time.monotonic() - started < 120:
+        done += wrk(gate.url, stage.one, stage.effort.seconds).requests
+    return gate.rss_kb() / 1024
+
+
+def ready(stage: Stage) -> None:
+    """How long a gate takes from its start to its first 200 of `/readyz`."""
+    stage.say("ready after start")
+    with _cluster(stage) as document:
+        for case, text, wanted in (("a static key", None, 0.6), ("a cluster", document, 1.2)):
+            seen = []
+            for _ in range(max(3, stage.effort.rounds)):
+                with stage.gate(document=text) as gate:
+                    seen.append(gate.ready_after)
+            _add_figure(stage, f"ready after start, {case}", "s", tuple(seen), wanted)
+
+
+def _add_figure(stage: Stage, case: str, unit: str, rounds: tuple[float, ...], wanted: float) -> None:
+    row = Row(case, Series("authgate", unit, rounds), None, wanted, at_most=True)
+    stage.say(f"  {case}: {row.value:.2f} {unit}")
+    stage.report.rows.append(row)
+
+
+class _cluster:  # noqa: N801 - a context manager, used like a function
+    """Runs an embedded cluster, and gives the configuration of a gate that asks it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._port = free_port()
+        self._folder = stage.folder / f"cluster-{self._port}"
+
+    def __enter__(self) -> str:
+        command = [sys.executable, "-m", "tests.bench.cluster", str(self._folder), str(self._port)]
+        self._process = subprocess.Popen(pinned(CLIENT_CORE, command))
+        started = time.monotonic()
+        while not (self._folder / "kubeconfig").exists() and time.monotonic() - started < 20:
+            time.sleep(0.05)
+        section = {"audiences": [AUDIENCE], "kubeconfig": str(self._folder / "kubeconfig")}
+        return json.dumps({"cluster": section, "cache": {"ttl": "1h"}, "shutdown": {"delay": "0s"}})
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+CASES: dict[str, Callable[[Stage], None]] = {
+    "cached": cached,
+    "new": new_tokens,
+    "algorithms": algorithms,
+    "refusals": refusals,
+    "nginx": behind_nginx,
+    "latency": latency,
+    "memory": memory,
+    "ready": ready,
+}
+"""All cases by the names that `--only` takes."""

@@ -1,0 +1,24 @@
+"""An embedded cluster as a process of its own: `python -m tests.bench.cluster FOLDER PORT` until it is ended.
+
+Its keys are those of the token store, so that the store's tokens are its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from authgate.dev.scenario import running_scenario
+from tests.bench.machine import cache_folder
+from tests.bench.tokens import TokenStore
+
+
+async def _main(folder: Path, port: int) -> None:
+    key = TokenStore(cache_folder() / "bench" / "tokens").key("RS256")
+    async with running_scenario(folder, port=port, key=key):
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(Path(sys.argv[1]), int(sys.argv[2])))

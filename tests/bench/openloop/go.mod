@@ -1,0 +1,3 @@
+module authgate.dev/bench/openloop
+
+go 1.24

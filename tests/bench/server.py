@@ -1,0 +1,113 @@
+"""A server under measurement: one process on the server's core, ready when it answers, gone afterwards."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+SERVER_CORE = 0
+CLIENT_CORE = 1
+_WITHIN = 20.0
+_POLL = 0.002
+
+
+class ServerError(Exception):
+    """A server did not get ready; the text holds the end of its log."""
+
+
+def pinned(core: int, command: Sequence[str | Path]) -> list[str]:
+    """The command, bound to one core."""
+    return ["taskset", "-c", str(core), *map(str, command)]
+
+
+def free_port() -> int:
+    """A loopback port below the ephemeral ones on which nothing listens now."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class Server:
+    """Runs while its `with` lasts; `ready_after` is how many seconds it took to its first good answer."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        port: int,
+        log: Path,
+        path: str = "/verify",
+        token: str = "",
+        probe_port: int | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.url = f"http://127.0.0.1:{port}{path}"
+        self.ready_after = 0.0
+        self._command = pinned(SERVER_CORE, command)
+        self._probe = (probe_port or port, "/readyz" if probe_port else path, token)
+        self._log = log
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        started = time.monotonic()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+            )
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() - started > _WITHIN:
+                self.stop()
+                raise ServerError(
+                    f"{' '.join(self._command)}: {self._log.read_text(errors='replace')[-2000:]}"
+                )
+            time.sleep(_POLL)
+        self.ready_after = time.monotonic() - started
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the process, with force after five seconds."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def rss_kb(self) -> int:
+        """Resident memory in KiB (VmRSS)."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+
+    def _answers(self) -> bool:
+        port, path, token = self._probe
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()

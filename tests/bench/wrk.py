@@ -1,0 +1,66 @@
+"""One round of load by wrk: 16 connections from the client's core."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.server import CLIENT_CORE, pinned
+from tests.bench.tokens import TokenFile
+
+CONNECTIONS = 16
+_SCRIPT = Path(__file__).with_name("wrk.lua")
+
+
+class LoadError(Exception):
+    """A round whose answers are not those that were to be measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round came to."""
+
+    rate: float
+    """Requests per second."""
+    p50_us: int
+    p99_us: int
+    requests: int
+
+
+def wrk(url: str, tokens: TokenFile, seconds: int, *, once: bool = False, refused: bool = False) -> Round:
+    """Load a URL for whole seconds; LoadError unless every answer is a 200, or with `refused` a 401.
+
+    With `once` each token is sent one time, and the round ends with the last of them; `seconds` is a bound then.
+    """
+    command: list[str | Path] = [
+        "wrk",
+        "-t",
+        "1",
+        "-c",
+        str(CONNECTIONS),
+        "-d",
+        f"{seconds}s",
+        "--timeout",
+        "10s",
+        "-s",
+        _SCRIPT,
+    ]
+    command += [url, "--", tokens.path, str(tokens.skip), str(tokens.count), "once" if once else "round"]
+    done = subprocess.run(
+        pinned(CLIENT_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    line = next((line for line in done.stdout.splitlines() if line.startswith("BENCH ")), None)
+    if line is None:
+        raise LoadError(f"wrk: {done.stdout.strip()}")
+    said = json.loads(line.removeprefix("BENCH "))
+    requests, bad = said["requests"], said["refused"]
+    if said["broken"] or requests == 0 or bad != (requests if refused else 0):
+        raise LoadError(f"{url}: {requests} answers, {bad} of them 4xx or 5xx, {said['broken']} broken")
+    rate = requests / said["seconds"]
+    if once:
+        if not said["fixed_seconds"]:
+            raise LoadError(f"{url}: {seconds} s were too short for {tokens.count} tokens")
+        rate = (said["fixed_work"] - CONNECTIONS) / said["fixed_seconds"]
+    return Round(rate, said["p50_us"], said["p99_us"], requests)

@@ -1,0 +1,194 @@
+"""What the chart lets whom do: rights in the cluster, and ways through the network."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import NAMESPACE
+from tests.support.helm import CASES, MINIMAL, Helm, Kubectl, Object, case_name, values_of
+from tests.support.kube import ControlPlane
+from tests.support.kube_api import KubeAPI, KubeError
+from tests.support.process import until
+
+_RBAC = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+_DELEGATOR = "system:auth-delegator"
+_DISCOVERY = "system:service-account-issuer-discovery"
+_PUBLIC = f"{_DISCOVERY}: system:unauthenticated"
+
+
+def _granted(objects: list[Object]) -> set[str]:
+    """Every right that is given, as "role: to whom", and what the chart's own roles allow, as "role may …"."""
+    given: set[str] = set()
+    for item in objects:
+        where = f" in {item['metadata']['namespace']}" if item["kind"] in ("Role", "RoleBinding") else ""
+        if item["kind"] in ("ClusterRoleBinding", "RoleBinding"):
+            assert item["roleRef"]["kind"] == item["kind"].removesuffix("Binding")
+            for subject in item["subjects"]:
+                namespace = f"{subject['namespace']}/" if "namespace" in subject else ""
+                given.add(f"{item['roleRef']['name']}{where}: {namespace}{subject['name']}")
+        elif item["kind"] in _RBAC:
+            for rule in item["rules"]:
+                assert rule["apiGroups"] == [""]
+                allowed = f"{' '.join(rule['verbs'])} {' '.join(sorted(rule['resources']))}"
+                given.add(f"{item['metadata']['name']}{where} may {allowed}")
+    return given
+
+
+_WATCH = f"authgate:{NAMESPACE}:gate-authgate:watch"
+_NOTHING = ("oidc", "unreviewed", "existing-account", "other-cluster", "injection", "injection-socket")
+_MORE = {
+    "named": {f"{_DELEGATOR}: {NAMESPACE}/doorkeeper"},
+    "public-discovery": {f"{_DELEGATOR}: {NAMESPACE}/gate-authgate", _PUBLIC},
+    "sidecar": {f"{_DELEGATOR}: {NAMESPACE}/shop", f"{_DELEGATOR}: prod/invoicer"},
+    "watch": {
+        *(
+            f"{role}: {account}"
+            for role in (_DELEGATOR, _WATCH)
+            for account in (f"{NAMESPACE}/gate-authgate", "shop/web")
+        ),
+        f"{_WATCH} may list watch nodes pods secrets serviceaccounts",
+    },
+    "watch-namespaces": {
+        f"{_DELEGATOR}: {NAMESPACE}/gate-authgate",
+        *(f"{_WATCH} in {namespace}: {NAMESPACE}/gate-authgate" for namespace in ("default", "kube-system")),
+        *(
+            f"{_WATCH} in {namespace} may list watch pods serviceaccounts"
+            for namespace in ("default", "kube-system")
+        ),
+    },
+    "everything": {f"{_DELEGATOR}: {NAMESPACE}/gate-authgate", f"{_DELEGATOR}: prod/shop", _PUBLIC},
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_name)
+def test_rights_are_the_least(helm: Helm, case: Path) -> None:
+    """A gate that may review is bound to system:auth-delegator, and nobody is given anything else unasked."""
+    name = case_name(case)
+    usual = set() if name in _NOTHING else {f"{_DELEGATOR}: {NAMESPACE}/gate-authgate"}
+    assert _granted(helm.template(case).objects) == _MORE.get(name, usual)
+
+
+async def _allowed(api: KubeAPI, method: str, path: str, body: Object | None = None) -> bool:
+    try:
+        await api.call(method, path, body)
+    except KubeError as refused:
+        if refused.status not in (401, 403):
+            raise
+        return False
+    return True
+
+
+async def test_the_binding_lets_the_gate_review(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> None:
+    """With exactly the rendered binding the gate's account may create TokenReviews, and without it not."""
+    path, review = "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": "a-word"}}
+    await plane.admin.create_service_account(NAMESPACE, "rights-authgate")
+    gate = plane.client(await plane.admin.request_token(NAMESPACE, "rights-authgate", []))
+    assert not await _allowed(gate, "POST", path, review)
+
+    kubectl.apply([helm.template(release="rights").one("ClusterRoleBinding")])
+
+    async def reviews() -> bool:
+        return await _allowed(gate, "POST", path, review)
+
+    await until(reviews, within=5)
+
+
+async def test_the_watchs_role_lets_the_gate_list_and_no_more(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane
+) -> None:
+    """With exactly the rendered role the gate's account may list what it watches, and may still not get a pod."""
+    await plane.admin.create_service_account(NAMESPACE, "watcher-authgate")
+    gate = plane.client(await plane.admin.request_token(NAMESPACE, "watcher-authgate", []))
+    values = {"config": {"cluster": {"audiences": ["a"], "revocation": "watch"}}}
+    objects = helm.template(values, release="watcher").objects
+    assert not await _allowed(gate, "GET", "/api/v1/pods")
+
+    kubectl.apply(
+        [item for item in objects if item["kind"] in _RBAC and item["metadata"]["name"].endswith(":watch")]
+    )
+
+    async def lists() -> bool:
+        return await _allowed(gate, "GET", "/api/v1/pods")
+
+    await until(lists, within=5)
+    allowed = [
+        await _allowed(gate, "GET", f"/api/v1/{what}") for what in ("serviceaccounts", "nodes", "secrets")
+    ]
+    assert allowed == [True, True, False]
+    assert not await _allowed(gate, "GET", "/api/v1/namespaces/default/pods/any")
+
+
+async def test_public_discovery_needs_no_token(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> None:
+    """With the rendered binding anybody may read the issuer and the keys, and without it not."""
+    stranger = plane.client(None)
+    assert not await _allowed(stranger, "GET", "/openid/v1/jwks")
+
+    bindings = helm.template(values_of("public-discovery"), release="rights").all("ClusterRoleBinding")
+    kubectl.apply([item for item in bindings if item["roleRef"]["name"] == _DISCOVERY])
+
+    async def readable() -> bool:
+        return await _allowed(stranger, "GET", "/openid/v1/jwks")
+
+    await until(readable, within=5)
+    assert await _allowed(stranger, "GET", "/.well-known/openid-configuration")
+
+
+def _policy(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
+    spec = helm.template(values).one("NetworkPolicy")["spec"]
+    assert isinstance(spec, dict)
+    return spec
+
+
+def test_the_proxies_alone_may_ask(helm: Helm) -> None:
+    """The verify port is open to the proxies named and to the test's pod."""
+    values = values_of("network-policy")
+    verify, _ = _policy(helm, values)["ingress"]
+    test = helm.template(values).one("Pod")["metadata"]["labels"]
+    *proxies, tester = verify["from"]
+    assert verify["ports"] == [{"port": "verify"}]
+    assert proxies == values["networkPolicy"]["proxies"]
+    assert tester["podSelector"]["matchLabels"].items() <= test.items()
+
+
+def test_monitoring_alone_may_look(helm: Helm) -> None:
+    """The admin port is open to those named under monitoring, and to nobody where there is none."""
+    values = values_of("network-policy")
+    _, admin = _policy(helm, values)["ingress"]
+    assert admin == {"ports": [{"port": "admin"}], "from": values["networkPolicy"]["monitoring"]}
+
+    del values["networkPolicy"]["monitoring"]
+    assert [rule["ports"] for rule in _policy(helm, values)["ingress"]] == [[{"port": "verify"}]]
+
+
+def test_the_gate_reaches_what_it_needs(helm: Helm) -> None:
+    """The way out is open to DNS, the API server, and the ports of the issuers' URLs, at the addresses given."""
+    dns, api, issuers = _policy(helm, values_of("network-policy"))["egress"]
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert api == {
+        "ports": [{"port": 6443}],
+        "to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}, {"ipBlock": {"cidr": "fd00::1/128"}}],
+    }
+    assert issuers == {
+        "ports": [{"port": 443}, {"port": 8443}],
+        "to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}],
+    }
+
+
+def test_keys_that_are_given_need_no_way_out(helm: Helm) -> None:
+    """A gate without a cluster whose issuers' keys are in its configuration reaches DNS alone."""
+    key = '{"keys": []}'
+    issuer = {
+        "issuer": {"url": "https://login.example.com", "audiences": ["my-app"]},
+        "claimMappings": {"username": {"claim": "sub", "prefix": "example:"}},
+        "gate": {"staticKeys": {"inline": key}},
+    }
+    policy = {"enabled": True, "proxies": [{"podSelector": {}}]}
+    assert len(_policy(helm, {"config": {"jwt": [issuer]}, "networkPolicy": policy})["egress"]) == 1
+
+
+def test_addresses_may_be_any(helm: Helm) -> None:
+    """Without address blocks the API server may be anywhere, on its ports."""
+    policy = {"enabled": True, "proxies": [{"podSelector": {}}]}
+    _, api = _policy(helm, {**MINIMAL, "networkPolicy": policy})["egress"]
+    assert api == {"ports": [{"port": 443}, {"port": 6443}]}

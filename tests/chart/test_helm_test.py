@@ -1,0 +1,111 @@
+"""The pod of `helm test`: what it asks, and what its program makes of the answers."""
+
+import asyncio
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gate import AUDIENCE, Gate, write_configuration
+from tests.support.helm import Helm, Object, values_of
+from tests.support.kube import ControlPlane
+
+_TOKEN = "/var/run/secrets/authgate/token"
+
+
+def _arguments(pod: Object) -> tuple[str, list[str]]:
+    (container,) = pod["spec"]["containers"]
+    program, *arguments = container["args"]
+    return program, arguments
+
+
+@pytest.mark.parametrize(
+    ("case", "url", "audience", "ca_file"),
+    [
+        ("minimal", "http://gate-authgate.authgate.svc:8080/verify", "my-audience", ""),
+        ("policies", "http://gate-authgate.authgate.svc:8080/verify", "shop", ""),
+        ("named-policies", "http://gate-authgate.authgate.svc:8080/policies/billing/verify", "billing", ""),
+        ("tls", "https://gate-authgate.authgate.svc:443/verify", "my-audience", "/etc/authgate-tls/tls.crt"),
+        ("named", "http://the-gate.authgate.svc:80/verify", "my-audience", ""),
+        ("oidc", "http://gate-authgate.authgate.svc:8080/verify", None, ""),
+        ("other-cluster", "http://gate-authgate.authgate.svc:8080/verify", None, ""),
+    ],
+)
+def test_it_asks_with_a_token_for_the_gate(
+    helm: Helm, case: str, url: str, audience: str | None, ca_file: str
+) -> None:
+    """The pod gets a token for an audience that the policy asked takes, where the gate takes any of this cluster."""
+    pod = helm.template(values_of(case)).one("Pod")
+    tokens = [
+        source["serviceAccountToken"]["audience"]
+        for volume in pod["spec"].get("volumes", ())
+        for source in volume.get("projected", {}).get("sources", ())
+    ]
+    assert tokens == ([] if audience is None else [audience])
+    assert _arguments(pod)[1] == [url, _TOKEN if audience else "", ca_file]
+
+
+def test_its_log_can_be_read_after_it_has_ended(helm: Helm) -> None:
+    """Only the next test takes the pod away: `helm test --logs` reads the log of one that has succeeded."""
+    annotations = helm.template().one("Pod")["metadata"]["annotations"]
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
+@pytest.mark.parametrize("case", ["single", "mutual-tls"])
+def test_there_may_be_none(helm: Helm, case: str) -> None:
+    """There is no such pod where it is not wanted, or would have no client certificate to show."""
+    assert helm.template(values_of(case)).all("Pod") == []
+
+
+async def _run(helm: Helm, url: str, token: str, folder: Path) -> tuple[int, str]:
+    """How the rendered program ends, and what it prints, for a gate at this URL and this token."""
+    program, _ = _arguments(helm.template().one("Pod"))
+    file = folder / "token"
+    file.write_text(token)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", program, url, file, "",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await child.communicate()
+    return child.returncode or 0, output.decode()
+
+
+@pytest.mark.parametrize(
+    ("policies", "audience", "ending", "line"),
+    [
+        pytest.param({}, AUDIENCE, 0, "ok: a token for the gate: 200\n", id="passes"),
+        pytest.param(
+            {"default": {"allow": [{"users": ["nobody"]}]}},
+            AUDIENCE,
+            0,
+            "ok: a token for the gate: 403 not_allowed\n",
+            id="is known and not allowed",
+        ),
+        pytest.param(
+            {}, "another", 1, "WRONG: a token for the gate: 401 audience_mismatch\n", id="is not known"
+        ),
+    ],
+)
+async def test_it_tells_a_gate_that_works(
+    helm: Helm,
+    plane: ControlPlane,
+    tmp_path: Path,
+    policies: dict[str, Any],
+    audience: str,
+    ending: int,
+    line: str,
+) -> None:
+    """A real gate with a real token passes when it knows the account, and fails otherwise; no token is printed."""
+    namespace = f"test-{secrets.token_hex(4)}"
+    own = await plane.gate_token(namespace)
+    token = await plane.admin.request_token(namespace, "gate", [audience])
+    sections = {"policies": policies} if policies else {}
+    async with Gate(write_configuration(tmp_path / "gate", plane, own, **sections)) as gate:
+        await gate.becomes_ready(within=10)
+        status, output = await _run(helm, f"http://{gate.address}/verify", token, tmp_path)
+    assert status == ending
+    assert line in output
+    assert "ok: no token: 401 no_credential\n" in output
+    assert token not in output

@@ -1,0 +1,175 @@
+"""Gates that the API server adds to pods which ask for one."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.chart.conftest import NAMESPACE
+from tests.chart.dry_run import DryRun, RefusedError
+from tests.chart.sidecars import RESTRICTED, app_chart, configuration_of, gate_of
+from tests.support.helm import Helm, Kubectl, Object, values_of
+from tests.support.kube import ControlPlane
+from tests.support.process import until
+
+AUDIENCE, POLICY = "authgate.dev/audience", "authgate.dev/policy"
+
+
+def pod(annotations: dict[str, str] | None = None, **spec: Any) -> Object:
+    """A pod that asks for a gate, and would be taken at the restricted level without one."""
+    container = {"name": "app", "image": "app", "securityContext": dict(RESTRICTED)}
+    metadata: Object = {"name": "app", "namespace": NAMESPACE, "labels": {"authgate.dev/inject": "true"}}
+    if annotations is not None:
+        metadata["annotations"] = annotations
+    body = {"serviceAccountName": "app", "containers": [container], **spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def injection(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> AsyncIterator[dict[str, Any]]:
+    """The values of an injection that is installed, and in force."""
+    values = values_of("injection")
+    policies = [
+        item
+        for item in helm.template(values).objects
+        if item["apiVersion"].startswith("admissionregistration")
+    ]
+    kubectl.apply(policies)
+
+    async def becomes(asked: Object) -> str:
+        async with DryRun(plane) as server:
+            try:
+                made = await server.create(asked)
+            except RefusedError:
+                return "refused"
+            return "injected" if "initContainers" in made.object["spec"] else "untouched"
+
+    async def in_force() -> bool:
+        """Whether the API server has learnt of both policies, which it does in any order."""
+        return (await becomes(pod()), await becomes(pod({POLICY: "nobody"}))) == ("injected", "refused")
+
+    try:
+        await until(in_force, within=20)
+        yield values
+    finally:
+        for item in policies:
+            await asyncio.to_thread(kubectl.run, "delete", item["kind"], item["metadata"]["name"])
+
+
+@pytest.fixture
+def server(injection: dict[str, Any], dry_run: DryRun) -> DryRun:
+    """The API server while it injects."""
+    assert injection["sidecarInjection"]["enabled"]
+    return dry_run
+
+
+async def test_a_pod_gets_a_gate(server: DryRun) -> None:
+    """A pod with the label gets the gate, in a namespace that enforces the restricted level, and its volume."""
+    made = (await server.create(pod())).object
+    container = gate_of(made)
+    assert container["securityContext"]["runAsUser"] == 65532
+    assert [item["name"] for item in made["spec"]["volumes"]] == ["authgate-account"]
+    assert configuration_of(container).server.listen == ("127.0.0.1:8080",)
+
+
+async def test_it_is_the_gate_that_charts_embed(
+    helm: Helm, server: DryRun, injection: dict[str, Any], tmp_path: Path
+) -> None:
+    """Injected and embedded gates differ in nothing but their configuration."""
+    chart = app_chart(tmp_path / "app", {"mode": "sidecar", "config": {"cluster": {"audiences": ["a"]}}})
+    embedded = helm.template({}, chart=chart, release="app", namespace=NAMESPACE).one("Pod")
+    there = (await server.create(embedded)).object["spec"]
+    here = (await server.create(pod())).object["spec"]
+    for spec in (there, here):
+        (container,) = spec["initContainers"]
+        del container["env"]
+    assert (here["initContainers"], here["volumes"]) == (there["initContainers"], there["volumes"])
+
+
+async def test_what_a_pod_has_already_is_kept(server: DryRun) -> None:
+    """Init containers and volumes of the pod's own stay, before those of the gate."""
+    (own,) = pod()["spec"]["containers"]
+    volumes = [{"name": "data", "emptyDir": {}}]
+    made = (await server.create(pod(initContainers=[{**own, "name": "first"}], volumes=volumes))).object
+    assert [item["name"] for item in made["spec"]["initContainers"]] == ["first", "authgate"]
+    assert [item["name"] for item in made["spec"]["volumes"]] == ["data", "authgate-account"]
+
+
+async def test_no_annotation_means_the_default(server: DryRun) -> None:
+    """Without annotations the audience and the policy are those of the values."""
+    config = configuration_of(gate_of((await server.create(pod())).object))
+    assert config.cluster is not None
+    assert config.cluster.audiences == ("my-audience",)
+    assert config.policies["default"].allow is not None
+    assert config.policies["default"].allow[0].service_accounts == ("prod/*",)
+
+
+async def test_annotations_choose(server: DryRun) -> None:
+    """A pod names its own audience and one of the policies; texts arrive as they were written."""
+    annotations = {AUDIENCE: 'shop\'s $(USER) "x"', POLICY: "staff"}
+    config = configuration_of(gate_of((await server.create(pod(annotations))).object))
+    assert config.cluster is not None
+    assert config.cluster.audiences == ('shop\'s $(USER) "x"',)
+    (entry,) = config.policies["default"].allow or ()
+    assert entry.groups == ("corp:R&D <all>", "corp:$(USER)")
+    assert entry.users == ('corp:o\'neill "Jack"',)
+
+
+async def test_the_rest_of_the_configuration_is_shared(server: DryRun) -> None:
+    """What sidecarInjection.config says holds for every injected gate, whatever its annotations."""
+    config = configuration_of(gate_of((await server.create(pod({AUDIENCE: "a"}))).object))
+    assert config.cluster is not None
+    assert config.cluster.token_review.mode == "always"
+    assert [item.issuer.url for item in config.jwt] == ["https://login.example.com"]
+    assert config.log.audit == "all"
+
+
+async def test_a_pod_without_the_label_is_left_alone(server: DryRun) -> None:
+    """Nobody gets a gate who does not ask for one."""
+    plain = pod()
+    del plain["metadata"]["labels"]
+    assert "initContainers" not in (await server.create(plain)).object["spec"]
+
+
+async def test_a_pod_that_has_a_gate_gets_no_second(server: DryRun) -> None:
+    """A pod that was injected before, or embeds a gate, passes unchanged."""
+    once = (await server.create(pod())).object
+    again = copy.deepcopy(once)
+    again["metadata"] = pod()["metadata"]
+    del again["status"]
+    assert (await server.create(again)).object["spec"] == once["spec"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        pytest.param(
+            pod({POLICY: "nobody"}),
+            "the annotation authgate.dev/policy names no policy that there is: default, staff",
+            id="an unknown policy",
+        ),
+        pytest.param(pod({AUDIENCE: ""}), "annotate the pod with authgate.dev/audience", id="no audience"),
+        pytest.param(
+            pod(hostNetwork=True), "hostNetwork would open it to the whole node", id="the node's network"
+        ),
+    ],
+)
+async def test_no_pod_is_left_without_the_gate_it_asks_for(
+    server: DryRun, asked: Object, sentence: str
+) -> None:
+    """A pod that cannot get the gate it asks for is refused with a sentence, and does not run without one."""
+    asked["metadata"]["namespace"] = "default"  # whose level would not refuse the host's network first
+    with pytest.raises(RefusedError) as refused:
+        await server.create(asked)
+    assert sentence in str(refused.value)
+
+
+async def test_older_clusters_get_the_older_api(helm: Helm) -> None:
+    """Kubernetes 1.34 and 1.35 serve the policies as v1beta1."""
+    rendered = helm.template(values_of("injection"), "--kube-version", "1.35.0")
+    assert rendered.one("MutatingAdmissionPolicy")["apiVersion"] == "admissionregistration.k8s.io/v1beta1"
+    assert rendered.one("ValidatingAdmissionPolicy")["apiVersion"] == "admissionregistration.k8s.io/v1"

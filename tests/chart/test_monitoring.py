@@ -1,0 +1,64 @@
+"""Alerts, the dashboard and the scrape targets."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from tests.support.helm import CHART, ROOT, Helm, values_of
+from tests.support.tools import require_tool
+
+_DOCUMENTED = re.compile(r"^\| `(authgate_[a-z_]+)` \| (\w+)", re.MULTILINE)
+
+
+def _known() -> set[str]:
+    """The names under which the documented metrics' samples stand."""
+    found = _DOCUMENTED.findall((ROOT / "docs" / "metrics.md").read_text())
+    assert found
+    return {f"{name}_bucket" if kind == "histogram" else name for name, kind in found}
+
+
+def test_expressions_ask_for_metrics_that_there_are() -> None:
+    """Every metric that an alert or a panel asks for is documented."""
+    texts = [(CHART / "files" / name).read_text() for name in ("alerts.yaml", "dashboard.json")]
+    asked = {name for text in texts for name in re.findall(r"authgate_[a-z_]+", text)}
+    assert asked - _known() == set()
+
+
+def test_the_rules_are_promethean(helm: Helm, tmp_path: Path) -> None:
+    """promtool takes the rules."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(helm.template(values_of("monitored")).one("PrometheusRule")["spec"]))
+    promtool = require_tool("promtool", "it judges the alerts")
+    done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_alert_says_what_it_is() -> None:
+    """An alert has a severity, a summary and a description of what to do."""
+    (group,) = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
+    for rule in group["rules"]:
+        assert rule["labels"]["severity"] in ("warning", "critical")
+        assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_the_dashboard_reaches_grafana(helm: Helm) -> None:
+    """The ConfigMap has the label that Grafana's sidecar looks for, and holds panels that are described."""
+    (made,) = [
+        item
+        for item in helm.template(values_of("monitored")).all("ConfigMap")
+        if item["metadata"]["labels"].get("grafana_dashboard") == "1"
+    ]
+    panels = json.loads(made["data"]["authgate.json"])["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels) > 0
+    assert all(panel["description"] for panel in panels)
+
+
+def test_targets_are_gates(helm: Helm) -> None:
+    """The PodMonitor scrapes the admin port of the gate's pods, and with injection that of injected gates anywhere."""
+    shared, injected = helm.template(values_of("everything")).all("PodMonitor")
+    assert [item["port"] for item in shared["spec"]["podMetricsEndpoints"]] == ["admin"]
+    assert [item["port"] for item in injected["spec"]["podMetricsEndpoints"]] == ["authgate-admin"]
+    assert injected["spec"]["namespaceSelector"] == {"any": True}

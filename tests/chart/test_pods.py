@@ -1,0 +1,172 @@
+"""The gate's pods: what they may do, how they start and end, and when they are replaced."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import NAMESPACE
+from tests.chart.dry_run import DryRun, RefusedError
+from tests.support.helm import MINIMAL, Helm, Object, Rendering, values_of
+
+
+def pod_of(rendered: Rendering) -> Object:
+    """A pod as the Deployment would have one made."""
+    template = rendered.one("Deployment")["spec"]["template"]
+    metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def with_config(**sections: Any) -> dict[str, Any]:
+    """The least values, with further sections of the gate's configuration."""
+    return {"config": {**MINIMAL["config"], **sections}}
+
+
+@pytest.mark.parametrize("case", ["minimal", "tls", "placed", "everything", "other-cluster"])
+async def test_pods_meet_the_restricted_level(helm: Helm, dry_run: DryRun, case: str) -> None:
+    """A namespace that enforces the Pod Security level "restricted" takes the gate's pods."""
+    made = await dry_run.create(pod_of(helm.template(values_of(case))))
+    assert made.object["metadata"]["namespace"] == NAMESPACE
+
+
+async def test_the_level_is_enforced(helm: Helm, dry_run: DryRun) -> None:
+    """That namespace does refuse a pod which may become root."""
+    pod = pod_of(helm.template())
+    del pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"]
+    with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
+        await dry_run.create(pod)
+
+
+def test_nothing_is_writable_and_everything_is_bounded(helm: Helm) -> None:
+    """The root file system is read-only, memory has a limit, and no Service's variables come in."""
+    pod = helm.template().pod
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert "memory" in container["resources"]["limits"]
+    assert pod["enableServiceLinks"] is False
+
+
+def test_the_token_has_an_explicit_lifetime(helm: Helm) -> None:
+    """No token is mounted by itself; the gate's own is projected where it looks for it, for the seconds given."""
+    rendered = helm.template({**MINIMAL, "tokenExpirationSeconds": 1200})
+    pod = rendered.pod
+    (volume,) = [item for item in pod["volumes"] if "projected" in item]
+    mounts = {item["name"]: item["mountPath"] for item in pod["containers"][0]["volumeMounts"]}
+    sources = {kind: source for item in volume["projected"]["sources"] for kind, source in item.items()}
+
+    assert pod["automountServiceAccountToken"] is False
+    assert rendered.one("ServiceAccount")["automountServiceAccountToken"] is False
+    assert mounts[volume["name"]] == "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert sources["serviceAccountToken"] == {"path": "token", "expirationSeconds": 1200}
+    assert sources["configMap"]["name"] == "kube-root-ca.crt"
+    assert sources["downwardAPI"]["items"][0]["path"] == "namespace"
+
+
+@pytest.mark.parametrize("case", ["oidc", "other-cluster"])
+def test_no_account_where_none_is_needed(helm: Helm, case: str) -> None:
+    """A gate that asks nothing of its own cluster has no token for it."""
+    assert [item for item in helm.template(values_of(case)).pod["volumes"] if "projected" in item] == []
+
+
+def test_a_client_certificate_stays_in_memory(helm: Helm) -> None:
+    """A kubeconfig's certificate has to pass through a file: there is a place for it, which is on no disk."""
+    pod = helm.template(values_of("other-cluster")).pod
+    (mount,) = [item for item in pod["containers"][0]["volumeMounts"] if item["mountPath"] == "/tmp"]
+    (volume,) = [item for item in pod["volumes"] if item["name"] == mount["name"]]
+    assert volume["emptyDir"]["medium"] == "Memory"
+
+
+def test_probes_ask_the_admin_port(helm: Helm) -> None:
+    """Start-up, readiness and liveness are asked where the configuration says that they are served."""
+    (container,) = helm.template(values_of("addresses")).pod["containers"]
+    asked = {
+        kind: (container[f"{kind}Probe"]["httpGet"]["path"], container[f"{kind}Probe"]["httpGet"]["port"])
+        for kind in ("startup", "readiness", "liveness")
+    }
+    assert asked == {
+        "startup": ("/livez", "admin"),
+        "readiness": ("/readyz", "admin"),
+        "liveness": ("/livez", "admin"),
+    }
+    assert {"name": "admin", "containerPort": 9999} in container["ports"]
+
+
+def test_the_service_leads_to_an_address_that_others_reach(helm: Helm) -> None:
+    """Of several listeners the first that is not loopback is the Service's, and the admin port is not on it."""
+    rendered = helm.template(values_of("addresses"))
+    (container,) = rendered.pod["containers"]
+    assert {"name": "verify", "containerPort": 8888} in container["ports"]
+    assert [port["targetPort"] for port in rendered.one("Service")["spec"]["ports"]] == ["verify"]
+
+
+@pytest.mark.parametrize(
+    ("shutdown", "seconds"),
+    [
+        pytest.param({}, 5 + 10 + 5, id="defaults"),
+        pytest.param({"delay": "0s"}, 0 + 10 + 5, id="no delay"),
+        pytest.param({"delay": 0, "timeout": 2.5}, 0 + 3 + 5, id="numbers"),
+        pytest.param({"delay": "1m30s", "timeout": "500ms"}, 90 + 1 + 5, id="units"),
+        pytest.param({"delay": "1.5m", "timeout": "1h"}, 90 + 3600 + 5, id="fractions"),
+    ],
+)
+def test_a_pod_is_given_the_time_to_end(helm: Helm, shutdown: dict[str, Any], seconds: int) -> None:
+    """The kubelet waits for the configured delay and timeout, and 5 s more, before it kills."""
+    assert helm.template(with_config(shutdown=shutdown)).pod["terminationGracePeriodSeconds"] == seconds
+
+
+def test_another_configuration_makes_other_pods(helm: Helm) -> None:
+    """A changed configuration changes the pods' template, and so rolls them; a changed number of them does not."""
+
+    def template(values: dict[str, Any]) -> Object:
+        made = helm.template(values).one("Deployment")["spec"]["template"]
+        assert isinstance(made, dict)
+        return made
+
+    first = template(with_config())
+    assert template(with_config(log={"level": "debug"})) != first
+    assert template({**with_config(), "replicas": 5}) == first
+
+
+@pytest.mark.parametrize(
+    ("case", "replicas", "minimum"), [("minimal", 2, None), ("single", 1, None), ("autoscaled", None, 3)]
+)
+def test_somebody_says_how_many(helm: Helm, case: str, replicas: int | None, minimum: int | None) -> None:
+    """The Deployment says how many gates there are, or leaves that to the autoscaler."""
+    rendered = helm.template(values_of(case))
+    scaled = [item["spec"]["minReplicas"] for item in rendered.all("HorizontalPodAutoscaler")]
+    assert rendered.one("Deployment")["spec"].get("replicas") == replicas
+    assert scaled == ([] if minimum is None else [minimum])
+
+
+def test_gates_are_spread_and_keep_each_other_company(helm: Helm) -> None:
+    """Gates spread over nodes and zones, a drain takes one at a time, and a rollout none that serves."""
+    rendered = helm.template()
+    spread = [item["topologyKey"] for item in rendered.pod["topologySpreadConstraints"]]
+    assert spread == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert rendered.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    assert rendered.one("Deployment")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+def test_selectors_find_the_gates_alone(helm: Helm) -> None:
+    """The Service, the budget and the network policy select the gate's pods, and not the test's."""
+    rendered = helm.template(values_of("everything"))
+    gate = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    test = rendered.one("Pod")["metadata"]["labels"]
+    selectors = [
+        rendered.one("Service")["spec"]["selector"],
+        rendered.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        rendered.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        rendered.one("Deployment")["spec"]["selector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector.items() <= gate.items()
+        assert not selector.items() <= test.items()
+
+
+def test_the_image_may_be_pinned(helm: Helm) -> None:
+    """A digest wins over the tag."""
+    values = copy.deepcopy(values_of("named"))
+    digest = values["image"]["digest"]
+    values["image"]["tag"] = "ignored"
+    (container,) = helm.template(values).pod["containers"]
+    assert container["image"] == f"images.example.com/platform/authgate@{digest}"

@@ -1,0 +1,219 @@
+"""Values that are wrong, or do not go together: what helm says before anything reaches the cluster."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.helm import MINIMAL, Helm, HelmError, values_of
+
+CLUSTER = MINIMAL["config"]["cluster"]
+
+
+def _config(**sections: Any) -> dict[str, Any]:
+    return {"config": {"cluster": CLUSTER, **sections}}
+
+
+@pytest.mark.parametrize(
+    ("values", "path", "what"),
+    [
+        pytest.param(
+            {"replica": 3}, "/", "additional properties 'replica' not allowed", id="a value of the chart"
+        ),
+        pytest.param(
+            {**MINIMAL, "rbac": {"sidecar": []}},
+            "/rbac",
+            "additional properties 'sidecar' not allowed",
+            id="a nested value",
+        ),
+        pytest.param(
+            {"config": {"cluster": {"audiences": ["a"], "audience": "b"}}},
+            "/config/cluster",
+            "additional properties 'audience' not allowed",
+            id="a field of the configuration",
+        ),
+        pytest.param(
+            _config(policies={"default": {"alow": []}}),
+            "/config/policies/default",
+            "additional properties 'alow' not allowed",
+            id="a field below a name",
+        ),
+        pytest.param(
+            {"config": {"cluster": {"audiences": "my-audience"}}},
+            "/config/cluster/audiences",
+            "got string, want array",
+            id="a bare audience",
+        ),
+        pytest.param(
+            {"config": {"cluster": {"audiences": []}}},
+            "/config/cluster/audiences",
+            "minItems: got 0, want 1",
+            id="no audiences",
+        ),
+        pytest.param(
+            {"config": {"cluster": {}}},
+            "/config/cluster",
+            "missing property 'audiences'",
+            id="no audiences at all",
+        ),
+        pytest.param(
+            _config(cache={"ttl": "sixty"}), "/config/cache/ttl", "does not match pattern", id="a duration"
+        ),
+        pytest.param(_config(cache={"ttl": ""}), "/config/cache/ttl", "minLength", id="an empty duration"),
+        pytest.param(
+            _config(cache={"ttl": 86401}),
+            "/config/cache/ttl",
+            "maximum: got 86,401, want 86,400",
+            id="a bound",
+        ),
+        pytest.param({**MINIMAL, "mode": "both"}, "/mode", "value must be one of", id="a mode"),
+        pytest.param(
+            {**MINIMAL, "tokenExpirationSeconds": 60},
+            "/tokenExpirationSeconds",
+            "minimum",
+            id="a short token",
+        ),
+        pytest.param(
+            {**MINIMAL, "networkPolicy": {"proxies": [{}]}},
+            "/networkPolicy/proxies/0",
+            "minProperties",
+            id="any peer",
+        ),
+        pytest.param(
+            {**MINIMAL, "sidecar": {"listen": "0.0.0.0:8080"}},
+            "/sidecar/listen",
+            "does not match pattern",
+            id="a sidecar that is open to others",
+        ),
+        pytest.param(
+            {**MINIMAL, "sidecarInjection": {"policies": {"default": {"allow": []}}}},
+            "/sidecarInjection/policies/default/allow",
+            "minItems",
+            id="a policy for nobody",
+        ),
+        pytest.param(
+            {**MINIMAL, "sidecarInjection": {"config": {"cluster": {"audiences": ["a"]}}}},
+            "/sidecarInjection/config/cluster",
+            "additional properties 'audiences' not allowed",
+            id="an audience of all injected gates",
+        ),
+    ],
+)
+def test_the_schema_names_the_path(helm: Helm, values: dict[str, Any], path: str, what: str) -> None:
+    """A value that there is not, or that cannot be, is refused with its path."""
+    with pytest.raises(HelmError) as refused:
+        helm.template(values)
+    lines = [line for line in str(refused.value).splitlines() if f"at '{path.removesuffix('/')}':" in line]
+    assert any(what in line for line in lines), str(refused.value)
+
+
+_ISSUER: dict[str, Any] = {
+    "issuer": {"url": "https://login.example.com", "audiences": ["my-app"]},
+    "claimMappings": {"username": {"claim": "sub", "prefix": "example:"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        pytest.param({}, "config accepts nobody's tokens: set config.cluster.audiences", id="nothing"),
+        pytest.param(
+            {"config": {"cluster": None, "jwt": []}},
+            "config accepts nobody's tokens",
+            id="neither cluster nor issuer",
+        ),
+        pytest.param(
+            _config(server={"listen": ["127.0.0.1:8080", "unix:/run/gate.sock"]}),
+            "config.server.listen has no address that proxies in other pods can reach",
+            id="a gate for itself",
+        ),
+        pytest.param(
+            _config(server={"admin": "127.0.0.1:9090"}),
+            "config.server.admin must be an address",
+            id="deaf to probes",
+        ),
+        pytest.param(
+            _config(server={"admin": None}), "config.server.admin must be an address", id="no probes"
+        ),
+        pytest.param(
+            {**MINIMAL, "autoscaling": {"enabled": True, "minReplicas": 11}},
+            "autoscaling.minReplicas is more than autoscaling.maxReplicas",
+            id="an autoscaler with no room",
+        ),
+        pytest.param(
+            {**MINIMAL, "networkPolicy": {"enabled": True}},
+            "networkPolicy.proxies is empty, so nobody could ask the gate",
+            id="a closed network",
+        ),
+        pytest.param(
+            {**MINIMAL, "serviceAccount": {"create": False}},
+            "serviceAccount.name is required where serviceAccount.create is false",
+            id="the default account",
+        ),
+        pytest.param(
+            {**MINIMAL, "env": [{"name": "AUTHGATE_LOG__LEVEL", "value": "debug"}]},
+            "env: AUTHGATE_LOG__LEVEL sets what belongs to the gate's configuration",
+            id="configuration in the environment",
+        ),
+        pytest.param(
+            _config(server={"tls": {"certFile": "/tls/tls.crt", "keyFile": "/keys/tls.key"}})
+            | {"volumeMounts": [{"name": "tls", "mountPath": "/tls"}]},
+            "config.server.tls.keyFile names /keys/tls.key, which is not mounted",
+            id="a file that is nowhere",
+        ),
+        pytest.param(
+            {"config": {"jwt": [{**_ISSUER, "gate": {"keys": {"tokenFile": "/tokens-of-mine/token"}}}]}}
+            | {"volumeMounts": [{"name": "tokens", "mountPath": "/tokens"}]},
+            "config.jwt[0].gate.keys.tokenFile names /tokens-of-mine/token, which is not mounted",
+            id="a folder that only begins alike",
+        ),
+        pytest.param(
+            {"mode": "sidecar", "autoscaling": {"enabled": True}},
+            "autoscaling.enabled belongs to a gate of its own",
+            id="an autoscaler for sidecars",
+        ),
+        pytest.param(
+            {"mode": "sidecar", "networkPolicy": {"enabled": True}},
+            "networkPolicy.enabled belongs to a gate of its own",
+            id="a network policy for sidecars",
+        ),
+        pytest.param(
+            {"mode": "sidecar", "sidecarInjection": {"enabled": True, "config": {"server": {"admin": ":1"}}}},
+            "sidecarInjection.config.server.admin has no meaning for a sidecar: set sidecar.admin",
+            id="two addresses",
+        ),
+        pytest.param(
+            {
+                "mode": "sidecar",
+                "sidecarInjection": {"enabled": True, "config": {"cluster": {"kubeconfig": "/east/config"}}},
+            },
+            "sidecarInjection.config.cluster.kubeconfig names /east/config, which is not mounted",
+            id="a file in every pod",
+        ),
+    ],
+)
+def test_a_sentence_says_what_to_do(helm: Helm, values: dict[str, Any], sentence: str) -> None:
+    """Values that are each fine and do not go together are refused with a sentence."""
+    with pytest.raises(HelmError) as refused:
+        helm.template(values)
+    assert sentence in str(refused.value)
+
+
+def test_an_account_token_is_no_foreign_file(helm: Helm) -> None:
+    """An issuer's keys may be fetched with the gate's own token, which is mounted already."""
+    token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    issuer = {**_ISSUER, "gate": {"keys": {"tokenFile": token}}}
+    assert helm.template(_config(jwt=[issuer])).pod
+
+
+@pytest.mark.parametrize(
+    ("version", "sentence"),
+    [
+        ("1.28.0", "chart requires kubeVersion: >=1.29.0-0"),
+        ("1.33.5", "needs the API MutatingAdmissionPolicy, which Kubernetes v1.33.5 does not have"),
+    ],
+)
+def test_a_cluster_may_be_too_old(helm: Helm, version: str, sentence: str) -> None:
+    """A cluster without what a feature needs is told so."""
+    with pytest.raises(HelmError) as refused:
+        helm.template(values_of("injection"), "--kube-version", version)
+    assert sentence in str(refused.value)

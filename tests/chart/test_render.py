@@ -1,0 +1,62 @@
+"""Every combination of values under ci/ gives objects that a real API server takes."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from authgate import __version__
+from authgate.config import load
+from tests.chart.dry_run import DryRun
+from tests.support.helm import CASES, CHART, Helm, case_name
+
+each_case = pytest.mark.parametrize("case", CASES, ids=case_name)
+
+
+def test_there_are_enough_cases() -> None:
+    """The combinations are found, and are many."""
+    assert len(CASES) >= 15
+
+
+def test_the_chart_installs_this_version(helm: Helm) -> None:
+    """Without a tag the image is that of the version at hand, and an app's chart finds the chart by it."""
+    (container,) = helm.template().pod["containers"]
+    assert container["image"] == f"authgate:{__version__}"
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["version"] == __version__
+
+
+@each_case
+def test_lint_is_clean(helm: Helm, case: Path) -> None:
+    """`helm lint --strict` has nothing to say but that there is no icon."""
+    said = [line for line in helm.lint(case).splitlines() if line.startswith("[")]
+    assert said == ["[INFO] Chart.yaml: icon is recommended"]
+
+
+@each_case
+def test_template_is_clean(helm: Helm, case: Path) -> None:
+    """`helm template` warns of nothing."""
+    assert helm.template(case).warnings == ""
+
+
+@each_case
+async def test_the_api_server_takes_every_object(helm: Helm, dry_run: DryRun, case: Path) -> None:
+    """The API server would create every rendered object, without an unknown field and without a warning."""
+    made = await dry_run.create_all(helm.template(case).objects)
+    assert [(item.object["kind"], item.warnings) for item in made if item.warnings] == []
+
+
+@each_case
+def test_the_gate_takes_its_configuration(helm: Helm, case: Path, tmp_path: Path) -> None:
+    """The ConfigMap holds the values' `config`, and the gate has nothing against it."""
+    given = yaml.safe_load(case.read_text()).get("config", {})
+    held = [item["data"] for item in helm.template(case).all("ConfigMap") if "authgate.yaml" in item["data"]]
+    if not held:
+        assert yaml.safe_load(case.read_text())["mode"] == "sidecar"
+        return
+    text = held[0]["authgate.yaml"]
+    assert yaml.safe_load(text) == given
+    if "/etc/" in text:
+        return  # it names files that are in a Secret, and not here
+    file = tmp_path / "authgate.yaml"
+    file.write_text(text)
+    load(file, {})

@@ -1,0 +1,51 @@
+"""The real control plane: one for all tests that leave it whole, a new one for a test that does not."""
+
+import secrets
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import pytest_asyncio
+
+from tests.support.kube import ControlPlane, PlaneOptions
+
+
+@pytest.fixture(scope="session")
+def new_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ControlPlane]:
+    """Makes a control plane of a test's own, to be run with `async with`."""
+
+    def make(options: PlaneOptions | None = None) -> ControlPlane:
+        return ControlPlane(tmp_path_factory.mktemp("control-plane"), options)
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def control_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
+    """The control plane that all tests share: they add objects of their own and break nothing."""
+    async with new_control_plane() as plane:
+        yield plane
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _mortal_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
+    async with new_control_plane() as plane:
+        yield plane
+
+
+@pytest_asyncio.fixture
+async def mortal_plane(_mortal_plane: ControlPlane) -> AsyncIterator[ControlPlane]:
+    """A control plane whose API server a test may stop or suspend and whose keys it may change.
+
+    It is up again for the next test.
+    """
+    yield _mortal_plane
+    await _mortal_plane.ensure_api()
+    await (
+        _mortal_plane.admin.ready()
+    )  # connections that a suspended server left half closed end before the loop does
+
+
+@pytest.fixture
+def namespace() -> str:
+    """The name of a namespace that no other test uses."""
+    return f"test-{secrets.token_hex(4)}"

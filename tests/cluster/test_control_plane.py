@@ -1,0 +1,215 @@
+"""The control plane of the tests is a real one: it issues, reviews and refuses as a cluster does."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+import jwt
+import pytest
+
+from tests.support.kube import CLUSTER_ISSUER, REVIEWER, ControlPlane, PlaneOptions
+from tests.support.kube_api import KubeError
+from tests.support.kube_keys import claims_of
+from tests.support.tools import require_tool
+
+AUDIENCE = "my-audience"
+
+
+async def test_a_requested_token_is_reviewed_as_its_account(control_plane: ControlPlane) -> None:
+    """TokenReview accepts a requested token for its audience and names the ServiceAccount."""
+    uid = await control_plane.admin.create_service_account("issue", "app")
+    token = await control_plane.admin.request_token("issue", "app", [AUDIENCE])
+
+    review = await control_plane.admin.review_token(token, [AUDIENCE])
+
+    assert review.authenticated
+    assert review.audiences == (AUDIENCE,)
+    assert (review.username, review.uid) == ("system:serviceaccount:issue:app", uid)
+    assert set(review.groups) == {
+        "system:serviceaccounts",
+        "system:serviceaccounts:issue",
+        "system:authenticated",
+    }
+
+
+@pytest.mark.parametrize("audiences", [["another"], []], ids=["another audience", "the server's own"])
+async def test_a_requested_token_opens_no_other_audience(
+    control_plane: ControlPlane, audiences: list[str]
+) -> None:
+    """TokenReview refuses a token for an audience that it was not requested for."""
+    await control_plane.admin.create_namespace("elsewhere")
+    name = f"app-{len(audiences)}"
+    await control_plane.admin.create_service_account("elsewhere", name)
+    token = await control_plane.admin.request_token("elsewhere", name, [AUDIENCE])
+
+    assert not (await control_plane.admin.review_token(token, audiences)).authenticated
+
+
+@pytest.mark.parametrize(
+    ("audiences", "accepted"),
+    [([], True), ([CLUSTER_ISSUER], True), ([AUDIENCE], False)],
+    ids=["no audience", "the server's own", "another audience"],
+)
+async def test_a_static_token_has_the_servers_own_audience_only(
+    control_plane: ControlPlane, audiences: list[str], *, accepted: bool
+) -> None:
+    """A token of `--token-auth-file` is good for the API server's own audiences and no other."""
+    user = control_plane.static_user
+
+    review = await control_plane.admin.review_token(user.token, audiences)
+
+    assert review.authenticated is accepted
+    assert review.username == (user.name if accepted else "")
+
+
+async def test_a_legacy_secret_token_is_accepted(control_plane: ControlPlane) -> None:
+    """A token held by a Secret, without audience and end, is good for the API server's own audience."""
+    await control_plane.admin.create_service_account("legacy", "app")
+    token = await control_plane.create_legacy_token("legacy", "app", secret="app-token")
+
+    review = await control_plane.admin.review_token(token, [CLUSTER_ISSUER])
+
+    assert review.username == "system:serviceaccount:legacy:app", review.error
+
+
+async def test_a_legacy_token_dies_with_its_secret(control_plane: ControlPlane) -> None:
+    """The server looks the Secret up, so a legacy token without one is refused."""
+    await control_plane.admin.create_service_account("legacy", "gone")
+    token = await control_plane.create_legacy_token("legacy", "gone", secret="gone-token")
+    await control_plane.admin.delete("/api/v1/namespaces/legacy/secrets/gone-token")
+
+    assert not (await control_plane.admin.review_token(token)).authenticated
+
+
+async def test_a_pods_token_names_pod_and_node(control_plane: ControlPlane) -> None:
+    """A token bound to a Pod carries the Pod and its Node, and the review tells both."""
+    await control_plane.admin.create_service_account("bound", "app")
+    await control_plane.admin.create_node("node-1")
+    pod = await control_plane.admin.create_pod("bound", "app-0", account="app", node="node-1")
+    token = await control_plane.admin.request_token("bound", "app", [AUDIENCE], bound_object=pod)
+
+    extra = (await control_plane.admin.review_token(token, [AUDIENCE])).extra
+
+    assert extra["authentication.kubernetes.io/pod-name"] == ("app-0",)
+    assert extra["authentication.kubernetes.io/pod-uid"] == (pod.uid,)
+    assert extra["authentication.kubernetes.io/node-name"] == ("node-1",)
+
+
+async def test_a_token_lives_as_long_as_asked(control_plane: ControlPlane) -> None:
+    """TokenRequest honours `expiration_seconds`."""
+    await control_plane.admin.create_service_account("short", "app")
+    token = await control_plane.admin.request_token("short", "app", [AUDIENCE], expiration_seconds=600)
+
+    assert claims_of(token)["exp"] - claims_of(token)["iat"] == 600
+
+
+async def test_tokens_can_be_signed_with_the_clusters_key(control_plane: ControlPlane) -> None:
+    """A token signed by the test names the same key as one of the server, and is accepted like it."""
+    await control_plane.admin.create_service_account("signed", "app")
+    issued = await control_plane.admin.request_token("signed", "app", [AUDIENCE])
+    signed = control_plane.keys.altered(issued, jti="made-by-the-test")
+
+    assert jwt.get_unverified_header(signed)["kid"] == jwt.get_unverified_header(issued)["kid"]
+    assert (await control_plane.admin.review_token(signed, [AUDIENCE])).authenticated
+
+
+async def test_an_expired_token_is_refused(control_plane: ControlPlane) -> None:
+    """A token signed by the test with an end in the past is refused."""
+    await control_plane.admin.create_service_account("expired", "app")
+    token = await control_plane.admin.request_token("expired", "app", [AUDIENCE])
+    expired = control_plane.keys.expired(token)
+
+    assert not (await control_plane.admin.review_token(expired, [AUDIENCE])).authenticated
+
+
+async def test_a_service_account_reads_the_signing_keys(control_plane: ControlPlane) -> None:
+    """Any ServiceAccount may read the key set with its token, without a binding of its own."""
+    await control_plane.admin.create_service_account("keys", "gate")
+    client = control_plane.client(await control_plane.admin.request_token("keys", "gate", []))
+
+    keys = (await client.call("GET", "/openid/v1/jwks"))["keys"]
+
+    assert [key["kid"] for key in keys] == [control_plane.keys.key_id]
+
+
+async def test_the_reviewer_reads_no_signing_keys(control_plane: ControlPlane) -> None:
+    """The reviewer may review and no more: it stands for a gate whose key set is unreachable."""
+    reviewer = control_plane.client(control_plane.reviewer_user.token)
+
+    with pytest.raises(KubeError, match=f'User \\\\"{REVIEWER}\\\\" cannot get path') as refused:
+        await reviewer.call("GET", "/openid/v1/jwks")
+
+    assert refused.value.status == 403
+
+
+async def test_reviews_need_the_binding(control_plane: ControlPlane) -> None:
+    """A ServiceAccount that nobody bound to system:auth-delegator may not review."""
+    await control_plane.admin.create_service_account("unbound", "gate")
+    client = control_plane.client(await control_plane.admin.request_token("unbound", "gate", []))
+
+    with pytest.raises(KubeError, match="cannot create resource"):
+        await client.review_token("any")
+
+
+async def test_a_kubeconfig_opens_the_api(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """With it kubectl acts as the owner of the token in a pod's folder, which it names."""
+    kubectl = require_tool("kubectl", "it shows that the kubeconfig is one")
+    await control_plane.admin.create_service_account("files", "gate")
+    token = await control_plane.admin.request_token("files", "gate", [])
+    folder = control_plane.write_in_cluster_folder(tmp_path / "pod", token=token, namespace="files")
+    config = control_plane.write_kubeconfig(tmp_path / "config", token_file=folder / "token")
+
+    child = await asyncio.create_subprocess_exec(
+        kubectl, f"--kubeconfig={config}", "auth", "whoami", "--output=json", stdout=asyncio.subprocess.PIPE
+    )
+    whoami, _ = await child.communicate()
+
+    assert b"system:serviceaccount:files:gate" in whoami
+
+
+async def test_a_stopped_server_comes_back_as_it_was(mortal_plane: ControlPlane) -> None:
+    """A stopped API server refuses connections; started again it knows the accounts and tokens of before."""
+    plane = mortal_plane
+    await plane.admin.create_service_account("outage", "app")
+    token = await plane.admin.request_token("outage", "app", [AUDIENCE])
+    reviewer = plane.client(plane.reviewer_user.token)
+
+    await plane.stop_api()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await reviewer.review_token(token, [AUDIENCE])
+
+    await plane.start_api()
+    assert (await reviewer.review_token(token, [AUDIENCE])).authenticated
+
+
+async def test_a_suspended_server_does_not_answer(mortal_plane: ControlPlane) -> None:
+    """A suspended API server leaves its clients waiting, and answers them again when it goes on."""
+    mortal_plane.suspend()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await mortal_plane.admin.review_token("any")
+
+    mortal_plane.resume()
+    assert not (await mortal_plane.admin.review_token("any")).authenticated
+
+
+async def test_issuers_and_authentication_configuration_are_the_callers(
+    new_control_plane: Callable[..., ControlPlane],
+) -> None:
+    """The first of several issuers issues, and the server takes an AuthenticationConfiguration beside them."""
+    configuration = """
+        apiVersion: apiserver.config.k8s.io/v1
+        kind: AuthenticationConfiguration
+        anonymous: {enabled: false}
+    """
+    options = PlaneOptions(
+        issuers=("https://new.example", "https://old.example"), authentication_config=configuration
+    )
+    async with new_control_plane(options) as plane:
+        await plane.admin.create_service_account("moved", "app")
+        token = await plane.admin.request_token("moved", "app", [AUDIENCE])
+        assert claims_of(token)["iss"] == "https://new.example"
+
+        with pytest.raises(KubeError, match="Unauthorized"):
+            await plane.client(None).call("GET", "/version")

@@ -1,0 +1,88 @@
+"""How the gate ends: on a signal, in good order, whatever the cluster does."""
+
+import asyncio
+import gc
+import logging
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.gate import AUDIENCE, Gate, GateProcess, RunningGate, write_configuration
+from tests.support.kube import CLUSTER_ISSUER, ControlPlane
+from tests.support.process import until
+
+
+async def test_a_rollout_loses_no_request(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """On SIGTERM it is not ready any more but answers, until its delay is over or cut short, and ends with status 0."""
+    await control_plane.admin.create_service_account(namespace, "app")
+    token = await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
+    file = write_configuration(tmp_path, control_plane, await control_plane.gate_token(namespace))
+    async with GateProcess(file, {"AUTHGATE_SHUTDOWN__DELAY": "1m"}) as gate:
+        await gate.becomes_ready(within=5)
+        gate.process.send(signal.SIGTERM)
+
+        async def turned_away() -> bool:
+            return not await gate.ready()
+
+        await until(turned_away, within=5)
+        assert "[-]shutdown failed: ending" in (await gate.admin("/readyz")).body
+        assert (await gate.request(token)).status == 200
+
+        gate.process.send(signal.SIGTERM)
+        assert await gate.process.ended(within=5)
+
+    assert gate.process.exit_status == 0
+
+
+async def test_ctrl_c_ends_it_at_once(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """On SIGINT there is nobody to wait for."""
+    file = write_configuration(tmp_path, control_plane, control_plane.reviewer_user.token)
+    async with GateProcess(file, {"AUTHGATE_SHUTDOWN__DELAY": "1m"}) as gate:
+        gate.process.send(signal.SIGINT)
+        assert await gate.process.ended(within=5)
+
+    assert gate.process.exit_status == 0
+
+
+async def test_a_hanging_api_server_does_not_hold_it_up(mortal_plane: ControlPlane, tmp_path: Path) -> None:
+    """A request that waits for a review is answered before the end, and nothing is left to complain of."""
+    legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "1s"}}
+    file = write_configuration(tmp_path, mortal_plane, mortal_plane.reviewer_user.token, cluster=legacy)
+    async with GateProcess(file) as gate:
+        await gate.becomes_ready(within=5)
+        mortal_plane.suspend()
+        waiting = asyncio.create_task(gate.request(mortal_plane.static_user.token))
+        await until(lambda: _one_is_waiting(gate), within=5)
+        gate.process.send(signal.SIGTERM)
+        assert (await waiting).verdict == (503, "review_unavailable")
+        assert await gate.process.ended(within=5)
+
+    assert gate.process.exit_status == 0
+    assert "never retrieved" not in gate.process.output()
+    assert "Traceback" not in gate.process.output()
+
+
+async def test_a_review_without_end_is_given_up(
+    mortal_plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What still waits for the API server when the time for it is over is ended, and leaves no error behind."""
+    legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "30s"}}
+    own, brief = mortal_plane.reviewer_user.token, {"timeout": "100ms"}
+    file = write_configuration(tmp_path, mortal_plane, own, cluster=legacy, shutdown=brief)
+    async with Gate(file) as gate:
+        await gate.becomes_ready(within=5)
+        mortal_plane.suspend()
+        waiting = asyncio.create_task(gate.request(mortal_plane.static_user.token))
+        await until(lambda: _one_is_waiting(gate), within=5)
+    await asyncio.gather(waiting, return_exceptions=True)
+    gc.collect()  # asyncio tells of an error that nobody took when its task is gone
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def _one_is_waiting(gate: RunningGate) -> bool:
+    return await gate.metric("authgate_in_flight_requests") == 1

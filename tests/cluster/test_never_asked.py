@@ -1,0 +1,169 @@
+"""The API server is never asked about a token that is bad anyway; its own audit log tells."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import jwt
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.support.gate import AUDIENCE, Gate, write_configuration
+from tests.support.kube import CLUSTER_ISSUER, ControlPlane
+from tests.support.kube_keys import claims_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A gate, the name by which it reviews tokens, and whether it must review good ones."""
+
+    gate: Gate
+    user: str
+    always: bool
+
+
+@pytest_asyncio.fixture(
+    scope="module", loop_scope="module", params=["keys at hand", "mode always", "no keys"]
+)
+async def asking(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Asking]:
+    """A gate that would ask about a token where it must, in each of the ways in which it may have to."""
+    plane, namespace = control_plane, f"test-{secrets.token_hex(4)}"
+    own = await plane.gate_token(namespace)
+    user = f"system:serviceaccount:{namespace}:gate"
+    cluster: dict[str, object] = {}
+    if request.param == "mode always":
+        cluster = {"tokenReview": {"mode": "always"}}
+    elif request.param == "no keys":
+        own, user = plane.reviewer_user.token, plane.reviewer_user.name
+        cluster = {"issuers": [CLUSTER_ISSUER]}
+    file = write_configuration(tmp_path_factory.mktemp("gate"), plane, own, cluster=cluster)
+    async with Gate(file) as gate:
+        await gate.becomes_ready(within=5)
+        if request.param != "no keys":
+            await gate.has_keys(within=5)
+        yield Asking(gate, user, request.param != "keys at hand")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def good(control_plane: ControlPlane) -> str:
+    """A token that is good, for others to be made from."""
+    namespace = f"test-{secrets.token_hex(4)}"
+    await control_plane.admin.create_service_account(namespace, "app")
+    return await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
+
+
+def unsigned(plane: ControlPlane, good: str) -> str:
+    """The good token's claims under the algorithm none."""
+    return jwt.encode(claims_of(good), "", algorithm="none")
+
+
+def symmetric(plane: ControlPlane, good: str) -> str:
+    """A signature made with what everybody knows."""
+    secret = plane.keys.key_id.encode()
+    return jwt.encode(claims_of(good), secret, algorithm="HS256", headers={"kid": plane.keys.key_id})
+
+
+def later(plane: ControlPlane, good: str) -> str:
+    """A token that is not valid before tomorrow."""
+    tomorrow = int(time.time()) + 86400
+    return plane.keys.altered(good, nbf=tomorrow, exp=tomorrow + 3600)
+
+
+def endless(plane: ControlPlane, good: str) -> str:
+    """A token without an end."""
+    claims = claims_of(good)
+    del claims["exp"]
+    return plane.keys.sign(claims)
+
+
+Make = Callable[[ControlPlane, str], str]
+KNOWN_BAD: dict[str, tuple[Make, str]] = {
+    "expired": (lambda plane, good: plane.keys.expired(good), "token_expired"),
+    "not yet valid": (later, "token_not_yet_valid"),
+    "another audience": (
+        lambda plane, good: plane.keys.altered(good, aud=["another"]),
+        "audience_mismatch",
+    ),
+    "no audience": (lambda plane, good: plane.keys.altered(good, aud=[]), "audience_mismatch"),
+    "no end": (endless, "claim_malformed"),
+    "unsigned": (unsigned, "algorithm_not_allowed"),
+    "HMAC": (symmetric, "algorithm_not_allowed"),
+    "critical extension": (
+        lambda plane, good: plane.keys.sign(claims_of(good), {"crit": ["b64"], "b64": True}),
+        "critical_header",
+    ),
+    "one segment more": (lambda plane, good: f"{good}.", "token_malformed"),
+    "cut off": (lambda plane, good: good.rpartition(".")[0], "token_malformed"),
+    "no JWT": (lambda plane, good: secrets.token_urlsafe(32).replace(".", "_"), "token_opaque"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), KNOWN_BAD.values(), ids=KNOWN_BAD)
+async def test_a_bad_token_is_shown_to_nobody(
+    control_plane: ControlPlane, asking: Asking, good: str, make: Make, reason: str
+) -> None:
+    """What is wrong without any key is refused with its reason, and no review is made of it."""
+    token = make(control_plane, good)
+
+    assert await asking.gate.verdict(token) == (401, reason)
+    assert token not in control_plane.audit.tokens_reviewed_by(asking.user)
+
+
+async def test_another_issuers_token_is_shown_to_nobody(
+    control_plane: ControlPlane, asking: Asking, good: str
+) -> None:
+    """The cluster sees no token that another issuer made, even where the gate knows no keys."""
+    token = control_plane.keys.altered(good, iss="https://issuer.example")
+
+    answer = await asking.gate.request(token)
+
+    assert answer.status in (401, 503)
+    assert token not in control_plane.audit.tokens_reviewed_by(asking.user)
+
+
+def forged(plane: ControlPlane, good: str) -> str:
+    """The good token's claims, signed by a stranger in the name of the cluster's key."""
+    return jwt.encode(claims_of(good), STRANGER, algorithm="RS256", headers={"kid": plane.keys.key_id})
+
+
+def tampered(plane: ControlPlane, good: str) -> str:
+    """A good signature below other claims."""
+    header, payload, _ = plane.keys.altered(good, sub="system:serviceaccount:kube-system:admin").split(".")
+    return ".".join([header, payload, good.split(".")[2]])
+
+
+def without_kid(plane: ControlPlane, good: str) -> str:
+    """A stranger's token that names no key."""
+    return jwt.encode(claims_of(good), STRANGER, algorithm="RS256")
+
+
+@pytest.mark.parametrize("make", [forged, tampered, without_kid], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("asking", ["keys at hand", "mode always"], indirect=True)
+async def test_a_forged_token_is_shown_to_nobody(
+    control_plane: ControlPlane, asking: Asking, good: str, make: Make
+) -> None:
+    """Where the key is at hand a wrong signature is the end of it."""
+    token = make(control_plane, good)
+
+    assert await asking.gate.verdict(token) == (401, "signature_invalid")
+    assert token not in control_plane.audit.tokens_reviewed_by(asking.user)
+
+
+async def test_a_good_token_is_asked_about_only_where_it_must(
+    control_plane: ControlPlane, asking: Asking, good: str
+) -> None:
+    """The audit log does tell: of these gates those that must ask do so, once, and the one with keys never."""
+    token = control_plane.keys.altered(good, jti=secrets.token_hex(8))
+
+    for _ in range(3):
+        assert (await asking.gate.request(token)).status == 200
+
+    assert control_plane.audit.tokens_reviewed_by(asking.user).count(token) == asking.always

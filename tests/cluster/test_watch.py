@@ -1,0 +1,184 @@
+"""`revocation: watch` on a real API server: what is deleted is refused at once, and nobody is asked about it."""
+
+from pathlib import Path
+
+from tests.support.gate import AUDIENCE
+from tests.support.kube import ControlPlane
+from tests.support.process import until
+from tests.support.watching import comes_to_see, let_watch, pod_token, refusal_time, watched, watching
+
+ALL = ("serviceaccounts", "pods", "nodes")
+
+
+def gate_user(namespace: str) -> str:
+    """The name by which the gate of a namespace reviews."""
+    return f"system:serviceaccount:{namespace}:gate"
+
+
+async def test_the_token_of_a_deleted_pod_is_refused_at_once(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """A used token is refused a moment after its pod is deleted, and the server was never asked about it."""
+    plane = control_plane
+    token, _ = await pod_token(plane, namespace, "web-0")
+    other, _ = await pod_token(plane, namespace, "web-1")
+    await let_watch(plane, namespace, ALL)
+    async with watching(plane, namespace, tmp_path) as gate:
+        assert await gate.verdict(token) == (200, "")
+        assert await gate.verdict(other) == (200, "")
+        await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
+        took = await refusal_time(gate, token, within=5)
+
+        assert await gate.verdict(other) == (200, "")
+    print(f"\nfrom the answer to the delete to the refusal: {took * 1000:.1f} ms")  # noqa: T201 - a figure for whoever looks with -s
+    assert took < 1
+    asked = plane.audit.tokens_reviewed_by(gate_user(namespace))
+    assert token not in asked
+    assert other not in asked
+
+
+async def test_a_token_that_was_never_seen_is_refused_after_its_pod(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Where the watch saw the pod go, its tokens need no question at all, used before or not."""
+    plane = control_plane
+    token, _ = await pod_token(plane, namespace, "web-0")
+    await let_watch(plane, namespace, ALL)
+    async with watching(plane, namespace, tmp_path) as gate:
+        await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
+        await refusal_time(gate, token, within=5)
+    assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) <= 1
+
+
+async def test_an_account_that_was_made_again_is_another(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Tokens of an account that was deleted stay refused when one of the same name is made; the new one's pass."""
+    plane = control_plane
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/app"
+    await plane.admin.create_service_account(namespace, "app")
+    token = await plane.admin.request_token(namespace, "app", [AUDIENCE])
+    await let_watch(plane, namespace, ALL)
+    async with watching(plane, namespace, tmp_path) as gate:
+        assert await gate.verdict(token) == (200, "")
+        await plane.admin.delete(path)
+        await plane.admin.create_service_account(namespace, "app")
+        fresh = await plane.admin.request_token(namespace, "app", [AUDIENCE])
+        await gate.passes(fresh, within=5)
+        await refusal_time(gate, token, within=5)
+    assert token not in plane.audit.tokens_reviewed_by(gate_user(namespace))
+
+
+async def test_the_token_of_a_brand_new_pod_passes(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """A pod that the watch has not told of yet is asked about, never refused."""
+    plane = control_plane
+    await let_watch(plane, namespace, ALL)
+    asked = []
+    async with watching(plane, namespace, tmp_path) as gate:
+        for number in range(20):
+            token, _ = await pod_token(plane, namespace, f"web-{number}")
+            assert await gate.verdict(token) == (200, "")
+            asked.append(token)
+    reviewed = plane.audit.tokens_reviewed_by(gate_user(namespace))
+    print(f"\nnew pods that had to be reviewed: {sum(token in reviewed for token in asked)} of {len(asked)}")  # noqa: T201 - a figure for whoever looks with -s
+
+
+async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Without `secrets` the API server is asked, with it the watch decides."""
+    plane = control_plane
+    await plane.admin.create_service_account(namespace, "app")
+    secret = await plane.admin.create_secret(namespace, "anchor")
+    token = await plane.admin.request_token(namespace, "app", [AUDIENCE], bound_object=secret)
+    await let_watch(plane, namespace, (*ALL, "secrets"))
+    own = await plane.gate_token(namespace)
+    async with watching(plane, namespace, tmp_path / "watched", own=own, secrets=True) as gate:
+        assert await gate.verdict(token) == (200, "")
+        assert token not in plane.audit.tokens_reviewed_by(gate_user(namespace))
+        async with watching(plane, namespace, tmp_path / "unwatched", own=own) as other:
+            assert await other.verdict(token) == (200, "")
+        assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) == 1
+        await plane.admin.delete(f"/api/v1/namespaces/{namespace}/secrets/anchor")
+        await refusal_time(gate, token, within=5)
+
+
+async def test_a_node_bound_token_ends_with_its_node_and_a_pod_bound_one_does_not(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """As for the API server, the node counts only where the token is bound to nothing closer."""
+    plane = control_plane
+    await plane.admin.create_service_account(namespace, "app")
+    node = await plane.admin.create_node(f"{namespace}-node")
+    pod = await plane.admin.create_pod(namespace, "web-0", account="app", node=node.name)
+    of_node, of_pod = [
+        await plane.admin.request_token(namespace, "app", [AUDIENCE], bound_object=bound)
+        for bound in (node, pod)
+    ]
+    await let_watch(plane, namespace, ALL)
+    async with watching(plane, namespace, tmp_path) as gate:
+        assert await gate.verdict(of_node) == (200, "")
+        assert await gate.verdict(of_pod) == (200, "")
+        await plane.admin.delete(f"/api/v1/nodes/{node.name}")
+        await refusal_time(gate, of_node, within=5)
+        assert await gate.verdict(of_pod) == (200, "")
+
+
+async def test_watching_one_namespace_needs_a_role_there_only(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """With `namespaces` tokens of these go by the watch and tokens of others by TokenReview."""
+    plane = control_plane
+    token, _ = await pod_token(plane, namespace, "web-0")
+    elsewhere, _ = await pod_token(plane, f"{namespace}-b", "web-0")
+    await let_watch(plane, namespace, ("serviceaccounts", "pods"), only=namespace)
+    async with watching(plane, namespace, tmp_path, namespaces=[namespace]) as gate:
+        assert await gate.verdict(token) == (200, "")
+        assert await gate.verdict(elsewhere) == (200, "")
+        await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
+        await refusal_time(gate, token, within=5)
+    reviewed = plane.audit.tokens_reviewed_by(gate_user(namespace))
+    assert token not in reviewed
+    assert reviewed.count(elsewhere) == 1
+
+
+async def test_without_its_role_the_gate_says_which_and_reviews(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """A watch that is forbidden leaves verdicts to TokenReview, and /readyz names what to bind."""
+    plane = control_plane
+    token, _ = await pod_token(plane, namespace, "web-0")
+    async with watching(plane, namespace, tmp_path, sees=False) as gate:
+        await gate.passes(token, within=5)
+
+        async def told() -> bool:
+            return "with the verbs list and watch on pods" in await watched(gate)
+
+        await until(told, within=5)
+        assert await gate.ready()
+        assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) == 1
+        await let_watch(plane, namespace, ALL)
+        await comes_to_see(gate, within=40)
+
+
+async def test_the_watch_goes_on_after_the_api_server_was_restarted(
+    mortal_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """A pod that is deleted after a restart, or before the watch is back, is noticed; good tokens pass meanwhile."""
+    plane = mortal_plane
+    first, _ = await pod_token(plane, namespace, "web-0")
+    second, _ = await pod_token(plane, namespace, "web-1")
+    await let_watch(plane, namespace, ALL)
+    async with watching(plane, namespace, tmp_path) as gate:
+        assert await gate.verdict(first) == (200, "")
+        await plane.stop_api()
+        assert await gate.verdict(second) == (200, "")
+        await plane.start_api()
+        await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
+        took = await refusal_time(gate, first, within=40)
+        print(f"\nrefused {took:.2f} s after the delete, the server just restarted")  # noqa: T201 - a figure for whoever looks with -s
+        assert await gate.verdict(second) == (200, "")
+        assert await gate.metric("authgate_watch_restarts_total", resource="pods") >= 1
+    assert first not in plane.audit.tokens_reviewed_by(gate_user(namespace))

@@ -1,0 +1,11 @@
+"""Keys for the whole of the conformance tests, since RSA keys are slow to make."""
+
+import pytest
+
+from authgate.dev.keys import KeyPool
+
+
+@pytest.fixture(scope="session")
+def pool() -> KeyPool:
+    """Private keys of every shape, each made when it is first asked for."""
+    return KeyPool()

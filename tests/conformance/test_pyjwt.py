@@ -1,0 +1,161 @@
+"""Whatever the gate accepts, PyJWT accepts, with the same key, algorithm, issuer and audience."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import jwt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authgate.dev.compact import changed, json_bytes
+from authgate.keys.algorithms import ALGORITHMS
+from authgate.model import Authenticated, BearerToken
+from tests.conformance.tokens import claim_changes, header_changes, json_texts, mutations
+from tests.conformance.trusted import AUDIENCE, ISSUER, LEEWAY, Trusted, claims, gate
+
+if TYPE_CHECKING:
+    from authgate.dev.keys import KeyPool, SigningKey
+
+NULL_IS_ABSENT = ("sub", "jti", "nbf")
+"""Claims whose null the gate reads as the kube-apiserver does, as absent, and PyJWT refuses."""
+
+HYPOTHESIS = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+
+
+class SystemClock:
+    """The system's time: PyJWT knows no other."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+
+def current(changes: dict[str, object] | None = None) -> dict[str, object]:
+    """The claims of a token that is good now, with the changes applied."""
+    now = int(time.time())
+    return changed(claims({"exp": now + 600, "iat": now, "nbf": now}), changes)
+
+
+async def accepted(key: SigningKey, token: str) -> Authenticated | None:
+    """The gate's verdict where it accepts the token."""
+    verdict = await gate(Trusted((key.jwk(),)), clock=SystemClock()).verify(BearerToken(token))
+    return verdict if isinstance(verdict, Authenticated) else None
+
+
+def pyjwt_claims(key: SigningKey, token: str) -> dict[str, Any]:
+    """The claims that PyJWT verifies in the token; raises where it refuses.
+
+    PyJWT has one leeway for all times, so `exp` is judged once more without any.
+    """
+    unverified = jwt.decode(token, options={"verify_signature": False})
+    options: Any = {"require": ["exp", "iss", "aud"]}
+    options |= {f"verify_{name}": False for name in NULL_IS_ABSENT if unverified.get(name, "") is None}
+    trusted: Any = {
+        "key": key.public,
+        "algorithms": [key.algorithm],
+        "issuer": ISSUER,
+        "audience": [AUDIENCE],
+    }
+    jwt.decode(token, **trusted, options=options | {"verify_nbf": False, "verify_iat": False})
+    return jwt.decode(token, **trusted, leeway=LEEWAY, options=options)
+
+
+async def assert_pyjwt_agrees(key: SigningKey, token: str) -> None:
+    """Fails where the gate accepts a token that PyJWT refuses or reads as another user's or another time's."""
+    verdict = await accepted(key, token)
+    if verdict is not None:
+        read = pyjwt_claims(key, token)
+        assert verdict.identity.username == read["sub"]
+        assert verdict.expires_at == read["exp"]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+async def test_good_tokens(pool: KeyPool, algorithm: str) -> None:
+    """A good token of every algorithm is accepted by both, so that agreement means something."""
+    key = pool.key(algorithm)
+    token = key.sign(current())
+    assert await accepted(key, token) is not None
+    assert pyjwt_claims(key, token)["sub"] == "alice"
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+async def test_every_character_changed(pool: KeyPool, algorithm: str) -> None:
+    """A token in which one character is another is accepted by the gate in no position."""
+    key = pool.key(algorithm)
+    token = key.sign(current())
+    for at, char in enumerate(token):
+        changed_char = "A" if char != "A" else "Q"
+        assert await accepted(key, token[:at] + changed_char + token[at + 1 :]) is None, at
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda token: token + "=",
+        lambda token: token + "==",
+        lambda token: token + "\n",
+        lambda token: " " + token,
+        lambda token: token.replace(".", ". "),
+        lambda token: token.replace(".", ".."),
+        lambda token: token + ".",
+        lambda token: token.translate(str.maketrans("-_", "+/")),
+        lambda token: ".".join(part + "=" * (-len(part) % 4) for part in token.split(".")),
+        lambda token: token.upper(),
+        lambda token: base64.urlsafe_b64encode(token.encode()).decode(),
+        lambda token: json.dumps(
+            dict(zip(("protected", "payload", "signature"), token.split("."), strict=True))
+        ),
+    ],
+    ids=[
+        *("padding", "more padding", "line end", "space before", "space after dots", "two dots", "dot after"),
+        *("standard alphabet", "each segment padded", "upper case", "encoded twice", "JSON serialization"),
+    ],
+)
+@pytest.mark.parametrize("algorithm", ["RS256", "ES512", "EdDSA"])
+async def test_rewritten_tokens(pool: KeyPool, algorithm: str, rewrite: Any) -> None:
+    """The same token in another writing is not accepted, or else PyJWT accepts it, too."""
+    key = pool.key(algorithm)
+    token = rewrite(key.sign(current({"pad": "?>?>~~"})))
+    await assert_pyjwt_agrees(key, token)
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
+@HYPOTHESIS
+@given(data=st.data())
+async def test_mutated_tokens(pool: KeyPool, algorithm: str, data: st.DataObject) -> None:
+    """A good token after some small changes is accepted only where PyJWT accepts it."""
+    key = pool.key(algorithm)
+    await assert_pyjwt_agrees(key, data.draw(mutations(key.sign(current()))))
+
+
+@HYPOTHESIS
+@given(changes=claim_changes(int(time.time())))
+async def test_claims_of_any_type(pool: KeyPool, changes: dict[str, object]) -> None:
+    """A signed token with claims of any JSON type is accepted only where PyJWT accepts it."""
+    key = pool.key("ES256")
+    await assert_pyjwt_agrees(key, key.sign(current(changes)))
+
+
+@HYPOTHESIS
+@given(changes=header_changes)
+async def test_headers_of_any_type(pool: KeyPool, changes: dict[str, object]) -> None:
+    """A signed token with any header is accepted only where PyJWT accepts it."""
+    key = pool.key("ES256")
+    await assert_pyjwt_agrees(key, key.sign(current(), changes))
+
+
+@HYPOTHESIS
+@given(text=json_texts, at=st.integers(0, 200), in_header=st.booleans())
+async def test_json_astray(pool: KeyPool, text: bytes, at: int, *, in_header: bool) -> None:
+    """A signed token with stray text inside its JSON is accepted only where PyJWT accepts it."""
+    key = pool.key("ES256")
+    header, payload = json_bytes({"alg": "ES256", "kid": key.kid}), json_bytes(current())
+    if in_header:
+        header = header[:at] + text + header[at:]
+    else:
+        payload = payload[:at] + text + payload[at:]
+    await assert_pyjwt_agrees(key, key.sign_raw(header, payload))

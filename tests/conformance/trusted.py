@@ -1,0 +1,105 @@
+"""Issuers that a gate trusts, and what the gate says of a token at a moment that stands still."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from authgate.dev.compact import JsonObject, changed
+from authgate.errors import Reason
+from authgate.keys.algorithms import ALGORITHMS
+from authgate.keys.jwk import read_jwk_set
+from authgate.keys.key_set import KeysFound, StaticKeySet
+from authgate.model import Authenticated, BearerToken, Rejected
+from authgate.verify.claims import TimeRules
+from authgate.verify.compact import CompactParser
+from authgate.verify.identity import ClaimRules, PrefixedClaim, mapped_identity
+from authgate.verify.jwt import IssuerRules, JWTVerifier
+from authgate.verify.router import IssuerRouter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authgate.dev.keys import SigningKey
+    from authgate.model import Clock, Verdict
+
+ISSUER = "https://issuer.example"
+AUDIENCE = "my-audience"
+NOW = 1_700_000_000
+LEEWAY = 60
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedClock:
+    """A clock that always says the same, in POSIX seconds."""
+
+    at: float = NOW
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """An issuer as the gate's configuration knows it, with the JWKs it publishes."""
+
+    jwks: tuple[Mapping[str, object], ...]
+    issuer: str = ISSUER
+    audiences: frozenset[str] = frozenset({AUDIENCE})
+    algorithms: frozenset[str] = frozenset(ALGORITHMS)
+    types: frozenset[str] = frozenset({"jwt", "at+jwt"})
+
+    def verifier(self, clock: Clock) -> JWTVerifier:
+        """The verifier of its tokens, whose `sub` becomes the username."""
+        rules = IssuerRules(
+            "trusted", self.audiences, self.algorithms, self.types, TimeRules(leeway=LEEWAY, expiry_leeway=0)
+        )
+        identify = partial(mapped_identity, rules=ClaimRules(PrefixedClaim("sub")), issuer_name="trusted")
+        return JWTVerifier(rules, published(*self.jwks), identify, clock)
+
+
+def published(*jwks: Mapping[str, object]) -> StaticKeySet:
+    """The key set that the gate makes of these JWKs."""
+    return StaticKeySet(read_jwk_set(json.dumps({"keys": jwks}).encode(), "test").keys)
+
+
+def gate(*issuers: Trusted, clock: Clock | None = None) -> IssuerRouter:
+    """A verifier that trusts these issuers and nobody else."""
+    return IssuerRouter({each.issuer: each.verifier(clock or StoppedClock()) for each in issuers}, None)
+
+
+def trusting(*keys: SigningKey) -> IssuerRouter:
+    """A verifier that trusts the one issuer of these tests, which publishes these keys."""
+    return gate(Trusted(tuple(key.jwk() for key in keys)))
+
+
+def claims(changes: Mapping[str, object] | None = None) -> JsonObject:
+    """The claims of a good token, with the changes applied (`OMIT` leaves one out)."""
+    good = {"iss": ISSUER, "sub": "alice", "aud": AUDIENCE, "exp": NOW + 600, "iat": NOW, "nbf": NOW}
+    return changed(good, changes)
+
+
+async def judged(verifier: IssuerRouter, token: str) -> Reason:
+    """Why the token is what it is: `authenticated`, or the reason of its refusal."""
+    return reason_of(await verifier.verify(BearerToken(token)))
+
+
+def reason_of(verdict: Verdict) -> Reason:
+    """The reason of a verdict; `authenticated` for a good one."""
+    return Reason.AUTHENTICATED if isinstance(verdict, Authenticated) else verdict.reason
+
+
+def jws_accepted(keys: StaticKeySet, text: str) -> bool:
+    """Whether the gate's parse and keys accept a compact JWS, whatever its payload."""
+    jws = CompactParser().parse_jws(text)
+    if isinstance(jws, Rejected):
+        return False
+    found = keys.find(jws.header.kid, jws.header.alg)
+    return isinstance(found, KeysFound) and any(
+        key.verify(jws.header.alg, jws.signing_input, jws.signature) for key in found.keys
+    )

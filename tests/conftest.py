@@ -1,0 +1,58 @@
+"""What holds for every test: a clean environment, and no silent skip where AUTHGATE_TEST_STRICT=1."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+pytest.register_assert_rewrite("tests.support")
+
+NOT_APPLICABLE = "not applicable:"
+"""How the reason of a skip begins that no machine could avoid, such as a vector for an algorithm nobody has."""
+
+_FROM_OUTSIDE = re.compile(
+    r"(?i)AUTHGATE_(?!TEST_|CACHE$)|KUBE(?!BUILDER_ASSETS$)|NO_COLOR$|FORCE_COLOR$|\w+_PROXY$"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """Nothing of the user's own gate, cluster, proxy or terminal reaches a test; where tools are found may."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in list(os.environ):
+            if _FROM_OUTSIDE.match(name):
+                environment.delenv(name)
+        yield
+
+
+def fail_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turns the report of a skip into that of a failure in strict mode, unless the test is not applicable."""
+    if os.environ.get("AUTHGATE_TEST_STRICT") != "1" or not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    if not reason.startswith(NOT_APPLICABLE):
+        report.outcome = "failed"
+        report.longrepr = f"AUTHGATE_TEST_STRICT=1 allows no skip: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip in a test or its fixtures."""
+    report = yield
+    fail_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A skip of a whole module."""
+    report = yield
+    fail_skipped(report)
+    return report

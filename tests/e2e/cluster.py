@@ -1,0 +1,111 @@
+"""kubectl and helm against the cluster of KUBECONFIG, in one namespace."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+PYTHON = "/opt/authgate/bin/python"
+"""The interpreter inside the image of the gate."""
+
+
+class CommandError(Exception):
+    """A command failed; says which, and what it wrote."""
+
+
+def run(words: Sequence[str], stdin: str | None = None, timeout: float = 240.0) -> str:
+    """Return what a command writes; a command's input never stands in the error, for it may hold a token."""
+    try:
+        done = subprocess.run(
+            words, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+    except FileNotFoundError:
+        raise CommandError(f"{words[0]} is not installed, and these tests need it") from None
+    except subprocess.TimeoutExpired:
+        raise CommandError(f"{_spoken(words)} did not end within {timeout:g} s") from None
+    if done.returncode:
+        raise CommandError(f"{_spoken(words)} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout
+
+
+def _spoken(words: Sequence[str]) -> str:
+    return " ".join(word if len(word) < 80 else "…" for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The namespace that everything of a run lives in."""
+
+    namespace: str
+
+    def kubectl(self, *words: str, stdin: str | None = None, timeout: float = 240.0) -> str:
+        """Return kubectl's output."""
+        return run(["kubectl", "--namespace", self.namespace, *words], stdin, timeout)
+
+    def helm(self, *words: str, values: Mapping[str, Any] | None = None) -> str:
+        """Return helm's output; the values go in by its standard input."""
+        if values is None:
+            return run(["helm", "--namespace", self.namespace, *words])
+        return run(["helm", "--namespace", self.namespace, *words, "--values", "-"], json.dumps(values))
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Create the objects, or make them what they are to be."""
+        self.kubectl("apply", "--filename", "-", stdin=json.dumps(_listed(objects)))
+
+    def get(self, *words: str) -> Any:
+        """Return an object or a list of them."""
+        return json.loads(self.kubectl("get", *words, "--output", "json"))
+
+    def create(self, thing: Mapping[str, Any]) -> Any:
+        """Return the object that the API server made of this one, such as a review with its answer."""
+        return json.loads(
+            self.kubectl("create", "--filename", "-", "--output", "json", stdin=json.dumps(thing))
+        )
+
+    def pods(self, selector: str) -> list[Any]:
+        """Return the pods that a label selector chooses and that are not being deleted."""
+        found = self.get("pods", "--selector", selector)["items"]
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def python(self, pod: str, source: str, *words: str, stdin: str = "", container: str = "") -> str:
+        """Return what a Python source writes inside a pod that has the gate's image."""
+        chosen = ["--container", container] if container else []
+        return self.kubectl(
+            "exec", "--stdin", pod, *chosen, "--", PYTHON, "-I", "-c", source, *words, stdin=stdin
+        )
+
+    def metric(self, selector: str, name: str, **labels: str) -> float:
+        """Return the sum of a metric over the pods of a selector, of the samples that have these labels."""
+        total = 0.0
+        for pod in self.pods(selector):
+            path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}:9090/proxy/metrics"
+            for line in self.kubectl("get", "--raw", path).splitlines():
+                sample, _, value = line.rpartition(" ")
+                if sample.partition("{")[0] == name and all(
+                    f'{label}="{wanted}"' in sample for label, wanted in labels.items()
+                ):
+                    total += float(value)
+        return total
+
+
+def _listed(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+
+
+def eventually(what: str, seconds: float, found: Callable[[], bool]) -> float:
+    """Return after how many seconds it was found; it is looked for twice a second.
+
+    Raises CommandError where it was not found in time.
+    """
+    started = time.monotonic()
+    while not found():
+        if time.monotonic() - started > seconds:
+            raise CommandError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.5)
+    return time.monotonic() - started

@@ -1,0 +1,25 @@
+"""In which event loop tests run: asyncio's own, and where they ask for it also the one that `authgate serve` takes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.cli.serve import loop_factory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, LoopFactory]:
+    """A module with `IN_EVERY_LOOP = True` is about sockets, where event loops differ."""
+    factories: dict[str, LoopFactory] = {"asyncio": asyncio.new_event_loop}
+    fastest = loop_factory()
+    if fastest is not None and getattr(item.module, "IN_EVERY_LOOP", False):
+        factories["fastest"] = fastest
+    return factories

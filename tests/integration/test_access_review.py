@@ -1,0 +1,328 @@
+"""Access reviews end to end: what the embedded API is asked, and what the proxy gets for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.cli.explain import explained
+from authgate.config import load
+from authgate.dev.access_review import ACCESS_REVIEWS_PATH
+from authgate.dev.faults import CutOff, Drop, Fault, Flood, Hold, failing, json_answer
+from authgate.dev.kube import Permission
+from authgate.errors import Step
+from authgate.log import AUDIT
+from tests.support.service import cluster, knowing, of_cluster, published, running, written
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from authgate.dev.scenario import Scenario
+    from tests.support.gate import Answer, Gate
+
+DEMO = "system:serviceaccount:default:demo"
+BY_REQUEST = {"accessReview": {"nonResource": "request"}}
+BY_NAMESPACE = {
+    "accessReview": {
+        "resource": {
+            "verb": "get",
+            "resource": "services",
+            "subresource": "proxy",
+            "namespace": "{{ .Namespace }}",
+            "name": "{{ .ServiceAccount }}",
+        }
+    }
+}
+SERVICE = {
+    "verb": "get",
+    "resource": "services",
+    "subresource": "proxy",
+    "namespace": "default",
+    "name": "demo",
+}
+
+
+@pytest.fixture
+async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
+    """An embedded cluster."""
+    async with cluster(tmp_path) as it:
+        yield it
+
+
+def document(scenario: Scenario, policy: dict[str, Any], **server: Any) -> dict[str, Any]:
+    """A gate of this cluster with one policy, behind nginx."""
+    return {
+        "cluster": of_cluster(scenario),
+        "policies": {"default": policy},
+        "server": {"proxy": "nginx", **server},
+    }
+
+
+async def asked(
+    gate: Gate, token: str, method: str | None = "GET", uri: str | None = "/metrics", path: str = "/verify"
+) -> Answer:
+    """The answer to a subrequest about a client's request."""
+    told = [("X-Original-Method", method), ("X-Original-URI", uri)]
+    return await gate.request(token, path, [(name, value) for name, value in told if value is not None])
+
+
+def audited(caplog: pytest.LogCaptureFixture) -> str:
+    """The detail of the one decision that was written."""
+    (record,) = [record for record in caplog.records if record.name == AUDIT]
+    return str(vars(record)["attributes"]["authgate.detail"])
+
+
+def demo_token(scenario: Scenario) -> str:
+    """The token of the account `default/demo`."""
+    return scenario.token_file.read_text()
+
+
+async def test_a_granted_request_passes_and_no_other(scenario: Scenario) -> None:
+    """Path and method count, the query does not."""
+    scenario.state.grant(DEMO, path="/metrics", verb="get")
+    token = demo_token(scenario)
+    async with running(document(scenario, BY_REQUEST)) as gate:
+        verdicts = [
+            (await asked(gate, token, method, uri)).verdict
+            for method, uri in (
+                ("GET", "/metrics"),
+                ("GET", "/metrics?name=x"),
+                ("POST", "/metrics"),
+                ("GET", "/metrics/x"),
+                ("GET", "/?path=/metrics"),
+                ("GET", "/%6Detrics"),
+                ("GET", "/x/../metrics"),
+                ("GET", None),
+                (None, "/metrics"),
+            )
+        ]
+
+    assert verdicts == [
+        (200, ""),
+        (200, ""),
+        (403, "access_denied"),
+        (403, "access_denied"),
+        (403, "access_denied"),
+        (200, ""),
+        (403, "path_ambiguous"),
+        (403, "request_unknown"),
+        (403, "request_unknown"),
+    ]
+
+
+async def test_the_api_is_asked_with_all_that_is_verified(scenario: Scenario) -> None:
+    """Name, uid, groups and extra are those of the token."""
+    state = scenario.state
+    account = state.service_account("app")
+    pod = state.pod(account, "app-0")
+    token = state.account_token(account, bound_to=pod)
+    async with running(document(scenario, BY_REQUEST)) as gate:
+        await asked(gate, token)
+
+    (spec,) = scenario.api.access_reviews
+    extra = spec["extra"]
+    assert isinstance(extra, dict)
+    assert (spec["user"], spec["uid"]) == (account.username, account.uid)
+    assert spec["groups"] == [
+        "system:serviceaccounts",
+        "system:serviceaccounts:default",
+        "system:authenticated",
+    ]
+    assert extra["authentication.kubernetes.io/pod-name"] == ["app-0"]
+    assert extra["authentication.kubernetes.io/pod-uid"] == [pod.uid]
+    assert extra["authentication.kubernetes.io/credential-id"][0].startswith("JTI=")
+    assert spec["nonResourceAttributes"] == {"path": "/metrics", "verb": "get"}
+
+
+async def test_attributes_come_from_the_identity(scenario: Scenario) -> None:
+    """Each account gets what its own namespace and name are granted; whatever the request says."""
+    scenario.state.grant(DEMO, **SERVICE)
+    other = scenario.state.account_token(scenario.state.service_account("demo", namespace="other"))
+    async with running(document(scenario, BY_NAMESPACE)) as gate:
+        demo = await asked(gate, demo_token(scenario), "DELETE", "/other?namespace=other")
+        refused = await asked(gate, other, "GET", "/default?namespace=default")
+
+    assert demo.verdict == (200, "")
+    assert refused.verdict == (403, "access_denied")
+
+
+async def test_who_has_no_such_value_is_refused_unasked(scenario: Scenario) -> None:
+    """A person of another issuer has no namespace."""
+    async with published() as (issuer, _):
+        token = issuer.mint("jane")
+        configured = {**document(scenario, BY_NAMESPACE), "jwt": [knowing(issuer)]}
+        async with running(configured) as gate:
+            answer = await asked(gate, token)
+
+    assert answer.verdict == (403, "access_denied")
+    assert "the identity has no Namespace" in answer.value("WWW-Authenticate")
+    assert scenario.server.counts[ACCESS_REVIEWS_PATH] == 0
+
+
+async def test_other_issuers_people_are_asked_about_too(scenario: Scenario) -> None:
+    """Under the name that the configuration gives them."""
+    scenario.state.grant("corp:jane", path="/metrics", verb="get")
+    async with published() as (issuer, _):
+        configured = {**document(scenario, BY_REQUEST), "jwt": [knowing(issuer)]}
+        async with running(configured) as gate:
+            assert (await asked(gate, issuer.mint("jane"))).verdict == (200, "")
+            assert (await asked(gate, issuer.mint("joe"))).verdict == (403, "access_denied")
+
+
+async def test_answers_are_remembered(scenario: Scenario) -> None:
+    """However often they are needed, and whatever changes meanwhile."""
+    scenario.state.grant(DEMO, path="/metrics", verb="get")
+    token = demo_token(scenario)
+    async with running(document(scenario, BY_REQUEST)) as gate:
+        await asyncio.gather(*(asked(gate, token) for _ in range(20)))
+        scenario.state.revoke(DEMO, path="/metrics", verb="get")
+        verdicts = {
+            (await asked(gate, token, uri=uri)).verdict for uri in ("/metrics", "/other") for _ in range(3)
+        }
+        counted = [
+            await gate.metric("authgate_accessreview_requests_total", result=result)
+            for result in ("allowed", "denied")
+        ]
+        durations = await gate.metric("authgate_accessreview_duration_seconds_count")
+        entries = await gate.metric("authgate_cache_entries", cache="access")
+
+    assert verdicts == {(200, ""), (403, "access_denied")}
+    assert scenario.server.counts[ACCESS_REVIEWS_PATH] == 2
+    assert (counted, durations, entries) == ([1, 1], 2, 2)
+
+
+async def test_no_memory_where_none_is_wanted(scenario: Scenario) -> None:
+    """Each request is reviewed, and a change is seen at once."""
+    review = {**BY_REQUEST["accessReview"], "allowedTTL": "0s", "deniedTTL": "0s"}
+    scenario.state.grant(DEMO, path="/metrics", verb="get")
+    token = demo_token(scenario)
+    async with running(document(scenario, {"accessReview": review})) as gate:
+        assert (await asked(gate, token)).status == 200
+        scenario.state.revoke(DEMO, path="/metrics", verb="get")
+        assert (await asked(gate, token)).verdict == (403, "access_denied")
+        scenario.state.grant(DEMO, path="/metrics", verb="get")
+        assert (await asked(gate, token)).status == 200
+
+
+@pytest.mark.parametrize("policy", [BY_REQUEST, BY_NAMESPACE], ids=["request", "resource"])
+async def test_the_lane_answers_as_it_would_without(scenario: Scenario, policy: dict[str, Any]) -> None:
+    """Yes, no, unknown and bad tokens, again and again, with the same figures."""
+    scenario.state.grant(DEMO, path="/metrics", verb="get")
+    scenario.state.grant(DEMO, **SERVICE)
+    other = scenario.state.account_token(scenario.state.service_account("other"))
+    seen = []
+    for lane in (True, False):
+        async with running(document(scenario, policy, fastLane=lane)) as gate:
+            await gate.has_keys(within=5)
+            answers = [
+                await asked(gate, token, uri=uri)
+                for _ in range(3)
+                for token in (demo_token(scenario), other, "bad")
+                for uri in ("/metrics", "/other", "//", None)
+            ]
+            shown = [
+                (answer.status, [pair for pair in answer.headers if pair[0] != "Date"]) for answer in answers
+            ]
+            lookups = [
+                await gate.metric("authgate_cache_requests_total", cache=cache, result=result)
+                for cache in ("verdict", "access")
+                for result in ("hit", "miss")
+            ]
+            seen.append((shown, lookups))
+
+    assert seen[0] == seen[1]
+
+
+async def test_without_permission_the_gate_cannot_tell(
+    scenario: Scenario, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log names the binding that is missing; the gate recovers without a restart."""
+    state = scenario.state
+    state.grant(DEMO, path="/metrics", verb="get")
+    state.forbid("system:serviceaccount:authgate:authgate", Permission.REVIEW_TOKENS)
+    token = demo_token(scenario)
+    async with running(document(scenario, BY_REQUEST)) as gate:
+        with caplog.at_level(logging.INFO, AUDIT):
+            answer = await asked(gate, token)
+        counted = await gate.metric("authgate_accessreview_requests_total", result="forbidden")
+        state.allow("system:serviceaccount:authgate:authgate", Permission.REVIEW_TOKENS)
+        recovered = await asked(gate, token)
+
+    assert answer.verdict == (503, "access_review_forbidden")
+    assert answer.value("Retry-After")
+    assert (counted, recovered.status) == (1, 200)
+    assert "bind the ClusterRole system:auth-delegator" in audited(caplog)
+
+
+FAILURES: dict[str, Fault] = {
+    "overloaded": failing(429),
+    "broken": failing(500),
+    "not served": failing(404),
+    "no answer": Hold(),
+    "half an answer": CutOff(),
+    "no end": Flood(),
+    "a closed connection": Drop(),
+    "another object": json_answer({"kind": "TokenReview", "status": {"allowed": True}}, 201),
+    "a word for yes": json_answer({"kind": "SubjectAccessReview", "status": {"allowed": "true"}}, 201),
+}
+
+
+@pytest.mark.parametrize("fault", FAILURES.values(), ids=FAILURES)
+async def test_an_api_server_that_fails_is_no_refusal(scenario: Scenario, fault: Fault) -> None:
+    """503 while it lasts, and nothing of it is remembered."""
+    scenario.state.grant(DEMO, path="/metrics", verb="get")
+    token = demo_token(scenario)
+    configured = document(scenario, BY_REQUEST)
+    configured["cluster"]["tokenReview"] = {"timeout": "0.5s"}
+    async with running(configured) as gate:
+        await gate.has_keys(within=5)
+        scenario.server.faults.set(ACCESS_REVIEWS_PATH, fault)
+        failed = await asked(gate, token)
+        scenario.server.faults.clear(ACCESS_REVIEWS_PATH)
+        recovered = await asked(gate, token)
+
+    assert failed.verdict == (503, "access_review_unavailable")
+    assert recovered.status == 200
+
+
+async def test_the_reason_is_in_the_audit_log_alone(
+    scenario: Scenario, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client learns that it may not, not why."""
+    async with running(document(scenario, BY_REQUEST)) as gate:
+        with caplog.at_level(logging.INFO, AUDIT):
+            answer = await asked(gate, demo_token(scenario))
+
+    assert answer.verdict == (403, "access_denied")
+    assert "no permission" not in json.dumps(answer.headers)
+    assert audited(caplog) == f"policy 'default'; get /metrics: no permission of {DEMO} fits"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "reason", "words"),
+    [
+        ("GET", "/metrics", "authenticated", "policy 'default', allowed by SubjectAccessReview"),
+        ("POST", "/metrics", "access_denied", "post /metrics: no permission of"),
+        ("GET", "//metrics", "path_ambiguous", "could mean another one"),
+        ("GET", None, "request_unknown", "the proxy did not tell"),
+    ],
+)
+async def test_explain_tells_what_was_asked(
+    scenario: Scenario, tmp_path: Path, method: str, path: str | None, reason: str, words: str
+) -> None:
+    """In the policy's step, with the API server's words, and what the policy asks for as a fact."""
+    scenario.state.grant(DEMO, path="/metrics", verb="get")
+    config = load(written(tmp_path, document(scenario, BY_REQUEST)), {}).config
+    told = await explained(config, demo_token(scenario), "default", path, method)
+
+    assert told.reason.value == reason
+    assert told.steps[-1].step is Step.POLICY
+    assert words in told.steps[-1].detail
+    facts = {fact.name: fact.values for fact in told.facts}
+    asked_for = facts.get("access review of 'default'")
+    assert asked_for == (None if reason == "authenticated" else ('{"nonResource":"request"}',))

@@ -1,0 +1,388 @@
+"""The command line as its users meet it: programs that serve, answer signals, and say in one line why they do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from tests.support.process import ChildProcess, accepts, free_port
+from tests.support.service import knowing, trusting, written
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+POD = {"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}
+AUTHGATE = (sys.executable, "-m", "authgate")
+
+
+def run(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, with these variables beside the usual ones."""
+    command = [*AUTHGATE, *map(str, words)]
+    environment = {**os.environ, **env}
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+
+
+async def command(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """The same from a coroutine."""
+    return await asyncio.to_thread(run, *words, **env)
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    """An issuer whose keys stand in configurations, so that a gate is ready at once."""
+    return Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+
+
+def document(issuer: Issuer, **sections: Any) -> dict[str, Any]:
+    """A configuration for the issuer that ends without delay."""
+    return {"jwt": [knowing(issuer)], "shutdown": {"delay": "0s"}, **sections}
+
+
+def serving(
+    folder: Path, port: int, *words: str, env: Mapping[str, str] | None = None, readiness: int | None = None
+) -> ChildProcess:
+    """`authgate serve` with these words; it is ready when the port accepts connections."""
+
+    async def ready() -> bool:
+        return await accepts(readiness or port)
+
+    return ChildProcess(
+        [*AUTHGATE, "serve", *words],
+        log=folder / "serve.log",
+        ready=ready,
+        environment={**os.environ, **(env or {})},
+    )
+
+
+# terminals
+
+
+def at_a_terminal(*words: object, **env: str) -> tuple[int, str]:
+    """The exit status and the output of a command whose three streams are a terminal."""
+    master, slave = os.openpty()
+    with os.fdopen(master, "rb", buffering=0) as screen:
+        command = [*AUTHGATE, *map(str, words)]
+        environment = {**os.environ, "TERM": "xterm", **env}
+        child = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment)
+        os.close(slave)
+        output = b""
+        try:
+            while data := screen.read(4096):
+                output += data
+        except OSError:  # how Linux says that nobody holds the other end any more
+            pass
+        return child.wait(timeout=60), output.decode()
+
+
+COLOUR = re.compile(r"\x1b\[(?:\d+;)*3[0-9]m")
+
+
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["usual", "NO_COLOR"]
+)
+def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
+    tmp_path: Path, issuer: Issuer, env: dict[str, str], coloured: bool
+) -> None:
+    """NO_COLOR is the common way to say so."""
+    file = tmp_path / "token"
+    file.write_text(issuer.mint())
+    status, output = at_a_terminal("inspect", file, **env)
+    assert (status, COLOUR.search(output) is not None) == (0, coloured)
+
+
+def test_nobody_is_left_waiting_for_a_token_at_a_terminal() -> None:
+    """Whoever forgot the file is told, instead of staring at a cursor."""
+    status, output = at_a_terminal("inspect")
+    assert status == 2
+    assert output.startswith("authgate: no token: give a FILE that holds it, or pipe it to stdin")
+
+
+# serve
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+async def test_serve_ends_with_0_on_a_signal(tmp_path: Path, issuer: Issuer, number: signal.Signals) -> None:
+    """An orchestrator's and a person's way to end it are both good ends."""
+    port = free_port()
+    file = written(tmp_path, document(issuer))
+    words = ("--config", str(file), "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+    async with serving(tmp_path, port, *words) as gate:
+        gate.send(number)
+        assert await gate.ended(within=5)
+        assert gate.exit_status == 0
+
+
+async def test_flags_win_over_the_environment_and_it_over_the_file(tmp_path: Path, issuer: Issuer) -> None:
+    """The most used settings can be given where the gate is started."""
+    port, admin = free_port(), free_port()
+    file = written(tmp_path, document(issuer, server={"listen": ["127.0.0.1:1"], "admin": "127.0.0.1:1"}))
+    words = ("--listen", f"127.0.0.1:{port}", "--log-level", "warning", "--log-format", "text")
+    env = {"AUTHGATE_CONFIG": str(file), "AUTHGATE_SERVER__ADMIN": f"127.0.0.1:{admin}"}
+    async with serving(tmp_path, port, *words, env=env) as gate:
+        assert await accepts(admin)
+        assert {line.split()[1] for line in gate.output().splitlines()} == {"WARN"}
+
+
+async def test_warnings_of_the_configuration_are_logged_at_start(tmp_path: Path, issuer: Issuer) -> None:
+    """What `check` would have said is not lost where nobody checked."""
+    port = free_port()
+    entry = knowing(issuer)
+    entry["claimMappings"]["username"]["prefix"] = ""
+    file = written(tmp_path, document(issuer, jwt=[entry]))
+    words = ("--config", str(file), "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
+    async with serving(tmp_path, port, *words) as gate:
+        lines = [json.loads(line) for line in gate.output().splitlines()]
+    assert [line["severity_text"] for line in lines if "claimMappings" in str(line)] == ["WARN", "WARN"]
+
+
+async def test_a_bad_configuration_is_told_in_full(tmp_path: Path) -> None:
+    """Every problem, as `check` prints it, and exit status 1."""
+    file = tmp_path / "authgate.yaml"
+    file.write_text("cluster: {audience: [a]}\nserver: {prxy: nginx}\n")
+    done, checked = await command("serve", "--config", file), await command("check", "--config", file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == checked.stderr.splitlines()[:-1]
+    assert "server.prxy (line 2): is not a known field; did you mean proxy?" in done.stderr
+
+
+async def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, issuer: Issuer) -> None:
+    """It names the address; there is no traceback."""
+    file = written(tmp_path, document(issuer))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = await command("serve", "--config", file, "--listen", address, "--admin", "127.0.0.1:0")
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"authgate: cannot listen on {address}: ")
+    assert last.lower().endswith("address already in use")
+    assert "Traceback" not in done.stderr
+
+
+async def test_a_pods_configuration_without_a_pod_is_one_sentence(tmp_path: Path) -> None:
+    """One variable is complete; what is missing is the cluster."""
+    done = await command("serve", **POD, HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.startswith("authgate: cluster: no cluster found")
+    assert done.stderr.count("\n") == 1
+
+
+# healthcheck
+
+
+async def test_a_healthcheck_finds_the_gate_as_it_is_configured(tmp_path: Path, issuer: Issuer) -> None:
+    """By flag, variable, file and URL; and a gate that cannot decide lives, but is not ready."""
+    port, admin = free_port(), free_port()
+    down = trusting(f"http://127.0.0.1:{free_port()}", "down")
+    address = f"127.0.0.1:{admin}"
+    file = written(tmp_path, document(issuer, jwt=[down], server={"admin": f"0.0.0.0:{admin}"}))
+    async with serving(tmp_path, port, "--config", str(file), "--listen", f"127.0.0.1:{port}"):
+        for words, env in (
+            (("--url", f"http://{address}"), {}),
+            (("--admin", address), {}),
+            (("--config", file), {}),
+            ((), {"AUTHGATE_CONFIG": str(file)}),
+            ((), {"AUTHGATE_SERVER__ADMIN": address}),
+        ):
+            done = await command("healthcheck", *words, **env)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "ok\n", "")
+        done = await command("healthcheck", "--ready", "--url", f"http://{address}")
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            "authgate: the gate answers 503: [+]shutdown ok: not ending | [-]issuer/down "
+        )
+
+
+async def test_a_healthcheck_asks_a_unix_socket(tmp_path: Path, issuer: Issuer) -> None:
+    """An admin port need not be a TCP port."""
+    port, path = free_port(), tmp_path / "admin.sock"
+    file = written(tmp_path, document(issuer, server={"admin": f"unix:{path}"}))
+    async with serving(tmp_path, port, "--config", str(file), "--listen", f"127.0.0.1:{port}"):
+        for words in (("--config", file), ("--url", f"unix:{path}", "--ready")):
+            done = await command("healthcheck", *words)
+            assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "the gate does not answer: Connection refused"),
+        (b"", "the gate does not answer: the answer is no HTTP"),
+        (b"SSH-2.0-nobody\r\n", "the gate does not answer: the answer is no HTTP"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[2Jno", "the gate answers 500: \\x1b[2Jno"),
+    ],
+    ids=["nobody", "nothing", "another-protocol", "another-server"],
+)
+async def test_a_healthcheck_that_fails_says_why(answer: bytes | None, message: str) -> None:
+    """In one line, with exit status 1."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer or b"")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    if answer is None:
+        server.close()
+    async with server:
+        done = await command("healthcheck", "--url", f"http://127.0.0.1:{port}")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"authgate: {message}\n")
+
+
+async def test_a_healthcheck_does_not_wait_for_ever() -> None:
+    """A gate that hangs is not well."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = await command("healthcheck", "--url", f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert (done.returncode, done.stderr) == (1, "authgate: the gate does not answer: no answer within 2 s\n")
+
+
+async def test_a_gate_without_an_admin_port_cannot_be_asked() -> None:
+    """Nor can one whose port only the kernel knows."""
+    for env in ({"AUTHGATE_SERVER__ADMIN": "null"}, {"AUTHGATE_SERVER": "{admin: null}", **POD}):
+        done = await command("healthcheck", **env)
+        assert (done.returncode, "server.admin is null" in done.stderr) == (1, True)
+    done = await command("healthcheck", "--admin", "127.0.0.1:0")
+    assert (done.returncode, "give one as --url" in done.stderr) == (2, True)
+
+
+# dev
+
+
+def developing(
+    folder: Path,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    ready: Callable[[], Awaitable[bool]] | None = None,
+) -> ChildProcess:
+    """`authgate dev`, on free ports unless told otherwise; it is ready when it has printed everything."""
+    log = folder / "dev.log"
+
+    async def has_printed() -> bool:
+        return "Ctrl-C ends it." in log.read_text()
+
+    ports = ("--listen", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}")
+    return ChildProcess(
+        [*AUTHGATE, "dev", *(words or ports)],
+        log=log,
+        ready=ready or has_printed,
+        environment={**os.environ, "TMPDIR": str(folder), **(env or {})},
+    )
+
+
+def printed(dev: ChildProcess, beginning: str) -> list[str]:
+    """The lines that begin like this."""
+    return [line for line in dev.output().splitlines() if line.startswith(beginning)]
+
+
+async def paste(line: str) -> subprocess.CompletedProcess[str]:
+    """What comes of a line in another terminal."""
+    shell = ["sh", "-c", line]
+    return await asyncio.to_thread(
+        subprocess.run, shell, check=False, capture_output=True, text=True, timeout=30
+    )
+
+
+async def test_every_line_that_dev_prints_works_when_pasted(tmp_path: Path) -> None:
+    """A good token, none, one for another audience, one for TokenReview, the metrics, and an explanation."""
+    folder = tmp_path / "a folder's"
+    folder.mkdir()
+    async with developing(folder) as dev:
+        *requests, metrics = [await paste(line) for line in printed(dev, "curl ")]
+        assert [answer.stdout.split()[1] for answer in requests] == ["200", "401", "401", "200"]
+        assert "X-Auth-Request-User: system:serviceaccount:default:demo" in requests[0].stdout
+        assert "X-Auth-Reason: no_credential" in requests[1].stdout
+        assert "X-Auth-Reason: audience_mismatch" in requests[2].stdout
+        assert "X-Auth-Request-User: demo-operator" in requests[3].stdout
+        assert 'reason="audience_mismatch"' in metrics.stdout
+        (line,) = printed(dev, shlex.quote(sys.executable))
+        explanation = await paste(line)
+        assert (explanation.returncode, explanation.stderr) == (3, "")
+        assert "the token's aud  other-audience" in explanation.stdout
+
+
+async def test_ctrl_c_ends_dev_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    """Exit status 0, and the folder with the tokens is gone."""
+    async with developing(tmp_path) as dev:
+        folder = Path(printed(dev, "  configuration")[0].split()[-1]).parent
+        assert (folder / "token").exists()
+        started = time.monotonic()
+        dev.send(signal.SIGINT)
+        assert await dev.ended(within=10)
+        # A second is what is promised; another one is for a machine that is busy with other tests.
+        assert time.monotonic() - started < 2
+        assert dev.exit_status == 0
+        assert not folder.exists()
+        assert "Traceback" not in dev.output()
+
+
+async def test_ctrl_c_while_dev_starts_leaves_nothing_either(tmp_path: Path) -> None:
+    """Whoever is impatient gets no traceback."""
+
+    async def has_begun() -> bool:
+        return any(tmp_path.glob("authgate-dev-*"))
+
+    async with developing(tmp_path, ready=has_begun) as dev:
+        dev.send(signal.SIGINT)
+        assert await dev.ended(within=10)
+        assert (dev.exit_status, dev.output()) == (0, "")
+        assert not await has_begun()
+
+
+async def test_dev_takes_free_ports_where_its_own_are_taken(tmp_path: Path) -> None:
+    """And says so; the lines name the ports that it has."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        taken = [server.getsockname()[1] for server in (one, other)]
+        words = ("--listen", f"127.0.0.1:{taken[0]}", "--admin", f"127.0.0.1:{taken[1]}")
+        async with developing(tmp_path, *words) as dev:
+            for port in taken:
+                assert f"authgate: port {port} is taken: a free one is used instead" in dev.output()
+                assert f":{port}/" not in dev.output()
+            assert "200 OK" in (await paste(printed(dev, "curl ")[0])).stdout
+
+
+async def test_a_folder_of_ones_own_is_kept(tmp_path: Path) -> None:
+    """For whoever wants to look at the files, or keep using the tokens."""
+    folder = tmp_path / "mine"
+    words = ("--folder", str(folder), "--listen", f"127.0.0.1:{free_port()}", "--admin", "127.0.0.1:0")
+    async with developing(tmp_path, *words) as dev:
+        assert printed(dev, "  token ")[0].split()[-1] == str(folder / "token")
+    assert (folder / "authgate.yaml").exists()
+
+
+async def test_a_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """Tokens are written where nobody else can see them, or not at all."""
+    folder = tmp_path / "everybodys"
+    folder.mkdir(mode=0o755)
+    done = await command("dev", "--folder", folder, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"authgate: {folder}: ")
+    assert done.stderr.count("\n") == 1
+
+
+async def test_an_address_that_is_not_this_machines_is_refused() -> None:
+    """Another port would not help."""
+    done = await command("dev", "--listen", "192.0.2.1:8080")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("authgate: cannot listen on 192.0.2.1:8080: ")
+
+
+async def test_lines_pass_by_a_proxy(tmp_path: Path) -> None:
+    """curl would ask the proxy of somebody's network for this machine's loopback."""
+    async with developing(tmp_path, env={"http_proxy": "http://192.0.2.1:3128"}) as dev:
+        lines = printed(dev, "curl ")
+    assert len(lines) == 5
+    assert all(re.match(r"curl -si? --noproxy '\*' ", line) for line in lines)

@@ -1,0 +1,380 @@
+"""The cluster's client against servers that answer well, badly, late, twice or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import struct
+import subprocess
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from authgate.cluster.api import ApiError, NotAuthenticated, ReviewedUser
+from authgate.cluster.api import ApiErrorKind as Kind
+from authgate.cluster.client import ClusterAccess
+from tests.support.cluster_client import OWN, REVIEWED, by_kubeconfig, connected, jwt_of, refused
+from tests.support.fake_api import (
+    ALICE,
+    FakeAPI,
+    Kubeconfig,
+    RawServer,
+    always,
+    read_request,
+    review,
+    status_object,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+
+async def test_review_request(tmp_path: Path) -> None:
+    """A review posts the token and the audiences."""
+    async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        await client.review_token(REVIEWED, ("app", "other"))
+    assert api.received[0].json()["spec"] == {"token": REVIEWED, "audiences": ["app", "other"]}
+
+
+async def test_review_target(tmp_path: Path) -> None:
+    """A review goes to the v1 API with the gate's own token."""
+    async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        await client.review_token(REVIEWED, ("app",))
+    sent = api.received[0]
+    assert (sent.method, sent.target, sent.headers["Authorization"]) == ("POST", PATH, f"Bearer {OWN}")
+
+
+async def test_review_without_audiences(tmp_path: Path) -> None:
+    """A review without audiences is a programming error and is never sent."""
+    async with FakeAPI(always(ALICE)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        with pytest.raises(ValueError, match="without audiences"):
+            await client.review_token(REVIEWED, ())
+    assert api.received == []
+
+
+async def test_base_path(tmp_path: Path) -> None:
+    """A server URL with a path, as of a management proxy, keeps it before every request's."""
+    async with (
+        FakeAPI(always(b"{}")) as api,
+        connected(by_kubeconfig(tmp_path, f"{api.url}/k8s/c-1/")) as client,
+    ):
+        await client.get("/openid/v1/jwks", limit=10)
+    assert api.received[0].target == "/k8s/c-1/openid/v1/jwks"
+
+
+async def test_cookies_are_not_kept(tmp_path: Path) -> None:
+    """A cookie that the server sets does not come back to it."""
+    async with FakeAPI(always(b"{}", headers={"Set-Cookie": "id=1; Path=/"})) as api:
+        # By name: for an address no cookie is kept in any case.
+        access = by_kubeconfig(tmp_path, f"http://localhost:{api.port}")
+        async with connected(access) as client:
+            await client.get("/a", limit=10)
+            await client.get("/b", limit=10)
+    assert "Cookie" not in api.received[1].headers
+
+
+async def test_answer_is_not_kept(tmp_path: Path) -> None:
+    """kubernetes_asyncio's memory of its last answer, which holds the gate's own token, is cleared."""
+    async with FakeAPI(always(b"{}")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        await client.get("/x", limit=10)
+        assert not hasattr(client._api, "last_response")
+
+
+async def test_connection_is_kept(tmp_path: Path) -> None:
+    """Reviews one after another share a connection."""
+    async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        await client.review_token(REVIEWED, ("app",))
+        await client.review_token(REVIEWED, ("app",))
+    assert len({request.connection for request in api.received}) == 1
+
+
+async def test_proxy(tmp_path: Path) -> None:
+    """A kubeconfig's proxy-url is where requests go."""
+    async with FakeAPI(always(b"{}")) as proxy:
+        config = Kubeconfig("http://127.0.0.1:1", cluster={"proxy-url": proxy.url}, user={"token": OWN})
+        access = ClusterAccess(kubeconfig=config.write(tmp_path / "kubeconfig"))
+        async with connected(access) as client:
+            await client.get("/x", limit=10)
+    assert proxy.received[0].target == "http://127.0.0.1:1/x"
+
+
+async def test_authenticated(tmp_path: Path) -> None:
+    """An authenticated token gives its user and the audiences that hold."""
+    async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        answer = await client.review_token(REVIEWED, ("app",))
+    assert answer == ReviewedUser("alice", "", ("staff",), (), ("app",))
+
+
+async def test_not_authenticated(tmp_path: Path) -> None:
+    """A refused token gives the server's words without the token."""
+    said = review(error=f"[invalid bearer token, cannot use {REVIEWED}]")
+    async with FakeAPI(always(said, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        answer = await client.review_token(REVIEWED, ("app",))
+    assert answer == NotAuthenticated("[invalid bearer token, cannot use [token]]")
+
+
+async def test_get_accepts_any_type(tmp_path: Path) -> None:
+    """A GET does not ask for application/json, by which the real server withholds its key set (406)."""
+    async with FakeAPI(always(b"{}")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        await client.get("/openid/v1/jwks", limit=10)
+    assert api.received[0].headers["Accept"] == "*/*"
+
+
+async def test_get(tmp_path: Path) -> None:
+    """A GET returns the body as it is, up to the limit inclusive."""
+    async with FakeAPI(always(b"0123456789")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        assert await client.get("/openid/v1/jwks", limit=10) == b"0123456789"
+
+
+async def test_concurrent_reviews(tmp_path: Path) -> None:
+    """Reviews at the same time get each their own answer."""
+
+    async def echo(request: web.BaseRequest) -> web.StreamResponse:
+        name = json.loads(await request.read())["spec"]["token"]
+        return web.json_response(review(authenticated=True, user={"username": name}))
+
+    async with FakeAPI(echo) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        answers = await asyncio.gather(*(client.review_token(f"t{n}", ("app",)) for n in range(30)))
+    assert [answer.username for answer in answers if isinstance(answer, ReviewedUser)] == [
+        f"t{n}" for n in range(30)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (202, Kind.BAD_ANSWER),
+        (204, Kind.BAD_ANSWER),
+        (302, Kind.BAD_ANSWER),
+        (304, Kind.BAD_ANSWER),
+        (307, Kind.BAD_ANSWER),
+        (400, Kind.BAD_ANSWER),
+        (401, Kind.UNAUTHORIZED),
+        (403, Kind.FORBIDDEN),
+        (404, Kind.BAD_ANSWER),
+        (429, Kind.RATE_LIMITED),
+        (500, Kind.SERVER_ERROR),
+        (503, Kind.SERVER_ERROR),
+    ],
+)
+async def test_status(tmp_path: Path, status: int, kind: Kind) -> None:
+    """Every status but 200 and 201 is an error of its kind, whatever the body says."""
+    async with FakeAPI(always(ALICE, status)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        assert (await refused(client)).kind is kind
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after(tmp_path: Path, status: int) -> None:
+    """The server's wish to be left alone for a while is handed on."""
+    answer = always(b"", status, headers={"Retry-After": "7"})
+    async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        assert (await refused(client)).retry_after == 7
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["<html>login</html>", "", "[]", '{"kind":"Status"}', '{"kind":"TokenReview"}', "[" * 100_000],
+    ids=["html", "empty", "array", "kind", "no status", "deep"],
+)
+async def test_wrong_body(tmp_path: Path, body: str) -> None:
+    """A 200 that is no TokenReview decides nothing."""
+    async with FakeAPI(always(body)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        assert (await refused(client)).kind is Kind.BAD_ANSWER
+
+
+async def test_forbidden_names_the_binding(tmp_path: Path) -> None:
+    """A 403 says which role to bind to which account."""
+    own = jwt_of(sub="system:serviceaccount:auth:gate")
+    answer = always(status_object("tokenreviews is forbidden"), 403)
+    async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url, token=own)) as client:
+        detail = (await refused(client)).detail
+    assert detail == (
+        "not allowed to create tokenreviews: bind the ClusterRole system:auth-delegator to "
+        "system:serviceaccount:auth:gate: tokenreviews is forbidden"
+    )
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirect_is_not_followed(tmp_path: Path, status: int) -> None:
+    """A redirect to another server is an error, and the other server receives nothing."""
+    async with FakeAPI(always(ALICE)) as elsewhere:
+        answer = always(b"", status, headers={"Location": elsewhere.url + PATH})
+        async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+            error = await refused(client)
+            with pytest.raises(ApiError, match="redirect"):
+                await client.get("/openid/v1/jwks", limit=10)
+    assert (error.detail, elsewhere.received) == (
+        "create tokenreviews: answered with a redirect, which is never followed",
+        [],
+    )
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_endless_answer(tmp_path: Path, status: int) -> None:
+    """Of an answer of 100 MB little more than the limit is read, and its connection is cut."""
+    sent = 0
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 100000000\r\n\r\n" % status)
+        while sent < 100_000_000:
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+            sent += 100_000
+
+    async with RawServer(endless) as server, connected(by_kubeconfig(tmp_path, server.url)) as client:
+        await refused(client)
+    assert sent < 20_000_000
+
+
+async def test_get_over_the_limit(tmp_path: Path) -> None:
+    """A body of one byte more than the limit is refused."""
+    async with FakeAPI(always(b"0123456789")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        with pytest.raises(ApiError, match="longer than 9 bytes") as caught:
+            await client.get("/x", limit=9)
+    assert caught.value.kind is Kind.BAD_ANSWER
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + json.dumps(ALICE).encode(), Kind.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}", Kind.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}", Kind.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nContent-Len", Kind.UNREACHABLE),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", Kind.BAD_ANSWER),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", Kind.BAD_ANSWER),
+        (b"", Kind.UNREACHABLE),
+    ],
+    ids=["short body", "short chunk", "bad chunk", "short head", "no HTTP", "long header", "nothing"],
+)
+async def test_broken_answer(tmp_path: Path, answer: bytes, kind: Kind) -> None:
+    """An answer that breaks off, or is no HTTP, decides nothing."""
+
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(answer)
+        await writer.drain()
+
+    async with RawServer(broken) as server, connected(by_kubeconfig(tmp_path, server.url)) as client:
+        assert (await refused(client)).kind is kind
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"],
+    ids=["nothing", "head", "body"],
+)
+async def test_time_out(tmp_path: Path, begin: bytes) -> None:
+    """An answer that is not whole in time is a time-out, wherever it stops."""
+    gone = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(begin)
+        await reader.read()  # until the client gives up
+        gone.set()
+
+    async with (
+        RawServer(slow) as server,
+        connected(by_kubeconfig(tmp_path, server.url, timeout=0.1)) as client,
+    ):
+        assert (await refused(client)).kind is Kind.TIMEOUT
+        await gone.wait()
+
+
+async def test_connect_needs_no_server(tmp_path: Path) -> None:
+    """A client is made while the API server is down; its requests say that nobody is there."""
+    async with FakeAPI(always(ALICE)) as api:
+        url = api.url
+    async with connected(by_kubeconfig(tmp_path, url)) as client:
+        error = await refused(client)
+    assert error.kind is Kind.UNREACHABLE
+    assert url in error.detail
+
+
+async def test_closed_connection_is_replaced(tmp_path: Path) -> None:
+    """A kept connection that the server closes at the next request is replaced, and the review sent again."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        body = json.dumps(ALICE).encode()
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await read_request(reader)
+
+    async with RawServer(once) as server, connected(by_kubeconfig(tmp_path, server.url)) as client:
+        answers = [await client.review_token(REVIEWED, ("app",)) for _ in range(2)]
+    assert (isinstance(answers[1], ReviewedUser), server.connections) == (True, 2)
+
+
+async def test_reset_connection_is_replaced(tmp_path: Path) -> None:
+    """The same holds for a kept connection that is reset and not closed."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        body = json.dumps(ALICE).encode()
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await reader.readexactly(1)
+        linger = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.transport.abort()
+
+    async with RawServer(once) as server, connected(by_kubeconfig(tmp_path, server.url)) as client:
+        answers = [await client.review_token(REVIEWED, ("app",)) for _ in range(2)]
+    assert (isinstance(answers[1], ReviewedUser), server.connections) == (True, 2)
+
+
+@pytest.mark.parametrize("call", ["review", "get"])
+async def test_sent_twice_at_most(tmp_path: Path, call: str) -> None:
+    """A server that closes every connection gets a request twice and no more."""
+
+    async def close(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+
+    async with RawServer(close) as server, connected(by_kubeconfig(tmp_path, server.url)) as client:
+        with pytest.raises(ApiError, match="closed the connection without an answer"):
+            await (client.get("/x", limit=10) if call == "get" else client.review_token(REVIEWED, ("app",)))
+    assert server.connections == 2
+
+
+async def test_no_token_in_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With every logger at debug, no log record holds the reviewed or the gate's own token."""
+    noisy = logging.getLogger("kubernetes_asyncio.client.rest")
+    noisy.setLevel(logging.DEBUG)
+    with caplog.at_level(logging.DEBUG):
+        async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+            await client.review_token(REVIEWED, ("app",))
+            api.answer = always(status_object(f"no {REVIEWED}"), 500)
+            await refused(client)
+            assert not noisy.isEnabledFor(logging.ERROR)
+    assert not [secret for secret in (*REVIEWED.split("."), OWN) if secret in caplog.text]
+
+
+async def test_no_token_in_errors(tmp_path: Path) -> None:
+    """An error that quotes a server quoting tokens holds none, in its text, its chain or its traceback."""
+    answer = always(status_object(f"cannot use {OWN} for {REVIEWED} or {REVIEWED.split('.')[1]}"), 403)
+    async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
+        error = await refused(client)
+    shown = "".join(traceback.format_exception(error)) + error.detail
+    assert not [secret for secret in (*REVIEWED.split("."), OWN) if secret in shown]
+
+
+async def test_no_foreign_error_in_the_chain(tmp_path: Path) -> None:
+    """aiohttp's errors, which hold the request's headers, do not travel inside ours."""
+    async with connected(by_kubeconfig(tmp_path, "http://127.0.0.1:1")) as client:
+        error = await refused(client)
+    assert (error.__cause__, error.__context__) == (None, None)
+
+
+def test_lazy_import() -> None:
+    """kubernetes_asyncio is not loaded by importing the client."""
+    code = "import sys, authgate.cluster.client; sys.exit('kubernetes_asyncio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,241 @@
+"""A cluster's API that is down, slow or forbidden: 503 with its reason, not remembered, and over when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.faults import (
+    Answer,
+    CutOff,
+    Drop,
+    Fault,
+    Flood,
+    Hold,
+    broken_json,
+    failing,
+    html,
+    json_answer,
+    redirect,
+)
+from authgate.dev.kube import Permission
+from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
+from authgate.dev.scenario import LEGACY_AUDIENCE
+from authgate.dev.server import EmbeddedServer
+from tests.support.service import cluster, of_cluster, running, settled
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from authgate.dev.scenario import Scenario
+    from tests.support.gate import Gate
+
+UNAVAILABLE, FORBIDDEN = "review_unavailable", "review_forbidden"
+GATE = "system:serviceaccount:authgate:authgate"
+
+
+def reviewed(**status: object) -> Answer:
+    """A TokenReview with this status."""
+    return json_answer(
+        {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}, 201
+    )
+
+
+FAULTS: dict[str, tuple[Fault, str, str]] = {
+    "401": (failing(401), FORBIDDEN, "unauthorized"),
+    "403": (failing(403), FORBIDDEN, "forbidden"),
+    "404": (failing(404), UNAVAILABLE, "bad_answer"),
+    "429": (failing(429), UNAVAILABLE, "rate_limited"),
+    "500": (failing(500), UNAVAILABLE, "server_error"),
+    "503": (failing(503), UNAVAILABLE, "server_error"),
+    "hangs": (Hold(), UNAVAILABLE, "timeout"),
+    "html": (html(), UNAVAILABLE, "bad_answer"),
+    "empty": (Answer(201), UNAVAILABLE, "bad_answer"),
+    "broken-json": (broken_json(), UNAVAILABLE, "bad_answer"),
+    "other-kind": (json_answer({"kind": "Status", "status": "Success"}), UNAVAILABLE, "bad_answer"),
+    "no-status": (json_answer({"kind": "TokenReview"}), UNAVAILABLE, "bad_answer"),
+    "yes-in-words": (reviewed(authenticated="true", user={"username": "x"}), UNAVAILABLE, "bad_answer"),
+    "nobody": (reviewed(authenticated=True), UNAVAILABLE, "bad_answer"),
+    "nameless": (reviewed(authenticated=True, user={"username": ""}), UNAVAILABLE, "bad_answer"),
+    "control-letters": (reviewed(authenticated=True, user={"username": "a\nb"}), UNAVAILABLE, "bad_answer"),
+    "redirect": (redirect("/elsewhere", 307), UNAVAILABLE, "bad_answer"),
+    "100-mb": (Flood(100_000_000), UNAVAILABLE, "bad_answer"),
+    "cut-off": (CutOff(b'{"kind":"TokenReview","status":{"authenticated":true'), UNAVAILABLE, "bad_answer"),
+    "dropped": (Drop(), UNAVAILABLE, "unreachable"),
+}
+
+
+@pytest.fixture
+async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
+    """An embedded cluster that answers rightly unless told otherwise."""
+    async with cluster(tmp_path) as it:
+        yield it
+        it.server.faults.clear()
+
+
+@pytest.fixture
+async def gate(scenario: Scenario) -> AsyncIterator[Gate]:
+    """A gate that has the cluster's keys and asks about opaque tokens; it waits 0.3 s for an answer."""
+    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="0.3s")
+    async with running({"cluster": section}) as it:
+        await settled(it, scenario)
+        yield it
+
+
+def demo_token(scenario: Scenario) -> str:
+    """A good token of a ServiceAccount."""
+    return scenario.state.account_token(scenario.state.service_account("demo"))
+
+
+@pytest.mark.parametrize(("fault", "reason", "result"), FAULTS.values(), ids=FAULTS.keys())
+async def test_a_failing_review_is_no_verdict(
+    scenario: Scenario, gate: Gate, fault: Fault, reason: str, result: str
+) -> None:
+    """503 with Retry-After; the next request asks again, and gets its answer as soon as there is one."""
+    server, token = scenario.server, scenario.state.static_token("operator")
+    server.faults.set(TOKEN_REVIEWS_PATH, fault)
+    for asked in (1, 2):
+        answer = await gate.request(token)
+        assert answer.verdict == (503, reason)
+        assert int(answer.value("Retry-After")) >= 1
+        assert await gate.metric("authgate_tokenreview_requests_total", result=result) == asked
+    assert server.counts["/elsewhere"] == 0
+    server.faults.clear()
+    assert (await gate.request(token)).value("X-Auth-Request-User") == "operator"
+
+
+async def test_the_servers_wish_is_handed_on(scenario: Scenario, gate: Gate) -> None:
+    """An overloaded API server says how long to stay away, and so does the gate."""
+    scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(429, retry_after=7))
+    assert (await gate.request(scenario.state.static_token("operator"))).value("Retry-After") == "7"
+
+
+async def test_a_redirect_is_never_followed(scenario: Scenario, gate: Gate) -> None:
+    """Followed, it would hand a stranger's host the token under review and the gate's own."""
+    async with EmbeddedServer() as elsewhere:
+        target = elsewhere.url + TOKEN_REVIEWS_PATH
+        scenario.server.faults.set(TOKEN_REVIEWS_PATH, redirect(target, 307))
+        assert await gate.verdict(scenario.state.static_token("operator")) == (503, UNAVAILABLE)
+        assert elsewhere.counts == {}
+
+
+async def test_local_keys_decide_whatever_reviews_do(scenario: Scenario, gate: Gate) -> None:
+    """A ServiceAccount's token needs no review, and does not wait for one."""
+    scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+    waiting = asyncio.create_task(gate.verdict(scenario.state.static_token("operator")))
+    await scenario.server.arrived(TOKEN_REVIEWS_PATH)
+    assert (await gate.request(demo_token(scenario))).status == 200
+    assert await waiting == (503, UNAVAILABLE)
+
+
+async def test_the_whole_api_may_be_down(scenario: Scenario, gate: Gate) -> None:
+    """Keys and verdicts at hand go on; what only the API server knows is 503, and /readyz stays good."""
+    seen, token = scenario.state.static_token("operator"), demo_token(scenario)
+    assert (await gate.request(seen)).status == 200
+    await scenario.server.stop()
+    assert (await gate.request(seen)).status == 200
+    assert (await gate.request(token)).status == 200
+    assert await gate.verdict(scenario.state.static_token("other")) == (503, UNAVAILABLE)
+    assert await gate.ready()
+
+
+async def test_a_missing_binding_is_named_once(
+    scenario: Scenario, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many requests fail for it, one line says what to bind to whom."""
+    scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
+    for number in range(5):
+        assert await gate.verdict(scenario.state.static_token(f"user-{number}")) == (503, FORBIDDEN)
+    told = [vars(record)["attributes"] for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 1
+    assert f"bind the ClusterRole system:auth-delegator to {GATE}" in told[0]["error_message"]
+    scenario.state.allow(GATE, Permission.REVIEW_TOKENS)
+    assert (await gate.request(scenario.state.static_token("user"))).status == 200
+
+
+async def test_a_refusal_of_a_moment_is_forgotten(scenario: Scenario, gate: Gate) -> None:
+    """A kube-apiserver that has just started answers 403 to a correctly bound gate."""
+    token = scenario.state.static_token("operator")
+    scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(403), times=1)
+    assert [(await gate.request(token)).status for _ in range(2)] == [503, 200]
+
+
+async def test_the_gates_own_token_is_read_anew(scenario: Scenario, gate: Gate) -> None:
+    """When the API server no longer accepts it, the file is read again; a pod's token is replaced while it runs."""
+    own = scenario.state.service_account("authgate", "authgate")  # with another UID: the old token is void
+    assert await gate.verdict(scenario.state.static_token("one")) == (503, FORBIDDEN)
+    fresh = scenario.state.account_token(own, scenario.state.api_audiences)
+    (scenario.folder / "authgate.token").write_text(fresh)
+    assert (await gate.request(scenario.state.static_token("two"))).status == 200
+
+
+@pytest.mark.parametrize("path", [DISCOVERY_PATH, JWKS_PATH], ids=["discovery", "jwks"])
+@pytest.mark.parametrize("fault", ["403", "500", "html", "100-mb", "hangs", "dropped"])
+async def test_without_keys_reviews_decide(scenario: Scenario, path: str, fault: str) -> None:
+    """The same token gets the same identity, word for word, whoever knows it."""
+    token = demo_token(scenario)
+    async with running({"cluster": of_cluster(scenario)}) as by_keys:
+        expected = await by_keys.request(token)
+    scenario.server.faults.set(path, FAULTS[fault][0])
+    async with running({"cluster": of_cluster(scenario, keys={"timeout": "0.3s"})}) as by_review:
+        answer = await by_review.request(token)
+        assert await by_review.metric("authgate_verify_requests_total", source="tokenreview") == 1
+    assert answer.status == 200
+    assert _identity(answer.headers) == _identity(expected.headers)
+
+
+def _identity(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in headers if name.startswith("X-Auth-Request-")]
+
+
+async def test_without_keys_and_reviews_nothing_can_be_told(scenario: Scenario) -> None:
+    """Not even of a forged token; /readyz says what fails on either way."""
+    scenario.server.faults.set(JWKS_PATH, failing(500))
+    scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(403))
+    async with running({"cluster": of_cluster(scenario)}) as gate:
+        for token in (demo_token(scenario), demo_token(scenario)[:-4] + "AAAA"):
+            assert await gate.verdict(token) == (503, FORBIDDEN)
+        report = await gate.admin("/readyz?verbose")
+    assert report.status == 503
+    line = next(line for line in report.body.splitlines() if line.startswith("[-]cluster/home failed: "))
+    assert f"{JWKS_PATH}: server_error" in line
+    assert "system:auth-delegator" in line
+
+
+async def test_mode_never_asks_nobody(scenario: Scenario) -> None:
+    """Without keys its tokens are 503."""
+    scenario.server.faults.set(JWKS_PATH, failing(500))
+    async with running({"cluster": of_cluster(scenario, mode="never")}) as gate:
+        assert await gate.verdict(demo_token(scenario)) == (503, "keys_unavailable")
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == 0
+
+
+async def test_a_cluster_that_comes_up_later_is_found(scenario: Scenario) -> None:
+    """The gate starts without it, and becomes ready without any request."""
+    token = demo_token(scenario)
+    await scenario.server.stop()
+    async with running({"cluster": of_cluster(scenario)}) as gate:
+        assert (await gate.request(token)).status == 503
+        assert not await gate.ready()
+        await scenario.server.start()
+        await gate.becomes_ready(within=15)
+        assert (await gate.request(token)).status == 200
+
+
+async def test_reviews_alone_make_a_gate_ready(scenario: Scenario) -> None:
+    """Where keys cannot be had, the gate finds out by itself that TokenReview answers: nobody may ask it before."""
+    scenario.server.faults.set(JWKS_PATH, failing(500))
+    async with running({"cluster": of_cluster(scenario)}) as gate:
+        await gate.becomes_ready(within=10)
+
+
+async def test_a_hanging_review_ends_in_time(scenario: Scenario, gate: Gate) -> None:
+    """tokenReview.timeout bounds what a request waits."""
+    scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+    began = time.monotonic()
+    assert await gate.verdict(scenario.state.static_token("operator")) == (503, UNAVAILABLE)
+    assert 0.25 < time.monotonic() - began < 2

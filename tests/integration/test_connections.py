@@ -1,0 +1,203 @@
+"""Clients that are slow, greedy, silent or gone: each costs a bounded time and place, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from tests.support.process import until
+from tests.support.service import comes_to, knowing, running
+from tests.support.wire import ask, bearer, connected, head
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.gate import Gate
+
+IN_EVERY_LOOP = True
+GET = "GET /verify HTTP/1.1"
+HOST = "Host: gate"
+LIMITS = {"headerTimeout": "0.3s", "maxConnections": 5, "maxHeaderBytes": 4096, "maxTokenBytes": 2048}
+
+
+@pytest.fixture
+def issuer() -> Issuer:
+    """An issuer whose keys stand in the gate's configuration."""
+    return Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+
+
+@pytest.fixture
+async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
+    """A gate with little patience: headers within 0.3 s, idle connections for 0.5 s, five at once."""
+    document = {"jwt": [knowing(issuer)], "limits": LIMITS, "server": {"keepaliveTimeout": "0.5s"}}
+    async with running(document) as it:
+        yield it
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"G", id="one-byte"),
+        pytest.param(b"\r\n", id="blank-line"),
+        pytest.param(b"GET /verify HTTP/1.1\r\nHost: gate\r\n", id="no-end"),
+    ],
+)
+async def test_headers_that_do_not_end_time_out(gate: Gate, sent: bytes) -> None:
+    """limits.headerTimeout after the first byte: an empty 408, and the connection is closed."""
+    async with connected(gate.address) as wire:
+        began = time.monotonic()
+        await wire.send_raw(sent)
+        reply = await wire.reply()
+        assert await wire.rest() == b""
+    assert (reply.status, reply.value("Content-Length"), reply.value("Cache-Control")) == (
+        408,
+        "0",
+        "no-store",
+    )
+    assert 0.25 < time.monotonic() - began < 2
+
+
+async def test_a_byte_now_and_then_buys_no_time(gate: Gate, issuer: Issuer) -> None:
+    """The time runs from the first byte of a request's headers, not from the last."""
+    async with connected(gate.address) as wire:
+        began = time.monotonic()
+
+        async def drip() -> None:
+            for byte in head(GET, HOST, bearer(issuer.mint())):
+                await wire.send_raw(bytes([byte]))
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        reply = await wire.reply()
+        dripping.cancel()
+        await asyncio.gather(dripping, return_exceptions=True)
+    assert reply.status == 408
+    assert time.monotonic() - began < 2
+
+
+async def test_the_second_request_of_a_connection_is_timed_too(gate: Gate, issuer: Issuer) -> None:
+    """A good request before does not make a client trusted."""
+    async with connected(gate.address) as wire:
+        await wire.send(GET, HOST, bearer(issuer.mint()))
+        assert (await wire.reply()).status == 200
+        await wire.send_raw(b"GET /ver")
+        assert (await wire.reply()).status == 408
+
+
+async def test_a_request_in_pieces_is_answered(gate: Gate, issuer: Issuer) -> None:
+    """Packets may end anywhere, as long as the last comes in time."""
+    request = head(GET, HOST, bearer(issuer.mint()))
+    async with connected(gate.address) as wire:
+        for start in range(0, len(request), 40):
+            await wire.send_raw(request[start : start + 40])
+            await asyncio.sleep(0)
+        assert (await wire.reply()).status == 200
+
+
+@pytest.mark.parametrize("piece", [1, 100, 1000])
+async def test_headers_over_the_limit_are_refused_in_any_pieces(gate: Gate, piece: int) -> None:
+    """What counts is the sum of the lines, however they arrive."""
+    flood = f"{GET}\r\n{HOST}\r\n".encode() + b"X: " + b"a" * 6000
+    async with connected(gate.address) as wire:
+        for start in range(0, len(flood), piece):
+            wire.writer.write(flood[start : start + piece])
+        assert (await wire.reply()).status == 431
+
+
+async def test_an_idle_connection_is_closed(gate: Gate, issuer: Issuer) -> None:
+    """server.keepaliveTimeout after the last answer, without a word that could be taken for another one."""
+    async with connected(gate.address) as wire:
+        await wire.send(GET, HOST, bearer(issuer.mint()))
+        assert (await wire.reply()).status == 200
+        began = time.monotonic()
+        assert await wire.rest() == b""
+    assert 0.4 < time.monotonic() - began < 3
+
+
+async def test_a_connection_without_a_request_is_closed(gate: Gate) -> None:
+    """Who connects and says nothing is not kept either."""
+    async with connected(gate.address) as wire:
+        assert await wire.rest() == b""
+
+
+async def test_connections_over_the_limit_are_closed_at_once(gate: Gate, issuer: Issuer) -> None:
+    """Those within it are served as before, and the others are counted."""
+    async with AsyncExitStack() as open_ones:
+        wires = [await open_ones.enter_async_context(connected(gate.address)) for _ in range(5)]
+        for wire in wires:
+            await wire.send(GET, HOST, bearer(issuer.mint()))
+            assert (await wire.reply()).status == 200
+        async with connected(gate.address) as one_too_many:
+            assert await one_too_many.rest() == b""
+        await wires[0].send(GET, HOST)
+        assert (await wires[0].reply()).status == 401
+    assert await gate.metric("authgate_connections_refused_total") == 1
+
+
+async def test_a_closed_connection_makes_room(gate: Gate) -> None:
+    """The limit counts connections that are open, not those that ever were."""
+    for _ in range(20):
+        assert (await ask(gate.address, GET, HOST, "Connection: close")).status == 401
+
+
+async def test_a_client_that_never_reads_is_dropped(gate: Gate) -> None:
+    """Its unread answers are kept for limits.headerTimeout, and nothing more is taken from it meanwhile."""
+    flood = head(GET, HOST) * 200
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        host, _, port = gate.address.partition(":")
+        await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
+
+        async def dropped() -> bool:
+            try:
+                client.send(flood)
+            except BlockingIOError:
+                return False
+            except ConnectionError:
+                return True
+            return False
+
+        await until(dropped, within=10, otherwise=lambda: "the client is still connected")
+
+
+async def test_a_client_that_leaves_is_no_error(
+    gate: Gate, issuer: Issuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection that breaks before, within or after a request leaves no trace and nothing in flight."""
+    request = head(GET, HOST, bearer(issuer.mint()))
+    for sent in (b"", request[:50], request, request * 10):
+        async with connected(gate.address) as wire:
+            await wire.send_raw(sent)
+    await comes_to(gate, 0, "authgate_in_flight_requests")
+    assert (await gate.request(issuer.mint())).status == 200
+    assert [record for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
+
+
+async def test_slow_clients_do_not_slow_others(gate: Gate, issuer: Issuer) -> None:
+    """While some send their headers byte by byte, another one is answered at once."""
+    async with AsyncExitStack() as slow_ones:
+        for _ in range(4):
+            wire = await slow_ones.enter_async_context(connected(gate.address))
+            await wire.send_raw(b"GET /verify HTTP/1.1\r\nX: ")
+        began = time.monotonic()
+        reply = await ask(gate.address, GET, HOST, bearer(issuer.mint()))
+    assert reply.status == 200
+    assert time.monotonic() - began < 2
+
+
+async def test_a_body_that_never_comes_ends_the_connection(gate: Gate, issuer: Issuer) -> None:
+    """The answer is there at once; for the body the connection waits two seconds, and not for ever."""
+    async with connected(gate.address) as wire:
+        await wire.send("POST /verify HTTP/1.1", HOST, "Content-Length: 10000000", bearer(issuer.mint()))
+        assert (await wire.reply()).status == 200
+        began = time.monotonic()
+        assert await wire.rest() == b""
+    assert time.monotonic() - began < 4

@@ -1,0 +1,526 @@
+"""What `authgate doctor` says of issuers and clusters that are well, and of each way in which they are not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.dev.faults import Answer, Drop, Hold, broken_json, failing, html, json_answer
+from authgate.dev.issuer import WELL_KNOWN, Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube import Permission
+from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, SELF_ACCESS_PATH
+from authgate.dev.openid import OpenIDSite
+from authgate.dev.server import EmbeddedServer
+from authgate.dev.tls import throwaway_certificate
+from authgate.doctor import Level
+from tests.support.doctor import found
+from tests.support.process import free_port
+from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from authgate.dev.faults import Fault
+    from authgate.dev.scenario import Scenario
+    from tests.support.doctor import Findings
+
+GATE = "system:serviceaccount:authgate:authgate"
+LEEWAYS = {"ahead": 1, "behind": -1}
+
+
+class ShiftedClock:
+    """The system's clock, so many seconds off."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def now(self) -> float:
+        return time.time() + self._seconds
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@pytest.fixture
+async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
+    """A cluster whose gate may review tokens."""
+    async with cluster(tmp_path / "cluster") as scenario:
+        yield scenario
+
+
+async def of_issuer(folder: Path, issuer: Issuer | str, **gate: Any) -> Findings:
+    """What is found for one issuer."""
+    return await found(written(folder, {"jwt": [trusting(issuer, **gate)]}))
+
+
+async def of_scenario(folder: Path, scenario: Scenario, clock: Any = None, **review: Any) -> Findings:
+    """What is found for a cluster; `review` goes into its tokenReview."""
+    document = {"cluster": of_cluster(scenario, **review)}
+    return await found(written(folder, document), clock=clock)
+
+
+# issuers
+
+
+async def test_an_issuer_that_is_well(tmp_path: Path) -> None:
+    """Its document is there, names the issuer, and leads to a key."""
+    async with published() as (issuer, server):
+        findings = await of_issuer(tmp_path, issuer)
+    assert findings.worst is Level.GOOD
+    assert [(finding.subject, finding.sentence) for finding in findings.all] == [
+        ("jwt corp: discovery", f"{server.url}{WELL_KNOWN} answers"),
+        ("jwt corp: issuer", f"it names {issuer.url}, as configured"),
+        ("jwt corp: keys", f"1 usable key from {issuer.jwks_uri}, for ES256"),
+    ]
+
+
+async def test_an_issuer_that_is_down(tmp_path: Path) -> None:
+    """Nothing listens at its address."""
+    findings = await of_issuer(tmp_path, f"http://127.0.0.1:{free_port()}")
+    [finding] = findings.all
+    assert (finding.level, finding.subject) == (Level.BAD, "jwt corp: discovery")
+    assert "issuer.url" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [failing(500), failing(404), html(404), Drop(), Answer(302, b"", {"Location": "https://x.example/"})],
+    ids=["500", "404", "page", "drop", "redirect"],
+)
+async def test_a_discovery_document_that_is_not_there(tmp_path: Path, fault: Fault) -> None:
+    """Whatever is answered in its place."""
+    async with published() as (issuer, server):
+        server.faults.set(WELL_KNOWN, fault)
+        findings = await of_issuer(tmp_path, issuer)
+    assert [(it.level, it.subject) for it in findings.all] == [(Level.BAD, "jwt corp: discovery")]
+
+
+async def test_an_issuer_that_hangs(tmp_path: Path) -> None:
+    """The examination waits as long as the gate would, and no longer."""
+    async with published() as (issuer, server):
+        server.faults.set(WELL_KNOWN, Hold())
+        findings = await of_issuer(tmp_path, issuer, keys={"timeout": "200ms"})
+    assert "no complete answer within 0.2 s" in findings.about("discovery").sentence
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        json_answer({"issuer": "https://other.example", "jwks_uri": "https://x.example"}),
+        html(),
+        broken_json(),
+    ],
+    ids=["other issuer", "page", "broken"],
+)
+async def test_a_document_of_somebody_else(tmp_path: Path, fault: Fault) -> None:
+    """It is reached, and does not name the issuer that is configured."""
+    async with published() as (issuer, server):
+        server.faults.set(WELL_KNOWN, fault)
+        findings = await of_issuer(tmp_path, issuer)
+    assert findings.about("discovery").level is Level.GOOD
+    assert findings.about("issuer").level is Level.BAD
+    assert "exactly as the document names it" in findings.about("issuer").remedy
+
+
+async def test_advertised_keys_that_cannot_be_reached(tmp_path: Path) -> None:
+    """The remedy names the setting that takes another address."""
+    async with published() as (issuer, server):
+        server.faults.set(WELL_KNOWN, json_answer({**issuer.discovery(), "jwks_uri": f"{server.url}/gone"}))
+        findings = await of_issuer(tmp_path, issuer)
+    assert findings.about("issuer").level is Level.GOOD
+    assert findings.about("keys").level is Level.BAD
+    assert "gate.jwksURL" in findings.about("keys").remedy
+
+
+async def test_keys_of_which_none_is_usable(tmp_path: Path) -> None:
+    """A weak key is no key."""
+    weak = {"kty": "RSA", "kid": "weak", "n": "AQAB", "e": "AQAB"}
+    async with EmbeddedServer() as server:
+        server.faults.set("/keys", json_answer({"keys": [weak]}))
+        findings = await of_issuer(tmp_path, "https://issuer.example", jwksURL=f"{server.url}/keys")
+    assert findings.about("address").level is Level.GOOD
+    assert (findings.about("keys").level, "2048" in findings.about("keys").remedy) == (Level.BAD, True)
+
+
+async def test_a_key_that_is_skipped(tmp_path: Path) -> None:
+    """It is a warning: the others verify."""
+    async with EmbeddedServer() as server:
+        issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
+        keys: Any = issuer.jwks()["keys"]
+        server.faults.set("/keys", json_answer({"keys": [*keys, {"kty": "oct", "kid": "hmac", "k": "AA"}]}))
+        findings = await of_issuer(tmp_path, issuer, jwksURL=f"{server.url}/keys")
+    [skipped] = findings.of(Level.WARNING)
+    assert skipped.sentence.startswith("skipped: ")
+    assert findings.worst is Level.WARNING
+
+
+async def test_keys_that_fit_no_accepted_algorithm(tmp_path: Path) -> None:
+    """Every token would be refused."""
+    async with published() as (issuer, _):
+        findings = await of_issuer(tmp_path, issuer, algorithms=["RS256"])
+    assert findings.about("keys").level is Level.BAD
+    assert "gate.algorithms" in findings.about("keys").remedy
+
+
+async def test_static_keys(tmp_path: Path) -> None:
+    """Nothing is asked of anybody."""
+    issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
+    [finding] = (await found(written(tmp_path, {"jwt": [knowing(issuer)]}))).all
+    assert (finding.level, finding.sentence) == (
+        Level.GOOD,
+        "1 usable key from the configuration, for ES256",
+    )
+
+
+async def test_static_keys_that_cannot_be_used(tmp_path: Path) -> None:
+    """A file that holds keys, but too weak ones."""
+    file = tmp_path / "keys.json"
+    file.write_text('{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}')
+    finding = (await of_issuer(tmp_path, "https://issuer.example", staticKeys={"file": str(file)})).about(
+        "keys"
+    )
+    assert (finding.level, "no usable key" in finding.sentence) == (Level.BAD, True)
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "unknown"])
+async def test_a_private_authority(tmp_path: Path, trusted: bool) -> None:
+    """The certificate is good where certificateAuthority says so, and else that is the setting to mend."""
+    certificate = throwaway_certificate()
+    async with EmbeddedServer(certificate=certificate) as server:
+        issuer = Issuer(server.url, SigningKey.generate("ES256"))
+        server.add(OpenIDSite(issuer))
+        entry = trusting(issuer)
+        if trusted:
+            entry["issuer"]["certificateAuthority"] = certificate.ca_pem.decode()
+        findings = await found(written(tmp_path, {"jwt": [entry]}))
+    if trusted:
+        assert "trusted by certificateAuthority" in findings.about("discovery").sentence
+    else:
+        assert "issuer.certificateAuthority" in findings.about("certificate").remedy
+    assert findings.worst is (Level.GOOD if trusted else Level.BAD)
+
+
+# clusters
+
+
+async def test_a_cluster_that_is_well(tmp_path: Path, scenario: Scenario) -> None:
+    """Everything that a gate will ask of it was asked."""
+    findings = await of_scenario(tmp_path, scenario)
+    assert [finding.subject for finding in findings.all] == [
+        f"cluster home: {step}"
+        for step in ("API server", "clock", "own token", "keys", "issuer", "TokenReview")
+    ]
+    assert findings.worst is Level.GOOD, findings
+    assert findings.about("own token").sentence.startswith(f"{GATE}, for {scenario.issuer_url}, expires in ")
+    assert findings.about("TokenReview").sentence == "the gate may create tokenreviews"
+
+
+@pytest.mark.parametrize(
+    ("review", "level"),
+    [
+        ({"mode": "fallback"}, Level.WARNING),
+        ({"mode": "fallback", "legacyAudiences": ["api"]}, Level.BAD),
+        ({"mode": "always"}, Level.BAD),
+        ({"mode": "never"}, Level.GOOD),
+    ],
+    ids=["fallback", "legacy", "always", "never"],
+)
+async def test_a_gate_that_may_not_review(
+    tmp_path: Path, scenario: Scenario, review: dict[str, Any], level: Level
+) -> None:
+    """How bad that is, is for the configuration to tell; the role and its command are named."""
+    scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
+    findings = await of_scenario(tmp_path, scenario, **review)
+    assert findings.worst is level, findings
+    if level is not Level.GOOD:
+        remedy = findings.about("TokenReview").remedy
+        assert "system:auth-delegator" in remedy
+        assert "--serviceaccount=authgate:authgate" in remedy
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_access_reviews_are_looked_at_where_a_policy_asks_them(
+    tmp_path: Path, scenario: Scenario, allowed: bool
+) -> None:
+    """Without the permission its requests are answered 503."""
+    if not allowed:
+        scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
+    policy = {"accessReview": {"resource": {"verb": "get", "resource": "services"}}}
+    document = {"cluster": of_cluster(scenario), "policies": {"default": policy}}
+    finding = (await found(written(tmp_path, document))).about("SubjectAccessReview")
+    assert finding.level is (Level.GOOD if allowed else Level.BAD)
+    assert ("system:auth-delegator" in finding.remedy) is not allowed
+
+
+@pytest.mark.parametrize("namespaces", [[], ["prod"]], ids=["all", "one"])
+async def test_what_a_watch_may_not_see(tmp_path: Path, scenario: Scenario, namespaces: list[str]) -> None:
+    """It is told by name, with the rule that is missing; TokenReview decides in its place."""
+    where = {"namespace": namespaces[0]} if namespaces else {}
+    for verb in ("list", "watch"):
+        scenario.state.grant(GATE, verb=verb, resource="pods", **where)
+    section = {**of_cluster(scenario), "revocation": "watch", "watch": {"namespaces": namespaces}}
+    findings = await found(written(tmp_path, {"cluster": section}))
+    in_one = " in prod" if namespaces else ""
+    [seen] = [it for it in findings.of(Level.GOOD) if it.subject == "cluster home: watch"]
+    assert seen.sentence == f"the gate may list and watch pods{in_one}"
+    [blind] = findings.of(Level.WARNING)
+    assert f"may not list and watch serviceaccounts{in_one}" in blind.sentence
+    assert ("a Role and" if namespaces else "a ClusterRole and") in blind.remedy
+    assert ("nodes" in blind.remedy) is not bool(namespaces)
+
+
+@pytest.mark.parametrize(
+    "fault", [failing(500), html(201), failing(403), Drop()], ids=["500", "page", "403", "drop"]
+)
+async def test_a_permission_that_cannot_be_told(tmp_path: Path, scenario: Scenario, fault: Fault) -> None:
+    """It is not taken for granted."""
+    scenario.server.faults.set(SELF_ACCESS_PATH, fault)
+    findings = await of_scenario(tmp_path, scenario, mode="always")
+    assert findings.about("TokenReview").level is Level.BAD
+    assert "cannot be told" in findings.about("TokenReview").sentence
+
+
+@pytest.mark.parametrize(
+    ("mode", "level"), [("fallback", Level.WARNING), ("always", Level.WARNING), ("never", Level.BAD)]
+)
+async def test_keys_that_the_gate_may_not_read(
+    tmp_path: Path, scenario: Scenario, mode: str, level: Level
+) -> None:
+    """TokenReview decides in their place, where it may be asked."""
+    scenario.state.forbid("system:serviceaccounts", Permission.DISCOVER)
+    findings = await of_scenario(tmp_path, scenario, mode=mode)
+    assert findings.worst is level
+    assert findings.about("discovery").level is level
+    assert "system:service-account-issuer-discovery" in findings.about("discovery").remedy
+    assert findings.about("issuer").sentence.startswith(f"tokens of {scenario.issuer_url} are the cluster's")
+
+
+async def test_neither_keys_nor_reviews(tmp_path: Path, scenario: Scenario) -> None:
+    """Then nothing can be decided, and both are to mend."""
+    scenario.server.faults.set(JWKS_PATH, failing(500))
+    scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
+    findings = await of_scenario(tmp_path, scenario)
+    assert {finding.subject for finding in findings.of(Level.BAD)} == {
+        "cluster home: keys",
+        "cluster home: TokenReview",
+    }
+
+
+async def test_an_issuer_that_nobody_names(tmp_path: Path, scenario: Scenario) -> None:
+    """Without discovery, a token of one's own or a setting it cannot be told whose tokens are the cluster's."""
+    robot = scenario.state.static_token("robot")
+    scenario.state.allow("robot", Permission.REVIEW_TOKENS)
+    scenario.kubeconfig.with_name("authgate.token").write_text(robot)
+    findings = await of_scenario(tmp_path, scenario)
+    assert (findings.about("issuer").level, findings.about("own token").level) == (Level.BAD, Level.GOOD)
+    assert "cluster.issuers" in findings.about("issuer").remedy
+
+
+async def test_another_issuer_than_the_own_tokens(tmp_path: Path, scenario: Scenario) -> None:
+    """As during a migration, for which cluster.issuers is made."""
+    renamed: Any = {"issuer": "https://new.example", "jwks_uri": "https://new.example/keys"}
+    scenario.server.faults.set(DISCOVERY_PATH, json_answer(renamed))
+    finding = (await of_scenario(tmp_path, scenario)).about("issuer")
+    assert (finding.level, scenario.issuer_url in finding.remedy) == (Level.WARNING, True)
+
+    document = {"cluster": {**of_cluster(scenario), "issuers": [scenario.issuer_url]}}
+    assert (await found(written(tmp_path, document))).about("issuer").level is Level.GOOD
+
+
+async def test_an_issuer_that_stands_under_jwt_too(tmp_path: Path, scenario: Scenario) -> None:
+    """The gate would refuse the cluster's keys."""
+    async with EmbeddedServer() as server:
+        url = f"{server.url}"
+        renamed: Any = {"issuer": url, "jwks_uri": f"{url}/keys"}
+        scenario.server.faults.set(DISCOVERY_PATH, json_answer(renamed))
+        document = {"cluster": of_cluster(scenario), "jwt": [trusting(url)]}
+        findings = await found(written(tmp_path, document))
+    [finding] = [it for it in findings.all if it.subject == "cluster home: issuer"]
+    assert (finding.level, finding.remedy.startswith("remove it there")) == (Level.BAD, True)
+
+
+async def test_an_api_server_that_is_down(tmp_path: Path, scenario: Scenario) -> None:
+    """What only it could tell is left out; the own token is still looked at."""
+    await scenario.server.stop()
+    findings = await of_scenario(tmp_path, scenario)
+    assert [(it.subject, it.level) for it in findings.all] == [
+        ("cluster home: API server", Level.BAD),
+        ("cluster home: own token", Level.GOOD),
+    ]
+
+
+async def test_an_authority_that_is_not_the_servers(tmp_path: Path, scenario: Scenario) -> None:
+    """The sentence names the certificate, the remedy the setting."""
+    scenario.ca_file.write_bytes(throwaway_certificate().ca_pem)
+    finding = (await of_scenario(tmp_path, scenario)).about("API server")
+    assert (finding.level, "is not trusted" in finding.sentence) == (Level.BAD, True)
+    assert "certificate authority" in finding.remedy
+
+
+async def test_a_server_that_anybody_may_play(tmp_path: Path, scenario: Scenario) -> None:
+    """Verification that is switched off is a warning."""
+    text = scenario.kubeconfig.read_text()
+    line = f"certificate-authority: {scenario.ca_file}"
+    scenario.kubeconfig.write_text(text.replace(line, "insecure-skip-tls-verify: true"))
+    findings = await of_scenario(tmp_path, scenario)
+    assert findings.about("CA").level is Level.WARNING
+    assert "certificate chains" not in findings.about("API server").sentence
+
+
+@pytest.mark.parametrize("direction", LEEWAYS.values(), ids=LEEWAYS)
+@pytest.mark.parametrize(
+    ("seconds", "level"), [(10, Level.GOOD), (45, Level.WARNING), (100, Level.BAD)], ids=["10", "45", "100"]
+)
+async def test_a_clock_that_is_off(
+    tmp_path: Path, scenario: Scenario, direction: int, seconds: int, level: Level
+) -> None:
+    """More than half of what is allowed for is a warning, more than that makes requests fail."""
+    findings = await of_scenario(tmp_path, scenario, ShiftedClock(direction * seconds))
+    assert findings.about("clock").level is level
+    if level is not Level.GOOD:
+        assert ("ahead of" if direction > 0 else "behind") in findings.about("clock").sentence
+
+
+@pytest.mark.parametrize("date", ["yesterday", "Mon, 99 Jan 2026 00:00:00 GMT"], ids=["word", "no day"])
+async def test_a_server_without_a_clock(tmp_path: Path, scenario: Scenario, date: str) -> None:
+    """Nothing can be compared, which is no failure."""
+    scenario.server.faults.set("/version", Answer(200, b"{}", {"Date": date}))
+    assert (await of_scenario(tmp_path, scenario)).about("clock").level is Level.WARNING
+
+
+def renewed(scenario: Scenario, **how: Any) -> str:
+    """Gives the gate another token of its account."""
+    account = scenario.state.service_account("authgate", "authgate")
+    token = scenario.state.account_token(account, scenario.state.api_audiences, **how)
+    scenario.kubeconfig.with_name("authgate.token").write_text(token)
+    return token
+
+
+async def test_an_own_token_that_has_expired(tmp_path: Path, scenario: Scenario) -> None:
+    """The server refuses it, and the token says why."""
+    renewed(scenario, lifetime=-300)
+    findings = await of_scenario(tmp_path, scenario)
+    assert findings.about("own token").level is Level.BAD
+    assert findings.about("own token").sentence.startswith("it expired 5 min ago")
+    assert "renew the credential" in findings.about("API server").remedy
+
+
+async def test_an_own_token_that_is_about_to_expire(tmp_path: Path, scenario: Scenario) -> None:
+    """Whoever writes its file has stopped doing so."""
+    renewed(scenario, lifetime=30)
+    [finding] = (await of_scenario(tmp_path, scenario)).of(Level.WARNING)
+    assert (finding.subject, finding.remedy) == ("cluster home: own token", "check what writes its file")
+
+
+async def test_an_own_token_that_nothing_renews(tmp_path: Path, scenario: Scenario) -> None:
+    """It stands in the kubeconfig and ends some day."""
+    file = scenario.kubeconfig.with_name("authgate.token")
+    text = scenario.kubeconfig.read_text().replace(f"tokenFile: {file}", f"token: {file.read_text()}")
+    scenario.kubeconfig.write_text(text)
+    [finding] = (await of_scenario(tmp_path, scenario)).of(Level.WARNING)
+    assert "nothing renews it" in finding.sentence
+
+
+@pytest.mark.parametrize(("mode", "level"), [("fallback", Level.WARNING), ("never", Level.GOOD)])
+async def test_no_credential(tmp_path: Path, scenario: Scenario, mode: str, level: Level) -> None:
+    """Where local keys alone decide and are public, none is needed."""
+    scenario.state.allow("system:unauthenticated", Permission.DISCOVER)
+    file = scenario.kubeconfig.with_name("authgate.token")
+    scenario.kubeconfig.write_text(scenario.kubeconfig.read_text().replace(f"tokenFile: {file}", ""))
+    scenario.kubeconfig.write_text(scenario.kubeconfig.read_text().replace("user:\n    \n", "user: {}\n"))
+    findings = await of_scenario(tmp_path, scenario, mode=mode)
+    assert findings.about("own token").level is level
+    assert "anonymous" in findings.about("own token").sentence
+
+
+async def test_a_credential_of_another_kind(tmp_path: Path, scenario: Scenario) -> None:
+    """A password says nothing of itself."""
+    file = scenario.kubeconfig.with_name("authgate.token")
+    text = scenario.kubeconfig.read_text().replace(
+        f"tokenFile: {file}", "username: ada\n    password: secret"
+    )
+    scenario.kubeconfig.write_text(text)
+    finding = (await of_scenario(tmp_path, scenario)).about("own token")
+    assert (finding.level, "another kind of credential" in finding.sentence) == (Level.GOOD, True)
+
+
+async def test_a_cluster_that_is_not_described(tmp_path: Path) -> None:
+    """A kubeconfig that says nothing of a cluster."""
+    file = tmp_path / "kubeconfig"
+    file.write_text("kind: Config\n")
+    document = {"cluster": {"audiences": ["a"], "kubeconfig": str(file)}}
+    [finding] = (await found(written(tmp_path, document))).all
+    assert (finding.level, finding.subject) == (Level.BAD, "cluster home: access")
+
+
+# the command
+
+
+async def doctor(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """`authgate doctor` as a program."""
+    command = [sys.executable, "-m", "authgate", "doctor", "--config", str(file), *words]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=60, env=dict(os.environ)
+        )
+
+    return await asyncio.to_thread(run)
+
+
+async def test_the_command_says_line_by_line(tmp_path: Path, scenario: Scenario) -> None:
+    """What is right, and below what is not, what to do; exit status 0 with warnings."""
+    scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
+    result = await doctor(written(tmp_path, {"cluster": of_cluster(scenario)}))
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("good     cluster home: API server: https://127.0.0.1:")
+    [place] = [number for number, line in enumerate(lines) if line.startswith("warning ")]
+    assert lines[place + 1].startswith(
+        "         -> bind the ClusterRole system:auth-delegator: kubectl create "
+    )
+    assert lines[-1] == "nothing was found because of which requests would fail"
+
+
+async def test_the_command_fails_where_requests_would(tmp_path: Path, scenario: Scenario) -> None:
+    """Exit status 1, for scripts and for people."""
+    await scenario.server.stop()
+    result = await doctor(written(tmp_path, {"cluster": of_cluster(scenario)}))
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.splitlines()[-1] == "requests would fail: 1 to mend"
+
+
+async def test_a_script_gets_findings_by_name(tmp_path: Path) -> None:
+    """With level, subject, sentence and remedy."""
+    file = written(tmp_path, {"jwt": [trusting(f"http://127.0.0.1:{free_port()}")]})
+    result = await doctor(file, "--output", "json")
+    told = json.loads(result.stdout)
+    assert (result.returncode, told["good"]) == (1, False)
+    [finding] = told["findings"]
+    assert set(finding) == {"level", "subject", "sentence", "remedy"}
+    assert (finding["level"], finding["subject"]) == ("bad", "jwt corp: discovery")
+
+
+async def test_the_own_token_is_in_no_output(tmp_path: Path, scenario: Scenario) -> None:
+    """Neither whole nor in part."""
+    token = renewed(scenario)
+    file = written(tmp_path, {"cluster": of_cluster(scenario)})
+    for words in ((), ("-o", "json")):
+        result = await doctor(file, *words)
+        assert [part for part in token.split(".") if part in result.stdout + result.stderr] == []
+
+
+async def test_a_configuration_that_is_wrong_is_not_examined(tmp_path: Path) -> None:
+    """Its problems come first."""
+    result = await doctor(written(tmp_path, {"cluster": {"audience": "x"}}))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "cluster.audience" in result.stderr

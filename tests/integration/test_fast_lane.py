@@ -1,0 +1,198 @@
+"""The fast lane is the same gate: any bytes get the same answers, the same connection and the same records."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from authgate.app import Service
+from authgate.config import load
+from authgate.dev.keys import KeyPool
+from tests.support.http_corpus import requests
+
+ISSUER = "https://issuer.example"
+_QUIET_ROUNDS = 5  # a request of the general server takes a few turns of its loop
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same configuration served with the lane and without it, and tokens for both."""
+
+    fast: Service
+    plain: Service
+    fast_client: Client
+    plain_client: Client
+    tokens: dict[str, str]
+
+
+class Loop(threading.Thread):
+    """An event loop beside the test, so that the test itself can use blocking sockets."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.loop = asyncio.new_event_loop()
+
+    def run(self) -> None:
+        self.loop.run_forever()
+        self.loop.close()
+
+    def do(self, work: object) -> None:
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(10)  # type: ignore[arg-type]  # a coroutine
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two gates that differ in nothing but the lane."""
+    folder = tmp_path_factory.mktemp("lane")
+    key = KeyPool().key("RS256")
+    forged = KeyPool().key("RS256", 1)
+    (folder / "keys.json").write_text(json.dumps({"keys": [key.jwk()]}))
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": "app", "sub": "jane", "exp": now + 3600, "iat": now}
+    tokens = {
+        "good": key.sign(claims),
+        "expired": key.sign({**claims, "exp": now - 10}),
+        "denied": key.sign({**claims, "sub": "mallory"}),
+        "forged": forged.sign(claims, {"kid": key.kid}),
+    }
+    loop = Loop()
+    loop.start()
+    services = [_service(folder, lane) for lane in (True, False)]
+    for service in services:
+        loop.do(service.start())
+    clients = [Client(service) for service in services]
+    yield Pair(services[0], services[1], clients[0], clients[1], tokens)
+    for client in clients:
+        client.close()
+    for service in services:
+        loop.do(service.stop())
+    loop.do(_lingering_connections_end())
+    loop.loop.call_soon_threadsafe(loop.loop.stop)
+    loop.join(5)
+
+
+async def _lingering_connections_end() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _service(folder: Path, lane: bool) -> Service:
+    path = folder / f"{lane}.yaml"
+    path.write_text(f"""
+jwt:
+- issuer: {{url: "{ISSUER}", audiences: [app]}}
+  claimMappings: {{username: {{claim: sub, prefix: "corp:"}}}}
+  gate: {{name: corp, staticKeys: {{file: {folder}/keys.json}}}}
+policies:
+  default: {{deny: [{{users: ["corp:mallory"]}}]}}
+  open: {{anonymous: ["/healthz"]}}
+server: {{listen: ["127.0.0.1:0"], admin: "127.0.0.1:0", proxy: nginx, fastLane: {str(lane).lower()}}}
+cache: {{ttl: 1h, negativeTTL: 1h}}
+limits: {{maxHeaders: 16, maxHeaderBytes: 4096, maxTokenBytes: 2048}}
+""")
+    return Service(load(path, {}).config, {})
+
+
+def _tcp(address: str) -> tuple[str, int]:
+    host, port = address.rsplit(":", 1)
+    return host, int(port)
+
+
+class Client:
+    """Talks to one service in bytes; a connection beside tells when the service has done what it was sent."""
+
+    def __init__(self, service: Service) -> None:
+        self._address = _tcp(service.verify_addresses[0])
+        self._beside = socket.create_connection(_tcp(service.admin_address or ""), timeout=10)
+
+    def exchange(self, pieces: list[bytes]) -> tuple[bytes, str]:
+        """Send the pieces, each read by itself; return all that came back, without dates, and the connection's fate."""
+        with socket.create_connection(self._address, timeout=10) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            received, fate = b"", "open"
+            for piece in pieces:
+                with suppress(ConnectionError):
+                    client.settimeout(10)
+                    client.sendall(piece)
+                more, fate = self._all_of(client)
+                received += more
+        return re.sub(rb"\r\nDate: [^\r]*", b"", received), fate
+
+    def _all_of(self, client: socket.socket) -> tuple[bytes, str]:
+        """Read until the service, which has one thread, answered several later requests and nothing came meanwhile."""
+        client.setblocking(False)
+        received, quiet = b"", 0
+        while quiet < _QUIET_ROUNDS:
+            self._ask_beside()
+            quiet += 1
+            try:
+                while chunk := client.recv(65536):
+                    received, quiet = received + chunk, 0
+            except BlockingIOError:
+                continue
+            except ConnectionError:
+                pass
+            return received, "closed"
+        return received, "open"
+
+    def _ask_beside(self) -> None:
+        self._beside.sendall(b"GET /livez HTTP/1.1\r\nHost: beside\r\n\r\n")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\nok"):
+            answer += self._beside.recv(65536)
+
+    def close(self) -> None:
+        """End the connection beside."""
+        self._beside.close()
+
+
+def _counters(service: Service) -> dict[str, str]:
+    lines = service.metrics.render().decode().splitlines()
+    told = [
+        line.rsplit(" ", 1)
+        for line in lines
+        if not line.startswith(("#", "process_", "authgate_config_last"))
+    ]
+    return {name: value for name, value in told if "_bucket" not in name and "_sum" not in name}
+
+
+def test_the_corpus_gets_the_same_answers(pair: Pair) -> None:
+    """Each request of the corpus, twice, alone and followed by a good one, ends alike with the lane and without."""
+    corpus = requests(pair.tokens)
+    for name, request in corpus.items():
+        for pieces in ([request], [request, corpus["good"]], [request + corpus["good"]]):
+            fast, plain = pair.fast_client.exchange(pieces), pair.plain_client.exchange(pieces)
+            assert fast == plain, name
+    assert _counters(pair.fast) == _counters(pair.plain)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_streams_cut_anywhere_get_the_same_answers(pair: Pair, data: st.DataObject) -> None:
+    """Requests one behind the other, cut at random places, end alike with the lane and without."""
+    corpus = list(requests(pair.tokens).values())
+    stream = b"".join(data.draw(st.lists(st.sampled_from(corpus), min_size=1, max_size=4)))
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=4)))
+    ends = [0, *cuts, len(stream)]
+    pieces = [stream[start:end] for start, end in itertools.pairwise(ends) if start != end]
+    assert pair.fast_client.exchange(pieces) == pair.plain_client.exchange(pieces)
+    assert _counters(pair.fast) == _counters(pair.plain)

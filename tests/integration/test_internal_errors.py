@@ -1,0 +1,155 @@
+"""What nobody expected: a verifier, or the handler itself, breaks. 503, counted, logged; and no token in the log."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.app import SystemClock
+from authgate.gate import Gate
+from authgate.log import Audit, configure
+from authgate.metrics import Metrics
+from authgate.policy.headers import HeaderMapper
+from authgate.policy.rules import Policy
+from authgate.server.connection import ConnectionLimits, verify_runner
+from authgate.server.listeners import Listeners
+from authgate.server.record import Recorder
+from authgate.server.verify import VerifyHandler
+from tests.support.wire import Reply, ask, connected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from aiohttp import web
+
+    from authgate.model import BearerToken, Verdict
+
+JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWFkYQ"
+LIMITS = ConnectionLimits(65536, 128, 10.0, 75.0, 100)
+RUNTIME_TROUBLE = RuntimeError("trouble")
+
+
+class Broken:
+    """A verifier with a bug: it raises, and quotes the token wherever an exception can."""
+
+    def begin(self, token: BearerToken) -> Verdict:
+        try:
+            raise KeyError(token.text)
+        except KeyError as error:
+            error.add_note(f"while reading {token.text}")
+            raise RuntimeError(f"cannot make anything of {token.text!r} ({token.text.split('.')})") from error
+
+    def recall(self, token: bytes) -> None:
+        """Remembers nothing."""
+
+
+class Slow:
+    """A verifier that gives up waiting, which for an HTTP server looks like a time-out of its own."""
+
+    def begin(self, token: BearerToken) -> Verdict:
+        raise TimeoutError(token.text)
+
+    def recall(self, token: bytes) -> None:
+        """Remembers nothing."""
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """The gate's log as JSON lines, at its most talkative."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    configure("debug", "json", stream)
+    yield stream
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@asynccontextmanager
+async def serving(
+    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], metrics: Metrics
+) -> AsyncIterator[str]:
+    """The address of a verify port with this handler."""
+    listeners = Listeners()
+    address = await listeners.open(verify_runner(handler, LIMITS, metrics, 1.0), "127.0.0.1:0")
+    try:
+        yield address
+    finally:
+        await listeners.close()
+
+
+def verifying(verifier: Broken | Slow, metrics: Metrics) -> VerifyHandler:
+    """The handler of a gate with this verifier."""
+    clock = SystemClock()
+    gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
+    recorder = Recorder(metrics, Audit("all", clock, lambda: None))
+    return VerifyHandler(
+        lambda: gate, proxy="nginx", max_header_bytes=65536, metrics=metrics, recorder=recorder, clock=clock
+    )
+
+
+async def asked(address: str, credential: str) -> Reply:
+    """The answer to a request with this Authorization header."""
+    return await ask(address, "GET /verify HTTP/1.1", "Host: gate", f"Authorization: {credential}")
+
+
+@pytest.mark.parametrize("verifier", [Broken(), Slow()], ids=["raises", "times-out"])
+async def test_a_broken_verifier_is_a_503(verifier: Broken | Slow) -> None:
+    """Not a 500, which proxies take for anything; and the next request is served on the same connection."""
+    metrics = Metrics()
+    async with serving(verifying(verifier, metrics), metrics) as address, connected(address) as wire:
+        for _ in range(2):
+            await wire.send("GET /verify HTTP/1.1", "Host: gate", f"Authorization: Bearer {JWT}")
+            reply = await wire.reply()
+            assert (reply.status, reply.reason, reply.body) == (503, "internal_error", b"")
+            assert int(reply.value("Retry-After")) >= 1
+
+
+async def test_a_broken_verifier_is_counted() -> None:
+    """In a figure to alert on, and among the decisions; nothing stays in flight."""
+    metrics = Metrics()
+    async with serving(verifying(Broken(), metrics), metrics) as address:
+        await asked(address, f"Bearer {JWT}")
+    assert (metrics.internal_errors, metrics.in_flight) == (1, 0)
+    assert [(decision, reason) for decision, reason, *_ in metrics.answers] == [
+        ("unavailable", "internal_error")
+    ]
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [f"Bearer {JWT}", "Bearer an-opaque-word-of-no-shape", f"bEARER   {JWT}"],
+    ids=["jwt", "opaque", "spelling"],
+)
+async def test_the_traceback_is_logged_without_the_token(log: io.StringIO, credential: str) -> None:
+    """Where it happened is told, and what of; the token is in no message, note or cause, nor is a part of it."""
+    metrics = Metrics()
+    async with serving(verifying(Broken(), metrics), metrics) as address:
+        await asked(address, credential)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    told = next(line for line in lines if line["severity_text"] == "ERROR")
+    assert told["attributes"]["error.type"] == "RuntimeError"
+    assert "in begin" in told["attributes"]["exception.stacktrace"]
+    token = credential.rsplit(maxsplit=1)[-1]
+    assert not [part for part in (token, *token.split(".")) if part in log.getvalue()]
+
+
+async def test_a_broken_handler_is_a_503(log: io.StringIO) -> None:
+    """The last line of defence behind the last line: the server's own answer to an exception keeps the contract."""
+
+    async def broken(request: web.BaseRequest) -> web.StreamResponse:
+        raise RuntimeError(request.headers["Authorization"]) from RUNTIME_TROUBLE
+
+    metrics = Metrics()
+    async with serving(broken, metrics) as address:
+        reply = await asked(address, "Bearer an-opaque-word")
+    assert (reply.status, reply.reason, reply.body) == (503, "internal_error", b"")
+    assert (reply.value("Retry-After"), reply.value("Cache-Control")) == ("1", "no-store")
+    assert metrics.internal_errors == 1
+    assert "in broken" in log.getvalue()
+    assert "an-opaque-word" not in log.getvalue()

@@ -1,0 +1,229 @@
+"""Issuers that are down, slow or answer nonsense: 503 and never 401, last good keys serve, and it ends by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.compact import OMIT
+from authgate.dev.faults import (
+    Answer,
+    CutOff,
+    Drop,
+    Fault,
+    Flood,
+    Hold,
+    broken_json,
+    failing,
+    html,
+    json_answer,
+    redirect,
+)
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.openid import OpenIDSite
+from authgate.dev.server import EmbeddedServer
+from tests.support.process import free_port
+from tests.support.service import comes_to, published, running, trusting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.gate import Gate
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+QUICK = {"timeout": "0.3s", "cooldown": "0.1s"}
+RESTLESS = {**QUICK, "refresh": "1s"}
+HUNDRED_MB = 100_000_000
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "500": (failing(500), "answered 500"),
+    "404": (failing(404), "answered 404"),
+    "429": (failing(429, retry_after=60), "answered 429"),
+    "201": (Answer(201, b'{"keys": []}'), "answered 201"),
+    "204": (Answer(204), "answered 204"),
+    "html": (html(), "no "),
+    "empty": (Answer(200), "no "),
+    "broken-json": (broken_json(), "no "),
+    "other-json": (json_answer({"kind": "Status"}), "missing"),
+    "wrong-types": (json_answer({"keys": {}, "issuer": 1, "jwks_uri": []}), "no "),
+    "no-keys": (json_answer({"keys": []}), "no "),
+    "100-mb": (Flood(HUNDRED_MB), "longer than 1048576 bytes"),
+    "endless": (Flood(), "longer than 1048576 bytes"),
+    "hangs": (Hold(), "no complete answer within 0.3 s"),
+    "cut-off": (CutOff(), "Payload"),
+    "dropped": (Drop(), "disconnected"),
+    "no-location": (Answer(302), "redirects to another host"),
+}
+
+
+@asynccontextmanager
+async def site_with(path: str, fault: Fault) -> AsyncIterator[tuple[Issuer, EmbeddedServer]]:
+    """An issuer whose server fails from the beginning."""
+    async with published() as (issuer, server):
+        server.faults.set(path, fault)
+        try:
+            yield issuer, server
+        finally:
+            server.faults.clear()
+
+
+async def reported(gate: Gate) -> str:
+    """What /readyz says of the issuer; it must be that the gate is not ready."""
+    answer = await gate.admin("/readyz?verbose")
+    assert answer.status == 503
+    return next(line for line in answer.body.splitlines() if line.startswith("[-]issuer/corp failed: "))
+
+
+@pytest.mark.parametrize("path", [WELL_KNOWN, "/jwks"], ids=["discovery", "jwks"])
+@pytest.mark.parametrize(("fault", "said"), FAULTS.values(), ids=FAULTS.keys())
+async def test_without_keys_nothing_can_be_told(path: str, fault: Fault, said: str) -> None:
+    """503 with Retry-After, for a good token as for a forged one; /readyz names the issuer and what it answers."""
+    async with (
+        site_with(path, fault) as (issuer, _),
+        running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate,
+    ):
+        forged = issuer.mint(key=SigningKey.generate("ES256"))
+        for token in (issuer.mint(), forged):
+            answer = await gate.request(token)
+            assert answer.verdict == (503, "keys_unavailable")
+            assert int(answer.value("Retry-After")) >= 1
+        assert said in await reported(gate)
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        pytest.param({"issuer": "http://127.0.0.1:1"}, "its issuer is", id="another-issuer"),
+        pytest.param({"issuer": OMIT}, "missing", id="no-issuer"),
+        pytest.param({"jwks_uri": OMIT}, "missing", id="no-uri"),
+        pytest.param({"jwks_uri": "/jwks"}, "no absolute", id="relative"),
+        pytest.param({"jwks_uri": "file:///etc/passwd"}, "no absolute", id="file"),
+        pytest.param({"jwks_uri": "http://a:b@127.0.0.1/jwks"}, "user information", id="user-info"),
+        pytest.param({"jwks_uri": "http://issuer.example.com/jwks"}, "not https", id="plain-http"),
+        pytest.param({"jwks_uri": "http://127.0.0.1/\r\nX: y"}, "control characters", id="control"),
+        pytest.param({"jwks_uri": "http://[::1"}, "no URL", id="no-url"),
+    ],
+)
+async def test_a_discovery_document_is_not_believed_blindly(members: dict[str, object], said: str) -> None:
+    """Where it names another issuer or no decent address, no key is fetched at all."""
+    async with published() as (issuer, server):
+        issuer.discovery_changes = members
+        async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+            assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+            assert said in await reported(gate)
+        assert server.counts["/jwks"] == 0
+
+
+@pytest.mark.parametrize("path", [WELL_KNOWN, "/jwks"], ids=["discovery", "jwks"])
+async def test_a_redirect_elsewhere_is_not_followed(path: str) -> None:
+    """Another origin, be it only another port, sees no request."""
+    async with EmbeddedServer() as elsewhere, published() as (issuer, server):
+        server.faults.set(path, redirect(elsewhere.url + path))
+        async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+            assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+            assert "redirects to another host" in await reported(gate)
+        assert elsewhere.counts == {}
+
+
+async def test_a_redirect_on_the_same_host_is_followed() -> None:
+    """Three times at most."""
+    async with published() as (issuer, server):
+        server.faults.set("/jwks", redirect("/jwks?again"), times=3)
+        async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+            assert (await gate.request(issuer.mint())).status == 200
+        assert server.counts["/jwks"] == 4
+
+
+async def test_redirects_in_a_circle_end() -> None:
+    """After the third one the fetch has failed."""
+    async with site_with("/jwks", redirect("/jwks")) as (issuer, server):
+        async with running({"jwt": [trusting(issuer)]}) as gate:
+            assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+            assert "more than 3 redirects" in await reported(gate)
+        assert server.counts["/jwks"] == 4
+
+
+async def test_an_issuer_that_comes_up_later_is_found() -> None:
+    """The gate starts without it, says what is missing, and becomes ready without any request."""
+    server = EmbeddedServer(port=free_port())
+    issuer = Issuer(server.url, SigningKey.generate("ES256"))
+    server.add(OpenIDSite(issuer))
+    async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+        assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+        assert server.url in await reported(gate)
+        async with server:
+            await gate.becomes_ready(within=10)
+            assert (await gate.request(issuer.mint())).status == 200
+
+
+async def test_an_outage_is_not_remembered() -> None:
+    """The first request after it is answered by fresh keys."""
+    async with published() as (issuer, server), running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+        server.faults.set("/jwks", failing(500))
+        token = issuer.mint()
+        assert await gate.verdict(token) == (503, "keys_unavailable")
+        server.faults.clear()
+        await gate.passes(token, within=5)
+
+
+@pytest.mark.parametrize("fault", ["500", "html", "no-keys", "100-mb", "hangs"])
+async def test_last_good_keys_serve_during_an_outage(fault: str) -> None:
+    """Known keys go on deciding, a new kid is 503 and not 401, and /readyz stays good and tells of the failures."""
+    async with published() as (issuer, server), running({"jwt": [trusting(issuer, keys=RESTLESS)]}) as gate:
+        await gate.becomes_ready(within=5)
+        server.faults.set("/jwks", FAULTS[fault][0])
+        issuer.rotate()
+        new = issuer.mint()
+        async with asyncio.timeout(5):
+            while await gate.metric("authgate_jwks_fetches_total", result="failure") < 1:
+                await gate.verdict(new)
+        assert await gate.verdict(new) == (503, "keys_unavailable")
+        assert (await gate.request(issuer.mint(key=issuer.keys[1]))).status == 200
+        ready = await gate.admin("/readyz?verbose")
+        assert ready.status == 200
+        assert "failed fetches since" in ready.body
+        server.faults.clear()
+
+
+async def test_last_good_keys_do_not_serve_for_ever() -> None:
+    """Beyond gate.keys.maxStale nobody can tell whether a key was withdrawn."""
+    async with published() as (issuer, server):
+        entry = trusting(issuer, keys={**RESTLESS, "maxStale": "1s"})
+        async with running({"jwt": [entry], "cache": {"ttl": "0s"}}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+            await server.stop()
+            async with asyncio.timeout(5):
+                while (await gate.request(issuer.mint())).status == 200:
+                    pass
+            assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+            assert "failed fetches since" in await reported(gate)
+
+
+async def test_a_hanging_issuer_holds_up_nobody_else() -> None:
+    """Its own tokens wait for gate.keys.timeout; those of another issuer do not wait at all."""
+    async with site_with("/jwks", Hold()) as (issuer, server), published() as (other, _):
+        keys = {"timeout": "2s"}
+        async with running({"jwt": [trusting(issuer, keys=keys), trusting(other, "other")]}) as gate:
+            waiting = asyncio.create_task(gate.verdict(issuer.mint()))
+            await server.arrived("/jwks")
+            began = time.monotonic()
+            assert (await gate.request(other.mint())).status == 200
+            assert (await gate.admin("/readyz")).status == 200
+            assert time.monotonic() - began < 1.5
+            server.faults.clear()
+            assert (await waiting)[0] == 200
+
+
+async def test_a_failing_issuer_is_not_hammered() -> None:
+    """However many ask, one fetch a cooldown is tried, good or bad."""
+    async with site_with("/jwks", failing(500)) as (issuer, server):
+        async with running({"jwt": [trusting(issuer)]}) as gate:
+            verdicts = await asyncio.gather(*(gate.verdict(issuer.mint(f"u-{n}")) for n in range(100)))
+            assert set(verdicts) == {(503, "keys_unavailable")}
+            await comes_to(gate, server.counts["/jwks"], "authgate_jwks_fetches_total", result="failure")
+        assert server.counts["/jwks"] <= 2

@@ -1,0 +1,252 @@
+"""Issuers: where their keys are found, who gets to see what, and how keys change while the gate runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from authgate.dev.compact import JsonObject
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.openid import OpenIDSite
+from authgate.dev.server import EmbeddedServer
+from authgate.dev.tls import throwaway_certificate
+from tests.support.fake_api import FakeAPI
+from tests.support.process import until
+from tests.support.service import comes_to, published, running, trusting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.fake_api import Answer
+    from tests.support.gate import Gate
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+QUICK = {"cooldown": "0.1s"}
+
+Site = tuple[Issuer, EmbeddedServer]
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """An issuer, and the server that publishes its keys."""
+    async with published() as it:
+        yield it
+
+
+def documents(issuer: Issuer) -> Answer:
+    """Answers with the issuer's documents."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.json_response(issuer.discovery() if request.path == WELL_KNOWN else issuer.jwks())
+
+    return answer
+
+
+async def cooled(gate: Gate) -> None:
+    """Waits until an unknown kid may start a fetch again."""
+
+    async def passed() -> bool:
+        return time.time() - await gate.metric("authgate_jwks_last_success_timestamp_seconds") > 0.15
+
+    await until(passed, within=5)
+
+
+async def test_keys_are_found_by_discovery(site: Site) -> None:
+    """The issuer's URL is all that is configured; two requests tell the rest."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer)]}) as gate:
+        assert (await gate.request(issuer.mint())).status == 200
+    assert server.counts == {WELL_KNOWN: 1, "/jwks": 1}
+
+
+async def test_a_discovery_document_may_stand_elsewhere(site: Site) -> None:
+    """issuer.discoveryURL, as kube-apiserver has it; the document must name the configured issuer all the same."""
+    _, server = site
+    issuer = Issuer("http://localhost/named", SigningKey.generate("ES256"), jwks_uri=server.url + "/k")
+    server.add(OpenIDSite(issuer, discovery_prefix="/else"))
+    entry = trusting(issuer)
+    entry["issuer"]["discoveryURL"] = f"{server.url}/else{WELL_KNOWN}"
+    async with running({"jwt": [entry]}) as gate:
+        assert (await gate.request(issuer.mint())).status == 200
+
+
+async def test_a_jwks_url_needs_no_discovery(site: Site) -> None:
+    """gate.jwksURL, for issuers that have no discovery document."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}) as gate:
+        assert (await gate.request(issuer.mint())).status == 200
+    assert server.counts == {"/jwks": 1}
+
+
+async def test_a_private_authority_is_trusted_where_configured() -> None:
+    """issuer.certificateAuthority, in PEM."""
+    certificate = throwaway_certificate()
+    async with EmbeddedServer(certificate=certificate) as server:
+        issuer = Issuer(server.url, SigningKey.generate("ES256"))
+        server.add(OpenIDSite(issuer))
+        entry = trusting(issuer)
+        entry["issuer"]["certificateAuthority"] = certificate.ca_pem.decode()
+        async with running({"jwt": [entry]}) as gate:
+            assert (await gate.request(issuer.mint())).status == 200
+
+
+@pytest.mark.parametrize("given", ["another", "none"])
+async def test_an_untrusted_certificate_ends_the_fetch(given: str) -> None:
+    """Nothing is asked of a server that cannot prove who it is, and /readyz says what to configure."""
+    async with EmbeddedServer(certificate=throwaway_certificate()) as server:
+        issuer = Issuer(server.url, SigningKey.generate("ES256"))
+        entry = trusting(issuer)
+        if given == "another":
+            entry["issuer"]["certificateAuthority"] = throwaway_certificate().ca_pem.decode()
+        async with running({"jwt": [entry]}) as gate:
+            assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+            assert "give its CA as certificateAuthority" in (await gate.admin("/readyz?verbose")).body
+    assert server.counts == {}
+
+
+async def test_plain_http_behind_an_https_url_is_an_outage(site: Site) -> None:
+    """A handshake that fails for another reason is told as it is."""
+    issuer, server = site
+    issuer.url = server.url.replace("http:", "https:")
+    async with running({"jwt": [trusting(issuer)]}) as gate:
+        assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+        assert "SSL" in (await gate.admin("/readyz?verbose")).body
+
+
+async def test_a_token_is_presented_and_read_anew(tmp_path: Path) -> None:
+    """gate.keys.tokenFile is read for every fetch, since a pod's token is replaced while it runs."""
+    issuer = Issuer("", SigningKey.generate("ES256"))
+    token_file = tmp_path / "token"
+    token_file.write_text("first\n")
+    async with FakeAPI(documents(issuer)) as server:
+        issuer.url, issuer.jwks_uri = server.url, server.url + "/jwks"
+        keys = {**QUICK, "tokenFile": str(token_file)}
+        async with running({"jwt": [trusting(issuer, keys=keys)]}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+            token_file.write_text("second\n")
+            issuer.rotate()
+            await gate.passes(issuer.mint(), within=5)
+        shown = [request.headers.get("Authorization") for request in server.received]
+    assert shown == ["Bearer first"] * 2 + ["Bearer second"] * 2
+
+
+async def test_a_token_is_shown_to_nobody_else(tmp_path: Path) -> None:
+    """Where the keys stand on another host than the discovery document, that host does not get the token."""
+    issuer = Issuer("", SigningKey.generate("ES256"))
+    (tmp_path / "token").write_text("mine")
+    async with FakeAPI(documents(issuer)) as named, FakeAPI(documents(issuer)) as other:
+        issuer.url, issuer.jwks_uri = named.url, other.url + "/jwks"
+        async with running({"jwt": [trusting(issuer, keys={"tokenFile": str(tmp_path / "token")})]}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+        assert [request.headers.get("Authorization") for request in named.received] == ["Bearer mine"]
+        assert [request.headers.get("Authorization") for request in other.received] == [None]
+
+
+async def test_a_missing_token_file_is_an_outage(site: Site, tmp_path: Path) -> None:
+    """The fetch is not made without it; when it appears, keys come."""
+    issuer, server = site
+    token_file = tmp_path / "token"
+    entry = trusting(issuer, keys={**QUICK, "tokenFile": str(token_file)})
+    async with running({"jwt": [entry]}) as gate:
+        assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+        assert f"{token_file}: the token file cannot be read" in (await gate.admin("/readyz?verbose")).body
+        assert server.counts == {}
+        token_file.write_text("mine")
+        await gate.passes(issuer.mint(), within=5)
+
+
+async def test_one_bad_key_spoils_nothing(site: Site) -> None:
+    """Keys that cannot be used are skipped and counted."""
+    issuer, _ = site
+    secret: JsonObject = {"kty": "oct", "k": "c2VjcmV0", "kid": issuer.key.kid}
+    issuer.bad_keys = [secret, {"kty": "RSA"}, {}, SigningKey.generate("ES384").jwk({"use": "enc"})]
+    async with running({"jwt": [trusting(issuer)]}) as gate:
+        assert (await gate.request(issuer.mint())).status == 200
+        assert await gate.metric("authgate_jwks_skipped_keys", issuer="corp") == 4
+        assert await gate.metric("authgate_jwks_keys", issuer="corp") == 1
+
+
+async def test_many_requests_share_one_fetch(site: Site) -> None:
+    """A gate that has no keys yet asks once, whoever is waiting."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer)]}) as gate:
+        verdicts = await asyncio.gather(*(gate.verdict(issuer.mint(f"user-{n}")) for n in range(50)))
+    assert {status for status, _ in verdicts} == {200}
+    assert server.counts["/jwks"] == 1
+
+
+async def test_made_up_kids_cost_no_fetches(site: Site) -> None:
+    """However many strangers name keys that nobody has, one fetch a cooldown is all that the issuer sees."""
+    issuer, server = site
+    stranger = SigningKey.generate("ES256")
+    async with running({"jwt": [trusting(issuer)]}) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        for number in range(60):
+            token = issuer.mint(key=stranger, headers={"kid": f"kid-{number}"})
+            assert await gate.verdict(token) == (401, "key_unknown")
+    assert server.counts["/jwks"] <= 2
+
+
+async def test_a_new_key_works_at_its_first_request(site: Site) -> None:
+    """An unknown kid starts a fetch, and its own request waits for it."""
+    issuer, _ = site
+    async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        await cooled(gate)
+        issuer.rotate()
+        assert (await gate.request(issuer.mint())).status == 200
+
+
+async def test_an_older_key_stays_good_while_published(site: Site) -> None:
+    """Tokens signed before a rotation live on, and so do their verdicts."""
+    issuer, _ = site
+    async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+        older = issuer.mint()
+        await gate.passes(older, within=5)
+        issuer.rotate(overlap=True)
+        await gate.passes(issuer.mint(), within=5)
+        assert (await gate.request(older)).status == 200
+        assert await gate.metric("authgate_verify_requests_total", source="cache", decision="allow") >= 1
+
+
+async def test_a_withdrawn_key_takes_its_verdicts_along(site: Site) -> None:
+    """A verdict in the cache does not outlive the key it rests on."""
+    issuer, _ = site
+    async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+        older = issuer.mint()
+        await gate.passes(older, within=5)
+        issuer.rotate(overlap=False)
+        await gate.passes(issuer.mint(), within=5)
+        assert await gate.verdict(older) == (401, "key_unknown")
+
+
+async def test_keys_are_fetched_again_before_they_are_old(site: Site) -> None:
+    """gate.keys.refresh, in the background: a withdrawn key goes although nobody brings a new one."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer, keys={"refresh": "1s"})]}) as gate:
+        older = issuer.mint()
+        await gate.passes(older, within=5)
+        issuer.rotate(overlap=False)
+        await server.arrived("/jwks", 2)
+        await comes_to(gate, 2, "authgate_jwks_fetches_total", result="success")
+        assert await gate.verdict(older) == (401, "key_unknown")
+
+
+async def test_issuers_do_not_vouch_for_each_other(site: Site) -> None:
+    """A key is good for tokens of the issuer that published it, whatever kid another one uses."""
+    issuer, _ = site
+    async with (
+        published() as (other, _),
+        running({"jwt": [trusting(issuer), trusting(other, "other")]}) as gate,
+    ):
+        forged = issuer.mint(key=other.key)
+        same_kid = issuer.mint(key=other.key, headers={"kid": issuer.key.kid})
+        assert await gate.verdict(forged) == (401, "key_unknown")
+        assert await gate.verdict(same_kid) == (401, "signature_invalid")
+        assert (await gate.request(other.mint())).value("X-Auth-Request-User") == "other:user-1"

@@ -1,0 +1,244 @@
+"""When the cluster's TokenReview is asked, how often, and when never; its own count of requests tells."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.dev.compact import OMIT, json_bytes, segment
+from authgate.dev.faults import Hold, failing
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube import LEGACY_ISSUER
+from authgate.dev.kube_api import JWKS_PATH, TOKEN_REVIEWS_PATH
+from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.process import until
+from tests.support.service import cluster, comes_to, of_cluster, published, running, settled, trusting
+from tests.support.wire import bearer, connected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from authgate.dev.scenario import Scenario
+
+LEGACY: dict[str, Any] = {"legacyAudiences": [LEGACY_AUDIENCE]}
+
+
+@pytest.fixture
+async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
+    """An embedded cluster."""
+    async with cluster(tmp_path) as it:
+        yield it
+        it.server.faults.clear()
+
+
+def account_token(scenario: Scenario, **changes: Any) -> str:
+    """A token of a ServiceAccount, good unless changed."""
+    return scenario.state.account_token(scenario.state.service_account("demo"), **changes)
+
+
+def unsigned(scenario: Scenario, alg: str) -> str:
+    """A token whose signature anybody could make."""
+    _, payload, _ = account_token(scenario).split(".")
+    header = {"alg": alg, "kid": scenario.state.issuer.key.kid}
+    return f"{segment(json_bytes(header))}.{payload}." + ("" if alg == "none" else segment(b"x" * 32))
+
+
+def past(scenario: Scenario) -> str:
+    """A token that ended an hour ago, leeway included."""
+    return account_token(scenario, claims={"exp": int(time.time()) - 3600})
+
+
+def future(scenario: Scenario) -> str:
+    """A token that begins in an hour."""
+    return account_token(scenario, claims={"nbf": int(time.time()) + 3600})
+
+
+ANYHOW: dict[str, tuple[Callable[[Scenario], str], str]] = {
+    "expired": (past, "token_expired"),
+    "not-yet": (future, "token_not_yet_valid"),
+    "other-audience": (lambda it: account_token(it, audiences=("other",)), "audience_mismatch"),
+    "no-audience": (lambda it: account_token(it, claims={"aud": OMIT}), "audience_mismatch"),
+    "alg-none": (lambda it: unsigned(it, "none"), "algorithm_not_allowed"),
+    "alg-hmac": (lambda it: unsigned(it, "HS256"), "algorithm_not_allowed"),
+    "critical": (lambda it: account_token(it, headers={"crit": ["x"]}), "critical_header"),
+    "type": (lambda it: account_token(it, headers={"typ": "logout+jwt"}), "type_not_accepted"),
+    "malformed": (lambda it: account_token(it)[:-1] + "!", "credential_malformed"),
+    "two-segments": (lambda _: "eyJhbGciOiJSUzI1NiJ9.e30", "token_malformed"),
+    "no-expiry": (lambda it: account_token(it, claims={"exp": OMIT}), "claim_malformed"),
+    "opaque": (lambda it: it.state.static_token("operator"), "token_opaque"),
+    "legacy-issuer": (lambda it: account_token(it, claims={"iss": LEGACY_ISSUER}), "audience_mismatch"),
+}
+"""Tokens that are bad whatever keys there are, and why."""
+
+BY_KEY: dict[str, tuple[Callable[[Scenario], str], str]] = {
+    "other-issuer": (lambda it: account_token(it, claims={"iss": "https://other.example"}), "issuer_unknown"),
+    "forged": (
+        lambda it: account_token(
+            it, key=SigningKey.generate("ES256"), headers={"kid": it.state.issuer.key.kid}
+        ),
+        "signature_invalid",
+    ),
+    "confused": (lambda it: account_token(it, headers={"alg": "RS256"}), "algorithm_not_allowed"),
+}
+"""Tokens that the cluster's own keys and discovery show to be bad, and why."""
+
+
+@pytest.mark.parametrize("mode", ["fallback", "always"])
+@pytest.mark.parametrize(("make", "reason"), (ANYHOW | BY_KEY).values(), ids=ANYHOW | BY_KEY)
+async def test_bad_tokens_are_shown_to_nobody(
+    scenario: Scenario, mode: str, make: Callable[[Scenario], str], reason: str
+) -> None:
+    """What is known to be bad is refused without a request to the API server."""
+    async with running({"cluster": of_cluster(scenario, mode=mode)}) as gate:
+        before = await settled(gate, scenario)
+        assert await gate.verdict(make(scenario)) == (401, reason)
+        assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
+
+
+@pytest.mark.parametrize(("make", "reason"), ANYHOW.values(), ids=ANYHOW)
+async def test_bad_tokens_are_shown_to_nobody_without_keys(
+    scenario: Scenario, make: Callable[[Scenario], str], reason: str
+) -> None:
+    """Time and audience are judged before anybody is asked."""
+    scenario.server.faults.set(JWKS_PATH, failing(500))
+    async with running({"cluster": of_cluster(scenario)}) as gate:
+        await gate.becomes_ready(within=10)
+        before = scenario.server.counts[TOKEN_REVIEWS_PATH]
+        assert await gate.verdict(make(scenario)) == (401, reason)
+        assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
+
+
+async def test_another_issuers_tokens_are_shown_to_nobody(scenario: Scenario) -> None:
+    """Nor to the cluster where that issuer cannot be reached."""
+    async with published() as (other, server):
+        server.faults.set("/jwks", failing(500))
+        async with running({"cluster": of_cluster(scenario, **LEGACY), "jwt": [trusting(other)]}) as gate:
+            before = await settled(gate, scenario)
+            assert await gate.verdict(other.mint()) == (503, "keys_unavailable")
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
+
+
+async def test_good_tokens_need_no_review(scenario: Scenario) -> None:
+    """Where the key is at hand, and by default, the API server sees no token."""
+    async with running({"cluster": of_cluster(scenario)}) as gate:
+        before = await settled(gate, scenario)
+        assert (await gate.request(account_token(scenario))).status == 200
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
+
+
+async def test_a_key_that_is_not_published_is_asked_about(scenario: Scenario) -> None:
+    """An unknown kid of the cluster's own issuer may be an external signer's."""
+    hidden = SigningKey.generate("ES256")
+    scenario.state.accept_unpublished(hidden)
+    async with running({"cluster": of_cluster(scenario)}) as gate:
+        before = await settled(gate, scenario)
+        assert (await gate.request(account_token(scenario, key=hidden))).status == 200
+        stranger = account_token(scenario, key=SigningKey.generate("ES256"))
+        assert await gate.verdict(stranger) == (401, "review_rejected")
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 2
+
+
+@pytest.mark.parametrize("kind", ["static", "legacy", "unbound"])
+async def test_legacy_tokens_are_asked_about_where_configured(scenario: Scenario, kind: str) -> None:
+    """tokenReview.legacyAudiences: tokens without an audience count as meant for the API server."""
+    state, account = scenario.state, scenario.state.service_account("old")
+    token = {
+        "static": lambda: state.static_token("operator"),
+        "legacy": lambda: state.legacy_token(account, "old-token"),
+        "unbound": lambda: state.account_token(account, claims={"aud": OMIT}),
+    }[kind]()
+    async with running({"cluster": of_cluster(scenario, **LEGACY)}) as gate:
+        before = await settled(gate, scenario)
+        assert [(await gate.request(token)).status for _ in range(2)] == [200, 200]
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
+
+
+async def test_a_thousand_requests_share_one_review(scenario: Scenario) -> None:
+    """All of them wait for the one answer, each on a connection of its own."""
+    token = scenario.state.static_token("operator")
+    async with (
+        running({"cluster": of_cluster(scenario, timeout="20s", **LEGACY)}) as gate,
+        AsyncExitStack() as clients,
+    ):
+        before = await settled(gate, scenario)
+        scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+        wires = [await clients.enter_async_context(connected(gate.address)) for _ in range(1000)]
+        for wire in wires:
+            await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
+        await comes_to(gate, 1000, "authgate_in_flight_requests")
+        scenario.server.faults.clear()
+        assert {(await wire.reply()).status for wire in wires} == {200}
+        await comes_to(gate, 0, "authgate_in_flight_requests")
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
+
+
+async def test_a_client_that_leaves_ends_nobodys_review(scenario: Scenario) -> None:
+    """Who came second gets the answer that the first one asked for."""
+    token = scenario.state.static_token("operator")
+    async with running({"cluster": of_cluster(scenario, **LEGACY)}) as gate:
+        before = await settled(gate, scenario)
+        scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+        async with connected(gate.address) as first:
+            await first.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
+            await scenario.server.arrived(TOKEN_REVIEWS_PATH, before + 1)
+            second = asyncio.create_task(gate.request(token))
+            await comes_to(gate, 2, "authgate_in_flight_requests")
+        scenario.server.faults.clear()
+        assert (await second).status == 200
+    assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
+
+
+async def test_mode_always_asks_about_every_token(scenario: Scenario) -> None:
+    """With maxAge 0 at every request, so that a deleted account is refused at once."""
+    async with running({"cluster": of_cluster(scenario, mode="always", maxAge="0s")}) as gate:
+        before = await settled(gate, scenario)
+        account = scenario.state.service_account("demo")
+        token = scenario.state.account_token(account)
+        assert [(await gate.request(token)).status for _ in range(3)] == [200] * 3
+        assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 3
+        scenario.state.objects.remove(account)
+        assert await gate.verdict(token) == (401, "review_rejected")
+
+
+async def test_mode_always_remembers_for_max_age(scenario: Scenario) -> None:
+    """Within it the verdict serves; after it a deleted account is found out."""
+    async with running({"cluster": of_cluster(scenario, mode="always", maxAge="1s")}) as gate:
+        account = scenario.state.service_account("demo")
+        token = scenario.state.account_token(account)
+        began = time.monotonic()
+        assert (await gate.request(token)).status == 200
+        scenario.state.objects.remove(account)
+        assert (await gate.request(token)).status == 200 or time.monotonic() - began > 1
+
+        async def refused() -> bool:
+            return await gate.verdict(token) == (401, "review_rejected")
+
+        await until(refused, within=5)
+        assert time.monotonic() - began >= 1
+
+
+async def test_mode_always_rests_on_no_key_alone(scenario: Scenario) -> None:
+    """While reviews fail nobody passes, though every key is at hand."""
+    async with running({"cluster": of_cluster(scenario, mode="always")}) as gate:
+        await gate.becomes_ready(within=5)
+        scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(500))
+        assert await gate.verdict(account_token(scenario)) == (503, "review_unavailable")
+        scenario.server.faults.clear()
+        assert (await gate.request(account_token(scenario))).status == 200
+
+
+async def test_opaque_tokens_cannot_use_up_all_reviews(scenario: Scenario) -> None:
+    """A flood of made-up words is throttled; the cluster's own tokens have a budget of theirs."""
+    hidden = SigningKey.generate("ES256")
+    scenario.state.accept_unpublished(hidden)
+    async with running({"cluster": of_cluster(scenario, qps=0.1, burst=2, **LEGACY)}) as gate:
+        await settled(gate, scenario)
+        verdicts = [await gate.verdict(f"made-up-{number}") for number in range(5)]
+        assert verdicts == [(401, "review_rejected")] * 2 + [(503, "review_throttled")] * 3
+        assert (await gate.request(account_token(scenario, key=hidden))).status == 200
+        assert await gate.metric("authgate_tokenreview_requests_total", result="throttled") == 3

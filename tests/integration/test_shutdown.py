@@ -1,0 +1,187 @@
+"""How a gate ends: told by a signal, after its answers and within its time, with status 0; where it cannot start, 1."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.dev.faults import Hold
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
+from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.gate import GateProcess
+from tests.support.process import accepts, until
+from tests.support.service import cluster, knowing, of_cluster, written
+from tests.support.wire import bearer, connected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from authgate.dev.scenario import Scenario
+
+ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+GET, HOST = "GET /verify HTTP/1.1", "Host: gate"
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, delay: str, patience: str = "10s") -> AsyncIterator[GateProcess]:
+    """`authgate serve` with these shutdown times."""
+    times = {"AUTHGATE_SHUTDOWN__DELAY": delay, "AUTHGATE_SHUTDOWN__TIMEOUT": patience}
+    async with GateProcess(written(folder, {"jwt": [knowing(ISSUER)]}), times) as gate:
+        yield gate
+
+
+@asynccontextmanager
+async def reviewing(
+    folder: Path, scenario: Scenario, *, patience: str
+) -> AsyncIterator[tuple[GateProcess, asyncio.Task[Any]]]:
+    """`authgate serve`, without a delay, and one request under way that waits for a review."""
+    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
+    times = {"AUTHGATE_SHUTDOWN__DELAY": "0s", "AUTHGATE_SHUTDOWN__TIMEOUT": patience}
+    async with GateProcess(written(folder, {"cluster": section}), times) as gate:
+        await gate.has_keys(within=5)
+        scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+        waiting = asyncio.create_task(gate.verdict(scenario.state.static_token("operator")))
+
+        async def held() -> bool:
+            return scenario.server.faults.held(TOKEN_REVIEWS_PATH) == 1
+
+        await until(held, within=5)
+        yield gate, waiting
+        scenario.server.faults.clear()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def no_longer_ready(gate: GateProcess) -> None:
+    """Returns once /readyz fails."""
+
+    async def unready() -> bool:
+        return (await gate.admin("/readyz")).status == 503
+
+    await until(unready, within=5)
+
+
+async def no_longer_listening(gate: GateProcess) -> None:
+    """Returns once the verify port takes no connection."""
+
+    async def closed() -> bool:
+        return not await accepts(int(gate.address.rpartition(":")[2]))
+
+    await until(closed, within=5)
+
+
+async def test_sigterm_lets_the_balancer_turn_away_first(tmp_path: Path) -> None:
+    """/readyz fails at once and says why, requests are answered for shutdown.delay, and the status is 0."""
+    async with serving(tmp_path, delay="1.2s") as gate, connected(gate.address) as kept:
+        began = time.monotonic()
+        gate.process.send(signal.SIGTERM)
+        await no_longer_ready(gate)
+        assert time.monotonic() - began < 1
+        assert "[-]shutdown failed: ending" in (await gate.admin("/readyz?verbose")).body
+        assert (await gate.request(ISSUER.mint())).status == 200
+        await kept.send(GET, HOST, bearer(ISSUER.mint()))
+        assert (await kept.reply()).status == 200
+        assert (await gate.admin("/livez")).status == 200
+        assert await gate.process.ended(within=5)
+        assert time.monotonic() - began >= 1.2
+        assert gate.process.exit_status == 0
+
+
+async def test_sigint_comes_from_a_person(tmp_path: Path) -> None:
+    """Ctrl-C waits for no balancer, nor for idle connections."""
+    async with serving(tmp_path, delay="60s") as gate, connected(gate.address) as idle:
+        await idle.send(GET, HOST)
+        assert (await idle.reply()).status == 401
+        began = time.monotonic()
+        gate.process.send(signal.SIGINT)
+        assert await idle.rest() == b""
+        assert await gate.process.ended(within=5)
+        assert time.monotonic() - began < 2
+        assert gate.process.exit_status == 0
+        assert "Traceback" not in gate.process.output()
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+async def test_a_second_signal_cuts_the_delay(tmp_path: Path, second: signal.Signals) -> None:
+    """Who asks twice does not want to wait."""
+    async with serving(tmp_path, delay="60s") as gate:
+        gate.process.send(signal.SIGTERM)
+        await no_longer_ready(gate)
+        gate.process.send(second)
+        assert await gate.process.ended(within=5)
+        assert gate.process.exit_status == 0
+
+
+async def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
+    """No new connection is taken, but who has asked gets an answer."""
+    async with (
+        cluster(tmp_path) as scenario,
+        reviewing(tmp_path, scenario, patience="20s") as (gate, waiting),
+    ):
+        gate.process.send(signal.SIGTERM)
+        await no_longer_listening(gate)
+        assert not waiting.done()
+        scenario.server.faults.clear()
+        assert await waiting == (200, "")
+        assert await gate.process.ended(within=5)
+        assert gate.process.exit_status == 0
+
+
+async def test_a_request_that_does_not_end_is_given_up(tmp_path: Path) -> None:
+    """After shutdown.timeout the gate ends all the same, and in good order."""
+    async with (
+        cluster(tmp_path) as scenario,
+        reviewing(tmp_path, scenario, patience="0.5s") as (gate, _),
+    ):
+        began = time.monotonic()
+        gate.process.send(signal.SIGTERM)
+        assert await gate.process.ended(within=8)
+        assert time.monotonic() - began >= 0.5
+        assert gate.process.exit_status == 0
+        assert "Traceback" not in gate.process.output()
+
+
+async def test_half_a_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A client that is still sending headers is no request under way."""
+    async with serving(tmp_path, delay="0s", patience="60s") as gate, connected(gate.address) as wire:
+        await wire.send_raw(b"GET /verify HTTP/1.1\r\n")
+        gate.process.send(signal.SIGTERM)
+        assert await gate.process.ended(within=5)
+        assert gate.process.exit_status == 0
+
+
+async def serve(folder: Path, document: dict[str, Any]) -> tuple[int | None, str]:
+    """The status and output of `authgate serve` where it does not start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "authgate", "serve", "--config", str(written(folder, document))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ},
+    )
+    async with asyncio.timeout(20):
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+@pytest.mark.parametrize("role", ["listen", "admin"])
+async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, role: str) -> None:
+    """Exit status 1, the address, and no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        server = {"listen": ["127.0.0.1:0"], "admin": None, role: [taken] if role == "listen" else taken}
+        status, output = await serve(tmp_path, {"jwt": [knowing(ISSUER)], "server": server})
+    assert status == 1
+    assert f"cannot listen on {taken}: " in output
+    assert "in use" in output
+    assert "Traceback" not in output

@@ -1,0 +1,225 @@
+"""`authgate token` as its users meet it, against an embedded cluster: a token on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from authgate.cluster.own_token import read_own_token
+from authgate.decode import decode
+from authgate.dev.faults import Answer, Drop, failing, html, json_answer, redirect
+from authgate.dev.kube import Permission
+from authgate.dev.kube_api import token_request_path
+from tests.support.service import cluster
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from authgate.dev.faults import Fault
+    from authgate.dev.scenario import Scenario
+
+PATH = token_request_path("default", "demo")
+GATE = "system:serviceaccount:authgate:authgate"
+
+
+@pytest.fixture
+async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
+    """A cluster whose gate may request the tokens of its accounts."""
+    async with cluster(tmp_path / "cluster") as scenario:
+        scenario.state.allow(GATE, Permission.REQUEST_TOKENS)
+        yield scenario
+
+
+async def requested(
+    scenario: Scenario, *words: object, account: str = "demo", audience: str = "my-audience", **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Asks for a token of an account, with further words."""
+    command = [sys.executable, "-m", "authgate", "token", account, "-n", "default", "--audience", audience]
+    command += ["--kubeconfig", str(scenario.kubeconfig), *map(str, words)]
+
+    def run() -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **env}
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=60, env=environment
+        )
+
+    return await asyncio.to_thread(run)
+
+
+async def test_a_token_and_nothing_else_is_printed(scenario: Scenario) -> None:
+    """What stands on standard output can be sent as it is."""
+    result = await requested(scenario)
+    assert (result.returncode, result.stderr) == (0, "")
+    [token] = result.stdout.splitlines()
+    says = read_own_token(token)
+    assert (says.subject, says.audiences) == ("system:serviceaccount:default:demo", ("my-audience",))
+    assert (says.expires or 0) - (says.issued or 0) == 3600
+
+
+async def test_scripts_get_the_token_request(scenario: Scenario) -> None:
+    """With kubectl's own names, so that the same script reads either."""
+    result = await requested(scenario, "--output", "json", "--duration", "600")
+    told = json.loads(result.stdout)
+    assert (told["kind"], told["spec"]["audiences"]) == ("TokenRequest", ["my-audience"])
+    assert (told["spec"]["expirationSeconds"], told["status"]["lifetimeSeconds"]) == (600, 600)
+    assert read_own_token(told["status"]["token"]).issuer == scenario.issuer_url
+    assert told["status"]["expirationTimestamp"].endswith("Z")
+
+
+async def test_a_token_may_be_for_several_audiences(scenario: Scenario) -> None:
+    """The option may be repeated."""
+    result = await requested(scenario, "--audience", "other")
+    assert read_own_token(result.stdout.strip()).audiences == ("my-audience", "other")
+
+
+@pytest.mark.parametrize("kind", ["pod", "secret"])
+async def test_a_token_may_be_bound(scenario: Scenario, kind: str) -> None:
+    """To a pod of the account, or to a secret."""
+    account = scenario.state.service_account("bound")
+    scenario.state.pod(account, "it")
+    scenario.state.secret("it")
+    result = await requested(scenario, f"--bound-{kind}", "it", account="bound")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert dict(decode(result.stdout.strip(), 0).kubernetes)[kind] == "it"
+
+
+async def test_a_missing_role_is_printed(scenario: Scenario) -> None:
+    """As YAML for kubectl, on standard error, with who is to be bound to it."""
+    scenario.state.forbid(GATE, Permission.REQUEST_TOKENS)
+    result = await requested(scenario)
+    assert (result.returncode, result.stdout) == (1, "")
+    sentence, _, manifest = result.stderr.partition("\n")
+    assert f"{GATE} is not allowed to request tokens of ServiceAccount demo" in sentence
+    role, binding = yaml.safe_load_all(manifest)
+    assert role["metadata"] == {"name": "token-of-demo", "namespace": "default"}
+    assert role["rules"] == [
+        {
+            "apiGroups": [""],
+            "resources": ["serviceaccounts/token"],
+            "resourceNames": ["demo"],
+            "verbs": ["create"],
+        }
+    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "authgate", "namespace": "authgate"}]
+
+
+async def test_a_role_for_somebody_who_is_no_account(scenario: Scenario) -> None:
+    """A person is bound by name."""
+    scenario.kubeconfig.with_name("authgate.token").write_text(scenario.state.static_token("jane: d'oe"))
+    result = await requested(scenario)
+    _, binding = yaml.safe_load_all(result.stderr.partition("\n")[2])
+    assert binding["subjects"] == [
+        {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane: d'oe"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("account", "words", "sentence"),
+    [
+        ("nobody", (), "there is no ServiceAccount nobody of namespace default"),
+        ("demo", ("--bound-pod", "gone"), "there is no pod gone in namespace default"),
+        ("demo", ("--bound-secret", "gone"), "there is no secret gone in namespace default"),
+        ("demo", ("--duration", "5m"), "the API server refuses --duration"),
+        ("demo", ("--duration", "2000000h"), "the API server refuses --duration"),
+        ("demo", ("--bound-pod", "others"), "the API server refuses the request with 400"),
+    ],
+    ids=["account", "pod", "secret", "short", "long", "another account's pod"],
+)
+async def test_a_refusal_says_what_to_do(
+    scenario: Scenario, account: str, words: tuple[str, ...], sentence: str
+) -> None:
+    """One line, with the server's own words in it."""
+    scenario.state.pod(scenario.state.service_account("other"), "others")
+    result = await requested(scenario, *words, account=account)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"authgate: no token: {sentence}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [(600, "the token lives 10m, not 1h as asked for"), (86400, "the token lives 24h, not 1h as asked for")],
+    ids=["shortened", "extended"],
+)
+async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: str) -> None:
+    """A server that changes what was asked for does so silently; the command does not."""
+    account = scenario.state.service_account("demo")
+    token = scenario.state.account_token(account, lifetime=given)
+    status = {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}
+    document: Any = {"kind": "TokenRequest", "spec": {"expirationSeconds": 3600}, "status": status}
+    scenario.server.faults.set(PATH, json_answer(document, 201))
+    result = await requested(scenario)
+    assert (result.returncode, result.stdout) == (0, f"{token}\n")
+    assert told in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (failing(500), "the API server answered 500"),
+        (failing(429), "the API server answered 429"),
+        (html(), "the answer is no usable TokenRequest"),
+        (html(403), "this Role is missing"),
+        (redirect("https://elsewhere.example"), "a redirect, which is never followed"),
+        (Answer(201, b"x" * 2_000_000), "the answer is longer than"),
+        (Drop(), "without an answer"),
+    ],
+    ids=["500", "429", "page", "403 page", "redirect", "flood", "drop"],
+)
+async def test_a_server_that_misbehaves_is_told(scenario: Scenario, fault: Fault, words: str) -> None:
+    """Exit status 1, a sentence, and nothing on standard output."""
+    scenario.server.faults.set(PATH, fault)
+    result = await requested(scenario)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+async def test_a_credential_that_is_not_accepted_is_told(scenario: Scenario) -> None:
+    """A forged or expired one of the caller's own."""
+    scenario.kubeconfig.with_name("authgate.token").write_text("nonsense")
+    result = await requested(scenario)
+    assert result.returncode == 1
+    assert "does not accept the gate's own credential" in result.stderr
+
+
+async def test_no_cluster_is_told(scenario: Scenario, tmp_path: Path) -> None:
+    """Outside a pod and without a kubeconfig there is nobody to ask."""
+    result = await requested(scenario, "--kubeconfig", tmp_path / "none")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "none" in result.stderr
+
+
+async def test_a_context_is_taken(scenario: Scenario) -> None:
+    """One that is not there is told."""
+    assert (await requested(scenario, "--context", "dev")).returncode == 0
+    assert "has no entry named 'prod'" in (await requested(scenario, "--context", "prod")).stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--namespace", "../kube-system"),
+        ("--bound-pod", "A"),
+        ("--bound-pod", "a", "--bound-secret", "b"),
+        ("--duration", "soon"),
+        ("--duration", "0"),
+        ("--duration", "1500ms"),
+        ("--duration", "9" * 5000),
+        ("--audience", ""),
+    ],
+    ids=["path", "name", "two objects", "word", "nothing", "fraction", "huge", "no audience"],
+)
+async def test_wrong_usage_asks_nobody(scenario: Scenario, words: tuple[str, ...]) -> None:
+    """Exit status 2, and the server hears nothing of it."""
+    result = await requested(scenario, *words)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert not scenario.server.counts

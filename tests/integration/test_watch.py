@@ -1,0 +1,302 @@
+"""The watch over real sockets: what it survives, what it notices, and what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.app import SystemClock
+from authgate.cluster.metadata import MetadataReader
+from authgate.cluster.watch import Scope, Watcher, WatchRules
+from authgate.cluster.watch_events import LIST_ACCEPT, WATCH_ACCEPT
+from authgate.verify.revocation import Reference, Revocation, RevocationRules
+from tests.support.cluster_client import OWN, by_kubeconfig, connected
+from tests.support.process import until
+from tests.support.service import cluster, of_cluster, running
+from tests.support.watch_server import WatchServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.support.fake_api import FakeAPI
+
+QUICK = WatchRules(page_size=2, silence=5, first_pause=0.01, longest_pause=0.05)
+PODS = Scope("pods")
+
+
+class Following:
+    """A watch of a server's pods, and why it broke so far."""
+
+    def __init__(self, store: Revocation, api: FakeAPI) -> None:
+        self.store = store
+        self.api = api
+        self.breaks: list[tuple[str, str]] = []
+        store.views[0].on_break = lambda reason, detail: self.breaks.append((reason, detail))
+
+    def vouches(self, uid: str) -> bool:
+        """Whether a pod is known to be there."""
+        return self.store.vouches([Reference("pods", "prod", uid)])
+
+    def gone(self, uid: str) -> bool:
+        """Whether a pod is known to be gone."""
+        return self.store.gone([Reference("pods", "prod", uid)]) is not None
+
+    async def comes(self, holds: Callable[[], bool]) -> None:
+        """Waits until something holds."""
+
+        async def held() -> bool:
+            return holds()
+
+        await until(held, within=10, otherwise=lambda: str(self.breaks))
+
+
+@asynccontextmanager
+async def following(
+    server: WatchServer, folder: Path, rules: WatchRules = QUICK, most: int = 100_000, deleted: int = 100_000
+) -> AsyncIterator[Following]:
+    """A watch of the server's pods that has begun."""
+    store = Revocation([PODS], SystemClock(), RevocationRules(max_objects=most, max_deleted=deleted))
+    async with server.api() as api, connected(by_kubeconfig(folder, api.url, timeout=2)) as client:
+        watch = Following(store, api)
+        task = asyncio.create_task(Watcher(MetadataReader(client), PODS, store.views[0], rules).run())
+        try:
+            yield watch
+        finally:
+            server.hang_up()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_it_lists_in_pages_and_follows_from_there(tmp_path: Path) -> None:
+    """Only metadata is asked for, with the gate's own credential, bookmarks wanted, from the list's version on."""
+    server = WatchServer("a", "b", "c", "d", "e")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        assert all(watch.vouches(uid) for uid in "abcde")
+        *lists, follow = watch.api.received
+    assert len(lists) == 3
+    assert {request.headers["Accept"] for request in lists} == {LIST_ACCEPT}
+    assert follow.headers["Accept"] == WATCH_ACCEPT
+    assert {request.headers["Authorization"] for request in watch.api.received} == {f"Bearer {OWN}"}
+    assert "allowWatchBookmarks=true" in follow.target
+    assert "resourceVersion=1&" in follow.target
+
+
+async def test_it_notices_what_comes_and_goes(tmp_path: Path) -> None:
+    """Additions, deletion times and deletions arrive in the order in which they happened."""
+    server = WatchServer("a", "b")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.put("c")
+        server.put("b", "2020-01-01T00:00:00Z")
+        server.delete("a")
+        await watch.comes(lambda: watch.gone("a"))
+        assert watch.vouches("c")
+        assert watch.gone("b")
+
+
+async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> None:
+    """After a disconnect the deletions that happened meanwhile arrive; nothing is listed again."""
+    server = WatchServer("a", "b")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.bookmark()
+        await watch.comes(lambda: watch.store.views[0].heard_at > 0)
+        server.refuse = [503, 429]
+        server.hang_up()
+        server.delete("a")
+        await watch.comes(lambda: watch.gone("a"))
+        assert watch.vouches("b")
+        assert server.lists == 1
+        assert len(watch.breaks) >= 2
+
+
+async def test_it_lists_again_when_its_version_is_too_old(tmp_path: Path) -> None:
+    """A 410 within the watch leads to a new list, which tells what was deleted in between."""
+    server = WatchServer("a", "b")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.delete("a")
+        await watch.comes(lambda: watch.gone("a"))
+        server.refuse = [500, 500]
+        server.hang_up()
+        server.objects.pop("b")
+        server.forget()
+        await watch.comes(lambda: watch.gone("b"))
+        assert ("expired", "") in watch.breaks
+        assert server.lists == 2
+
+
+async def test_it_lists_again_when_the_request_itself_is_gone(tmp_path: Path) -> None:
+    """A 410 as the status of the answer is the same."""
+    server = WatchServer("a")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.refuse = [410]
+        server.hang_up()
+        await watch.comes(lambda: server.lists == 2)
+        assert ("expired", "") in watch.breaks
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"<html>\n", id="no-json"),
+        pytest.param(b"[]\n", id="no-object"),
+        pytest.param(
+            b'{"type": "DELETED", "object": {"kind": "Pod", "metadata": {"uid": "a"}}}\n', id="whole-pod"
+        ),
+        pytest.param(b'{"type": "SUNK", "object": {"kind": "PartialObjectMetadata"}}\n', id="no-metadata"),
+        pytest.param(
+            json.dumps(
+                {
+                    "type": "MODIFIED",
+                    "object": {
+                        "kind": "PartialObjectMetadata",
+                        "metadata": {"uid": "a", "resourceVersion": "7", "deletionTimestamp": "soon"},
+                    },
+                }
+            ).encode()
+            + b"\n",
+            id="no-time",
+        ),
+        pytest.param(b"x" * 5000, id="a-line-without-end"),
+    ],
+)
+async def test_what_it_does_not_understand_makes_it_list_again(tmp_path: Path, line: bytes) -> None:
+    """An event that cannot be read may have been a deletion: the state is read anew, and nobody is refused for it."""
+    server = WatchServer("a")
+    rules = WatchRules(max_line_bytes=4096, first_pause=0.01, longest_pause=0.05)
+    async with following(server, tmp_path, rules) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.say(line)
+        await watch.comes(lambda: server.lists == 2 and server.followers == 1)
+        assert watch.breaks[0][0] == "bad_answer"
+        assert watch.vouches("a")
+
+
+async def test_half_a_line_is_no_event(tmp_path: Path) -> None:
+    """A connection that breaks within an event is resumed, and the event comes again as a whole."""
+    server = WatchServer("a", "b")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.say(b'{"type": "DELETED", "object": {"kind": "PartialObjectMetadata", "metadata": {"uid": "b"')
+        await asyncio.sleep(0)
+        server.hang_up()
+        await watch.comes(lambda: len(watch.breaks) == 1 and server.followers == 1)
+        assert watch.vouches("b")
+        server.delete("a")
+        await watch.comes(lambda: watch.gone("a"))
+
+
+async def test_events_may_come_in_any_pieces(tmp_path: Path) -> None:
+    """A slow server that sends some bytes at a time is read as well as any."""
+    server = WatchServer("a")
+    event = {
+        "type": "DELETED",
+        "object": {"kind": "PartialObjectMetadata", "metadata": {"uid": "a", "resourceVersion": "9"}},
+    }
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        for byte in json.dumps(event).encode() + b"\n":
+            server.say(bytes([byte]))
+            await asyncio.sleep(0)
+        await watch.comes(lambda: watch.gone("a"))
+        assert watch.breaks == []
+
+
+async def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
+    """A server that says nothing, not even a bookmark, is asked on a new connection."""
+    server = WatchServer("a")
+    rules = WatchRules(silence=0.1, first_pause=0.01, longest_pause=0.05)
+    async with following(server, tmp_path, rules) as watch:
+        await watch.comes(lambda: len(watch.breaks) >= 1)
+        assert watch.breaks[0] == ("silent", "")
+        assert server.lists == 1
+
+
+async def test_a_server_that_gives_whole_objects_is_not_listened_to(tmp_path: Path) -> None:
+    """Whoever does not answer with metadata alone could send the content of Secrets."""
+    server = WatchServer("a")
+    server.list_kind = "PodList"
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: len(watch.breaks) >= 1)
+        assert "it is no list of metadata" in watch.breaks[0][1]
+        assert not watch.vouches("a")
+
+
+async def test_too_many_objects_leave_it_blind_until_there_are_fewer(tmp_path: Path) -> None:
+    """Over the bound it says so and knows nothing; it looks again later."""
+    server = WatchServer("a", "b", "c")
+    rules = WatchRules(max_objects=2, first_pause=0.01, longest_pause=0.05)
+    async with following(server, tmp_path, rules, most=2) as watch:
+        await watch.comes(lambda: len(watch.breaks) >= 1)
+        assert watch.breaks[0][0] == "too_many"
+        assert not watch.vouches("a")
+        assert "more than 2 objects" in watch.store.status()[1]
+        server.delete("c")
+        await watch.comes(lambda: watch.vouches("a"))
+
+
+def footprint(store: Revocation) -> int:
+    """The bytes of what a store keeps: its tables, the uids in them and their times."""
+    tables: list[dict[str, float | None]] = [view.objects for view in store.views]
+    kept = [sys.getsizeof(store._deleted), sum(sys.getsizeof(item) for item in store._deleted.items())]
+    kept += [sum(map(sys.getsizeof, entry)) for entry in store._deleted.items()]
+    kept += [sys.getsizeof(table) + sum(map(sys.getsizeof, table)) for table in tables]
+    return sum(kept)
+
+
+async def test_ten_thousand_pods_that_churn_stay_within_their_bound(tmp_path: Path) -> None:
+    """10,000 pods, every one replaced four times: under 12 MB at the end, the 40,000 deletions included."""
+    number, rounds = 10_000, 4
+    server = WatchServer(*(f"{0:08x}-0000-4000-8000-{pod:012x}" for pod in range(number)))
+    async with following(server, tmp_path, WatchRules(page_size=500)) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        for generation in range(1, rounds + 1):
+            for uid in list(server.objects):
+                server.delete(uid)
+            for pod in range(number):
+                server.put(f"{generation:08x}-0000-4000-8000-{pod:012x}")
+            last = f"{generation:08x}-0000-4000-8000-{number - 1:012x}"
+            await watch.comes(partial(watch.vouches, last))
+            server.settle()
+        assert watch.store.size == number
+        assert watch.breaks == []
+        assert footprint(watch.store) < 12e6
+
+
+async def test_deletions_are_remembered_up_to_their_bound(tmp_path: Path) -> None:
+    """However many pods come and go, what is remembered of them has an end."""
+    server = WatchServer("a")
+    async with following(server, tmp_path, deleted=2_000) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        for pod in range(3_000):
+            server.put(f"pod-{pod}")
+            server.delete(f"pod-{pod}")
+        await watch.comes(lambda: watch.gone("pod-2999"))
+        assert not watch.gone("pod-0")
+        assert len(watch.store._deleted) == 2_000
+
+
+async def test_a_gate_whose_watch_is_not_answered_reviews_and_says_why(tmp_path: Path) -> None:
+    """Against an API that cannot be watched TokenReview decides, and probes and metrics tell of it."""
+    async with cluster(tmp_path) as scenario:
+        section = {**of_cluster(scenario), "revocation": "watch", "watch": {"secrets": True}}
+        token = scenario.state.account_token(scenario.state.service_account("demo"))
+        async with running({"cluster": section}) as gate:
+            await gate.passes(token, within=5)
+            detail = (await gate.admin("/readyz?verbose")).body
+            broken = await gate.metric("authgate_watch_restarts_total", resource="pods", reason="bad_answer")
+            known = await gate.metric("authgate_watch_objects", cluster="home")
+    assert "pods: blind, bad_answer: list pods: the API server answered 404" in detail
+    assert "secrets: blind" in detail
+    assert broken >= 1
+    assert known == 0

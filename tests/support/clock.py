@@ -1,0 +1,33 @@
+"""Time that stands still until a test turns it."""
+
+from __future__ import annotations
+
+START = 1_800_000_000.0
+"""When every fake clock begins: 2027-01-15T08:00:00Z."""
+
+
+class FakeClock:
+    """A wall clock and a monotonic one (`authgate.model.Clock`), in seconds; both move only when they are told to."""
+
+    def __init__(self, now: float = START, monotonic: float = 5_000.0) -> None:
+        self._now = now
+        self._monotonic = monotonic
+
+    def now(self) -> float:
+        """The wall clock, as a POSIX timestamp."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """The clock that never goes back."""
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass on both clocks."""
+        if seconds < 0:
+            raise ValueError("time passes forwards; set_wall sets the wall clock back")
+        self._now += seconds
+        self._monotonic += seconds
+
+    def set_wall(self, now: float) -> None:
+        """Sets the wall clock alone, as an administrator or NTP does."""
+        self._now = now

@@ -1,0 +1,94 @@
+"""What the tests of the cluster's client start from: ways to a server, tokens, certificates, the usual calls."""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from authgate.cluster.api import ApiError
+from authgate.cluster.client import ClusterAccess, ClusterClient
+from tests.support.fake_api import FakeAPI, Kubeconfig
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+REVIEWED = "reviewed-header.reviewed-payload.reviewed-signature"
+"""A token under review."""
+
+OWN = "own-token-0123456789"
+"""The token by which the gate is known to the API server."""
+
+
+def jwt_of(**claims: Any) -> str:
+    """A token of JWT shape with these claims; its signature is nonsense."""
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    return f"eyJhbGciOiJSUzI1NiJ9.{payload}.c2lnbmF0dXJl"
+
+
+@asynccontextmanager
+async def connected(access: ClusterAccess) -> AsyncIterator[ClusterClient]:
+    """A client that is closed at the end."""
+    client = await ClusterClient.connect(access)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def refused(client: ClusterClient) -> ApiError:
+    """The error of a review."""
+    with pytest.raises(ApiError) as caught:
+        await client.review_token(REVIEWED, ("app",))
+    return caught.value
+
+
+def by_kubeconfig(folder: Path, server: str, timeout: float = 10.0, **user: Any) -> ClusterAccess:
+    """Writes a kubeconfig for a server and its user, by default the owner of OWN, and gives the access to it."""
+    path = Kubeconfig(server, user=user or {"token": OWN}).write(folder / "kubeconfig")
+    return ClusterAccess(kubeconfig=path, timeout=timeout)
+
+
+def serving(authority: trustme.CA, *names: str, clients: trustme.CA | None = None) -> ssl.SSLContext:
+    """A server's TLS context with a certificate for these names; `clients` are asked for one of their CA."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
+    if clients:
+        context.verify_mode = ssl.CERT_REQUIRED
+        clients.configure_trust(context)
+    return context
+
+
+def embedded(blob: trustme.Blob) -> str:
+    """A certificate or key as a kubeconfig embeds it."""
+    return base64.b64encode(blob.bytes()).decode()
+
+
+class Pod:
+    """What a pod finds on its disk and in its environment; both files can be replaced as kubelet does it."""
+
+    def __init__(self, folder: Path, authority: trustme.CA) -> None:
+        self.folder = folder
+        self.write("token", OWN)
+        self.trust(authority)
+
+    def write(self, name: str, content: str) -> None:
+        """Replaces a file in one step."""
+        fresh = self.folder / f"..{name}"
+        fresh.write_text(content)
+        fresh.replace(self.folder / name)
+
+    def trust(self, authority: trustme.CA) -> None:
+        """Replaces the CA file."""
+        self.write("ca.crt", authority.cert_pem.bytes().decode())
+
+    def access(self, api: FakeAPI) -> ClusterAccess:
+        """The access to a server that listens on 127.0.0.1."""
+        environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
+        return ClusterAccess(timeout=10, service_account_dir=str(self.folder), environ=environ)

@@ -1,0 +1,81 @@
+"""A cluster's verifier with keys and an API that a test scripts, and what came of a question in one word."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, get_args
+
+from authgate.keys.remote import RefreshRules, RemoteKeySet
+from authgate.model import Authenticated, Lease
+from authgate.verify.claims import TimeRules
+from authgate.verify.cluster import ClusterIssuers, ClusterRules, ClusterVerifier, ReviewMode
+from authgate.verify.identity import cluster_identity
+from authgate.verify.jwt import IssuerRules, JWTVerifier
+from authgate.verify.review import Reviewer
+from tests.support.in_memory_cluster import InMemoryCluster, reviewed
+from tests.support.key_sources import ScriptedSource
+from tests.support.tokens import ISSUER, parsed
+from tests.support.verifiers import finished
+
+if TYPE_CHECKING:
+    from authgate.dev.keys import SigningKey
+    from authgate.model import Verdict
+    from authgate.verify.revocation import Revocation
+    from tests.support.clock import FakeClock
+
+MODES: tuple[ReviewMode, ...] = get_args(ReviewMode)
+"""Every `tokenReview.mode`."""
+
+API_SERVER = "https://kubernetes.default.svc"
+"""The audience of the API server itself."""
+
+_USER = "system:serviceaccount:prod:web"
+
+
+class Cluster:
+    """A cluster's verifier with its keys and its API; everything that TokenReview is asked, it says yes to."""
+
+    def __init__(
+        self,
+        key: SigningKey,
+        clock: FakeClock,
+        mode: ReviewMode = "fallback",
+        *,
+        audiences: tuple[str, ...] = ("my-audience",),
+        legacy: tuple[str, ...] = (),
+        revocation: Revocation | None = None,
+    ) -> None:
+        self.key = key
+        self.source = ScriptedSource(key)
+        self.api = InMemoryCluster(
+            otherwise=reviewed(_USER, audiences=(API_SERVER,) if legacy else audiences)
+        )
+        self.lease = Lease()
+        self.keys = RemoteKeySet(self.source, clock, RefreshRules(cooldown=5))
+        rules = IssuerRules(
+            "home", frozenset(audiences), frozenset({"RS256", "ES256"}), frozenset({"jwt"}), TimeRules(60, 60)
+        )
+        self.local = JWTVerifier(rules, self.keys, partial(cluster_identity, cluster="home"), clock)
+        self.reviewer = Reviewer(self.api, clock, name="home", qps=1000, burst=1000)
+        self.verifier = ClusterVerifier(
+            ClusterRules("home", audiences, legacy, mode, max_age=30),
+            ClusterIssuers([ISSUER]),
+            self.local,
+            self.reviewer,
+            self.lease,
+            revocation=revocation,
+        )
+
+    async def verdict(self, text: str) -> Verdict:
+        """The verdict on a JWT of the cluster."""
+        return await finished(self.verifier.begin(parsed(text)))
+
+    @property
+    def reviews(self) -> int:
+        """How often TokenReview was asked."""
+        return len(self.api.reviewed)
+
+
+def summary(verdict: Verdict) -> str:
+    """What decided, or why not."""
+    return verdict.evidence.source if isinstance(verdict, Authenticated) else verdict.reason.value

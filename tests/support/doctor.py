@@ -1,0 +1,55 @@
+"""What the doctor finds for a configuration, and how tests look it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from authgate.app import SystemClock
+from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.compose import Surroundings
+from authgate.config import load
+from authgate.doctor import Level, examine
+from authgate.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from authgate.doctor import Finding
+    from authgate.model import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Everything that was found."""
+
+    all: tuple[Finding, ...]
+
+    def of(self, level: Level) -> list[Finding]:
+        """The findings of one level."""
+        return [finding for finding in self.all if finding.level is level]
+
+    @property
+    def worst(self) -> Level:
+        """Bad where anything is, else a warning where there is one."""
+        return next((level for level in (Level.BAD, Level.WARNING) if self.of(level)), Level.GOOD)
+
+    def about(self, subject: str) -> Finding:
+        """The one finding whose subject ends like this."""
+        [found] = [finding for finding in self.all if finding.subject.endswith(subject)]
+        return found
+
+
+async def found(
+    file: Path | None,
+    *,
+    clock: Clock | None = None,
+    environ: Mapping[str, str] | None = None,
+    service_account_dir: Path | None = None,
+) -> Findings:
+    """What there is to find for the configuration of a file."""
+    environ = environ or {}
+    folder = str(service_account_dir or SERVICE_ACCOUNT_DIR)
+    around = Surroundings(clock or SystemClock(), Metrics(), environ, folder)
+    return Findings(tuple(await examine(load(file, environ).config, around)))

@@ -1,0 +1,291 @@
+"""A running gate, in this process or as the program that users start, and what can be asked of it."""
+
+import json
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from multidict import CIMultiDict
+from prometheus_client.parser import text_string_to_metric_families
+
+from authgate.app import Service
+from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.config import load
+from authgate.model import Decision, OriginalRequest
+from tests.support.kube import ControlPlane
+from tests.support.process import ChildProcess, free_port, until
+
+Headers = Iterable[tuple[str, str]]
+
+AUDIENCE = "my-audience"
+"""The audience that gates accept here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer; repeated headers stand in `headers` as they came."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+    def value(self, name: str) -> str:
+        """The one value of a header, or "" where it is missing; it must not stand twice."""
+        values = self.values(name)
+        assert len(values) <= 1, f"{name} stands {len(values)} times"
+        return "".join(values)
+
+    def values(self, name: str) -> list[str]:
+        """All values of the headers of this name, whatever its case."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+    def headers_from(self, prefix: str) -> list[tuple[str, str]]:
+        """The headers whose name begins with `prefix`, in their order."""
+        return [(name, value) for name, value in self.headers if name.startswith(prefix)]
+
+    @property
+    def verdict(self) -> tuple[int, str]:
+        """The status and the reason code, "" where none is given."""
+        return self.status, self.value("X-Auth-Reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One figure of the metrics."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+
+
+class Client:
+    """Sends requests as a proxy or an operator does; headers go out in the order and spelling given."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=20)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes its connections."""
+        await self._session.close()
+
+    async def get(self, url: str, token: str | None = None, headers: Headers = ()) -> Answer:
+        """The answer to a GET with these headers and, where one is given, the token."""
+        sent = CIMultiDict(headers)
+        if token is not None:
+            sent.add("Authorization", f"Bearer {token}")
+        async with self._session.get(url, headers=sent, allow_redirects=False) as answer:
+            return Answer(answer.status, tuple(answer.headers.items()), await answer.text())
+
+
+class RunningGate(ABC):
+    """What can be asked of a gate while it runs."""
+
+    def __init__(self) -> None:
+        self.client = Client()
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """The host and port of the verify listener."""
+
+    @property
+    @abstractmethod
+    def admin_address(self) -> str:
+        """The host and port of the admin listener."""
+
+    async def request(self, token: str | None = None, path: str = "/verify", headers: Headers = ()) -> Answer:
+        """The gate's answer to a subrequest."""
+        return await self.client.get(f"http://{self.address}{path}", token, headers)
+
+    async def verdict(self, token: str | None, path: str = "/verify") -> tuple[int, str]:
+        """The status and reason of the gate's answer to a token."""
+        return (await self.request(token, path)).verdict
+
+    async def passes(self, token: str, *, within: float) -> None:
+        """Returns once the token opens the gate; fails after `within` seconds."""
+
+        async def opens() -> bool:
+            return (await self.request(token)).status == 200
+
+        await until(opens, within=within)
+
+    async def admin(self, path: str) -> Answer:
+        """The answer of the admin listener."""
+        return await self.client.get(f"http://{self.admin_address}{path}")
+
+    async def ready(self) -> bool:
+        """Whether `/readyz` says so."""
+        return (await self.admin("/readyz")).status == 200
+
+    async def becomes_ready(self, *, within: float) -> None:
+        """Returns once `/readyz` says so; fails after `within` seconds."""
+        await until(self.ready, within=within)
+
+    async def has_keys(self, *, within: float) -> None:
+        """Returns once it has fetched an issuer's keys; fails after `within` seconds."""
+
+        async def fetched() -> bool:
+            return await self.metric("authgate_jwks_keys") > 0
+
+        await until(fetched, within=within)
+
+    async def samples(self) -> list[Sample]:
+        """Every figure of `/metrics`."""
+        text = (await self.admin("/metrics")).body
+        return [
+            Sample(sample.name, sample.labels, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of the figures of this name that carry these labels; 0 where there is none."""
+        return sum(
+            sample.value
+            for sample in await self.samples()
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+
+class Gate(RunningGate):
+    """The whole service in this process, on loopback ports of the kernel's choice, while its `async with` lasts.
+
+    `file` and `environ` are its configuration; `service_account_dir` stands for the folder that a pod finds its
+    account in.
+    """
+
+    def __init__(
+        self,
+        file: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        service_account_dir: Path = Path(SERVICE_ACCOUNT_DIR),
+    ) -> None:
+        environ = environ or {}
+        flags = {"server.listen": "127.0.0.1:0", "server.admin": "127.0.0.1:0"}
+        config = load(file, environ, flags).config
+        super().__init__()
+        self._service = Service(config, environ, str(service_account_dir))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._service.start()
+        except BaseException:
+            await self.client.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._service.stop()
+        await self.client.close()
+
+    @property
+    def address(self) -> str:
+        """The host and port of the verify listener."""
+        return self._service.verify_addresses[0]
+
+    @property
+    def admin_address(self) -> str:
+        """The host and port of the admin listener."""
+        assert self._service.admin_address is not None
+        return self._service.admin_address
+
+    async def decide(self, token: str, policy: str = "default") -> Decision:
+        """The decision behind the answer, with the identity as it is before headers tell it."""
+        pipeline = self._service._pipeline
+        assert pipeline is not None
+        return await pipeline.gate.decide([f"Bearer {token}".encode()], policy, OriginalRequest())
+
+
+class GateProcess(RunningGate):
+    """`authgate serve --config FILE` as a process of its own while its `async with` lasts.
+
+    Its output is in a file beside the configuration, which must not say where to listen. It ends without the delay
+    of a rollout unless `environ` gives it one.
+    """
+
+    def __init__(self, file: Path, environ: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._address, self._admin_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        own = {
+            "AUTHGATE_SERVER__LISTEN": self._address,
+            "AUTHGATE_SERVER__ADMIN": self._admin_address,
+            "AUTHGATE_SHUTDOWN__DELAY": "0s",
+        }
+        self.process = ChildProcess(
+            [sys.executable, "-m", "authgate", "serve", "--config", file],
+            log=file.with_suffix(".log"),
+            ready=self._answers,
+            environment={**os.environ, **own, **(environ or {})},
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.process.start()
+        except BaseException:
+            await self.client.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.process.stop()
+        await self.client.close()
+
+    @property
+    def address(self) -> str:
+        """The host and port of the verify listener."""
+        return self._address
+
+    @property
+    def admin_address(self) -> str:
+        """The host and port of the admin listener."""
+        return self._admin_address
+
+    async def _answers(self) -> bool:
+        """Whether it takes requests: the verify listener is the last to open."""
+        try:
+            return (await self.request()).status == 401
+        except aiohttp.ClientError:
+            return False
+
+
+def write_configuration(
+    folder: Path,
+    plane: ControlPlane,
+    token: str,
+    *,
+    cluster: Mapping[str, Any] | None = None,
+    **sections: Any,
+) -> Path:
+    """Writes the configuration of a gate that the control plane knows by `token`, and returns its path.
+
+    `cluster` adds to that section, and `sections` are further ones.
+    """
+    folder.mkdir(exist_ok=True)
+    kubeconfig = plane.write_kubeconfig(folder / "kubeconfig", token=token)
+    document = {
+        "cluster": {"audiences": [AUDIENCE], "kubeconfig": str(kubeconfig), **(cluster or {})},
+        **sections,
+    }
+    path = folder / "gate.yaml"
+    path.write_text(json.dumps(document, indent=2))  # JSON is YAML
+    return path

@@ -1,0 +1,98 @@
+"""Requests of every sort, plain and odd, for comparing two gates byte by byte."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_HOST: Final = "Host: gate\r\n"
+_GOOD: Final = "Authorization: Bearer <good>\r\n"
+
+
+def _get(*fields: str, line: str = "GET /verify HTTP/1.1") -> bytes:
+    return (line + "\r\n" + "".join(fields) + "\r\n").encode("latin-1")
+
+
+def requests(tokens: dict[str, str]) -> dict[str, bytes]:
+    """Return the corpus by name, with these tokens: "good", "expired", "forged" and "denied"."""
+    found = {}
+    for name, template in _CORPUS.items():
+        found[name] = template
+        for kind, token in tokens.items():
+            found[name] = found[name].replace(f"<{kind}>".encode(), token.encode())
+    return found
+
+
+_CORPUS: Final = {
+    "good": _get(_HOST, _GOOD),
+    "good, other case": _get("hOST: gate\r\n", _GOOD.replace("Authorization", "AUTHORIZATION")),
+    "scheme in other case": _get(_HOST, _GOOD.replace("Bearer", "bEARER")),
+    "more spaces": _get(_HOST, _GOOD.replace("Bearer ", "Bearer    ")),
+    "space at the end": _get(_HOST, _GOOD.replace("\r\n", "  \t\r\n")),
+    "no space after the colon": _get(_HOST, _GOOD.replace(": ", ":")),
+    "space before the colon": _get(_HOST, _GOOD.replace(": ", " : ")),
+    "expired": _get(_HOST, "Authorization: Bearer <expired>\r\n"),
+    "forged": _get(_HOST, "Authorization: Bearer <forged>\r\n"),
+    "denied": _get(_HOST, "Authorization: Bearer <denied>\r\n"),
+    "garbage": _get(_HOST, "Authorization: Bearer x.y.z\r\n"),
+    "opaque": _get(_HOST, "Authorization: Bearer abc\r\n"),
+    "basic": _get(_HOST, "Authorization: Basic abc\r\n"),
+    "empty": _get(_HOST, "Authorization:\r\n"),
+    "none": _get(_HOST),
+    "twice": _get(_HOST, _GOOD, _GOOD),
+    "too long": _get(_HOST, f"Authorization: Bearer {'a' * 2049}\r\n"),
+    "control byte": _get(_HOST, "Authorization: Bearer a\x01b\r\n"),
+    "high byte": _get(_HOST, "Authorization: Bearer a\xffb\r\n"),
+    "high byte elsewhere": _get(_HOST, _GOOD, "X-Name: \xe9\r\n"),
+    "no host": _get(_GOOD),
+    "two hosts": _get(_HOST, _HOST, _GOOD),
+    "empty host": _get("Host:\r\n", _GOOD),
+    "two user agents": _get(_HOST, "User-Agent: a\r\n", "User-Agent: b\r\n", _GOOD),
+    "http/1.0": _get(_HOST, _GOOD, line="GET /verify HTTP/1.0"),
+    "http/1.0 keep-alive": _get(_HOST, "Connection: keep-alive\r\n", _GOOD, line="GET /verify HTTP/1.0"),
+    "http/1.2": _get(_HOST, _GOOD, line="GET /verify HTTP/1.2"),
+    "http/2.0": _get(_HOST, _GOOD, line="GET /verify HTTP/2.0"),
+    "close": _get(_HOST, "Connection: close\r\n", _GOOD),
+    "keep-alive": _get(_HOST, "Connection: keep-alive\r\n", _GOOD),
+    "connection of odd content": _get(_HOST, "Connection: x-name\r\n", _GOOD),
+    "upgrade": _get(_HOST, "Connection: Upgrade\r\n", "Upgrade: websocket\r\n", _GOOD),
+    "expect": _get(_HOST, "Expect: 100-continue\r\n", "Content-Length: 3\r\n", _GOOD) + b"abc",
+    "length zero": _get(_HOST, "Content-Length: 0\r\n", _GOOD),
+    "length twice": _get(_HOST, "Content-Length: 0\r\n", "Content-Length: 0\r\n", _GOOD),
+    "length and body": _get(_HOST, "Content-Length: 3\r\n", _GOOD, line="POST /verify HTTP/1.1") + b"abc",
+    "length without body": _get(_HOST, "Content-Length: 3\r\n", _GOOD, line="POST /verify HTTP/1.1"),
+    "chunked": _get(_HOST, "Transfer-Encoding: chunked\r\n", _GOOD, line="POST /verify HTTP/1.1")
+    + b"3\r\nabc\r\n0\r\n\r\n",
+    "both framings": _get(_HOST, "Transfer-Encoding: chunked\r\n", "Content-Length: 5\r\n", _GOOD)
+    + b"0\r\n\r\n",
+    "folded": _get(_HOST, "X-Name: a\r\n b\r\n", _GOOD),
+    "bare line feeds": _get(_HOST, _GOOD).replace(b"\r\n", b"\n"),
+    "bare carriage return": _get(_HOST, _GOOD, "X-Name: a\rb\r\n"),
+    "empty line first": b"\r\n" + _get(_HOST, _GOOD),
+    "absolute form": _get(_HOST, _GOOD, line="GET http://gate/verify HTTP/1.1"),
+    "asterisk": _get(_HOST, _GOOD, line="OPTIONS * HTTP/1.1"),
+    "connect": _get(_HOST, _GOOD, line="CONNECT gate:80 HTTP/1.1"),
+    "unknown method": _get(_HOST, _GOOD, line="BREW /verify HTTP/1.1"),
+    "lower-case method": _get(_HOST, _GOOD, line="get /verify HTTP/1.1"),
+    "head": _get(_HOST, _GOOD, line="HEAD /verify HTTP/1.1"),
+    "delete": _get(_HOST, _GOOD, line="DELETE /verify/a/b?c=d HTTP/1.1"),
+    "fragment": _get(_HOST, _GOOD, line="GET /verify#x HTTP/1.1"),
+    "escapes": _get(_HOST, _GOOD, line="GET /verify/%2e%2E/%zz HTTP/1.1"),
+    "high byte in the path": _get(_HOST, _GOOD, line="GET /verify/\xe9 HTTP/1.1"),
+    "two spaces": _get(_HOST, _GOOD, line="GET  /verify HTTP/1.1"),
+    "unknown path": _get(_HOST, _GOOD, line="GET /verifyx HTTP/1.1"),
+    "policy": _get(_HOST, _GOOD, line="GET /policies/open/verify HTTP/1.1"),
+    "unknown policy": _get(_HOST, _GOOD, line="GET /policies/nope/verify HTTP/1.1"),
+    "open path": _get(_HOST, "X-Original-URI: /healthz\r\n", line="GET /policies/open/verify HTTP/1.1"),
+    "open path with a token": _get(
+        _HOST, "X-Original-URI: /healthz\r\n", _GOOD, line="GET /policies/open/verify HTTP/1.1"
+    ),
+    "many fields": _get(_HOST, _GOOD, *(f"X-{number}: 1\r\n" for number in range(14))),
+    "too many fields": _get(_HOST, _GOOD, *(f"X-{number}: 1\r\n" for number in range(15))),
+    "just short enough": _get(_HOST, _GOOD, f"X-Fill: {'f' * 2500}\r\n"),
+    "too large": _get(_HOST, _GOOD, f"X-Fill: {'f' * 4090}\r\n"),
+    "bad name": _get(_HOST, _GOOD, "X Name: 1\r\n"),
+    "no colon": _get(_HOST, _GOOD, "Name\r\n"),
+    "empty name": _get(_HOST, _GOOD, ": 1\r\n"),
+    "not complete": _get(_HOST, _GOOD)[:-2],
+    "no http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}

@@ -1,0 +1,296 @@
+"""A real Kubernetes control plane, etcd and kube-apiserver, on loopback ports and for the length of a test.
+
+Nothing else of Kubernetes runs: no controller acts on an object, no kubelet starts a pod.
+"""
+
+import csv
+import json
+import secrets
+import signal
+import ssl
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+import trustme
+
+from tests.support.kube_api import KubeAPI, KubeError
+from tests.support.kube_audit import AuditLog
+from tests.support.kube_keys import AccountKeys
+from tests.support.process import ChildProcess, free_port, until
+from tests.support.tools import require_tool
+
+CLUSTER_ISSUER = "https://kubernetes.default.svc.cluster.local"
+"""The issuer, and the API server's own audience, of a cluster that kubeadm set up."""
+
+REVIEWER = "authgate-reviewer"
+"""The user who may review tokens and access, and nothing else: not even read the cluster's signing keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneOptions:
+    """How a control plane differs from the usual one."""
+
+    issuers: tuple[str, ...] = (CLUSTER_ISSUER,)
+    """`--service-account-issuer`: the first issues, discovery names it alone, and all are accepted."""
+    api_audiences: tuple[str, ...] = (CLUSTER_ISSUER,)
+    authentication_config: str | None = None
+    """The text of an AuthenticationConfiguration; it excludes `--oidc-*` among the extra arguments."""
+    extra_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaticUser:
+    """A line of the API server's `--token-auth-file`."""
+
+    token: str
+    name: str
+    uid: str
+    groups: tuple[str, ...] = ()
+
+
+class ControlPlane:
+    """Runs etcd and kube-apiserver while its `async with` lasts; all its files are in `folder`."""
+
+    def __init__(self, folder: Path, options: PlaneOptions | None = None) -> None:
+        self._folder = folder
+        self._options = options or PlaneOptions()
+        self._processes = AsyncExitStack()
+        self._pki = folder / "pki"
+        self._pki.mkdir(parents=True)
+        self.host = "127.0.0.1"
+        self.port = free_port()
+        self.url = f"https://{self.host}:{self.port}"
+        self.ca_file = self._pki / "ca.crt"
+        self._write_serving_certificate()
+        self._trust = ssl.create_default_context(cafile=self.ca_file)
+        self.keys = AccountKeys(self._pki)
+        """The service-account keys; after a rotation the API server takes them up at its next start."""
+        self.audit = AuditLog(folder)
+
+        self.admin_user = StaticUser(secrets.token_hex(16), "admin", "admin-uid", ("system:masters",))
+        self.reviewer_user = StaticUser(secrets.token_hex(16), REVIEWER, "reviewer-uid")
+        self.static_user = StaticUser(secrets.token_hex(16), "robot", "robot-uid", ("robots", "builders"))
+        self._write_token_file()
+
+        self.admin = self.client(self.admin_user.token)
+        """The API as seen by somebody who may do everything."""
+        self._etcd_url = f"http://127.0.0.1:{free_port()}"
+        self._etcd = self._new_etcd()
+        self._api = self._new_api()
+
+    async def __aenter__(self) -> Self:
+        async with self._processes:
+            await self._processes.enter_async_context(self._etcd)
+            await self._processes.enter_async_context(self._api)
+            self._processes = self._processes.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._processes.aclose()
+
+    def client(self, token: str | None) -> KubeAPI:
+        """The API as seen by the owner of this bearer token, or by nobody in particular."""
+        return KubeAPI(self.url, trust=self._trust, token=token)
+
+    async def stop_api(self) -> None:
+        """Kills the API server: connections are refused from now on. etcd keeps what was stored."""
+        await self._api.stop()
+
+    async def start_api(self) -> None:
+        """Starts the API server again on the same port; returns when it allows what RBAC allows."""
+        await self._api.start()
+
+    async def ensure_api(self) -> None:
+        """Starts the API server unless it runs, and lets it go on where it is suspended."""
+        if self._api.running:
+            self.resume()
+        else:
+            await self._api.start()
+
+    def suspend(self) -> None:
+        """Stops the API server in its tracks: connections are accepted and nothing is answered."""
+        self._api.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a suspended API server go on."""
+        self._api.send(signal.SIGCONT)
+
+    def api_log(self) -> str:
+        """What the API server wrote so far."""
+        return self._api.output()
+
+    async def gate_token(self, namespace: str, *, reviews: bool = True) -> str:
+        """The token of a gate's own account, which may read the signing keys, and review where it is told to."""
+        await self.admin.create_service_account(namespace, "gate")
+        token = await self.admin.request_token(namespace, "gate", [])
+        if reviews:
+            await self.let_review(namespace, "gate", token)
+        return token
+
+    async def let_review(self, namespace: str, name: str, token: str) -> None:
+        """Lets an account review, and returns when the owner of its token can."""
+        user = f"system:serviceaccount:{namespace}:{name}"
+        await self.admin.bind_cluster_role(
+            "system:auth-delegator", name=f"{namespace}-{name}", subjects=[user]
+        )
+
+        async def allowed() -> bool:
+            try:
+                await self.client(token).review_token("may-i")
+            except KubeError as refused:
+                if refused.status == 403:
+                    return False
+                raise
+            return True
+
+        await until(allowed, within=5)
+
+    async def create_legacy_token(self, namespace: str, account: str, *, secret: str) -> str:
+        """A token without audience and end, held by a Secret of type kubernetes.io/service-account-token.
+
+        It is what the token controller of kube-controller-manager makes for such a Secret
+        (kubernetes pkg/serviceaccount/legacy.go, LegacyClaims).
+        """
+        found = await self.admin.call("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")
+        uid = found["metadata"]["uid"]
+        prefix = "kubernetes.io/serviceaccount"
+        claims = {
+            "iss": "kubernetes/serviceaccount",
+            "sub": f"system:serviceaccount:{namespace}:{account}",
+            f"{prefix}/namespace": namespace,
+            f"{prefix}/secret.name": secret,
+            f"{prefix}/service-account.name": account,
+            f"{prefix}/service-account.uid": uid,
+        }
+        token = self.keys.sign(claims)
+        await self.admin.create_secret(
+            namespace,
+            secret,
+            kind="kubernetes.io/service-account-token",
+            annotations={
+                "kubernetes.io/service-account.name": account,
+                "kubernetes.io/service-account.uid": uid,
+            },
+            values={"token": token},
+        )
+        return token
+
+    def write_kubeconfig(
+        self, path: Path, *, token: str | None = None, token_file: Path | None = None
+    ) -> Path:
+        """Writes a kubeconfig for the owner of a token, or of a file that holds the token of the moment."""
+        user = {"token": token} if token_file is None else {"tokenFile": str(token_file)}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "test", "cluster": {"server": self.url, "certificate-authority": str(self.ca_file)}}
+            ],
+            "users": [{"name": "test", "user": user}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+            "current-context": "test",
+        }
+        path.write_text(json.dumps(document, indent=2))  # JSON is YAML
+        return path
+
+    def write_in_cluster_folder(self, folder: Path, *, token: str, namespace: str) -> Path:
+        """Writes what a pod finds in /var/run/secrets/kubernetes.io/serviceaccount."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "token").write_text(token)
+        (folder / "ca.crt").write_bytes(self.ca_file.read_bytes())
+        (folder / "namespace").write_text(namespace)
+        return folder
+
+    def in_cluster_environment(self) -> dict[str, str]:
+        """The variables by which a pod finds the API server."""
+        return {"KUBERNETES_SERVICE_HOST": self.host, "KUBERNETES_SERVICE_PORT": str(self.port)}
+
+    def _write_serving_certificate(self) -> None:
+        authority = trustme.CA()
+        serving = authority.issue_cert(self.host, "localhost", "kubernetes.default.svc")
+        authority.cert_pem.write_to_path(self.ca_file)
+        serving.private_key_pem.write_to_path(self._pki / "tls.key")
+        for number, certificate in enumerate(serving.cert_chain_pems):
+            certificate.write_to_path(self._pki / "tls.crt", append=number > 0)
+
+    def _write_token_file(self) -> None:
+        users = (self.admin_user, self.reviewer_user, self.static_user)
+        with (self._folder / "tokens.csv").open("w", newline="") as file:
+            csv.writer(file).writerows(
+                (user.token, user.name, user.uid, ",".join(user.groups)) for user in users
+            )
+
+    def _new_etcd(self) -> ChildProcess:
+        peer = f"http://127.0.0.1:{free_port()}"
+        command: list[str | Path] = [
+            require_tool("etcd", "a real control plane keeps its objects there"),
+            f"--data-dir={self._folder / 'etcd'}",
+            f"--listen-client-urls={self._etcd_url}",
+            f"--advertise-client-urls={self._etcd_url}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--logger=zap",
+            "--heartbeat-interval=10",
+            "--election-timeout=100",
+        ]
+        return ChildProcess(command, log=self._folder / "etcd.log", ready=self._etcd_ready, grace=0)
+
+    def _new_api(self) -> ChildProcess:
+        command: list[str | Path] = [
+            require_tool("kube-apiserver", "only the real one shows what the gate really meets"),
+            f"--etcd-servers={self._etcd_url}",
+            f"--bind-address={self.host}",
+            f"--secure-port={self.port}",
+            f"--advertise-address={self.host}",
+            "--endpoint-reconciler-type=none",  # it would refuse to publish a loopback address, again and again
+            f"--tls-cert-file={self._pki / 'tls.crt'}",
+            f"--tls-private-key-file={self._pki / 'tls.key'}",
+            f"--service-account-signing-key-file={self.keys.signing_file}",
+            f"--service-account-key-file={self.keys.accepted_file}",
+            *(f"--service-account-issuer={issuer}" for issuer in self._options.issuers),
+            f"--api-audiences={','.join(self._options.api_audiences)}",
+            f"--token-auth-file={self._folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            # It refuses pods until a controller that does not run here has made the default account.
+            "--disable-admission-plugins=ServiceAccount",
+            *self.audit.arguments(),
+            *self._options.extra_args,
+        ]
+        if self._options.authentication_config is not None:
+            config = self._folder / "authentication.yaml"
+            config.write_text(self._options.authentication_config)
+            command.append(f"--authentication-config={config}")
+        # No grace: asked to end, it first waits a minute for the clients that watch it.
+        return ChildProcess(
+            command, log=self._folder / "apiserver.log", ready=self._api_ready, within=60, grace=0
+        )
+
+    async def _etcd_ready(self) -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{self._etcd_url}/health") as answer:
+                return answer.status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async def _api_ready(self) -> bool:
+        """Whether RBAC is in force too: `/readyz` says ok while bindings are still unknown and refused with 403."""
+        try:
+            if not await self.admin.ready():
+                return False
+            await self.admin.bind_cluster_role("system:auth-delegator", name=REVIEWER, subjects=[REVIEWER])
+            await self.client(self.reviewer_user.token).review_token("is-anybody-there")
+        except KubeError as refused:
+            if refused.status in (403, 429, 500, 503):
+                return False
+            raise
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        return True

@@ -1,0 +1,203 @@
+"""The few calls that tests make to a Kubernetes API, over plain HTTP: no client library, nothing hidden."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+_AUTHENTICATION = "/apis/authentication.k8s.io/v1"
+_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+class KubeError(Exception):
+    """The API server refused a call; `status` is the HTTP status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class BoundObject:
+    """What a token lives and dies with: a Pod, Secret or Node (TokenRequest `spec.boundObjectRef`)."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The status of a TokenReview, as the server gave it."""
+
+    authenticated: bool
+    error: str
+    audiences: tuple[str, ...]
+    username: str
+    uid: str
+    groups: tuple[str, ...]
+    extra: Mapping[str, tuple[str, ...]]
+
+
+class KubeAPI:
+    """One caller's view of a Kubernetes API: its address, its CA and the caller's bearer token."""
+
+    def __init__(self, url: str, *, trust: ssl.SSLContext, token: str | None) -> None:
+        self.url = url
+        self._trust = trust
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Sends one request and returns the JSON object answered.
+
+        Raises KubeError for a status of 300 or more, and aiohttp.ClientError or TimeoutError (5 s) without an answer.
+        """
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.request(
+                method, self.url + path, json=body, headers=self._headers, ssl=self._trust
+            ) as answer,
+        ):
+            if answer.status >= 300:
+                raise KubeError(answer.status, await answer.text())
+            # content_type: the key set is an application/jwk-set+json
+            document: dict[str, Any] = await answer.json(content_type=None)
+            return document
+
+    async def ready(self) -> bool:
+        """Whether `/readyz` says ok."""
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+                session.get(self.url + "/readyz", headers=self._headers, ssl=self._trust) as answer,
+            ):
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def create_namespace(self, name: str) -> None:
+        """Creates a namespace; one that is there already is kept."""
+        await self._ensure("/api/v1/namespaces", {"metadata": {"name": name}})
+
+    async def create_service_account(self, namespace: str, name: str) -> str:
+        """Creates a ServiceAccount, and its namespace if need be; returns its uid."""
+        await self.create_namespace(namespace)
+        made = await self.call(
+            "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}}
+        )
+        return _uid(made)
+
+    async def create_pod(
+        self, namespace: str, name: str, *, account: str, node: str | None = None
+    ) -> BoundObject:
+        """Creates a Pod that nothing ever runs, on the named node if one is given."""
+        spec: dict[str, Any] = {
+            "serviceAccountName": account,
+            "containers": [{"name": "app", "image": "registry.invalid/app"}],
+        }
+        if node is not None:
+            spec["nodeName"] = node
+        pod = await self.call(
+            "POST", f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}
+        )
+        return BoundObject("Pod", name, _uid(pod))
+
+    async def create_node(self, name: str) -> BoundObject:
+        """Creates a Node that no machine stands behind."""
+        return BoundObject(
+            "Node", name, _uid(await self.call("POST", "/api/v1/nodes", {"metadata": {"name": name}}))
+        )
+
+    async def create_secret(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        kind: str = "Opaque",
+        annotations: Mapping[str, str] | None = None,
+        values: Mapping[str, str] | None = None,
+    ) -> BoundObject:
+        """Creates a Secret holding the given texts."""
+        body = {
+            "metadata": {"name": name, "annotations": dict(annotations or {})},
+            "type": kind,
+            "stringData": dict(values or {}),
+        }
+        secret = await self.call("POST", f"/api/v1/namespaces/{namespace}/secrets", body)
+        return BoundObject("Secret", name, _uid(secret))
+
+    async def delete(self, path: str) -> None:
+        """Deletes the object at this path at once, without a grace period; one that is gone already is fine."""
+        try:
+            await self.call("DELETE", f"{path}?gracePeriodSeconds=0")
+        except KubeError as refused:
+            if refused.status != 404:
+                raise
+
+    async def bind_cluster_role(self, role: str, *, name: str, subjects: Sequence[str]) -> None:
+        """Binds a ClusterRole to users by name; a service account is `system:serviceaccount:<namespace>:<name>`.
+
+        A binding of this name that is there already is kept as it is. The server's authorizer learns of a new one
+        some milliseconds later.
+        """
+        group = "rbac.authorization.k8s.io"
+        body = {
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": group, "kind": "User", "name": subject} for subject in subjects],
+        }
+        await self._ensure(f"{_RBAC}/clusterrolebindings", body)
+
+    async def request_token(
+        self,
+        namespace: str,
+        name: str,
+        audiences: Sequence[str],
+        expiration_seconds: int | None = None,
+        bound_object: BoundObject | None = None,
+    ) -> str:
+        """A token of this ServiceAccount for these audiences (TokenRequest); none means the API server's own.
+
+        The server gives an hour unless told otherwise, and no less than 600 seconds.
+        """
+        spec: dict[str, Any] = {"audiences": list(audiences)}
+        if expiration_seconds is not None:
+            spec["expirationSeconds"] = expiration_seconds
+        if bound_object is not None:
+            spec["boundObjectRef"] = {
+                "apiVersion": "v1",
+                "kind": bound_object.kind,
+                "name": bound_object.name,
+                "uid": bound_object.uid,
+            }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+        answer = await self.call("POST", path, {"spec": spec})
+        return str(answer["status"]["token"])
+
+    async def review_token(self, token: str, audiences: Sequence[str] = ()) -> Review:
+        """What the server says of a token for these audiences (TokenReview); none means the API server's own."""
+        body = {"spec": {"token": token, "audiences": list(audiences)}}
+        status = (await self.call("POST", f"{_AUTHENTICATION}/tokenreviews", body))["status"]
+        user = status.get("user", {})
+        return Review(
+            authenticated=status.get("authenticated", False),
+            error=status.get("error", ""),
+            audiences=tuple(status.get("audiences", ())),
+            username=user.get("username", ""),
+            uid=user.get("uid", ""),
+            groups=tuple(user.get("groups", ())),
+            extra={key: tuple(values) for key, values in user.get("extra", {}).items()},
+        )
+
+    async def _ensure(self, path: str, body: Mapping[str, Any]) -> None:
+        try:
+            await self.call("POST", path, body)
+        except KubeError as refused:
+            if refused.status != 409:  # AlreadyExists
+                raise
+
+
+def _uid(made: Mapping[str, Any]) -> str:
+    return str(made["metadata"]["uid"])

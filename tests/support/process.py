@@ -1,0 +1,196 @@
+"""Runs the programs under test as child processes: ready when they answer, gone when the test is."""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_POLL = 0.02  # seconds between two looks at something awaited
+_PORTS = range(15000, 32000)
+"""Below the ephemeral ports, so that no outgoing connection takes the port of a server that is stopped for a
+while, and no client that keeps trying such a port ends up connected to itself."""
+
+
+class ChildFailedError(Exception):
+    """A child process ended, or did not get ready in time; the text holds the end of its log."""
+
+
+def free_port() -> int:
+    """A loopback TCP port on which nothing listens now."""
+    for port in random.sample(_PORTS, 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ChildFailedError(f"200 ports tried between {_PORTS.start} and {_PORTS.stop}, none is free")
+
+
+async def accepts(port: int) -> bool:
+    """Whether something on this loopback port accepts connections."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+async def until(
+    holds: Callable[[], Awaitable[bool]],
+    *,
+    within: float,
+    otherwise: Callable[[], str] = lambda: "still false",
+) -> None:
+    """Returns once `holds` does; raises ChildFailedError with the text of `otherwise` after `within` seconds."""
+    try:
+        async with asyncio.timeout(within):
+            while not await holds():  # noqa: ASYNC110 - another process sets no event of ours
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise ChildFailedError(f"not within {within:g} s: {otherwise()}") from None
+
+
+class ChildProcess:
+    """One child process with its output in a file; `async with` runs it and leaves nothing behind.
+
+    It is bound to no event loop: a fixture's loop may start it and a test's loop stop it. The kernel sends it
+    `death_signal` should the test run itself be killed (where util-linux' setpriv is installed).
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        ready: Callable[[], Awaitable[bool]],
+        within: float = 30.0,
+        grace: float = 5.0,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> None:
+        """`ready` is polled for `within` seconds at each start; a stop waits `grace` seconds before it kills.
+
+        `environment` replaces the inherited one; `log` is appended to, so a restart keeps what was said before.
+        """
+        self.name = Path(command[0]).name
+        self.log = log
+        self._command = [*_dies_with_parent(death_signal), *map(str, command)]
+        self._ready = ready
+        self._within = within
+        self._grace = grace
+        self._environment = None if environment is None else dict(environment)
+        self._folder = folder
+        self._child: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process id while it runs; ChildFailedError when it does not."""
+        return self._running().pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._child is not None and self._child.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """What it ended with, negative for a signal; None while it runs or before it was started."""
+        return None if self._child is None else self._child.poll()
+
+    async def start(self) -> None:
+        """Starts it and returns when it is ready; stops it again and raises ChildFailedError when it never is."""
+        if self.running:
+            raise ChildFailedError(f"{self.name} is running already")
+        with self.log.open("ab") as output:
+            # A session of its own: Ctrl-C in the terminal ends the tests, and they end their children in order.
+            self._child = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=self._environment,
+                start_new_session=True,
+            )
+        try:
+            await until(self._ready_or_dead, within=self._within, otherwise=self._not_ready)
+            if not self.running:
+                raise ChildFailedError(self._not_ready())
+        except BaseException:  # cancellation too: a child that never got ready must not outlive its start
+            await self.stop(grace=0)
+            raise
+
+    async def stop(self, *, grace: float | None = None) -> int | None:
+        """Ends it with SIGTERM, after `grace` seconds with SIGKILL (0: at once); returns its exit status."""
+        child = self._child
+        if child is None:
+            return None
+        grace = self._grace if grace is None else grace
+        if child.poll() is None and grace > 0:
+            child.send_signal(signal.SIGTERM)
+            await self.ended(within=grace)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)  # the group: its own children go with it
+            await self.ended(within=10)
+        return child.poll()
+
+    async def ended(self, *, within: float) -> bool:
+        """Whether it ends by itself in so many seconds; `exit_status` then holds its status."""
+
+        async def gone() -> bool:
+            return not self.running
+
+        try:
+            await until(gone, within=within)
+        except ChildFailedError:
+            return False
+        return True
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends the running process a signal."""
+        self._running().send_signal(number)
+
+    def output(self) -> str:
+        """Everything it wrote, stdout and stderr together."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def log_tail(self, lines: int = 30) -> str:
+        """The last lines it wrote."""
+        return "\n".join(self.output().splitlines()[-lines:])
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or not self.running:
+            raise ChildFailedError(f"{self.name} is not running; the end of its log:\n{self.log_tail()}")
+        return self._child
+
+    async def _ready_or_dead(self) -> bool:
+        return not self.running or await self._ready()
+
+    def _not_ready(self) -> str:
+        state = "is not ready" if self.running else f"ended with status {self.exit_status}"
+        return f"{self.name} {state}; the end of {self.log}:\n{self.log_tail()}"
+
+
+def _dies_with_parent(number: signal.Signals) -> list[str]:
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", number.name.removeprefix("SIG"), "--"] if setpriv else []

@@ -1,0 +1,103 @@
+"""What gates are configured with here: embedded issuers and clusters on loopback, whatever goes wrong with them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
+from authgate.dev.openid import OpenIDSite
+from authgate.dev.scenario import Scenario, running_scenario
+from authgate.dev.server import EmbeddedServer
+from tests.support.gate import AUDIENCE, Gate
+from tests.support.process import until
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+
+@asynccontextmanager
+async def running(document: Mapping[str, Any]) -> AsyncIterator[Gate]:
+    """A gate in this process with this configuration, on ports of the kernel's choice."""
+    with tempfile.TemporaryDirectory() as folder:
+        gate = Gate(written(Path(folder), document))
+    async with gate:
+        yield gate
+
+
+def written(folder: Path, document: Mapping[str, Any]) -> Path:
+    """Writes the configuration into the folder, and gives its path."""
+    path = folder / "authgate.yaml"
+    path.write_text(json.dumps(document))  # JSON is YAML
+    return path
+
+
+@asynccontextmanager
+async def published(*, key: SigningKey | None = None) -> AsyncIterator[tuple[Issuer, EmbeddedServer]]:
+    """An issuer whose discovery and keys are served on loopback."""
+    async with EmbeddedServer() as server:
+        issuer = Issuer(server.url, key or SigningKey.generate("ES256"))
+        server.add(OpenIDSite(issuer))
+        yield issuer, server
+
+
+def trusting(issuer: Issuer | str, name: str = "corp", **gate: Any) -> dict[str, Any]:
+    """The entry of `jwt` that accepts an issuer's tokens and names users `<name>:<sub>`; `gate` adds to its gate."""
+    return {
+        "issuer": {"url": issuer if isinstance(issuer, str) else issuer.url, "audiences": [AUDIENCE]},
+        "claimMappings": {
+            "username": {"claim": "sub", "prefix": f"{name}:"},
+            "groups": {"claim": "groups", "prefix": ""},
+            "uid": {"claim": "jti"},
+        },
+        "gate": {"name": name, **gate},
+    }
+
+
+def knowing(issuer: Issuer, **gate: Any) -> dict[str, Any]:
+    """As `trusting`, with the keys in the configuration: nothing is fetched, and the gate is ready at once."""
+    return trusting(issuer, staticKeys={"inline": issuer.jwks()}, **gate)
+
+
+@asynccontextmanager
+async def cluster(folder: Path) -> AsyncIterator[Scenario]:
+    """An embedded cluster with an account `default/demo`, and the gate's own account, which may review tokens."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    async with running_scenario(folder / "cluster", key=SigningKey.generate("ES256")) as scenario:
+        yield scenario
+
+
+def of_cluster(scenario: Scenario, *, keys: Mapping[str, Any] | None = None, **review: Any) -> dict[str, Any]:
+    """The `cluster` section for an embedded cluster; `review` goes into its tokenReview."""
+    return {
+        "audiences": [AUDIENCE],
+        "kubeconfig": str(scenario.kubeconfig),
+        "keys": dict(keys or {}),
+        "tokenReview": review,
+    }
+
+
+async def comes_to(gate: Gate, count: float, name: str, **labels: str) -> None:
+    """Waits until a metric has this value."""
+
+    async def reached() -> bool:
+        return await gate.metric(name, **labels) == count
+
+    await until(reached, within=10, otherwise=lambda: f"{name} {labels} is not {count:g}")
+
+
+async def settled(gate: Gate, scenario: Scenario) -> int:
+    """Waits until the gate has its keys and no longer tries whether reviews work; tells how many there were."""
+    await gate.has_keys(within=5)
+
+    async def answered() -> bool:
+        counted = await gate.metric("authgate_tokenreview_requests_total")
+        return counted == scenario.server.counts[TOKEN_REVIEWS_PATH]
+
+    await until(answered, within=5)
+    return scenario.server.counts[TOKEN_REVIEWS_PATH]

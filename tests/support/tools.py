@@ -1,0 +1,50 @@
+"""Finds the programs that tests run for real, and says what to do where one is missing."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+_INSTALL = {
+    "kube-apiserver": "run `make cluster-tools` (needs Go), or point KUBEBUILDER_ASSETS at an envtest folder",
+    "kubectl": "run `make cluster-tools` (needs Go), or point KUBEBUILDER_ASSETS at an envtest folder",
+    "etcd": "install it (Debian: etcd-server), or run `make cluster-tools` (needs Go)",
+    "helm": "run `make cluster-tools` (needs Go), or install it",
+    "nginx": "install it (Debian: nginx-light)",
+}
+
+
+def cache_bin() -> Path:
+    """The folder into which `tests/cluster/tools/build` puts what it builds."""
+    cache = os.environ.get("AUTHGATE_CACHE")
+    if cache:
+        return Path(cache) / "bin"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "authgate" / "bin"
+
+
+def find_tool(name: str) -> Path | None:
+    """The program of this name: from $KUBEBUILDER_ASSETS (as controller-runtime's envtest), the cache, then PATH.
+
+    /usr/sbin is searched too: Debian puts nginx there, outside an ordinary user's PATH.
+    """
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    folders = [assets] if assets else []
+    folders += [str(cache_bin()), *os.get_exec_path(), "/usr/sbin"]
+    found = shutil.which(name, path=os.pathsep.join(folders))
+    return Path(found).absolute() if found else None
+
+
+def require_tool(name: str, why: str) -> Path:
+    """The program of this name; without it the test is skipped, or fails when AUTHGATE_TEST_STRICT=1.
+
+    `why` completes the reason: "nginx is missing: <why>".
+    """
+    found = find_tool(name)
+    if found is not None:
+        return found
+    reason = f"{name} is missing: {why}; {_INSTALL.get(name, 'install it')}"
+    if os.environ.get("AUTHGATE_TEST_STRICT") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

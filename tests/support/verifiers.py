@@ -1,0 +1,109 @@
+"""Verifiers put together from plain parts, and one that says what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from authgate.keys.key_set import StaticKeySet
+from authgate.model import Authenticated, Evidence, Identity, Lease, Pending, Rejected
+from authgate.verify.claims import TimeRules
+from authgate.verify.identity import ClaimRules, PrefixedClaim, mapped_identity
+from authgate.verify.jwt import IssuerRules, JWTVerifier, Unresolved
+from tests.support.key_sources import document
+from tests.support.tokens import AUDIENCE, parsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from authgate.dev.keys import SigningKey
+    from authgate.errors import Reason
+    from authgate.keys.key_set import KeySet
+    from authgate.model import BearerToken, Clock, Verdict
+
+ALL_ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+
+RULES = IssuerRules(
+    "corp", frozenset({AUDIENCE}), ALL_ALGORITHMS, frozenset({"jwt", "at+jwt"}), TimeRules(leeway=60)
+)
+"""What the tokens of issuer "corp" must be: for `AUDIENCE`, signed by any algorithm there is."""
+
+
+def issuer_verifier(
+    keys: KeySet, clock: Clock, *, rules: IssuerRules = RULES, claim_rules: ClaimRules | None = None
+) -> JWTVerifier:
+    """The verifier of a `jwt` issuer that names its users by `sub`."""
+    mapping = claim_rules or ClaimRules(PrefixedClaim("sub"))
+    identify = partial(mapped_identity, rules=mapping, issuer_name=rules.name)
+    return JWTVerifier(rules, keys, identify, clock)
+
+
+def static(*keys: SigningKey) -> StaticKeySet:
+    """A set of these keys that never changes."""
+    return StaticKeySet(document(*keys).keys)
+
+
+async def finished(outcome: Verdict | Pending[Verdict]) -> Verdict:
+    """The verdict, waited for where memory alone gives none."""
+    return await outcome.finish() if isinstance(outcome, Pending) else outcome
+
+
+def judged(verifier: JWTVerifier, text: str) -> Verdict:
+    """The verdict that memory alone gives."""
+    verdict = verifier.verify_locally(parsed(text))
+    assert not isinstance(verdict, Unresolved)
+    return verdict
+
+
+def refused(verifier: JWTVerifier, text: str) -> Reason:
+    """The reason of a refusal that memory alone gives."""
+    verdict = judged(verifier, text)
+    assert isinstance(verdict, Rejected), verdict
+    return verdict.reason
+
+
+GOOD = Authenticated(Identity("user-1", audiences=(AUDIENCE,)), None, Evidence("jwks", "corp"), Lease())
+"""A verdict that lets "user-1" in, without an end."""
+
+
+def good(*, expires_at: float | None = None, max_age: float | None = None) -> Authenticated:
+    """`GOOD` with an end or an age, and a lease of its own."""
+    return replace(GOOD, expires_at=expires_at, max_age=max_age, lease=Lease())
+
+
+class ScriptedVerifier:
+    """A `Verifier` that gives `verdict`, or what `answers` holds for the token's text; counts what it is asked.
+
+    While `held`, an answer has begun and does not end. `meanwhile` is called during each.
+    """
+
+    def __init__(self, verdict: Verdict = GOOD) -> None:
+        self.verdict = verdict
+        self.answers: dict[str, Verdict] = {}
+        self.asked: list[str] = []
+        self.held = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        self._released = asyncio.Event()
+
+    def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+        """The scripted verdict, as it stands when the question is asked."""
+        self.asked.append(token.text)
+        verdict = self.answers.get(token.text, self.verdict)
+        self.meanwhile()
+        return Pending(lambda: self._when_released(verdict)) if self.held else verdict
+
+    def recall(self, token: bytes) -> None:
+        """Remembers nothing."""
+
+    async def _when_released(self, verdict: Verdict) -> Verdict:
+        await self._released.wait()
+        return verdict
+
+    def release(self) -> None:
+        """Lets the answers that are held go on."""
+        self.held = False
+        self._released.set()

@@ -1,0 +1,116 @@
+"""HTTP/1.1 as bytes: what a client writes stands in a test exactly as it goes over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator
+
+PATIENCE = 10.0
+"""Seconds after which an answer that does not come fails a test; none is ever waited for in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer: its head as it came, and as many bytes of body as Content-Length promised."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return int(self.head.split(b" ", 2)[1])
+
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """The field lines in their order: lower-case name, and value decoded as UTF-8."""
+        fields = [line.partition(b":") for line in self.head.split(b"\r\n")[1:] if line]
+        return [(name.decode("ascii").lower(), value.strip(b" ").decode()) for name, _, value in fields]
+
+    def values(self, name: str) -> list[str]:
+        """The values of every field line of this name."""
+        return [value for key, value in self.lines if key == name.lower()]
+
+    def value(self, name: str) -> str:
+        """The value of the one field line of this name; AssertionError where there is none or another."""
+        values = self.values(name)
+        assert len(values) == 1, f"{name} stands {len(values)} times in {self.head!r}"
+        return values[0]
+
+    @property
+    def reason(self) -> str:
+        """The reason code of a refusal."""
+        return self.value("X-Auth-Reason")
+
+
+class Wire:
+    """One connection to a server, for one request after the other or for whatever bytes a test has in mind."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def send(self, *lines: str | bytes) -> None:
+        """Writes the lines, each with its CRLF, and an empty one."""
+        await self.send_raw(head(*lines))
+
+    async def send_raw(self, data: bytes) -> None:
+        """Writes exactly these bytes."""
+        self.writer.write(data)
+        async with asyncio.timeout(PATIENCE):
+            await self.writer.drain()
+
+    async def reply(self, *, to_head: bool = False) -> Reply:
+        """Reads one answer; TimeoutError where none comes. An answer `to_head` has no body, whatever it promises."""
+        async with asyncio.timeout(PATIENCE):
+            received = await self.reader.readuntil(b"\r\n\r\n")
+            reply = Reply(received, b"")
+            lengths = reply.values("Content-Length")
+            if to_head or not lengths:
+                return reply
+            return Reply(received, await self.reader.readexactly(int(lengths[0])))
+
+    async def rest(self) -> bytes:
+        """Reads until the server closes the connection; TimeoutError where it keeps it open."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self.reader.read()
+            except ConnectionError:  # a reset is an end, too
+                return b""
+
+
+@asynccontextmanager
+async def connected(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
+    """A connection to `host:port` or `unix:/path`, closed at the end."""
+    if address.startswith("unix:"):
+        reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"), ssl=tls)
+    else:
+        host, _, port = address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=tls)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def head(*lines: str | bytes) -> bytes:
+    """A request's head: the lines, each with its CRLF, and an empty one."""
+    return b"".join((line if isinstance(line, bytes) else line.encode()) + b"\r\n" for line in (*lines, b""))
+
+
+def bearer(token: str) -> str:
+    """The header line that presents a token."""
+    return f"Authorization: Bearer {token}"
+
+
+async def ask(address: str, *lines: str | bytes, tls: ssl.SSLContext | None = None) -> Reply:
+    """Sends one request on a connection of its own, and returns the answer."""
+    async with connected(address, tls) as wire:
+        await wire.send(*lines)
+        return await wire.reply(to_head=bytes(head(*lines)).startswith(b"HEAD "))

@@ -1,0 +1,32 @@
+"""What tests of the command line share: a way to run a command in this process."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from authgate.cli import app
+
+
+class Run(Protocol):
+    """Runs `authgate` with these words."""
+
+    def __call__(
+        self, *words: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None
+    ) -> Result:
+        """What it printed, and its exit status; an exception that nobody caught is raised."""
+        ...
+
+
+@pytest.fixture
+def run() -> Run:
+    """The command line, in this process."""
+
+    def run_words(
+        *words: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None
+    ) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words], stdin, env, catch_exceptions=False)
+
+    return run_words

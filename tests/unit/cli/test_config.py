@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from authgate.cli.yaml_text import yaml_lines
+from authgate.config import json_schema
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Run
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "deploy" / "examples").glob("*.yaml"))
+
+
+def at(document: Any, path: str) -> Any:
+    """What stands at a path such as `jwt[0].issuer.url`."""
+    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        document = document[name] if name else document[int(index)]
+    return document
+
+
+def test_every_value_is_shown_with_its_source(run: Run, tmp_path: Path) -> None:
+    """Flag, variable, file and default: one can see who won."""
+    file = tmp_path / "authgate.yaml"
+    file.write_text("cluster: {audiences: [a]}\nlog: {level: debug}\n")
+    result = run(
+        "config",
+        "show",
+        "-c",
+        file,
+        "--listen",
+        ":80",
+        "--listen",
+        ":81",
+        env={"AUTHGATE_LOG__LEVEL": "error"},
+    )
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert f'  audiences: ["a"]  # file {file}' in lines
+    assert '  listen: [":80", ":81"]  # flag --listen' in lines
+    assert '  level: "error"  # env AUTHGATE_LOG__LEVEL' in lines
+    assert '  format: "json"  # default' in lines
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_text_is_yaml_that_holds_every_value(run: Run, example: Path) -> None:
+    """What is shown reads like the file, and says the same as the JSON."""
+    shown = yaml.safe_load(run("config", "show", "-c", example).stdout)
+    values = json.loads(run("config", "show", "-c", example, "-o", "json").stdout)
+    assert {path: at(shown, path) for path in values} == {
+        path: entry["value"] for path, entry in values.items()
+    }
+
+
+def test_a_script_gets_values_and_sources_by_path(run: Run) -> None:
+    """JSON needs no parser of paths in comments."""
+    result = run("config", "show", "--output", "json", env={"AUTHGATE_CLUSTER__AUDIENCES": "a,b"})
+    assert json.loads(result.stdout)["cluster.audiences"] == {
+        "value": ["a", "b"],
+        "source": "env AUTHGATE_CLUSTER__AUDIENCES",
+    }
+
+
+def test_secrets_are_masked(run: Run) -> None:
+    """A token that stands where none belongs is not shown."""
+    policies = "{default: {allow: [{users: [eyJhbGciOiJub25lIn0.e30.]}]}}"
+    env = {"AUTHGATE_CLUSTER__AUDIENCES": "a", "AUTHGATE_POLICIES": policies}
+    result = run("config", "show", env=env)
+    assert result.exit_code == 0
+    assert 'users: ["***"]' in result.stdout
+
+
+def test_a_bad_configuration_is_told_and_not_shown(run: Run) -> None:
+    """There is nothing in effect to show."""
+    result = run("config", "show", env={"AUTHGATE_SERVER__ADMIN": "nowhere"})
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "server.admin: " in result.stderr
+
+
+def test_the_schema_is_printed(run: Run) -> None:
+    """For editors: the JSON Schema of the file."""
+    assert json.loads(run("config", "schema").stdout) == json_schema()
+
+
+def test_config_alone_tells_its_commands(run: Run) -> None:
+    """And is no good call."""
+    result = run("config")
+    assert result.exit_code == 2
+    assert "schema" in result.output
+
+
+@pytest.mark.parametrize(
+    ("values", "document"),
+    [
+        ([("a", 1)], {"a": 1}),
+        ([("a.b", 1), ("a.c", None), ("d", [1, "x"])], {"a": {"b": 1, "c": None}, "d": [1, "x"]}),
+        ([("a[0].b", 1), ("a[0].c.d", 2), ("a[1].b", 3)], {"a": [{"b": 1, "c": {"d": 2}}, {"b": 3}]}),
+        ([("a[0].b[0].c", 1), ("a[0].b[1].c", 2)], {"a": [{"b": [{"c": 1}, {"c": 2}]}]}),
+        ([("a.on", "no"), ("a.x-y", "#: '\"\n")], {"a": {"on": "no", "x-y": "#: '\"\n"}}),
+        ([('a["b c.d"].e', 1)], {"a": {"b c.d": {"e": 1}}}),
+        ([("a", "\x1b\u202e\x85é")], {"a": "\x1b\u202e\x85é"}),
+    ],
+    ids=["leaf", "mapping", "list", "nested-lists", "words", "odd-key", "characters"],
+)
+def test_paths_become_nested_yaml(values: list[tuple[str, object]], document: object) -> None:
+    """The lines read back as the values they show."""
+    text = "\n".join(yaml_lines([(path, value, "default") for path, value in values]))
+    assert yaml.safe_load(text) == document

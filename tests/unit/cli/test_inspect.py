@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.compact import compact, json_bytes
+from tests.support.tokens import POD_BOUND, claims, unsigned
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import Run
+
+HEADER = {"alg": "RS256", "kid": "key-1", "typ": "JWT"}
+
+
+def good_for(seconds: float, **more: object) -> str:
+    """A token whose `exp` is so many seconds away."""
+    return unsigned(HEADER, claims(exp=int(time.time() + seconds), **more))
+
+
+def test_it_says_in_words_that_nothing_was_verified(run: Run) -> None:
+    """The first thing to read is that it may all be made up."""
+    assert run("inspect", stdin=good_for(60)).stdout.startswith("NOTHING WAS VERIFIED")
+
+
+def test_header_and_claims_stand_in_a_table(run: Run) -> None:
+    """Names and values can be read, and searched for."""
+    lines = [line.split() for line in run("inspect", stdin=good_for(60, sub="me")).stdout.splitlines()]
+    assert ["alg", "RS256"] in lines
+    assert ["kid", "key-1"] in lines
+    assert ["sub", "me"] in lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(42 * 60 + 30, "expires in 42 min"), (-3 * 3600 - 60, "expired 3 h ago")],
+    ids=["ahead", "gone"],
+)
+def test_times_are_told_as_dates_and_from_now(run: Run, seconds: float, words: str) -> None:
+    """Nobody reads POSIX timestamps."""
+    output = run("inspect", stdin=good_for(seconds)).stdout
+    assert words in output
+    assert time.strftime("%Y-", time.gmtime(time.time() + seconds)) in output
+
+
+def test_what_a_pods_token_is_bound_to_is_named(run: Run) -> None:
+    """Namespace, account, pod and node are found without reading JSON."""
+    token = good_for(60, jti="token-1", **{"kubernetes.io": POD_BOUND})
+    section = run("inspect", stdin=token).stdout.partition("\nKubernetes\n")[2].partition("\n\n")[0]
+    assert {tuple(line.rsplit(maxsplit=1)) for line in section.splitlines()} == {
+        ("  namespace           ".rstrip(), "prod"),
+        ("  service account", "web"),
+        ("  service account uid", "uid-of-web"),
+        ("  pod", "web-0"),
+        ("  pod uid", "uid-of-web-0"),
+        ("  node", "node-1"),
+        ("  node uid", "uid-of-node-1"),
+        ("  token id (jti)", "token-1"),
+    }
+
+
+def test_what_the_gates_parser_refuses_is_said(run: Run) -> None:
+    """The claims are shown all the same, so that the mistake can be found."""
+    token = compact(json_bytes(HEADER), b'{"iss":"https://a","sub":"x","sub":"y","exp":1}', b"")
+    output = run("inspect", stdin=token).stdout
+    assert "the gate would refuse it: a JSON object of the token names a member twice: the payload" in output
+    assert "sub  y" in output
+
+
+def test_a_part_that_cannot_be_read_is_named(run: Run) -> None:
+    """The other part is shown all the same."""
+    output = run("inspect", stdin=compact(json_bytes(HEADER), b"no JSON", b"")).stdout
+    assert "Form: malformed JWT" in output
+    assert "alg  RS256" in output
+    assert "Claims: cannot be read" in output
+
+
+def test_an_opaque_token_is_called_opaque(run: Run) -> None:
+    """There is nothing to decode in it, and nothing of it is printed."""
+    result = run("inspect", stdin="s3cret-of-somebody\n")
+    assert result.exit_code == 0
+    assert "Form: opaque token, 18 characters" in result.stdout
+    assert "s3cret" not in result.stdout
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_neither_the_token_nor_its_signature_is_printed(run: Run, output: str) -> None:
+    """What is shown cannot be used to pass anywhere."""
+    token = good_for(60)
+    result = run("inspect", "--output", output, stdin=token)
+    assert not any(part in result.output for part in token.split("."))
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_claim_cannot_play_tricks_on_the_terminal(run: Run, output: str) -> None:
+    """Escape sequences, line breaks, bidirectional overrides and lone surrogates are shown, not obeyed."""
+    tricks = "\x1b]0;title\x07\x1b[2Ja\r\nb\x9b1m\u202ec\ud800"
+    token = unsigned(HEADER, claims(**{"sub": tricks, "na\x1bme": 1}))
+    result = run("inspect", "--output", output, stdin=token)
+    assert result.exit_code == 0
+    assert all(char.isprintable() or char == "\n" for char in result.stdout)
+    assert "\\u202e" in result.stdout
+
+
+def test_a_script_gets_json(run: Run, tmp_path: Path) -> None:
+    """The same facts, by name, and `verified` is false."""
+    file = tmp_path / "token"
+    file.write_text(good_for(-125 * 60) + "\n")
+    told = json.loads(run("inspect", file, "--output", "json").stdout)
+    assert told["verified"] is False
+    assert told["kind"] == "signed JWT"
+    assert told["header"] == HEADER
+    assert told["claims"]["iss"] == "https://issuer.example"
+    assert told["times"]["exp"]["relation"] == "expired 2 h ago"
+    assert told["structure"]["accepted"] is True
+
+
+def test_a_huge_claim_is_cut_on_the_terminal_only(run: Run) -> None:
+    """A screen is not flooded; JSON holds everything."""
+    token = unsigned(HEADER, claims(sub="a" * 5000))
+    text = run("inspect", stdin=token).stdout
+    assert "… (3000 more characters; --output json has them)" in text
+    assert json.loads(run("inspect", "-o", "json", stdin=token).stdout)["claims"]["sub"] == "a" * 5000
+
+
+def test_output_to_a_file_has_no_colours(run: Run) -> None:
+    """Colour is for terminals only."""
+    assert "\x1b" not in run("inspect", stdin=good_for(60)).stdout

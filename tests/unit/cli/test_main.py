@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate import __version__
+from authgate.cli import main
+from tests.support.tokens import claims, unsigned
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Run
+
+TOKEN = unsigned({"alg": "RS256"}, claims())
+COMMANDS = ("serve", "dev", "check", "inspect", "explain", "healthcheck", "version", "config")
+
+# What takes longer to load than a short command takes to run.
+HEAVY = ("aiohttp", "asyncio", "kubernetes_asyncio", "prometheus_client", "pydantic", "rich", "yaml")
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)], ids=["nothing", "long", "short"])
+def test_help_names_every_command(run: Run, words: tuple[str, ...]) -> None:
+    """Whoever types `authgate` alone, or asks for help, sees what there is."""
+    result = run(*words)
+    assert result.exit_code == 0
+    assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "config show", "config schema"])
+def test_every_command_has_help(run: Run, command: str) -> None:
+    """`authgate COMMAND --help` tells how it is used."""
+    result = run(*command.split(), "--help")
+    assert (result.exit_code, result.stdout[:16].lower()) == (0, "usage: authgate ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("no-such-command",),
+        ("--no-such-option",),
+        ("serve", "--no-such-option"),
+        ("serve", "an-argument"),
+        ("inspect", "--output", "xml"),
+        ("version", "--output", "xml"),
+        ("healthcheck", "an-argument"),
+        ("healthcheck", "--url", "ftp://127.0.0.1"),
+        ("dev", "--listen", "everywhere"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...]) -> None:
+    """A script can tell a wrong call from a failure, and nothing goes to its standard output."""
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr
+
+
+def test_a_mistyped_command_is_told_the_nearest_one(run: Run) -> None:
+    """A typo is answered with what was probably meant."""
+    assert "Did you mean 'inspect'?" in run("inspekt").stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (TOKEN,),
+        ("inspect", TOKEN),
+        ("explain", "--config", "file.yaml", "file", TOKEN),
+        ("inspect", f"--token={TOKEN}"),
+        ("explain", f"Bearer {TOKEN}"),
+        ("inspect", "Authorization: bearer opaque-token"),
+        ("inspect", TOKEN[: len(TOKEN) // 2]),
+    ],
+    ids=["command", "file", "surplus", "option", "credential", "header", "half"],
+)
+def test_a_token_on_the_command_line_is_refused_and_not_repeated(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    """Everybody can read a process's arguments; nobody needs to read them in a log as well."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    output = capsys.readouterr()
+    assert ended.value.code == 2
+    assert output.out == ""
+    assert output.err == (
+        "authgate: a token must not stand on the command line: give a FILE that holds it, or pipe it to stdin\n"
+    )
+
+
+def test_the_version_is_told(run: Run) -> None:
+    """`authgate --version` is the short form."""
+    assert run("--version").stdout == f"authgate {__version__}\n"
+
+
+def test_versions_for_people_and_for_scripts_are_the_same(run: Run) -> None:
+    """`authgate version` names what verifies; its JSON holds the same."""
+    told = dict(line.split(" ", 1) for line in run("version").stdout.splitlines())
+    assert told == json.loads(run("version", "--output", "json").stdout)
+    assert told["authgate"] == __version__
+    assert {"python", "aiohttp", "cryptography", "openssl", "PyJWT"} <= told.keys()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("--version",), ("version",), ("healthcheck", "--url", "http://127.0.0.1:1")],
+    ids=" ".join,
+)
+def test_short_commands_load_nothing_heavy(words: tuple[str, ...]) -> None:
+    """A container's probe and a look at the help must answer at once."""
+    code = "import sys\nfrom authgate.cli import main\ntry: main()\nfinally: print('loaded:', *sys.modules)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], check=False, capture_output=True, text=True, timeout=60
+    )
+    loaded = done.stdout.rpartition("loaded: ")[2].split()
+    assert "authgate.cli" in loaded
+    assert set(HEAVY).isdisjoint(loaded)
+
+
+def test_it_runs_as_a_module() -> None:
+    """`python -m authgate` is `authgate`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "authgate", "--version"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == f"authgate {__version__}\n"

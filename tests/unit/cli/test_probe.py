@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from authgate.cli.healthcheck import DEFAULT_ADMIN
+from authgate.cli.probe import Target, target_of_address, target_of_url
+from authgate.config.models_server import ServerConfig
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("127.0.0.1:9090", Target("127.0.0.1", 9090)),
+        ("0.0.0.0:9090", Target("127.0.0.1", 9090)),
+        (":9090", Target("127.0.0.1", 9090)),
+        ("[::]:9090", Target("::1", 9090)),
+        ("[fe80::1]:9090", Target("fe80::1", 9090)),
+        ("localhost:80", Target("localhost", 80)),
+        ("unix:/run/authgate/admin.sock", Target("localhost", 0, "/run/authgate/admin.sock")),
+    ],
+    ids=["v4", "any-v4", "any", "any-v6", "v6", "name", "unix"],
+)
+def test_a_listener_is_asked_where_it_listens(address: str, target: Target) -> None:
+    """An address that stands for all is asked on loopback."""
+    assert target_of_address(address) == target
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.0.0.1", "nonsense", "[::]9090", "a:99999", ""])
+def test_what_cannot_be_asked_is_refused(address: str) -> None:
+    """A port of the kernel's choice cannot be known."""
+    with pytest.raises(ValueError, match="--url"):
+        target_of_address(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "target"),
+    [
+        ("http://127.0.0.1:9090", Target("127.0.0.1", 9090)),
+        ("http://gate.example/", Target("gate.example", 80)),
+        ("http://[::1]:1/readyz", Target("::1", 1, path="/readyz")),
+        ("unix:/run/a.sock", Target("localhost", 0, "/run/a.sock")),
+    ],
+    ids=["base", "slash", "path", "unix"],
+)
+def test_a_url_tells_where_to_ask(url: str, target: Target) -> None:
+    """Its path is kept where it has one."""
+    assert target_of_url(url) == target
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a", "a:80", "http://", "http://me@a", "http://a:port", "http://[::1"]
+)
+def test_another_url_is_refused(url: str) -> None:
+    """The admin port speaks plain HTTP."""
+    with pytest.raises(ValueError):  # noqa: PT011 - urllib's own words among them
+        target_of_url(url)
+
+
+def test_the_default_is_the_configurations() -> None:
+    """It is known without loading the configuration, and must not differ from it."""
+    assert ServerConfig().admin == DEFAULT_ADMIN

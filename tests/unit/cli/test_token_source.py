@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.cli.token_source import MAX_BYTES
+from tests.support.tokens import claims, unsigned
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Run
+
+TOKEN = unsigned({"alg": "RS256"}, claims())
+
+
+@pytest.mark.parametrize("words", [(), ("-",)], ids=["nothing", "dash"])
+def test_a_token_comes_from_standard_input(run: Run, words: tuple[str, ...]) -> None:
+    """A pipe is the usual way."""
+    assert "Form: signed JWT" in run("inspect", *words, stdin=TOKEN).stdout
+
+
+def test_a_token_comes_from_a_file_whose_line_ends(run: Run, tmp_path: Path) -> None:
+    """White space around a token is an editor's, not the token's."""
+    file = tmp_path / "token"
+    file.write_text(f"\n {TOKEN}\r\n")
+    assert f"Form: signed JWT, {len(TOKEN)} characters" in run("inspect", file).stdout
+
+
+def test_a_token_given_as_the_file_is_refused_and_not_repeated(run: Run) -> None:
+    """Also where only the command sees it."""
+    result = run("inspect", TOKEN)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "must not stand on the command line" in result.stderr
+    assert TOKEN not in result.stderr
+
+
+def test_the_name_of_a_file_that_is_not_there_is_not_repeated(run: Run) -> None:
+    """Somebody may have put an opaque token in its place."""
+    result = run("inspect", "0paque-t0ken")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("authgate: the token file cannot be read: No such file or directory")
+    assert "0paque" not in result.stderr
+
+
+@pytest.mark.parametrize("name", [".", "nul\0"], ids=["folder", "nul"])
+def test_what_cannot_be_read_is_one_sentence(run: Run, name: str) -> None:
+    """No traceback for a user's mistake."""
+    result = run("inspect", name)
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", " \n\t"], ids=["nothing", "white-space"])
+def test_an_empty_token_is_told_as_such(run: Run, content: str) -> None:
+    """The command before the pipe has failed; that is not the token's fault."""
+    result = run("inspect", stdin=content)
+    assert result.exit_code == 1
+    assert "the token is empty" in result.stderr
+
+
+def test_reading_is_bounded(run: Run, tmp_path: Path) -> None:
+    """A file larger than any token is not read whole."""
+    file = tmp_path / "token"
+    with file.open("wb") as opened:
+        opened.truncate(1 << 33)  # sparse: takes no room on the disk, but would in memory
+    result = run("inspect", file)
+    assert result.exit_code == 1
+    assert f"longer than {MAX_BYTES} bytes" in result.stderr
+
+
+def test_bytes_that_are_no_text_are_no_reason_to_fail(run: Run) -> None:
+    """They are part of the token, and what is wrong with it."""
+    result = run("inspect", stdin=b"\xff\xfe\x00token")
+    assert result.exit_code == 0
+    assert "Form: opaque token" in result.stdout
+
+
+def test_an_endless_source_is_bounded(run: Run) -> None:
+    """As is one that has no size."""
+    if not Path("/dev/zero").exists():
+        pytest.skip("not applicable: there is no /dev/zero")
+    assert run("inspect", "/dev/zero").exit_code == 1

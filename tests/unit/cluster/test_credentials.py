@@ -1,0 +1,155 @@
+"""When the gate's own token is read again, and what is told of it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.cluster.access import ClusterConfigError
+from authgate.cluster.credentials import FileCredential, FixedCredential, Shown
+from authgate.cluster.own_token import OwnToken, read_own_token
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Seconds:
+    """A clock that a test turns by hand."""
+
+    def __init__(self) -> None:
+        self.value = 1000.0
+
+    def __call__(self) -> float:
+        return self.value
+
+
+def unnoticed(path: Path, content: str) -> None:
+    """Writes content of the same length in place, and gives the file its old times."""
+    before = path.stat()
+    path.write_text(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_file_is_read_when_it_changes(tmp_path: Path) -> None:
+    """A file that was replaced is read again at once."""
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    credential = FileCredential(file, None, Seconds())
+    (tmp_path / "new").write_text("other\n")
+    (tmp_path / "new").replace(file)
+    assert credential.held().token == "other"
+
+
+@pytest.mark.parametrize(("after", "token"), [(59.9, "first"), (60.0, "other")])
+def test_file_is_read_after_a_minute(tmp_path: Path, after: float, token: str) -> None:
+    """A file whose change cannot be seen is read again when a minute has passed."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    clock = Seconds()
+    credential = FileCredential(file, None, clock)
+    unnoticed(file, "other")
+    clock.value += after
+    assert credential.held().token == token
+
+
+async def test_file_is_read_after_a_refusal(tmp_path: Path) -> None:
+    """A refusal reads the file again whatever it looks like."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    credential = FileCredential(file, None, Seconds())
+    unnoticed(file, "other")
+    assert (await credential.renew()).token == "other"
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"caf\xc3\xa9", b"x" * 65_537, None])
+def test_bad_file_later(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None) -> None:
+    """A file that becomes unusable leaves the last token in use, with a warning that does not quote it."""
+    file = tmp_path / "token"
+    file.write_text("first")
+    credential = FileCredential(file, None, Seconds())
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    assert (credential.held().token, "the last token stays in use" in caplog.text) == ("first", True)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"", "is empty"), (b"two words", "one word"), (b"x" * 65_537, "longer than"), (None, "cannot be read")],
+    ids=["empty", "words", "long", "missing"],
+)
+def test_bad_file_at_first(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """A file that is unusable at the start is an error that names it."""
+    if content is not None:
+        (tmp_path / "token").write_bytes(content)
+    with pytest.raises(ClusterConfigError, match=f"token file .*token: .*{problem}"):
+        FileCredential(tmp_path / "token", None, Seconds())
+
+
+async def test_fixed_credential() -> None:
+    """A fixed credential is the same before and after a refusal."""
+    credential = FixedCredential(Shown("Bearer abc"))
+    assert await credential.current() == await credential.renew() == credential.held()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "token"),
+    [("Bearer abc", "abc"), ("Basic abc", None), (None, None), ("Bearer ", None)],
+)
+def test_shown_token(authorization: str | None, token: str | None) -> None:
+    """Only a Bearer header holds a token."""
+    assert Shown(authorization).token == token
+
+
+def test_shown_has_no_secret_repr() -> None:
+    """A credential does not show itself in a log."""
+    assert "abc" not in repr(Shown("Bearer abc"))
+
+
+def jwt_of(payload: bytes) -> str:
+    """A token of JWT shape with this payload."""
+    return f"e30.{base64.urlsafe_b64encode(payload).rstrip(b'=').decode()}.c2ln"
+
+
+BOUND = {"iss": "https://issuer", "sub": "system:serviceaccount:a:b", "kubernetes.io": {"namespace": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        (jwt_of(json.dumps(BOUND).encode()), OwnToken("system:serviceaccount:a:b", "https://issuer")),
+        (jwt_of(b'{"iss": "https://issuer", "sub": "me"}'), OwnToken("me", "")),
+        (jwt_of(b'{"iss": 1, "sub": [], "kubernetes.io": {}}'), OwnToken()),
+        (jwt_of(b'{"iss": "https://issuer", "kubernetes.io": "x"}'), OwnToken()),
+        (jwt_of(b"[" * 40_000), OwnToken()),
+        (jwt_of(b"\xff"), OwnToken()),
+        (jwt_of(b'{"sub": "' + b"x" * 70_000 + b'"}'), OwnToken()),
+        ("opaque", OwnToken()),
+        ("a.!!!.b", OwnToken()),
+        ("a.é.b", OwnToken()),
+        (None, OwnToken()),
+        ("", OwnToken()),
+    ],
+    ids=[
+        "bound",
+        "not bound",
+        "types",
+        "claim",
+        "deep",
+        "bytes",
+        "long",
+        "opaque",
+        "base64",
+        "é",
+        "none",
+        "empty",
+    ],
+)
+def test_own_token(token: str | None, says: OwnToken) -> None:
+    """The own token's account is told where it has one, its issuer only for a ServiceAccount's."""
+    assert read_own_token(token) == says

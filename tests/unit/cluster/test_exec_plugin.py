@@ -1,0 +1,185 @@
+"""When an exec plugin runs, and what it may print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.cluster.access import ExecPlugin
+from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.exec_plugin import PluginCredential
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+VERSION = "client.authentication.k8s.io/v1"
+
+
+class Seconds:
+    """A clock that a test turns by hand; 0 is the beginning of 1970."""
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def __call__(self) -> float:
+        return self.value
+
+
+def credential_object(**status: Any) -> str:
+    """What a plugin prints."""
+    return json.dumps({"apiVersion": VERSION, "kind": "ExecCredential", "status": status})
+
+
+class Plugin:
+    """A plugin that prints a file, and counts how often."""
+
+    def __init__(self, folder: Path, output: str, script: str = "") -> None:
+        self.clock = Seconds()
+        self._output, self._runs = folder / "output", folder / "runs"
+        self.prints(output)
+        run = f"echo >> '{self._runs}'; {script} cat '{self._output}'"
+        plugin = ExecPlugin(VERSION, "sh", ("-c", run), (("EXTRA", "1"),))
+        environ = {"PATH": os.environ["PATH"], "OUTER": "1"}
+        self.credential = PluginCredential(plugin, environ, self.clock, self.clock)
+
+    def prints(self, output: str) -> None:
+        """Sets what it prints from now on."""
+        self._output.write_text(output)
+
+    @property
+    def runs(self) -> int:
+        """How often it ran."""
+        return len(self._runs.read_text()) if self._runs.exists() else 0
+
+
+async def test_it_runs_with_the_first_request(tmp_path: Path) -> None:
+    """Nothing runs, and nothing is held, before somebody asks."""
+    plugin = Plugin(tmp_path, credential_object(token="abc"))
+    assert (plugin.credential.held().token, plugin.runs) == (None, 0)
+
+
+async def test_it_runs_once_for_all(tmp_path: Path) -> None:
+    """Requests at the same time share one run."""
+    plugin = Plugin(tmp_path, credential_object(token="abc"))
+    shown = await asyncio.gather(*(plugin.credential.current() for _ in range(4)))
+    assert ([each.token for each in shown], plugin.runs) == (["abc"] * 4, 1)
+
+
+async def test_it_is_kept(tmp_path: Path) -> None:
+    """A credential without an end is shown until it is refused."""
+    plugin = Plugin(tmp_path, credential_object(token="abc"))
+    await plugin.credential.current()
+    plugin.clock.value += 1e9
+    assert ((await plugin.credential.current()).token, plugin.runs) == ("abc", 1)
+
+
+@pytest.mark.parametrize(("now", "runs"), [(3539, 1), (3540, 2)])
+async def test_it_runs_before_the_end(tmp_path: Path, now: float, runs: int) -> None:
+    """A credential is replaced from one minute before its end."""
+    plugin = Plugin(tmp_path, credential_object(token="abc", expirationTimestamp="1970-01-01T01:00:00Z"))
+    await plugin.credential.current()
+    plugin.clock.value = now
+    await plugin.credential.current()
+    assert plugin.runs == runs
+
+
+@pytest.mark.parametrize(("after", "token"), [(9.9, "abc"), (10.0, "def")])
+async def test_it_runs_after_a_refusal(tmp_path: Path, after: float, token: str) -> None:
+    """A refusal runs the plugin again, but not within ten seconds."""
+    plugin = Plugin(tmp_path, credential_object(token="abc"))
+    await plugin.credential.current()
+    plugin.prints(credential_object(token="def"))
+    plugin.clock.value += after
+    assert (await plugin.credential.renew()).token == token
+
+
+async def test_failure_is_not_repeated_at_once(tmp_path: Path) -> None:
+    """A plugin that fails fails the requests of the next ten seconds without running."""
+    plugin = Plugin(tmp_path, "")
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            await plugin.credential.current()
+    assert plugin.runs == 1
+
+
+async def test_recovery(tmp_path: Path) -> None:
+    """A plugin that failed is tried again, and its credential used."""
+    plugin = Plugin(tmp_path, "")
+    with pytest.raises(ApiError):
+        await plugin.credential.current()
+    plugin.prints(credential_object(token="abc"))
+    plugin.clock.value += 10
+    assert (await plugin.credential.current()).token == "abc"
+
+
+async def test_client_certificate(tmp_path: Path) -> None:
+    """A plugin may give a client certificate and no token."""
+    plugin = Plugin(tmp_path, credential_object(clientCertificateData="CERT", clientKeyData="KEY"))
+    shown = await plugin.credential.current()
+    assert shown.certificate is not None
+    assert (shown.authorization, shown.certificate.certificate, shown.certificate.key) == (
+        None,
+        b"CERT",
+        b"KEY",
+    )
+
+
+async def test_environment(tmp_path: Path) -> None:
+    """The plugin gets the outer environment, its own variables and KUBERNETES_EXEC_INFO."""
+    script = 'test "$OUTER$EXTRA" = 11 && test -n "$KUBERNETES_EXEC_INFO" &&'
+    plugin = Plugin(tmp_path, credential_object(token="abc"), script)
+    assert (await plugin.credential.current()).token == "abc"
+
+
+@pytest.mark.parametrize(
+    ("output", "problem"),
+    [
+        ("", "printed no ExecCredential"),
+        ("abc", "printed no ExecCredential"),
+        ("[" * 5000, "printed no ExecCredential"),
+        ('{"kind": "ExecCredential"}', "printed no ExecCredential with a status"),
+        ('{"kind": "Other", "status": {"token": "abc"}}', "printed no ExecCredential with a status"),
+        (credential_object(), "printed neither a token nor"),
+        (credential_object(token=5), "status.token that is no string"),
+        (credential_object(token="a b"), "printable ASCII"),
+        (credential_object(clientCertificateData="x"), "only one of"),
+        (credential_object(token="x", expirationTimestamp="tomorrow"), "no RFC 3339 time"),
+        (credential_object(token="x", expirationTimestamp="1970-01-01T01:00:00"), "no RFC 3339 time"),
+    ],
+    ids=["empty", "text", "deep", "status", "kind", "neither", "type", "word", "key", "time", "zone"],
+)
+async def test_unusable_output(tmp_path: Path, output: str, problem: str) -> None:
+    """Output that is no credential is an error that names the plugin and what it printed."""
+    with pytest.raises(ApiError, match=f"exec plugin sh: .*{problem}") as caught:
+        await Plugin(tmp_path, output).credential.current()
+    assert caught.value.kind is ApiErrorKind.UNAUTHORIZED
+
+
+async def test_failing_plugin(tmp_path: Path) -> None:
+    """A plugin's status and words are told, bounded."""
+    plugin = Plugin(tmp_path, "", "echo 'run: aws sso login' >&2; exit 3;")
+    with pytest.raises(ApiError, match="ended with status 3: run: aws sso login"):
+        await plugin.credential.current()
+
+
+async def test_hanging_plugin(tmp_path: Path) -> None:
+    """A plugin that does not end in time is ended, and that is told."""
+    clock = Seconds()
+    plugin = ExecPlugin(VERSION, "sh", ("-c", f"echo $$ > '{tmp_path / 'pid'}'; exec sleep 60"))
+    credential = PluginCredential(plugin, {"PATH": os.environ["PATH"]}, clock, clock, timeout=0.5)
+    with pytest.raises(ApiError, match=r"exec plugin sh: did not end within 0\.5 s"):
+        await credential.current()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+async def test_missing_plugin() -> None:
+    """A plugin that is not installed is named as such."""
+    clock = Seconds()
+    plugin = PluginCredential(ExecPlugin(VERSION, "no-such-plugin"), {}, clock, clock)
+    with pytest.raises(ApiError, match=r"exec plugin no-such-plugin: cannot be run: .*install it"):
+        await plugin.current()

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.token_request import (
+    BoundObject,
+    IssuedToken,
+    TokenRefusal,
+    TokenSpec,
+    parse_token,
+    read_refusal,
+    request_body,
+    request_path,
+)
+from authgate.cluster.transport import RawAnswer
+from tests.support.cluster_client import OWN, jwt_of
+
+UNTIL = "2030-01-01T00:00:00Z"
+WANTED = TokenSpec("prod", "web", ("my-audience",), 3600)
+
+
+def answer(**changes: Any) -> bytes:
+    """A TokenRequest as the server answers it; `status` and `spec` replace members of those."""
+    document = {
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 3600, **changes.pop("spec", {})},
+        "status": {"token": "opaque", "expirationTimestamp": UNTIL, **changes.pop("status", {})},
+        **changes,
+    }
+    return json.dumps(document).encode()
+
+
+def refusal(message: object, status: int = 403, **details: Any) -> RawAnswer:
+    """A refusal in the server's own form."""
+    document = {"kind": "Status", "message": message, "details": details}
+    return RawAnswer(status, "", json.dumps(document).encode())
+
+
+def test_what_is_asked_for() -> None:
+    """The path names the account, the body everything else."""
+    assert request_path(WANTED) == "/api/v1/namespaces/prod/serviceaccounts/web/token"
+    assert request_body(WANTED)["spec"] == {"audiences": ["my-audience"], "expirationSeconds": 3600}
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Secret"])
+def test_what_a_token_is_bound_to(kind: Any) -> None:
+    """An object of the account's namespace by kind and name; the server finds its uid."""
+    bound = TokenSpec("prod", "web", ("a",), 600, BoundObject(kind, "it"))
+    spec: Any = request_body(bound)["spec"]
+    assert spec["boundObjectRef"] == {"apiVersion": "v1", "kind": kind, "name": "it"}
+
+
+def test_the_lifetime_is_the_tokens_own() -> None:
+    """What the token says counts, not what the answer says of it."""
+    token = jwt_of(iat=1000, exp=1600)
+    assert parse_token(answer(status={"token": token})) == IssuedToken(token, 600, UNTIL)
+
+
+@pytest.mark.parametrize(
+    "token", ["opaque", jwt_of(exp=5), jwt_of(iat=6, exp=5), jwt_of(iat=True, exp=5)], ids=range(4)
+)
+def test_a_token_that_does_not_tell_lives_as_answered(token: str) -> None:
+    """Then the answered spec is all there is."""
+    assert parse_token(answer(status={"token": token})).lifetime == 3600
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"[]",
+        answer(kind="TokenReview"),
+        answer(status={"token": None}),
+        answer(status={"token": ""}),
+        answer(status={"token": 5}),
+        answer(status={"token": "two words"}),
+        answer(status={"token": "x\n"}),
+        answer(status={"token": "x" * 70_000}),
+        answer(status={"expirationTimestamp": None}),
+        answer(status={"expirationTimestamp": "tomorrow"}),
+        answer(spec={"expirationSeconds": None}),
+        answer(spec={"expirationSeconds": True}),
+        answer(spec={"expirationSeconds": -1}),
+        b'{"kind": "TokenRequest"}',
+        b'{"kind": "TokenRequest", "spec": {}, "status": []}',
+    ],
+    ids=range(16),
+)
+def test_any_other_answer_is_no_token(body: bytes) -> None:
+    """A page, another kind, a token that a header cannot carry: all are bad answers, and nothing of them is quoted."""
+    with pytest.raises(ApiError) as caught:
+        parse_token(body)
+    assert caught.value.kind is ApiErrorKind.BAD_ANSWER
+    assert len(caught.value.detail) < 150
+
+
+def test_a_refusal_names_who_may_not() -> None:
+    """It is who has to be in the missing binding."""
+    said = (
+        'serviceaccounts "web" is forbidden: User "system:serviceaccount:a:b" cannot create resource'
+        ' "serviceaccounts/token" in API group "" in the namespace "prod"'
+    )
+    assert read_refusal(refusal(said), None).user == "system:serviceaccount:a:b"
+
+
+def test_a_refusal_names_what_is_missing() -> None:
+    """By the resource of what was not found."""
+    assert read_refusal(refusal('pods "x" not found', 404, kind="pods"), None) == TokenRefusal(
+        404, 'pods "x" not found', "pods"
+    )
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [RawAnswer(403, "", b"<html>"), refusal(5), refusal("no", kind=5), RawAnswer(403, "", b'{"details": 1}')],
+    ids=["page", "no text", "no kind", "no details"],
+)
+def test_a_refusal_in_another_form_is_still_one(raw: RawAnswer) -> None:
+    """The status alone tells enough."""
+    read = read_refusal(raw, None)
+    assert (read.status, read.resource, read.user) == (403, "", "")
+
+
+def test_a_refusal_keeps_the_gates_own_token_to_itself() -> None:
+    """However the server quotes it."""
+    assert OWN not in read_refusal(refusal(f"who is {OWN}?"), OWN).said
+
+
+def test_a_token_is_not_shown_by_accident() -> None:
+    """The value's repr leaves it out."""
+    assert "opaque" not in repr(parse_token(answer()))

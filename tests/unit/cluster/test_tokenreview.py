@@ -1,0 +1,147 @@
+"""What counts as an answer of TokenReview, and what does not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from authgate.cluster.api import ApiError, ApiErrorKind, NotAuthenticated, ReviewAnswer, ReviewedUser
+from authgate.cluster.tokenreview import parse_review, review_request
+
+TOKEN = "reviewed-token-0123456789"
+
+
+def parse(status: object, kind: str = "TokenReview") -> ReviewAnswer:
+    """The answer with this status, parsed."""
+    return parse_review(json.dumps({"kind": kind, "status": status}).encode(), TOKEN)
+
+
+def good(**user: Any) -> dict[str, Any]:
+    """The status of an authenticated user with these members."""
+    return {"authenticated": True, "user": {"username": "alice", **user}}
+
+
+def test_request() -> None:
+    """The request names the token and the audiences as authentication.k8s.io/v1 does."""
+    assert review_request(TOKEN, ("a", "b")) == {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenReview",
+        "spec": {"token": TOKEN, "audiences": ["a", "b"]},
+    }
+
+
+def test_whole_user() -> None:
+    """Every member of a user is read, and extra is sorted by key."""
+    status = good(uid="u-1", groups=["g", "h"], extra={"z": ["1"], "a": ["2", "3"]})
+    status["audiences"] = ["app"]
+    assert parse(status) == ReviewedUser(
+        username="alice",
+        uid="u-1",
+        groups=("g", "h"),
+        extra=(("a", ("2", "3")), ("z", ("1",))),
+        audiences=("app",),
+    )
+
+
+@pytest.mark.parametrize(
+    "user",
+    [{}, {"uid": None, "groups": None, "extra": None}, {"uid": "", "groups": [], "extra": {}}],
+    ids=["missing", "null", "empty"],
+)
+def test_absent_members(user: dict[str, Any]) -> None:
+    """Missing, null and empty members mean the same."""
+    assert parse(good(**user)) == ReviewedUser("alice", "", (), (), ())
+
+
+def test_null_extra_value() -> None:
+    """An extra key with null is one without values: so Go writes an empty list."""
+    assert parse(good(extra={"k": None})) == ReviewedUser("alice", "", (), (("k", ()),), ())
+
+
+def test_names_beyond_ascii() -> None:
+    """Names in any script are kept as they are."""
+    assert parse(good(groups=["Büro", "開発"])) == ReviewedUser("alice", "", ("Büro", "開発"), (), ())
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ({"error": "expired"}, "expired"),
+        ({"authenticated": False}, ""),
+        ({"authenticated": None}, ""),
+        ({}, ""),
+        ({"authenticated": False, "user": {"username": "alice"}}, ""),
+        ({"error": f"no {TOKEN}\n\x1b[31mhere"}, "no [token] [31mhere"),
+        ({"error": "x" * 300}, "x" * 199 + "…"),
+    ],
+    ids=["error", "false", "null", "missing", "false with user", "unprintable", "long"],
+)
+def test_refused(status: dict[str, Any], error: str) -> None:
+    """Anything but `authenticated: true` is no authentication, with the server's words bounded and clean."""
+    assert parse(status) == NotAuthenticated(error)
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        None,
+        [],
+        "x",
+        {"authenticated": "true"},
+        {"authenticated": 1},
+        {"authenticated": 1.0},
+        {"authenticated": []},
+        {"authenticated": False, "error": 5},
+        {"authenticated": True},
+        {"authenticated": True, "user": []},
+        {"authenticated": True, "user": {}},
+        {"authenticated": True, "error": "but", "user": {"username": "alice"}},
+        good(username=""),
+        good(username=None),
+        good(username=7),
+        good(uid=7),
+        good(groups="staff"),
+        good(groups=["staff", None]),
+        good(groups=["staff", 1]),
+        good(groups={"staff": True}),
+        good(groups=["g"] * 10_001),
+        good(extra=[]),
+        good(extra={"k": "v"}),
+        good(extra={"k": [1]}),
+        {**good(), "audiences": "app"},
+        {**good(), "audiences": ["app", 1]},
+        *(good(**{name: f"a{bad}"}) for name in ("username", "uid") for bad in "\x00\n\x1f\x7f\x9f\ud800"),
+        good(groups=["g\r\nX: y"]),
+        good(extra={"k\n": ["v"]}),
+        good(extra={"k": ["v\x85"]}),
+    ],
+)
+def test_unusable_status(status: object) -> None:
+    """A status that is neither a clear yes nor a clear no is a bad answer."""
+    with pytest.raises(ApiError) as caught:
+        parse(status)
+    assert caught.value.kind is ApiErrorKind.BAD_ANSWER
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b'{"kind": "Status", "status": "Failure"}',
+        b'{"kind": "TokenReview", "status": {"authenticated": true, "user": {"username": NaN}}}',
+        b'{"kind": "TokenReview", "x": ' + b"9" * 10_000 + b"}",
+        b'{"kind": "TokenReview", "status": ' + b"[" * 200_000,
+        b'{"kind": "TokenReview", "status": {"authenticated": true, "authenticated": false}}',
+    ],
+    ids=["empty", "no UTF-8", "array", "null", "kind", "NaN", "long number", "deep", "twice"],
+)
+def test_unusable_body(body: bytes) -> None:
+    """A body that is no TokenReview object is a bad answer and no crash."""
+    with pytest.raises(ApiError) as caught:
+        parse_review(body, TOKEN)
+    assert caught.value.kind is ApiErrorKind.BAD_ANSWER

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from authgate.config import ListenAddress, TCPAddress, UnixAddress, parse_listen
+from authgate.config.addresses import collide
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0.0.0.0:8080", TCPAddress("0.0.0.0", 8080)),
+        ("127.0.0.1:0", TCPAddress("127.0.0.1", 0)),
+        ("[::1]:8080", TCPAddress("::1", 8080)),
+        ("[::]:65535", TCPAddress("::", 65535)),
+        (":8080", TCPAddress(None, 8080)),
+        ("Localhost:80", TCPAddress("localhost", 80)),
+        ("gate.example.com:80", TCPAddress("gate.example.com", 80)),
+        ("unix:/run/authgate/authgate.sock", UnixAddress("/run/authgate/authgate.sock")),
+    ],
+)
+def test_an_address_is_read(text: str, address: ListenAddress) -> None:
+    """Each form of an address to listen on means what it says."""
+    assert parse_listen(text) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8080",
+        "0.0.0.0",
+        "0.0.0.0:",
+        "0.0.0.0:65536",
+        "0.0.0.0:-1",
+        "256.0.0.1:80",
+        "::1:8080",
+        "[::1]",
+        "[127.0.0.1]:80",
+        "[zz]:80",
+        "-a.example:80",
+        "a b:80",
+        "http://a:80",
+        "unix:",
+        "unix:relative.sock",
+        "unix:/run/",
+        "unix:/a\nb",
+        "unix:/" + "x" * 107,
+    ],
+    ids=lambda text: repr(text)[:24],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    """Anything else is refused with a sentence."""
+    with pytest.raises(ValueError, match="must"):
+        parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80", True),
+        ("127.0.0.1:80", "127.0.0.1:81", False),
+        ("127.0.0.1:80", "127.0.0.2:80", False),
+        ("0.0.0.0:80", "127.0.0.1:80", True),
+        ("localhost:80", "0.0.0.0:80", True),
+        ("0.0.0.0:80", "[::]:80", False),
+        ("[::]:80", "[::1]:80", True),
+        ("[::]:80", "127.0.0.1:80", False),
+        (":80", "[::1]:80", True),
+        ("127.0.0.1:0", "127.0.0.1:0", False),
+        ("unix:/a", "unix:/a", True),
+        ("unix:/a", "unix:/b", False),
+        ("unix:/a", ":80", False),
+    ],
+)
+def test_two_listeners_collide_where_one_stands_in_the_others_way(
+    one: str, other: str, expected: bool
+) -> None:
+    """Two addresses collide if both can't be opened, in either order."""
+    addresses = parse_listen(one), parse_listen(other)
+    assert (collide(*addresses), collide(*reversed(addresses))) == (expected, expected)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.config.conftest import Load
+
+
+def issuer(host: str, prefix: str, *, groups: str | None = None, gate: str = "") -> str:
+    """An issuer whose users have a prefix."""
+    mapping = "" if groups is None else f", groups: {{claim: groups, prefix: '{groups}'}}"
+    return (
+        f"{{issuer: {{url: 'https://{host}', audiences: [a]}}, "
+        f"claimMappings: {{username: {{claim: sub, prefix: '{prefix}'}}{mapping}}}{gate}}}"
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "s", "system:", "system", "system:serviceaccount:"])
+def test_an_issuer_that_could_name_a_system_user_is_doubted(load_text: Load, prefix: str) -> None:
+    """A prefix that lets a claim become `system:…` is told."""
+    (warning,) = load_text(f"jwt: [{issuer('a', prefix)}]").warnings
+    assert (warning.path, warning.line, "name a user" in warning.message) == (
+        "jwt[0].claimMappings.username.prefix",
+        1,
+        True,
+    )
+
+
+def test_an_issuer_that_could_name_a_system_group_is_doubted(load_text: Load) -> None:
+    """The same of groups: `system:masters` is a group."""
+    (warning,) = load_text(f"jwt: [{issuer('a', 'a:', groups='')}]").warnings
+    assert (warning.path, "name a group" in warning.message) == ("jwt[0].claimMappings.groups.prefix", True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a:", "a:"), ("a", "a:"), ("a:b", "a:")], ids=["same", "longer", "shorter"]
+)
+def test_issuers_that_could_name_the_same_user_are_doubted(load_text: Load, one: str, other: str) -> None:
+    """Prefixes of which one begins the other do not keep two issuers apart."""
+    (warning,) = load_text(f"jwt: [{issuer('a', one)}, {issuer('b', other)}]").warnings
+    assert (warning.path, "jwt[0] has the prefix" in warning.message) == (
+        "jwt[1].claimMappings.username.prefix",
+        True,
+    )
+
+
+def test_issuers_with_prefixes_of_their_own_are_not_doubted(load_text: Load) -> None:
+    """What keeps users apart is fine."""
+    one, other = issuer("a", "a:", groups="a:"), issuer("b", "b:", groups="b:")
+    assert load_text(f"jwt: [{one}, {other}]").warnings == ()
+
+
+def test_service_accounts_without_a_cluster_are_doubted(load_text: Load) -> None:
+    """A rule that can never hold is told, whatever issuers call their users."""
+    text = f"jwt: [{issuer('a', 'a:')}]\npolicies: {{default: {{deny: [{{serviceAccounts: ['a/b']}}]}}}}"
+    (warning,) = load_text(text).warnings
+    assert (warning.path, warning.line) == ("policies.default.deny[0].serviceAccounts", 2)
+
+
+def test_service_accounts_of_a_cluster_are_not_doubted(load_text: Load) -> None:
+    """With a cluster such rules are what they should be."""
+    text = "cluster: {audiences: [a]}\npolicies: {default: {allow: [{serviceAccounts: ['a/b']}]}}"
+    assert load_text(text).warnings == ()
+
+
+def test_a_token_file_that_is_not_there_yet_is_doubted(load_text: Load) -> None:
+    """It is read for every fetch and may still come, so the gate starts."""
+    gate = ", gate: {keys: {tokenFile: /nonexistent}}"
+    (warning,) = load_text(f"jwt: [{issuer('a', 'a:', gate=gate)}]").warnings
+    assert (warning.path, "can't be read" in warning.message) == ("jwt[0].gate.keys.tokenFile", True)

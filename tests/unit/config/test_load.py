@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.config import ConfigError, LoadedConfig, Problem, flag_name, load
+
+if TYPE_CHECKING:
+    from tests.unit.config.conftest import Load, Pems
+
+CLUSTER = "cluster: {audiences: [my-app]}\n"
+
+DESIGN = """
+apiVersion: authgate.dev/v1alpha1
+kind: AuthgateConfiguration
+cluster:
+  name: home
+  audiences: [my-audience]
+  issuers: []
+  kubeconfig: null
+  tokenReview: {mode: fallback, maxAge: 60s, legacyAudiences: [], qps: 50, burst: 100, timeout: 3s}
+  revocation: none
+jwt:
+- issuer:
+    url: https://corp.example.com
+    discoveryURL: https://corp.example.com/other
+    audiences: [a, b]
+    audienceMatchPolicy: MatchAny
+  claimValidationRules: [{claim: hd, requiredValue: example.com}]
+  claimMappings:
+    username: {claim: sub, prefix: "corp:"}
+    groups: {claim: groups, prefix: "corp:"}
+    uid: {claim: sub}
+    extra: []
+  userValidationRules: []
+  gate:
+    {name: corp, algorithms: [RS256, ES256], leeway: 60s, expiryLeeway: 0s, maxTokenLifetime: null, jwksURL: null,
+     staticKeys: null, keys: {refresh: 5m, timeout: 5s, maxStale: 24h}, types: [JWT, at+jwt]}
+policies:
+  default:
+    audiences: null
+    allow:
+    - {serviceAccounts: ["prod/*"]}
+    - {issuers: [corp, home], users: ["corp:me"], groups: ["corp:admins"]}
+    deny: [{users: [system:serviceaccount:prod:evil]}]
+    rules: []
+    accessReview: null
+    anonymous: []
+  app-b: {audiences: [a], anonymous: [/healthz, /public/*]}
+headers: {preset: oauth2-proxy}
+cache: {maxEntries: 100000, ttl: 60s, negativeTTL: 5s}
+server:
+  listen: ["0.0.0.0:8080", "unix:/run/authgate/authgate.sock"]
+  admin: "0.0.0.0:9090"
+  proxy: nginx
+  grpc: null
+  workers: 1
+limits: {maxTokenBytes: 16384, maxHeaderBytes: 65536, headerTimeout: 10s}
+log: {level: info, format: json, audit: deny}
+"""
+
+
+def issuer(gate: str = "{}", *, url: str = "https://a.example", members: str = "") -> str:
+    """A file with one issuer."""
+    return (
+        f"jwt: [{{issuer: {{url: '{url}', audiences: [a]{members}}}, "
+        f"claimMappings: {{username: {{claim: sub, prefix: 'a:'}}}}, gate: {gate}}}]\n"
+    )
+
+
+def test_the_whole_format_loads(load_text: Load) -> None:
+    """A file that writes down every field, those at rest among them, is accepted without a doubt."""
+    assert load_text(DESIGN).warnings == ()
+
+
+def test_one_variable_is_a_complete_configuration() -> None:
+    """In a pod the audience is all there is to say."""
+    config = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}).config
+    assert (config.cluster and config.cluster.audiences, config.jwt) == (("my-audience",), ())
+
+
+def test_one_issuer_is_a_complete_configuration(load_text: Load) -> None:
+    """Outside a cluster an issuer and its audiences are all there is to say."""
+    loaded = load_text(issuer())
+    assert (loaded.config.cluster, loaded.config.jwt[0].name) == (None, "a.example")
+
+
+def test_left_out_policies_let_any_authenticated_identity_pass(load_text: Load) -> None:
+    """Without policies there is `default`, and it asks for no more than a good token."""
+    policies = load_text(CLUSTER).config.policies
+    assert [(name, policy.allow, policy.deny) for name, policy in policies.items()] == [
+        ("default", None, None)
+    ]
+
+
+def test_given_policies_need_no_default(load_text: Load) -> None:
+    """Where only others are named, there is no policy at /verify."""
+    assert set(load_text(CLUSTER + "policies: {app: {}}").config.policies) == {"app"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost:8080",
+        "http://127.0.0.1:8080",
+        "http://127.9.9.9",
+        "http://[::1]:8080/realms/a",
+        "https://[2001:db8::1]/",
+    ],
+)
+def test_urls_that_are_safe_enough_are_accepted(load_text: Load, url: str) -> None:
+    """Plain http is accepted on loopback, https everywhere."""
+    assert load_text(issuer("{name: a}", url=url)).config.jwt[0].issuer.url == url
+
+
+def test_a_clusters_issuer_may_be_a_plain_word(load_text: Load) -> None:
+    """RFC 7519's StringOrURI: what is no URL is taken as it stands."""
+    config = load_text("cluster: {audiences: [a], issuers: [old, 'https://a.example']}").config
+    assert config.cluster is not None
+    assert config.cluster.issuers == ("old", "https://a.example")
+
+
+def test_static_keys_may_be_a_mapping(load_text: Load) -> None:
+    """An inline JWKS may be written as YAML; it arrives as JSON text."""
+    keys = load_text(issuer("{staticKeys: {inline: {keys: [{kty: EC}]}}}")).config.jwt[0].gate.static_keys
+    assert keys is not None
+    assert keys.inline == '{"keys": [{"kty": "EC"}]}'
+
+
+def test_keys_and_certificates_that_can_be_read_are_accepted(
+    load_text: Load, pems: Pems, tmp_path: Path
+) -> None:
+    """Good PEM texts pass, inline and as files."""
+    for name, text in {
+        "tls.crt": pems.certificate,
+        "tls.key": pems.certificate_key,
+        "ca.crt": pems.authority,
+        "keys.pem": pems.public_key,
+    }.items():
+        (tmp_path / name).write_text(text)
+    authority = pems.authority.encode("unicode_escape").decode()
+    tls = f"certFile: {tmp_path}/tls.crt, keyFile: {tmp_path}/tls.key, clientCAFile: {tmp_path}/ca.crt"
+    text = issuer(
+        f"{{staticKeys: {{file: {tmp_path}/keys.pem}}}}", members=f', certificateAuthority: "{authority}"'
+    )
+    assert load_text(f"{text}server: {{tls: {{{tls}}}}}").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("other_key", "is not the key of the first certificate"),
+        ("encrypted_key", "is encrypted"),
+        ("authority", "holds no readable PEM private key"),
+    ],
+)
+def test_a_key_that_does_not_serve_is_refused(
+    load_text: Load, pems: Pems, tmp_path: Path, key: str, words: str
+) -> None:
+    """A TLS key is tried against its certificate when the configuration is loaded."""
+    (tmp_path / "tls.crt").write_text(pems.certificate)
+    (tmp_path / "tls.key").write_text(getattr(pems, key))
+    with pytest.raises(ConfigError, match=f"server.tls.keyFile .*{words}"):
+        load_text(CLUSTER + f"server: {{tls: {{certFile: {tmp_path}/tls.crt, keyFile: {tmp_path}/tls.key}}}}")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"cluster: \xff", "is not UTF-8: byte 9"),
+        ("cluster: {}".encode("utf-16"), "is not UTF-8"),
+        (b"#" * (1024 * 1024 + 1), "is larger than 1024 KiB"),
+        (b"a: [", "is not valid YAML"),
+    ],
+    ids=["latin-1", "utf-16", "too-large", "syntax"],
+)
+def test_a_file_that_is_no_yaml_is_one_problem(tmp_path: Path, data: bytes, words: str) -> None:
+    """An unreadable file is told by its name."""
+    file = tmp_path / "authgate.yaml"
+    file.write_bytes(data)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load(file, {})
+    assert [problem.path for problem in caught.value.problems] == [str(file)]
+
+
+def test_an_unreadable_file_does_not_hide_a_bad_variable(tmp_path: Path) -> None:
+    """Problems of the environment are told beside that of the file."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "none.yaml", {"AUTHGATE_X": "1"})
+    assert [problem.path for problem in caught.value.problems] == [str(tmp_path / "none.yaml"), "AUTHGATE_X"]
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """Some editors write one; it is no part of the first key."""
+    file = tmp_path / "authgate.yaml"
+    file.write_bytes(b"\xef\xbb\xbf" + CLUSTER.encode())
+    assert load(file, {}).config.cluster is not None
+
+
+FILE = CLUSTER + "server: {listen: ['127.0.0.1:1']}\n"
+ENV = {"AUTHGATE_SERVER__LISTEN": "127.0.0.1:2"}
+FLAGS = {"server.listen": ["127.0.0.1:3"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "env", "flags", "listen", "source"),
+    [
+        (CLUSTER, {}, {}, "0.0.0.0:8080", "default"),
+        (FILE, {}, {}, "127.0.0.1:1", "file authgate.yaml"),
+        (FILE, ENV, {}, "127.0.0.1:2", "env AUTHGATE_SERVER__LISTEN"),
+        (FILE, ENV, FLAGS, "127.0.0.1:3", "flag --listen"),
+        (FILE, {}, FLAGS, "127.0.0.1:3", "flag --listen"),
+        (CLUSTER, ENV, {"server.listen": None}, "127.0.0.1:2", "env AUTHGATE_SERVER__LISTEN"),
+        (CLUSTER, ENV, {"server.listen": "127.0.0.1:4, 127.0.0.1:5"}, "127.0.0.1:4", "flag --listen"),
+    ],
+    ids=[
+        "default",
+        "file",
+        "env-over-file",
+        "flag-over-env",
+        "flag-over-file",
+        "flag-not-given",
+        "flag-as-text",
+    ],
+)
+def test_flag_over_env_over_file_over_default(
+    load_text: Load, text: str, env: dict[str, str], flags: dict[str, object], listen: str, source: str
+) -> None:
+    """The nearest word counts, and it is told whose it was."""
+    loaded = load_text(text, env, flags)
+    told = loaded.sources["server.listen"]
+    directory = told.removeprefix("file ").removesuffix("authgate.yaml") if told.startswith("file ") else ""
+    assert (loaded.config.server.listen[0], told.replace(directory, "")) == (listen, source)
+
+
+def test_a_variable_adds_to_a_section_of_the_file(load_text: Load) -> None:
+    """A setting replaces its own field only."""
+    config = load_text("cluster: {audiences: [a], name: one}", {"AUTHGATE_CLUSTER__NAME": "two"}).config
+    assert config.cluster is not None
+    assert (config.cluster.name, config.cluster.audiences) == ("two", ("a",))
+
+
+def test_a_variable_fills_a_section_that_the_file_leaves_empty(load_text: Load) -> None:
+    """`cluster:` with nothing below it is as good as left out."""
+    assert load_text("cluster:\n", {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config.cluster is not None
+
+
+def test_a_variable_does_not_cover_up_a_mistake_in_the_file(load_text: Load) -> None:
+    """Where the file has a text instead of a section, that is still told."""
+    with pytest.raises(ConfigError, match=r"cluster \(line 1\): must be a mapping"):
+        load_text("cluster: home", {"AUTHGATE_CLUSTER__AUDIENCES": "a"})
+
+
+def test_a_setting_replaces_all_below_it(load_text: Load) -> None:
+    """A whole section set by a variable is that of the variable alone, and what it leaves out is default."""
+    loaded = load_text("cluster: {audiences: [a], name: one}", {"AUTHGATE_CLUSTER": "{audiences: [b]}"})
+    assert (loaded.sources["cluster.audiences"], loaded.sources["cluster.name"]) == (
+        "env AUTHGATE_CLUSTER",
+        "default",
+    )
+
+
+def test_a_flag_over_a_part_of_a_variables_value_is_told_apart() -> None:
+    """The outer value comes first, the inner one is laid over it."""
+    loaded = load(
+        None, {"AUTHGATE_CLUSTER": "{audiences: [b]}", "AUTHGATE_CLUSTER__NAME": "x"}, {"cluster.name": "y"}
+    )
+    assert (loaded.sources["cluster.audiences"], loaded.sources["cluster.name"]) == (
+        "env AUTHGATE_CLUSTER",
+        "flag --cluster-name",
+    )
+
+
+def test_a_later_whole_replaces_an_earlier_part() -> None:
+    """A flag for a section leaves nothing of a variable for a field in it."""
+    loaded = load(None, {"AUTHGATE_CLUSTER__NAME": "x"}, {"cluster": {"audiences": ["b"]}})
+    assert (loaded.config.cluster and loaded.config.cluster.name, loaded.sources["cluster.name"]) == (
+        "home",
+        "default",
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "path", "words"),
+    [
+        ({"server.lsten": "x"}, "--lsten", "is no field that a flag can set"),
+        ({"log.level.x.y": "x"}, "--log-level-x-y", "is no field that a flag can set"),
+        ({"cache.ttl": "soon"}, "cache.ttl", "must be a duration"),
+        ({"cluster": "{a: ["}, "--cluster", "is not valid YAML"),
+        ({"server.listen": [b"x"]}, "server.listen[0]", "must be a text"),
+        ({"log": object()}, "log", "must be a mapping"),
+    ],
+    ids=["unknown", "too-deep", "value", "yaml", "bytes", "object"],
+)
+def test_a_bad_flag_is_a_problem(flags: dict[str, object], path: str, words: str) -> None:
+    """What a flag gives is judged like any other value."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}, flags)
+    assert [(problem.path, words in problem.message) for problem in caught.value.problems] == [(path, True)]
+
+
+def test_a_problem_names_the_variable_that_set_the_value() -> None:
+    """Whoever mends it must know where."""
+    with pytest.raises(ConfigError) as caught:
+        load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a", "AUTHGATE_LOG__LEVEL": "loud"})
+    assert caught.value.problems == (
+        Problem(
+            "log.level",
+            'must be "debug", "info", "warning" or "error" (set by env AUTHGATE_LOG__LEVEL)',
+            '"loud"',
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "flag"),
+    [
+        ("server.listen", "--listen"),
+        ("server.tls.clientCAFile", "--tls-client-cafile"),
+        ("log.level", "--log-level"),
+        ("cluster.tokenReview.maxAge", "--cluster-token-review-max-age"),
+    ],
+)
+def test_a_flag_is_named_after_its_path(path: str, flag: str) -> None:
+    """A path has one flag."""
+    assert flag_name(path) == flag
+
+
+def test_every_value_has_a_source(load_text: Load) -> None:
+    """Whatever is in effect, it is known where it comes from."""
+    loaded: LoadedConfig = load_text(DESIGN, {"AUTHGATE_LOG__LEVEL": "debug"})
+    assert {source.split(" ", maxsplit=1)[0] for source in loaded.sources.values()} == {
+        "file",
+        "env",
+        "default",
+    }

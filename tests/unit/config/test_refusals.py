@@ -1,0 +1,835 @@
+"""Every value that a configuration must not have: refused at its path, with a sentence that says why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.config.conftest import Pems, Problems
+
+
+CLUSTER = "cluster: {audiences: [my-app]}\n"
+
+
+def issuer(
+    *, url: str = "https://corp.example.com", issuer: str = "", mappings: str = "", entry: str = ""
+) -> str:
+    """One entry under `jwt`, with further members where a test wants them."""
+    return (
+        f"{{issuer: {{url: '{url}', audiences: [my-app]{issuer}}}, "
+        f"claimMappings: {{username: {{claim: sub, prefix: 'corp:'}}{mappings}}}{entry}}}"
+    )
+
+
+def jwt(**members: str) -> str:
+    """A file with one issuer."""
+    return f"jwt: [{issuer(**members)}]\n"
+
+
+def gate(members: str) -> str:
+    """A file with one issuer that has additions of authgate's."""
+    return jwt(entry=f", gate: {{{members}}}")
+
+
+def policy(members: str) -> str:
+    """A file with a cluster, a proxy and one policy."""
+    return f"{CLUSTER}server: {{proxy: nginx}}\npolicies: {{default: {{{members}}}}}\n"
+
+
+FIELDS = {
+    "unknown-top": (CLUSTER + "clutser: {}", "clutser", "is not a known field"),
+    "unknown-nested": (
+        "cluster: {audiences: [a], tokenReviw: {}}",
+        "cluster.tokenReviw",
+        "is not a known field",
+    ),
+    "attribute-name": (
+        "cluster: {audiences: [a], token_review: {}}",
+        "cluster.token_review",
+        "not a known field",
+    ),
+    "odd-key": (CLUSTER + '"a b\\n": 1', '["a b\\n"]', "is not a known field"),
+    "root-list": ("- a", "FILE", "must be a mapping"),
+    "root-text": ("hello", "FILE", "must be a mapping"),
+    "api-version": (CLUSTER + "apiVersion: v1", "apiVersion", 'must be "authgate.dev/v1alpha1"'),
+    "kind": (CLUSTER + "kind: Pod", "kind", 'must be "AuthgateConfiguration"'),
+    "section-null": (CLUSTER + "server:", "server", "must be a mapping"),
+    "section-text": (CLUSTER + "log: debug", "log", "must be a mapping"),
+    "text-for-number": (CLUSTER + "cache: {maxEntries: many}", "cache.maxEntries", "must be a whole number"),
+    "bool-for-number": (CLUSTER + "cache: {maxEntries: true}", "cache.maxEntries", "must be a whole number"),
+    "float-for-number": (CLUSTER + "cache: {maxEntries: 1.5}", "cache.maxEntries", "must be a whole number"),
+    "number-too-small": (CLUSTER + "cache: {maxEntries: 0}", "cache.maxEntries", "must be at least 1"),
+    "number-too-large": (CLUSTER + "cache: {maxEntries: 99999999}", "cache.maxEntries", "must be at most"),
+    "number-nan": (
+        "cluster: {audiences: [a], tokenReview: {qps: .nan}}",
+        "cluster.tokenReview.qps",
+        "must be a number",
+    ),
+    "bool-for-qps": (
+        "cluster: {audiences: [a], tokenReview: {qps: yes}}",
+        "cluster.tokenReview.qps",
+        "be a number",
+    ),
+    "duration-text": (CLUSTER + "cache: {ttl: soon}", "cache.ttl", "must be a duration"),
+    "duration-bool": (CLUSTER + "cache: {ttl: true}", "cache.ttl", "must be a duration"),
+    "duration-negative": (CLUSTER + "cache: {ttl: -1s}", "cache.ttl", "must be a duration"),
+    "duration-infinite": (CLUSTER + "cache: {ttl: .inf}", "cache.ttl", "must be a duration"),
+    "duration-too-long": (
+        CLUSTER + "cache: {negativeTTL: 2h}",
+        "cache.negativeTTL",
+        "must be between 0s and 1h",
+    ),
+    "choice": (
+        CLUSTER + "headers: {preset: oauth2}",
+        "headers.preset",
+        'must be "oauth2-proxy", "kubernetes"',
+    ),
+    "log-level": (CLUSTER + "log: {level: trace}", "log.level", 'must be "debug", "info"'),
+    "log-audit": (CLUSTER + "log: {audit: some}", "log.audit", 'must be "none", "deny" or "all"'),
+    "proxy": (CLUSTER + "server: {proxy: apache}", "server.proxy", 'must be "nginx"'),
+    "token-larger-than-headers": (
+        CLUSTER + "limits: {maxTokenBytes: 2048, maxHeaderBytes: 2048}",
+        "limits.maxHeaderBytes",
+        "must be more than maxTokenBytes",
+    ),
+    "token-larger-than-default-headers": (
+        CLUSTER + "limits: {maxTokenBytes: 131072}",
+        "limits.maxHeaderBytes",
+        "must be more than maxTokenBytes",
+    ),
+    "text-too-long": (f"cluster: {{audiences: [{'a' * 1025}]}}", "cluster.audiences[0]", "longer than 1024"),
+    "text-empty": ("cluster: {audiences: ['']}", "cluster.audiences[0]", "must not be empty"),
+    "text-control": (
+        'cluster: {audiences: ["a\\nb"]}',
+        "cluster.audiences[0]",
+        "must not hold control characters",
+    ),
+    "text-surrogate": ('cluster: {audiences: ["a\\ud800"]}', "cluster.audiences[0]", "lone surrogate"),
+    "list-too-long": (
+        f"cluster: {{audiences: [{','.join(map('a{}'.format, range(65)))}]}}",
+        "cluster.audiences",
+        "more than 64",
+    ),
+    "grpc": (CLUSTER + "server: {grpc: '0.0.0.0:9001'}", "server.grpc", "this version has no gRPC listener"),
+    "workers": (CLUSTER + "server: {workers: 2}", "server.workers", "this version runs one worker"),
+    "workers-bool": (CLUSTER + "server: {workers: true}", "server.workers", "this version runs one worker"),
+}
+
+CLUSTERS = {
+    "nothing": ("log: {level: info}", "cluster", "neither cluster nor jwt is configured"),
+    "empty-file": ("", "cluster", "neither cluster nor jwt is configured"),
+    "empty-jwt": ("jwt: []", "cluster", "neither cluster nor jwt is configured"),
+    "no-audiences": ("cluster: {name: home}", "cluster.audiences", "is required: the audiences"),
+    "null-audiences": ("cluster: {audiences: null}", "cluster.audiences", "must be a list"),
+    "bare-audience": ("cluster: {audiences: my-app}", "cluster.audiences", "must be a list"),
+    "empty-audiences": ("cluster: {audiences: []}", "cluster.audiences", "must not be empty"),
+    "number-audience": (
+        "cluster: {audiences: [1]}",
+        "cluster.audiences[0]",
+        "must be a text; put it in quotes",
+    ),
+    "bool-audience": (
+        "cluster: {audiences: [yes]}",
+        "cluster.audiences[0]",
+        "must be a text; put it in quotes",
+    ),
+    "same-audience-twice": (
+        "cluster: {audiences: [a, a]}",
+        "cluster.audiences",
+        "names the same entry twice",
+    ),
+    "name": ("cluster: {audiences: [a], name: 'a b'}", "cluster.name", "letters, digits, dots"),
+    "name-too-long": (f"cluster: {{audiences: [a], name: {'a' * 64}}}", "cluster.name", "1 to 63 letters"),
+    "http-issuer": (
+        "cluster: {audiences: [a], issuers: ['http://a.example']}",
+        "cluster.issuers[0]",
+        "must be https://",
+    ),
+    "same-issuer-twice": (
+        "cluster: {audiences: [a], issuers: ['https://a.example', 'https://a.example']}",
+        "cluster.issuers",
+        "names the same entry twice",
+    ),
+    "kubeconfig": (
+        "cluster: {audiences: [a], kubeconfig: /nonexistent/config}",
+        "cluster.kubeconfig",
+        "can't be read: No such file",
+    ),
+    "kubeconfig-tilde": (
+        "cluster: {audiences: [a], kubeconfig: ~/nonexistent}",
+        "cluster.kubeconfig",
+        "~ is not expanded",
+    ),
+    "kubeconfig-empty": (
+        "cluster: {audiences: [a], kubeconfig: ''}",
+        "cluster.kubeconfig",
+        "must not be empty",
+    ),
+    "kubeconfig-nul": (
+        'cluster: {audiences: [a], kubeconfig: "a\\0"}',
+        "cluster.kubeconfig",
+        "can't be read",
+    ),
+    "review-mode": (
+        "cluster: {audiences: [a], tokenReview: {mode: sometimes}}",
+        "cluster.tokenReview.mode",
+        'must be "never", "fallback" or "always"',
+    ),
+    "watch-without-reviews": (
+        "cluster: {audiences: [a], tokenReview: {mode: never}, revocation: watch}",
+        "cluster.revocation",
+        "watch needs TokenReview",
+    ),
+    "watched-namespace-twice": (
+        "cluster: {audiences: [a], revocation: watch, watch: {namespaces: [a, a]}}",
+        "cluster.watch.namespaces",
+        "twice",
+    ),
+    "revocation": (
+        "cluster: {audiences: [a], revocation: soon}",
+        "cluster.revocation",
+        'must be "none" or "watch"',
+    ),
+    "token-file-of-a-cluster": (
+        "cluster: {audiences: [a], keys: {tokenFile: /x}}",
+        "cluster.keys.tokenFile",
+        "is not a known field",
+    ),
+    "stale-before-refresh": (
+        "cluster: {audiences: [a], keys: {refresh: 10m, maxStale: 5m}}",
+        "cluster.keys.maxStale",
+        "must be at least as long as refresh",
+    ),
+}
+
+ISSUERS = {
+    "http": (
+        jwt(url="http://corp.example.com"),
+        "jwt[0].issuer.url",
+        "plain http:// is allowed on loopback only",
+    ),
+    "http-lookalike": (jwt(url="http://127.0.0.1.example"), "jwt[0].issuer.url", "on loopback only"),
+    "http-localhost-suffix": (jwt(url="http://localhost.example"), "jwt[0].issuer.url", "on loopback only"),
+    "http-other-address": (jwt(url="http://10.0.0.1"), "jwt[0].issuer.url", "on loopback only"),
+    "scheme": (jwt(url="ftp://corp.example.com"), "jwt[0].issuer.url", "must be an https:// URL"),
+    "no-url": (jwt(url="corp.example.com"), "jwt[0].issuer.url", "must be an absolute URL"),
+    "empty": (jwt(url=""), "jwt[0].issuer.url", "must be an absolute URL"),
+    "no-host": (jwt(url="https://:443/"), "jwt[0].issuer.url", "valid host and port"),
+    "bad-port": (jwt(url="https://a:99999"), "jwt[0].issuer.url", "valid host and port"),
+    "port-0": (jwt(url="https://a:0"), "jwt[0].issuer.url", "valid host and port"),
+    "bad-v6": (jwt(url="https://[::1"), "jwt[0].issuer.url", "valid host and port"),
+    "odd-host": (jwt(url="https://a$b"), "jwt[0].issuer.url", "valid host and port"),
+    "space": (jwt(url="https://a b"), "jwt[0].issuer.url", "must be an absolute URL"),
+    "backslash": (jwt(url="https://a\\b"), "jwt[0].issuer.url", "must be an absolute URL"),
+    "non-ascii": (jwt(url="https://bücher.example"), "jwt[0].issuer.url", "must be an absolute URL in ASCII"),
+    "user-info": (
+        jwt(url="https://me:pw@corp.example.com"),
+        "jwt[0].issuer.url",
+        "must not have a user name",
+    ),
+    "query": (jwt(url="https://corp.example.com?a=b"), "jwt[0].issuer.url", "must not have a query"),
+    "empty-query": (jwt(url="https://corp.example.com?"), "jwt[0].issuer.url", "must not have a query"),
+    "fragment": (jwt(url="https://corp.example.com#a"), "jwt[0].issuer.url", "must not have a fragment"),
+    "duplicate": (
+        f"jwt: [{issuer()}, {issuer(entry=', gate: {name: b}')}]",
+        "jwt[1].issuer.url",
+        "stands twice",
+    ),
+    "the-clusters": (
+        "cluster: {audiences: [a], issuers: ['https://corp.example.com']}\n" + jwt(),
+        "jwt[0].issuer.url",
+        "the cluster (cluster.issuers)",
+    ),
+    "discovery-is-the-issuer": (
+        jwt(issuer=", discoveryURL: 'https://corp.example.com/'"),
+        "jwt[0].issuer.discoveryURL",
+        "must differ from the issuer's URL",
+    ),
+    "discovery-is-well-known": (
+        jwt(issuer=", discoveryURL: 'https://corp.example.com/.well-known/openid-configuration'"),
+        "jwt[0].issuer.discoveryURL",
+        "must differ from the issuer's URL",
+    ),
+    "discovery-http": (
+        jwt(issuer=", discoveryURL: 'http://a.example/d'"),
+        "jwt[0].issuer.discoveryURL",
+        "on loopback only",
+    ),
+    "discovery-query": (
+        jwt(issuer=", discoveryURL: 'https://a.example/d?x'"),
+        "jwt[0].issuer.discoveryURL",
+        "must not have a query",
+    ),
+    "discovery-of-no-issuer": (
+        jwt(url="corp", issuer=", discoveryURL: 'https://d.example'"),
+        "jwt[0].issuer.url",
+        "must be an absolute URL",
+    ),
+    "discovery-twice": (
+        (
+            f"jwt: [{issuer(issuer=', discoveryURL: https://d.example')}, "
+            f"{issuer(url='https://b.example', issuer=', discoveryURL: https://d.example')}]"
+        ),
+        "jwt[1].issuer.discoveryURL",
+        "stands twice",
+    ),
+    "ca-path": (
+        jwt(issuer=", certificateAuthority: /etc/ca.crt"),
+        "jwt[0].issuer.certificateAuthority",
+        "must be PEM text",
+    ),
+    "ca-broken": (
+        jwt(issuer=", certificateAuthority: '-----BEGIN CERTIFICATE----- x -----END CERTIFICATE-----'"),
+        "jwt[0].issuer.certificateAuthority",
+        "holds no readable PEM certificate",
+    ),
+    "egress": (
+        jwt(issuer=", egressSelectorType: cluster"),
+        "jwt[0].issuer.egressSelectorType",
+        "leave it out",
+    ),
+    "no-match-policy": (
+        "jwt: [{issuer: {url: 'https://a.example', audiences: [a, b]}}]",
+        "jwt[0].issuer.audienceMatchPolicy",
+        "must be MatchAny where there are several audiences",
+    ),
+    "match-policy": (
+        jwt(issuer=", audienceMatchPolicy: MatchAll"),
+        "jwt[0].issuer.audienceMatchPolicy",
+        'must be "MatchAny"',
+    ),
+    "no-audiences": ("jwt: [{issuer: {url: 'https://a.example'}}]", "jwt[0].issuer.audiences", "is required"),
+    "no-mappings": (
+        "jwt: [{issuer: {url: 'https://a.example', audiences: [a]}}]",
+        "jwt[0].claimMappings",
+        "is required: who a token's bearer is",
+    ),
+    "no-username": (
+        "jwt: [{issuer: {url: 'https://a.example', audiences: [a]}, claimMappings: {}}]",
+        "jwt[0].claimMappings.username",
+        "is required",
+    ),
+    "no-prefix": (
+        jwt(mappings=", groups: {claim: groups}"),
+        "jwt[0].claimMappings.groups.prefix",
+        'is required, and is put before the claim\'s value as it stands; "" is none',
+    ),
+    "no-claim": (jwt(mappings=", uid: {}"), "jwt[0].claimMappings.uid.claim", "is required"),
+    "empty-claim": (
+        jwt(mappings=", uid: {claim: ''}"),
+        "jwt[0].claimMappings.uid.claim",
+        "must not be empty",
+    ),
+    "uid-prefix": (
+        jwt(mappings=", uid: {claim: a, prefix: b}"),
+        "jwt[0].claimMappings.uid.prefix",
+        "is not a known field",
+    ),
+    "claim-expression": (
+        jwt(mappings=", groups: {expression: claims.groups}"),
+        "jwt[0].claimMappings.groups.expression",
+        "expressions are not supported by this version",
+    ),
+    "rule-expression": (
+        jwt(entry=", claimValidationRules: [{expression: claims.hd == 'a', message: b}]"),
+        "jwt[0].claimValidationRules[0].expression",
+        "expressions are not supported by this version",
+    ),
+    "extra": (
+        jwt(mappings=", extra: [{key: example.com/a, valueExpression: claims.a}]"),
+        "jwt[0].claimMappings.extra",
+        "extra needs expressions, which are not supported by this version",
+    ),
+    "user-rules": (
+        jwt(entry=", userValidationRules: [{expression: 'true'}]"),
+        "jwt[0].userValidationRules",
+        "expressions are not supported by this version",
+    ),
+    "same-claim-twice": (
+        jwt(entry=", claimValidationRules: [{claim: a, requiredValue: b}, {claim: a, requiredValue: c}]"),
+        "jwt[0].claimValidationRules[1].claim",
+        "stands twice",
+    ),
+    "required-value": (
+        jwt(entry=", claimValidationRules: [{claim: hd}]"),
+        "jwt[0].claimValidationRules[0].requiredValue",
+        "is required",
+    ),
+    "required-value-number": (
+        jwt(entry=", claimValidationRules: [{claim: hd, requiredValue: 1}]"),
+        "jwt[0].claimValidationRules[0].requiredValue",
+        "must be a text; put it in quotes",
+    ),
+    "entry-text": ("jwt: [corp]", "jwt[0]", "must be a mapping"),
+    "entry-null": ("jwt: [null]", "jwt[0]", "must be a mapping"),
+    "mapping-for-list": ("jwt: {issuer: {}}", "jwt", "must be a list"),
+    "too-many": (
+        f"jwt: [{','.join(issuer(url=f'https://i{number}.example') for number in range(65))}]",
+        "jwt",
+        "must not have more than 64 entries",
+    ),
+}
+
+GATES = {
+    "name": (gate("name: 'a/b'"), "jwt[0].gate.name", "letters, digits, dots"),
+    "name-of-v6-host": (
+        jwt(url="https://[2001:db8::1]"),
+        "jwt[0].gate.name",
+        "the issuer's host does not serve",
+    ),
+    "name-of-long-host": (
+        jwt(url=f"https://{'a' * 60}.example.com"),
+        "jwt[0].gate.name",
+        "the issuer's host does not serve",
+    ),
+    "same-host": (
+        f"jwt: [{issuer()}, {issuer(url='https://corp.example.com/b')}]",
+        "jwt[1].gate.name",
+        "must be unique",
+    ),
+    "same-name": (
+        f"jwt: [{issuer(entry=', gate: {name: a}')}, {issuer(url='https://b.example', entry=', gate: {name: a}')}]",
+        "jwt[1].gate.name",
+        "jwt[0] has the same name",
+    ),
+    "name-of-the-cluster": (
+        CLUSTER + gate("name: home"),
+        "jwt[0].gate.name",
+        "the cluster has the same name",
+    ),
+    "hmac": (gate("algorithms: [HS256]"), "jwt[0].gate.algorithms[0]", "HMAC and none can't be configured"),
+    "none": (
+        gate("algorithms: [RS256, none]"),
+        "jwt[0].gate.algorithms[1]",
+        "HMAC and none can't be configured",
+    ),
+    "algorithm": (gate("algorithms: [RS257]"), "jwt[0].gate.algorithms[0]", 'must be "RS256"'),
+    "no-algorithms": (gate("algorithms: []"), "jwt[0].gate.algorithms", "must not be empty"),
+    "same-algorithm-twice": (
+        gate("algorithms: [RS256, RS256]"),
+        "jwt[0].gate.algorithms",
+        "same entry twice",
+    ),
+    "leeway": (gate("leeway: 601s"), "jwt[0].gate.leeway", "must be between 0s and 10m"),
+    "expiry-leeway": (gate("expiryLeeway: 11m"), "jwt[0].gate.expiryLeeway", "must be between 0s and 10m"),
+    "lifetime": (gate("maxTokenLifetime: 0s"), "jwt[0].gate.maxTokenLifetime", "must be between 1s"),
+    "jwks-http": (gate("jwksURL: 'http://corp.example.com/k'"), "jwt[0].gate.jwksURL", "on loopback only"),
+    "jwks-user-info": (gate("jwksURL: 'https://a@b'"), "jwt[0].gate.jwksURL", "must not have a user name"),
+    "jwks-and-static": (
+        gate("jwksURL: 'https://a.example', staticKeys: {inline: {keys: [{}]}}"),
+        "jwt[0].gate.staticKeys",
+        "keys come from one place only",
+    ),
+    "jwks-and-discovery": (
+        jwt(issuer=", discoveryURL: 'https://d.example'", entry=", gate: {jwksURL: 'https://k.example'}"),
+        "jwt[0].gate.jwksURL",
+        "must not stand beside issuer.discoveryURL",
+    ),
+    "static-nothing": (gate("staticKeys: {}"), "jwt[0].gate.staticKeys", "exactly one of file and inline"),
+    "static-both": (
+        gate("staticKeys: {file: /nonexistent, inline: {keys: [{}]}}"),
+        "jwt[0].gate.staticKeys",
+        "exactly one of file and inline",
+    ),
+    "static-missing-file": (
+        gate("staticKeys: {file: /nonexistent/keys}"),
+        "jwt[0].gate.staticKeys.file",
+        "can't be read: No such file",
+    ),
+    "static-no-keys": (
+        gate("staticKeys: {inline: {keys: []}}"),
+        "jwt[0].gate.staticKeys.inline",
+        "at least one key",
+    ),
+    "static-no-jwks": (
+        gate("staticKeys: {inline: hello}"),
+        "jwt[0].gate.staticKeys.inline",
+        "must be a JWKS",
+    ),
+    "static-a-list": (gate("staticKeys: {inline: '[1]'}"), "jwt[0].gate.staticKeys.inline", "must be a JWKS"),
+    "static-bottomless": (
+        gate(f"staticKeys: {{inline: '{'[' * 9999}'}}"),
+        "jwt[0].gate.staticKeys.inline",
+        "must be a JWKS",
+    ),
+    "static-private-jwk": (
+        gate("staticKeys: {inline: {keys: [{kty: EC, d: x}]}}"),
+        "jwt[0].gate.staticKeys.inline",
+        "private or symmetric key",
+    ),
+    "static-symmetric-jwk": (
+        gate("staticKeys: {inline: {keys: [{kty: oct, k: x}]}}"),
+        "jwt[0].gate.staticKeys.inline",
+        "private or symmetric key",
+    ),
+    "static-no-public-pem": (
+        gate("staticKeys: {inline: '-----BEGIN CERTIFICATE-----'}"),
+        "jwt[0].gate.staticKeys.inline",
+        "holds no PEM public key",
+    ),
+    "static-broken-pem": (
+        gate("staticKeys: {inline: '-----BEGIN PUBLIC KEY----- x -----END PUBLIC KEY-----'}"),
+        "jwt[0].gate.staticKeys.inline",
+        "PEM public key that can't be read",
+    ),
+    "refresh": (gate("keys: {refresh: 0s}"), "jwt[0].gate.keys.refresh", "must be between 1s and 24h"),
+    "stale-before-refresh": (
+        gate("keys: {maxStale: 1m}"),
+        "jwt[0].gate.keys.maxStale",
+        "at least as long as refresh",
+    ),
+    "no-types": (gate("types: []"), "jwt[0].gate.types", "must not be empty"),
+    "type": (gate("types: ['a b']"), "jwt[0].gate.types[0]", "must be a media type"),
+    "same-type-twice": (gate("types: [JWT, jwt]"), "jwt[0].gate.types", "names the same entry twice"),
+}
+
+POLICIES = {
+    "none": (CLUSTER + "policies: {}", "policies", "must not be empty"),
+    "null": (CLUSTER + "policies: {default: null}", "policies.default", "must be a mapping"),
+    "list": (CLUSTER + "policies: []", "policies", "must be a mapping"),
+    "name": (CLUSTER + "policies: {App_A: {}}", "policies.App_A", "must be a DNS label"),
+    "too-many": (
+        CLUSTER + f"policies: {{{','.join(map('p{}: {{}}'.format, range(101)))}}}",
+        "policies",
+        "must not have more than 100 entries",
+    ),
+    "empty-allow": (policy("allow: []"), "policies.default.allow", "must not be empty"),
+    "empty-deny": (policy("deny: []"), "policies.default.deny", "must not be empty"),
+    "empty-entry": (
+        policy("allow: [{}]"),
+        "policies.default.allow[0]",
+        "an empty entry would hold for everyone",
+    ),
+    "null-entry": (
+        policy("allow: [{users: null}]"),
+        "policies.default.allow[0]",
+        "an empty entry would hold",
+    ),
+    "empty-users": (policy("allow: [{users: []}]"), "policies.default.allow[0].users", "must not be empty"),
+    "empty-groups": (policy("deny: [{groups: []}]"), "policies.default.deny[0].groups", "must not be empty"),
+    "empty-issuers": (
+        policy("allow: [{issuers: []}]"),
+        "policies.default.allow[0].issuers",
+        "must not be empty",
+    ),
+    "empty-accounts": (
+        policy("allow: [{serviceAccounts: []}]"),
+        "policies.default.allow[0].serviceAccounts",
+        "must not be empty",
+    ),
+    "bare-user": (policy("allow: [{users: me}]"), "policies.default.allow[0].users", "must be a list"),
+    "account-without-namespace": (
+        policy("allow: [{serviceAccounts: [web]}]"),
+        "policies.default.allow[0].serviceAccounts[0]",
+        'must be "namespace/name"',
+    ),
+    "account-user-name": (
+        policy("allow: [{serviceAccounts: ['system:serviceaccount:a:b']}]"),
+        "policies.default.allow[0].serviceAccounts[0]",
+        'must be "namespace/name"',
+    ),
+    "account-too-many-parts": (
+        policy("allow: [{serviceAccounts: ['a/b/c']}]"),
+        "policies.default.allow[0].serviceAccounts[0]",
+        'must be "namespace/name"',
+    ),
+    "unknown-issuer": (
+        policy("allow: [{issuers: [hoem]}]"),
+        "policies.default.allow[0].issuers[0]",
+        "is no configured name",
+    ),
+    "unknown-issuer-denied": (
+        policy("deny: [{issuers: [other]}]"),
+        "policies.default.deny[0].issuers[0]",
+        "is no configured name",
+    ),
+    "empty-audiences": (policy("audiences: []"), "policies.default.audiences", "must not be empty"),
+    "unknown-audience": (
+        policy("audiences: [my-ap]"),
+        "policies.default.audiences[0]",
+        "neither the cluster nor an issuer under jwt accepts",
+    ),
+    "rules": (policy("rules: [{path: /}]"), "policies.default.rules", "are not supported by this version"),
+    "access-review-of-nothing": (
+        policy("accessReview: {allowedTTL: 1m}"),
+        "policies.default.accessReview",
+        "needs either `nonResource: request` or `resource`, and not both",
+    ),
+    "access-review-of-two-things": (
+        policy("accessReview: {nonResource: request, resource: {verb: get, resource: services}}"),
+        "policies.default.accessReview",
+        "needs either `nonResource: request` or `resource`, and not both",
+    ),
+    "access-review-of-another-request": (
+        policy("accessReview: {nonResource: /metrics}"),
+        "policies.default.accessReview.nonResource",
+        'must be "request"',
+    ),
+    "access-review-without-verb": (
+        policy("accessReview: {resource: {resource: services}}"),
+        "policies.default.accessReview.resource.verb",
+        "is required",
+    ),
+    "access-review-with-empty-resource": (
+        policy("accessReview: {resource: {verb: get, resource: ''}}"),
+        "policies.default.accessReview.resource.resource",
+        "must not be empty",
+    ),
+    "access-review-of-the-query": (
+        policy("accessReview: {resource: {verb: get, resource: services, name: '{{ .Query }}'}}"),
+        "policies.default.accessReview.resource.name",
+        "of placeholders it may hold {{ .Namespace }}",
+    ),
+    "access-review-with-half-a-placeholder": (
+        policy("accessReview: {resource: {verb: get, resource: services, namespace: '{{ .Namespace'}}"),
+        "policies.default.accessReview.resource.namespace",
+        "of placeholders it may hold {{ .Namespace }}",
+    ),
+    "access-review-kept-too-long": (
+        policy("accessReview: {nonResource: request, allowedTTL: 2h}"),
+        "policies.default.accessReview.allowedTTL",
+        "must be between",
+    ),
+    "access-review-without-cluster": (
+        jwt() + "policies: {default: {accessReview: {resource: {verb: get, resource: services}}}}\n",
+        "policies.default.accessReview",
+        "needs a cluster whose API can be asked",
+    ),
+    "access-review-without-proxy": (
+        CLUSTER + "policies: {default: {accessReview: {nonResource: request}}}\n",
+        "policies.default.accessReview.nonResource",
+        "needs server.proxy to be set",
+    ),
+    "expression": (
+        policy("expression: 'true'"),
+        "policies.default.expression",
+        "not supported by this version",
+    ),
+    "entry-expression": (
+        policy("allow: [{expression: 'true'}]"),
+        "policies.default.allow[0].expression",
+        "expressions are not supported by this version",
+    ),
+    "shadow": (policy("shadow: true"), "policies.default.shadow", "are not supported by this version"),
+    "anonymous-without-proxy": (
+        CLUSTER + "policies: {default: {anonymous: [/healthz]}}",
+        "policies.default.anonymous",
+        "needs server.proxy to be set",
+    ),
+}
+
+OPEN_PATHS = {
+    "relative": "healthz",
+    "everything": "/*",
+    "star-inside": "/a*b",
+    "star-at-end": "/a*",
+    "two-stars": "/*/*",
+    "parent": "/a/../b",
+    "parent-at-end": "/a/..",
+    "parent-below": "/../*",
+    "here": "/a/./b",
+    "two-dots-in-a-name": "/a..b",
+    "percent": "/a%2e",
+    "double-slash": "//a",
+    "double-slash-inside": "/a//*",
+    "semicolon": "/a;b",
+    "query": "/a?b",
+    "hash": "/a#b",
+    "backslash": "/a\\b",
+    "space": "/a b",
+    "non-ascii": "/ä",
+    "empty": "",
+}
+
+LISTENERS = {
+    "no-address": ("server: {listen: ['8080']}", "server.listen[0]", 'must be "host:port"'),
+    "empty": ("server: {listen: []}", "server.listen", "must not be empty"),
+    "bare": ("server: {listen: '0.0.0.0:8080'}", "server.listen", "must be a list"),
+    "twice": ("server: {listen: [':80', ':80']}", "server.listen", "names the same entry twice"),
+    "collision": (
+        "server: {listen: ['0.0.0.0:80', '127.0.0.1:80']}",
+        "server.listen[1]",
+        "collides with 0.0.0.0:80",
+    ),
+    "admin": ("server: {listen: [':80'], admin: '127.0.0.1:80'}", "server.admin", "collides with :80"),
+    "default-admin": ("server: {listen: [':9090']}", "server.admin", "collides with :9090"),
+    "default-listen": ("server: {admin: ':8080'}", "server.admin", "collides with 0.0.0.0:8080"),
+    "admin-socket": (
+        "server: {listen: ['unix:/a'], admin: 'unix:/a'}",
+        "server.admin",
+        "collides with unix:/a",
+    ),
+    "tls-without-key": ("server: {tls: {certFile: /nonexistent}}", "server.tls.keyFile", "is required"),
+    "tls-missing-file": (
+        "server: {tls: {certFile: /nonexistent, keyFile: /nonexistent}}",
+        "server.tls.keyFile",
+        "can't be read: No such file",
+    ),
+    "tls-directory": (
+        "server: {tls: {certFile: /, keyFile: /nonexistent}}",
+        "server.tls.certFile",
+        "can't be read: Is a directory",
+    ),
+    "client-ca-missing": (
+        "server: {tls: {certFile: /nonexistent, keyFile: /nonexistent, clientCAFile: /nonexistent}}",
+        "server.tls.clientCAFile",
+        "can't be read",
+    ),
+}
+
+CASES = [
+    pytest.param(text, path, words, id=f"{group}-{name}")
+    for group, table in {
+        "field": FIELDS,
+        "cluster": CLUSTERS,
+        "issuer": ISSUERS,
+        "gate": GATES,
+        "policy": POLICIES,
+        "server": {name: (CLUSTER + text, path, words) for name, (text, path, words) in LISTENERS.items()},
+    }.items()
+    for name, (text, path, words) in table.items()
+]
+
+
+@pytest.mark.parametrize(("text", "path", "words"), CASES)
+def test_a_bad_value_is_refused_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
+    """Each bad value is a problem at its own path, in words that say what to do."""
+    found = problems(text)
+    if path == "FILE":
+        (path,) = (place for place in found if place.endswith("authgate.yaml"))
+    assert path in found, found
+    assert words in found[path].message
+
+
+@pytest.mark.parametrize("path", OPEN_PATHS.values(), ids=OPEN_PATHS)
+def test_an_open_path_that_could_mean_more_is_refused(problems: Problems, path: str) -> None:
+    """A path that passes without a token is exact, or all below one; nothing that proxies read differently."""
+    assert "policies.default.anonymous[0]" in problems(policy(f"anonymous: ['{path}']"))
+
+
+def test_a_private_key_given_as_public_is_refused_and_not_shown(problems: Problems, pems: Pems) -> None:
+    """Whoever pastes a private key is told so, and it stays out of the message."""
+    found = problems(gate(f'staticKeys: {{inline: "{pems.other_key.encode("unicode_escape").decode()}"}}'))
+    problem = found["jwt[0].gate.staticKeys.inline"]
+    assert ("holds a private key" in problem.message, problem.value) == (True, '"***"')
+
+
+def test_a_private_key_given_as_authority_is_refused(problems: Problems, pems: Pems) -> None:
+    """A CA bundle holds certificates only."""
+    pem = (pems.authority + pems.other_key).encode("unicode_escape").decode()
+    found = problems(jwt(issuer=f', certificateAuthority: "{pem}"'))
+    assert "holds a private key" in found["jwt[0].issuer.certificateAuthority"].message
+
+
+def test_one_sentence_about_an_expression_is_enough(problems: Problems) -> None:
+    """What an expression stands instead of is not missed as well."""
+    assert list(problems(jwt(mappings=", groups: {expression: claims.groups}"))) == [
+        "jwt[0].claimMappings.groups.expression"
+    ]
+
+
+def test_a_list_of_bad_entries_is_not_called_empty(problems: Problems) -> None:
+    """Where entries are wrong, they are told, and not that nothing is left without them."""
+    assert list(problems(gate("algorithms: [HS256]"))) == ["jwt[0].gate.algorithms[0]"]
+
+
+def test_an_unknown_fields_value_is_never_shown(problems: Problems) -> None:
+    """Nobody knows what an unknown field holds; it may be a password."""
+    assert problems(CLUSTER + "clientSecret: hunter2")["clientSecret"].value == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "suggestion"),
+    [
+        (CLUSTER + "polices: {}", "polices", "policies"),
+        (CLUSTER + "cache: {negativeTtl: 1s}", "cache.negativeTtl", "negativeTTL"),
+        (CLUSTER + "log: {level: inof}", "log.level", "info"),
+        (policy("allow: [{issuers: [hoem]}]"), "policies.default.allow[0].issuers[0]", "home"),
+        (policy("audiences: [my-ap]"), "policies.default.audiences[0]", "my-app"),
+        (
+            jwt() + "policies: {default: {allow: [{issuers: ['https://corp.example.com']}]}}",
+            "policies.default.allow[0].issuers[0]",
+            "corp.example.com",
+        ),
+        (CLUSTER + f"{'x' * 500}: 1", f'["{"x" * 80}…"]', None),
+    ],
+    ids=["section", "case", "choice", "issuer", "audience", "issuer-by-url", "nothing-near"],
+)
+def test_the_nearest_name_is_suggested(
+    problems: Problems, text: str, path: str, suggestion: str | None
+) -> None:
+    """A typo is met with the name that was most likely meant."""
+    assert problems(text)[path].suggestion == suggestion
+
+
+def test_a_reference_is_not_doubted_while_names_are_hidden_by_a_mistake(problems: Problems) -> None:
+    """Where an issuer's name can't be told, a rule that may mean it is left alone."""
+    text = jwt(url="corp") + "policies: {default: {allow: [{issuers: [corp]}]}}"
+    assert list(problems(text)) == ["jwt[0].issuer.url"]
+
+
+def test_an_audience_is_not_doubted_while_a_list_is_mistyped(problems: Problems) -> None:
+    """Where the accepted audiences can't be told, a policy's are left alone."""
+    text = "cluster: {audiences: my-app}\npolicies: {default: {audiences: [my-app]}}"
+    assert list(problems(text)) == ["cluster.audiences"]
+
+
+EVERYTHING = """
+cluster:
+  audiences: my-app
+  tokenReviw: {}
+  kubeconfig: /nonexistent/config
+jwt:
+- issuer: {url: "http://corp.example.com", audiences: [a]}
+  claimMappings: {username: {expression: claims.sub}}
+  gate: {name: corp, algorithms: [HS256]}
+policies:
+  default:
+    allow: []
+    deny: [{issuers: [crop]}, {}]
+    anonymous: [/healthz]
+server:
+  listen: ["0.0.0.0:8080", ":8080"]
+  tls: {certFile: /nonexistent/tls.crt, keyFile: /nonexistent/tls.key}
+log: {level: loud}
+log: {}
+"""
+
+
+def test_all_problems_are_told_at_once_in_the_files_order(problems: Problems) -> None:
+    """Typos, types, references, files and variables: one run shows them all, by line and then those from outside."""
+    found = problems(EVERYTHING, {"AUTHGATE_CLUSTR__NAME": "x", "AUTHGATE_CACHE__TTL": "fast"})
+    assert [(problem.path, problem.line) for problem in found.values()] == [
+        ("cluster.audiences", 3),
+        ("cluster.tokenReviw", 4),
+        ("cluster.kubeconfig", 5),
+        ("jwt[0].issuer.url", 7),
+        ("jwt[0].claimMappings.username.expression", 8),
+        ("jwt[0].gate.algorithms[0]", 9),
+        ("policies.default.allow", 12),
+        ("policies.default.deny[1]", 13),
+        ("policies.default.deny[0].issuers[0]", 13),
+        ("policies.default.anonymous", 14),
+        ("server.listen[1]", 16),
+        ("server.tls.certFile", 17),
+        ("server.tls.keyFile", 17),
+        ("log.level", 18),
+        ("log", 19),
+        ("cache.ttl", None),
+        ("AUTHGATE_CLUSTR__NAME", None),
+    ]
+
+
+def test_a_flood_of_problems_is_cut_off(problems: Problems) -> None:
+    """A file of nothing but mistakes is answered with the first ones and their number."""
+    found = problems("\n".join(f"field{number}: 1" for number in range(1000)))
+    assert (len(found), found["…"].message) == (201, "and 801 more problems; mend the first ones")
+
+
+def test_a_problem_reads_as_one_line(problems: Problems) -> None:
+    """Path, line, reason, value and suggestion stand in one sentence."""
+    assert str(problems("log: {level: inof}\n" + CLUSTER)["log.level"]) == (
+        'log.level (line 1): must be "debug", "info", "warning" or "error"; got "inof"; did you mean info?'
+    )

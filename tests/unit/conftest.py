@@ -1,0 +1,44 @@
+"""What unit tests share: a clock that stands still, private keys made once, and a log put back."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from authgate.dev.keys import KeyPool
+from authgate.log import AUDIT, LOGGER
+from tests.support.clock import FakeClock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A busy machine is slow, not wrong.
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unit")
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Time, in the test's own hands."""
+    return FakeClock()
+
+
+@pytest.fixture(scope="session")
+def pool() -> KeyPool:
+    """Private keys, each made when it is first asked for."""
+    return KeyPool()
+
+
+@pytest.fixture
+def logging_as_it_was() -> Iterator[None]:
+    """Puts the handlers and levels of the process back after a test that configured the log."""
+    root, names = logging.getLogger(), ("", LOGGER, AUDIT, "aiohttp")
+    handlers = root.handlers[:]
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)

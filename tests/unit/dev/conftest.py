@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.kube import KubeState
+
+if TYPE_CHECKING:
+    from authgate.dev.keys import KeyPool
+    from tests.support.clock import FakeClock
+
+
+@pytest.fixture
+def state(pool: KeyPool, clock: FakeClock) -> KubeState:
+    """A cluster that nothing has been made in yet, at a time that stands still."""
+    return KubeState(pool.key("ES256"), clock=clock.now)

@@ -1,0 +1,472 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from authgate.dev.compact import OMIT, JsonObject, compact, json_bytes
+from authgate.dev.keys import KeyPool
+from authgate.dev.kube import DEFAULT_ISSUER, KubeState, User
+from authgate.dev.objects import Bindable, Secret, ServiceAccount
+from authgate.dev.review import Authenticated, Refused, authenticate, review
+from tests.support.clock import START, FakeClock
+
+MINE = ("my-audience",)
+NOW = int(START)
+EXTRA = "authentication.kubernetes.io/"
+
+
+@pytest.fixture
+def account(state: KubeState) -> ServiceAccount:
+    """The account that tokens are for."""
+    return state.service_account("demo")
+
+
+def reviewed_user(state: KubeState, token: str) -> User:
+    """Whose token a review for `MINE` says this is."""
+    verdict = review(state, token, MINE)
+    assert isinstance(verdict, Authenticated)
+    return verdict.user
+
+
+def test_an_account_token_gives_the_identity_of_its_account(
+    state: KubeState, account: ServiceAccount
+) -> None:
+    """Username, UID, groups and credential id are the ones a real server names."""
+    assert review(state, state.account_token(account, claims={"jti": "7"}), MINE) == Authenticated(
+        User(
+            "system:serviceaccount:default:demo",
+            account.uid,
+            ("system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"),
+            {EXTRA + "credential-id": ("JTI=7",)},
+        ),
+        MINE,
+    )
+
+
+def test_a_pods_token_gives_pod_and_node(state: KubeState, account: ServiceAccount) -> None:
+    """The extra of a pod's token names the pod and the node by name and UID."""
+    node = state.node("n1")
+    pod = state.pod(account, "p1", node=node)
+    extra = reviewed_user(state, state.account_token(account, bound_to=pod, claims={"jti": OMIT})).extra
+    assert extra == {
+        EXTRA + "pod-name": ("p1",),
+        EXTRA + "pod-uid": (pod.uid,),
+        EXTRA + "node-name": ("n1",),
+        EXTRA + "node-uid": (node.uid,),
+    }
+
+
+def test_a_secrets_token_has_no_extra_of_the_secret(state: KubeState, account: ServiceAccount) -> None:
+    """A token bound to a secret shows its credential id alone."""
+    user = reviewed_user(state, state.account_token(account, bound_to=state.secret("s")))
+    assert set(user.extra) == {EXTRA + "credential-id"}
+
+
+def test_the_username_does_not_come_from_sub(state: KubeState, account: ServiceAccount) -> None:
+    """The account is the one of `kubernetes.io`, whatever sub says."""
+    token = state.account_token(account, claims={"sub": "system:serviceaccount:kube-system:root"})
+    assert reviewed_user(state, token).username == account.username
+
+
+# Times
+
+
+@pytest.mark.parametrize(
+    ("claims", "accepted"),
+    [
+        ({"exp": NOW - 60}, True),
+        ({"exp": NOW - 61}, False),
+        ({"exp": OMIT}, True),
+        ({"exp": None}, True),
+        ({"exp": NOW + 60.5}, True),
+        ({"exp": 1e300}, False),
+        ({"exp": str(NOW + 60)}, False),
+        ({"exp": True}, False),
+        ({"exp": float("nan")}, False),
+        ({"nbf": NOW + 60}, True),
+        ({"nbf": NOW + 61}, False),
+        ({"iat": NOW + 60}, True),
+        ({"iat": NOW + 61}, False),
+    ],
+    ids=str,
+)
+def test_times_have_a_minute_of_leeway(
+    state: KubeState, account: ServiceAccount, claims: JsonObject, *, accepted: bool
+) -> None:
+    """exp, nbf and iat may be off by a minute; exp may be missing but is a number."""
+    verdict = review(state, state.account_token(account, claims=claims), MINE)
+    assert isinstance(verdict, Authenticated) is accepted
+
+
+def test_a_token_expires_with_time(state: KubeState, account: ServiceAccount, clock: FakeClock) -> None:
+    """A token that was good is refused in the server's words once its time is over."""
+    token = state.account_token(account, lifetime=600)
+    clock.advance(661)
+    assert review(state, token, MINE) == Refused("[invalid bearer token, service account token has expired]")
+
+
+# Audiences
+
+
+@pytest.mark.parametrize(
+    ("token_audience", "asked", "answered"),
+    [
+        (["my-audience", "b"], ("b", "c"), ("b",)),
+        (["my-audience", "b"], ("b", "my-audience"), ("b", "my-audience")),
+        ("my-audience", MINE, MINE),
+        ([DEFAULT_ISSUER], (), (DEFAULT_ISSUER,)),
+        (OMIT, (DEFAULT_ISSUER,), (DEFAULT_ISSUER,)),
+        ([], (DEFAULT_ISSUER,), (DEFAULT_ISSUER,)),
+        (["my-audience"], ("other",), None),
+        (["my-audience"], (), None),
+        (OMIT, MINE, None),
+        ([1], MINE, None),
+        ({"a": 1}, MINE, None),
+    ],
+    ids=[
+        "some", "all", "string", "servers-own", "none-is-the-servers", "empty-is-the-servers",
+        "other", "not-the-servers", "none-is-not-mine", "number", "object",
+    ],
+)  # fmt: skip
+def test_audiences_intersect(
+    state: KubeState,
+    account: ServiceAccount,
+    token_audience: object,
+    asked: tuple[str, ...],
+    answered: tuple[str, ...] | None,
+) -> None:
+    """The answer names the asked audiences that the token is for; a token for none of them is refused."""
+    verdict = review(state, state.account_token(account, claims={"aud": token_audience}), asked)
+    assert (verdict.audiences if isinstance(verdict, Authenticated) else None) == answered
+
+
+def test_an_audience_mismatch_is_told_in_the_servers_words(state: KubeState, account: ServiceAccount) -> None:
+    """The error names the token's audiences and the requested ones."""
+    assert review(state, state.account_token(account), ("zz",)) == Refused(
+        '[invalid bearer token, token audiences ["my-audience"] is invalid for the target audiences ["zz"]]'
+    )
+
+
+# Issuers and keys
+
+
+def test_a_foreign_issuer_is_refused(state: KubeState, account: ServiceAccount) -> None:
+    """A token that this server's key signed in another issuer's name is not looked at."""
+    token = state.account_token(account, claims={"iss": "https://elsewhere.example"})
+    assert review(state, token, MINE) == Refused("invalid bearer token")
+
+
+def test_a_further_issuer_is_accepted(pool: KeyPool) -> None:
+    """During a migration tokens of every issuer of the cluster are accepted."""
+    state = KubeState(pool.key("ES256"), further_issuers=["https://old.example"])
+    token = state.account_token(state.service_account("demo"), claims={"iss": "https://old.example"})
+    assert isinstance(review(state, token, MINE), Authenticated)
+
+
+@pytest.mark.parametrize("kid", [OMIT, ""], ids=["missing", "empty"])
+def test_a_token_without_kid_is_tried_with_every_key(
+    state: KubeState, account: ServiceAccount, pool: KeyPool, kid: object
+) -> None:
+    """Without a kid an older key verifies, too."""
+    token = state.account_token(account, headers={"kid": kid})
+    state.issuer.rotate(pool.key("RS256"))
+    assert isinstance(review(state, token, MINE), Authenticated)
+
+
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"kid": "unknown"}, "invalid signature, no keys found"),
+        ({"kid": 7}, "go-jose/go-jose: error in cryptographic primitive"),
+        ({"crit": ["b"], "b": 1}, "go-jose/go-jose: error in cryptographic primitive"),
+        ({"alg": "RS256"}, "go-jose/go-jose: error in cryptographic primitive"),
+    ],
+    ids=["unknown-kid", "number-kid", "crit", "other-alg"],
+)
+def test_bad_headers_are_refused(
+    state: KubeState, account: ServiceAccount, headers: JsonObject, error: str
+) -> None:
+    """A header that names no key of the server's, or what it does not understand, refuses the token."""
+    token = state.account_token(account, headers=headers)
+    assert review(state, token, MINE) == Refused(f"[invalid bearer token, {error}]")
+
+
+def test_a_forged_signature_is_refused(state: KubeState, account: ServiceAccount, pool: KeyPool) -> None:
+    """A stranger's key under the server's kid does not verify."""
+    token = state.account_token(account, key=pool.key("ES256", 1, kid=state.issuer.key.kid))
+    assert isinstance(review(state, token, MINE), Refused)
+
+
+def test_a_key_outside_the_jwks_can_be_known_to_the_server(
+    state: KubeState, account: ServiceAccount, pool: KeyPool
+) -> None:
+    """A review decides a token whose key the JWKS does not show."""
+    hidden = pool.key("ES256", 1)
+    state.accept_unpublished(hidden)
+    assert hidden not in state.issuer.keys
+    assert isinstance(review(state, state.account_token(account, key=hidden), MINE), Authenticated)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "opaque",
+        "a.b",
+        "a.b.c",
+        "a.b.c.d",
+        compact(b"{}", b"[]", b""),
+        compact(b"{}", b'{"iss":["x"]}', b""),
+        compact(b"{}", b"[" * 100_000, b""),
+        compact(b"{}", b'{"iss":"' + DEFAULT_ISSUER.encode() + b'","exp":NaN}', b""),
+        compact(b"{}", b'{"iss":"' + DEFAULT_ISSUER.encode() + b'"}', b"")
+        .replace(".", "=.", 1)
+        .replace("=.", ".=", 1),
+        "Bearer x",
+    ],
+    ids=["opaque", "two", "three", "four", "list", "iss-list", "deep", "nan", "padded", "scheme"],
+)
+def test_what_is_no_token_is_refused(state: KubeState, token: str) -> None:
+    """Anything that names no issuer of the server's gets the plain refusal."""
+    assert review(state, token, MINE) == Refused("invalid bearer token")
+
+
+@pytest.mark.parametrize("token", [" ", " opaque"], ids=["blank", "leading-space"])
+def test_a_token_after_a_space_is_anonymous(state: KubeState, token: str) -> None:
+    """A real server takes such a review for a request without a credential, and says authenticated."""
+    assert review(state, token, MINE) == Authenticated(
+        User("system:anonymous", groups=("system:unauthenticated",)), MINE
+    )
+
+
+# What tokens name
+
+
+def without(name: str) -> Callable[[KubeState, ServiceAccount], str]:
+    """A token with one part of `kubernetes.io` replaced by an object that is not there."""
+
+    def make(state: KubeState, account: ServiceAccount) -> str:
+        bound: JsonObject = {
+            "namespace": "default",
+            "serviceaccount": {"name": "demo", "uid": account.uid},
+            name: {"name": "gone", "uid": "x"},
+        }
+        return state.account_token(account, claims={"kubernetes.io": bound})
+
+    return make
+
+
+def other_uid(state: KubeState, account: ServiceAccount) -> str:
+    """A token of a pod that has been created again since."""
+    token = state.account_token(account, bound_to=state.pod(account, "p1"))
+    state.pod(account, "p1")
+    return token
+
+
+def recreated(state: KubeState, account: ServiceAccount) -> str:
+    """A token of an account that has been created again since."""
+    token = state.account_token(account)
+    state.service_account("demo")
+    return token
+
+
+def unbound(state: KubeState, account: ServiceAccount) -> str:
+    """A token without `kubernetes.io`."""
+    return state.account_token(account, claims={"kubernetes.io": OMIT})
+
+
+def mistyped(claims: JsonObject) -> Callable[[KubeState, ServiceAccount], str]:
+    """A token with claims of the wrong type."""
+    return lambda state, account: state.account_token(account, claims=claims)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (without("serviceaccount"), r'serviceaccounts "gone" not found'),
+        (without("pod"), "service account token has been invalidated"),
+        (without("secret"), "service account token has been invalidated"),
+        (without("node"), "service account token has been invalidated"),
+        (other_uid, r"pod UID \(.*\) does not match service account pod ref claim \(.*\)"),
+        (recreated, r"service account UID \(.*\) does not match claim \(.*\)"),
+        (unbound, "resource name may not be empty"),
+        (mistyped({"jti": 5}), "json: cannot unmarshal jti into Go value of type string"),
+        (mistyped({"sub": 5}), "json: cannot unmarshal sub into Go value of type string"),
+        (
+            mistyped({"kubernetes.io": "x"}),
+            r"json: cannot unmarshal kubernetes.io into Go value of type struct",
+        ),
+    ],
+    ids=["account", "pod", "secret", "node", "pod-uid", "account-uid", "unbound", "jti", "sub", "binding"],
+)
+def test_what_a_token_names_must_be_there(
+    state: KubeState,
+    account: ServiceAccount,
+    make: Callable[[KubeState, ServiceAccount], str],
+    error: str,
+) -> None:
+    """Account and bound object must exist under the token's UID."""
+    verdict = review(state, make(state, account), MINE)
+    assert isinstance(verdict, Refused)
+    assert re.fullmatch(rf"\[invalid bearer token, {error}\]", verdict.error)
+
+
+def test_a_deleted_account_takes_its_tokens_along(state: KubeState, account: ServiceAccount) -> None:
+    """A token of an account that is gone is refused."""
+    token = state.account_token(account)
+    state.objects.remove(account)
+    assert isinstance(review(state, token, MINE), Refused)
+
+
+@pytest.mark.parametrize(("age", "accepted"), [(-30, True), (60, True), (61, False)])
+@pytest.mark.parametrize("kind", ["pod", "node", "secret", "account"])
+def test_what_is_being_deleted_counts_for_another_minute(
+    state: KubeState, account: ServiceAccount, clock: FakeClock, kind: str, age: float, *, accepted: bool
+) -> None:
+    """A draining pod's token stays good until a minute after the deletion time, and so with other objects."""
+    bindable: dict[str, Bindable] = {
+        "pod": state.pod(account, "x"),
+        "node": state.node("x"),
+        "secret": state.secret("x"),
+    }
+    token = state.account_token(account, bound_to=bindable.get(kind))
+    state.objects.terminate(bindable.get(kind, account), clock.now() - age)
+    assert isinstance(review(state, token, MINE), Authenticated) is accepted
+
+
+def test_a_pods_token_outlives_its_node(state: KubeState, account: ServiceAccount) -> None:
+    """A pod's token that names a node does not end with the node."""
+    node = state.node("n1")
+    token = state.account_token(account, bound_to=state.pod(account, "p1", node=node))
+    state.objects.remove(node)
+    assert isinstance(review(state, token, MINE), Authenticated)
+
+
+# Static and legacy tokens
+
+
+def test_a_static_token_has_the_servers_audience_alone(state: KubeState) -> None:
+    """Among several audiences asked for, a static token answers to the server's own."""
+    token = state.static_token("weak", groups=["g1"], uid="u2")
+    assert review(state, token, ("my-audience", DEFAULT_ISSUER)) == Authenticated(
+        User("weak", "u2", ("g1", "system:authenticated")), (DEFAULT_ISSUER,)
+    )
+
+
+def test_a_static_token_is_refused_for_another_audience(state: KubeState) -> None:
+    """A review for an app's audience does not know static tokens."""
+    assert review(state, state.static_token("weak"), MINE) == Refused("invalid bearer token")
+
+
+def test_a_removed_static_token_is_refused(state: KubeState) -> None:
+    """A static token counts until it is removed."""
+    token = state.static_token("weak")
+    state.remove_static_token(token)
+    assert isinstance(review(state, token), Refused)
+
+
+def test_system_authenticated_is_added_once(state: KubeState) -> None:
+    """A user who is in the group already is in it once."""
+    verdict = review(state, state.static_token("weak", groups=["system:authenticated"]))
+    assert isinstance(verdict, Authenticated)
+    assert verdict.user.groups == ("system:authenticated",)
+
+
+def test_a_legacy_token_has_the_servers_audience_and_no_extra(
+    state: KubeState, account: ServiceAccount
+) -> None:
+    """A Secret's token names its account for the server's own audience alone."""
+    verdict = review(state, state.legacy_token(account, "old"))
+    assert isinstance(verdict, Authenticated)
+    assert (verdict.user.username, dict(verdict.user.extra), verdict.audiences) == (
+        account.username,
+        {},
+        (DEFAULT_ISSUER,),
+    )
+
+
+def test_a_legacy_token_is_refused_for_another_audience(state: KubeState, account: ServiceAccount) -> None:
+    """A review for an app's audience refuses a Secret's token."""
+    assert isinstance(review(state, state.legacy_token(account, "old"), MINE), Refused)
+
+
+def legacy_gone(state: KubeState, account: ServiceAccount, token: str) -> None:
+    """Deletes the token's secret."""
+    state.objects.remove(Secret("default", "old"))
+
+
+def legacy_replaced(state: KubeState, account: ServiceAccount, token: str) -> None:
+    """Gives the secret another token."""
+    state.objects.add(Secret("default", "old", token="other"))
+
+
+def legacy_terminating(state: KubeState, account: ServiceAccount, token: str) -> None:
+    """Marks the secret as deleted; a legacy token has no leeway."""
+    state.objects.terminate(Secret("default", "old", token=token), state.clock())
+
+
+def account_terminating(state: KubeState, account: ServiceAccount, token: str) -> None:
+    """Marks the account as deleted."""
+    state.objects.terminate(account, state.clock())
+
+
+@pytest.mark.parametrize(
+    "spoil", [legacy_gone, legacy_replaced, legacy_terminating, account_terminating], ids=lambda f: f.__name__
+)
+def test_a_legacy_token_counts_while_its_secret_holds_it(
+    state: KubeState, account: ServiceAccount, spoil: Callable[[KubeState, ServiceAccount, str], None]
+) -> None:
+    """The secret must be there with this very token, and neither it nor the account deleted."""
+    token = state.legacy_token(account, "old")
+    spoil(state, account, token)
+    assert isinstance(review(state, token), Refused)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"kubernetes.io/serviceaccount/namespace": "default"},
+        {
+            "kubernetes.io/serviceaccount/namespace": "default",
+            "kubernetes.io/serviceaccount/service-account.name": "demo",
+            "sub": "system:serviceaccount:default:other",
+        },
+    ],
+    ids=["no-namespace", "no-name", "other-sub"],
+)
+def test_a_legacy_token_must_be_whole(state: KubeState, claims: JsonObject) -> None:
+    """A legacy token without its claims, or with another subject, is refused."""
+    token = state.issuer.key.sign_raw(
+        json_bytes({"alg": "ES256"}), json_bytes({"iss": "kubernetes/serviceaccount", **claims})
+    )
+    assert isinstance(review(state, token), Refused)
+
+
+# Callers
+
+
+@pytest.mark.parametrize(
+    ("authorization", "username"),
+    [
+        ("", "system:anonymous"),
+        ("Basic abc", "system:anonymous"),
+        ("Bearer", "system:anonymous"),
+        ("Bearer known", "admin"),
+        ("bEARER known", "admin"),
+        ("  Bearer known more ", "admin"),
+    ],
+    ids=["none", "basic", "bare", "bearer", "case", "spaces"],
+)
+def test_callers_are_told_by_their_header(state: KubeState, authorization: str, username: str) -> None:
+    """The header is split as a real server splits it; without a bearer token the caller is anonymous."""
+    state.static_token("admin", token="known")
+    verdict = authenticate(state, authorization)
+    assert isinstance(verdict, Authenticated)
+    assert verdict.user.username == username
+
+
+def test_a_caller_with_an_apps_token_is_refused(state: KubeState, account: ServiceAccount) -> None:
+    """A token for an app's audience does not open the API."""
+    assert isinstance(authenticate(state, f"Bearer {state.account_token(account)}"), Refused)

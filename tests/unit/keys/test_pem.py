@@ -1,0 +1,98 @@
+"""Reading public keys in PEM: all of them, or an error that says which one is unusable."""
+
+from __future__ import annotations
+
+import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from authgate.dev.keys import KeyPool, Shape, SigningKey
+from authgate.keys.jwk import KeyDocumentError, read_pem_keys
+
+ORIGIN = "keys.pem"
+
+
+def private_pem(key: SigningKey) -> bytes:
+    """The private half in PKCS #8."""
+    return key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def pkcs1_pem(key: SigningKey) -> bytes:
+    """The public half in PKCS #1, which names no key type."""
+    return key.public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA"])
+def test_a_key_of_each_type_is_read(pool: KeyPool, algorithm: str) -> None:
+    """It has no kid of its own, so it fits tokens with any kid."""
+    (key,) = read_pem_keys(pool.key(algorithm).public_pem(), ORIGIN).keys
+
+    assert algorithm in key.algorithms
+    assert key.any_kid
+    assert (key.info.kid, key.info.origin) == ("", ORIGIN)
+
+
+def test_an_rsa_key_verifies_every_rsa_algorithm(pool: KeyPool) -> None:
+    """PEM names no algorithm; the issuer's allow-list decides alone."""
+    (key,) = read_pem_keys(pool.key("RS256").public_pem(), ORIGIN).keys
+
+    assert key.algorithms == {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+
+
+@pytest.mark.parametrize("between", [b"", b"\n\n", b"# the next one\n"], ids=["nothing", "lines", "comment"])
+def test_many_keys_are_read_in_their_order(pool: KeyPool, between: bytes) -> None:
+    """A file may hold several, with text between them as OpenSSL writes it."""
+    keys = [pool.key("RS256"), pool.key("ES256"), pool.key("EdDSA")]
+    found = read_pem_keys(between.join(key.public_pem() for key in keys), ORIGIN)
+
+    assert [key.info.kty for key in found.keys] == ["RSA", "EC", "OKP"]
+
+
+def test_lines_may_end_as_on_windows(pool: KeyPool) -> None:
+    """A carriage return is white space."""
+    assert len(read_pem_keys(pool.key("ES256").public_pem().replace(b"\n", b"\r\n"), ORIGIN).keys) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"-----END PUBLIC KEY-----"], ids=["empty", "text", "end"])
+def test_a_file_without_a_key_is_refused(data: bytes) -> None:
+    """Static keys that are none would refuse every token."""
+    with pytest.raises(KeyDocumentError, match="no PEM public key"):
+        read_pem_keys(data, ORIGIN)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["before a good key", "after a good key"])
+@pytest.mark.parametrize("kind", ["PRIVATE KEY", "RSA PUBLIC KEY", "CERTIFICATE"])
+def test_a_block_of_another_kind_is_refused(pool: KeyPool, kind: str, place: int) -> None:
+    """One that would be left out in silence is a key that somebody counts on; the message says what it is."""
+    blocks = {
+        "PRIVATE KEY": private_pem(pool.key("ES256")),
+        "RSA PUBLIC KEY": pkcs1_pem(pool.key("RS256")),
+        "CERTIFICATE": trustme.CA().cert_pem.bytes(),
+    }
+    parts = [pool.key("RS256", 1).public_pem()]
+    parts.insert(place, blocks[kind])
+
+    with pytest.raises(KeyDocumentError, match=f"key {place}: it is '{kind}', only 'PUBLIC KEY' is read"):
+        read_pem_keys(b"".join(parts), ORIGIN)
+
+
+def test_a_block_that_is_cut_off_is_refused(pool: KeyPool) -> None:
+    """Also where a good key follows it."""
+    cut = pool.key("RS256").public_pem()[:100]
+
+    for data in (cut, cut + pool.key("ES256").public_pem()):
+        with pytest.raises(KeyDocumentError, match="key 0: no PEM public key"):
+            read_pem_keys(data, ORIGIN)
+
+
+def test_a_key_that_may_not_be_used_is_refused_with_its_number(pool: KeyPool) -> None:
+    """In a file that a person wrote nothing is skipped: it is put right."""
+    data = pool.key("ES256").public_pem() + pool.key("RS256", shape=Shape.RSA_1024).public_pem()
+
+    with pytest.raises(KeyDocumentError, match="key 1: 1024 RSA bits, 2048 to 8192 are accepted"):
+        read_pem_keys(data, ORIGIN)

@@ -1,0 +1,283 @@
+"""Fetched keys: when they are fetched, and what is said of a kid that nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from authgate.dev.keys import KeyPool
+from authgate.keys.key_set import KeyMismatch, KeysFound, KeysUnavailable, KeyUnknown, Lookup
+from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
+from authgate.model import Lease
+from tests.support.clock import FakeClock
+from tests.support.key_sources import ScriptedSource
+
+RULES = RefreshRules(refresh=300, max_stale=3600, cooldown=5)
+
+
+class Scene:
+    """A key set, its issuer, and the clock that both live by; keys are named by their kid."""
+
+    def __init__(self, pool: KeyPool, clock: FakeClock) -> None:
+        self.pool = pool
+        self.clock = clock
+        self.reports: list[FetchReport] = []
+        self.source = ScriptedSource()
+        self.jitter = 0.0
+        self.publish("a")
+        self.keys = RemoteKeySet(self.source, clock, RULES, self.reports.append, lambda: self.jitter)
+
+    def publish(self, *kids: str) -> None:
+        """Publishes these keys and no others from now on."""
+        self.source.keys = tuple(self.pool.key("ES256", ord(kid[0]) - ord("a"), kid=kid) for kid in kids)
+        self.source.error = None
+
+    def fail(self, error: str = "the issuer is down") -> None:
+        """Lets every fetch fail from now on."""
+        self.source.error = error
+
+    async def ask(self, kid: str | None) -> Lookup:
+        """What the set says of a token with this kid, after looking further."""
+        return await self.keys.resolve(kid, "ES256")
+
+    def knows(self, kid: str | None) -> bool:
+        """Whether the key is found in memory."""
+        return isinstance(self.keys.find(kid, "ES256"), KeysFound)
+
+
+@pytest.fixture
+def scene(pool: KeyPool, clock: FakeClock) -> Scene:
+    """An issuer that publishes key "a", and a set that has not fetched yet."""
+    return Scene(pool, clock)
+
+
+async def turns(number: int = 5) -> None:
+    """Lets whatever is ready run."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_the_first_token_fetches_the_keys(scene: Scene) -> None:
+    """Nothing is known before; nothing is fetched after."""
+    assert not scene.knows("a")
+    assert isinstance(await scene.ask("a"), KeysFound)
+    assert isinstance(await scene.ask("a"), KeysFound)
+    assert scene.source.fetches == 1
+
+
+async def test_a_hundred_who_wait_share_one_fetch(scene: Scene) -> None:
+    """Whatever kid each of them asks for."""
+    scene.source.held = True
+    asking = [asyncio.create_task(scene.ask(kid)) for kid in ("a", "b", None) * 34]
+    await turns()
+    scene.source.release()
+    answers = await asyncio.gather(*asking)
+
+    assert scene.source.fetches == 1
+    assert [type(answer) for answer in answers[:3]] == [KeysFound, KeyUnknown, KeysFound]
+
+
+async def test_one_who_hangs_up_does_not_end_the_fetch_of_the_others(scene: Scene) -> None:
+    """The fetch belongs to all who wait."""
+    scene.source.held = True
+    gone, waiting = (asyncio.create_task(scene.ask("a")) for _ in range(2))
+    await turns()
+    gone.cancel()
+    await turns()
+    scene.source.release()
+
+    assert isinstance(await waiting, KeysFound)
+    assert scene.source.fetches == 1
+
+
+async def test_a_key_that_does_not_fit_costs_no_fetch(scene: Scene) -> None:
+    """An algorithm confusion is known at once."""
+    await scene.keys.refresh()
+
+    assert await scene.keys.resolve("a", "RS256") == KeyMismatch("a", Lease())
+    assert scene.source.fetches == 1
+
+
+async def test_a_new_kid_is_found_by_one_fetch(scene: Scene) -> None:
+    """A rotation is noticed by the first token of the new key."""
+    await scene.keys.refresh()
+    scene.publish("a", "b")
+    scene.clock.advance(5)
+
+    assert isinstance(await scene.ask("b"), KeysFound)
+    assert scene.source.fetches == 2
+
+
+async def test_within_the_cooldown_after_a_good_fetch_an_unknown_kid_starts_none(scene: Scene) -> None:
+    """5 s after the last attempt the next one may follow, no sooner."""
+    await scene.keys.refresh()
+    scene.publish("a", "b")
+    scene.clock.advance(4.999)
+    assert await scene.ask("b") == KeyUnknown("1 keys are published")
+    assert scene.source.fetches == 1
+
+    scene.clock.advance(0.001)
+    assert isinstance(await scene.ask("b"), KeysFound)
+
+
+async def test_within_the_cooldown_after_a_failed_fetch_an_unknown_kid_starts_none(scene: Scene) -> None:
+    """The cooldown counts attempts, not successes: an issuer that is down is not hammered."""
+    scene.fail()
+    assert await scene.ask("a") == KeysUnavailable("the issuer is down", retry_after=5)
+    scene.clock.advance(4.999)
+    assert await scene.ask("a") == KeysUnavailable("the issuer is down", retry_after=5)
+    assert scene.source.fetches == 1
+
+    scene.publish("a")
+    scene.clock.advance(0.001)
+    assert isinstance(await scene.ask("a"), KeysFound)
+
+
+async def test_the_cooldown_begins_when_an_attempt_ends(scene: Scene) -> None:
+    """One that took its whole time-out to fail is followed by a rest like any other."""
+    scene.fail("no complete answer within 5 s")
+    scene.source.meanwhile = lambda: scene.clock.advance(5)
+    await scene.ask("a")
+    scene.clock.advance(4.9)
+    await scene.ask("a")
+    assert scene.source.fetches == 1
+
+    scene.clock.advance(0.1)
+    await scene.ask("a")
+    assert scene.source.fetches == 2
+
+
+async def test_a_kid_that_a_good_fetch_did_not_bring_is_remembered_for_a_minute(scene: Scene) -> None:
+    """A token of a retired key costs one fetch a minute, however often it comes."""
+    await scene.keys.refresh()
+    scene.clock.advance(5)
+    assert await scene.ask("z") == KeyUnknown("1 keys are published")
+    for _ in range(11):
+        scene.clock.advance(5)
+        assert await scene.ask("z") == KeyUnknown("the issuer's keys were fetched for this kid before")
+    assert scene.source.fetches == 2
+
+    scene.clock.advance(5)
+    assert await scene.ask("z") == KeyUnknown("1 keys are published")
+    assert scene.source.fetches == 3
+
+
+async def test_a_token_without_a_kid_that_nothing_fits_is_remembered_too(scene: Scene) -> None:
+    """The same minute holds for no kid."""
+    for _ in range(3):
+        assert isinstance(await scene.keys.resolve(None, "RS256"), KeyUnknown)
+        scene.clock.advance(10)
+
+    assert scene.source.fetches == 1
+
+
+async def test_a_refused_kid_is_found_once_any_fetch_brings_it(scene: Scene) -> None:
+    """The background refresh ends a refusal before its minute does."""
+    await scene.ask("b")
+    scene.publish("b")
+    await scene.keys.refresh()
+
+    assert isinstance(await scene.ask("b"), KeysFound)
+
+
+async def test_a_failed_fetch_refuses_no_kid(scene: Scene) -> None:
+    """Only an answer of the issuer tells that it does not publish a key; after an outage the kid is looked for."""
+    await scene.keys.refresh()
+    scene.clock.advance(5)
+    scene.fail()
+    assert isinstance(await scene.ask("b"), KeysUnavailable)
+    scene.publish("a")
+    await scene.keys.refresh()
+    scene.publish("a", "b")
+    scene.clock.advance(5)
+
+    assert isinstance(await scene.ask("b"), KeysFound)
+
+
+async def test_while_fetches_fail_nobody_is_told_that_a_kid_is_unknown(scene: Scene) -> None:
+    """To be unable to tell is not to say no, also of a kid that was refused before the outage."""
+    await scene.keys.refresh()
+    scene.clock.advance(5)
+    assert isinstance(await scene.ask("b"), KeyUnknown)
+    scene.fail()
+    scene.clock.advance(5)
+    await scene.keys.refresh()
+
+    assert isinstance(await scene.ask("b"), KeysUnavailable)
+    assert isinstance(await scene.ask("a"), KeysFound)
+
+
+async def test_a_flood_of_made_up_kids_is_bounded_in_fetches_and_memory(scene: Scene) -> None:
+    """Ten thousand kids in ten seconds: two fetches, and no more than 1,024 of them remembered."""
+    held = []
+    for number in range(10_000):
+        await scene.ask(f"made-up-{number}")
+        held.append(len(scene.keys._refused_kids))
+        scene.clock.advance(0.001)
+
+    assert scene.source.fetches == 2
+    assert max(held) <= 1024
+
+
+async def test_the_memory_of_refused_kids_begins_anew_when_it_is_full(scene: Scene) -> None:
+    """Each kid that had a fetch of its own; the cooldown alone then bounds the fetches."""
+    for number in range(1025):
+        await scene.ask(f"made-up-{number}")
+        scene.clock.advance(5)
+
+    assert len(scene.keys._refused_kids) == 1
+
+
+async def test_the_last_good_keys_serve_while_fetches_fail(scene: Scene) -> None:
+    """Up to max_stale after the last good fetch, to the second; then nothing can be told."""
+    await scene.keys.refresh()
+    scene.fail()
+    scene.clock.advance(3600)
+    await scene.keys.refresh()
+    assert scene.knows("a")
+
+    scene.clock.advance(0.001)
+    assert not scene.knows("a")
+    assert await scene.ask("a") == KeysUnavailable("the issuer is down", retry_after=5)
+
+
+async def test_stale_keys_are_good_again_after_a_fetch(scene: Scene) -> None:
+    """The outage ends, and nobody has to restart anything."""
+    await scene.keys.refresh()
+    scene.fail()
+    scene.clock.advance(4000)
+    await scene.keys.refresh()
+    scene.publish("a")
+    scene.clock.advance(5)
+
+    assert isinstance(await scene.ask("a"), KeysFound)
+
+
+async def test_age_counts_from_the_beginning_of_a_fetch(scene: Scene) -> None:
+    """What a slow answer holds may be as old as its question."""
+    scene.source.meanwhile = lambda: scene.clock.advance(10)
+    await scene.keys.refresh()
+    scene.clock.advance(3590)
+    assert scene.knows("a")
+    scene.clock.advance(1)
+    assert not scene.knows("a")
+
+
+async def test_retry_after_is_at_least_a_second(scene: Scene) -> None:
+    """Retry-After holds whole seconds (RFC 9110, section 10.2.3)."""
+    scene.fail()
+    keys = RemoteKeySet(scene.source, scene.clock, RefreshRules(cooldown=0.1))
+
+    assert await keys.resolve("a", "ES256") == KeysUnavailable("the issuer is down", retry_after=1)
+
+
+async def test_jitter_is_random_unless_it_is_given(scene: Scene) -> None:
+    """Gates that start together do not fetch together."""
+    random.seed(1)
+    keys = RemoteKeySet(scene.source, scene.clock, RULES)
+    await keys.refresh()
+
+    assert 270 <= keys.next_refresh() <= 300
+    assert keys.next_refresh() != 300

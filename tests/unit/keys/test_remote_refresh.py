@@ -1,0 +1,247 @@
+"""Fetched keys in the background: when they are due, what a change takes with it, and what is reported."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from authgate.dev.keys import KeyPool
+from authgate.keys.key_set import KeysFound
+from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
+from authgate.model import Lease
+from tests.support.clock import FakeClock
+from tests.support.key_sources import ScriptedSource
+
+
+@pytest.fixture
+def source(pool: KeyPool) -> ScriptedSource:
+    """An issuer that publishes keys "a" and "b"."""
+    return ScriptedSource(pool.key("ES256", 0, kid="a"), pool.key("ES256", 1, kid="b"))
+
+
+@pytest.fixture
+def reports() -> list[FetchReport]:
+    """What was reported of each fetch."""
+    return []
+
+
+@pytest.fixture
+def keys(source: ScriptedSource, clock: FakeClock, reports: list[FetchReport]) -> RemoteKeySet:
+    """A set that has not fetched yet, without jitter."""
+    return RemoteKeySet(source, clock, RefreshRules(refresh=300, max_stale=3600), reports.append, lambda: 0.0)
+
+
+def found(keys: RemoteKeySet, kid: str) -> KeysFound:
+    """The key of this kid, which has to be in memory."""
+    lookup = keys.find(kid, "ES256")
+    assert isinstance(lookup, KeysFound), kid
+    return lookup
+
+
+def lease_of(keys: RemoteKeySet, kid: str) -> Lease:
+    """The lease that verdicts made with this key hold."""
+    return found(keys, kid).keys[0].lease
+
+
+async def test_the_first_fetch_is_due_at_once(keys: RemoteKeySet, clock: FakeClock) -> None:
+    """Keys are there before the first token is, if the issuer is."""
+    assert keys.next_refresh() == 0
+    clock.advance(10)
+    assert keys.next_refresh() == 0
+
+
+@pytest.mark.parametrize(
+    ("jitter", "due"), [pytest.param(0.0, 300.0, id="latest"), pytest.param(1.0, 270.0, id="earliest")]
+)
+async def test_good_keys_are_fetched_again_before_they_are_old(
+    source: ScriptedSource, clock: FakeClock, jitter: float, due: float
+) -> None:
+    """After `refresh` seconds less up to a tenth, never later."""
+    keys = RemoteKeySet(source, clock, RefreshRules(refresh=300), jitter=lambda: jitter)
+    await keys.refresh()
+
+    assert keys.next_refresh() == pytest.approx(due)
+    clock.advance(due)
+    assert keys.next_refresh() == pytest.approx(0)
+
+
+async def test_failures_are_retried_ever_more_slowly(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
+) -> None:
+    """Twice as long each time, up to the usual refresh."""
+    source.error = "down"
+    waits = []
+    for _ in range(12):
+        await keys.refresh()
+        waits.append(keys.next_refresh())
+        clock.advance(waits[-1])
+
+    assert waits == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
+
+
+async def test_a_very_long_outage_overflows_nothing(keys: RemoteKeySet, source: ScriptedSource) -> None:
+    """Five thousand failures later the wait is still the usual refresh."""
+    source.error = "down"
+    for _ in range(5000):
+        await keys.refresh()
+
+    assert keys.next_refresh() == pytest.approx(300)
+
+
+async def test_a_recovery_forgets_the_failures(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
+) -> None:
+    """The next outage is retried as quickly as the first."""
+    for error in ("down", "down", None, "down"):
+        source.error = error
+        await keys.refresh()
+
+    assert keys.next_refresh() == pytest.approx(1)
+
+
+async def test_a_key_that_disappears_takes_its_verdicts_with_it(
+    keys: RemoteKeySet, source: ScriptedSource
+) -> None:
+    """Its lease ends; that of a key which stays does not."""
+    await keys.refresh()
+    gone, kept = lease_of(keys, "a"), lease_of(keys, "b")
+    source.keys = source.keys[1:]
+    await keys.refresh()
+
+    assert gone.revoked
+    assert not kept.revoked
+    assert lease_of(keys, "b") is kept
+    assert keys.find("a", "ES256") is None
+
+
+async def test_other_material_under_the_same_kid_is_another_key(
+    keys: RemoteKeySet, source: ScriptedSource, pool: KeyPool
+) -> None:
+    """What the old key signed is no longer good."""
+    await keys.refresh()
+    old = lease_of(keys, "a")
+    source.keys = (pool.key("ES256", 7, kid="a"), source.keys[1])
+    await keys.refresh()
+
+    assert old.revoked
+    assert not lease_of(keys, "a").revoked
+
+
+@pytest.mark.parametrize(
+    ("now_published", "ends"),
+    [
+        pytest.param(["a", "b"], False, id="the same"),
+        pytest.param(["b", "a"], False, id="in another order"),
+        pytest.param(["a", "b", "c"], True, id="one more"),
+        pytest.param(["a"], True, id="one less"),
+    ],
+)
+async def test_a_verdict_on_the_whole_set_ends_when_the_set_changes(
+    keys: RemoteKeySet, source: ScriptedSource, pool: KeyPool, now_published: list[str], ends: bool
+) -> None:
+    """A signature that no key verified may verify with a new one."""
+    await keys.refresh()
+    lease = found(keys, "a").lease
+    source.keys = tuple(pool.key("ES256", ord(kid) - ord("a"), kid=kid) for kid in now_published)
+    await keys.refresh()
+
+    assert lease.revoked is ends
+
+
+async def test_a_failed_fetch_takes_nothing_with_it(keys: RemoteKeySet, source: ScriptedSource) -> None:
+    """The last good keys stay, with all that rests on them."""
+    await keys.refresh()
+    of_key, of_set = lease_of(keys, "a"), found(keys, "a").lease
+    source.error = "down"
+    await keys.refresh()
+
+    assert (of_key.revoked, of_set.revoked) == (False, False)
+
+
+async def test_each_fetch_is_reported(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock, reports: list[FetchReport]
+) -> None:
+    """With its error or its keys, and when."""
+    begun = clock.now()
+    await keys.refresh()
+    clock.advance(300)
+    source.error = "down"
+    await keys.refresh()
+
+    assert reports == [FetchReport(None, 2, (), begun), FetchReport("down", 2, (), begun + 300)]
+
+
+async def test_the_status_tells_age_and_trouble(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
+) -> None:
+    """For /readyz: from the first attempt, through good times and an outage, to keys that are too old."""
+    told = [keys.status()]
+    source.error = "down"
+    await keys.refresh()
+    told.append(keys.status())
+    source.error = None
+    await keys.refresh()
+    clock.advance(30)
+    told.append(keys.status())
+    source.error = "down again"
+    await keys.refresh()
+    await keys.refresh()
+    told.append(keys.status())
+    clock.advance(3600)
+    told.append(keys.status())
+
+    assert [(status.usable, status.detail) for status in told] == [
+        (False, "not fetched yet"),
+        (False, "down"),
+        (True, "2 keys, fetched 30 s ago"),
+        (True, "2 keys, fetched 30 s ago; 2 failed fetches since: down again"),
+        (False, "2 keys, fetched 3630 s ago; 2 failed fetches since: down again"),
+    ]
+
+
+async def test_the_background_fetches_whenever_it_is_due(source: ScriptedSource, clock: FakeClock) -> None:
+    """Until it is cancelled; here ten minutes pass after each of the first four, so that five follow one another."""
+    five = asyncio.Event()
+
+    def pass_time(_: FetchReport) -> None:
+        if source.fetches < 5:
+            clock.advance(600)
+        else:
+            five.set()
+
+    keys = RemoteKeySet(source, clock, RefreshRules(refresh=300), pass_time)
+    background = asyncio.create_task(keys.keep_fresh())
+    async with asyncio.timeout(10):
+        await five.wait()
+    background.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await background
+
+    assert source.fetches == 5
+
+
+async def test_closing_ends_the_fetch_under_way(keys: RemoteKeySet, source: ScriptedSource) -> None:
+    """At the end of the service nothing is left running."""
+    source.held = True
+    waiting = asyncio.create_task(keys.refresh())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await keys.close()
+
+    assert source.fetches == 1
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_the_background_waits_until_it_is_due(source: ScriptedSource, clock: FakeClock) -> None:
+    """A fetch that stands in the future is not made now."""
+    keys = RemoteKeySet(source, clock, RefreshRules(refresh=300))
+    background = asyncio.create_task(keys.keep_fresh())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    background.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await background
+
+    assert source.fetches == 1

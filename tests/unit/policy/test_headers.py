@@ -1,0 +1,177 @@
+"""The identity headers of each preset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.errors import Reason
+from authgate.model import Headers, Identity, ServiceAccount
+from authgate.policy.headers import HeaderMapper, Preset
+
+POD = Identity(
+    username="system:serviceaccount:prod:web",
+    uid="uid-1",
+    groups=("system:serviceaccounts", "system:authenticated"),
+    extra=(
+        ("authentication.kubernetes.io/credential-id", ("JTI=t-1",)),
+        ("authentication.kubernetes.io/pod-name", ("web-0",)),
+        ("example.org/Roles", ("a", "b")),
+    ),
+    issuer="https://issuer.example",
+    issuer_name="home",
+    cluster="home",
+    service_account=ServiceAccount("prod", "web"),
+    audiences=("my-audience",),
+)
+ALICE = Identity("alice", groups=("dev",), email="alice@corp.example", preferred_username="Alice")
+PRESETS: list[Preset] = ["oauth2-proxy", "kubernetes", "remote"]
+
+
+def headers(preset: Preset, identity: Identity) -> Headers:
+    """The headers of an identity, which have to be sendable."""
+    found = HeaderMapper(preset, 100_000).map(identity)
+    assert not isinstance(found, Reason)
+    return found
+
+
+def test_the_oauth2_proxy_preset_names_every_part() -> None:
+    """In this order, empty where there is nothing to say."""
+    assert headers("oauth2-proxy", POD) == (
+        ("X-Auth-Request-User", "system:serviceaccount:prod:web"),
+        ("X-Auth-Request-Groups", "system:serviceaccounts,system:authenticated"),
+        ("X-Auth-Request-Uid", "uid-1"),
+        ("X-Auth-Request-Issuer", "https://issuer.example"),
+        ("X-Auth-Request-Namespace", "prod"),
+        ("X-Auth-Request-Service-Account", "web"),
+        ("X-Auth-Request-Pod", "web-0"),
+        ("X-Auth-Request-Email", ""),
+        ("X-Auth-Request-Preferred-Username", ""),
+    )
+
+
+def test_the_oauth2_proxy_preset_names_a_person() -> None:
+    """Who has an address, and no namespace."""
+    found = dict(headers("oauth2-proxy", ALICE))
+
+    assert found["X-Auth-Request-Email"] == "alice@corp.example"
+    assert found["X-Auth-Request-Preferred-Username"] == "Alice"
+    assert found["X-Auth-Request-Namespace"] == found["X-Auth-Request-Pod"] == ""
+
+
+def test_the_kubernetes_preset_repeats_groups_and_extra() -> None:
+    """As the request-header authenticator reads them: keys folded to lower case and percent-encoded."""
+    prefix = "X-Remote-Extra-authentication.kubernetes.io%2F"
+    assert headers("kubernetes", POD) == (
+        ("X-Remote-User", "system:serviceaccount:prod:web"),
+        ("X-Remote-Group", "system:serviceaccounts"),
+        ("X-Remote-Group", "system:authenticated"),
+        ("X-Remote-Uid", "uid-1"),
+        (f"{prefix}credential-id", "JTI=t-1"),
+        (f"{prefix}pod-name", "web-0"),
+        ("X-Remote-Extra-example.org%2Froles", "a"),
+        ("X-Remote-Extra-example.org%2Froles", "b"),
+    )
+
+
+def test_the_kubernetes_preset_always_has_a_group() -> None:
+    """An empty one where there is none, so that a client's own never stands."""
+    assert headers("kubernetes", Identity("alice")) == (
+        ("X-Remote-User", "alice"),
+        ("X-Remote-Group", ""),
+        ("X-Remote-Uid", ""),
+    )
+
+
+def test_the_remote_preset_names_a_person() -> None:
+    """As Authelia and others do."""
+    assert headers("remote", ALICE) == (
+        ("Remote-User", "alice"),
+        ("Remote-Groups", "dev"),
+        ("Remote-Email", "alice@corp.example"),
+        ("Remote-Name", "Alice"),
+    )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("identity", [POD, ALICE, Identity("x")], ids=["pod", "person", "hardly anything"])
+def test_every_name_of_a_preset_is_always_there(preset: Preset, identity: Identity) -> None:
+    """Also for the anonymous, whose values are all empty: a header that is missing could be the client's own."""
+    anonymous = HeaderMapper(preset, 100_000).anonymous
+    named = {name for name, _ in headers(preset, identity) if not name.startswith("X-Remote-Extra-")}
+
+    assert named == {name for name, _ in anonymous}
+    assert {value for _, value in anonymous} == {""}
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"), [("oauth2-proxy", "X-Auth-Request-Groups"), ("remote", "Remote-Groups")]
+)
+@pytest.mark.parametrize(
+    ("groups", "joined"),
+    [
+        pytest.param((), "", id="none"),
+        pytest.param(("a",), "a", id="one"),
+        pytest.param(("a", "b"), "a,b", id="two"),
+        pytest.param(("a,b",), "a%2Cb", id="comma"),
+        pytest.param(("100%",), "100%25", id="percent"),
+        pytest.param(("%2C",), "%252C", id="what looks encoded"),
+        pytest.param(("a", ""), "a,", id="an empty one"),
+        pytest.param(("dév", "☃"), "dév,☃", id="other letters, raw"),
+        pytest.param(("a b",), "a b", id="space"),
+    ],
+)
+def test_a_joined_list_can_be_taken_apart_again(
+    preset: Preset, name: str, groups: tuple[str, ...], joined: str
+) -> None:
+    """`%` and `,` inside a value are percent-encoded, nothing else is."""
+    assert dict(headers(preset, replace(ALICE, groups=groups)))[name] == joined
+
+
+@given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"])), min_size=1))
+def test_no_group_can_pass_for_two(groups: list[str]) -> None:
+    """Splitting at commas and decoding gives back what was joined."""
+    identity = replace(ALICE, groups=tuple(group.strip() for group in groups))
+    joined = dict(headers("remote", identity))["Remote-Groups"]
+
+    assert tuple(map(unquote, joined.split(","))) == identity.groups
+
+
+UNSENDABLE = {
+    "username": replace(ALICE, username=" alice"),
+    "uid": replace(ALICE, uid="1 "),
+    "group": replace(ALICE, groups=("dev", "ops\t")),
+    "issuer": replace(ALICE, issuer=" https://issuer.example"),
+    "email": replace(ALICE, email="\u00a0a@b"),
+    "preferred name": replace(ALICE, preferred_username="Alice\u2003"),
+    "extra": replace(ALICE, extra=(("a", ("x", " y")),)),
+    "only white space": replace(ALICE, username=" "),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("identity", UNSENDABLE.values(), ids=UNSENDABLE)
+def test_a_value_that_would_arrive_changed_is_not_sent(preset: Preset, identity: Identity) -> None:
+    """White space at its ends is dropped on the way (RFC 9110, section 5.5), and " admin" would be "admin"."""
+    assert HeaderMapper(preset, 100_000).map(identity) is Reason.IDENTITY_UNSENDABLE
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_headers_have_a_limit_in_bytes(preset: Preset) -> None:
+    """Names, values in UTF-8, and four bytes a line; exactly at the limit they pass."""
+    identity = replace(ALICE, groups=("ä" * 50,))
+    size = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers(preset, identity))
+
+    assert HeaderMapper(preset, size).map(identity) == headers(preset, identity)
+    assert HeaderMapper(preset, size - 1).map(identity) is Reason.IDENTITY_TOO_LARGE
+
+
+def test_an_extra_key_in_any_language_is_a_header_name() -> None:
+    """Percent-encoded, so that the name is a token (RFC 9110, section 5.6.2)."""
+    found = headers("kubernetes", replace(ALICE, extra=(("Ä/b c%:", ("1",)),)))
+
+    assert found[-1] == ("X-Remote-Extra-%C3%A4%2Fb%20c%25%3A", "1")

@@ -1,0 +1,107 @@
+"""What the documents say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from authgate.config import json_schema, load
+from authgate.errors import REASONS, Reason
+from authgate.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_is_a_valid_configuration(path: Path) -> None:
+    """Every file of deploy/examples loads without a problem."""
+    assert load(path, {}).config.policies
+
+
+def test_the_blocks_of_the_readme_are_files_that_are_tested() -> None:
+    """A YAML block of the README stands word for word in one of the examples."""
+    files = [path.read_text() for path in EXAMPLES]
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    assert [block for block in blocks if not any(block in text for text in files)] == []
+
+
+def test_the_files_that_documents_link_to_exist() -> None:
+    """No relative link of a document is broken."""
+    broken = [
+        f"{document.name}: {target}"
+        for document in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_every_reason_is_explained() -> None:
+    """docs/reasons.md has a row for each reason, with the words that the code uses."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w*) \| (.*?) \| (.*?) \|$",
+        (ROOT / "docs" / "reasons.md").read_text(),
+        re.MULTILINE,
+    )
+    told = {code: (step, meaning, remedy) for code, step, meaning, remedy in rows}
+    assert told == {
+        reason.value: (info.step.value if info.step else "", info.meaning, info.remedy)
+        for reason, info in REASONS.items()
+    }
+    assert set(REASONS) == set(Reason)
+
+
+def test_every_metric_is_explained() -> None:
+    """docs/metrics.md has a row for each of the gate's metrics, with its type and its help text."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (\w+) \| [^|]* \| (.*?) \|$",
+        (ROOT / "docs" / "metrics.md").read_text(),
+        re.MULTILINE,
+    )
+    text = Metrics().render().decode()
+    shown = re.findall(r"# HELP (authgate_\S+) (.*)\n# TYPE \S+ (\S+)", text)
+    assert {(name, type_, help_) for name, type_, help_ in rows} == {
+        (name, type_, help_) for name, help_, type_ in shown
+    }
+
+
+def test_the_reference_names_every_setting_with_its_default() -> None:
+    """deploy/examples/reference.yaml lists each field of the schema, and where it has a default, that."""
+    schema = json_schema()
+    document = yaml.safe_load((ROOT / "deploy" / "examples" / "reference.yaml").read_text())
+    assert _differences(schema, document, schema.get("$defs", {}), "") == []
+
+
+def _differences(node: dict[str, Any], value: Any, definitions: dict[str, Any], path: str) -> list[str]:
+    while "$ref" in node:
+        node = definitions[node["$ref"].rsplit("/", 1)[-1]]
+    for alternative in node.get("anyOf", ()):
+        if "$ref" in alternative and isinstance(value, dict):
+            return _differences(alternative, value, definitions, path)
+    found = []
+    if isinstance(value, list) and isinstance(node.get("items"), dict) and path == ".jwt":
+        return _differences(node["items"], value[0], definitions, path + "[0]")
+    if path == ".policies":
+        [policy] = node["patternProperties"].values()
+        return _differences(policy, {**value["example"], **value["default"]}, definitions, path + "[]")
+    for name, field in node.get("properties", {}).items():
+        here = f"{path}.{name}"
+        if name not in value:
+            found.append(f"{here} is missing")
+        elif isinstance(value[name], (dict, list)) and value[name]:
+            found += _differences(field, value[name], definitions, here)
+        elif "default" in field and _seconds(value[name]) != field["default"] and path != "":
+            found.append(f"{here} is {value[name]}, its default {field['default']}")
+    return found
+
+
+def _seconds(value: Any) -> Any:
+    match = re.fullmatch(r"(\d+)(s|m|h)", value) if isinstance(value, str) else None
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]] if match else value

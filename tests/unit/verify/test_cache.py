@@ -1,0 +1,305 @@
+"""Verdicts that are remembered: for how long, how many, and what takes them away."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from authgate.errors import Reason
+from authgate.model import (
+    Authenticated,
+    BearerToken,
+    Evidence,
+    KeyInfo,
+    Lease,
+    Rejected,
+    Unavailable,
+    Verdict,
+)
+from authgate.verify.cache import CacheRules, CachingVerifier
+from tests.support.clock import START, FakeClock
+from tests.support.verifiers import GOOD, ScriptedVerifier, good
+
+BAD = Rejected(Reason.SIGNATURE_INVALID, "1 key(s) tried", Evidence("jwks", "corp"))
+RULES = CacheRules(max_entries=100, ttl=60, negative_ttl=5)
+
+
+@pytest.fixture
+def inner() -> ScriptedVerifier:
+    """The verifier whose verdicts are remembered."""
+    return ScriptedVerifier()
+
+
+@pytest.fixture
+def cache(inner: ScriptedVerifier, clock: FakeClock) -> CachingVerifier:
+    """A cache in front of it."""
+    return CachingVerifier(inner, clock, RULES)
+
+
+async def ask(cache: CachingVerifier, text: str = "token") -> Verdict:
+    """The verdict on a token."""
+    return await cache.verify(BearerToken(text))
+
+
+async def asked_again(cache: CachingVerifier, inner: ScriptedVerifier, text: str = "token") -> bool:
+    """Whether the inner verifier has to be asked about a token now."""
+    before = len(inner.asked)
+    await ask(cache, text)
+    return len(inner.asked) > before
+
+
+async def test_a_verdict_is_asked_for_once(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+    """And given again with the cache as what decided; issuer and key stay named."""
+    inner.verdict = replace(good(), evidence=Evidence("jwks", "corp", KeyInfo("key-1", "RSA", "a test")))
+    first, second = await ask(cache), await ask(cache)
+
+    assert first == inner.verdict
+    assert isinstance(second, Authenticated)
+    assert second.identity == first.identity
+    assert second.evidence == Evidence("cache", "corp", KeyInfo("key-1", "RSA", "a test"))
+    assert inner.asked == ["token"]
+
+
+async def test_other_tokens_have_other_verdicts(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+    """One character is enough."""
+    inner.answers = {"token-a": BAD}
+    await ask(cache, "token-a")
+
+    assert isinstance(await ask(cache, "token-b"), Authenticated)
+    assert isinstance(await ask(cache, "token-a"), Rejected)
+    assert inner.asked == ["token-a", "token-b"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "life"),
+    [
+        pytest.param(good(), 60.0, id="ttl"),
+        pytest.param(good(expires_at=START + 3600), 60.0, id="ttl before the token's end"),
+        pytest.param(good(expires_at=START + 30), 30.0, id="the token's end"),
+        pytest.param(good(max_age=10), 10.0, id="max age"),
+        pytest.param(good(max_age=600), 60.0, id="ttl before max age"),
+        pytest.param(good(expires_at=START + 5, max_age=10), 5.0, id="the token's end before max age"),
+        pytest.param(BAD, 5.0, id="negative ttl"),
+    ],
+)
+async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
+) -> None:
+    """min(ttl, the token's remaining life, max age), to the exact second, and not longer for being asked for."""
+    inner.verdict = verdict
+    await ask(cache)
+    clock.advance(life / 2)
+    assert not await asked_again(cache, inner)
+    clock.advance(life / 2 - 0.001)
+    assert not await asked_again(cache, inner)
+    clock.advance(0.001)
+    assert await asked_again(cache, inner)
+
+
+async def test_a_verdict_ages_from_when_it_was_asked_for(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """What a slow review says may be as old as its question."""
+    inner.verdict = good(max_age=10)
+    inner.meanwhile = lambda: clock.advance(4)
+    await ask(cache)
+    inner.meanwhile = lambda: None
+    clock.advance(5.999)
+    assert not await asked_again(cache, inner)
+    clock.advance(0.001)
+    assert await asked_again(cache, inner)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        pytest.param(Unavailable(Reason.KEYS_UNAVAILABLE), id="keys unavailable"),
+        pytest.param(Unavailable(Reason.REVIEW_FORBIDDEN), id="review forbidden"),
+        pytest.param(replace(BAD, final=False), id="a refusal that is not final"),
+        pytest.param(good(expires_at=START), id="a token at its end"),
+        pytest.param(good(max_age=0), id="a verdict without any age"),
+    ],
+)
+async def test_what_may_be_different_at_once_is_not_remembered(
+    cache: CachingVerifier, inner: ScriptedVerifier, verdict: Verdict
+) -> None:
+    """It is handed on as it is, and asked for again."""
+    inner.verdict = verdict
+
+    assert await ask(cache) == verdict
+    assert await asked_again(cache, inner)
+    assert len(cache) == 0
+
+
+async def test_a_time_to_live_of_nothing_remembers_nothing(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """A cache can be turned off."""
+    cache = CachingVerifier(inner, clock, CacheRules(100, ttl=0, negative_ttl=0))
+    for verdict in (good(), BAD):
+        inner.verdict = verdict
+        await ask(cache)
+
+    assert len(cache) == 0
+
+
+@pytest.mark.parametrize("verdict", [good(), replace(BAD, lease=Lease())], ids=["good", "bad"])
+async def test_a_verdict_goes_with_its_lease(
+    cache: CachingVerifier, inner: ScriptedVerifier, verdict: Authenticated | Rejected
+) -> None:
+    """A key or a configuration that goes takes its verdicts along at once."""
+    inner.verdict = verdict
+    await ask(cache)
+    assert not await asked_again(cache, inner)
+    assert verdict.lease is not None
+    verdict.lease.revoke()
+
+    assert await asked_again(cache, inner)
+    assert len(cache) == 0
+
+
+async def test_a_lease_that_ends_during_the_question_is_not_remembered(
+    cache: CachingVerifier, inner: ScriptedVerifier
+) -> None:
+    """The key went while its verdict was on its way."""
+    verdict = good()
+    inner.verdict = verdict
+    inner.meanwhile = verdict.lease.revoke
+    await ask(cache)
+
+    assert len(cache) == 0
+
+
+async def test_setting_the_clock_back_lengthens_no_verdict(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """Age is counted by the clock that never goes back."""
+    inner.verdict = good(expires_at=START + 30)
+    await ask(cache)
+    clock.set_wall(START - 86_400)
+    clock.advance(60)
+
+    assert await asked_again(cache, inner)
+
+
+async def test_setting_the_clock_forward_ends_a_token(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """Its end is a date, and dates are what the wall clock says."""
+    inner.verdict = good(expires_at=START + 3600)
+    await ask(cache)
+    clock.set_wall(START + 3600)
+
+    assert await asked_again(cache, inner)
+
+
+async def test_the_longest_unused_verdict_gives_way(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Three places: asking for a verdict keeps it."""
+    evicted: list[None] = []
+    cache = CachingVerifier(inner, clock, CacheRules(3), on_eviction=lambda: evicted.append(None))
+    for text in ("a", "b", "c", "a", "d"):
+        await ask(cache, text)
+
+    assert len(evicted) == 1
+    assert [text for text in ("a", "c", "d") if await asked_again(cache, inner, text)] == []
+    assert await asked_again(cache, inner, "b")
+
+
+async def test_a_flood_of_bad_tokens_drives_out_no_good_one(
+    inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """Rejections have an eighth of the places, apart from the others'."""
+    evicted: list[None] = []
+    cache = CachingVerifier(inner, clock, CacheRules(80), on_eviction=lambda: evicted.append(None))
+    for number in range(80):
+        await ask(cache, f"good-{number}")
+    inner.verdict = BAD
+    for number in range(1000):
+        await ask(cache, f"bad-{number}")
+
+    assert len(cache) == 80 + 10
+    assert len(evicted) == 990
+    assert not await asked_again(cache, inner, "good-0")
+    assert not await asked_again(cache, inner, "bad-999")
+    assert await asked_again(cache, inner, "bad-0")
+
+
+async def test_the_smallest_cache_has_a_place_for_a_refusal(
+    inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """An eighth of one is one."""
+    cache = CachingVerifier(inner, clock, CacheRules(1))
+    inner.verdict = BAD
+    await ask(cache)
+
+    assert not await asked_again(cache, inner)
+
+
+async def test_a_verdict_that_has_ended_makes_room(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """It is dropped when it is met."""
+    inner.verdict = BAD
+    await ask(cache)
+    inner.verdict = Unavailable(Reason.KEYS_UNAVAILABLE)
+    clock.advance(5)
+    await ask(cache)
+
+    assert len(cache) == 0
+
+
+async def test_of_two_answers_the_last_counts(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+    """Asked at once, answered differently: the older yes does not outlive the newer no."""
+    inner.held = True
+    first = asyncio.create_task(ask(cache))
+    await asyncio.sleep(0)
+    inner.verdict = BAD
+    second = asyncio.create_task(ask(cache))
+    await asyncio.sleep(0)
+    inner.release()
+
+    assert isinstance(await first, Authenticated)
+    assert isinstance(await second, Rejected)
+    assert isinstance(await ask(cache), Rejected)
+    assert len(cache) == 1
+
+
+async def test_a_key_is_a_digest_and_never_the_token(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+    """Sixteen bytes that mean nothing outside this process: no memory dump of the keys gives a token away."""
+    text = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
+    inner.answers = {text: BAD}
+    await ask(cache, text)
+    await ask(cache, "good")
+    keys = [*cache._good, *cache._bad]
+
+    assert [len(key) for key in keys] == [16, 16]
+    assert not any(part.encode() in key for key in keys for part in (text, *text.split("."), "good"))
+    assert all(text not in repr(entry) for entry in cache._bad.values())
+
+
+async def test_two_caches_share_no_keys(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Each has a secret of its own, so a digest cannot be computed from outside."""
+    caches = [CachingVerifier(inner, clock, RULES) for _ in range(2)]
+    for cache in caches:
+        await ask(cache)
+
+    assert not set(caches[0]._good) & set(caches[1]._good)
+
+
+async def test_lookups_are_counted(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Hits and misses, each once."""
+    results: list[str] = []
+    cache = CachingVerifier(inner, clock, RULES, results.append)
+    for text in ("a", "a", "b", "a"):
+        await ask(cache, text)
+
+    assert results == ["miss", "hit", "miss", "hit"]
+
+
+async def test_what_is_remembered_is_not_changed(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+    """Whoever asked first keeps the verdict that was made for it."""
+    first = await ask(cache)
+    await ask(cache)
+
+    assert first is GOOD
+    assert GOOD.evidence.source == "jwks"

@@ -1,0 +1,129 @@
+"""Tokens that name no audience: static ones, legacy ones in Secrets, and bound ones without `aud`."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate.dev.compact import OMIT, JsonObject
+from authgate.dev.keys import KeyPool, SigningKey
+from authgate.errors import Reason
+from authgate.model import Authenticated, BearerToken, Evidence, Rejected
+from authgate.verify.claims import LEGACY_ISSUER
+from authgate.verify.cluster import ReviewMode
+from tests.support.clock import START, FakeClock
+from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
+from tests.support.tokens import ISSUER, parsed, service_account_claims
+from tests.support.verifiers import finished
+
+NOT_REVIEWED = [pytest.param(mode, (), id=f"{mode}, no legacyAudiences") for mode in MODES] + [
+    pytest.param("never", (API_SERVER,), id="never, though there are some")
+]
+REVIEWED = [pytest.param(mode, id=mode) for mode in MODES if mode != "never"]
+
+
+@pytest.mark.parametrize(("mode", "legacy"), NOT_REVIEWED)
+async def test_an_opaque_token_is_refused_where_nothing_may_review_it(
+    key: SigningKey, clock: FakeClock, mode: ReviewMode, legacy: tuple[str, ...]
+) -> None:
+    """Without a question."""
+    cluster = Cluster(key, clock, mode, legacy=legacy)
+
+    assert await finished(cluster.verifier.begin_opaque(BearerToken("opaque"))) == Rejected(
+        Reason.TOKEN_OPAQUE, "", Evidence("none", "home")
+    )
+    assert cluster.reviews == 0
+
+
+@pytest.mark.parametrize("mode", REVIEWED)
+async def test_an_opaque_token_is_reviewed_under_the_legacy_audiences(
+    key: SigningKey, clock: FakeClock, mode: ReviewMode
+) -> None:
+    """A static token counts as meant for the API server; it has no end and no issuer."""
+    cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
+    verdict = await finished(cluster.verifier.begin_opaque(BearerToken("opaque")))
+
+    assert cluster.api.reviewed == [("opaque", (API_SERVER,))]
+    assert isinstance(verdict, Authenticated)
+    assert verdict.expires_at is None
+    assert (verdict.identity.issuer, verdict.identity.audiences) == ("", (API_SERVER,))
+
+
+LEGACY: dict[str, JsonObject] = {
+    "legacy": service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT),
+    "bound without aud": service_account_claims(aud=OMIT),
+}
+
+
+@pytest.mark.parametrize("kind", LEGACY)
+@pytest.mark.parametrize(("mode", "legacy"), NOT_REVIEWED)
+async def test_a_token_without_audience_is_refused_where_nothing_may_review_it(
+    key: SigningKey, clock: FakeClock, mode: ReviewMode, legacy: tuple[str, ...], kind: str
+) -> None:
+    """Without a question."""
+    cluster = Cluster(key, clock, mode, legacy=legacy)
+    token = parsed(key.sign(LEGACY[kind]))
+
+    assert await finished(cluster.verifier.begin(token)) == Rejected(
+        Reason.AUDIENCE_MISMATCH, "it names none", Evidence("none", "home")
+    )
+    assert cluster.reviews == 0
+
+
+@pytest.mark.parametrize("kind", LEGACY)
+@pytest.mark.parametrize("mode", REVIEWED)
+@pytest.mark.parametrize("known", [True, False], ids=["key at hand", "no key"])
+async def test_a_token_without_audience_is_reviewed_under_the_legacy_audiences(
+    key: SigningKey, clock: FakeClock, mode: ReviewMode, kind: str, known: bool
+) -> None:
+    """A good signature alone never lets it in: its Secret may be gone."""
+    cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
+    if known:
+        await cluster.keys.refresh()
+    token = parsed(key.sign(LEGACY[kind]))
+    verdict = await finished(cluster.verifier.begin(token))
+
+    assert cluster.api.reviewed == [(token.text, (API_SERVER,))]
+    assert isinstance(verdict, Authenticated)
+    assert verdict.expires_at == (None if kind == "legacy" else START + 3660)
+
+
+@pytest.mark.parametrize("mode", REVIEWED)
+@pytest.mark.parametrize(
+    ("index", "headers", "changes", "reason"),
+    [
+        pytest.param(1, {}, {}, Reason.SIGNATURE_INVALID, id="forged"),
+        pytest.param(0, {}, {"exp": START - 60}, Reason.TOKEN_EXPIRED, id="expired"),
+        pytest.param(0, {}, {"nbf": START + 61}, Reason.TOKEN_NOT_YET_VALID, id="not yet valid"),
+        pytest.param(0, {"alg": "none"}, {}, Reason.ALGORITHM_NOT_ALLOWED, id="unsigned"),
+        pytest.param(0, {"typ": "logout+jwt"}, {}, Reason.TYPE_NOT_ACCEPTED, id="another type"),
+    ],
+)
+async def test_a_token_without_audience_that_is_known_to_be_bad_is_shown_to_nobody(
+    pool: KeyPool,
+    key: SigningKey,
+    clock: FakeClock,
+    mode: ReviewMode,
+    index: int,
+    headers: JsonObject,
+    changes: JsonObject,
+    reason: Reason,
+) -> None:
+    """The same holds for it as for any other."""
+    cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
+    await cluster.keys.refresh()
+    claims = service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT) | changes
+    token = parsed(pool.key("RS256", index, kid="key-1").sign(claims, headers))
+    verdict = await finished(cluster.verifier.begin(token))
+
+    assert summary(verdict) == reason
+    assert cluster.reviews == 0
+
+
+def test_only_the_legacy_issuers_tokens_are_legacy(key: SigningKey, clock: FakeClock) -> None:
+    """By the exact name, and whether they are reviewed or not."""
+    for legacy in ((), (API_SERVER,)):
+        verifier = Cluster(key, clock, legacy=legacy).verifier
+
+        assert verifier.accepts_legacy(LEGACY_ISSUER)
+        assert not verifier.accepts_legacy(LEGACY_ISSUER + "/")
+        assert not verifier.accepts_legacy(ISSUER)

@@ -1,0 +1,234 @@
+"""The strict parse of a JWT, before any key is looked for."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.dev.compact import JsonObject, json_bytes, segment
+from authgate.errors import REASONS, Reason, Step
+from authgate.model import Rejected
+from authgate.verify.compact import CompactParser, JOSEHeader, UnverifiedJWS, UnverifiedToken
+from tests.support.tokens import claims, parsed, unsigned
+
+HEADER: JsonObject = {"alg": "RS256", "kid": "key-1"}
+H = segment(json_bytes(HEADER))
+P = segment(json_bytes(claims()))
+S = "c2lnbmF0dXJl"
+
+
+def parse(text: str) -> UnverifiedToken | Rejected:
+    """What a fresh parser says."""
+    return CompactParser().parse(text)
+
+
+def test_a_token_is_taken_apart() -> None:
+    """Header, claims, what was signed, and the signature, unverified."""
+    token = parsed(f"{H}.{P}.{S}")
+
+    assert token.header == JOSEHeader("RS256", "key-1", None)
+    assert token.claims.members == claims()
+    assert token.registered.issuer == "https://issuer.example"
+    assert token.signing_input == f"{H}.{P}".encode()
+    assert token.signature == b"signature"
+    assert token.text == f"{H}.{P}.{S}"
+
+
+def test_an_empty_signature_is_left_to_the_algorithm() -> None:
+    """An unsecured JWT is well-formed (RFC 7519, section 6); its `none` is what is never allowed."""
+    assert parsed(f"{H}.{P}.").signature == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("abc", Reason.TOKEN_OPAQUE, id="1 segment"),
+        pytest.param("a+/b~=", Reason.TOKEN_OPAQUE, id="1 segment of other characters"),
+        pytest.param(f"{H}.{P}", Reason.TOKEN_MALFORMED, id="2 segments"),
+        pytest.param(f"{H}.{P}.{S}.", Reason.TOKEN_MALFORMED, id="4 segments, the last empty"),
+        pytest.param(f"{H}.{P}.{S}.{S}", Reason.TOKEN_MALFORMED, id="4 segments"),
+        pytest.param(f"{H}.{S}.{S}.{S}.{S}", Reason.TOKEN_ENCRYPTED, id="5 segments"),
+        pytest.param("....", Reason.TOKEN_ENCRYPTED, id="5 empty segments"),
+        pytest.param(f"{H}.{P}.{S}" + ".a" * 100, Reason.TOKEN_MALFORMED, id="many segments"),
+        pytest.param(f".{P}.{S}", Reason.TOKEN_MALFORMED, id="empty header"),
+        pytest.param(f"{H}..{S}", Reason.TOKEN_MALFORMED, id="empty payload"),
+        pytest.param("..", Reason.TOKEN_MALFORMED, id="3 empty segments"),
+        pytest.param(f"{H}.{P}.{S}==", Reason.TOKEN_MALFORMED, id="padded signature"),
+        pytest.param(f"{H}.{P}=.{S}", Reason.TOKEN_MALFORMED, id="padded payload"),
+        pytest.param(f"{H}=.{P}.{S}", Reason.TOKEN_MALFORMED, id="padded header"),
+        pytest.param(f"{H}.{P}.ab+/", Reason.TOKEN_MALFORMED, id="base64 of the other alphabet"),
+        pytest.param(f"{H}.{P}.ab~c", Reason.TOKEN_MALFORMED, id="token68 but not base64url"),
+        pytest.param(f"{H}.{P}.{S}\n", Reason.TOKEN_MALFORMED, id="newline at the end"),
+        pytest.param(f" {H}.{P}.{S}", Reason.TOKEN_MALFORMED, id="space before"),
+        pytest.param(f"{H}.{P}.ä", Reason.TOKEN_MALFORMED, id="letter outside ASCII"),
+    ],
+)
+def test_what_has_not_the_form_of_a_jws_is_refused(text: str, reason: Reason) -> None:
+    """RFC 7515, section 3.1: three base64url segments, no more, no less, no padding."""
+    found = parse(text)
+
+    assert isinstance(found, Rejected)
+    assert found.reason is reason
+
+
+def not_canonical(text: str) -> str:
+    """The segment with another last character that decodes to the same bytes for a lenient reader."""
+    alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    return text[:-1] + alphabet[alphabet.index(text[-1]) + 1]
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        pytest.param("AQ", id="1 byte"),
+        pytest.param("AQI", id="2 bytes"),
+        pytest.param("AQID", id="3 bytes"),
+        pytest.param("_-8", id="both signs of the alphabet"),
+    ],
+)
+def test_canonical_base64url_is_read(signature: str) -> None:
+    """Each length of the last group."""
+    assert segment(parsed(f"{H}.{P}.{signature}").signature) == signature
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f"{H}.{P}.A", id="signature of 1 character"),
+        pytest.param(f"{H}.{P}.AAAAA", id="signature of 5 characters"),
+        pytest.param(f"{H}.{P}.{not_canonical('AQ')}", id="trailing bits after 1 byte"),
+        pytest.param(f"{H}.{P}.{not_canonical('AQI')}", id="trailing bits after 2 bytes"),
+        pytest.param(f"{H}.{P[:-1]}.{S}", id="payload cut to length 1 mod 4"),
+        pytest.param(f"{H}.{not_canonical(segment(b'{}'))}.{S}", id="trailing bits in the payload"),
+        pytest.param(f"{not_canonical(segment(b'{ }  '))}.{P}.{S}", id="trailing bits in the header"),
+        pytest.param(f"AAAAA.{P}.{S}", id="header of 5 characters"),
+    ],
+)
+def test_bytes_have_one_spelling_only(text: str) -> None:
+    """RFC 4648, section 3.5: else a token could be changed without its signature noticing."""
+    found = parse(text)
+
+    assert isinstance(found, Rejected)
+    assert found.reason is Reason.TOKEN_MALFORMED
+    assert "canonical base64url" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("header", "payload", "reason", "detail"),
+    [
+        pytest.param(
+            b"[]", b"{}", Reason.TOKEN_MALFORMED, "the header: not a JSON object", id="header array"
+        ),
+        pytest.param(b"x", b"{}", Reason.TOKEN_MALFORMED, "the header: not JSON", id="header no JSON"),
+        pytest.param(b"\xff", b"{}", Reason.TOKEN_MALFORMED, "the header: not UTF-8", id="header not UTF-8"),
+        pytest.param(
+            b'{"alg":"RS256","alg":"none"}', b"{}", Reason.DUPLICATE_MEMBER, "the header", id="header twice"
+        ),
+        pytest.param(HEADER, b"[]", Reason.TOKEN_MALFORMED, "the payload: not a JSON", id="payload array"),
+        pytest.param(HEADER, b"x", Reason.TOKEN_MALFORMED, "the payload: not JSON", id="payload no JSON"),
+        pytest.param(HEADER, b"\xff", Reason.TOKEN_MALFORMED, "the payload: not UTF-8", id="payload bytes"),
+        pytest.param(HEADER, b"\xef\xbb\xbf{}", Reason.TOKEN_MALFORMED, "not JSON", id="payload with a BOM"),
+        pytest.param(
+            HEADER, b'{"iss":"a","iss":"b"}', Reason.DUPLICATE_MEMBER, "the payload", id="payload twice"
+        ),
+        pytest.param(
+            HEADER, b'{"a":{"b":1,"b":1}}', Reason.DUPLICATE_MEMBER, "the payload", id="payload twice below"
+        ),
+        pytest.param(HEADER, b'{"exp":NaN}', Reason.TOKEN_MALFORMED, "not finite", id="payload NaN"),
+        pytest.param(HEADER, b"[" * 9000, Reason.TOKEN_MALFORMED, "nested deeper", id="payload too deep"),
+        pytest.param(b"[" * 3000, b"{}", Reason.TOKEN_MALFORMED, "nested deeper", id="header too deep"),
+    ],
+)
+def test_header_and_payload_are_strict_json_objects(
+    header: bytes | JsonObject, payload: bytes, reason: Reason, detail: str
+) -> None:
+    """RFC 7519, section 7.2; a member named twice has a reason of its own."""
+    found = parse(unsigned(header, payload))
+
+    assert isinstance(found, Rejected)
+    assert found.reason is reason
+    assert detail in found.detail
+
+
+def test_an_equal_header_is_parsed_once() -> None:
+    """An issuer's tokens share their header; its parse is remembered by its text."""
+    parser = CompactParser()
+    first, second = (parser.parse(f"{H}.{P}.{signature}") for signature in ("AQ", "Ag"))
+
+    assert isinstance(first, UnverifiedToken)
+    assert isinstance(second, UnverifiedToken)
+    assert first.header is second.header
+
+
+def test_a_bad_header_is_bad_each_time() -> None:
+    """Nothing of a refused header is remembered."""
+    parser = CompactParser()
+    text = unsigned({**HEADER, "crit": []}, claims())
+
+    assert [parser.parse(text), parser.parse(text)] == [Rejected(Reason.CRITICAL_HEADER)] * 2
+    assert parser._headers == {}
+
+
+def test_a_flood_of_headers_does_not_grow_the_memory() -> None:
+    """Strangers may make up as many headers as they like."""
+    parser = CompactParser()
+    sizes = set()
+    for number in range(2000):
+        assert isinstance(parser.parse(unsigned({**HEADER, "kid": str(number)}, claims())), UnverifiedToken)
+        sizes.add(len(parser._headers))
+
+    assert max(sizes) == 512
+
+
+def test_a_repr_shows_neither_token_nor_signature() -> None:
+    """A traceback with local variables gives nobody a token."""
+    text = f"{H}.{P}.{S}"
+    jws = CompactParser().parse_jws(text)
+
+    assert isinstance(jws, UnverifiedJWS)
+    for shown in (repr(jws), repr(parsed(text))):
+        assert not any(part in shown for part in (H, P, S, "b'signature'"))
+
+
+def test_a_jws_is_taken_apart_without_a_look_at_its_claims() -> None:
+    """Payloads that are no JWT are somebody else's to judge."""
+    text = unsigned(HEADER, b"\xff anything")
+    jws = CompactParser().parse_jws(text)
+
+    assert isinstance(jws, UnverifiedJWS)
+    assert jws.payload == b"\xff anything"
+    assert jws.signing_input == text.rpartition(".")[0].encode()
+
+
+@given(st.text(max_size=80) | st.text(alphabet=string.ascii_letters + "-_.=", max_size=80))
+def test_any_text_gives_a_token_or_a_reason_of_this_step(text: str) -> None:
+    """No text raises, whether it could have passed the credential or not."""
+    found = parse(text)
+
+    assert isinstance(found, Rejected)
+    assert REASONS[found.reason].step is Step.STRUCTURE
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_any_bytes_in_the_segments_give_a_token_or_a_reason_of_this_step(
+    header: bytes, payload: bytes
+) -> None:
+    """The same below the base64url."""
+    found = parse(unsigned(header, payload))
+
+    assert isinstance(found, Rejected)
+    assert REASONS[found.reason].step is Step.STRUCTURE
+
+
+@given(st.sampled_from(range(len(f"{H}.{P}.{S}"))), st.characters(codec="ascii"))
+def test_a_changed_character_changes_what_is_read(position: int, char: str) -> None:
+    """No two texts are one token: whatever still parses differs in header, claims or signature."""
+    text = f"{H}.{P}.{S}"
+    changed = text[:position] + char + text[position + 1 :]
+    found, original = parse(changed), parsed(text)
+
+    if changed != text and isinstance(found, UnverifiedToken):
+        assert (found.signing_input, found.signature) != (original.signing_input, original.signature)

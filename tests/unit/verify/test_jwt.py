@@ -1,0 +1,175 @@
+"""The local check of one issuer's tokens: type, algorithm, signature, time, audience, identity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from authgate.dev.compact import OMIT, JsonObject, compact, json_bytes
+from authgate.dev.keys import SigningKey
+from authgate.errors import Reason
+from authgate.model import Authenticated, Evidence, KeyInfo, Rejected
+from authgate.verify.claims import TimeRules
+from authgate.verify.identity import ClaimRules, PrefixedClaim
+from authgate.verify.jwt import JWTVerifier
+from tests.support.clock import START, FakeClock
+from tests.support.tokens import claims
+from tests.support.verifiers import RULES, issuer_verifier, judged, refused, static
+
+
+def test_a_good_token_names_its_sender(verifier: JWTVerifier, key: SigningKey) -> None:
+    """With the end of the token, and the issuer and key that vouch for it."""
+    verdict = judged(verifier, key.sign(claims()))
+
+    assert isinstance(verdict, Authenticated)
+    assert verdict.identity.username == "user-1"
+    assert verdict.expires_at == START + 3600
+    assert verdict.evidence == Evidence("jwks", "corp", KeyInfo("key-1", "RSA", "a test"))
+    assert verdict.max_age is None
+
+
+def test_a_verdict_ends_with_the_key_that_made_it(key: SigningKey, clock: FakeClock) -> None:
+    """It holds the key's own lease."""
+    keys = static(key)
+    verdict = judged(issuer_verifier(keys, clock), key.sign(claims()))
+
+    assert isinstance(verdict, Authenticated)
+    assert verdict.lease is keys._index.keys[0].lease
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        pytest.param({"alg": "x" * 100}, "'" + "x" * 32 + "'", id="long alg"),
+        pytest.param({"alg": 'a\r\n"\x00ä'}, "'a??\"??'", id="control characters in alg"),
+        pytest.param({"typ": "y" * 100}, "'" + "y" * 32 + "'", id="long typ"),
+        pytest.param({"typ": "b\n"}, "'b?'", id="control character in typ"),
+    ],
+)
+def test_what_a_stranger_chose_is_shown_short_and_printable(
+    verifier: JWTVerifier, changes: JsonObject, shown: str
+) -> None:
+    """A detail goes into logs and headers."""
+    header = json_bytes({"alg": "RS256", **changes})
+    verdict = judged(verifier, compact(header, json_bytes(claims()), b""))
+
+    assert isinstance(verdict, Rejected)
+    assert verdict.detail == shown
+
+
+@pytest.mark.parametrize("typ", [OMIT, "JWT", "jwt", "application/jwt", "at+jwt", "application/AT+JWT"])
+def test_a_type_that_is_accepted_passes(verifier: JWTVerifier, key: SigningKey, typ: object) -> None:
+    """Absent is fine, and case and prefix do not matter."""
+    assert isinstance(judged(verifier, key.sign(claims(), {"typ": typ})), Authenticated)
+
+
+@pytest.mark.parametrize(
+    "typ", ["logout+jwt", "dpop+jwt", "token-introspection+jwt", "secevent+jwt", "", "JWS", "jwt "]
+)
+def test_a_token_of_another_type_is_refused(verifier: JWTVerifier, key: SigningKey, typ: str) -> None:
+    """A token that the same issuer made for something else is no bearer token (RFC 8725, section 3.11)."""
+    assert refused(verifier, key.sign(claims(), {"typ": typ})) is Reason.TYPE_NOT_ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"exp": START}, Reason.TOKEN_EXPIRED, id="expired"),
+        pytest.param({"nbf": START + 61}, Reason.TOKEN_NOT_YET_VALID, id="not yet valid"),
+        pytest.param({"iat": START + 61}, Reason.TOKEN_NOT_YET_VALID, id="issued in the future"),
+        pytest.param({"aud": "other"}, Reason.AUDIENCE_MISMATCH, id="another audience"),
+        pytest.param({"aud": ["other", "MY-AUDIENCE"]}, Reason.AUDIENCE_MISMATCH, id="other audiences"),
+        pytest.param({"aud": OMIT}, Reason.AUDIENCE_MISMATCH, id="no audience"),
+        pytest.param({"aud": []}, Reason.AUDIENCE_MISMATCH, id="empty audience"),
+        pytest.param({"sub": OMIT}, Reason.IDENTITY_INVALID, id="no username"),
+    ],
+)
+def test_a_signed_token_has_to_hold_in_every_claim(
+    verifier: JWTVerifier, key: SigningKey, changes: JsonObject, reason: Reason
+) -> None:
+    """The verdict ends with the key that made the signature."""
+    verdict = judged(verifier, key.sign(claims(changes)))
+
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason is reason
+    assert verdict.evidence.key == KeyInfo("key-1", "RSA", "a test")
+    assert verdict.lease is not None
+
+
+@pytest.mark.parametrize(
+    ("aud", "audiences"),
+    [
+        ("a", ("a",)),
+        (["a"], ("a",)),
+        (["b", "x", "a"], ("a", "b")),
+        (["a", "a"], ("a",)),
+    ],
+    ids=str,
+)
+def test_an_identity_holds_the_audiences_that_the_gate_accepts(
+    key: SigningKey, clock: FakeClock, aud: object, audiences: tuple[str, ...]
+) -> None:
+    """Once each and sorted, so that TokenReview gives the same."""
+    rules = replace(RULES, audiences=frozenset({"a", "b"}))
+    verdict = judged(issuer_verifier(static(key), clock, rules=rules), key.sign(claims(aud=aud)))
+
+    assert isinstance(verdict, Authenticated)
+    assert verdict.identity.audiences == audiences
+
+
+BROKEN: list[tuple[Reason, JsonObject, JsonObject]] = [
+    (Reason.TYPE_NOT_ACCEPTED, {"typ": "logout+jwt"}, {}),
+    (Reason.ALGORITHM_NOT_ALLOWED, {"alg": "HS256"}, {}),
+    (Reason.SIGNATURE_INVALID, {}, {}),
+    (Reason.TOKEN_EXPIRED, {}, {"exp": START}),
+    (Reason.AUDIENCE_MISMATCH, {}, {"aud": "other"}),
+    (Reason.IDENTITY_INVALID, {}, {"sub": OMIT}),
+]
+
+
+@pytest.mark.parametrize("first", range(len(BROKEN)), ids=[row[0].value for row in BROKEN])
+def test_the_first_check_that_fails_gives_the_reason(
+    verifier: JWTVerifier, key: SigningKey, stranger: SigningKey, first: int
+) -> None:
+    """A token that is bad in several ways: type, algorithm, signature, time, audience, identity, in this order."""
+    headers: JsonObject = {}
+    changes: JsonObject = {}
+    for _, header, claim in BROKEN[first:]:
+        headers |= header
+        changes |= claim
+    signing = stranger if first <= 2 else key
+
+    assert refused(verifier, signing.sign(claims(changes), headers)) is BROKEN[first][0]
+
+
+@pytest.mark.parametrize("leeway", [0.0, 45.0])
+def test_a_verdict_ends_with_the_token_and_its_expiry_leeway(
+    key: SigningKey, clock: FakeClock, leeway: float
+) -> None:
+    """So does a cached one: the end counts the leeway."""
+    rules = replace(RULES, time=TimeRules(expiry_leeway=leeway))
+    verifier = issuer_verifier(static(key), clock, rules=rules)
+    text = key.sign(claims())
+    clock.advance(3600 + leeway - 0.001)
+    verdict = judged(verifier, text)
+    clock.advance(0.002)
+
+    assert isinstance(verdict, Authenticated)
+    assert verdict.expires_at == START + 3600 + leeway
+    assert refused(verifier, text) is Reason.TOKEN_EXPIRED
+
+
+def test_the_status_is_that_of_the_keys(verifier: JWTVerifier) -> None:
+    """For /readyz."""
+    assert verifier.name == "corp"
+    assert verifier.status().detail == "1 static keys"
+
+
+def test_claim_rules_are_the_issuers_own(key: SigningKey, clock: FakeClock) -> None:
+    """What the constructor was given names the sender."""
+    verifier = issuer_verifier(static(key), clock, claim_rules=ClaimRules(PrefixedClaim("sub", "corp:")))
+    verdict = judged(verifier, key.sign(claims()))
+
+    assert isinstance(verdict, Authenticated)
+    assert verdict.identity.username == "corp:user-1"

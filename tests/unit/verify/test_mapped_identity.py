@@ -1,0 +1,300 @@
+"""Identities of other issuers: claim mappings and validation rules, as the kube-apiserver evaluates them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from authgate.dev.compact import OMIT
+from authgate.errors import Reason
+from authgate.model import Identity, JSONValue, Rejected, VerifiedClaims
+from authgate.verify.identity import ClaimRules, PrefixedClaim, RequiredClaim, mapped_identity
+from tests.support.tokens import ISSUER, claims
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SUB = ClaimRules(PrefixedClaim("sub", "corp:"))
+EMAIL = ClaimRules(PrefixedClaim("email"))
+GROUPS = ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("groups"))
+PREFIXED_GROUPS = ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("groups", "corp:"))
+UID = ClaimRules(PrefixedClaim("sub"), uid="oid")
+NO_PREFIX = ClaimRules(PrefixedClaim("sub"))
+AUTHENTICATED = "system:authenticated"
+
+
+def mapped(rules: ClaimRules, **changes: object) -> Identity | Rejected:
+    """What the rules make of a token with these claims."""
+    members = cast("Mapping[str, JSONValue]", claims(**changes))
+    return mapped_identity(VerifiedClaims(members), ISSUER, ("my-audience",), rules=rules, issuer_name="corp")
+
+
+def identity(rules: ClaimRules, **changes: object) -> Identity:
+    """The same, where it has to be an identity."""
+    found = mapped(rules, **changes)
+    assert isinstance(found, Identity), found
+    return found
+
+
+def refusal(rules: ClaimRules, **changes: object) -> Rejected:
+    """The same, where it has to be a refusal."""
+    found = mapped(rules, **changes)
+    assert isinstance(found, Rejected), found
+    return found
+
+
+def test_claims_become_an_identity() -> None:
+    """Username, uid and groups by mapping; the token's own id, its address and the preferred name beside them."""
+    rules = ClaimRules(PrefixedClaim("sub", "corp:"), PrefixedClaim("groups", "corp:"), "oid")
+
+    assert identity(
+        rules, groups=["dev"], oid="u-1", jti="t-1", email="a@corp.example", preferred_username="alice"
+    ) == Identity(
+        username="corp:user-1",
+        uid="u-1",
+        groups=("corp:dev", AUTHENTICATED),
+        extra=(("authentication.kubernetes.io/credential-id", ("JTI=t-1",)),),
+        issuer=ISSUER,
+        issuer_name="corp",
+        audiences=("my-audience",),
+        email="a@corp.example",
+        preferred_username="alice",
+    )
+
+
+def test_what_is_not_mapped_is_not_read() -> None:
+    """Groups and uid come from the configured claims only, never from those with the usual names."""
+    found = identity(NO_PREFIX, groups=["admin"], uid="0", oid="0")
+
+    assert (found.groups, found.uid) == ((AUTHENTICATED,), "")
+
+
+def test_no_other_issuer_names_a_service_account() -> None:
+    """Whatever it calls its users: they belong to no cluster."""
+    found = identity(
+        NO_PREFIX, sub="system:serviceaccount:prod:web", **{"kubernetes.io": {"namespace": "prod"}}
+    )
+
+    assert found.username == "system:serviceaccount:prod:web"
+    assert found.cluster is None
+    assert found.service_account is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "value", "username"),
+    [
+        pytest.param(SUB, "user-1", "corp:user-1", id="prefix"),
+        pytest.param(NO_PREFIX, "user-1", "user-1", id="no prefix"),
+        pytest.param(ClaimRules(PrefixedClaim("sub", "-")), "user-1", "-user-1", id="a literal dash"),
+        pytest.param(SUB, None, "corp:", id="null with a prefix: the bare prefix"),
+        pytest.param(SUB, "", "corp:", id="empty with a prefix"),
+        pytest.param(NO_PREFIX, "Jürgen 😀", "Jürgen 😀", id="any language"),
+    ],
+)
+def test_a_username_is_prefix_and_claim(rules: ClaimRules, value: object, username: str) -> None:
+    """The prefix is literal; null counts as empty."""
+    assert identity(rules, sub=value).username == username
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes"),
+    [
+        pytest.param(SUB, {"sub": OMIT}, id="missing"),
+        pytest.param(NO_PREFIX, {"sub": None}, id="null without a prefix"),
+        pytest.param(NO_PREFIX, {"sub": ""}, id="empty without a prefix"),
+        pytest.param(SUB, {"sub": 1}, id="number"),
+        pytest.param(SUB, {"sub": True}, id="boolean"),
+        pytest.param(SUB, {"sub": ["user-1"]}, id="list"),
+        pytest.param(SUB, {"sub": {"name": "user-1"}}, id="object"),
+        pytest.param(SUB, {"sub": "a\nb"}, id="newline"),
+        pytest.param(SUB, {"sub": "a\x00"}, id="NUL"),
+        pytest.param(SUB, {"sub": "a\x9f"}, id="C1 control"),
+        pytest.param(SUB, {"sub": "a\udfff"}, id="lone surrogate"),
+        pytest.param(EMAIL, {}, id="no email"),
+        *(
+            pytest.param(EMAIL, {"email": "a@b", "email_verified": value}, id=f"email_verified {value!r}")
+            for value in cast("tuple[object, ...]", (False, None, "true", "false", 1, 0, [], {}))
+        ),
+    ],
+)
+def test_a_token_without_a_username_is_refused(rules: ClaimRules, changes: dict[str, object]) -> None:
+    """Nobody in particular is nobody; an address that is not verified is nobody's."""
+    found = refusal(rules, **changes)
+
+    assert found.reason is Reason.IDENTITY_INVALID
+    assert f"'{rules.username.claim}'" in found.detail
+
+
+@pytest.mark.parametrize("changes", [{}, {"email_verified": True}], ids=["absent", "true"])
+def test_a_verified_address_may_be_a_username(changes: dict[str, object]) -> None:
+    """`email_verified` absent or exactly true."""
+    assert identity(EMAIL, email="a@corp.example", **changes).username == "a@corp.example"
+
+
+@pytest.mark.parametrize(
+    ("rules", "value", "groups"),
+    [
+        pytest.param(GROUPS, ["a", "b"], ("a", "b"), id="list"),
+        pytest.param(GROUPS, "a", ("a",), id="string"),
+        pytest.param(GROUPS, "a,b", ("a,b",), id="string with a comma"),
+        pytest.param(GROUPS, None, (), id="null"),
+        pytest.param(GROUPS, OMIT, (), id="missing"),
+        pytest.param(GROUPS, [], (), id="empty list"),
+        pytest.param(GROUPS, ["a", None], ("a", ""), id="null in a list"),
+        pytest.param(GROUPS, ["b", "a", "b"], ("b", "a", "b"), id="order and repetition"),
+        pytest.param(PREFIXED_GROUPS, ["a", "b"], ("corp:a", "corp:b"), id="list with a prefix"),
+        pytest.param(PREFIXED_GROUPS, "a", ("corp:a",), id="string with a prefix"),
+        pytest.param(PREFIXED_GROUPS, None, (), id="null with a prefix"),
+        pytest.param(PREFIXED_GROUPS, [None], ("corp:",), id="null in a list with a prefix"),
+        pytest.param(
+            PREFIXED_GROUPS, [AUTHENTICATED], (f"corp:{AUTHENTICATED}",), id="a prefixed system group"
+        ),
+    ],
+)
+def test_groups_are_a_string_a_list_or_null(
+    rules: ClaimRules, value: object, groups: tuple[str, ...]
+) -> None:
+    """And everybody but the anonymous user is in system:authenticated, too."""
+    assert identity(rules, groups=value).groups == (*groups, AUTHENTICATED)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1, True, {}, {"a": "b"}, ["a", 1], ["a", ["b"]], [{"name": "a"}], ["a\n"], "a\x7f", ["\ud800"]],
+    ids=repr,
+)
+def test_groups_of_other_types_refuse_the_token(value: object) -> None:
+    """A list that is only partly understood would be a guess."""
+    assert refusal(GROUPS, groups=value).reason is Reason.IDENTITY_INVALID
+
+
+def test_nobody_is_authenticated_twice() -> None:
+    """The group stands once where the issuer names it itself."""
+    assert identity(GROUPS, groups=[AUTHENTICATED, "a"]).groups == (AUTHENTICATED, "a")
+
+
+def test_the_anonymous_user_is_not_authenticated() -> None:
+    """TokenReview does not add the group to system:anonymous either."""
+    assert identity(GROUPS, sub="system:anonymous", groups=["a"]).groups == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("value", "uid"), [("u-1", "u-1"), ("", ""), (None, "")], ids=["text", "empty", "null"]
+)
+def test_a_uid_is_a_string_or_null(value: object, uid: str) -> None:
+    """Null is empty."""
+    assert identity(UID, oid=value).uid == uid
+
+
+@pytest.mark.parametrize("value", [OMIT, 1, True, [], ["u"], {}, "u\n"], ids=repr)
+def test_a_uid_that_is_missing_or_mistyped_refuses_the_token(value: object) -> None:
+    """A configured claim has to be there."""
+    found = refusal(UID, oid=value)
+
+    assert found.reason is Reason.IDENTITY_INVALID
+    assert "'oid'" in found.detail
+
+
+@pytest.mark.parametrize("verified", [False, None, "true"], ids=repr)
+@pytest.mark.parametrize(
+    "rules",
+    [
+        pytest.param(ClaimRules(PrefixedClaim("sub"), uid="email"), id="uid"),
+        pytest.param(ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("email")), id="groups"),
+    ],
+)
+def test_an_unverified_address_is_handed_on_nowhere(rules: ClaimRules, verified: object) -> None:
+    """Neither as a uid nor as a group, where the kube-apiserver does not look."""
+    assert refusal(rules, email="a@b", email_verified=verified).reason is Reason.IDENTITY_INVALID
+
+
+@pytest.mark.parametrize(
+    ("rule", "value"),
+    [
+        pytest.param(RequiredClaim("hd", "corp"), "corp", id="the value"),
+        pytest.param(RequiredClaim("hd", ""), "", id="empty"),
+        pytest.param(RequiredClaim("hd", ""), None, id="empty, by null"),
+    ],
+)
+def test_a_required_claim_with_its_value_passes(rule: RequiredClaim, value: object) -> None:
+    """Compared exactly; null counts as empty."""
+    assert isinstance(mapped(ClaimRules(PrefixedClaim("sub"), required=(rule,)), hd=value), Identity)
+
+
+@pytest.mark.parametrize("required", ["corp", ""], ids=["a value", "empty"])
+@pytest.mark.parametrize(
+    "value", [OMIT, "Corp", "corp ", "other", 0, False, True, 1, ["corp"], [], {}], ids=repr
+)
+def test_a_required_claim_with_another_value_refuses_the_token(required: str, value: object) -> None:
+    """Another case, another type, or no claim at all; the value is not repeated in the detail."""
+    rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("hd", required),))
+
+    assert refusal(rules, hd=value) == Rejected(
+        Reason.CLAIM_RULE_FAILED, "claim 'hd' does not have the required value"
+    )
+
+
+def test_null_is_not_a_value_that_is_not_empty() -> None:
+    """Null fulfils no rule but that of the empty value."""
+    rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("hd", "corp"),))
+
+    assert refusal(rules, hd=None).reason is Reason.CLAIM_RULE_FAILED
+
+
+def test_all_rules_have_to_hold() -> None:
+    """And they are judged before any mapping."""
+    rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("a", "1"), RequiredClaim("b", "2")))
+
+    assert isinstance(mapped(rules, a="1", b="2"), Identity)
+    assert "'b'" in refusal(rules, a="1", b="3", sub=OMIT).detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "email"),
+    [
+        ({"email": "a@b"}, "a@b"),
+        ({"email": "a@b", "email_verified": True}, "a@b"),
+        ({"email": "a@b", "email_verified": False}, ""),
+        ({"email": "a@b", "email_verified": None}, ""),
+        ({"email": "a@b", "email_verified": "true"}, ""),
+        ({"email": "a@b", "email_verified": 1}, ""),
+        ({"email": "a@b\n"}, ""),
+        ({"email": "\ud800"}, ""),
+        ({"email": 1}, ""),
+        ({}, ""),
+    ],
+    ids=repr,
+)
+def test_an_address_that_only_informs_is_left_out_where_it_is_not_good(
+    changes: dict[str, object], email: str
+) -> None:
+    """Nothing is decided by it, so it does not refuse the token."""
+    assert identity(NO_PREFIX, **changes).email == email
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [("alice", "alice"), (OMIT, ""), (None, ""), (1, ""), ("a\r", "")], ids=repr
+)
+def test_a_preferred_name_only_informs(value: object, name: str) -> None:
+    """The same."""
+    assert identity(NO_PREFIX, preferred_username=value).preferred_username == name
+
+
+@pytest.mark.parametrize(
+    ("jti", "extra"),
+    [
+        pytest.param("t-1", (("authentication.kubernetes.io/credential-id", ("JTI=t-1",)),), id="text"),
+        pytest.param("", (), id="empty"),
+        pytest.param(None, (), id="null"),
+        pytest.param(OMIT, (), id="missing"),
+    ],
+)
+def test_a_token_with_a_number_is_told_apart(jti: object, extra: tuple[object, ...]) -> None:
+    """As the kube-apiserver does since it names credentials."""
+    assert identity(NO_PREFIX, jti=jti).extra == extra
+
+
+def test_a_number_that_no_header_can_carry_refuses_the_token() -> None:
+    """It would end up in X-Remote-Extra."""
+    assert refusal(NO_PREFIX, jti="a\r\nX-Remote-User: admin").reason is Reason.IDENTITY_INVALID

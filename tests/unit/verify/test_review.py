@@ -1,0 +1,287 @@
+"""Asking TokenReview: within a budget, once at a time, and no error passes for a no."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.errors import Reason
+from authgate.model import Evidence, Unavailable
+from authgate.verify.review import Reviewer, TokenBucket
+from tests.support.clock import FakeClock
+from tests.support.in_memory_cluster import REFUSED, InMemoryCluster, reviewed
+
+AUDIENCES = ("my-audience",)
+EVIDENCE = Evidence("tokenreview", "home")
+
+
+@dataclass
+class Seen:
+    """What a reviewer reported."""
+
+    reviews: list[tuple[str, float]] = field(default_factory=list)
+    states: list[str | None] = field(default_factory=list)
+
+    def review(self, result: str, seconds: float) -> None:
+        self.reviews.append((result, seconds))
+
+
+@pytest.fixture
+def api() -> InMemoryCluster:
+    """An API server that knows one token."""
+    return InMemoryCluster(answers={"good": reviewed()})
+
+
+@pytest.fixture
+def seen() -> Seen:
+    """Nothing reported yet."""
+    return Seen()
+
+
+def reviewer_of(
+    api: InMemoryCluster, clock: FakeClock, seen: Seen | None = None, *, qps: float = 50, burst: int = 100
+) -> Reviewer:
+    """A reviewer of cluster "home"."""
+    seen = seen or Seen()
+    return Reviewer(
+        api, clock, name="home", qps=qps, burst=burst, on_review=seen.review, on_state=seen.states.append
+    )
+
+
+async def turns(number: int = 5) -> None:
+    """Lets whatever is ready run."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+def places(bucket: TokenBucket, now: float, number: int) -> list[float | None]:
+    """What the bucket says to so many who come at once."""
+    return [bucket.reserve(now) for _ in range(number)]
+
+
+def test_a_burst_passes_at_once_and_the_next_ones_wait_their_turn() -> None:
+    """8 a second with bursts of 3: three at once, then one every eighth of a second, up to the longest wait."""
+    assert places(TokenBucket(8, 3, 0.375), 1000, 8) == [0, 0, 0, 0.125, 0.25, 0.375, None, None]
+
+
+def test_whoever_is_turned_away_takes_no_place() -> None:
+    """A flood does not push the next place further off."""
+    bucket = TokenBucket(8, 1, 0.0)
+    assert places(bucket, 1000, 1000) == [0] + [None] * 999
+
+    assert bucket.reserve(1000.125) == 0
+
+
+@pytest.mark.parametrize(
+    ("pause", "at_once"),
+    [
+        pytest.param(0.0, 0, id="none"),
+        pytest.param(0.125, 1, id="an eighth"),
+        pytest.param(0.3, 2, id="more than a quarter"),
+        pytest.param(10.0, 3, id="long"),
+    ],
+)
+def test_the_bucket_fills_with_time_up_to_a_burst(pause: float, at_once: int) -> None:
+    """8 a second, and never more than 3 saved up."""
+    bucket = TokenBucket(8, 3, 0.0)
+    places(bucket, 1000, 3)
+
+    assert places(bucket, 1000 + pause, 10).count(0) == at_once
+
+
+@pytest.mark.parametrize("now", [0.0, 0.125, 1e9], ids=["a clock that begins", "just begun", "old"])
+def test_the_first_burst_does_not_depend_on_the_clock(now: float) -> None:
+    """A monotonic clock may begin anywhere."""
+    assert places(TokenBucket(8, 3, 0.0), now, 5) == [0, 0, 0, None, None]
+
+
+def test_one_place_a_minute_is_a_rate_too() -> None:
+    """Fractions of one per second."""
+    bucket = TokenBucket(1 / 60, 1, 1.0)
+    assert places(bucket, 1000, 2) == [0, None]
+    assert bucket.reserve(1060) == pytest.approx(0, abs=1e-6)
+
+
+async def test_an_answer_is_handed_on(api: InMemoryCluster, clock: FakeClock) -> None:
+    """Yes and no alike, for the audiences asked for."""
+    reviewer = reviewer_of(api, clock)
+
+    assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
+    assert await reviewer.review("bad", AUDIENCES, "opaque") == REFUSED
+    assert api.reviewed == [("good", AUDIENCES), ("bad", AUDIENCES)]
+
+
+async def test_a_thousand_who_ask_of_one_token_are_one_review(api: InMemoryCluster, clock: FakeClock) -> None:
+    """Also where one of them hangs up."""
+    api.held = True
+    reviewer = reviewer_of(api, clock, qps=1, burst=1)
+    asking = [asyncio.create_task(reviewer.review("good", AUDIENCES, "issuer")) for _ in range(1000)]
+    await turns()
+    asking.pop().cancel()
+    await turns()
+    api.release()
+
+    assert await asyncio.gather(*asking) == [reviewed()] * 999
+    assert len(api.reviewed) == 1
+
+
+async def test_other_tokens_and_other_audiences_are_other_reviews(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """An answer holds for what was asked and nothing else."""
+    api.held = True
+    reviewer = reviewer_of(api, clock)
+    questions = [("good", AUDIENCES), ("bad", AUDIENCES), ("good", ("other",))]
+    asking = [asyncio.create_task(reviewer.review(*question, "issuer")) for question in questions]
+    await turns()
+    api.release()
+    await asyncio.gather(*asking)
+
+    assert sorted(api.reviewed) == sorted(questions)
+
+
+async def test_the_next_question_is_asked_anew(api: InMemoryCluster, clock: FakeClock) -> None:
+    """Answers are shared, not kept: keeping is the cache's part."""
+    reviewer = reviewer_of(api, clock)
+    for _ in range(3):
+        await reviewer.review("good", AUDIENCES, "issuer")
+
+    assert len(api.reviewed) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (ApiErrorKind.UNAUTHORIZED, Reason.REVIEW_FORBIDDEN),
+        (ApiErrorKind.FORBIDDEN, Reason.REVIEW_FORBIDDEN),
+        (ApiErrorKind.RATE_LIMITED, Reason.REVIEW_UNAVAILABLE),
+        (ApiErrorKind.SERVER_ERROR, Reason.REVIEW_UNAVAILABLE),
+        (ApiErrorKind.TIMEOUT, Reason.REVIEW_UNAVAILABLE),
+        (ApiErrorKind.UNREACHABLE, Reason.REVIEW_UNAVAILABLE),
+        (ApiErrorKind.BAD_ANSWER, Reason.REVIEW_UNAVAILABLE),
+    ],
+)
+async def test_an_error_means_that_nobody_can_tell(
+    api: InMemoryCluster, clock: FakeClock, seen: Seen, kind: ApiErrorKind, reason: Reason
+) -> None:
+    """With the server's words, counted by its kind."""
+    api.otherwise = ApiError(kind, "what to do")
+    api.meanwhile = lambda: clock.advance(0.25)
+    reviewer = reviewer_of(api, clock, seen)
+
+    assert await reviewer.review("bad", AUDIENCES, "issuer") == Unavailable(
+        reason, f"{kind.value}: what to do", 1, EVIDENCE
+    )
+    assert seen.reviews == [(kind.value, 0.25)]
+    assert seen.states == [f"{kind.value}: what to do"]
+
+
+@pytest.mark.parametrize(("wish", "seconds"), [(0, 1), (1, 1), (30, 30)])
+async def test_the_servers_own_wish_for_a_pause_is_handed_on(
+    api: InMemoryCluster, clock: FakeClock, wish: int, seconds: int
+) -> None:
+    """At least a second."""
+    api.otherwise = ApiError(ApiErrorKind.RATE_LIMITED, "slowly", wish)
+    answer = await reviewer_of(api, clock).review("bad", AUDIENCES, "issuer")
+
+    assert isinstance(answer, Unavailable)
+    assert answer.retry_after == seconds
+
+
+@pytest.mark.parametrize(("token", "result"), [("good", "authenticated"), ("bad", "refused")])
+async def test_an_answer_is_counted_with_its_time(
+    api: InMemoryCluster, clock: FakeClock, seen: Seen, token: str, result: str
+) -> None:
+    """How long the API server took, without any wait for a place."""
+    api.meanwhile = lambda: clock.advance(0.5)
+    await reviewer_of(api, clock, seen).review(token, AUDIENCES, "issuer")
+
+    assert seen.reviews == [(result, 0.5)]
+    assert seen.states == [None]
+
+
+async def test_the_status_is_that_of_the_last_review(api: InMemoryCluster, clock: FakeClock) -> None:
+    """From nothing known, to an error, and back by itself when the server recovers."""
+    reviewer = reviewer_of(api, clock)
+    told = [reviewer.status()]
+    api.otherwise = ApiError(ApiErrorKind.FORBIDDEN, "not bound")
+    await reviewer.probe(AUDIENCES)
+    told.append(reviewer.status())
+    api.otherwise = REFUSED
+    await reviewer.probe(AUDIENCES)
+    told.append(reviewer.status())
+
+    assert told == [(False, "no review yet"), (False, "forbidden: not bound"), (True, "answers")]
+
+
+async def test_a_probe_is_a_review_of_a_token_that_is_certainly_bad(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """Nobody's token is needed to find out."""
+    await reviewer_of(api, clock).probe(AUDIENCES)
+
+    assert api.reviewed == [("authgate-readiness-probe", AUDIENCES)]
+
+
+async def test_more_than_the_budget_allows_is_not_asked(
+    api: InMemoryCluster, clock: FakeClock, seen: Seen
+) -> None:
+    """It cannot be told now; the state of the API server is not touched, and no time is counted."""
+    reviewer = reviewer_of(api, clock, seen, qps=0.5, burst=2)
+    answers = [await reviewer.review(f"bad-{number}", AUDIENCES, "issuer") for number in range(4)]
+
+    assert answers == [REFUSED] * 2 + [Unavailable(Reason.REVIEW_THROTTLED, "", 1, EVIDENCE)] * 2
+    assert len(api.reviewed) == 2
+    assert seen.reviews[2:] == [("throttled", 0.0)] * 2
+    assert reviewer.status() == (True, "answers")
+
+
+async def test_a_budget_fills_again(api: InMemoryCluster, clock: FakeClock) -> None:
+    """After two seconds at one in two seconds."""
+    reviewer = reviewer_of(api, clock, qps=0.5, burst=1)
+    await reviewer.review("bad-1", AUDIENCES, "issuer")
+    clock.advance(2)
+
+    assert await reviewer.review("bad-2", AUDIENCES, "issuer") == REFUSED
+
+
+async def test_a_flood_of_opaque_tokens_leaves_the_issuers_own_their_budget(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """Anybody can make up opaque tokens, so they have a budget of their own."""
+    reviewer = reviewer_of(api, clock, qps=0.5, burst=3)
+    flood = [await reviewer.review(f"bad-{number}", AUDIENCES, "opaque") for number in range(100)]
+
+    assert sum(isinstance(answer, Unavailable) for answer in flood) == 97
+    assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
+
+
+async def test_a_short_wait_is_waited(api: InMemoryCluster, clock: FakeClock, seen: Seen) -> None:
+    """Here a tenth of a millisecond: the review is late, not refused."""
+    reviewer = reviewer_of(api, clock, seen, qps=10_000, burst=1)
+    answers = [await reviewer.review(token, AUDIENCES, "issuer") for token in ("bad", "good")]
+
+    assert answers == [REFUSED, reviewed()]
+
+
+async def test_reports_are_optional(api: InMemoryCluster, clock: FakeClock) -> None:
+    """A reviewer works without anybody who counts."""
+    reviewer = Reviewer(api, clock, name="home", qps=1, burst=1)
+
+    assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
+
+
+async def test_closing_ends_the_reviews_under_way(api: InMemoryCluster, clock: FakeClock) -> None:
+    """Nothing hangs at the end of the service."""
+    api.held = True
+    reviewer = reviewer_of(api, clock)
+    asking = asyncio.create_task(reviewer.review("good", AUDIENCES, "issuer"))
+    await turns()
+    await reviewer.close()
+
+    assert [type(end) for end in await asyncio.gather(asking, return_exceptions=True)] == [
+        asyncio.CancelledError
+    ]

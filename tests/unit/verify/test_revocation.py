@@ -1,0 +1,281 @@
+"""What watches saw, and what follows from it: the rules, without any connection."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import pytest
+
+from authgate.cluster.watch import Scope
+from authgate.model import JSONValue
+from authgate.verify.revocation import Reference, Revocation, RevocationRules, View, bound_objects
+from tests.support.clock import FakeClock
+from tests.support.tokens import POD_BOUND
+
+PODS = Scope("pods")
+WEB = Reference("pods", "prod", "web")
+DAY = 86400.0
+
+
+def store_of(
+    clock: FakeClock, *scopes: Scope, rules: RevocationRules | None = None
+) -> tuple[Revocation, View]:
+    """A store and the view of its first scope, which is that of all pods unless told otherwise."""
+    store = Revocation(scopes or (PODS,), clock, rules or RevocationRules())
+    return store, store.views[0]
+
+
+def seeing(clock: FakeClock, *uids: str, rules: RevocationRules | None = None) -> tuple[Revocation, View]:
+    """A store whose watch of pods has listed these and goes on."""
+    store, view = store_of(clock, rules=rules)
+    assert view.listed(dict.fromkeys(uids))
+    return store, view
+
+
+def test_what_is_there_is_vouched_for() -> None:
+    """An object that a watch listed stands surety for its tokens."""
+    store, _ = seeing(FakeClock(), "web")
+    assert store.vouches([WEB])
+    assert store.gone([WEB]) is None
+
+
+def test_what_was_never_seen_is_neither_vouched_for_nor_gone() -> None:
+    """Absence proves nothing: the object may be newer than the watch's last word."""
+    store, _ = seeing(FakeClock(), "other")
+    assert not store.vouches([WEB])
+    assert store.gone([WEB]) is None
+
+
+def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
+    """A deletion ends at once what rests on the object."""
+    store, view = seeing(FakeClock(), "web")
+    [lease] = store.leases([WEB])
+    view.gone("web")
+    assert store.gone([WEB]) == WEB
+    assert lease.revoked
+
+
+def test_a_deletion_of_what_was_never_there_is_remembered_too() -> None:
+    """An object whose creation was missed is as gone as any other."""
+    store, view = seeing(FakeClock())
+    view.gone("web")
+    assert store.gone([WEB]) == WEB
+
+
+def test_what_a_later_list_lacks_is_gone() -> None:
+    """After 410 the new list tells what was deleted meanwhile."""
+    store, view = seeing(FakeClock(), "web", "db")
+    [lease] = store.leases([WEB])
+    view.broke("expired", "")
+    view.listed({"db": None, "new": None})
+    assert store.gone([WEB]) == WEB
+    assert lease.revoked
+    assert store.vouches([Reference("pods", "prod", "db")])
+
+
+def test_one_of_the_same_name_is_another() -> None:
+    """An account that is made again has another uid; the old one's tokens stay refused."""
+    store, view = seeing(FakeClock(), "old")
+    view.gone("old")
+    view.seen("new", None)
+    assert store.gone([Reference("pods", "prod", "old")]) is not None
+    assert store.vouches([Reference("pods", "prod", "new")])
+
+
+@pytest.mark.parametrize(("passed", "gone"), [(0.0, False), (60.0, False), (60.5, True)])
+def test_a_draining_pod_keeps_its_token_for_a_minute(passed: float, gone: bool) -> None:
+    """An object counts until 60 s after its deletionTimestamp, as for the API server."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    view.seen("web", clock.now())
+    [lease] = store.leases([WEB])
+    clock.advance(passed)
+    store.tick()
+    assert (store.gone([WEB]) is not None) is gone
+    assert lease.revoked is gone
+
+
+def test_a_deletion_time_that_moves_counts_from_where_it_is_last() -> None:
+    """A grace period that is cut short ends earlier."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    view.seen("web", clock.now() + 3600)
+    view.seen("web", clock.now())
+    clock.advance(61)
+    assert store.gone([WEB]) == WEB
+
+
+def test_the_objects_that_were_doomed_long_ago_cost_no_memory() -> None:
+    """Deletion times of pods that went before their minute was over are dropped, however far off they are."""
+    clock = FakeClock()
+    store, view = seeing(clock)
+    for number in range(5_000):
+        view.seen(f"pod-{number}", clock.now() + DAY)
+        view.gone(f"pod-{number}")
+    assert len(store._due) <= 1_001
+
+
+def test_nothing_is_vouched_for_before_the_first_list() -> None:
+    """A watch that has not begun sees nothing."""
+    store, view = store_of(FakeClock())
+    view.seen("web", None)
+    assert not store.vouches([WEB])
+    assert "blind, not listed yet" in store.status()[1]
+
+
+@pytest.mark.parametrize(("passed", "sees"), [(0.0, True), (90.0, True), (90.5, False)])
+def test_a_broken_watch_counts_for_a_while(passed: float, sees: bool) -> None:
+    """What was seen before a connection broke holds for `max_stale`."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    view.broke("unreachable", "no way")
+    clock.advance(passed)
+    assert store.vouches([WEB]) is sees
+    assert store.status()[0] is sees
+    assert ("blind, no way" in store.status()[1]) is not sees
+
+
+def test_a_deletion_that_was_seen_counts_while_blind() -> None:
+    """Nothing brings a deleted object back, whatever became of the watch."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    view.gone("web")
+    view.broke("unreachable", "no way")
+    clock.advance(1_000)
+    assert store.gone([WEB]) == WEB
+
+
+def test_a_watch_that_goes_on_sees_again() -> None:
+    """One word of the server is enough: it tells all that happened since."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    view.broke("unreachable", "no way")
+    clock.advance(1_000)
+    view.heard()
+    assert store.vouches([WEB])
+
+
+def test_every_object_of_a_token_has_to_be_there() -> None:
+    """A token is as good as the account and the pod that it is bound to."""
+    clock = FakeClock()
+    store, pods = store_of(clock, PODS, Scope("serviceaccounts"))
+    accounts = store.views[1]
+    both = [Reference("serviceaccounts", "prod", "app"), WEB]
+    pods.listed({"web": None})
+    assert not store.vouches(both)
+    accounts.listed({"app": None})
+    assert store.vouches(both)
+    accounts.gone("app")
+    assert store.gone(both) == both[0]
+
+
+def test_who_names_nothing_is_not_vouched_for() -> None:
+    """A token without objects is not one that a watch can tell anything of."""
+    store, _ = seeing(FakeClock())
+    assert not store.vouches([])
+
+
+def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
+    """A watch of one namespace tells nothing of another."""
+    store, view = store_of(FakeClock(), Scope("pods", "prod"))
+    view.listed({"web": None})
+    assert store.vouches([WEB])
+    assert not store.vouches([Reference("pods", "test", "web")])
+    assert store.leases([Reference("pods", "test", "web")]) == ()
+
+
+def test_more_objects_than_fit_make_a_watch_blind() -> None:
+    """Over the bound nothing is known by halves: TokenReview decides."""
+    store, view = seeing(FakeClock(), "a", "b", rules=RevocationRules(max_objects=2))
+    assert view.seen("a", None)
+    assert not view.seen("c", None)
+    assert not store.vouches([Reference("pods", "prod", "a")])
+    assert store.size == 0
+    assert not view.listed(dict.fromkeys("abc"))
+    assert view.listed(dict.fromkeys("ab"))
+    assert store.size == 2
+
+
+def test_deletions_are_remembered_up_to_a_number() -> None:
+    """The oldest are forgotten first; TokenReview knows them."""
+    store, view = seeing(FakeClock(), rules=RevocationRules(max_deleted=2))
+    for uid in ("web", "b", "c"):
+        view.gone(uid)
+    assert store.gone([WEB]) is None
+    assert store.gone([Reference("pods", "prod", "b")]) is not None
+
+
+def test_deletions_are_remembered_for_a_day() -> None:
+    """After that no token can be left that names them."""
+    clock = FakeClock()
+    store, view = seeing(clock)
+    view.gone("web")
+    clock.advance(DAY - 1)
+    store.tick()
+    assert store.gone([WEB]) == WEB
+    clock.advance(2)
+    store.tick()
+    assert store.gone([WEB]) is None
+
+
+def test_what_is_listed_again_is_no_longer_gone() -> None:
+    """After a backup of the cluster was restored, its objects are there, whatever was seen before."""
+    store, view = seeing(FakeClock(), "web")
+    view.gone("web")
+    view.listed({"web": None})
+    assert store.gone([WEB]) is None
+    assert not store.leases([WEB])[0].revoked
+
+
+def test_leases_are_shared_and_live_as_long_as_somebody_holds_them() -> None:
+    """All tokens of a pod hold one lease, and the store keeps none that no verdict holds."""
+    store, _ = seeing(FakeClock(), "web")
+    held = store.leases([WEB])
+    assert held[0] is store.leases([WEB])[0]
+    del held
+    gc.collect()
+    assert len(store._leases) == 0
+
+
+def test_the_figures_are_those_of_all_namespaces() -> None:
+    """Objects are added up; the age is that of the watch furthest behind."""
+    clock = FakeClock()
+    store, view = store_of(clock, Scope("pods", "a"), Scope("pods", "b"))
+    view.listed({"x": None})
+    assert store.figures() == {"pods": (1, 0.0)}
+    store.views[1].listed({"y": None, "z": None})
+    assert store.figures() == {"pods": (3, clock.now())}
+
+
+def test_the_objects_of_a_pods_token_are_its_account_and_its_pod() -> None:
+    """The node that a pod's token names does not count."""
+    members: dict[str, Any] = {"kubernetes.io": POD_BOUND}
+    assert bound_objects(members) == (
+        Reference("serviceaccounts", "prod", "uid-of-web"),
+        Reference("pods", "prod", "uid-of-web-0"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("claim", "bound"),
+    [
+        pytest.param("text", (), id="no-object"),
+        pytest.param({"namespace": "a"}, (), id="nothing-bound"),
+        pytest.param(
+            {"namespace": "a", "node": {"name": "n", "uid": "u"}}, (Reference("nodes", None, "u"),), id="node"
+        ),
+        pytest.param(
+            {"namespace": "a", "secret": {"name": "s", "uid": "u"}},
+            (Reference("secrets", "a", "u"),),
+            id="secret",
+        ),
+        pytest.param({"namespace": "a", "pod": "p"}, (Reference("pods", "a", ""),), id="malformed"),
+        pytest.param(
+            {"namespace": 1, "pod": {"uid": 2}}, (Reference("pods", None, ""),), id="of-wrong-types"
+        ),
+    ],
+)
+def test_any_claim_gives_its_objects(claim: JSONValue, bound: tuple[Reference, ...]) -> None:
+    """What a claim does not tell properly is an object without uid, which nothing vouches for."""
+    assert bound_objects({"kubernetes.io": claim}) == bound

@@ -1,0 +1,222 @@
+"""Which verifier may judge a token: the exact text of its `iss` decides."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate.dev.compact import OMIT
+from authgate.dev.keys import KeyPool, SigningKey
+from authgate.errors import Reason
+from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict
+from authgate.verify.claims import LEGACY_ISSUER
+from authgate.verify.cluster import ClusterIssuers
+from authgate.verify.router import IssuerRouter
+from tests.support.clock import FakeClock
+from tests.support.cluster_scene import API_SERVER, Cluster, summary
+from tests.support.tokens import ISSUER, claims, service_account_claims, unsigned
+from tests.support.verifiers import issuer_verifier, static
+
+CORP = "https://corp.example"
+OTHER = "https://other.example"
+
+
+class Discovery:
+    """Tells a cluster's issuer when it is asked, or fails to; counts how often."""
+
+    def __init__(self, issuers: ClusterIssuers, tells: str | None) -> None:
+        self.issuers = issuers
+        self.tells = tells
+        self.asked = 0
+
+    async def __call__(self) -> None:
+        self.asked += 1
+        if self.tells is not None:
+            self.issuers.learn(self.tells)
+
+
+async def route(router: IssuerRouter, text: str) -> Verdict:
+    """The verdict on a token."""
+    return await router.verify(BearerToken(text))
+
+
+@pytest.fixture
+def corp(pool: KeyPool) -> SigningKey:
+    """The key of the `jwt` issuer `CORP`."""
+    return pool.key("ES256", kid="key-1")
+
+
+async def test_a_token_goes_to_its_issuer(pool: KeyPool, corp: SigningKey, clock: FakeClock) -> None:
+    """Each issuer's keys judge its own tokens only, also where they share a kid."""
+    other = pool.key("ES256", 1, kid="key-1")
+    router = IssuerRouter(
+        {CORP: issuer_verifier(static(corp), clock), OTHER: issuer_verifier(static(other), clock)}, None
+    )
+
+    assert summary(await route(router, corp.sign(claims(iss=CORP)))) == "jwks"
+    assert summary(await route(router, other.sign(claims(iss=OTHER)))) == "jwks"
+    assert summary(await route(router, corp.sign(claims(iss=OTHER)))) == Reason.SIGNATURE_INVALID
+
+
+@pytest.mark.parametrize(
+    "issuer", [f"{CORP}/", CORP.upper(), f" {CORP}", f"{CORP}#", f"{CORP}:443", "corp.example", OTHER]
+)
+async def test_an_issuer_is_compared_character_by_character(
+    corp: SigningKey, clock: FakeClock, issuer: str
+) -> None:
+    """RFC 7519, section 4.1.1: no URL is normalised, no prefix counts."""
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, None)
+
+    assert await route(router, corp.sign(claims(iss=issuer))) == Rejected(Reason.ISSUER_UNKNOWN)
+
+
+async def test_a_jwt_issuers_token_is_never_reviewed(
+    corp: SigningKey, key: SigningKey, unpublished: SigningKey, clock: FakeClock
+) -> None:
+    """A good one, a forged one, one of an unknown key, and one without audience: the cluster hears of none."""
+    cluster = Cluster(key, clock, "always", legacy=(API_SERVER,))
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, cluster.verifier)
+    texts = [
+        corp.sign(claims(iss=CORP)),
+        unsigned({"alg": "ES256", "kid": "key-1"}, claims(iss=CORP)),
+        unpublished.sign(claims(iss=CORP)),
+        corp.sign(claims(iss=CORP, aud=OMIT)),
+    ]
+    verdicts = [summary(await route(router, text)) for text in texts]
+
+    assert verdicts == ["jwks", Reason.SIGNATURE_INVALID, Reason.KEY_UNKNOWN, Reason.AUDIENCE_MISMATCH]
+    assert cluster.reviews == 0
+
+
+async def test_a_jwt_issuer_comes_before_a_cluster_of_the_same_name(
+    corp: SigningKey, key: SigningKey, clock: FakeClock
+) -> None:
+    """A configuration refuses the pair; if it ever came to be, nobody becomes a ServiceAccount by it."""
+    cluster = Cluster(key, clock)
+    router = IssuerRouter({ISSUER: issuer_verifier(static(corp), clock)}, cluster.verifier)
+    verdict = await route(router, key.sign(service_account_claims()))
+
+    assert summary(verdict) == Reason.ALGORITHM_NOT_ALLOWED
+    assert cluster.reviews == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("a.b.c.d.e", id="5 segments"),
+        pytest.param("a.b.c", id="3 segments of nothing"),
+        pytest.param(unsigned(b"{}", claims()), id="no algorithm"),
+        pytest.param(unsigned({"alg": "RS256"}, b'{"iss":"a","iss":"b"}'), id="member twice"),
+        pytest.param(unsigned({"alg": "RS256"}, claims(exp=OMIT)), id="no exp"),
+        pytest.param(unsigned({"alg": "RS256", "crit": ["x"]}, claims()), id="crit"),
+    ],
+)
+async def test_a_malformed_token_goes_nowhere(key: SigningKey, clock: FakeClock, text: str) -> None:
+    """Its structure is judged before anything is looked up: no fetch, no review, no discovery."""
+    cluster = Cluster(key, clock, "always", legacy=(API_SERVER,))
+    discovery = Discovery(cluster.verifier.issuers, None)
+    verdict = await route(IssuerRouter({}, cluster.verifier, discovery), text)
+
+    assert isinstance(verdict, Rejected)
+    assert (cluster.reviews, cluster.source.fetches, discovery.asked) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["abc", "abcdef.0123456789abcdef", "a.b.c.d"], ids=["word", "bootstrap", "dots"]
+)
+async def test_what_has_not_the_shape_of_a_jwt_is_reviewed_where_such_tokens_are(
+    key: SigningKey, clock: FakeClock, text: str
+) -> None:
+    """Static tokens may hold dots; where they are not reviewed, nothing is asked about any of them."""
+    cluster = Cluster(key, clock, "fallback", legacy=(API_SERVER,))
+    assert isinstance(await route(IssuerRouter({}, cluster.verifier), text), Authenticated)
+    assert cluster.reviews == 1
+
+
+async def test_without_a_cluster_an_opaque_token_is_refused(corp: SigningKey, clock: FakeClock) -> None:
+    """Nobody could know it."""
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, None)
+
+    assert await route(router, "opaque") == Rejected(Reason.TOKEN_OPAQUE)
+
+
+@pytest.mark.parametrize(
+    ("legacy", "decided", "reviews"),
+    [
+        pytest.param((), Reason.TOKEN_OPAQUE, 0, id="no legacyAudiences"),
+        pytest.param((API_SERVER,), "tokenreview", 1, id="legacyAudiences"),
+    ],
+)
+async def test_an_opaque_token_is_the_clusters_to_judge(
+    key: SigningKey, clock: FakeClock, legacy: tuple[str, ...], decided: str, reviews: int
+) -> None:
+    """Where it is configured."""
+    cluster = Cluster(key, clock, legacy=legacy)
+
+    assert summary(await route(IssuerRouter({}, cluster.verifier), "opaque")) == decided
+    assert cluster.reviews == reviews
+
+
+@pytest.mark.parametrize(
+    ("legacy", "decided", "reviews"),
+    [
+        pytest.param((), Reason.AUDIENCE_MISMATCH, 0, id="no legacyAudiences"),
+        pytest.param((API_SERVER,), "tokenreview", 1, id="legacyAudiences"),
+    ],
+)
+async def test_a_legacy_token_is_the_clusters_to_judge(
+    key: SigningKey, clock: FakeClock, legacy: tuple[str, ...], decided: str, reviews: int
+) -> None:
+    """Its issuer needs no discovery, and is nobody's by configuration."""
+    cluster = Cluster(key, clock, legacy=legacy)
+    discovery = Discovery(cluster.verifier.issuers, None)
+    text = key.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
+
+    assert summary(await route(IssuerRouter({}, cluster.verifier, discovery), text)) == decided
+    assert (cluster.reviews, discovery.asked) == (reviews, 0)
+
+
+async def test_without_a_cluster_a_legacy_token_is_a_strangers(corp: SigningKey, clock: FakeClock) -> None:
+    """Like any other issuer that nobody configured."""
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, None)
+    text = corp.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
+
+    assert await route(router, text) == Rejected(Reason.ISSUER_UNKNOWN)
+
+
+async def test_a_configured_issuer_of_the_cluster_needs_no_discovery(
+    key: SigningKey, clock: FakeClock
+) -> None:
+    """It is known before the API server has answered once."""
+    cluster = Cluster(key, clock)
+    discovery = Discovery(cluster.verifier.issuers, None)
+    verdict = await route(IssuerRouter({}, cluster.verifier, discovery), key.sign(service_account_claims()))
+
+    assert isinstance(verdict, Authenticated)
+    assert discovery.asked == 0
+
+
+async def test_an_unknown_issuer_has_the_cluster_asked_for_its_own(key: SigningKey, clock: FakeClock) -> None:
+    """It may be the cluster's: once it has told its issuer, nobody asks again."""
+    cluster = Cluster(key, clock)
+    cluster.verifier.issuers = ClusterIssuers(())
+    discovery = Discovery(cluster.verifier.issuers, ISSUER)
+    router = IssuerRouter({}, cluster.verifier, discovery)
+
+    assert isinstance(await route(router, key.sign(service_account_claims())), Authenticated)
+    assert await route(router, key.sign(service_account_claims(iss=OTHER))) == Rejected(Reason.ISSUER_UNKNOWN)
+    assert discovery.asked == 1
+
+
+@pytest.mark.parametrize("discover", [True, False], ids=["discovery fails", "no discovery"])
+async def test_before_discovery_nobody_is_told_that_an_issuer_is_unknown(
+    key: SigningKey, clock: FakeClock, discover: bool
+) -> None:
+    """It cannot be told whose token it is while the cluster has not said who it is."""
+    cluster = Cluster(key, clock)
+    discovery = Discovery(cluster.verifier.issuers, None) if discover else None
+    verdict = await route(
+        IssuerRouter({}, cluster.verifier, discovery), key.sign(service_account_claims(iss=OTHER))
+    )
+
+    assert verdict == Unavailable(Reason.KEYS_UNAVAILABLE, "the issuer of cluster 'home' is not known yet")
+    assert cluster.reviews == 0
