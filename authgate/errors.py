@@ -68,6 +68,7 @@ class Reason(StrEnum):
     TOKEN_LIFETIME_TOO_LONG = "token_lifetime_too_long"
     AUDIENCE_MISMATCH = "audience_mismatch"
     CLAIM_RULE_FAILED = "claim_rule_failed"
+    USER_RULE_FAILED = "user_rule_failed"
     IDENTITY_INVALID = "identity_invalid"
     REVIEW_REJECTED = "review_rejected"
     OBJECT_DELETED = "object_deleted"
@@ -77,6 +78,7 @@ class Reason(StrEnum):
     ACCESS_DENIED = "access_denied"
     REQUEST_UNKNOWN = "request_unknown"
     PATH_AMBIGUOUS = "path_ambiguous"
+    EXPRESSION_FAILED = "expression_failed"
     IDENTITY_UNSENDABLE = "identity_unsendable"
     IDENTITY_TOO_LARGE = "identity_too_large"
     # 404
@@ -124,7 +126,7 @@ _TABLE: Final = {
         200, Challenge.NONE, None, "the token was verified and the policy lets it pass", ""
     ),
     Reason.ANONYMOUS: ReasonInfo(
-        200, Challenge.NONE, None, "the path is open to requests without a token", ""
+        200, Challenge.NONE, None, "the path, or a CORS preflight, is open to requests without a token", ""
     ),
     Reason.NO_CREDENTIAL: ReasonInfo(
         401,
@@ -217,8 +219,13 @@ _TABLE: Final = {
     ),
     Reason.CLAIM_RULE_FAILED: _bad_token(
         Step.IDENTITY,
-        "a claim does not have the value that a validation rule requires",
+        "the claims break a validation rule of their issuer",
         "compare the token's claims with claimValidationRules",
+    ),
+    Reason.USER_RULE_FAILED: _bad_token(
+        Step.IDENTITY,
+        "the user that the claims name breaks a validation rule of their issuer",
+        "compare the token's claims and claimMappings with userValidationRules",
     ),
     Reason.IDENTITY_INVALID: _bad_token(
         Step.IDENTITY,
@@ -246,12 +253,16 @@ _TABLE: Final = {
         "bind a Role or ClusterRole that allows it; the audit log has the API server's words",
     ),
     Reason.REQUEST_UNKNOWN: _forbidden(
-        "the proxy did not tell path and method of the original request, which the policy asks about",
-        "have the proxy send the headers that server.proxy stands for",
+        "the proxy did not tell what the policy asks about of the original request",
+        "have the proxy send method, path and host in the headers that server.proxy stands for",
     ),
     Reason.PATH_AMBIGUOUS: _forbidden(
         "the path could mean another one to the app than to the gate",
         "request the plain path, without empty or dot segments, semicolons, backslashes or escaped ones of these",
+    ),
+    Reason.EXPRESSION_FAILED: _forbidden(
+        "an expression of the policy cannot be evaluated for this request",
+        "see the audit log for the expression; have it ask with has() or ?. for what may be missing",
     ),
     Reason.IDENTITY_UNSENDABLE: _forbidden(
         "a header cannot carry a value of the identity unchanged",

@@ -1,216 +1,98 @@
-"""The figures as Prometheus reads them: names, help texts and labels of every family."""
+"""The figures as Prometheus reads them, of one process or of several together."""
 
 from __future__ import annotations
 
-import platform
-from typing import TYPE_CHECKING, TypeVar
+import math
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from authgate import __version__
+from authgate.families import BUCKETS, FAMILIES, Family
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
-    from authgate.metrics import Metrics
+    from authgate.ledger import Labels, Ledger
 
-_Labels = TypeVar("_Labels", bound=tuple[str, ...])
+Figures = dict[str, dict["Labels", list[float]]]
+"""Numbers by family and labels."""
 
-
-class Families(Collector):
-    """Collects the figures of one gate at the moment of a scrape."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def collect(self) -> Iterable[Metric]:
-        """Return every family, those without a value too."""
-        m = self._metrics
-        yield from self._answers(m)
-        yield _counter(
-            "authgate_cache_requests",
-            "Look-ups in a cache by result (hit, miss).",
-            ("cache", "result"),
-            m.cache_requests,
-        )
-        entries = {(cache,): float(size()) for cache, size in m.cache_entries.items()}
-        yield _gauge("authgate_cache_entries", "Entries that a cache holds now.", ("cache",), entries)
-        yield _counter(
-            "authgate_cache_evictions",
-            "Entries that a full cache gave up before their time.",
-            ("cache",),
-            {(cache,): count for cache, count in m.cache_evictions.items()},
-        )
-        yield from self._keys(m)
-        yield from self._reviews(m)
-        yield from self._watches(m)
-        yield from self._process(m)
-
-    @staticmethod
-    def _answers(m: Metrics) -> Iterator[Metric]:
-        yield _counter(
-            "authgate_verify_requests",
-            "Answers of the verify port by decision, reason, what decided, and policy.",
-            ("decision", "reason", "source", "policy"),
-            {labels: cell.count for labels, cell in m.answers.items()},
-        )
-        duration = HistogramMetricFamily(
-            "authgate_verify_duration_seconds",
-            "Time from a request's headers to its answer, by what decided.",
-            labels=("source",),
-        )
-        for source, histogram in m.verify_duration.items():
-            buckets, total = histogram.cumulative()
-            duration.add_metric((source,), buckets, total)
-        yield duration
-        yield _counter(
-            "authgate_http_errors",
-            "Requests that were no proper HTTP and were answered without a decision, by status.",
-            ("status",),
-            {(status,): count for status, count in m.http_errors.items()},
-        )
-        yield _gauge(
-            "authgate_in_flight_requests", "Requests being decided now.", (), {(): float(m.in_flight)}
-        )
-
-    @staticmethod
-    def _keys(m: Metrics) -> Iterator[Metric]:
-        yield _counter(
-            "authgate_jwks_fetches",
-            "Fetches of an issuer's keys by result.",
-            ("issuer", "result"),
-            m.jwks_fetches,
-        )
-        for name, text, values in (
-            (
-                "authgate_jwks_last_success_timestamp_seconds",
-                "When an issuer's keys were last fetched well.",
-                m.jwks_last_success,
-            ),
-            (
-                "authgate_jwks_keys",
-                "Usable keys that an issuer published at the last good fetch.",
-                m.jwks_keys,
-            ),
-            (
-                "authgate_jwks_skipped_keys",
-                "Keys of the last good fetch that could not be used.",
-                m.jwks_skipped,
-            ),
-        ):
-            yield _gauge(
-                name, text, ("issuer",), {(issuer,): float(value) for issuer, value in values.items()}
-            )
-
-    @staticmethod
-    def _reviews(m: Metrics) -> Iterator[Metric]:
-        yield _counter(
-            "authgate_tokenreview_requests",
-            "TokenReviews by result: authenticated, refused, throttled, or how the API server failed.",
-            ("result",),
-            {(result,): count for result, count in m.tokenreview_requests.items()},
-        )
-        duration = HistogramMetricFamily(
-            "authgate_tokenreview_duration_seconds",
-            "Time that the API server took for a TokenReview.",
-            labels=(),
-        )
-        buckets, total = m.tokenreview_duration.cumulative()
-        duration.add_metric((), buckets, total)
-        yield duration
-        yield _counter(
-            "authgate_accessreview_requests",
-            "SubjectAccessReviews by result: allowed, denied, throttled, or how the API server failed.",
-            ("result",),
-            {(result,): count for result, count in m.accessreview_requests.items()},
-        )
-        duration = HistogramMetricFamily(
-            "authgate_accessreview_duration_seconds",
-            "Time that the API server took for a SubjectAccessReview.",
-            labels=(),
-        )
-        buckets, total = m.accessreview_duration.cumulative()
-        duration.add_metric((), buckets, total)
-        yield duration
-
-    @staticmethod
-    def _watches(m: Metrics) -> Iterator[Metric]:
-        figures = {
-            (cluster, resource): figure
-            for cluster, told in m.watches.items()
-            for resource, figure in told().items()
-        }
-        yield _gauge(
-            "authgate_watch_last_event_timestamp_seconds",
-            "When a watch was last told anything, a bookmark included; 0: never.",
-            ("cluster", "resource"),
-            {labels: heard for labels, (_, heard) in figures.items()},
-        )
-        yield _gauge(
-            "authgate_watch_objects",
-            "Objects that a watch knows now.",
-            ("cluster", "resource"),
-            {labels: float(count) for labels, (count, _) in figures.items()},
-        )
-        yield _counter(
-            "authgate_watch_restarts",
-            "Ends of a watch by reason: ended or silent (as usual), expired, too_many, or how the API server failed.",
-            ("cluster", "resource", "reason"),
-            m.watch_restarts,
-        )
-
-    @staticmethod
-    def _process(m: Metrics) -> Iterator[Metric]:
-        yield _counter(
-            "authgate_config_reloads",
-            "Times that the configuration was loaded by result.",
-            ("result",),
-            {(result,): count for result, count in m.config_reloads.items()},
-        )
-        yield _gauge(
-            "authgate_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last loaded well.",
-            (),
-            {(): m.config_last_success},
-        )
-        for name, text, value in (
-            (
-                "authgate_audit_suppressed",
-                "Audit lines left out because too many were alike.",
-                m.audit_suppressed,
-            ),
-            (
-                "authgate_internal_errors",
-                "Errors that the gate did not expect, answered 503.",
-                m.internal_errors,
-            ),
-            (
-                "authgate_connections_refused",
-                "Connections closed at once because the limit was reached.",
-                m.connections_refused,
-            ),
-        ):
-            yield _counter(name, text, (), {(): value})
-        info = {(__version__, platform.python_version()): 1.0}
-        yield _gauge("authgate_build_info", "The version that runs; always 1.", ("version", "python"), info)
+_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "least": min, "most": max}
 
 
-def _counter(
-    name: str, text: str, labels: tuple[str, ...], values: Mapping[_Labels, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, text, labels=labels)
-    for key, value in sorted(values.items()):
-        family.add_metric(key, value)
-    return family
+class Exposition:
+    """Renders what `figures` returns at the moment of a scrape, and how this process is."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Families(figures))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Return all figures in Prometheus' text format."""
+        return generate_latest(self._registry)
 
 
-def _gauge(
-    name: str, text: str, labels: tuple[str, ...], values: Mapping[_Labels, float]
-) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, text, labels=labels)
-    for key, value in sorted(values.items()):
-        family.add_metric(key, value)
-    return family
+def figures_of(ledgers: Iterable[tuple[Ledger, bool]]) -> Figures:
+    """Return what ledgers hold together; the gauges of those only that somebody still writes, which the flag tells."""
+    together: Figures = {}
+    for ledger, written in ledgers:
+        for (name, labels), numbers in ledger.numbers():
+            family = FAMILIES[name]
+            if family.kind == "gauge" and (not written or math.isnan(numbers[0])):
+                continue
+            members = together.setdefault(name, {})
+            known = members.get(labels)
+            combine = _COMBINED[family.of_several]
+            members[labels] = numbers if known is None else [*map(combine, known, numbers)]
+    return together
+
+
+def cumulative(numbers: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
+    """Return a histogram's cumulative count at each upper bound, as Prometheus wants them, and the sum."""
+    total = 0.0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), numbers[:-1], strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets, numbers[-1]
+
+
+class _Families(Collector):
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family, those without a value too."""
+        figures = self._figures()
+        for name, family in FAMILIES.items():
+            members = figures.get(name, {})
+            if not family.labels:
+                members = members or {(): [0.0] * family.width}
+            yield _metric(family, members)
+
+
+def _metric(family: Family, members: dict[Labels, list[float]]) -> Metric:
+    name, text, labels = family.name, family.text, family.labels
+    match family.kind:
+        case "counter":
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for key, numbers in sorted(members.items()):
+                counter.add_metric(key, numbers[0])
+            return counter
+        case "gauge":
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            for key, numbers in sorted(members.items()):
+                gauge.add_metric(key, numbers[0])
+            return gauge
+        case "histogram":
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for key, numbers in sorted(members.items()):
+                histogram.add_metric(key, *cumulative(numbers))
+            return histogram

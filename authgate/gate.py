@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.api import AccessAnswer
 from authgate.credential import parse_credential
@@ -15,30 +16,35 @@ from authgate.model import (
     CannotTell,
     Decision,
     Deny,
-    Identity,
     OriginalRequest,
     Pending,
     Rejected,
     Unavailable,
 )
 from authgate.policy.access_review import Unaskable, told
+from authgate.policy.conditions import NO_REQUEST, Case
+from authgate.policy.headers import Unsendable
+from authgate.policy.shadow import Difference
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from authgate.cluster.api import AccessAttributes
-    from authgate.model import Evidence, Verdict
+    from authgate.model import Verdict
     from authgate.policy.access_review import AccessRule
     from authgate.policy.headers import HeaderMapper
-    from authgate.policy.rules import Policy
+    from authgate.policy.rules import Clause, Policy, Refusal
     from authgate.verify.access_review import AccessReviewers
     from authgate.verify.router import Verifier
+
+_NOT_COMPARED: Final = frozenset({Reason.IDENTITY_UNSENDABLE, Reason.IDENTITY_TOO_LARGE})
 
 
 class Gate:
     """Decides requests; holds no connection and no clock of its own.
 
-    `reviewers` are needed where a policy has an access review.
+    `reviewers` are needed where a policy has an access review. `now` gives the time in POSIX seconds, for policies that
+    look at it; `on_difference` is told where a policy's shadow would have decided otherwise.
     """
 
     def __init__(
@@ -48,14 +54,21 @@ class Gate:
         headers: HeaderMapper,
         max_token_bytes: int,
         reviewers: AccessReviewers | None = None,
+        *,
+        now: Callable[[], float] = time.time,
+        on_difference: Callable[[Difference], None] = lambda _difference: None,
     ) -> None:
-        if reviewers is None and any(policy.access is not None for policy in policies.values()):
+        if reviewers is None and any(policy.reviews_access for policy in policies.values()):
             raise ValueError("a policy asks for access reviews, and no cluster can be asked")
         self._verifier = verifier
+        self.digest: Final = verifier.digest
+        """What tells by which digest `recall` knows a token, whatever its bytes."""
         self._policies = dict(policies)
         self._headers = headers
         self._max_token_bytes = max_token_bytes
         self._reviewers = reviewers
+        self._now = now
+        self._on_difference = on_difference
 
     @property
     def policies(self) -> Mapping[str, Policy]:
@@ -65,14 +78,12 @@ class Gate:
     def looks_at_request(self, policy_name: str) -> bool:
         """Tell whether a policy's decision may depend on the original request."""
         policy = self._policies.get(policy_name)
-        if policy is None:
-            return False
-        return bool(policy.open_paths) or (policy.access is not None and policy.access.rule.reads_request)
+        return policy is not None and policy.reads_request
 
     def reviews_access(self, policy_name: str) -> bool:
-        """Tell whether a policy asks the cluster about access, so that no token's answer can be recalled."""
+        """Tell whether a policy asks the cluster about access, so that some answers cannot be recalled."""
         policy = self._policies.get(policy_name)
-        return policy is not None and policy.access is not None
+        return policy is not None and policy.reviews_access
 
     async def decide(
         self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest
@@ -82,21 +93,24 @@ class Gate:
         return await decision.finish() if isinstance(decision, Pending) else decision
 
     def begin(
-        self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest
+        self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest, digest: bytes = b""
     ) -> Decision | Pending[Decision]:
         """Return whether the request may pass under a policy, or what must be waited for to tell.
 
         `authorization` holds the raw values of its `Authorization` field lines. A request that presents a credential
         is judged by it, also on an open path, as the kube-apiserver does; only one without any may be anonymous.
+        `digest` is that of what follows `Bearer `, where `recall` was asked just before and had no answer.
         """
         policy = self._policies.get(policy_name)
         if policy is None:
             return Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)
         token = parse_credential(authorization, self._max_token_bytes)
         if isinstance(token, Rejected):
-            if token.reason is Reason.NO_CREDENTIAL and policy.open_paths.contain(request.path):
-                return Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, self._headers.anonymous)
+            if token.reason is Reason.NO_CREDENTIAL and self._admits_anonymous(policy, request):
+                return Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, self._headers.anonymous(policy.role))
             return Deny(token.reason, token.detail, token.evidence)
+        if len(authorization[0]) == len(token.text) + 7:  # so that this is what was digested
+            token.digest = digest
         verdict = self._verifier.begin(token)
         if isinstance(verdict, Pending):
             return Pending(lambda: self._finish(verdict, policy, request))
@@ -111,23 +125,88 @@ class Gate:
     ) -> Decision | Pending[Decision]:
         if isinstance(verdict, Unavailable):
             return CannotTell(verdict.reason, verdict.detail, verdict.retry_after, verdict.evidence)
-        decision = self._answer(verdict, policy).decision
-        if policy.access is None or isinstance(decision, Deny):
+        if isinstance(verdict, Rejected):
+            return _rejection(verdict, policy).decision
+        clause, seen = policy.clause_for(request)
+        answer = self._answer(verdict, clause, seen)
+        decision = answer.decision
+        if isinstance(decision, Allow) and answer.head is not None:
+            decision = self._named(verdict, clause)  # its headers were given up once they were written
+        if policy.shadow is not None:
+            self._compare(policy.name, policy.shadow, decision, verdict, request)
+        if clause.access is None or isinstance(decision, Deny):
             return decision
-        return self._review(decision, policy, policy.access, request)
+        return self._review(decision, policy, clause.access, request)
 
-    def _answer(self, verdict: Authenticated | Rejected, policy: Policy) -> Answer:
-        """Return what lists and headers say; an `Allow` that an access review may still refuse is not remembered."""
-        answer = verdict.answers.get(policy.name)
-        if answer is None:
-            match verdict:
-                case Authenticated(identity, _, evidence):
-                    answer = Answer(self._authorize(policy, identity, evidence))
-                case Rejected(reason, detail, evidence):
-                    answer = Answer(Deny(reason, detail, evidence))
-            if policy.access is None or isinstance(answer.decision, Deny):
-                verdict.answers[policy.name] = answer
+    def _answer(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Answer:
+        """Return what lists, expressions and headers say; what may differ for the next request is not remembered."""
+        answer = verdict.answer_to(clause.key) if clause.lasting else None
+        if answer is not None:
+            return answer
+        refusal = self._judge(verdict, clause, seen)
+        if refusal is None:
+            answer = self._allowed(verdict, clause)
+        else:
+            detail = f"policy '{clause.policy}'"
+            answer = Answer(Deny(refusal.reason, detail, verdict.evidence, verdict.identity, refusal.private))
+        if clause.lasting:
+            verdict.keep(clause.key, answer)
         return answer
+
+    def _judge(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Refusal | None:
+        claims = verdict.claims if clause.reads_claims else None
+        return clause.judge(Case(verdict.identity, claims, seen, self._now() if clause.reads_now else None))
+
+    def _allowed(self, verdict: Authenticated, clause: Clause) -> Answer:
+        """Return the one answer of a policy to those whom it lets pass, by whichever clause."""
+        answer = verdict.answer_to(clause.allowed_key)
+        if answer is None:
+            answer = Answer(self._named(verdict, clause))
+            verdict.keep(clause.allowed_key, answer)
+        return answer
+
+    def _named(self, verdict: Authenticated, clause: Clause) -> Allow | Deny:
+        """Return that the sender may pass, and who it is; or why headers cannot tell that."""
+        identity, evidence, ends = verdict.identity, verdict.evidence, verdict.expires_at
+        headers = self._headers.map(identity, clause.policy, ends, verdict.claims, clause.role)
+        if isinstance(headers, Unsendable):
+            detail = "; ".join(text for text in (f"policy '{clause.policy}'", headers.detail) if text)
+            return Deny(headers.reason, detail, evidence, identity)
+        return Allow(identity, Reason.AUTHENTICATED, evidence, headers, ends)
+
+    def _admits_anonymous(self, policy: Policy, request: OriginalRequest) -> bool:
+        admits = policy.admits_anonymous(request)
+        if policy.shadow is not None and policy.shadow.admits_anonymous(request) != admits:
+            reasons = (Reason.ANONYMOUS, Reason.NO_CREDENTIAL)
+            live, shadow = reasons if admits else reversed(reasons)
+            self._on_difference(Difference(policy.name, live, shadow))
+        return admits
+
+    def _compare(
+        self,
+        policy: str,
+        shadow: Policy,
+        live: Allow | Deny,
+        verdict: Authenticated,
+        request: OriginalRequest,
+    ) -> None:
+        """Tell where the shadow lets pass what the live policy refuses, or the other way round."""
+        if live.reason in _NOT_COMPARED:
+            return
+        clause, seen = shadow.clause_for(request)
+        answer = verdict.answer_to(clause.key) if clause.lasting else None
+        if answer is None:
+            refusal = self._judge(verdict, clause, seen)
+            if refusal is None:
+                answer = Answer(Allow(verdict.identity, Reason.AUTHENTICATED, verdict.evidence, ()))
+            else:
+                answer = Answer(Deny(refusal.reason, "", verdict.evidence, verdict.identity, refusal.private))
+            if clause.lasting:
+                verdict.keep(clause.key, answer)
+        other = answer.decision
+        if type(other) is not type(live):
+            private = other.private if isinstance(other, Deny) else ""
+            self._on_difference(Difference(policy, live.reason, other.reason, private, verdict.identity))
 
     def _review(
         self, decision: Allow, policy: Policy, access: AccessRule, request: OriginalRequest
@@ -140,7 +219,7 @@ class Gate:
         if isinstance(attributes, Unaskable):
             detail = f"policy '{policy.name}'" + (f": {attributes.detail}" if attributes.detail else "")
             return Deny(attributes.reason, detail, decision.evidence, identity)
-        answer = self._reviewers.of(identity).begin(
+        answer = self._reviewers.of(identity, access.cluster).begin(
             identity, attributes, allowed_ttl=access.allowed_ttl, denied_ttl=access.denied_ttl
         )
         if isinstance(answer, AccessAnswer):
@@ -151,28 +230,35 @@ class Gate:
 
         return Pending(finish)
 
-    def recall(self, token: bytes, policy_name: str) -> Answer | None:
+    def recall(self, digest: bytes, policy_name: str, request: OriginalRequest = NO_REQUEST) -> Answer | None:
         """Return the answer to a token whose verdict is remembered, None where `begin` has to find it.
 
-        `token` may be any bytes: only what was once a well-formed credential is remembered. Under a policy with an
-        access review it is always None.
+        `digest` may be that of any bytes: only what was once a well-formed credential is remembered. Where the cluster
+        has to be asked about access it is always None.
         """
         policy = self._policies.get(policy_name)
-        if policy is None or policy.access is not None:
+        if policy is None:
             return None
-        verdict = self._verifier.recall(token)
+        clause, seen = policy.clause_for(request)
+        if clause.access is not None:
+            return None
+        verdict = self._verifier.recall(digest)
         if verdict is None:
             return None
-        return verdict.answers.get(policy_name) or self._answer(verdict, policy)
+        if isinstance(verdict, Rejected):
+            return _rejection(verdict, policy)
+        answer = self._answer(verdict, clause, seen)
+        if policy.shadow is not None:
+            self._compare(policy.name, policy.shadow, answer.decision, verdict, request)
+        return answer
 
-    def _authorize(self, policy: Policy, identity: Identity, evidence: Evidence) -> Allow | Deny:
-        refusal = policy.refuses(identity)
-        if refusal is None:
-            headers = self._headers.map(identity)
-            if not isinstance(headers, Reason):
-                return Allow(identity, Reason.AUTHENTICATED, evidence, headers)
-            refusal = headers
-        return Deny(refusal, f"policy '{policy.name}'", evidence, identity)
+
+def _rejection(verdict: Rejected, policy: Policy) -> Answer:
+    answer = verdict.answer_to(policy.name)
+    if answer is None:
+        answer = Answer(Deny(verdict.reason, verdict.detail, verdict.evidence))
+        verdict.keep(policy.name, answer)
+    return answer
 
 
 def _concluded(

@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import TextIO
 
-    from authgate.model import Clock
+    from authgate.log_writer import BackgroundWriter
 
 LOGGER: Final = "authgate"
 AUDIT: Final = "authgate.audit"
@@ -32,13 +31,14 @@ _OTEL_SEVERITY: Final = {
     40: ("ERROR", 17),
     50: ("FATAL", 21),
 }
+_CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 _MAX_CHARS = 8192
 _MIN_PART = 8
 
 
-def configure(level: str, format_: Format, stream: TextIO | None = None) -> None:
+def configure(level: str, format_: Format, stream: TextIO | BackgroundWriter | None = None) -> None:
     """Send the log to `stream` (default standard error) at `level`; what is not the gate's own at WARNING or above."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler: logging.StreamHandler[TextIO | BackgroundWriter] = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JSONFormatter() if format_ == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -86,42 +86,6 @@ def traceback_of(error: BaseException, *secrets: str) -> str:
     return masked("".join(traceback.format_exception(error)), *secrets)
 
 
-class Audit:
-    """The stream of decisions: at most `burst` lines a second for each policy and reason; the rest is counted."""
-
-    def __init__(
-        self,
-        mode: Literal["none", "deny", "all"],
-        clock: Clock,
-        on_suppressed: Callable[[], None],
-        burst: int = 10,
-    ) -> None:
-        self._mode = mode
-        self._clock = clock
-        self._on_suppressed = on_suppressed
-        self._burst = burst
-        self._windows: dict[tuple[str, str], tuple[int, int, int]] = {}
-        self._logger = logging.getLogger(AUDIT)
-
-    def wants(self, *, allowed: bool) -> bool:
-        """Tell whether such a decision is to be recorded at all."""
-        return self._mode == "all" or (self._mode == "deny" and not allowed)
-
-    def record(self, policy: str, reason: str, attributes: Mapping[str, object]) -> None:
-        """Write one decision, or count it where this second already had its share of the same kind."""
-        second = int(self._clock.monotonic())
-        began, written, left_out = self._windows.get((policy, reason), (second, 0, 0))
-        if began == second and written >= self._burst:
-            self._windows[policy, reason] = (began, written, left_out + 1)
-            self._on_suppressed()
-            return
-        if began != second:
-            written = 0
-        extra = {"suppressed": left_out} if left_out else {}
-        self._windows[policy, reason] = (second, written + 1, 0)
-        self._logger.info("decision", extra={"attributes": {**attributes, **extra}})
-
-
 def _attributes(record: logging.LogRecord) -> dict[str, Any]:
     attributes: dict[str, Any] = dict(getattr(record, "attributes", {}))
     if record.exc_info and record.exc_info[1] is not None:
@@ -161,5 +125,12 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text, _ = _OTEL_SEVERITY.get(record.levelno, ("INFO", 9))
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        parts = [f"{name.replace('_', '.')}={value}" for name, value in _attributes(record).items()]
+        attributes = _attributes(record)
+        trace = attributes.pop("exception_stacktrace", None)
+        # An entry is one line, whatever a value holds; only the gate's own traceback has lines of its own.
+        parts = [
+            f"{name.replace('_', '.')}={str(value).translate(_CONTROLS)}"
+            for name, value in attributes.items()
+        ]
+        parts += [f"exception.stacktrace={trace}"] if trace is not None else []
         return masked(" ".join([time, f"{text:5}", record.getMessage(), *parts]))

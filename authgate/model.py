@@ -6,13 +6,26 @@ different types and so never share a branch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, dataclass_transform
 
 from authgate.errors import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Hashable, Mapping
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(cls: type[T]) -> type[T]:
+    """Return a class as a slotted dataclass that nobody changes: the type checker holds it frozen, Python does not.
+
+    Several of these are made for each request, and `frozen=True` would make each of them three times as slow to make.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
 
 Source = Literal["none", "jwks", "tokenreview", "cache"]
 """What decided: nothing had to, a local key, the cluster's TokenReview, or a cached verdict of either."""
@@ -38,12 +51,16 @@ class Clock(Protocol):
 
 
 class BearerToken:
-    """A syntactically valid bearer token (RFC 6750, section 2.1); it has no repr, so no log can show it."""
+    """A syntactically valid bearer token (RFC 6750, section 2.1); it has no repr, so no log can show it.
 
-    __slots__ = ("text",)
+    `digest` is what a cache knows it by, where the cache was asked just before and remembered nothing.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("digest", "text")
+
+    def __init__(self, text: str, digest: bytes = b"") -> None:
         self.text = text
+        self.digest = digest
 
     def __repr__(self) -> str:
         return "BearerToken(…)"
@@ -62,7 +79,7 @@ class Lease:
         self.revoked = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ServiceAccount:
     """A Kubernetes ServiceAccount, as its cluster names it."""
 
@@ -70,7 +87,7 @@ class ServiceAccount:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Identity:
     """Who sent the request, named as the kube-apiserver would name them (`user.Info`).
 
@@ -93,7 +110,10 @@ class Identity:
 
     def extra_value(self, key: str) -> str:
         """Return the first value of an `extra` key, or "" where there is none."""
-        return next((values[0] for name, values in self.extra if name == key and values), "")
+        for name, values in self.extra:
+            if name == key and values:
+                return values[0]
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +125,55 @@ class KeyInfo:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Evidence:
     """How far verification came: what decided, by which configured issuer, and with which key."""
 
     source: Source = "none"
     issuer_name: str = ""
     key: KeyInfo | None = None
+    _cached: Evidence | None = field(default=None, init=False, compare=False, repr=False)
+
+    def as_cached(self) -> Evidence:
+        """Return the evidence of a verdict that is remembered from this one; always the same."""
+        if self._cached is None:
+            object.__setattr__(self, "_cached", Evidence("cache", self.issuer_name, self.key))
+        return self._cached or self
 
 
 NO_EVIDENCE = Evidence()
 
 
-@dataclass(frozen=True, slots=True)
-class Authenticated:
+_MAX_FURTHER: Final = 64  # a token may be shown to many policies, and to rules of theirs
+
+
+@value
+class Judged:
+    """What a verdict's policies answered is kept with it, under the question they were asked; most have but one."""
+
+    _question: Hashable = field(default=None, init=False, compare=False, repr=False)
+    _answer: Answer | None = field(default=None, init=False, compare=False, repr=False)
+    _further: dict[Hashable, Answer] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def answer_to(self, question: Hashable) -> Answer | None:
+        """Return the answer that was kept under a question."""
+        if question == self._question:
+            return self._answer
+        return None if self._further is None else self._further.get(question)
+
+    def keep(self, question: Hashable, answer: Answer) -> None:
+        """Keep an answer for as long as the verdict itself is kept; no verdict counts as changed by that."""
+        if self._answer is None or question == self._question:
+            object.__setattr__(self, "_question", question)
+            object.__setattr__(self, "_answer", answer)
+        elif self._further is None or len(self._further) >= _MAX_FURTHER:  # what is forgotten is made again
+            object.__setattr__(self, "_further", {question: answer})
+        else:
+            self._further[question] = answer
+
+
+@value
+class Authenticated(Judged):
     """The token is good until `expires_at` (POSIX seconds, leeway included; None for no end)."""
 
     identity: Identity
@@ -128,12 +183,14 @@ class Authenticated:
     max_age: float | None = None
     bonds: tuple[Lease, ...] = field(default=(), compare=False)
     """Further leases: those of the pod, account, node or secret that the token is bound to, where they are watched."""
-    answers: dict[str, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
-    """What policies made of this verdict, by their names; it lives in the cache with the verdict."""
+    claims: VerifiedClaims | None = field(default=None, compare=False, repr=False)
+    """What the token claims: kept only where a policy or a header reads it; None where TokenReview decided."""
+    until: float = field(default=inf, compare=False, repr=False)
+    """Until when a cache may give it, by the monotonic clock."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+@value
+class Rejected(Judged):
     """The token is bad. `final` tells that asking again soon gives the same answer while `lease` holds."""
 
     reason: Reason
@@ -141,10 +198,10 @@ class Rejected:
     evidence: Evidence = NO_EVIDENCE
     final: bool = True
     lease: Lease | None = field(default=None, compare=False)
-    answers: dict[str, Answer] = field(default_factory=dict, init=False, compare=False, repr=False)
+    until: float = field(default=inf, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unavailable:
     """It cannot be told whether the token is good; never cached. `retry_after` is in seconds."""
 
@@ -159,22 +216,30 @@ Verdict = Authenticated | Rejected | Unavailable
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pending(Generic[T_co]):
     """An outcome that memory alone does not give: `finish` waits for whoever must be asked."""
 
     finish: Callable[[], Awaitable[T_co]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OriginalRequest:
     """The request that the client sent to the proxy; None where the proxy did not tell, or not clearly."""
 
     method: str | None = None
     path: str | None = None
+    """As the client wrote it, without the query."""
+    host: str | None = None
+    query: str | None = None
+    """What follows the first question mark; "" where nothing does."""
+    preflight: bool = False
+    """Whether a browser asks by it whether a page of another origin may send a request (Fetch, CORS preflight)."""
+    eager: str | None = None
+    """The path as the most eager server reads it, where a rule takes paths that can be read in two ways."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Allow:
     """The request may pass, without a token where `identity` is None. `headers` name the sender to the app."""
 
@@ -182,9 +247,11 @@ class Allow:
     reason: Literal[Reason.AUTHENTICATED, Reason.ANONYMOUS]
     evidence: Evidence
     headers: Headers
+    expires_at: float | None = None
+    """When the token ends, as `Authenticated.expires_at`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deny:
     """The request may not pass: 401, 403 or 404 as its reason says. `identity` is known only after verification.
 
@@ -198,7 +265,7 @@ class Deny:
     private: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CannotTell:
     """No decision is possible now: 503 with `Retry-After` of `retry_after` seconds."""
 
@@ -211,28 +278,44 @@ class CannotTell:
 Decision = Allow | Deny | CannotTell
 
 
-class Answer:
-    """A decision that holds for every request with the same verdict and policy; `wire` keeps what was made of it."""
+WRITTEN = Allow(None, Reason.AUTHENTICATED, NO_EVIDENCE, ())
+"""Stands in an `Answer` for its `Allow` of somebody, which is given up once it is written."""
 
-    __slots__ = ("decision", "wire")
+
+class Answer:
+    """A decision that holds for every request with the same verdict and policy.
+
+    Once it is written, `head` keeps its bytes and `cell` where it is counted. An `Allow` is given up then, or only its
+    headers where more than a count is to be recorded: they are most of what a verdict takes, and stand in the head.
+    """
+
+    __slots__ = ("cell", "decision", "head")
 
     def __init__(self, decision: Allow | Deny) -> None:
         self.decision = decision
-        self.wire: tuple[bytes, object] | None = None
+        self.head: bytes | None = None
+        self.cell: object = None
+
+    def write(self, head: bytes, cell: object) -> None:
+        """Keep what was made of the decision."""
+        self.head = head
+        self.cell = cell
+        if isinstance(self.decision, Allow):
+            self.decision = replace(self.decision, headers=()) if cell is None else WRITTEN
 
 
 JSONValue = None | bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"]
 """A parsed JSON value; numbers are finite."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnverifiedClaims:
     """A JWT's payload before its signature was checked: good for routing and refusing, never for identity."""
 
     members: Mapping[str, JSONValue]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class VerifiedClaims:
     """A JWT's payload after signature, time and audience held."""
 

@@ -37,7 +37,12 @@ def parse_object(data: bytes) -> dict[str, JSONValue]:
     if text.count("{") + text.count("[") > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
         raise StrictJSONError(f"nested deeper than {_MAX_DEPTH}")
     try:
-        value = _DECODER.decode(text)
+        if text[:1] == "{" and text[-1:] == "}":  # nothing stands around it: spare the look for white space
+            value, end = _DECODER.raw_decode(text)
+            if end != len(text):
+                raise StrictJSONError("not JSON")
+        else:
+            value = _DECODER.decode(text)
     except StrictJSONError:
         raise
     except (ValueError, RecursionError):  # the text itself must not reach a message: it is part of a token

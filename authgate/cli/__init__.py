@@ -19,7 +19,9 @@ from authgate.cli.explain import explain
 from authgate.cli.healthcheck import healthcheck
 from authgate.cli.inspect import inspect
 from authgate.cli.plain import UNPARSED
+from authgate.cli.policy import policy_app
 from authgate.cli.serve import serve
+from authgate.cli.snippets import snippets
 from authgate.cli.terminal import USAGE, complain
 from authgate.cli.token import token
 from authgate.cli.token_source import looks_like_token
@@ -45,9 +47,11 @@ app.command()(dev)
 app.command()(check)
 app.command()(doctor)
 app.add_typer(config_app, name="config")
+app.add_typer(policy_app, name="policy")
 app.command()(inspect)
 app.command()(explain)
 app.command()(token)
+app.command()(snippets)
 app.command(context_settings=UNPARSED)(healthcheck)
 app.command(context_settings=UNPARSED)(version)
 

@@ -56,7 +56,8 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
 async def _composition_problems(config: Config) -> tuple[Problem, ...]:
     """Put together what needs no network, and tell what refuses: a set of keys of which none can be used.
 
-    The cluster is left out: how it is reached is for the machine to tell on which the gate will run.
+    Clusters are left out but for those with static keys: how one is reached is for the machine to tell on which the
+    gate will run.
     """
     from authgate.app import CompositionError, SystemClock
     from authgate.compose import Surroundings, compose
@@ -64,8 +65,9 @@ async def _composition_problems(config: Config) -> tuple[Problem, ...]:
     from authgate.metrics import Metrics
 
     around = Surroundings(SystemClock(), Metrics(), os.environ)
+    static = tuple(cluster for cluster in config.clusters if cluster.static_keys is not None)
     try:
-        pipeline = await compose(config.model_copy(update={"cluster": None}), around)
+        pipeline = await compose(config.model_copy(update={"cluster": static or None}), around)
     except CompositionError as error:
         path, _, message = str(error).partition(": ")
         return (Problem(path, message),)

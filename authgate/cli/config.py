@@ -1,13 +1,17 @@
-"""`authgate config show` and `authgate config schema`."""
+"""`authgate config show`, `config schema` and `config convert`."""
 
 from __future__ import annotations
 
 import typer
 
+from authgate.cli.convert import convert
 from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
 from authgate.cli.terminal import Output, OutputOption, print_json
 
-config_app = typer.Typer(help="Show the configuration in effect, or its format.", no_args_is_help=True)
+config_app = typer.Typer(
+    help="Show the configuration in effect or its format, or convert it.", no_args_is_help=True
+)
+config_app.command()(convert)
 
 
 @config_app.command()

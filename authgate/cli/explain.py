@@ -25,8 +25,9 @@ from authgate.cli.token_source import TokenArgument, read_token
 
 if TYPE_CHECKING:
     from authgate.compose import Pipeline
-    from authgate.config import Config
+    from authgate.config import AccessReviewConfig, Config, EntryConfig, RuleConfig
     from authgate.explain import Explanation, KnownIssuer, KnownPolicy
+    from authgate.model import OriginalRequest
 
 _STYLES: Final = {"pass": "green", "fail": "bold red", "cannot tell": "bold yellow"}
 _VERDICTS: Final = {
@@ -49,8 +50,12 @@ def explain(
     ] = None,
     method: Annotated[
         str,
-        typer.Option(metavar="METHOD", help="The method of that request; told to access reviews with PATH."),
+        typer.Option(metavar="METHOD", help="The method of that request, where PATH is given."),
     ] = "GET",
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="HOST", help="The host of that request.", show_default=False),
+    ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Show each step of the gate's verdict on a token.
@@ -62,14 +67,19 @@ def explain(
 
     from authgate.app import CompositionError
     from authgate.log import configure
+    from authgate.model import OriginalRequest
 
     loaded = load_or_fail(config)
     if policy not in loaded.config.policies:
         fail(f"no policy '{policy}' is configured, but {', '.join(loaded.config.policies)}", USAGE)
     token = read_token(file)
     configure("error", "text")
+    request = OriginalRequest()
+    if path is not None:
+        path, _, query = path.partition("?")
+        request = OriginalRequest(method, path, host, query)
     try:
-        explanation = asyncio.run(explained(loaded.config, token, policy, path, method))
+        explanation = asyncio.run(explained(loaded.config, token, policy, request))
     except CompositionError as error:
         fail(str(error))
     status = exit_status(explanation)
@@ -81,12 +91,13 @@ def explain(
 
 
 async def explained(
-    config: Config, token: str, policy: str, path: str | None = None, method: str = "GET"
+    config: Config, token: str, policy: str, request: OriginalRequest | None = None
 ) -> Explanation:
     """Return the explanation of what `/verify` answers to a token; raises `CompositionError`.
 
-    The gate is put together as for `serve`, only without a cache, so that the answer tells its own reason. Keys are
-    fetched first, as a gate that has run for a moment has them.
+    `request` is the client's, as far as the proxy tells; None: not at all. The gate is put together as for `serve`,
+    only without a cache, so that the answer tells its own reason. Keys are fetched first, as a gate that has run for
+    a moment has them.
     """
     import asyncio
 
@@ -96,18 +107,17 @@ async def explained(
     from authgate.metrics import Metrics
     from authgate.model import OriginalRequest
 
+    request = request or OriginalRequest()
     clock = SystemClock()
-    pipeline = await compose(config, Surroundings(clock, Metrics(), os.environ), cached=False)
+    around = Surroundings(clock, Metrics(), os.environ, thorough=True)
+    pipeline = await compose(config, around, cached=False)
     try:
         await asyncio.gather(*(keys.refresh() for keys in pipeline.key_sets))
-        decision = await pipeline.gate.decide(
-            [f"Bearer {token}".encode()],
-            policy,
-            OriginalRequest(method, path) if path is not None else OriginalRequest(),
-        )
-        return explain_decision(
-            decision, token, clock.now(), _known_issuers(config, pipeline), _known_policy(config, policy)
-        )
+        gate = pipeline.gate
+        decision = await gate.decide([f"Bearer {token}".encode()], policy, request)
+        rule = gate.policies[policy].clause_for(request)[0].rule
+        known = _known_policy(config, policy, rule)
+        return explain_decision(decision, token, clock.now(), _known_issuers(config, pipeline), known)
     finally:
         await pipeline.close()
 
@@ -130,7 +140,11 @@ def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
 
     known = []
     for item in config.jwt:
-        rules = tuple(f"{rule.claim} = {rule.required_value!r}" for rule in item.claim_validation_rules)
+        rules = tuple(
+            f"{rule.claim} = {rule.required_value!r}"
+            for rule in item.claim_validation_rules
+            if rule.claim is not None
+        )
         known.append(
             KnownIssuer(
                 item.name,
@@ -139,26 +153,41 @@ def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
                 item.gate.algorithms,
                 item.gate.types,
                 rules,
+                tuple(item.expressions()),
             )
         )
-    if config.cluster is not None:
-        own = pipeline.api.own_issuer() if pipeline.api is not None else None
-        urls = dict.fromkeys((*config.cluster.issuers, *((own,) if own else ())))
-        known.append(KnownIssuer(config.cluster.name, tuple(urls), config.cluster.audiences, is_cluster=True))
+    for cluster in config.clusters:
+        api = pipeline.clusters.apis.get(cluster.name)  # none with static keys: then it is as another issuer
+        own = api.own_issuer() if api is not None else None
+        urls = dict.fromkeys((*cluster.issuers, *((own,) if own else ())))
+        known.append(KnownIssuer(cluster.name, tuple(urls), cluster.audiences, is_cluster=api is not None))
     return known
 
 
-def _known_policy(config: Config, name: str) -> KnownPolicy:
+def _known_policy(config: Config, name: str, number: int | None) -> KnownPolicy:
+    """Return what decides about a request that falls under the rule of this number, None for no rule."""
     from authgate.explain import KnownPolicy
 
     item = config.policies[name]
-    allow, deny = (
-        tuple(rule.model_dump_json(by_alias=True, exclude_none=True) for rule in rules or ())
-        for rules in (item.allow, item.deny)
+    allow, deny, review, rule = item.allow, item.deny, item.access_review, None
+    if number is not None:
+        decider = item.rules[number]
+        rule = f"rules[{number}]: {_line(decider)}"
+        deny = deny if decider.deny is None else decider.deny
+        if decider.allow is not None or decider.deny is None:
+            allow, review = decider.allow, decider.access_review
+    return KnownPolicy(
+        name,
+        item.audiences,
+        None if allow is None else tuple(map(_line, allow)),
+        tuple(map(_line, deny or ())),
+        None if review is None else _line(review),
+        rule,
     )
-    review = item.access_review
-    asked = review.model_dump_json(by_alias=True, exclude_defaults=True) if review is not None else None
-    return KnownPolicy(name, item.audiences, None if item.allow is None else allow, deny, asked)
+
+
+def _line(model: EntryConfig | RuleConfig | AccessReviewConfig) -> str:
+    return model.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
 def _print(explanation: Explanation, verdict: str, style: str) -> None:

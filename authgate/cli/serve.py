@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,14 +18,23 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from authgate.app import Service
+    from authgate.app import ConfigFile, Service
     from authgate.config import LoadedConfig
 
 
 def serve(
     config: ConfigOption = None,
     listen: ListenOption = None,
+    *,
     admin: AdminOption = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Processes that share the addresses, or auto: one for each core.",
+            show_default=False,
+        ),
+    ] = None,
     log_level: Annotated[
         str | None,
         typer.Option(metavar="LEVEL", help="debug, info, warning or error.", show_default=False),
@@ -35,26 +47,52 @@ def serve(
     flags = {
         "server.listen": tuple(listen) if listen else None,
         "server.admin": admin,
+        "server.workers": workers,
         "log.level": log_level,
         "log.format": log_format,
     }
-    run_service(load_or_fail(config, flags))
+    from authgate.app import ConfigFile
+    from authgate.config import load
+
+    file = None
+    if config is not None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # "read it again" is no reason to end before it was read
+        file = ConfigFile(config, partial(load, config, os.environ, flags))
+    run_service(load_or_fail(config, flags), file)
 
 
-def run_service(loaded: LoadedConfig) -> None:
+def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
     """Serve with a configuration until a signal ends it; a failure to start ends the command with one line."""
     import asyncio
 
-    from authgate.app import CompositionError, ListenError, Service
+    from authgate.app import (
+        CompositionError,
+        ListenError,
+        Service,
+        settle_collector,
+        usable_cores,
+    )
     from authgate.log import configure
+    from authgate.log_writer import BackgroundWriter
 
-    configure(loaded.config.log.level, loaded.config.log.format)
+    writer = BackgroundWriter(sys.stderr.fileno())
+    configure(loaded.config.log.level, loaded.config.log.format, writer)
     log_warnings(loaded)
+    workers = loaded.config.server.workers
+    count = usable_cores() if workers == "auto" else workers
+    settle_collector()
     try:
+        if count > 1:
+            from authgate.app.supervisor import supervise
+
+            supervise(loaded.config, os.environ, count, file=file, loop_factory=loop_factory())
+            return
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_run(Service(loaded.config, os.environ)))
+            runner.run(_run(Service(loaded.config, os.environ, file=file, lost_lines=writer.lost)))
     except (CompositionError, ListenError) as error:
         fail(str(error))
+    finally:
+        writer.drain()
 
 
 async def _run(service: Service) -> None:

@@ -59,6 +59,6 @@ def load_or_fail(path: Path | None, flags: Mapping[str, object] | None = None) -
 
 
 def print_problems(problems: Iterable[Problem], label: str = "") -> None:
-    """Print problems to standard error, one a line."""
+    """Print problems to standard error, one a line; an expression's place is shown on lines of its own."""
     for problem in problems:
-        print(f"{label}{visible(str(problem))}", file=sys.stderr)
+        print(label + "\n".join(map(visible, str(problem).split("\n"))), file=sys.stderr)

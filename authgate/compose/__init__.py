@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from authgate.compose.access import access_reviewers
-from authgate.compose.clusters import cluster_verifier, connect
+from authgate.compose.clusters import Clusters, compose_clusters
+from authgate.compose.headers import header_mapper
 from authgate.compose.issuers import issuer_verifier
-from authgate.compose.policies import policy_of
+from authgate.compose.policies import policy_of, reads_claims
 from authgate.compose.surroundings import CompositionError, Surroundings
+from authgate.compose.tokens import identity_header, token_issuer
 from authgate.gate import Gate
-from authgate.policy.headers import HeaderMapper
 from authgate.verify.cache import CacheRules, CachingVerifier
 from authgate.verify.router import IssuerRouter, Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
-    from authgate.cluster.client import ClusterClient
     from authgate.config import Config
+    from authgate.issue.tokens import TokenIssuer
     from authgate.keys.remote import RemoteKeySet
     from authgate.verify.access_review import AccessReviewers
     from authgate.verify.cluster import ClusterVerifier
@@ -35,12 +35,35 @@ class Pipeline:
 
     gate: Gate
     issuers: dict[str, JWTVerifier]
-    cluster: ClusterVerifier | None
+    clusters: Clusters
     key_sets: list[RemoteKeySet] = field(default_factory=list)
-    api: ClusterClient | None = None
     reviewers: AccessReviewers | None = None
-    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """What else has to run for ever beside it."""
+    issuer: TokenIssuer | None = None
+    """What signs tokens of the gate's own."""
+
+    @property
+    def background(self) -> list[Callable[[], Awaitable[None]]]:
+        """What else has to run for ever beside it."""
+        return self.clusters.background
+
+    @property
+    def reviewed(self) -> list[ClusterVerifier]:
+        """The clusters that can be asked."""
+        return self.clusters.asked
+
+    def states(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield each issuer's and cluster's name, whether its tokens can be decided now, and by what or why not."""
+        named = {f"issuer/{name}": verifier.status() for name, verifier in self.issuers.items()}
+        named |= {f"cluster/{name}": verifier.status() for name, verifier in self.clusters.verifiers.items()}
+        for name, state in named.items():
+            yield name, state.usable, state.detail
+
+    def inherit(self, other: Pipeline) -> None:
+        """Take over the keys that another pipeline has of the same places, where they could not be fetched anew."""
+        self.clusters.inherit(other.clusters)
+        for keys in self.key_sets:
+            for known in other.key_sets:
+                keys.inherit(known)
 
     async def close(self) -> None:
         """End the fetches and reviews under way, and release connections."""
@@ -48,56 +71,51 @@ class Pipeline:
             await keys.close()
         if self.reviewers is not None:
             await self.reviewers.close()
-        if self.cluster is not None:
-            await self.cluster.close()
-        if self.api is not None:
-            await self.api.close()
+        await self.clusters.close()
 
 
 async def compose(config: Config, around: Surroundings, *, cached: bool = True) -> Pipeline:
     """Build a pipeline; raises `CompositionError`. No issuer and no cluster needs to be up for it."""
+    issuer = token_issuer(config, around)
+    policies = {name: policy_of(name, item) for name, item in config.policies.items()}
+    read = bool(config.headers.set) or reads_claims(policies.values())
+    around = replace(around, keep_claims=around.keep_claims or read)
     key_sets: list[RemoteKeySet] = []
     verifiers = {item.issuer.url: issuer_verifier(item, around, key_sets) for item in config.jwt}
-    background: list[Callable[[], Awaitable[None]]] = []
-    cluster, api, learn = None, None, None
-    if config.cluster is not None:
-        api = await connect(config.cluster, around)
-        cluster, cluster_keys = cluster_verifier(
-            config.cluster, api, around, frozenset(verifiers), background
-        )
-        key_sets.append(cluster_keys)
-        learn = partial(_learn_issuer, cluster_keys)
-    verifier: Verifier = IssuerRouter(verifiers, cluster, learn)
+    named = {item.name: verifiers[item.issuer.url] for item in config.jwt}
+    clusters = await compose_clusters(config.clusters, around, frozenset(verifiers))
+    key_sets += clusters.key_sets.values()
+    verifier: Verifier = IssuerRouter(
+        {**verifiers, **clusters.static}, clusters.asked, clusters.learn_issuers
+    )
     if cached:
         verifier = _cache(config, verifier, around)
-    headers = HeaderMapper(config.headers.preset, config.headers.max_bytes)
-    policies = {name: policy_of(name, item) for name, item in config.policies.items()}
-    asked = [(config.cluster, api)] if config.cluster is not None and api is not None else []
+    headers = header_mapper(config.headers, identity_header(config, issuer))
+    asked = [(item, clusters.apis[item.name]) for item in config.clusters if item.name in clusters.apis]
     reviewers = access_reviewers(config.policies.values(), asked, around)
-    gate = Gate(verifier, policies, headers, config.limits.max_token_bytes, reviewers)
-    named = {item.name: verifiers[item.issuer.url] for item in config.jwt}
-    return Pipeline(gate, named, cluster, key_sets, api, reviewers, background)
-
-
-async def _learn_issuer(keys: RemoteKeySet) -> None:
-    await keys.resolve(None, "")
+    gate = Gate(
+        verifier,
+        policies,
+        headers,
+        config.limits.max_token_bytes,
+        reviewers,
+        now=around.clock.now,
+        on_difference=around.on_difference,
+    )
+    return Pipeline(gate, named, clusters, key_sets, reviewers, issuer)
 
 
 def _cache(config: Config, inner: Verifier, around: Surroundings) -> CachingVerifier:
     metrics, rules = around.metrics, config.cache
 
-    def on_lookup(result: str) -> None:
-        metrics.cache_requests["verdict", result] += 1
-
-    def on_eviction() -> None:
-        metrics.cache_evictions["verdict"] += 1
-
     cache = CachingVerifier(
         inner,
         around.clock,
-        CacheRules(rules.max_entries, rules.ttl, rules.negative_ttl),
-        on_lookup,
-        on_eviction,
+        CacheRules(rules.max_entries, rules.ttl, rules.negative_ttl, rules.max_bytes),
+        on_hit=metrics.cache_requests.counter(("verdict", "hit")),
+        on_miss=metrics.cache_requests.counter(("verdict", "miss")),
+        on_eviction=metrics.cache_evictions.counter("verdict"),
     )
     metrics.cache_entries["verdict"] = cache.__len__
+    metrics.cache_bytes["verdict"] = lambda: cache.weight
     return cache

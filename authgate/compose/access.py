@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.cluster.api import ResourceAttributes
@@ -22,7 +23,7 @@ def access_rule(item: AccessReviewConfig) -> AccessRule:
     rule: AttributesRule = RequestAttributes()
     if item.resource is not None:
         rule = ResourceTemplates(ResourceAttributes(**item.resource.model_dump()))
-    return AccessRule(rule, item.allowed_ttl, item.denied_ttl)
+    return AccessRule(rule, item.allowed_ttl, item.denied_ttl, item.cluster)
 
 
 def access_reviewers(
@@ -31,7 +32,7 @@ def access_reviewers(
     around: Surroundings,
 ) -> AccessReviewers | None:
     """Return who asks the clusters, in the file's order, or None where no policy has anything to ask."""
-    if all(item.access_review is None for item in policies):
+    if not any(True for item in policies for _ in item.access_reviews()):
         return None
     return AccessReviewers({item.name: _reviewer(item, api, around) for item, api in clusters})
 
@@ -51,7 +52,7 @@ def _reviewer(item: ClusterConfig, api: AccessAPI, around: Surroundings) -> Acce
         around.clock,
         qps=item.token_review.qps,
         burst=item.token_review.burst,
-        on_review=metrics.count_access_review,
+        on_review=partial(metrics.count_access_review, item.name),
         on_lookup=on_lookup,
         on_eviction=on_eviction,
         on_state=access_recorder(item.name),

@@ -1,31 +1,39 @@
-"""`cluster`: from a cluster's configuration to its verifier."""
+"""`cluster`: from the clusters' configuration to their verifiers."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.cluster.access import ClusterAccess, ClusterConfigError
 from authgate.cluster.client import ClusterClient
+from authgate.compose.issuers import read_static_keys
 from authgate.compose.recorders import fetch_recorder, review_recorder
 from authgate.compose.revocation import revocation_of
 from authgate.compose.surroundings import CompositionError
+from authgate.keys.key_set import StaticKeySet
 from authgate.keys.remote import KeyFetchError, RefreshRules, RemoteKeySet
 from authgate.keys.sources import ClusterSource
 from authgate.model import Lease
 from authgate.verify.claims import TimeRules
-from authgate.verify.cluster import ClusterIssuers, ClusterRules, ClusterVerifier
+from authgate.verify.cluster import ClusterRules, ClusterVerifier
+from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.review import Reviewer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from authgate.compose.surroundings import Surroundings
-    from authgate.config import ClusterConfig
+    from authgate.config import ClusterConfig, StaticKeysConfig
+    from authgate.keys.key_set import KeySet
 
-_CLUSTER_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"})
+CLUSTER_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
+"""What a kube-apiserver signs with."""
+
 _CLUSTER_TIME = TimeRules(leeway=60.0, expiry_leeway=60.0)  # kubernetes pkg/serviceaccount/claims.go
 
 
@@ -41,21 +49,79 @@ async def connect(item: ClusterConfig, around: Surroundings) -> ClusterClient:
     try:
         return await ClusterClient.connect(access)
     except ClusterConfigError as error:
-        raise CompositionError(f"cluster: {error}") from None
+        raise CompositionError(f"cluster '{item.name}': {error}") from None
 
 
-def cluster_verifier(
-    item: ClusterConfig,
-    api: ClusterClient,
-    around: Surroundings,
-    taken: frozenset[str],
-    background: list[Callable[[], Awaitable[None]]],
-) -> tuple[ClusterVerifier, RemoteKeySet]:
-    """Return the verifier of a cluster's tokens and its key set; issuers in `taken` are refused as the cluster's.
+@dataclass(slots=True)
+class Clusters:
+    """The clusters of one configuration by name, and what belongs to them."""
 
-    What has to run beside it, but for the key set's own refresh, joins `background`.
-    """
-    issuers = ClusterIssuers(item.issuers)
+    verifiers: dict[str, ClusterVerifier | JWTVerifier] = field(default_factory=dict)
+    """With static keys nobody is asked, and a cluster's tokens are verified as an issuer's are."""
+    apis: dict[str, ClusterClient] = field(default_factory=dict)
+    key_sets: dict[str, RemoteKeySet] = field(default_factory=dict)
+    issuers: dict[str, ClusterIssuers] = field(default_factory=dict)
+    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What else has to run for ever."""
+
+    @property
+    def asked(self) -> list[ClusterVerifier]:
+        """Those that can be asked."""
+        return [verifier for verifier in self.verifiers.values() if isinstance(verifier, ClusterVerifier)]
+
+    @property
+    def static(self) -> dict[str, JWTVerifier]:
+        """Those with static keys, by each of their issuers."""
+        return {
+            issuer: verifier
+            for name, verifier in self.verifiers.items()
+            if isinstance(verifier, JWTVerifier)
+            for issuer in self.issuers[name].configured
+        }
+
+    async def learn_issuers(self) -> None:
+        """Have those tell their issuers that have not told them yet."""
+        untold = [name for name in self.key_sets if not self.issuers[name].discovered]
+        await asyncio.gather(*(self.key_sets[name].resolve(None, "") for name in untold))
+
+    def inherit(self, other: Clusters) -> None:
+        """Take over what the same API servers told of their issuers before."""
+        for name, api in self.apis.items():
+            if name in other.apis and api.connection.server == other.apis[name].connection.server:
+                self.issuers[name].inherit(other.issuers[name])
+
+    async def close(self) -> None:
+        """End the reviews under way, and release connections."""
+        for verifier in self.asked:
+            await verifier.close()
+        for api in self.apis.values():
+            await api.close()
+
+
+async def compose_clusters(
+    items: Iterable[ClusterConfig], around: Surroundings, taken: frozenset[str]
+) -> Clusters:
+    """Return the clusters; raises `CompositionError`. Issuers in `taken` are refused as a cluster's."""
+    clusters = Clusters()
+    among: list[ClusterIssuers] = []
+    try:
+        for item in items:
+            clusters.issuers[item.name] = ClusterIssuers(item.issuers, item.name, among)
+            if item.static_keys is None:
+                clusters.apis[item.name] = await connect(item, around)
+                clusters.verifiers[item.name] = _asked(item, clusters, around, taken)
+            else:
+                clusters.verifiers[item.name] = _static(item, item.static_keys, around)
+    except CompositionError:
+        await clusters.close()
+        raise
+    return clusters
+
+
+def _asked(
+    item: ClusterConfig, clusters: Clusters, around: Surroundings, taken: frozenset[str]
+) -> ClusterVerifier:
+    api, issuers = clusters.apis[item.name], clusters.issuers[item.name]
 
     def on_issuer(issuer: str) -> None:
         if issuer in taken:
@@ -63,13 +129,17 @@ def cluster_verifier(
                 f"the cluster's issuer {issuer} is configured under jwt, too; remove it there"
             )
         issuers.learn(issuer)
+        if (conflict := issuers.conflict()) is not None:
+            raise KeyFetchError(conflict)
 
     refresh = RefreshRules(item.keys.refresh, item.keys.max_stale, item.keys.cooldown)
-    keys = RemoteKeySet(
+    keys = clusters.key_sets[item.name] = RemoteKeySet(
         ClusterSource(api, on_issuer, item.keys.timeout),
         around.clock,
         refresh,
         fetch_recorder(item.name, around.metrics),
+        place=f"cluster '{item.name}' at {api.connection.server}",
+        on_shared=lambda document: on_issuer(document.issuer),
     )
     own = api.own_issuer()
     if own is not None and own not in taken:
@@ -81,12 +151,24 @@ def cluster_verifier(
         name=item.name,
         qps=review.qps,
         burst=review.burst,
-        on_review=around.metrics.count_review,
+        on_review=partial(around.metrics.count_review, item.name),
         on_state=review_recorder(item.name),
     )
     rules = ClusterRules(item.name, item.audiences, review.legacy_audiences, review.mode, review.max_age)
+    local = _local_verifier(item, keys, around)
+    revocation = revocation_of(item, api, around, clusters.background)
+    return ClusterVerifier(rules, issuers, local, reviewer, Lease(), revocation=revocation)
+
+
+def _static(item: ClusterConfig, given: StaticKeysConfig, around: Surroundings) -> JWTVerifier:
+    keys = read_static_keys(given, f"cluster '{item.name}': staticKeys")
+    return _local_verifier(item, StaticKeySet(keys.keys), around)
+
+
+def _local_verifier(item: ClusterConfig, keys: KeySet, around: Surroundings) -> JWTVerifier:
     accepted = frozenset(item.audiences)
-    issuer_rules = IssuerRules(item.name, accepted, _CLUSTER_ALGORITHMS, frozenset({"jwt"}), _CLUSTER_TIME)
-    local = JWTVerifier(issuer_rules, keys, partial(cluster_identity, cluster=item.name), around.clock)
-    revocation = revocation_of(item, api, around, background)
-    return ClusterVerifier(rules, issuers, local, reviewer, Lease(), revocation=revocation), keys
+    rules = IssuerRules(item.name, accepted, frozenset(CLUSTER_ALGORITHMS), frozenset({"jwt"}), _CLUSTER_TIME)
+    identify = partial(cluster_identity, cluster=item.name)
+    return JWTVerifier(
+        rules, keys, identify, around.clock, keep_claims=around.keep_claims, thorough=around.thorough
+    )

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from authgate.compose.claims import claim_rules
 from authgate.compose.recorders import fetch_recorder
 from authgate.compose.surroundings import CompositionError, Surroundings
 from authgate.keys.fetch import HTTPFetcher, origin_of
@@ -15,24 +16,18 @@ from authgate.keys.remote import KeyFetchError, RefreshRules, RemoteKeySet
 from authgate.keys.sources import DiscoverySource, JWKSSource
 from authgate.verify.claims import TimeRules
 from authgate.verify.compact import normalise_type
-from authgate.verify.identity import ClaimRules, PrefixedClaim, RequiredClaim, mapped_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
+from authgate.verify.mapped import mapped_identity
 
 if TYPE_CHECKING:
-    from authgate.config import JWTIssuerConfig
+    from authgate.config import JWTIssuerConfig, StaticKeysConfig
     from authgate.keys.fetch import Fetcher
     from authgate.keys.key_set import KeySet
 
 
 def issuer_verifier(item: JWTIssuerConfig, around: Surroundings, key_sets: list[RemoteKeySet]) -> JWTVerifier:
     """Return the verifier of one issuer; a key set that is fetched is added to `key_sets`."""
-    gate, mappings = item.gate, item.claim_mappings
-    claim_rules = ClaimRules(
-        PrefixedClaim(mappings.username.claim, mappings.username.prefix),
-        PrefixedClaim(mappings.groups.claim, mappings.groups.prefix) if mappings.groups else None,
-        mappings.uid.claim if mappings.uid else None,
-        tuple(RequiredClaim(rule.claim, rule.required_value) for rule in item.claim_validation_rules),
-    )
+    gate = item.gate
     rules = IssuerRules(
         item.name,
         frozenset(item.issuer.audiences),
@@ -42,22 +37,27 @@ def issuer_verifier(item: JWTIssuerConfig, around: Surroundings, key_sets: list[
     )
     keys: KeySet
     if gate.static_keys is not None:
-        keys = StaticKeySet(static_keys(item).keys)
+        keys = StaticKeySet(
+            read_static_keys(gate.static_keys, f"jwt issuer '{item.name}': gate.staticKeys").keys
+        )
     else:
         keys = _remote_keys(item, around)
         key_sets.append(keys)
     return JWTVerifier(
-        rules, keys, partial(mapped_identity, rules=claim_rules, issuer_name=item.name), around.clock
+        rules,
+        keys,
+        partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
+        around.clock,
+        keep_claims=around.keep_claims,
+        thorough=around.thorough,
     )
 
 
-def static_keys(item: JWTIssuerConfig) -> KeyDocument:
-    """Return the keys that stand in an issuer's configuration or in its file; raises `CompositionError`."""
-    static = item.gate.static_keys
-    path = f"jwt issuer '{item.name}': gate.staticKeys"
+def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
+    """Return the keys that stand at a path of the configuration, or in its file; raises `CompositionError`."""
     try:
-        if static is None or static.file is None:
-            data, origin = (static.inline or "").encode() if static else b"", "the configuration"
+        if static.file is None:
+            data, origin = (static.inline or "").encode(), "the configuration"
         else:
             data, origin = Path(static.file).read_bytes(), static.file
         if data.lstrip().startswith(b"{"):
@@ -71,7 +71,8 @@ def _remote_keys(item: JWTIssuerConfig, around: Surroundings) -> RemoteKeySet:
     keys = item.gate.keys
     rules = RefreshRules(keys.refresh, keys.max_stale, keys.cooldown)
     source = key_source(item, key_fetcher(item))
-    return RemoteKeySet(source, around.clock, rules, fetch_recorder(item.name, around.metrics))
+    place = f"{item.issuer.url} {item.issuer.discovery_url} {item.gate.jwks_url}"
+    return RemoteKeySet(source, around.clock, rules, fetch_recorder(item.name, around.metrics), place=place)
 
 
 def key_fetcher(item: JWTIssuerConfig) -> HTTPFetcher:

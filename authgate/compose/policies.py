@@ -1,36 +1,112 @@
-"""`policies`: from configured entries to policies."""
+"""`policies`: from configured entries and rules to policies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from authgate.compose.access import access_rule
-from authgate.policy.rules import Entry, GroupIn, IssuerIn, OpenPaths, Policy, ServiceAccountIn, UserIn
+from authgate.compose.roles import role_of
+from authgate.compose.surroundings import CompositionError
+from authgate.config import expression_sees
+from authgate.expressions import Expects, ExpressionError, MissingExtraError, compile_expression
+from authgate.policy.conditions import Entry, ExpressionHolds, GroupIn, IssuerIn, ServiceAccountIn, UserIn
+from authgate.policy.routes import HostPatterns, PathPattern, RequestMatch
+from authgate.policy.rules import OpenPaths, Policy, Rule
 
 if TYPE_CHECKING:
-    from authgate.config import PolicyConfig, RuleConfig
+    from collections.abc import Iterable
+
+    from authgate.config import AccessReviewConfig, EntryConfig, PolicyConfig, PolicyVersionConfig, RuleConfig
+    from authgate.expressions import Sees
+    from authgate.policy.access_review import AccessRule
+    from authgate.policy.conditions import Condition
 
 
 def policy_of(name: str, item: PolicyConfig) -> Policy:
-    """Return the policy that a configuration names."""
+    """Return the policy that a configuration names; raises `CompositionError` for what is no expression."""
+    shadow = None
+    if item.shadow is not None:
+        shadow = _version(name, item.shadow, place=f"policies.{name}.shadow.", key=f"{name}~")
+    return _version(name, item, place=f"policies.{name}.", access=item.access_review, shadow=shadow)
+
+
+def reads_claims(policies: Iterable[Policy]) -> bool:
+    """Tell whether a policy looks at what tokens claim, so that verdicts have to keep it."""
+    versions = (version for policy in policies for version in (policy, policy.shadow) if version is not None)
+    return any(clause.reads_claims for version in versions for clause in version.clauses)
+
+
+def _version(
+    name: str,
+    item: PolicyVersionConfig,
+    *,
+    place: str,
+    key: str = "",
+    access: AccessReviewConfig | None = None,
+    shadow: Policy | None = None,
+) -> Policy:
+    made = _Entries(expression_sees(query=item.query_rules))
     return Policy(
         name,
         frozenset(item.audiences) if item.audiences is not None else None,
-        tuple(_entry(rule) for rule in item.allow) if item.allow is not None else None,
-        tuple(_entry(rule) for rule in item.deny or ()),
+        made.listed(item.allow, f"{place}allow"),
+        made.listed(item.deny, f"{place}deny") or (),
         OpenPaths(item.anonymous),
-        access_rule(item.access_review) if item.access_review is not None else None,
+        _access(access),
+        tuple(made.rule(rule, f"{place}rules[{index}]") for index, rule in enumerate(item.rules)),
+        shadow,
+        key,
+        role_of(item.role) if item.role is not None else None,
+        item.cors_preflight == "allow",
     )
 
 
-def _entry(rule: RuleConfig) -> Entry:
-    conditions: list[IssuerIn | UserIn | GroupIn | ServiceAccountIn] = []
-    if rule.issuers is not None:
-        conditions.append(IssuerIn(frozenset(rule.issuers)))
-    if rule.service_accounts is not None:
-        conditions.append(ServiceAccountIn(rule.service_accounts))
-    if rule.users is not None:
-        conditions.append(UserIn(frozenset(rule.users)))
-    if rule.groups is not None:
-        conditions.append(GroupIn(frozenset(rule.groups)))
-    return Entry(conditions)
+def _access(item: AccessReviewConfig | None) -> AccessRule | None:
+    return None if item is None else access_rule(item)
+
+
+class _Entries:
+    """Makes the entries and rules of one version of a policy, whose expressions see the same."""
+
+    def __init__(self, sees: Sees) -> None:
+        self._sees = sees
+
+    def rule(self, item: RuleConfig, place: str) -> Rule:
+        """Return a rule; `place` is where it stands in the configuration."""
+        match = RequestMatch(
+            None if item.hosts is None else HostPatterns(item.hosts),
+            None if item.methods is None else frozenset(item.methods),
+            None if item.paths is None else tuple(map(PathPattern, item.paths)),
+            item.raw_path == "allow",
+        )
+        allow = self.listed(item.allow, f"{place}.allow")
+        if item.expression is not None:
+            allow = (Entry([self._expression(item.expression, f"{place}.expression")]),)
+        deny = self.listed(item.deny, f"{place}.deny")
+        return Rule(match, allow, deny, _access(item.access_review), item.anonymous)
+
+    def listed(self, items: tuple[EntryConfig, ...] | None, place: str) -> tuple[Entry, ...] | None:
+        """Return the entries of a list, None where there is none."""
+        if items is None:
+            return None
+        return tuple(self._entry(item, f"{place}[{index}]") for index, item in enumerate(items))
+
+    def _entry(self, item: EntryConfig, place: str) -> Entry:
+        conditions: list[Condition] = []
+        if item.issuers is not None:
+            conditions.append(IssuerIn(item.issuers))
+        if item.service_accounts is not None:
+            conditions.append(ServiceAccountIn(item.service_accounts))
+        if item.users is not None:
+            conditions.append(UserIn(item.users))
+        if item.groups is not None:
+            conditions.append(GroupIn(item.groups))
+        if item.expression is not None:  # last, since it costs the most
+            conditions.append(self._expression(item.expression, f"{place}.expression"))
+        return Entry(conditions)
+
+    def _expression(self, text: str, place: str) -> ExpressionHolds:
+        try:
+            return ExpressionHolds(compile_expression(text, self._sees, Expects.BOOL), place)
+        except (ExpressionError, MissingExtraError) as error:
+            raise CompositionError(f"{place}: {error}") from None

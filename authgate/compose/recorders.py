@@ -19,7 +19,8 @@ def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]
     transitions = Transitions()
 
     def record(report: FetchReport) -> None:
-        metrics.jwks_fetches[name, "failure" if report.error else "success"] += 1
+        if not report.shared:
+            metrics.jwks_fetches[name, "failure" if report.error else "success"] += 1
         if report.error is None:
             metrics.jwks_last_success[name] = report.at
             metrics.jwks_keys[name] = report.keys

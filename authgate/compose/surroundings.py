@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.issue.keys import SigningKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from authgate.metrics import Metrics
     from authgate.model import Clock
+    from authgate.policy.shadow import Difference
 
 
 class CompositionError(Exception):
@@ -26,3 +28,11 @@ class Surroundings:
     metrics: Metrics
     environ: Mapping[str, str]
     service_account_dir: str = SERVICE_ACCOUNT_DIR
+    on_difference: Callable[[Difference], None] = lambda _difference: None
+    """What is told where a policy's shadow would have decided otherwise."""
+    keep_claims: bool = False
+    """Whether a policy or a header reads claims, so that verdicts have to keep them."""
+    thorough: bool = False
+    """Whether explanations are wanted: then the key is found, too, of a token that its time refuses."""
+    made_key: SigningKey = field(default_factory=SigningKey.generate)
+    """What signs where no key file is given: one key for the life of the process, whatever is reloaded."""

@@ -4,37 +4,44 @@ Nothing here knows what is built from the values; `app` hands them on.
 """
 
 from authgate.config.addresses import ListenAddress, TCPAddress, UnixAddress, parse_listen
+from authgate.config.checks_policies import expression_sees
 from authgate.config.durations import format_duration, parse_duration
 from authgate.config.load import LoadedConfig, flag_name, load
 from authgate.config.models import Config
-from authgate.config.models_cluster import ClusterConfig, KeyRefreshConfig, TokenReviewConfig
+from authgate.config.models_access import AccessReviewConfig, ReviewedResourceConfig
+from authgate.config.models_claims import (
+    ClaimMappings,
+    ClaimOrExpression,
+    ClaimValidationRule,
+    ExtraMapping,
+    PrefixedClaimOrExpression,
+    UserValidationRule,
+)
+from authgate.config.models_cluster import ClusterConfig, TokenReviewConfig
+from authgate.config.models_credential import CredentialConfig, SourceConfig
+from authgate.config.models_entries import EntryConfig
+from authgate.config.models_headers import HeadersConfig, MappedHeaderConfig
 from authgate.config.models_jwt import (
     ASYMMETRIC,
-    ClaimMappings,
-    ClaimRef,
     IssuerConfig,
     IssuerGateConfig,
     JWTIssuerConfig,
     KeysConfig,
-    PrefixedClaim,
-    RequiredClaim,
-    StaticKeysConfig,
 )
-from authgate.config.models_policy import (
-    AccessReviewConfig,
-    PolicyConfig,
-    ReviewedResourceConfig,
-    RuleConfig,
-)
+from authgate.config.models_keys import KeyRefreshConfig, StaticKeysConfig
+from authgate.config.models_policy import PolicyConfig, PolicyVersionConfig, ShadowConfig
+from authgate.config.models_role import RoleConfig
+from authgate.config.models_rules import RuleConfig
 from authgate.config.models_server import (
     CacheConfig,
-    HeadersConfig,
     LimitsConfig,
     LogConfig,
     ServerConfig,
     ShutdownConfig,
     TLSConfig,
 )
+from authgate.config.models_tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
+from authgate.config.policy_tests import AskingIdentity, PolicyTest, PolicyTests, load_policy_tests
 from authgate.config.problems import ConfigError, Problem
 from authgate.config.schema import json_schema
 from authgate.config.show import effective
@@ -42,13 +49,20 @@ from authgate.config.show import effective
 __all__ = [
     "ASYMMETRIC",
     "AccessReviewConfig",
+    "AskingIdentity",
     "CacheConfig",
     "ClaimMappings",
-    "ClaimRef",
+    "ClaimOrExpression",
+    "ClaimValidationRule",
     "ClusterConfig",
     "Config",
     "ConfigError",
+    "CredentialConfig",
+    "EntryConfig",
+    "ExchangeConfig",
+    "ExtraMapping",
     "HeadersConfig",
+    "IdentityTokenConfig",
     "IssuerConfig",
     "IssuerGateConfig",
     "JWTIssuerConfig",
@@ -58,24 +72,34 @@ __all__ = [
     "ListenAddress",
     "LoadedConfig",
     "LogConfig",
+    "MappedHeaderConfig",
     "PolicyConfig",
-    "PrefixedClaim",
+    "PolicyTest",
+    "PolicyTests",
+    "PolicyVersionConfig",
+    "PrefixedClaimOrExpression",
     "Problem",
-    "RequiredClaim",
     "ReviewedResourceConfig",
+    "RoleConfig",
     "RuleConfig",
     "ServerConfig",
+    "ShadowConfig",
     "ShutdownConfig",
+    "SigningConfig",
+    "SourceConfig",
     "StaticKeysConfig",
     "TCPAddress",
     "TLSConfig",
     "TokenReviewConfig",
     "UnixAddress",
+    "UserValidationRule",
     "effective",
+    "expression_sees",
     "flag_name",
     "format_duration",
     "json_schema",
     "load",
+    "load_policy_tests",
     "parse_duration",
     "parse_listen",
 ]

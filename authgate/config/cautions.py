@@ -7,7 +7,9 @@ from itertools import combinations
 from typing import Literal
 
 from authgate.config.models import Config
+from authgate.config.models_entries import EntryConfig
 from authgate.config.models_jwt import JWTIssuerConfig
+from authgate.config.models_policy import PolicyVersionConfig
 from authgate.config.problems import Finding, Path, shown
 
 _SYSTEM = "system:"
@@ -19,7 +21,8 @@ def warnings_of(config: Config) -> Iterator[Finding]:
         yield from _could_name_system(index, entry)
     for (first, one), (second, other) in combinations(enumerate(config.jwt), 2):
         yield from _could_collide((first, one), (second, other))
-    yield from _service_accounts_of_no_cluster(config)
+    yield from _service_accounts_of_some_cluster(config)
+    yield from _rules_never_reached(config)
 
 
 def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
@@ -50,15 +53,42 @@ def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuer
             )
 
 
-def _service_accounts_of_no_cluster(config: Config) -> Iterator[Finding]:
-    if config.cluster is not None:
-        return
+def _service_accounts_of_some_cluster(config: Config) -> Iterator[Finding]:
+    names = ", ".join(cluster.name for cluster in config.clusters)
+    for path, entry in _entries(config):
+        if entry.service_accounts is None:
+            continue
+        if not names:
+            sentence = "never holds: only a cluster has ServiceAccounts, and none is configured"
+            yield Finding((*path, "serviceAccounts"), sentence)
+        elif len(config.clusters) > 1 and path[-2] == "allow" and entry.issuers is None:
+            sentence = (
+                f"holds for accounts of every cluster; write beside it which are meant, issuers: [{names}]"
+            )
+            yield Finding((*path, "serviceAccounts"), sentence)
+
+
+def _entries(config: Config) -> Iterator[tuple[Path, EntryConfig]]:
+    for version, policy in _versions(config):
+        yield from (((*version, *path), entry) for path, entry in policy.entries())
+
+
+def _versions(config: Config) -> Iterator[tuple[Path, PolicyVersionConfig]]:
     for name, policy in config.policies.items():
-        for kind, rules in (("allow", policy.allow or ()), ("deny", policy.deny or ())):
-            for index, rule in enumerate(rules):
-                if rule.service_accounts is not None:
-                    sentence = "never holds: only a cluster has ServiceAccounts, and none is configured"
-                    yield Finding(("policies", name, kind, index, "serviceAccounts"), sentence)
+        yield ("policies", name), policy
+        if policy.shadow is not None:
+            yield ("policies", name, "shadow"), policy.shadow
+
+
+def _rules_never_reached(config: Config) -> Iterator[Finding]:
+    for version, policy in _versions(config):
+        for later, rule in enumerate(policy.rules):
+            earlier = next((index for index in range(later) if policy.rules[index].covers(rule)), None)
+            if earlier is not None:
+                sentence = (
+                    f"never decides: rules[{earlier}] comes first and fits every request that fits this one"
+                )
+                yield Finding((*version, "rules", later), sentence)
 
 
 _Kind = Literal["username", "groups"]
@@ -70,4 +100,4 @@ _PREFIXES: tuple[tuple[_Kind, Path], ...] = (
 
 def _prefix(entry: JWTIssuerConfig, kind: _Kind) -> str | None:
     claim = entry.claim_mappings.username if kind == "username" else entry.claim_mappings.groups
-    return None if claim is None else claim.prefix
+    return None if claim is None or claim.claim is None else claim.prefix

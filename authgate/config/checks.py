@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import product
 
 from authgate.config.addresses import ListenAddress, collide, parse_listen
+from authgate.config.checks_claims import claim_findings
+from authgate.config.checks_grpc import as_grpc_opens, findings_of_grpc
+from authgate.config.checks_headers import findings_of_headers
+from authgate.config.checks_policies import HOLDERS, VERSIONS, findings_of_policies
+from authgate.config.checks_roles import findings_of_roles
+from authgate.config.checks_tokens import findings_of_tokens
 from authgate.config.fields import LABEL
 from authgate.config.models_cluster import ClusterConfig
 from authgate.config.models_server import ServerConfig
-from authgate.config.problems import Finding, Path, nearest, shown
+from authgate.config.problems import Finding, Path, dotted, nearest, shown
 from authgate.config.urls import host_of
-from authgate.config.values import Values
+from authgate.config.values import Pattern, Values
 
 
 def findings_of(values: Values) -> Iterator[Finding]:
@@ -25,16 +32,24 @@ def findings_of(values: Values) -> Iterator[Finding]:
     yield from _names_stand_once(values)
     for path, _ in values.find("jwt", ...):
         yield from _one_source_of_keys(values, path)
-        yield from _claims_stand_once(values, path)
+        yield from claim_findings(values, path)
     yield from _audiences_are_accepted(values)
     yield from _rules_name_issuers(values)
-    yield from _open_paths_have_a_proxy(values)
+    yield from findings_of_policies(values)
     yield from _access_reviews_have_a_cluster(values)
+    yield from _clusters_can_be_told_apart(values)
+    yield from _sources(values)
     yield from _listeners(values)
+    yield from findings_of_grpc(values)
+    yield from findings_of_tokens(values)
+    yield from findings_of_headers(values)
+    yield from findings_of_roles(values)
 
 
 def _issuers_stand_once(values: Values) -> Iterator[Finding]:
-    urls = {url: path for path, url in values.texts("cluster", "issuers", ...)}
+    urls: dict[str, Path] = {}
+    for cluster in values.one_or_each("cluster"):
+        yield from _repeated(urls, values.texts(*cluster, "issuers", ...), "is the issuer of")
     yield from _repeated(urls, values.texts("jwt", ..., "issuer", "url"), "is the issuer of")
     yield from _repeated(
         {}, values.texts("jwt", ..., "issuer", "discoveryURL"), "is the discovery document of"
@@ -44,9 +59,14 @@ def _issuers_stand_once(values: Values) -> Iterator[Finding]:
 def _repeated(seen: dict[str, Path], entries: Iterator[tuple[Path, str]], what: str) -> Iterator[Finding]:
     for path, text in entries:
         first = seen.setdefault(text, path)
-        if first != path:
-            whose = "the cluster (cluster.issuers)" if first[0] == "cluster" else f"jwt[{first[1]}]"
+        if first[:-1] != path[:-1]:  # a list that names one twice is told by itself
+            whose = _holder(first) + (f" ({dotted(first[:-1])})" if first[0] == "cluster" else "")
             yield Finding(path, f"stands twice: it {what} {whose}, too", shown(text))
+
+
+def _holder(path: Path) -> str:
+    """Return the cluster or issuer that a path leads into, in words."""
+    return "the cluster" if path[0] == "cluster" and not isinstance(path[1], int) else dotted(path[:2])
 
 
 def _names_stand_once(values: Values) -> Iterator[Finding]:
@@ -57,15 +77,15 @@ def _names_stand_once(values: Values) -> Iterator[Finding]:
         if not given and not re.fullmatch(LABEL, name, re.ASCII):
             yield Finding(path, "is required: the issuer's host does not serve as a label", shown(name))
         elif (first := taken.setdefault(name, path)) != path:
-            whose = "" if given else " (the issuer's host, as none is given)"
-            owner = "the cluster" if first[0] == "cluster" else f"jwt[{first[1]}]"
-            yield Finding(path, f"must be unique: {owner} has the same name{whose}", shown(name))
+            default = "the default" if path[0] == "cluster" else "the issuer's host"
+            whose = "" if given else f" ({default}, as none is given)"
+            yield Finding(path, f"must be unique: {_holder(first)} has the same name{whose}", shown(name))
 
 
 def _named(values: Values) -> Iterator[tuple[Path, str | None, bool]]:
     """Yield the place of each name, the name where it can be told, and whether it is written down."""
-    if values.has("cluster"):
-        path: Path = ("cluster", "name")
+    for cluster in values.one_or_each("cluster"):
+        path: Path = (*cluster, "name")
         default = ClusterConfig.model_fields["name"].default
         yield path, values.text(*path) if values.has(*path) else default, values.has(*path)
     for issuer, _ in values.find("jwt", ...):
@@ -84,28 +104,22 @@ def _one_source_of_keys(values: Values, path: Path) -> Iterator[Finding]:
         yield Finding((*path, *place), f"must not stand beside {other}: keys come from one place only")
 
 
-def _claims_stand_once(values: Values, path: Path) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for place, claim in values.texts(*path, "claimValidationRules", ..., "claim"):
-        if claim in seen:
-            yield Finding(place, "stands twice: a claim can have one required value", shown(claim))
-        seen.add(claim)
-
-
 def _audiences_are_accepted(values: Values) -> Iterator[Finding]:
-    places = (
-        ("cluster", "audiences"),
-        ("cluster", "tokenReview", "legacyAudiences"),
+    clusters = list(values.one_or_each("cluster"))
+    places: tuple[tuple[Pattern, ...], ...] = (
+        *((*cluster, "audiences") for cluster in clusters),
+        *((*cluster, "tokenReview", "legacyAudiences") for cluster in clusters),
         ("jwt", ..., "issuer", "audiences"),
     )
     lists = [entry for place in places for _, entry in values.find(*place)]
     if not all(isinstance(entry, list | tuple) for entry in lists):
         return  # which audiences are accepted is not known before this is mended
     accepted = {text for place in places for _, text in values.texts(*place, ...)}
-    for path, audience in values.texts("policies", ..., "audiences", ...):
-        if audience not in accepted:
-            sentence = "is an audience that neither the cluster nor an issuer under jwt accepts"
-            yield Finding(path, sentence, shown(audience), nearest(audience, accepted))
+    for version in VERSIONS:
+        for path, audience in values.texts(*version, "audiences", ...):
+            if audience not in accepted:
+                sentence = "is an audience that neither the cluster nor an issuer under jwt accepts"
+                yield Finding(path, sentence, shown(audience), nearest(audience, accepted))
 
 
 def _rules_name_issuers(values: Values) -> Iterator[Finding]:
@@ -116,33 +130,63 @@ def _rules_name_issuers(values: Values) -> Iterator[Finding]:
     by_url = {
         values.text("jwt", path[1], "issuer", "url"): name for path, name, _ in named if path[0] == "jwt"
     }
-    for kind in ("allow", "deny"):
-        for path, name in values.texts("policies", ..., kind, ..., "issuers", ...):
+    sentence = "is no configured name: neither cluster.name nor the gate.name (or host) of a jwt issuer"
+    for holder, kind in product(HOLDERS, ("allow", "deny")):
+        for path, name in values.texts(*holder, kind, ..., "issuers", ...):
             if name not in names:
-                sentence = (
-                    "is no configured name: neither cluster.name nor the gate.name (or host) of a jwt issuer"
-                )
                 yield Finding(path, sentence, shown(name), by_url.get(name) or nearest(name, names))
 
 
-def _open_paths_have_a_proxy(values: Values) -> Iterator[Finding]:
-    if values.has("server", "proxy"):
-        return
-    for path, _ in values.find("policies", ..., "anonymous"):
-        if values.has(*path):
-            sentence = "needs server.proxy to be set: the original path is read from that proxy's header, and trusted"
-            yield Finding(path, sentence)
-
-
 def _access_reviews_have_a_cluster(values: Values) -> Iterator[Finding]:
-    for path, _ in values.find("policies", ..., "accessReview"):
+    unasked = [dotted(path) for path in values.one_or_each("cluster") if values.has(*path, "staticKeys")]
+    names = {name for path, name, _ in _named(values) if path[0] == "cluster" and name is not None}
+    for path, _ in (found for holder in HOLDERS for found in values.find(*holder, "accessReview")):
         if values.has(*path) and not values.has("cluster"):
             sentence = "needs a cluster whose API can be asked; set cluster.audiences, or leave it out"
             yield Finding(path, sentence)
-        asked = (*path, "nonResource")
-        if values.has(*asked) and not values.has("server", "proxy"):
-            sentence = "needs server.proxy to be set: path and method are read from that proxy's headers, and trusted"
-            yield Finding(asked, sentence)
+        elif values.has(*path) and unasked:
+            sentence = f"needs every cluster's API, and {unasked[0]} has staticKeys in its place; leave one of them out"
+            yield Finding(path, sentence)
+        for place, name in values.texts(*path, "cluster"):
+            if name not in names:
+                yield Finding(place, "is no cluster's name", shown(name), nearest(name, names))
+
+
+def _clusters_can_be_told_apart(values: Values) -> Iterator[Finding]:
+    servers: dict[tuple[str | None, str | None], Path] = {}
+    legacy: Path | None = None
+    for path in values.one_or_each("cluster"):
+        if not values.has(*path, "staticKeys"):
+            server = (values.text(*path, "kubeconfig"), values.text(*path, "context"))
+            first = servers.setdefault(server, path)
+            if first != path:
+                sentence = (
+                    f"leads where {dotted(first)} does: give each cluster a kubeconfig or context of its own"
+                )
+                yield Finding((*path, "kubeconfig"), sentence)
+        if not values.has(*path, "tokenReview", "legacyAudiences"):
+            continue
+        if legacy is not None:
+            sentence = (
+                f"must stand in one cluster only, and {dotted(legacy)} has it, too: such tokens do not tell their "
+                "cluster, and would be shown to both"
+            )
+            yield Finding((*path, "tokenReview", "legacyAudiences"), sentence)
+        legacy = legacy or path
+
+
+def _sources(values: Values) -> Iterator[Finding]:
+    seen: set[tuple[str, str]] = set()
+    for kind in ("header", "cookie", "query"):
+        for path, name in values.texts("credential", "sources", ..., kind):
+            entry = kind, name.lower() if kind == "header" else name
+            if entry in seen:
+                yield Finding(path, "stands twice: a place is read once", shown(name))
+            seen.add(entry)
+    for path, _ in values.texts("credential", "sources", ..., "query"):
+        if not (values.has("server", "proxy") or values.has("server", "grpc")):
+            sentence = "needs server.proxy to be set: the original query is read from that proxy's header, and trusted"
+            yield Finding(path, sentence)
 
 
 def _listeners(values: Values) -> Iterator[Finding]:
@@ -152,6 +196,8 @@ def _listeners(values: Values) -> Iterator[Finding]:
             address = parse_listen(text)
         except ValueError:
             continue  # told already, where it stands
+        if path == ("server", "grpc"):
+            address = as_grpc_opens(address)
         other = next((there for there, earlier in opened if collide(address, earlier)), None)
         if other is not None:
             yield Finding(path, f"collides with {other}: each address can be opened once", shown(text))
@@ -168,3 +214,5 @@ def _listen_texts(values: Values) -> Iterator[tuple[Path, str]]:
         yield from values.texts("server", "admin")
     elif defaults.admin is not None:
         yield ("server", "admin"), defaults.admin
+    yield from values.texts("server", "grpc")
+    yield from values.texts("exchange", "listen")

@@ -5,17 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     StringConstraints,
+    Tag,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -146,6 +148,29 @@ class Seconds:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerCount:
+    """How many processes: a number, or `auto`."""
+
+    at_most: int = 64
+
+    def read(self, value: object) -> int | Literal["auto"]:
+        """Return the number or `auto`, or raise ValueError with a sentence."""
+        if value == "auto":
+            return "auto"
+        if type(value) is int and 1 <= value <= self.at_most:
+            return value
+        raise ValueError(f'must be "auto" or a whole number between 1 and {self.at_most}')
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": self.at_most}]}
+
+
 def _without_repetition(values: tuple[str, ...]) -> tuple[str, ...]:
     seen: set[str] = set()
     for value in values:
@@ -198,11 +223,29 @@ KeysURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(keys
 Listen = Annotated[str, StringConstraints(max_length=300), AfterValidator(_listen)]
 """An address to listen on."""
 
+Workers = Annotated[int | Literal["auto"], WorkerCount()]
+"""How many processes serve."""
+
 Many = Annotated[tuple[_T, ...], Field(max_length=64), BeforeValidator(as_tuple)]
 """A list of at most 64 entries."""
 
 Some = Annotated[tuple[_T, ...], Field(min_length=1, max_length=64), BeforeValidator(as_tuple)]
 """A list that, where it is given, has one to 64 entries."""
+
+ONE, SEVERAL = "(one)", "(several)"
+"""What pydantic puts into the places of errors for the two forms of `OneOrSeveral`; no field has such a name."""
+
+
+def _form(value: object) -> str:
+    return SEVERAL if isinstance(value, list | tuple) else ONE
+
+
+OneOrSeveral = Annotated[
+    Annotated[_T, Tag(ONE)]
+    | Annotated[tuple[_T, ...], Field(min_length=1, max_length=16), BeforeValidator(as_tuple), Tag(SEVERAL)],
+    Discriminator(_form),
+]
+"""A mapping, or a list of one to 16 such mappings."""
 
 different = AfterValidator(_without_repetition)
 """Refuses a list of texts that names one twice."""

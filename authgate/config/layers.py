@@ -24,6 +24,8 @@ class Merged:
     tree: object
     settings: Mapping[Path, str]
     file: str | None
+    unplaced: tuple[Setting, ...] = ()
+    """Settings of one field where there is a list of what has such fields."""
 
     def setting(self, path: Path) -> str | None:
         """Return which variable or flag gave the value at a path, or None where none did."""
@@ -50,13 +52,16 @@ def merge(tree: object, file: str | None, settings: Iterable[Setting]) -> Merged
     """Lay settings over the file's values, the later over the earlier; each replaces all that stands at its path."""
     merged = _copy(tree)
     sources: dict[Path, str] = {}
+    unplaced: list[Setting] = []
     for setting in settings:
         # Where the file has no mapping on the way, that is the mistake to tell, and not one to cover up.
         if isinstance(merged, dict) and _place(merged, setting.path, setting.value):
             for below in [path for path in sources if path[: len(setting.path)] == setting.path]:
                 del sources[below]
             sources[setting.path] = setting.source
-    return Merged(merged, sources, file)
+        elif isinstance(merged, dict) and isinstance(merged.get(str(setting.path[0])), list | tuple):
+            unplaced.append(setting)
+    return Merged(merged, sources, file, tuple(unplaced))
 
 
 def _copy(value: object) -> object:

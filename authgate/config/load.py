@@ -59,7 +59,8 @@ def load(
         None if path is None else str(path),
         (*environment.settings, *flag_settings),
     )
-    outcome = validate(merged.tree, shape)
+    outside = (*outside, *map(_unplaced, merged.unplaced))
+    outcome = validate(merged.tree, Config, shape)
     wrong = () if isinstance(outcome, Config) else outcome
     values = Values(merged.tree)
     findings = (*wrong, *findings_of(values), *unreadable_files(values))
@@ -111,6 +112,12 @@ def _read(path: FilesystemPath) -> Document | Problem:
     if isinstance(document, Problem):
         return Problem(str(path), document.message, document.value, line=document.line)
     return document
+
+
+def _unplaced(setting: Setting) -> Problem:
+    whole = setting.path[0]
+    sentence = f"is a field of one {whole}, and there is a list of several: set it in the list, or give the whole list"
+    return Problem(setting.source.removeprefix("env "), sentence)
 
 
 def _flags(flags: Mapping[str, object], shape: Shape) -> tuple[list[Setting], list[Problem]]:

@@ -18,38 +18,13 @@ from authgate.config.fields import (
     Text,
     different,
 )
+from authgate.config.models_keys import KeyRefreshConfig, StaticKeysConfig
 from authgate.config.urls import issuer_url
 
 
 def _cluster_issuer(text: str) -> str:
     # RFC 7519, section 2: an issuer is a StringOrURI; kube-apiserver takes a plain word, too.
     return issuer_url(text) if "://" in text else text
-
-
-class KeyRefreshConfig(ConfigModel):
-    """How keys are fetched and how long they are kept."""
-
-    refresh: Annotated[float, Seconds(at_least=1, at_most=86400)] = Field(
-        default=300.0, description="How often keys are fetched anew in the background."
-    )
-    timeout: Annotated[float, Seconds(at_least=0.1, at_most=60)] = Field(
-        default=5.0, description="How long one fetch may take."
-    )
-    max_stale: Annotated[float, Seconds(at_most=30 * 86400)] = Field(
-        default=86400.0,
-        validate_default=True,
-        description="How long the last good keys serve while fetches fail; at least `refresh`.",
-    )
-    cooldown: Annotated[float, Seconds(at_least=0.1, at_most=600)] = Field(
-        default=5.0, description="The pause between two fetches that unknown key ids may cause."
-    )
-
-    @field_validator("max_stale")
-    @classmethod
-    def _outlives_a_refresh(cls, value: float, info: ValidationInfo) -> float:
-        if value < info.data.get("refresh", 0):
-            raise ValueError("must be at least as long as refresh, else keys are dropped between two fetches")
-        return value
 
 
 class TokenReviewConfig(ConfigModel):
@@ -132,6 +107,11 @@ class ClusterConfig(ConfigModel):
     keys: KeyRefreshConfig = Field(
         default_factory=KeyRefreshConfig, description="How the cluster's keys are fetched and kept."
     )
+    static_keys: StaticKeysConfig | None = Field(
+        default=None,
+        description="Keys copied out of the cluster, for a gate that cannot reach its API server; needs issuers, and "
+        "tokenReview.mode: never.",
+    )
 
     @field_validator("revocation")
     @classmethod
@@ -141,4 +121,18 @@ class ClusterConfig(ConfigModel):
             raise ValueError(
                 "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
             )
+        return value
+
+    @field_validator("static_keys")
+    @classmethod
+    def _need_nobody(cls, value: StaticKeysConfig | None, info: ValidationInfo) -> StaticKeysConfig | None:
+        review = info.data.get("token_review")
+        if value is None:
+            return value
+        if isinstance(review, TokenReviewConfig) and review.mode != "never":
+            raise ValueError("need tokenReview.mode: never, as the API server is not asked about anything")
+        if not info.data.get("issuers", True):
+            raise ValueError("need the cluster's issuer in issuers, as no discovery tells it")
+        if info.data.get("kubeconfig") is not None or info.data.get("context") is not None:
+            raise ValueError("stand in the place of the API server: leave kubeconfig and context out")
         return value

@@ -5,7 +5,7 @@ Source: k8s.io/apiserver, pkg/apis/apiserver/v1/types.go and pkg/apis/apiserver/
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -13,9 +13,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     ValidationInfo,
-    WithJsonSchema,
     field_validator,
-    model_validator,
 )
 
 from authgate.config.fields import (
@@ -25,9 +23,7 @@ from authgate.config.fields import (
     IssuerURL,
     KeysURL,
     Label,
-    Many,
     Matching,
-    Prefix,
     Refused,
     Seconds,
     Some,
@@ -35,8 +31,16 @@ from authgate.config.fields import (
     Text,
     different,
 )
-from authgate.config.models_cluster import KeyRefreshConfig
-from authgate.config.pem import check_certificates, check_public_keys
+from authgate.config.models_claims import (
+    ClaimMappings,
+    ClaimOrExpression,
+    ClaimValidationRules,
+    Given,
+    PrefixedClaimOrExpression,
+    UserValidationRules,
+)
+from authgate.config.models_keys import KeyRefreshConfig, StaticKeysConfig
+from authgate.config.pem import check_certificates
 from authgate.config.urls import host_of
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -54,20 +58,11 @@ ASYMMETRIC: tuple[Algorithm, ...] = (
 )
 """Every signature algorithm that an issuer may be allowed to use."""
 
-_EXPRESSION = Refused("expressions are not supported by this version; name a claim instead")
-_RULES = Refused(
-    "expressions are not supported by this version; a claimValidationRules entry may name a claim", ()
-)
-
 
 def _asymmetric(value: object) -> object:
     if isinstance(value, str) and (value.upper().startswith("HS") or value.lower() == "none"):
         raise ValueError("must be a signature by a private key: HMAC and none can't be configured")
     return value
-
-
-def _as_json(value: object) -> object:
-    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def _different_types(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -87,18 +82,18 @@ class IssuerConfig(ConfigModel):
     }
 
     url: IssuerURL = Field(description="The issuer, exactly as its tokens name it in `iss`.")
-    discovery_url: IssuerURL | None = Field(
+    discovery_url: Given[IssuerURL] = Field(
         default=None,
         description="The discovery document's whole URL, where it is not <url>/.well-known/openid-configuration.",
     )
-    certificate_authority: Annotated[Block, AfterValidator(check_certificates)] | None = Field(
+    certificate_authority: Given[Annotated[Block, AfterValidator(check_certificates)]] = Field(
         default=None,
         description="PEM certificates that the issuer's server must chain to; null: the system's.",
     )
     audiences: SomeTexts = Field(
         description="The audiences that tokens must be issued for; one of them must match."
     )
-    audience_match_policy: Literal["MatchAny"] | None = Field(
+    audience_match_policy: Given[Literal["MatchAny"]] = Field(
         default=None, validate_default=True, description="Must be MatchAny where there are several audiences."
     )
 
@@ -121,68 +116,6 @@ class IssuerConfig(ConfigModel):
         if value is None and len(info.data.get("audiences", ())) > 1:
             raise ValueError("must be MatchAny where there are several audiences")
         return value
-
-
-class RequiredClaim(ConfigModel):
-    """A claim that a token must carry with exactly this value."""
-
-    refused: ClassVar = {"expression": _EXPRESSION, "message": _EXPRESSION}
-
-    claim: Text = Field(description="The claim's name.")
-    required_value: Prefix = Field(description='The value it must have; "" also holds for null.')
-
-
-class PrefixedClaim(ConfigModel):
-    """A claim that names someone, and what is put before it."""
-
-    refused: ClassVar = {"expression": _EXPRESSION}
-    absent: ClassVar = {
-        "prefix": 'is required, and is put before the claim\'s value as it stands; "" is none'
-    }
-
-    claim: Text = Field(description="The claim's name.")
-    prefix: Prefix = Field(description='Put before the value, literally ("-" is a dash); "" is none.')
-
-
-class ClaimRef(ConfigModel):
-    """A claim."""
-
-    refused: ClassVar = {"expression": _EXPRESSION}
-
-    claim: Text = Field(description="The claim's name.")
-
-
-class ClaimMappings(ConfigModel):
-    """How claims become an identity."""
-
-    refused: ClassVar = {
-        "extra": Refused("extra needs expressions, which are not supported by this version", ())
-    }
-
-    username: PrefixedClaim = Field(description="The user's name.")
-    groups: PrefixedClaim | None = Field(default=None, description="The user's groups; null: none.")
-    uid: ClaimRef | None = Field(default=None, description="The user's unique id; null: none.")
-
-
-class StaticKeysConfig(ConfigModel):
-    """Keys that are not fetched: exactly one of `file` and `inline`."""
-
-    file: FilePath | None = Field(default=None, description="A file with a JWKS in JSON or PEM public keys.")
-    inline: (
-        Annotated[
-            Block,
-            BeforeValidator(_as_json),
-            AfterValidator(check_public_keys),
-            WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]}),
-        ]
-        | None
-    ) = Field(default=None, description="A JWKS, as a mapping or JSON text, or PEM public keys.")
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> StaticKeysConfig:
-        if (self.file is None) == (self.inline is None):
-            raise ValueError("must have exactly one of file and inline")
-        return self
 
 
 class KeysConfig(KeyRefreshConfig):
@@ -243,16 +176,32 @@ class JWTIssuerConfig(ConfigModel):
     absent: ClassVar = {
         "claimMappings": "is required: who a token's bearer is, such as {username: {claim: sub, prefix: 'corp:'}}",
     }
-    refused: ClassVar = {"userValidationRules": _RULES}
-
     issuer: IssuerConfig = Field(description="Who issues the tokens, and for whom.")
-    claim_validation_rules: Many[RequiredClaim] = Field(
-        default=(), description="Claims that a token must carry."
+    claim_validation_rules: ClaimValidationRules = Field(
+        default=(), description="What must hold of a token's claims; all of it."
     )
     claim_mappings: ClaimMappings = Field(description="How claims become an identity.")
+    user_validation_rules: UserValidationRules = Field(
+        default=(), description="What must hold of the identity that the claims gave; all of it."
+    )
     gate: IssuerGateConfig = Field(default_factory=IssuerGateConfig, description="authgate's additions.")
 
     @property
     def name(self) -> str:
         """The issuer's label: the configured one, else the host of its URL."""
         return self.gate.name or host_of(self.issuer.url) or ""
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Yield the expressions of claim rules and mappings, each with its place below the issuer."""
+        for index, rule in enumerate(self.claim_validation_rules):
+            if rule.expression is not None:
+                yield f"claimValidationRules[{index}].expression", rule.expression
+        mappings = self.claim_mappings
+        for name in ("username", "groups", "uid"):
+            mapping: PrefixedClaimOrExpression | ClaimOrExpression | None = getattr(mappings, name)
+            if mapping is not None and mapping.expression is not None:
+                yield f"claimMappings.{name}.expression", mapping.expression
+        for index, extra in enumerate(mappings.extra):
+            yield f"claimMappings.extra[{index}].valueExpression", extra.value_expression
+        for index, rule_of_user in enumerate(self.user_validation_rules):
+            yield f"userValidationRules[{index}].expression", rule_of_user.expression

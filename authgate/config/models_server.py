@@ -1,25 +1,22 @@
-"""`headers`, `cache`, `server`, `limits`, `log` and `shutdown`: how the gate serves."""
+"""`cache`, `server`, `limits`, `log` and `shutdown`: how the gate serves."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from authgate.config.fields import ConfigModel, FilePath, Listen, Refused, Seconds, Some, different
+from authgate.config.fields import (
+    ConfigModel,
+    FilePath,
+    Listen,
+    Seconds,
+    Some,
+    Workers,
+    different,
+)
 
 Proxy = Literal["nginx", "ingress-nginx", "envoy", "traefik", "caddy", "haproxy"]
-
-
-class HeadersConfig(ConfigModel):
-    """How an identity is told to the proxy."""
-
-    preset: Literal["oauth2-proxy", "kubernetes", "remote"] = Field(
-        default="oauth2-proxy", description="The set of headers that tell who passed."
-    )
-    max_bytes: int = Field(
-        default=16384, ge=512, le=1048576, description="The most that an answer's identity headers may take."
-    )
 
 
 class CacheConfig(ConfigModel):
@@ -27,6 +24,12 @@ class CacheConfig(ConfigModel):
 
     max_entries: int = Field(
         default=100000, ge=1, le=10000000, description="Verdicts that are kept, at most."
+    )
+    max_bytes: int = Field(
+        default=268435456,
+        ge=1048576,
+        le=68719476736,
+        description="The bytes that kept verdicts may take, at most, as estimated.",
     )
     ttl: Annotated[float, Seconds(at_most=86400)] = Field(
         default=60.0, description="How long a good token's verdict is kept; never longer than the token."
@@ -37,7 +40,7 @@ class CacheConfig(ConfigModel):
 
 
 class TLSConfig(ConfigModel):
-    """TLS on the TCP addresses of `listen`."""
+    """TLS on the TCP addresses of `listen` and `grpc`."""
 
     cert_file: FilePath = Field(description="The server's PEM certificate, followed by its chain.")
     key_file: FilePath = Field(description="The certificate's PEM private key, not encrypted.")
@@ -49,11 +52,6 @@ class TLSConfig(ConfigModel):
 class ServerConfig(ConfigModel):
     """Where the gate listens, and for which proxy."""
 
-    refused: ClassVar = {
-        "grpc": Refused("this version has no gRPC listener; use Envoy's HTTP ext_authz"),
-        "workers": Refused("this version runs one worker; start more instances instead", 1),
-    }
-
     listen: Annotated[Some[Listen], different] = Field(
         default=("0.0.0.0:8080",),
         description='Where /verify is served: "host:port", "[v6]:port", ":port" or "unix:/path".',
@@ -62,19 +60,40 @@ class ServerConfig(ConfigModel):
         default="0.0.0.0:9090",
         description="Where metrics and probes are served, never a verify address; null: nowhere.",
     )
+    grpc: Listen | None = Field(
+        default=None,
+        description="Where Envoy's gRPC ext_authz is answered, such as 0.0.0.0:9001; null: nowhere.",
+    )
     proxy: Proxy = Field(
-        default="nginx", description="The proxy that asks: which headers tell the original request."
+        default="nginx",
+        description="The proxy that asks over HTTP: which headers tell the original request. Beside grpc: envoy.",
     )
     tls: TLSConfig | None = Field(
-        default=None, description="TLS on the TCP addresses of listen; null: plain HTTP."
+        default=None, description="TLS on the TCP addresses of listen and grpc; null: none."
     )
     fast_lane: bool = Field(
         default=True,
         description="Answer plain requests ahead of the general HTTP server; the answers are the same.",
     )
+    workers: Workers = Field(
+        default=1,
+        description="Processes that share the listen addresses; auto: one for each core that the gate may use.",
+    )
+    reload_interval: Annotated[float, Seconds(at_most=3600)] = Field(
+        default=5.0,
+        description="How often the configuration file is looked at for a change; 0: on SIGHUP only.",
+    )
     keepalive_timeout: Annotated[float, Seconds(at_most=3600)] = Field(
         default=75.0, description="How long an idle connection is kept; longer than the proxy keeps it."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_envoy_beside_grpc(cls, data: object) -> object:
+        """Who sets `grpc` has Envoy; of what it asks over HTTP nothing is read that a client could have written."""
+        if isinstance(data, dict) and data.get("grpc") and "proxy" not in data:
+            return {**data, "proxy": "envoy"}
+        return data
 
 
 class LimitsConfig(ConfigModel):

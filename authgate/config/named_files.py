@@ -8,21 +8,30 @@ from authgate.config.files import read_text
 from authgate.config.pem import check_certificates, check_key_pair, check_public_keys
 from authgate.config.problems import Finding, shown
 from authgate.config.values import Pattern, Values
+from authgate.issue.keys import read_signing_key
 
 
 def unreadable_files(values: Values) -> Iterator[Finding]:
     """Tell every certificate, key or kubeconfig file that can't be read or does not hold what it should."""
-    yield from _unreadable(values, ("cluster", "kubeconfig"))
+    for cluster in values.one_or_each("cluster"):
+        yield from _unreadable(values, (*cluster, "kubeconfig"))
+        yield from _unreadable(values, (*cluster, "staticKeys", "file"), check_public_keys)
     yield from _unreadable(values, ("jwt", ..., "gate", "staticKeys", "file"), check_public_keys)
-    yield from _unreadable(values, ("server", "tls", "clientCAFile"), check_certificates)
+    yield from _unreadable(values, ("signing", "keyFiles", ...), lambda text: read_signing_key(text.encode()))
+    for place in ("server", "exchange"):
+        yield from _unusable_tls(values, (place, "tls"))
+
+
+def _unusable_tls(values: Values, tls: tuple[str, ...]) -> Iterator[Finding]:
+    yield from _unreadable(values, (*tls, "clientCAFile"), check_certificates)
     unusable = [
-        *_unreadable(values, ("server", "tls", "certFile"), check_certificates),
-        *_unreadable(values, ("server", "tls", "keyFile")),
+        *_unreadable(values, (*tls, "certFile"), check_certificates),
+        *_unreadable(values, (*tls, "keyFile")),
     ]
-    certificate = values.text("server", "tls", "certFile")
+    certificate = values.text(*tls, "certFile")
     if certificate is not None and not unusable:
         unusable += _unreadable(
-            values, ("server", "tls", "keyFile"), lambda key: check_key_pair(read_text(certificate), key)
+            values, (*tls, "keyFile"), lambda key: check_key_pair(read_text(certificate), key)
         )
     yield from unusable
 

@@ -25,7 +25,7 @@ def _untitled(schema: dict[str, Any]) -> dict[str, Any]:
             trimmed[keyword] = {name: _untitled(below) for name, below in value.items()}
         elif isinstance(value, dict) and keyword != "default":
             trimmed[keyword] = _untitled(value)
-        elif isinstance(value, list) and keyword == "anyOf":
+        elif isinstance(value, list) and keyword in ("anyOf", "oneOf"):
             trimmed[keyword] = [_untitled(below) for below in value]
         elif keyword != "title":
             trimmed[keyword] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from authgate.config.fields import ConfigModel, Refused, Seconds, camel_case
@@ -17,7 +17,8 @@ Kind = Literal["mapping", "keyed", "list", "text", "number", "duration"]
 class Shape:
     """What may stand at one place of a configuration.
 
-    `members` are a mapping's fields by their names in the file; `item` is what a list or a keyed mapping holds.
+    `members` are a mapping's fields by their names in the file; `item` is what a list or a keyed mapping holds, or
+    a mapping in whose place a list of such mappings may stand.
     `refused` and `absent` are those of `ConfigModel`.
     """
 
@@ -31,7 +32,7 @@ class Shape:
     def step(self, name: str | int) -> Shape | None:
         """Return what stands one step further, or None where nothing is known."""
         if self.kind == "mapping":
-            return self.members.get(name) if isinstance(name, str) else None
+            return self.members.get(name) if isinstance(name, str) else self.item
         return self.item
 
     def at(self, path: Path) -> Shape | None:
@@ -75,8 +76,12 @@ def _of_annotation(annotation: Any, metadata: list[object], *, nullable: bool = 
     if origin is Annotated:
         return _of_annotation(arguments[0], [*metadata, *arguments[1:]], nullable=nullable)
     if origin in (Union, types.UnionType):
-        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
-        return _of_annotation(inner, metadata, nullable=True)
+        inner = [argument for argument in arguments if argument is not types.NoneType]
+        shapes = [
+            _of_annotation(argument, metadata, nullable=len(inner) < len(arguments)) for argument in inner
+        ]
+        # A mapping, or a list of such mappings (`OneOrSeveral`), is the only choice there is.
+        return shapes[0] if len(shapes) == 1 else replace(shapes[0], item=shapes[1].item)
     if origin is tuple:
         return Shape("list", nullable, item=_of_annotation(arguments[0], []))
     if origin is dict:
@@ -85,4 +90,4 @@ def _of_annotation(annotation: Any, metadata: list[object], *, nullable: bool = 
         return _of_model(annotation, nullable=nullable)
     if any(isinstance(datum, Seconds) for datum in metadata):
         return Shape("duration", nullable)
-    return Shape("number" if annotation in (int, float) else "text", nullable)
+    return Shape("number" if annotation in (bool, int, float) else "text", nullable)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from authgate.config.models import Config
+from authgate.config.fields import ONE, SEVERAL, ConfigModel
 from authgate.config.problems import Finding, Path, nearest, shown
 from authgate.config.shape import Shape
+
+M = TypeVar("M", bound=ConfigModel)
 
 _KEY = "[key]"  # pydantic's mark for "the key itself, not its value"
 
 
-def validate(tree: object, shape: Shape) -> Config | tuple[Finding, ...]:
-    """Return the configuration that a tree of plain values describes, or what is wrong with its fields."""
+def validate(tree: object, model: type[M], shape: Shape) -> M | tuple[Finding, ...]:
+    """Return what a tree of plain values describes, or what is wrong with its fields; `shape` is the model's."""
     try:
-        return Config.model_validate(tree, by_alias=True, by_name=False)
+        return model.model_validate(tree, by_alias=True, by_name=False)
     except ValidationError as error:
         return tuple(_findings(error.errors(include_url=False), shape))
 
 
 def _findings(errors: list[ErrorDetails], shape: Shape) -> Iterator[Finding]:
-    refused_in = {_refused_at(error, shape) for error in errors} - {None}
     for error in errors:
         path = _path(error, shape)
-        # Whoever writes `expression` has not forgotten `claim`: one sentence is enough.
-        if error["type"] == "missing" and path[:-1] in refused_in:
-            continue
         # What is too short only without its entries that are wrong gets by when they are mended.
         if error["type"] == "too_short" and error["input"]:
             continue
@@ -36,15 +35,13 @@ def _findings(errors: list[ErrorDetails], shape: Shape) -> Iterator[Finding]:
 
 
 def _path(error: ErrorDetails, shape: Shape) -> Path:
-    location = error["loc"][:-1] if error["loc"][-1:] == (_KEY,) else error["loc"]
+    location = _location(error)
     return location if error["type"] == "extra_forbidden" else shape.spelled(location)
 
 
-def _refused_at(error: ErrorDetails, shape: Shape) -> Path | None:
-    *place, name = error["loc"] or ("",)
-    holder = shape.at(tuple(place))
-    known = error["type"] == "extra_forbidden" and holder is not None and name in holder.refused
-    return tuple(place) if known else None
+def _location(error: ErrorDetails) -> Path:
+    location = error["loc"][:-1] if error["loc"][-1:] == (_KEY,) else error["loc"]
+    return tuple(step for step in location if step not in (ONE, SEVERAL))
 
 
 def _finding(error: ErrorDetails, path: Path, shape: Shape) -> Finding:
@@ -86,6 +83,8 @@ def _sentence(error: ErrorDetails) -> str:
             return "must not hold a lone surrogate"
         case "int_type" | "int_from_float" | "int_parsing_size":
             return "must be a whole number"
+        case "bool_type" | "bool_parsing":
+            return "must be true or false"
         case "float_type" | "finite_number":
             return "must be a number"
         case "string_too_short" | "too_short":

@@ -21,6 +21,14 @@ class Values:
         """Yield every value at a place of the pattern, null among them, with its path."""
         yield from _find(self._tree, (), pattern)
 
+    def one_or_each(self, *path: str | int) -> Iterator[Path]:
+        """Yield the path of every entry where a list stands at it, and the path itself where anything else does."""
+        for _, value in self.find(*path):
+            if isinstance(value, list | tuple):
+                yield from ((*path, index) for index in range(len(value)))
+            elif value is not None:
+                yield path
+
     def texts(self, *pattern: Pattern) -> Iterator[tuple[Path, str]]:
         """Yield every text at a place of the pattern, with its path."""
         yield from ((path, value) for path, value in self.find(*pattern) if isinstance(value, str))

@@ -52,6 +52,7 @@ async def running_scenario(
     *,
     port: int = 0,
     key: SigningKey | None = None,
+    issuer_url: str = DEFAULT_ISSUER,
     clock: Clock = time.time,
     further_sites: Sequence[Site] = (),
 ) -> AsyncIterator[Scenario]:
@@ -64,7 +65,7 @@ async def running_scenario(
     OSError where the folder cannot be used or the port is taken.
     """
     folder = _private_folder(folder)
-    state = KubeState(key or SigningKey.generate("RS256"), clock=clock)
+    state = KubeState(key or SigningKey.generate("RS256"), issuer_url=issuer_url, clock=clock)
     demo = state.service_account("demo")
     gate = state.service_account("authgate", namespace="authgate")
     state.allow(gate.username, Permission.REVIEW_TOKENS)

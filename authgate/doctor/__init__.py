@@ -21,11 +21,18 @@ async def examine(config: Config, around: Surroundings) -> list[Finding]:
 
     Nothing is changed anywhere: documents are read, and the API server is asked what the gate's account may do.
     """
-    taken = frozenset(item.issuer.url for item in config.jwt)
-    clusters = [config.cluster] if config.cluster is not None else []
-    reviews_access = any(policy.access_review is not None for policy in config.policies.values())
     found = await asyncio.gather(
-        *(examine_cluster(item, around, taken, reviews_access=reviews_access) for item in clusters),
-        *(examine_issuer(item) for item in config.jwt),
+        _examine_clusters(config, around), *(examine_issuer(item) for item in config.jwt)
     )
     return [finding for findings in found for finding in findings]
+
+
+async def _examine_clusters(config: Config, around: Surroundings) -> list[Finding]:
+    # One after the other: which cluster an issuer belongs to is a matter of their order.
+    owners = {issuer: f"cluster '{item.name}'" for item in config.clusters for issuer in item.issuers}
+    owners |= {item.issuer.url: "jwt" for item in config.jwt}
+    reviews_access = any(True for policy in config.policies.values() for _ in policy.access_reviews())
+    found: list[Finding] = []
+    for item in config.clusters:
+        found += await examine_cluster(item, around, owners, reviews_access=reviews_access)
+    return found

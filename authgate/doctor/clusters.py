@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.access_check import Action
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.compose.clusters import connect
+from authgate.compose.clusters import CLUSTER_ALGORITHMS, connect
 from authgate.compose.surroundings import CompositionError
 from authgate.doctor.findings import Finding, Level, bad, good, warning
-from authgate.doctor.issuers import keys_found
+from authgate.doctor.issuers import keys_found, static_keys_found
 from authgate.doctor.own_account import bind_command, clock_finding, own_token_findings
 from authgate.doctor.watches import watch_findings
-from authgate.keys.algorithms import ALGORITHMS
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, ClusterSource
 
@@ -42,20 +41,25 @@ class _Keys:
 
 
 async def examine_cluster(
-    item: ClusterConfig, around: Surroundings, taken: frozenset[str], *, reviews_access: bool
+    item: ClusterConfig, around: Surroundings, owners: dict[str, str], *, reviews_access: bool
 ) -> list[Finding]:
-    """Return what there is to say of a cluster; `taken` are the issuers that stand under `jwt`.
+    """Return what there is to say of a cluster.
 
-    `reviews_access` tells that a policy asks SubjectAccessReview.
+    `owners` tells whose an issuer is: "jwt", or a cluster, this one among them; it learns what this cluster says of
+    itself. `reviews_access` tells that a policy asks SubjectAccessReview.
     """
     subject = f"cluster {item.name}"
+    if item.static_keys is not None:
+        return static_keys_found(
+            item.static_keys, CLUSTER_ALGORITHMS, f"{subject}: keys", f"cluster '{item.name}': staticKeys"
+        )
     try:
         api = await connect(item, around)
     except CompositionError as error:
         remedy = "mend the kubeconfig, or what the kubelet mounts into the pod; the sentence names which"
         return [bad(f"{subject}: access", str(error), remedy)]
     try:
-        return await _Examination(item, api, around, taken, subject).findings(reviews_access)
+        return await _Examination(item, api, around, owners, subject).findings(reviews_access)
     finally:
         await api.close()
 
@@ -68,13 +72,13 @@ class _Examination:
         item: ClusterConfig,
         api: ClusterClient,
         around: Surroundings,
-        taken: frozenset[str],
+        owners: dict[str, str],
         subject: str,
     ) -> None:
         self._item = item
         self._api = api
         self._clock = around.clock
-        self._taken = taken
+        self._owners = owners
         self._subject = subject
         self._mode = item.token_review.mode
 
@@ -130,8 +134,7 @@ class _Examination:
             keys.failure = (f"{self._subject}: {step}", str(error), self._undiscovered(error))
             return keys
         keys.issuer = named[0]
-        accepted = [name for name in ALGORITHMS if name[:2] in {"RS", "ES"}]
-        keys.findings = keys_found(f"{self._subject}: keys", CLUSTER_JWKS, document, accepted)
+        keys.findings = keys_found(f"{self._subject}: keys", CLUSTER_JWKS, document, CLUSTER_ALGORITHMS)
         keys.usable = keys.findings[0].level is Level.GOOD
         return keys
 
@@ -151,9 +154,13 @@ class _Examination:
                 ]
             sentence = "no issuer is known: which tokens are the cluster's cannot be told"
             return [bad(name, sentence, "name the cluster's issuer in cluster.issuers")]
-        if issuer in self._taken:
+        owner = self._owners.setdefault(issuer, f"cluster '{self._item.name}'")
+        if owner == "jwt":
             sentence = f"the cluster's issuer {issuer} is configured under jwt, too"
             return [bad(name, sentence, "remove it there: the cluster's keys are then used")]
+        if owner != f"cluster '{self._item.name}'":
+            sentence = f"discovery names {issuer}, which is that of {owner}, too: its tokens are taken for that one's"
+            return [bad(name, sentence, "give each cluster an issuer of its own (--service-account-issuer)")]
         if own is None:
             return [good(name, f"discovery names {issuer}")]
         if own == issuer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.issuers import key_fetcher, key_source, static_keys
+from authgate.compose.issuers import key_fetcher, key_source, read_static_keys
 from authgate.compose.surroundings import CompositionError
 from authgate.doctor.findings import Finding, bad, good, warning
 from authgate.keys.fetch import UntrustedCertificateError
@@ -13,7 +13,7 @@ from authgate.keys.remote import KeyFetchError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from authgate.config import JWTIssuerConfig
+    from authgate.config import JWTIssuerConfig, StaticKeysConfig
     from authgate.keys.fetch import Fetcher
     from authgate.keys.jwk import KeyDocument
 
@@ -42,7 +42,12 @@ async def examine_issuer(item: JWTIssuerConfig) -> list[Finding]:
     """Return what there is to say of an issuer and its keys."""
     subject = f"jwt {item.name}"
     if item.gate.static_keys is not None:
-        return _static(item, f"{subject}: keys")
+        return static_keys_found(
+            item.gate.static_keys,
+            item.gate.algorithms,
+            f"{subject}: keys",
+            f"jwt issuer '{item.name}': gate.staticKeys",
+        )
     witness = _Witness(key_fetcher(item))
     try:
         document = await key_source(item, witness).fetch()
@@ -78,14 +83,15 @@ def keys_found(subject: str, origin: str, document: KeyDocument, algorithms: Ite
     return found
 
 
-def _static(item: JWTIssuerConfig, subject: str) -> list[Finding]:
+def static_keys_found(
+    static: StaticKeysConfig, algorithms: Iterable[str], subject: str, path: str
+) -> list[Finding]:
+    """Return what there is to say of keys that stand at a path of the configuration, or in its file."""
     try:
-        document = static_keys(item)
+        document = read_static_keys(static, path)
     except CompositionError as error:
         return [bad(subject, str(error), "put the issuer's public keys there, as a JWKS or in PEM")]
-    static = item.gate.static_keys
-    origin = static.file if static is not None and static.file else "the configuration"
-    return keys_found(subject, origin, document, item.gate.algorithms)
+    return keys_found(subject, static.file or "the configuration", document, algorithms)
 
 
 def _reached(item: JWTIssuerConfig, subject: str, witness: _Witness) -> list[Finding]:

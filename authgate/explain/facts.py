@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from authgate.errors import Reason
-from authgate.explain.steps import identity_of, key_of
+from authgate.errors import REASONS, Reason, Step
+from authgate.explain.steps import detail_of, identity_of, key_of
 from authgate.explain.values import Fact, KnownIssuer, KnownPolicy
 from authgate.verify.claims import date
 
@@ -30,6 +30,18 @@ def facts_of(
     policy: KnownPolicy,
 ) -> Iterator[Fact]:
     """Return what to compare where a token was refused, and who sent one that was not."""
+    yield from _of_reason(decision, seen, now, known, policy)
+    if policy.rule is not None and REASONS[decision.reason].step in (None, Step.POLICY):
+        yield Fact("the request's rule", (policy.rule,))
+
+
+def _of_reason(
+    decision: Decision,
+    seen: Decoded,
+    now: float,
+    known: tuple[KnownIssuer, ...],
+    policy: KnownPolicy,
+) -> Iterator[Fact]:
     issuer = issuer_of(decision, known)
     match decision.reason:
         case Reason.ISSUER_UNKNOWN:
@@ -53,8 +65,10 @@ def facts_of(
             of_policy = identity_of(decision) is not None and policy.audiences is not None
             accepted = policy.audiences if of_policy else issuer.audiences if issuer else ()
             yield Fact(f"accepted by policy '{policy.name}'" if of_policy else "accepted", accepted or ())
-        case Reason.CLAIM_RULE_FAILED if issuer is not None:
-            yield Fact("required claims", issuer.claim_rules)
+        case Reason.CLAIM_RULE_FAILED | Reason.USER_RULE_FAILED | Reason.IDENTITY_INVALID if (
+            issuer is not None
+        ):
+            yield from _refusing_rule(decision, issuer)
         case Reason.DENIED:
             yield from (*_identity_facts(decision), Fact(f"deny of '{policy.name}'", policy.deny))
         case Reason.NOT_ALLOWED:
@@ -64,6 +78,16 @@ def facts_of(
             yield _fact(f"access review of '{policy.name}'", policy.access_review)
         case _:
             yield from _identity_facts(decision)
+
+
+def _refusing_rule(decision: Decision, issuer: KnownIssuer) -> Iterator[Fact]:
+    detail = detail_of(decision)
+    for place, text in issuer.expressions:
+        if detail.startswith((f"{place}: ", f"{place} ")):
+            yield Fact(place, (text,))
+            return
+    if decision.reason is Reason.CLAIM_RULE_FAILED:
+        yield Fact("required claims", issuer.claim_rules)
 
 
 def _issuer_facts(seen: Decoded, known: tuple[KnownIssuer, ...]) -> Iterator[Fact]:

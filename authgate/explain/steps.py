@@ -90,9 +90,7 @@ class Steps:
             )
         if evidence.key is None and _failed(self.decision) in (Step.TIME, Step.AUDIENCE):
             refused_first = step in (Step.KEY, Step.SIGNATURE)
-            return (
-                "no key was at hand; what can be told without one is judged first" if refused_first else None
-            )
+            return "what can be told without a key is judged first" if refused_first else None
         return None
 
     def _counts_as_the_api_servers(self) -> bool:

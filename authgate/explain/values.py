@@ -42,6 +42,7 @@ class KnownIssuer:
     """What the configuration wants of one issuer's tokens; empty where it leaves that to the gate.
 
     `urls` are the issuer's names as far as they are configured: a cluster's discovery may tell another one.
+    `expressions` are those of its claim rules and mappings, each with its place.
     """
 
     name: str
@@ -50,6 +51,7 @@ class KnownIssuer:
     algorithms: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     claim_rules: tuple[str, ...] = ()
+    expressions: tuple[tuple[str, str], ...] = ()
     is_cluster: bool = False
 
 
@@ -62,3 +64,5 @@ class KnownPolicy:
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
     access_review: str | None = None
+    rule: str | None = None
+    """The rule that the request falls under, which says what the lists and the review are; None for none."""

@@ -64,10 +64,16 @@ class VerificationKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyDocument:
-    """The usable keys of a document, and why each other one was skipped."""
+    """The usable keys of a document, and why each other one was skipped.
+
+    `data` is a JWK Set as it was read, and `issuer` the name that its issuer gave itself beside it, if any.
+    """
 
     keys: tuple[VerificationKey, ...]
     skipped: tuple[str, ...] = ()
+    data: bytes = b""
+    origin: str = ""
+    issuer: str = ""
 
 
 def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
@@ -97,7 +103,7 @@ def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
             keys.append(key)
     if not keys:
         raise KeyDocumentError("; ".join(["no usable key", *skipped[:3]]))
-    return KeyDocument(tuple(keys), tuple(skipped))
+    return KeyDocument(tuple(keys), tuple(skipped), data, origin)
 
 
 def read_pem_keys(data: bytes, origin: str) -> KeyDocument:

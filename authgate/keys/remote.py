@@ -29,6 +29,7 @@ _FIRST_RETRY = 1.0
 _RETRY_FACTOR = 2.0
 _JITTER = 0.1
 _LONGEST_NAP = 1.0
+_JUST_NOW = 1.0
 
 
 class KeyFetchError(Exception):
@@ -59,12 +60,16 @@ class RefreshRules:
 
 @dataclass(frozen=True, slots=True)
 class FetchReport:
-    """What came of one fetch, for metrics and the log; `error` is None where it succeeded."""
+    """What came of one fetch, for metrics and the log; `error` is None where it succeeded.
+
+    `shared` tells that another process made it.
+    """
 
     error: str | None
     keys: int
     skipped: tuple[str, ...]
     at: float
+    shared: bool = False
 
 
 class RemoteKeySet:
@@ -81,8 +86,16 @@ class RemoteKeySet:
         rules: RefreshRules,
         on_fetch: Callable[[FetchReport], None] = lambda _: None,
         jitter: Callable[[], float] = random.random,
+        *,
+        place: str = "",
+        on_shared: Callable[[KeyDocument], None] = lambda _: None,
     ) -> None:
+        self.place = place
+        """Where the keys are fetched from: sets of one place may have each other's."""
+        self.on_document: Callable[[KeyDocument], None] = lambda _: None
+        """Told of each document that was fetched well."""
         self._source = source
+        self._on_shared = on_shared
         self._clock = clock
         self._rules = rules
         self._on_fetch = on_fetch
@@ -128,6 +141,26 @@ class RemoteKeySet:
         if self._failures or not self._usable:
             return KeysUnavailable(self._error, retry_after=max(1, round(self._rules.cooldown)))
         return KeyUnknown(f"{len(self._index.keys)} keys are published")
+
+    def inherit(self, other: RemoteKeySet) -> None:
+        """Take over the keys of another set and their age, where both read from one `place` and this one has none."""
+        if self._succeeded_at is None and self.place and self.place == other.place:
+            self._index = other._index
+            self._succeeded_at = other._succeeded_at
+
+    def take(self, document: KeyDocument) -> None:
+        """Take over what another process fetched from the same place just now, and fetch it later oneself.
+
+        Where this one has fetched it just now, too, nobody could say which is newer, and it keeps its own.
+        """
+        now = self._clock.monotonic()
+        if self._succeeded_at is not None and now - self._succeeded_at < _JUST_NOW:
+            return
+        try:
+            self._on_shared(document)
+        except KeyFetchError:
+            return  # the next fetch of one's own tells it
+        self._succeed(document, now, shared=True)
 
     async def refresh(self) -> None:
         """Fetch the keys now, or join the fetch under way; never raises for a failed fetch."""
@@ -190,12 +223,16 @@ class RemoteKeySet:
             return
         finally:
             self._attempted_at = self._clock.monotonic()  # its end: one that timed out has its cooldown, too
+        self._succeed(document, started)
+        self.on_document(document)
+
+    def _succeed(self, document: KeyDocument, at: float, *, shared: bool = False) -> None:
         self._adopt(document)
         self._failures = 0
         self._error = ""
-        self._succeeded_at = started
+        self._succeeded_at = at
         self._due_at = self._next_due(self._rules.refresh)
-        self._on_fetch(FetchReport(None, len(document.keys), document.skipped, self._clock.now()))
+        self._on_fetch(FetchReport(None, len(document.keys), document.skipped, self._clock.now(), shared))
 
     def _next_due(self, wait: float) -> float:
         return self._clock.monotonic() + min(wait, self._rules.refresh) * (1 - _JITTER * self._jitter())

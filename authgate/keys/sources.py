@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -73,7 +74,7 @@ class ClusterSource:
         """Return the keys published now; raises `KeyFetchError`."""
         issuer, _ = _read_discovery(await self._get(WELL_KNOWN), WELL_KNOWN)
         self._on_issuer(issuer)
-        return _read(await self._get(CLUSTER_JWKS), CLUSTER_JWKS)
+        return replace(_read(await self._get(CLUSTER_JWKS), CLUSTER_JWKS), issuer=issuer)
 
     async def _get(self, path: str) -> bytes:
         try:

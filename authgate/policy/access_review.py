@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import unquote_to_bytes
 
 from authgate.cluster.api import AccessAttributes, NonResourceAttributes, ResourceAttributes
 from authgate.errors import Reason
 from authgate.model import POD_NAME
+from authgate.policy.paths import plain_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +23,6 @@ _MAX_TOLD: Final = 200
 _PLACEHOLDER = re.compile(r"\{\{ ?\.([A-Za-z]+) ?\}\}")
 # A method is a token (RFC 9110, section 9.1); those of letters and dashes are all that are registered.
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,31}")
-# An escaped slash, backslash, percent sign, question mark, hash or semicolon: what one server decodes, the next splits.
-_AMBIGUOUS = re.compile(r"[\\;#?]|//|%(?:2[Ff35]|3[BbFf]|5[Cc]|(?![0-9A-Fa-f]{2}))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +60,10 @@ class RequestAttributes:
         method, path = request.method, request.path
         if method is None or path is None or _METHOD.fullmatch(method) is None:
             return Unaskable(Reason.REQUEST_UNKNOWN)
-        plain = _decoded(path)
+        plain = plain_path(path)
         if plain is None:
             return Unaskable(Reason.PATH_AMBIGUOUS)
         return NonResourceAttributes(plain, method.lower())
-
-
-def _decoded(path: str) -> str | None:
-    """Return a path without its escapes, None where that could mean something else to the app."""
-    if not path.startswith("/") or _AMBIGUOUS.search(path) is not None:
-        return None
-    try:
-        plain = unquote_to_bytes(path).decode()
-    except UnicodeDecodeError:
-        return None
-    if not plain.isprintable() or any(segment in (".", "..") for segment in plain.split("/")):
-        return None
-    return plain
 
 
 class Template:
@@ -148,11 +133,15 @@ class ResourceTemplates:
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """What a policy asks the cluster, and for how many seconds a yes and a no are remembered."""
+    """What a policy asks the cluster, and for how many seconds a yes and a no are remembered.
+
+    `cluster` is who is asked about identities of no cluster; None for the first.
+    """
 
     rule: AttributesRule
     allowed_ttl: float = 300.0
     denied_ttl: float = 30.0
+    cluster: str | None = None
 
 
 def told(attributes: AccessAttributes) -> str:

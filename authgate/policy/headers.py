@@ -2,37 +2,124 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 from urllib.parse import quote
 
+from authgate.clean_text import is_clean
 from authgate.errors import Reason
+from authgate.expressions import Failed
 from authgate.model import POD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from authgate.model import Headers, Identity
+    from authgate.model import Headers, Identity, VerifiedClaims
+    from authgate.policy.mapped_headers import MappedHeader
+    from authgate.policy.role import Role
 
-Preset = Literal["oauth2-proxy", "kubernetes", "remote"]
+Preset = Literal["oauth2-proxy", "kubernetes", "remote", "none"]
+
+
+class Statement(Protocol):
+    """A header whose value is a signed statement of who passed."""
+
+    @property
+    def name(self) -> str:
+        """The header's name."""
+        ...
+
+    def value(self, identity: Identity, policy: str, good_until: float | None) -> str:
+        """Return the statement, "" where none can be made; `good_until` is the verdict's end in POSIX seconds."""
+        ...
+
+
+_UTF8_BYTES: Final = 4  # of one character, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """Headers cannot carry an identity: why, and which of them, without its value."""
+
+    reason: Literal[Reason.IDENTITY_UNSENDABLE, Reason.IDENTITY_TOO_LARGE]
+    detail: str = ""
 
 
 class HeaderMapper:
-    """Names an identity in the headers of a preset, or says why headers cannot carry it."""
+    """Names an identity in the headers of a preset and in further ones, or says why they cannot carry it.
 
-    def __init__(self, preset: Preset, max_bytes: int) -> None:
+    `mapped` are headers from claims and expressions, `statement` is a signed one. `max_bytes` bounds all of them.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        max_bytes: int,
+        *,
+        mapped: Iterable[MappedHeader] = (),
+        statement: Statement | None = None,
+    ) -> None:
         self._render = _PRESETS[preset]
         self._max_bytes = max_bytes
-        self.anonymous: Headers = self._render(None)
+        self._mapped = tuple(mapped)
+        self._statement = statement
 
-    def map(self, identity: Identity) -> Headers | Reason:
-        """Return the header names and values in their order; every name of the preset, always."""
+    def anonymous(self, role: Role | None = None) -> Headers:
+        """Return the headers of a request that nobody sent: every name, and no value."""
+        further = [
+            *self._mapped,
+            *(role.headers if role else ()),
+            *([self._statement] if self._statement else ()),
+        ]
+        return (*self._render(None), *((header.name, "") for header in further))
+
+    def map(
+        self,
+        identity: Identity,
+        policy: str = "",
+        good_until: float | None = None,
+        claims: VerifiedClaims | None = None,
+        role: Role | None = None,
+    ) -> Headers | Unsendable:
+        """Return the header names and values in their order; every name, always.
+
+        A statement says under which `policy` the identity passed, and ends with `good_until` (POSIX seconds). Without
+        `claims`, as after a TokenReview, headers from claims are empty. A `role` may name the sender otherwise, and has
+        headers of its own.
+        """
+        mapped = self._mapped
+        if role is not None:
+            named = role.named(identity, {} if claims is None else claims.members)
+            if isinstance(named, str):
+                return Unsendable(Reason.IDENTITY_UNSENDABLE, named)
+            identity, mapped = named, (*mapped, *role.headers)
         for value in _values(identity):
             if value.strip() != value:  # white space at its ends would be dropped (RFC 9110, section 5.5)
-                return Reason.IDENTITY_UNSENDABLE
+                return Unsendable(Reason.IDENTITY_UNSENDABLE)
         headers = self._render(identity)
-        if sum([len(name) + len(value.encode()) + 4 for name, value in headers]) > self._max_bytes:
-            return Reason.IDENTITY_TOO_LARGE
+        for header in mapped:
+            text = _mapped(header, identity, claims)
+            if isinstance(text, Unsendable):
+                return text
+            headers = (*headers, (header.name, text))
+        if self._statement is not None:
+            headers = (*headers, (self._statement.name, self._statement.value(identity, policy, good_until)))
+        size = sum([len(name) + len(value) + 4 for name, value in headers])
+        if _UTF8_BYTES * size > self._max_bytes:  # else it cannot be too much, whatever the characters
+            size = sum([len(name) + len(value.encode()) + 4 for name, value in headers])
+            if size > self._max_bytes:
+                return Unsendable(Reason.IDENTITY_TOO_LARGE)
         return headers
+
+
+def _mapped(header: MappedHeader, identity: Identity, claims: VerifiedClaims | None) -> str | Unsendable:
+    values = header.values(identity, {} if claims is None else claims.members)
+    if isinstance(values, Failed):
+        return Unsendable(Reason.IDENTITY_UNSENDABLE, f"header {header.name}: {values.detail}")
+    text = _joined(values)
+    if any(value.strip() != value for value in values) or not is_clean(text):
+        return Unsendable(Reason.IDENTITY_UNSENDABLE, f"header {header.name}")
+    return text
 
 
 def _values(identity: Identity) -> list[str]:
@@ -54,6 +141,7 @@ def _oauth2_proxy(identity: Identity | None) -> Headers:
         ("X-Auth-Request-Groups", _joined(identity.groups) if identity else ""),
         ("X-Auth-Request-Uid", identity.uid if identity else ""),
         ("X-Auth-Request-Issuer", identity.issuer if identity else ""),
+        ("X-Auth-Request-Cluster", (identity.cluster or "") if identity else ""),
         ("X-Auth-Request-Namespace", account.namespace if account else ""),
         ("X-Auth-Request-Service-Account", account.name if account else ""),
         ("X-Auth-Request-Pod", identity.extra_value(POD_NAME) if identity else ""),
@@ -88,4 +176,5 @@ _PRESETS: Final[dict[Preset, Callable[[Identity | None], Headers]]] = {
     "oauth2-proxy": _oauth2_proxy,
     "kubernetes": _kubernetes,
     "remote": _remote,
+    "none": lambda _: (),
 }

@@ -1,108 +1,33 @@
-"""Policies: who may pass, by what was verified alone. Pure; empty means deny, and deny wins."""
+"""Policies: who may pass, by what was verified and, where rules say so, by what is asked. Pure; deny wins."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
+from authgate.expressions import Failed
+from authgate.model import OriginalRequest
+from authgate.policy.conditions import NO_REQUEST
+from authgate.policy.paths import is_plain, plain_host, plain_path, readings
+from authgate.policy.routes import Routes, is_plain_method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from authgate.model import Identity
     from authgate.policy.access_review import AccessRule
-
-
-class IdentityMatcher(Protocol):
-    """A condition on an identity; further kinds of conditions join an `Entry` by implementing it."""
-
-    def matches(self, identity: Identity) -> bool:
-        """Tell whether the identity fulfils the condition."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class IssuerIn:
-    """The identity comes from one of these configured issuers or clusters."""
-
-    names: frozenset[str]
-
-    def matches(self, identity: Identity) -> bool:
-        """Tell whether it does."""
-        return identity.issuer_name in self.names
-
-
-@dataclass(frozen=True, slots=True)
-class UserIn:
-    """The username is one of these, compared exactly."""
-
-    names: frozenset[str]
-
-    def matches(self, identity: Identity) -> bool:
-        """Tell whether it is."""
-        return identity.username in self.names
-
-
-@dataclass(frozen=True, slots=True)
-class GroupIn:
-    """One of the groups is one of these, compared exactly."""
-
-    names: frozenset[str]
-
-    def matches(self, identity: Identity) -> bool:
-        """Tell whether one is."""
-        return not self.names.isdisjoint(identity.groups)
-
-
-class ServiceAccountIn:
-    """The identity is a cluster's ServiceAccount whose `namespace/name` fits one of these globs.
-
-    `*` stands for any characters but the slash. Whatever another issuer calls its users, none of them matches.
-    """
-
-    __slots__ = ("_pattern",)
-
-    def __init__(self, globs: Iterable[str]) -> None:
-        alternatives = (
-            "".join("[^/]*" if char == "*" else re.escape(char) for char in glob) for glob in globs
-        )
-        self._pattern = re.compile("|".join(alternatives))
-
-    def matches(self, identity: Identity) -> bool:
-        """Tell whether it is one."""
-        account = identity.service_account
-        if identity.cluster is None or account is None:
-            return False
-        return self._pattern.fullmatch(f"{account.namespace}/{account.name}") is not None
-
-
-class Entry:
-    """An entry of an allow or deny list: all of its conditions must hold."""
-
-    __slots__ = ("_conditions",)
-
-    def __init__(self, conditions: Iterable[IdentityMatcher]) -> None:
-        self._conditions = tuple(conditions)
-        if not self._conditions:
-            raise ValueError("an entry without conditions would match everybody")
-
-    def matches(self, identity: Identity) -> bool:
-        """Tell whether every condition holds."""
-        return all(condition.matches(identity) for condition in self._conditions)
+    from authgate.policy.conditions import Case, Condition, Entry
+    from authgate.policy.role import Role
+    from authgate.policy.routes import RequestMatch
 
 
 class OpenPaths:
     """The paths of the original request that pass without a token: exact ones, and prefixes written `/prefix/*`.
 
-    A path is matched only where every server reads it alike; one with an escape, a dot segment, an empty segment, a
-    parameter, a backslash or anything but printable ASCII is never open.
+    A path is matched only as it stands, and only where every server reads it alike: one with an escape is never open.
     """
 
     __slots__ = ("_exact", "_prefixes")
-
-    _PLAIN = re.compile(r"(?:/[A-Za-z0-9\-_~!$&'()*+,=:@.]+)*/?")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         patterns = tuple(patterns)
@@ -114,9 +39,7 @@ class OpenPaths:
 
     def contain(self, path: str | None) -> bool:
         """Tell whether a request for `path` (without its query) passes without a token; None never does."""
-        if not path or self._PLAIN.fullmatch(path) is None:
-            return False
-        if any(segment in (".", "..") for segment in path.split("/")):
+        if path is None or not is_plain(path):
             return False
         return path in self._exact or path.startswith(self._prefixes)
 
@@ -125,11 +48,111 @@ NO_OPEN_PATHS = OpenPaths(())
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why somebody who is known may not pass; `private` is for the audit log and explanations only."""
+
+    reason: Reason
+    private: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """What a policy says about some of its requests.
+
+    `key` names it among all clauses of a gate, and `allowed_key` the answer that it shares, where it lets somebody
+    pass, with those clauses that tell the app the same. `rule` is the number of the rule it comes from, None
+    for the policy's own. With a `refusal` nobody passes.
+    """
+
+    policy: str
+    key: str
+    allowed_key: str
+    audiences: frozenset[str] | None = None
+    allow: tuple[Entry, ...] | None = None
+    deny: tuple[Entry, ...] = ()
+    access: AccessRule | None = None
+    anonymous: bool = False
+    refusal: Reason | None = None
+    raw: bool = False
+    rule: int | None = None
+    role: Role | None = None
+    reads_request: bool = field(init=False)
+    """Whether an entry looks at the request."""
+    reads_claims: bool = field(init=False)
+    """Whether an entry looks at what the token claims."""
+    reads_now: bool = field(init=False)
+    """Whether an entry looks at the time."""
+    lasting: bool = field(init=False)
+    """Whether its answer holds as long as the verdict: neither the request nor the time makes a difference."""
+
+    def __post_init__(self) -> None:
+        conditions = list(_conditions((*(self.allow or ()), *self.deny)))
+        reads_request = any(condition.reads_request for condition in conditions)
+        reads_claims = self.role is not None or any(condition.reads_claims for condition in conditions)
+        object.__setattr__(self, "reads_request", reads_request)
+        object.__setattr__(self, "reads_claims", reads_claims)
+        aging = self.role is not None and self.role.leeways is not None
+        reads_now = aging or any(condition.reads_now for condition in conditions)
+        object.__setattr__(self, "reads_now", reads_now)
+        object.__setattr__(self, "lasting", not reads_request and not reads_now)
+
+    def judge(self, case: Case) -> Refusal | None:
+        """Return why the case may not pass, or None where it may."""
+        if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
+            return Refusal(Reason.AUDIENCE_MISMATCH)
+        if self.refusal is not None:
+            return Refusal(self.refusal)
+        lacking = self.role.refuses(case) if self.role is not None else None
+        if lacking is not None:
+            return Refusal(*lacking)
+        other = case.read_eagerly() if self.deny else None
+        for entry in self.deny:
+            held = entry.matches(case)
+            if held is False and other is not None:
+                held = entry.matches(other)
+            if held is not False:
+                return self._failed(held) if isinstance(held, Failed) else self._refused(Reason.DENIED)
+        if self.allow is None:
+            return None
+        failed: Failed | None = None
+        for entry in self.allow:
+            held = entry.matches(case)
+            if held is True:
+                return None
+            if isinstance(held, Failed):
+                failed = failed or held
+        return self._refused(Reason.NOT_ALLOWED) if failed is None else self._failed(failed)
+
+    def _refused(self, reason: Reason) -> Refusal:
+        return Refusal(reason, "" if self.rule is None else f"rules[{self.rule}]")
+
+    def _failed(self, failed: Failed) -> Refusal:
+        return Refusal(Reason.EXPRESSION_FAILED, failed.detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What holds for the requests that fit `match`, in place of what the policy says by itself.
+
+    One of `allow`, `access` and `anonymous` decides who may pass instead of the policy's; without any, the policy's own
+    stays. `deny` replaces the policy's; None leaves it in force, as its audiences are in any case.
+    """
+
+    match: RequestMatch
+    allow: tuple[Entry, ...] | None = None
+    deny: tuple[Entry, ...] | None = None
+    access: AccessRule | None = None
+    anonymous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Who may pass at one endpoint.
 
     `audiences` None accepts a token for any accepted audience; `allow` None lets every authenticated identity pass.
-    Whom the lists let pass, `access` asks the cluster about.
+    Whom the lists let pass, `access` asks the cluster about. The first of the `rules` that fits a request replaces
+    them; a `role` holds for all requests. With `preflights` a CORS preflight needs no credential. `shadow` is another
+    version, of which is only told where it would have decided otherwise; its `key` differs.
     """
 
     name: str
@@ -138,13 +161,101 @@ class Policy:
     deny: tuple[Entry, ...] = ()
     open_paths: OpenPaths = NO_OPEN_PATHS
     access: AccessRule | None = None
+    rules: tuple[Rule, ...] = ()
+    shadow: Policy | None = None
+    key: str = ""
+    role: Role | None = None
+    preflights: bool = False
+    own: Clause = field(init=False, compare=False)
+    """What holds for requests that no rule fits."""
+    clauses: tuple[Clause, ...] = field(init=False, compare=False)
+    """Those of the rules in their order, and its own."""
+    reads_request: bool = field(init=False, compare=False)
+    """Whether a decision may depend on the original request."""
+    reviews_access: bool = field(init=False, compare=False)
+    """Whether the cluster is asked about some requests."""
+    _routes: Routes[Clause] | None = field(init=False, compare=False, repr=False)
+    _refusals: dict[Reason, Clause] = field(init=False, compare=False, repr=False)
 
-    def refuses(self, identity: Identity) -> Reason | None:
-        """Return why the identity may not pass, or None where it may."""
-        if self.audiences is not None and self.audiences.isdisjoint(identity.audiences):
-            return Reason.AUDIENCE_MISMATCH
-        if any(entry.matches(identity) for entry in self.deny):
-            return Reason.DENIED
-        if self.allow is not None and not any(entry.matches(identity) for entry in self.allow):
-            return Reason.NOT_ALLOWED
-        return None
+    def __post_init__(self) -> None:
+        key = self.key or self.name
+        shared = f"{key}+" if self.rules else key
+        own = Clause(
+            self.name, key, shared, self.audiences, self.allow, self.deny, self.access, role=self.role
+        )
+        ruled = tuple(self._of_rule(key, index, rule) for index, rule in enumerate(self.rules))
+        routes = Routes([(rule.match, clause) for rule, clause in zip(self.rules, ruled, strict=True)])
+        refusals = {
+            reason: Clause(self.name, f"{key}?{reason}", shared, self.audiences, refusal=reason)
+            for reason in (Reason.REQUEST_UNKNOWN, Reason.PATH_AMBIGUOUS)
+        }
+        reads_request = (
+            self.preflights
+            or bool(self.open_paths)
+            or bool(ruled)
+            or own.reads_request
+            or (self.access is not None and self.access.rule.reads_request)
+            or (self.shadow is not None and self.shadow.reads_request)
+        )
+        reviews_access = any(clause.access is not None for clause in (*ruled, own))
+        object.__setattr__(self, "reads_request", reads_request)
+        object.__setattr__(self, "reviews_access", reviews_access)
+        object.__setattr__(self, "own", own)
+        object.__setattr__(self, "clauses", (*ruled, own))
+        object.__setattr__(self, "_routes", routes if ruled else None)
+        object.__setattr__(self, "_refusals", refusals)
+
+    def _of_rule(self, key: str, index: int, rule: Rule) -> Clause:
+        decides = rule.anonymous or rule.allow is not None or rule.access is not None
+        return Clause(
+            self.name,
+            f"{key}[{index}]",
+            f"{key}+",
+            self.audiences,
+            rule.allow if decides else self.allow,
+            self.deny if rule.deny is None else rule.deny,
+            rule.access if decides else self.access,
+            rule.anonymous,
+            raw=rule.match.raw,
+            rule=index,
+            role=self.role,
+        )
+
+    def clause_for(self, request: OriginalRequest) -> tuple[Clause, OriginalRequest]:
+        """Return what the policy says about a request, and the request as the clause's conditions see it."""
+        clause = self.own
+        if self._routes is not None:
+            found = self._routes.find(request)
+            if isinstance(found, Reason):
+                return self._refusals[found], NO_REQUEST
+            clause = found or clause
+        if not clause.reads_request:
+            return clause, NO_REQUEST
+        seen = _seen(request, raw=clause.raw)
+        return (self._refusals[seen], NO_REQUEST) if isinstance(seen, Reason) else (clause, seen)
+
+    def admits_anonymous(self, request: OriginalRequest) -> bool:
+        """Tell whether a request without any credential may pass."""
+        clause, _ = self.clause_for(request)
+        if self.preflights and request.preflight and clause.refusal is None:
+            return True
+        return clause.anonymous or (clause is self.own and self.open_paths.contain(request.path))
+
+
+def _seen(request: OriginalRequest, *, raw: bool) -> OriginalRequest | Reason:
+    """Return the request as expressions see it: all of it known, the method in capitals, host and path normalised."""
+    host = None if request.host is None else plain_host(request.host)
+    if not is_plain_method(request.method) or request.path is None or host is None:
+        return Reason.REQUEST_UNKNOWN
+    path = plain_path(request.path)
+    if path is not None:
+        return OriginalRequest(request.method, path, host, request.query)
+    both = readings(request.path) if raw else None
+    if both is None:
+        return Reason.PATH_AMBIGUOUS
+    return OriginalRequest(request.method, both[0], host, request.query, eager=both[1])
+
+
+def _conditions(entries: Iterable[Entry]) -> Iterator[Condition]:
+    for entry in entries:
+        yield from entry.conditions

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
 from authgate import __version__
+from authgate.server.exchange import signed_document
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from authgate.metrics import Metrics
+    from collections.abc import Callable, Mapping
 
 _GRACE = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -35,8 +34,23 @@ class Readiness:
     checks: tuple[Check, ...]
 
 
-def admin_runner(metrics: Metrics, readiness: Callable[[], Readiness]) -> web.AppRunner:
-    """Return the admin port's server, to be opened on its address."""
+class Rendered(Protocol):
+    """Figures that Prometheus can read."""
+
+    def render(self) -> bytes:
+        """Return all of them in Prometheus' text format."""
+        ...
+
+
+def admin_runner(
+    metrics: Rendered,
+    readiness: Callable[[], Readiness],
+    documents: Callable[[], Mapping[str, bytes]] = dict,
+) -> web.AppRunner:
+    """Return the admin port's server, to be opened on its address.
+
+    `documents` are those by which others verify the gate's own tokens, by path.
+    """
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -55,6 +69,12 @@ def admin_runner(metrics: Metrics, readiness: Callable[[], Readiness]) -> web.Ap
     async def render_metrics(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": _METRICS_TYPE})
 
+    async def document(request: web.Request) -> web.Response:
+        found = signed_document(documents(), request.path)
+        if found is None:
+            raise web.HTTPNotFound
+        return found
+
     application = web.Application(client_max_size=1024)
     application.add_routes(
         [
@@ -63,6 +83,7 @@ def admin_runner(metrics: Metrics, readiness: Callable[[], Readiness]) -> web.Ap
             web.get("/readyz", readyz),
             web.get("/status", status),
             web.get("/metrics", render_metrics),
+            web.get("/{path:.*}", document),
         ]
     )
     return web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE)

@@ -12,23 +12,25 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final
 
 from authgate.metrics import AnswerCell
-from authgate.model import OriginalRequest, Pending
-from authgate.server.request import endpoint_of
-from authgate.server.response import head_of
+from authgate.model import Deny, Pending
+from authgate.policy.conditions import NO_REQUEST
+from authgate.server.request import TELLING, endpoint_of, told_request
+from authgate.server.response import TAIL, head_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from authgate.gate import Gate
-    from authgate.model import Answer, Clock
+    from authgate.errors import Reason
+    from authgate.model import Answer, Clock, Decision, OriginalRequest
     from authgate.server.record import Recorder
+    from authgate.server.request import Endpoint, Proxy
+    from authgate.server.serving import Serving
 
 _REQUEST_LINE = re.compile(
-    rb"(?:GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*) HTTP/1\.1"
+    rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*) HTTP/1\.1"
 )
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(rb"[\t\x20-\x7e]*")
-_NOTHING_KNOWN: Final = OriginalRequest()
+_PRINTABLE = b"\t" + bytes(range(0x20, 0x7F))  # what a field may hold
 
 # What a field means to the lane: nothing, "leave it to aiohttp", what its value decides, or (positive, a bit of its
 # own) that it may stand once.
@@ -51,8 +53,10 @@ _ONCE: Final = {
     )
 }
 _HOST: Final = _ONCE[b"host"]
+_TOLD_METHOD, _TOLD_URI, _TOLD_HOST = 1 << 20, 1 << 21, 1 << 22
 _FOREIGN_NAMES: Final = frozenset(
     {
+        b"access-control-request-method",  # a browser's question, and seldom
         b"content-encoding",
         b"expect",
         b"http2-settings",
@@ -80,6 +84,7 @@ _REPEATING: Final = frozenset(
         b"X-Forwarded-Method",
         b"X-Forwarded-Port",
         b"X-Forwarded-Proto",
+        b"X-Original-Host",
         b"X-Original-Method",
     )
     for name in (title, title.lower())
@@ -93,24 +98,35 @@ class FastLane:
 
     def __init__(
         self,
-        gate: Callable[[], Gate],
+        serving: Callable[[], Serving],
         recorder: Recorder,
         clock: Clock,
         *,
         max_header_bytes: int,
         max_headers: int,
     ) -> None:
-        self._gate = gate
+        self._serving = serving
         self._recorder = recorder
         self._monotonic = clock.monotonic
         self._now = clock.now
         self._max_header_bytes = max_header_bytes
         self._max_lines = max_headers + 3  # the request line, and two empty pieces after the last line's end
+        self._targets: dict[bytes, tuple[str, Endpoint]] = {}
+        self._second = -1
+        self._tail = b""
+        self._refusals: dict[tuple[Reason, str], bytes] = {}
+        self._heed(serving().proxy)
+
+    def _heed(self, proxy: Proxy) -> None:
+        """Learn by which fields a proxy tells of the client's request: each may stand once, as `Host` must anyhow."""
+        told = TELLING[proxy]
+        roles = {told.method: _TOLD_METHOD, told.uri: _TOLD_URI, told.host: _TOLD_HOST}
+        self._proxy = proxy
+        self._once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE
+        self._host_told = self._once.get(told.host or b"", _TOLD_HOST)
+        self._telling = _TOLD_METHOD | _TOLD_URI | self._host_told
         self._meanings: dict[bytes, int] = {}
         self._names: dict[bytes, int] = {}
-        self._policies: dict[bytes, str] = {}
-        self._second = -1
-        self._date = b""
 
     def answer(self, data: bytes) -> bytes | None:
         """Return the answer to a chunk that is exactly one plain request, or None for anything else.
@@ -124,49 +140,92 @@ class FastLane:
 
     def _answer(self, data: bytes) -> bytes | None:
         started = self._monotonic()
+        serving = self._serving()
+        if serving.sources:
+            return None
+        if serving.proxy != self._proxy:
+            self._heed(serving.proxy)
         request = self._read(data)
         if request is None:
             return None
-        policy, values = request
-        gate = self._gate()
+        method, endpoint, values, told = request
+        gate, policy = serving.gate, endpoint.policy
+        if policy not in gate.policies:
+            return None
+        original = NO_REQUEST
+        if gate.looks_at_request(policy):
+            original = self._original(method, endpoint, told)
+        digest = b""
         if len(values) == 1 and values[0][:7] == b"Bearer ":
-            answer = gate.recall(values[0][7:], policy)
+            digest = gate.digest(values[0][7:])
+            answer = gate.recall(digest, policy, original)
             if answer is not None:
                 return self._recalled(answer, policy, started)
-        if gate.reviews_access(policy) or (not values and gate.looks_at_request(policy)):
+        if gate.reviews_access(policy):
             return None
-        if any(_VALUE.fullmatch(value) is None for value in values):  # a remembered one needs no such look
-            return None
-        decision = gate.begin(values, policy, _NOTHING_KNOWN)
+        for value in values:  # a remembered one needs no such look
+            if value.translate(None, _PRINTABLE):
+                return None
+        decision = gate.begin(values, policy, original, digest)
         if isinstance(decision, Pending):
             return None
         self._recorder.record(decision, policy, self._monotonic() - started)
-        return head_of(decision) + self._date_line()
+        return self._head_of(decision) + self._tail_now()
+
+    def _head_of(self, decision: Decision) -> bytes:
+        """Return an answer's head; those of refusals with the same reason and detail are alike, and are kept."""
+        if not isinstance(decision, Deny):
+            return head_of(decision)
+        key = decision.reason, decision.detail
+        head = self._refusals.get(key)
+        if head is None:
+            head = head_of(decision)
+            if len(self._refusals) >= _MAX_REMEMBERED:
+                self._refusals.clear()  # a flood of details of their own; what is common is soon there again
+            if len(decision.detail) <= _MAX_REMEMBERED_BYTES:
+                self._refusals[key] = head
+        return head
+
+    def _original(self, method: str, endpoint: Endpoint, told: dict[int, bytes]) -> OriginalRequest:
+        values = {role: line.partition(b":")[2].strip(b" \t") for role, line in told.items()}
+        return told_request(
+            self._proxy,
+            method,
+            endpoint,
+            original_method=values.get(_TOLD_METHOD),
+            uri=values.get(_TOLD_URI),
+            host=values.get(self._host_told),
+        )
 
     def _recalled(self, answer: Answer, policy: str, started: float) -> bytes:
-        wire = answer.wire
-        if wire is None:
+        head, cell = answer.head, answer.cell
+        if head is None:
             decision = answer.decision
-            wire = answer.wire = (head_of(decision), self._recorder.cell_of(decision, policy))
-        head, cell = wire
+            head = self._head_of(decision)
+            cell = self._recorder.cell_of(decision, policy)
+            answer.write(head, cell)
         if isinstance(cell, AnswerCell):
             cell.add(self._monotonic() - started)
         else:
             self._recorder.record(answer.decision, policy, self._monotonic() - started)
-        return head + self._date_line()
+        return head + self._tail_now()
 
-    def _read(self, data: bytes) -> tuple[str, list[bytes]] | None:
-        """Return policy and credentials of a plain request, None where the bytes are anything else."""
+    def _read(self, data: bytes) -> tuple[str, Endpoint, list[bytes], dict[int, bytes]] | None:
+        """Return method, endpoint, credentials and the lines that tell of the client's request, or None.
+
+        None is where the bytes are anything else than a plain request.
+        """
         if len(data) > self._max_header_bytes or data[-4:] != b"\r\n\r\n":
             return None
         lines = data.split(b"\r\n")
         if len(lines) > self._max_lines:
             return None
-        policy = self._policies.get(lines[0]) or self._policy_of(lines[0])
-        if policy is None:
+        target = self._targets.get(lines[0]) or self._target_of(lines[0])
+        if target is None:
             return None
-        meanings = self._meanings
+        meanings, telling = self._meanings, self._telling
         values: list[bytes] = []
+        told: dict[int, bytes] = {}
         seen = 0
         for line in lines[1:-2]:
             meaning = meanings.get(line)
@@ -176,18 +235,21 @@ class FastLane:
                 if meaning < 0 or seen & meaning:
                     return None
                 seen |= meaning
-        return (policy, values) if seen & _HOST else None
+                if meaning & telling:
+                    told[meaning] = line
+        return (*target, values, told) if seen & _HOST else None
 
-    def _policy_of(self, line: bytes) -> str | None:
+    def _target_of(self, line: bytes) -> tuple[str, Endpoint] | None:
         match = _REQUEST_LINE.fullmatch(line)
         if match is None:
             return None
-        endpoint = endpoint_of(match[1].decode("ascii"))
-        if endpoint is None or endpoint.policy not in self._gate().policies:
+        endpoint = endpoint_of(match[2].decode("ascii"))
+        if endpoint is None:
             return None
-        if not endpoint.rest and len(self._policies) < _MAX_REMEMBERED:
-            self._policies[line] = endpoint.policy
-        return endpoint.policy
+        target = match[1].decode("ascii"), endpoint
+        if len(line) <= _MAX_REMEMBERED_BYTES and len(self._targets) < _MAX_REMEMBERED:
+            self._targets[line] = target
+        return target
 
     def _meaning_of(self, line: bytes, values: list[bytes]) -> int:
         name, colon, value = line.partition(b":")
@@ -197,7 +259,7 @@ class FastLane:
         if meaning == _CREDENTIAL and colon:  # its bytes are the gate's to judge
             values.append(value.strip(b" \t"))
             return _PLAIN
-        if not colon or _VALUE.fullmatch(value) is None:
+        if not colon or value.translate(None, _PRINTABLE):
             return _FOREIGN
         if meaning >= 0:
             if (
@@ -223,14 +285,14 @@ class FastLane:
             b"content-length": _CONTENT_LENGTH,
             b"connection": _CONNECTION,
         }
-        meaning = _FOREIGN if lower in _FOREIGN_NAMES else special.get(lower, _ONCE.get(lower, _PLAIN))
+        meaning = _FOREIGN if lower in _FOREIGN_NAMES else special.get(lower, self._once.get(lower, _PLAIN))
         if len(self._names) < _MAX_REMEMBERED and len(name) <= _MAX_REMEMBERED_BYTES:
             self._names[name] = meaning
         return meaning
 
-    def _date_line(self) -> bytes:
+    def _tail_now(self) -> bytes:
         now = int(self._now())
         if now != self._second:
             self._second = now
-            self._date = formatdate(now, usegmt=True).encode() + b"\r\n\r\n"
-        return self._date
+            self._tail = TAIL + formatdate(now, usegmt=True).encode() + b"\r\n\r\n"
+        return self._tail

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
 import stat
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -46,10 +49,75 @@ def tls_context(files: TLSFiles) -> ssl.SSLContext:
     return context
 
 
-class Listeners:
-    """The sockets that serve one or more handlers; `addresses` tells where, with real port numbers."""
+class SharedAddresses:
+    """Addresses that several processes listen on; made by their parent, which itself accepts nothing.
+
+    TCP ports are reserved, and each process opens them for itself (SO_REUSEPORT), so that one that dies takes no
+    connection of the others with it. A unix socket is open once and inherited.
+    """
 
     def __init__(self) -> None:
+        self._reserved: list[socket.socket] = []
+        self._unix: dict[str, socket.socket] = {}
+        self._files: dict[Path, int] = {}
+
+    def reserve(self, address: str) -> str:
+        """Return an address with its real port, which from now on belongs to these processes; raises `ListenError`."""
+        try:
+            if address.startswith("unix:"):
+                path = Path(address.removeprefix("unix:"))
+                self._unix[address] = _bound_unix(path)
+                self._files[path] = path.stat().st_ino
+                return address
+            return self._reserve_port(address)
+        except OSError as error:
+            raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
+
+    def inherited(self, address: str) -> socket.socket:
+        """Return the unix socket of an address."""
+        return self._unix[address]
+
+    def keep(self) -> list[int]:
+        """Return the descriptors that a process needs to inherit."""
+        return [one.fileno() for one in self._unix.values()]
+
+    def close(self) -> None:
+        """Give everything up; sockets stay open while a process listens on them."""
+        for one in (*self._reserved, *self._unix.values()):
+            one.close()
+        for path, number in self._files.items():
+            with suppress(OSError):
+                if path.stat().st_ino == number:  # else it is the socket of a gate that took its place
+                    path.unlink()
+        self._reserved.clear()
+        self._unix.clear()
+        self._files.clear()
+
+    def _reserve_port(self, address: str) -> str:
+        host, port = host_and_port(address)
+        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, *_, place in dict.fromkeys(places):
+            one = socket.socket(family)
+            self._reserved.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            one.bind(
+                (place[0], port, *place[2:])
+            )  # alone: another gate on this port is an error, not company
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            port = one.getsockname()[1]
+        return shown(host, port)
+
+
+class Listeners:
+    """The sockets that serve one or more handlers; `addresses` tells where, with real port numbers.
+
+    With `shared` the addresses are some of those, which other processes listen on, too.
+    """
+
+    def __init__(self, shared: SharedAddresses | None = None) -> None:
+        self._shared = shared
         self._runners: list[BaseRunner] = []
         self.addresses: list[str] = []
 
@@ -59,12 +127,15 @@ class Listeners:
             await runner.setup()
             self._runners.append(runner)
         try:
-            if address.startswith("unix:"):
-                actual = await _open_unix(runner, address.removeprefix("unix:"), tls)
+            if not address.startswith("unix:"):
+                actual = await _open_tcp(runner, address, tls, shared=self._shared is not None)
+            elif self._shared is not None:
+                await _InheritedSite(runner, self._shared.inherited(address)).start()
+                actual = address
             else:
-                actual = await _open_tcp(runner, address, tls)
+                actual = await _open_unix(runner, address.removeprefix("unix:"), tls)
         except OSError as error:
-            raise ListenError(f"cannot listen on {address}: {_plainly(error)}") from None
+            raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
         self.addresses.append(actual)
         return actual
 
@@ -75,24 +146,24 @@ class Listeners:
         self._runners.clear()
 
 
-def _plainly(error: OSError) -> str:
+def plainly(error: OSError) -> str:
     """Return the system's words for an error; asyncio's own repeat the address. A resolver's have numbers below 0."""
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 async def _open_unix(runner: BaseRunner, path: str, tls: ssl.SSLContext | None) -> str:
-    _remove_stale(Path(path))
+    remove_stale(Path(path))
     await web.UnixSite(runner, path, ssl_context=tls, backlog=_BACKLOG).start()
-    _open_to_all(Path(path))
+    open_to_all(Path(path))
     return f"unix:{path}"
 
 
-def _open_to_all(path: Path) -> None:
+def open_to_all(path: Path) -> None:
     """Let every user connect who can reach the folder: the proxy beside the gate usually runs as another one."""
     path.chmod(0o666)
 
 
-def _remove_stale(path: Path) -> None:
+def remove_stale(path: Path) -> None:
     """Remove the socket file of a gate that is gone; one that somebody listens on, or any other file, is an error.
 
     The event loop itself would remove every socket file, and so take the connections of whoever listens there.
@@ -116,10 +187,60 @@ def _remove_stale(path: Path) -> None:
     )
 
 
-async def _open_tcp(runner: BaseRunner, address: str, tls: ssl.SSLContext | None) -> str:
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    site = web.TCPSite(runner, host or None, int(port), ssl_context=tls, backlog=_BACKLOG)
+async def _open_tcp(
+    runner: BaseRunner, address: str, tls: ssl.SSLContext | None, *, shared: bool = False
+) -> str:
+    host, port = host_and_port(address)
+    site = web.TCPSite(
+        runner, host or None, port, ssl_context=tls, backlog=_BACKLOG, reuse_port=shared or None
+    )
     await site.start()
-    bound = runner.addresses[-1]
-    return f"{host or '0.0.0.0'}:{bound[1]}" if ":" not in host else f"[{host}]:{bound[1]}"  # noqa: S104 - shown only
+    return shown(host, runner.addresses[-1][1])
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of an address, "" for every host, an IPv6 address without its brackets."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def shown(host: str, port: int) -> str:
+    """Return a host and a port as an address."""
+    return f"{host or '0.0.0.0'}:{port}" if ":" not in host else f"[{host}]:{port}"  # noqa: S104 - shown only
+
+
+def _bound_unix(path: Path) -> socket.socket:
+    remove_stale(path)
+    one = socket.socket(socket.AF_UNIX)
+    try:
+        one.bind(str(path))
+        open_to_all(path)
+        one.listen(_BACKLOG)
+        one.setblocking(False)
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+class _InheritedSite(web.BaseSite):
+    """A unix socket that a parent opened, and that outlives the process."""
+
+    def __init__(self, runner: BaseRunner, one: socket.socket) -> None:
+        super().__init__(runner, backlog=_BACKLOG)
+        self._socket = one
+
+    @property
+    def name(self) -> str:
+        """Where it is."""
+        return f"unix:{self._socket.getsockname()}"
+
+    async def start(self) -> None:
+        """Accept connections."""
+        await super().start()
+        loop, server = asyncio.get_running_loop(), self._runner.server
+        if server is None:
+            raise AssertionError("a runner is set up before its sites start")
+        # From 3.13 on a loop removes the file when it stops to listen, but others go on.
+        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        self._server = await loop.create_unix_server(server, sock=self._socket, **kept)

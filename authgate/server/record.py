@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from authgate.model import Allow, CannotTell, Decision, Deny
 
 if TYPE_CHECKING:
-    from authgate.log import Audit
+    from authgate.audit import Audit
     from authgate.metrics import AnswerCell, Metrics
+    from authgate.policy.shadow import Difference
 
 _OUTCOMES = {Allow: "allow", Deny: "deny", CannotTell: "unavailable"}
 
@@ -22,10 +23,32 @@ class Recorder:
 
     def record(self, decision: Decision, policy: str, seconds: float) -> None:
         """Count a decision under a policy's configured name ("" for none) and the time it took."""
-        outcome, reason = _OUTCOMES[type(decision)], decision.reason.value
+        outcome, reason = _OUTCOMES[type(decision)], decision.reason
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
-        if self._audit.wants(allowed=outcome == "allow"):
+        if self._audit.wants(allowed=outcome == "allow") and not self._audit.leaves_out(policy, reason):
             self._write(decision, outcome, reason, policy)
+
+    def audit(self, decision: Decision, policy: str) -> None:
+        """Write the audit line of a decision that is no answer of the verify port."""
+        outcome = _OUTCOMES[type(decision)]
+        if self._audit.wants(allowed=outcome == "allow"):
+            self._write(decision, outcome, decision.reason.value, policy)
+
+    def difference(self, found: Difference) -> None:
+        """Count that a policy's shadow would have decided otherwise, and write it where denials are written."""
+        live, shadow = found.live.value, found.shadow.value
+        self._metrics.shadow_differences[found.policy, live, shadow] += 1
+        if not self._audit.wants(allowed=False):
+            return
+        attributes: dict[str, object] = {
+            "authgate.policy": found.policy,
+            "authgate.reason": live,
+            "authgate.shadow": shadow,
+            "authgate.detail": found.private,
+        }
+        if found.identity is not None:
+            attributes["user.name"] = found.identity.username
+        self._audit.record(found.policy, f"{live} or {shadow}", attributes, "the shadow decides otherwise")
 
     def cell_of(self, decision: Decision, policy: str) -> AnswerCell | None:
         """Return the cell that is all there is to record of such a decision, None where an audit line belongs to it."""

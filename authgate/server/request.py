@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from authgate.model import OriginalRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Proxy = Literal["nginx", "ingress-nginx", "envoy", "traefik", "caddy", "haproxy"]
 
 DEFAULT_POLICY: Final = "default"
 _POLICY_PATH = re.compile(r"/policies/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)/verify(?=/|\Z)")
 # A '#' stays in the path: a request target has no fragment, and some apps read on behind it.
-_ABSOLUTE_FORM = re.compile(r"https?://[^/?#\s]+(/[^?]*)", re.IGNORECASE)
-_NOTHING_KNOWN = OriginalRequest()
+_ABSOLUTE_FORM = re.compile(r"https?://([^/?#\s]+)(/.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,47 @@ class Endpoint:
 
     policy: str
     rest: str
+    query: str = field(default="", compare=False)
+    """The target's own, which chooses nothing; Envoy's is that of the client's request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """The fields, in lower case, by which a proxy tells of the client's request; None where another one tells it."""
+
+    method: bytes | None
+    uri: bytes | None
+    host: bytes | None
+
+
+# ingress-nginx tells a whole URL. Envoy asks with the client's method and host, and its path behind a prefix.
+TELLING: Final[Mapping[Proxy, Telling]] = MappingProxyType(
+    {
+        "nginx": Telling(b"x-original-method", b"x-original-uri", b"x-original-host"),
+        "haproxy": Telling(b"x-original-method", b"x-original-uri", b"x-original-host"),
+        "ingress-nginx": Telling(b"x-original-method", b"x-original-url", None),
+        "traefik": Telling(b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-host"),
+        "caddy": Telling(b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-host"),
+        "envoy": Telling(None, None, b"host"),
+    }
+)
+
+
+# Fetch, sections 3.1 and 3.2.2: what a browser writes into Origin and Access-Control-Request-Method.
+_ORIGIN = re.compile(rb"null|[a-z][a-z0-9+.-]{0,31}://[^\x00-\x20\x7f-\xff/?#@,]{1,260}")
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 
 
 def endpoint_of(target: str) -> Endpoint | None:
-    """Return the endpoint that a request target names, or None; its query chooses nothing and is not looked at."""
-    path = target.partition("?")[0]
+    """Return the endpoint that a request target names, or None; its query chooses nothing."""
+    path, _, query = target.partition("?")
     if not path.startswith("/"):  # absolute-form, RFC 9112, section 3.2.2
-        path = _absolute_path(path)
+        match = _ABSOLUTE_FORM.match(path)
+        path = match[2] if match else ""
     if path == "/verify" or path.startswith("/verify/"):
-        return Endpoint(DEFAULT_POLICY, path[7:])
+        return Endpoint(DEFAULT_POLICY, path[7:], query)
     match = _POLICY_PATH.match(path)
-    return Endpoint(match[1], path[match.end() :]) if match else None
-
-
-def _absolute_path(target: str) -> str:
-    match = _ABSOLUTE_FORM.match(target)
-    return match[1] if match else ""
+    return Endpoint(match[1], path[match.end() :], query) if match else None
 
 
 def credentials(headers: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
@@ -56,36 +81,74 @@ def values_of(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes
 
 
 def original_request(
-    proxy: Proxy, headers: Sequence[tuple[bytes, bytes]], method: str, rest: str
+    proxy: Proxy, headers: Sequence[tuple[bytes, bytes]], method: str, endpoint: Endpoint
 ) -> OriginalRequest:
     """Return what the configured proxy tells of the client's request; nothing is taken from other proxies' headers.
 
-    A header that is missing, stands twice or is not printable ASCII tells nothing. The query is cut off.
+    `method` is the subrequest's own. A header that is missing or stands twice tells nothing.
     """
-    match proxy:
-        case "envoy":
-            return OriginalRequest(method, _path(rest)) if rest else _NOTHING_KNOWN
-        case "nginx" | "haproxy":
-            names = (b"x-original-method", b"x-original-uri")
-        case "ingress-nginx":
-            names = (b"x-original-method", b"x-original-url")
-        case "traefik" | "caddy":
-            names = (b"x-forwarded-method", b"x-forwarded-uri")
-    original_method, uri = (_only(values_of(headers, name)) for name in names)
-    if uri is not None and proxy == "ingress-nginx" and not uri.startswith("/"):
-        uri = _absolute_path(uri)
-    return OriginalRequest(original_method, _path(uri))
+    names = TELLING[proxy]
+    original_method, uri, host = (
+        None if name is None else _only(values_of(headers, name))
+        for name in (names.method, names.uri, names.host)
+    )
+    told = told_request(proxy, method, endpoint, original_method=original_method, uri=uri, host=host)
+    return marked(told, headers)
 
 
-def _only(values: list[bytes]) -> str | None:
-    if len(values) != 1:
+def marked(told: OriginalRequest, headers: Sequence[tuple[bytes, bytes]]) -> OriginalRequest:
+    """Return a request that is known to be a CORS preflight where its method and fields make it one."""
+    return replace(told, preflight=True) if told.method == "OPTIONS" and _has_preflight(headers) else told
+
+
+def _has_preflight(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Tell whether the fields are there, once each, that make an OPTIONS request a CORS preflight."""
+    origin = _only(values_of(headers, b"origin"))
+    method = _only(values_of(headers, b"access-control-request-method"))
+    if origin is None or method is None:
+        return False
+    return _ORIGIN.fullmatch(origin) is not None and _METHOD.fullmatch(method) is not None
+
+
+def told_request(
+    proxy: Proxy,
+    method: str,
+    endpoint: Endpoint,
+    *,
+    original_method: bytes | None,
+    uri: bytes | None,
+    host: bytes | None,
+) -> OriginalRequest:
+    """Return what the values of the fields of `TELLING` tell of the client's request; None for those not given.
+
+    A method or host that is not printable ASCII is not known; a path is as it was sent, one byte a character.
+    """
+    if proxy == "envoy":
+        path, query = endpoint.rest, endpoint.query
+        return OriginalRequest(method, path, text_of(host), query) if path else OriginalRequest()
+    authority = text_of(host)
+    target = "" if uri is None else uri.decode("latin-1")
+    if proxy == "ingress-nginx" and not target.startswith("/"):
+        match = _ABSOLUTE_FORM.match(target)
+        authority, target = (match[1], match[2]) if match else (None, "")
+    return request_of(text_of(original_method), target, authority)
+
+
+def request_of(method: str | None, target: str, authority: str | None) -> OriginalRequest:
+    """Return the request that its target (one byte a character) tells; the path of one in another form is not known."""
+    if not target.startswith("/"):
+        return OriginalRequest(method, None, authority)
+    path, _, query = target.partition("?")
+    return OriginalRequest(method, path, authority, query)
+
+
+def _only(values: list[bytes]) -> bytes | None:
+    return values[0] if len(values) == 1 else None
+
+
+def text_of(value: bytes | None) -> str | None:
+    """Return what is printable ASCII as text; anything else is not known."""
+    if value is None:
         return None
-    try:
-        text = values[0].decode("ascii")
-    except UnicodeDecodeError:
-        return None
-    return text if text.isprintable() else None
-
-
-def _path(uri: str | None) -> str | None:
-    return uri.partition("?")[0] if uri and uri.startswith("/") else None
+    text = value.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else None

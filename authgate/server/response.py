@@ -55,7 +55,14 @@ def _quotable(text: str) -> str:
 
 
 def head_of(decision: Decision) -> bytes:
-    """Return a decision's whole answer but for its `Date` and the empty line, as aiohttp would write it."""
-    status, headers = render(decision)
-    lines = [f"{name}: {value}\r\n" for name, value in headers]
-    return (_STATUS_LINES[status] + "".join(lines) + "Date: ").encode()
+    """Return a decision's whole answer up to its `TAIL`, as aiohttp would write it."""
+    if isinstance(decision, Allow):
+        status, headers = 200, decision.headers
+    else:
+        status, headers = render(decision)
+        headers = headers[: -len(_COMMON)]
+    return (_STATUS_LINES[status] + "".join([f"{name}: {value}\r\n" for name, value in headers])).encode()
+
+
+TAIL: Final = ("".join([f"{name}: {value}\r\n" for name, value in _COMMON]) + "Date: ").encode()
+"""What follows in every answer, but for the date itself and the empty line."""

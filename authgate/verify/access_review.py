@@ -111,15 +111,18 @@ class AccessReviewer:
 
 
 class AccessReviewers:
-    """The reviewers of all clusters: an identity of a cluster is its own cluster's to judge, others the first's."""
+    """The reviewers of all clusters: an identity of a cluster is its own cluster's to judge."""
 
     def __init__(self, by_cluster: Mapping[str, AccessReviewer]) -> None:
         self._by_cluster = dict(by_cluster)
         self._first = next(iter(self._by_cluster), "")
 
-    def of(self, identity: Identity) -> AccessReviewer:
-        """Return who is asked about an identity; KeyError without a cluster, which a configuration cannot be."""
-        return self._by_cluster[self._first if identity.cluster is None else identity.cluster]
+    def of(self, identity: Identity, otherwise: str | None = None) -> AccessReviewer:
+        """Return who is asked about an identity; one of no cluster is for `otherwise`, or for the first, to judge.
+
+        KeyError without such a cluster, which a configuration cannot be.
+        """
+        return self._by_cluster[identity.cluster or otherwise or self._first]
 
     async def close(self) -> None:
         """End the reviews under way."""

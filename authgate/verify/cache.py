@@ -5,37 +5,35 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
-from hashlib import blake2b
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
 
-from authgate.model import Authenticated, BearerToken, Evidence, Pending, Rejected, Unavailable, Verdict
+from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.verify.weight import weight_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from authgate.model import Clock, Lease
+    from authgate.model import Clock
     from authgate.verify.router import Verifier
 
 _NEGATIVE_SHARE = 8
 _DIGEST_BYTES = 16
+_BLOCK_BYTES: Final = 64
+_TOGETHER: Final = 0.01  # seconds within which verdicts end together
 
 
 @dataclass(frozen=True, slots=True)
 class CacheRules:
-    """How many verdicts are kept and for how many seconds; rejections have an eighth of the places of their own."""
+    """How many verdicts are kept, in how many bytes, and for how many seconds.
+
+    Rejections have an eighth of the places and of the bytes of their own. Bytes are estimated; see `weight_of`.
+    """
 
     max_entries: int = 100_000
     ttl: float = 60.0
     negative_ttl: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    verdict: Authenticated | Rejected
-    until: float  # monotonic
-    expires_at: float | None  # wall clock: the token's own end
-    lease: Lease | None
-    bonds: tuple[Lease, ...] = ()
+    max_bytes: int = 268_435_456
 
 
 class CachingVerifier:
@@ -51,108 +49,152 @@ class CachingVerifier:
         inner: Verifier,
         clock: Clock,
         rules: CacheRules,
-        on_lookup: Callable[[str], None] = lambda _result: None,
+        *,
+        on_hit: Callable[[], None] = lambda: None,
+        on_miss: Callable[[], None] = lambda: None,
         on_eviction: Callable[[], None] = lambda: None,
     ) -> None:
         self._inner = inner
-        self._clock = clock
+        self._now = clock.now
+        self._monotonic = clock.monotonic
         self._rules = rules
-        self._on_lookup = on_lookup
-        self._on_eviction = on_eviction
-        self._key = secrets.token_bytes(32)
-        self._good: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._bad: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._on_hit = on_hit
+        self._on_miss = on_miss
+        # A secret of one whole block before the token keys the digest; nobody sees one, so that none can be extended.
+        self._secret = secrets.token_bytes(_BLOCK_BYTES)
+        self._until = 0.0
+        self._good = _Shelf(rules.max_entries, rules.max_bytes, on_eviction)
+        self._bad = _Shelf(
+            max(1, rules.max_entries // _NEGATIVE_SHARE), rules.max_bytes // _NEGATIVE_SHARE, on_eviction
+        )
 
     def __len__(self) -> int:
-        return len(self._good) + len(self._bad)
+        return len(self._good.verdicts) + len(self._bad.verdicts)
+
+    @property
+    def weight(self) -> int:
+        """The bytes that all remembered verdicts take, as estimated."""
+        return self._good.weight + self._bad.weight
 
     async def verify(self, token: BearerToken) -> Verdict:
         """Return the remembered verdict where one still holds, else the inner verifier's."""
         verdict = self.begin(token)
         return await verdict.finish() if isinstance(verdict, Pending) else verdict
 
+    def digest(self, token: bytes) -> bytes:
+        """Return what a token is remembered by."""
+        return sha256(self._secret + token).digest()[:_DIGEST_BYTES]
+
     def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the remembered verdict where one still holds, else the inner verifier's or what that waits for."""
-        text = token.text.encode("ascii")
-        remembered = self.recall(text)
-        if remembered is not None:
-            return remembered
-        digest = self._digest(text)
-        asked_at = self._clock.monotonic()
+        digest = token.digest
+        if not digest:
+            digest = self.digest(token.text.encode("ascii"))
+            remembered = self.recall(digest)
+            if remembered is not None:
+                return remembered
+        asked_at = self._monotonic()
         verdict = self._inner.begin(token)
         if isinstance(verdict, Pending):
             return Pending(lambda: self._finish(verdict, digest, asked_at))
-        self._on_lookup("miss")
+        self._on_miss()
         self._store(digest, verdict, asked_at)
         return verdict
 
     async def _finish(self, pending: Pending[Verdict], digest: bytes, asked_at: float) -> Verdict:
-        self._on_lookup("miss")
+        self._on_miss()
         verdict = await pending.finish()
         self._store(digest, verdict, asked_at)
         return verdict
 
-    def recall(self, token: bytes) -> Authenticated | Rejected | None:
+    def recall(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return the remembered verdict where one still holds."""
-        digest = self._digest(token)
-        entries = self._good
-        entry = entries.get(digest)
-        if entry is None:
-            entries = self._bad
-            entry = entries.get(digest)
-            if entry is None:
+        shelf = self._good
+        verdict = shelf.verdicts.get(digest)
+        if verdict is None:
+            shelf = self._bad
+            verdict = shelf.verdicts.get(digest)
+            if verdict is None:
                 return None
-        if not self._holds(entry):
-            del entries[digest]
+        if not self._holds(verdict):
+            shelf.drop(digest)
             return None
-        entries.move_to_end(digest)
-        self._on_lookup("hit")
-        return entry.verdict
+        shelf.verdicts.move_to_end(digest)
+        self._on_hit()
+        return verdict
 
-    def _digest(self, token: bytes) -> bytes:
-        return blake2b(token, digest_size=_DIGEST_BYTES, key=self._key).digest()
-
-    def _holds(self, entry: _Entry) -> bool:
-        if entry.lease is not None and entry.lease.revoked:
+    def _holds(self, verdict: Authenticated | Rejected) -> bool:
+        if self._monotonic() >= verdict.until or (verdict.lease is not None and verdict.lease.revoked):
             return False
-        for bond in entry.bonds:
+        if isinstance(verdict, Rejected):
+            return True
+        for bond in verdict.bonds:
             if bond.revoked:
                 return False
-        if self._clock.monotonic() >= entry.until:
-            return False
-        return entry.expires_at is None or self._clock.now() < entry.expires_at
+        return verdict.expires_at is None or self._now() < verdict.expires_at
 
     def _store(self, digest: bytes, verdict: Verdict, asked_at: float) -> None:
-        match verdict:
-            case Unavailable():
-                return
-            case Authenticated():
-                life = self._rules.ttl if verdict.max_age is None else min(self._rules.ttl, verdict.max_age)
-                entry = _Entry(
-                    _cached(verdict), asked_at + life, verdict.expires_at, verdict.lease, verdict.bonds
-                )
-                self._put(self._good, self._rules.max_entries, digest, entry)
-            case Rejected():
-                if verdict.final:
-                    entry = _Entry(_cached(verdict), asked_at + self._rules.negative_ttl, None, verdict.lease)
-                    self._put(self._bad, max(1, self._rules.max_entries // _NEGATIVE_SHARE), digest, entry)
-
-    def _put(self, entries: OrderedDict[bytes, _Entry], places: int, digest: bytes, entry: _Entry) -> None:
-        if not self._holds(entry):
+        if isinstance(verdict, Unavailable):
             return
-        for either in (self._good, self._bad):  # of two asked at once, the answer that came last counts
-            either.pop(digest, None)
-        entries[digest] = entry
-        if len(entries) > places:
-            entries.popitem(last=False)
+        if isinstance(verdict, Rejected):
+            if not verdict.final:
+                return
+            shelf, life = self._bad, self._rules.negative_ttl
+        else:
+            shelf, life = self._good, self._rules.ttl
+            if verdict.max_age is not None:
+                life = min(life, verdict.max_age)
+        until = asked_at + life
+        if 0 <= until - self._until < _TOGETHER:
+            until = self._until  # one number for all of them: it is a fortieth of what each takes
+        self._until = until
+        remembered = _remembered(verdict, until)
+        if self._holds(remembered):
+            for either in (self._good, self._bad):  # of two asked at once, the answer that came last counts
+                either.drop(digest)
+            shelf.put(digest, remembered)
+
+
+class _Shelf:
+    """Verdicts of one kind; once they are too many or weigh too much, the least recently used goes first."""
+
+    __slots__ = ("_max_entries", "_max_weight", "_on_eviction", "verdicts", "weight")
+
+    def __init__(self, max_entries: int, max_weight: int, on_eviction: Callable[[], None]) -> None:
+        self.verdicts: OrderedDict[bytes, Authenticated | Rejected] = OrderedDict()
+        self.weight = 0
+        self._max_entries = max_entries
+        self._max_weight = max_weight
+        self._on_eviction = on_eviction
+
+    def put(self, digest: bytes, verdict: Authenticated | Rejected) -> None:
+        verdicts, weight = self.verdicts, weight_of(verdict)
+        if weight > self._max_weight:
+            return  # it would drive out all others, and then itself
+        verdicts[digest] = verdict
+        self.weight += weight
+        while len(verdicts) > self._max_entries or self.weight > self._max_weight:
+            _, oldest = verdicts.popitem(last=False)
+            self.weight -= weight_of(oldest)
             self._on_eviction()
 
+    def drop(self, digest: bytes) -> None:
+        if digest in self.verdicts:
+            self.weight -= weight_of(self.verdicts.pop(digest))
 
-def _cached(verdict: Authenticated | Rejected) -> Authenticated | Rejected:
-    evidence = verdict.evidence
-    cached = Evidence("cache", evidence.issuer_name, evidence.key)
-    match verdict:
-        case Authenticated(identity, expires_at, _, lease, max_age, bonds):
-            return Authenticated(identity, expires_at, cached, lease, max_age, bonds)
-        case Rejected(reason, detail, _, final, lease_or_none):
-            return Rejected(reason, detail, cached, final, lease_or_none)
+
+def _remembered(verdict: Authenticated | Rejected, until: float) -> Authenticated | Rejected:
+    """Return the verdict as the cache gives it, up to a time of the monotonic clock."""
+    evidence = verdict.evidence.as_cached()
+    if isinstance(verdict, Authenticated):
+        return Authenticated(
+            verdict.identity,
+            verdict.expires_at,
+            evidence,
+            verdict.lease,
+            verdict.max_age,
+            verdict.bonds,
+            verdict.claims,
+            until,
+        )
+    return Rejected(verdict.reason, verdict.detail, evidence, verdict.final, verdict.lease, until)

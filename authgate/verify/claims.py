@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
-from authgate.model import Rejected
+from authgate.model import Rejected, value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ _MAX_AUDIENCES = 256
 _MAX_TIMESTAMP = 253402300800  # the year 10000, where dates end
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RegisteredClaims:
     """The registered claims, with the JSON types that RFC 7519 gives them; times are POSIX seconds."""
 
@@ -31,7 +31,6 @@ class RegisteredClaims:
     expires_at: float | None
     not_before: float | None
     issued_at: float | None
-    token_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,33 +48,28 @@ def read_registered(members: Mapping[str, JSONValue]) -> RegisteredClaims | Reje
     As strict as the kube-apiserver is about claims that nobody uses, and stricter about numbers: only finite JSON
     numbers count, never strings or booleans. `exp` may be missing only from a legacy ServiceAccount token.
     """
-    issuer = members.get("iss")
+    get = members.get
+    issuer = get("iss")
     if not isinstance(issuer, str) or not issuer:
         return _malformed("'iss' is missing or no string")
     for name in _STRING_CLAIMS:
-        value = members.get(name)
+        value = get(name)
         if value is not None and not isinstance(value, str):
             return _malformed(f"'{name}' is no string")
-    for name in ("exp", "nbf", "iat"):
-        problem = _time_problem(members, name) if name in members else None
-        if problem is not None:
-            return _malformed(problem)
-    if "exp" not in members and issuer != LEGACY_ISSUER:
+    times = _times(members)
+    if isinstance(times, str):
+        return _malformed(times)
+    expires_at, not_before, issued_at = times
+    if expires_at is None and issuer != LEGACY_ISSUER:
         return _malformed("'exp' is missing")
-    audiences = _audiences(members.get("aud"), present="aud" in members)
+    audiences = _audiences(get("aud"), present="aud" in members)
     if audiences is None:
         return _malformed(f"'aud' is neither a string nor a list of at most {_MAX_AUDIENCES} strings")
-    if "_claim_names" in members and not _names_sources(members["_claim_names"]):
-        return _malformed("'_claim_names' is no object of strings")
-    jti = members.get("jti")
-    return RegisteredClaims(
-        issuer,
-        audiences,
-        _time(members.get("exp")),
-        _time(members.get("nbf")),
-        _time(members.get("iat")),
-        jti if isinstance(jti, str) else "",
-    )
+    if ("_claim_names" in members or "_claim_sources" in members) and not _names_sources(
+        get("_claim_names"), get("_claim_sources")
+    ):
+        return _malformed("'_claim_names' is no object of strings that name members of '_claim_sources'")
+    return RegisteredClaims(issuer, audiences, expires_at, not_before, issued_at)
 
 
 def check_time(claims: RegisteredClaims, rules: TimeRules, now: float) -> Rejected | None:
@@ -83,9 +77,12 @@ def check_time(claims: RegisteredClaims, rules: TimeRules, now: float) -> Reject
     expires_at = claims.expires_at
     if expires_at is not None and now >= expires_at + rules.expiry_leeway:
         return Rejected(Reason.TOKEN_EXPIRED, f"at {date(expires_at)}")
-    for name, start in (("nbf", claims.not_before), ("iat", claims.issued_at)):
-        if start is not None and now < start - rules.leeway:
-            return Rejected(Reason.TOKEN_NOT_YET_VALID, f"'{name}' is {date(start)}", final=False)
+    latest = now + rules.leeway
+    not_before, issued_at = claims.not_before, claims.issued_at
+    if not_before is not None and latest < not_before:
+        return Rejected(Reason.TOKEN_NOT_YET_VALID, f"'nbf' is {date(not_before)}", final=False)
+    if issued_at is not None and latest < issued_at:
+        return Rejected(Reason.TOKEN_NOT_YET_VALID, f"'iat' is {date(issued_at)}", final=False)
     if rules.max_lifetime is not None and expires_at is not None:
         if claims.issued_at is None:
             return Rejected(Reason.TOKEN_LIFETIME_TOO_LONG, "it cannot be told without 'iat'")
@@ -106,23 +103,42 @@ def _malformed(detail: str) -> Rejected:
     return Rejected(Reason.CLAIM_MALFORMED, detail)
 
 
-def _names_sources(value: JSONValue) -> bool:
-    return isinstance(value, dict) and all(isinstance(source, str) for source in value.values())
+def _names_sources(names: JSONValue, sources: JSONValue) -> bool:
+    """Tell whether distributed claims are well-formed (OpenID Connect Core 1.0, section 5.6.2; null is none)."""
+    names, sources = {} if names is None else names, {} if sources is None else sources
+    if not isinstance(names, dict) or not isinstance(sources, dict):
+        return False
+    return all(isinstance(source, str) and source and source in sources for source in names.values()) and all(
+        source is None
+        or (
+            isinstance(source, dict)
+            and all(isinstance(source.get(name, ""), str | None) for name in ("endpoint", "access_token"))
+        )
+        for source in sources.values()
+    )
 
 
-def _time_problem(members: Mapping[str, JSONValue], name: str) -> str | None:
-    value = members[name]
-    if value is None and name == "nbf":  # the kube-apiserver reads `nbf: null` as absent, but no other null
-        return None
-    if type(value) is not int and type(value) is not float:
-        return f"'{name}' is no number"
-    if not 0 <= value < _MAX_TIMESTAMP:
-        return f"'{name}' is no date"
-    return None
-
-
-def _time(value: JSONValue) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+def _times(members: Mapping[str, JSONValue]) -> tuple[float | None, float | None, float | None] | str:
+    """Return `exp`, `nbf` and `iat`, or what is wrong with one of them."""
+    end, begin, issued = members.get("exp"), members.get("nbf"), members.get("iat")
+    if (
+        type(end) is type(begin) is type(issued) is int
+        and 0 <= end < _MAX_TIMESTAMP
+        and 0 <= begin < _MAX_TIMESTAMP
+        and 0 <= issued < _MAX_TIMESTAMP
+    ):
+        return float(end), float(begin), float(issued)  # what nearly every token has
+    found: list[float | None] = []
+    for name, time in (("exp", end), ("nbf", begin), ("iat", issued)):
+        if time is None and (name == "nbf" or name not in members):
+            found.append(None)  # the kube-apiserver reads `nbf: null` as absent, but no other null
+        elif type(time) is not int and type(time) is not float:
+            return f"'{name}' is no number"
+        elif not 0 <= time < _MAX_TIMESTAMP:
+            return f"'{name}' is no date"
+        else:
+            found.append(float(time))
+    return found[0], found[1], found[2]
 
 
 def _audiences(value: JSONValue, *, present: bool) -> tuple[str, ...] | None:
@@ -130,6 +146,8 @@ def _audiences(value: JSONValue, *, present: bool) -> tuple[str, ...] | None:
         return ()
     if isinstance(value, str):
         return (value,)
+    if type(value) is list and len(value) == 1 and type(value[0]) is str:
+        return (value[0],)
     if not isinstance(value, list) or len(value) > _MAX_AUDIENCES:
         return None
     audiences = tuple([item for item in value if isinstance(item, str)])

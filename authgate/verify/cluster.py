@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from authgate.cluster.api import NotAuthenticated, ReviewedUser
 from authgate.errors import Reason
+from authgate.keys.key_set import KeyStatus
 from authgate.model import (
     Authenticated,
     BearerToken,
@@ -23,32 +24,12 @@ from authgate.verify.jwt import JWTVerifier, Unresolved
 from authgate.verify.revocation import Reference, bound_objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from authgate.verify.cluster_issuers import ClusterIssuers
     from authgate.verify.compact import UnverifiedToken
     from authgate.verify.review import Budget, Reviewer
     from authgate.verify.revocation import Revocation
 
 ReviewMode = Literal["never", "fallback", "always"]
-
-
-class ClusterIssuers:
-    """The issuer names of one cluster: configured ones, and those that its discovery or the gate's own token tell."""
-
-    def __init__(self, configured: Iterable[str]) -> None:
-        self._names = set(configured)
-        self.discovered = False
-
-    def learn(self, issuer: str, *, discovered: bool = True) -> None:
-        """Add an issuer's name; `discovered` tells that it is the one the cluster signs with now."""
-        self._names.add(issuer)
-        self.discovered |= discovered
-
-    def __contains__(self, issuer: str) -> bool:
-        return issuer in self._names
-
-    def __bool__(self) -> bool:
-        return bool(self._names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +77,29 @@ class ClusterVerifier:
         """The cluster's configured name."""
         return self._rules.name
 
-    def status(self) -> tuple[bool, str]:
+    def status(self) -> KeyStatus:
         """Tell whether the cluster's tokens can be decided now: by keys, or else by TokenReview."""
+        conflict = self.issuers.conflict()
+        if conflict is not None:
+            return KeyStatus(usable=False, detail=conflict)
         keys = self._local.status()
         sees, watched = True, ""
         if self._revocation is not None:
             sees, watched = self._revocation.status()
             watched = f"; watch of {watched}"
         if self._rules.mode != "always" and keys.usable and sees:
-            return True, f"keys: {keys.detail}{watched}"
+            return KeyStatus(usable=True, detail=f"keys: {keys.detail}{watched}")
         if self._rules.mode == "never":
-            return False, f"keys: {keys.detail}"
+            return KeyStatus(usable=False, detail=f"keys: {keys.detail}")
         reviews, detail = self._reviewer.status()
         if reviews and not self.issuers and not self.reviews_legacy:
             reviews = False
             detail = "it answers, but which tokens are the cluster's is not known: name its issuer in cluster.issuers"
-        return reviews, f"keys: {keys.detail}; tokenreview: {detail}{watched}"
+        return KeyStatus(usable=reviews, detail=f"keys: {keys.detail}; tokenreview: {detail}{watched}")
 
     async def probe(self) -> None:
         """Learn whether TokenReview answers, where a verdict may rest on it."""
-        if self._rules.mode != "never":
+        if self._rules.mode != "never" and self.issuers.conflict() is None:
             await self._reviewer.probe(self._rules.audiences)
 
     async def close(self) -> None:
@@ -129,18 +113,20 @@ class ClusterVerifier:
         verdict = self._local.verify_locally(token)
         mode = self._rules.mode
         if isinstance(verdict, Unresolved):
-            return Pending(lambda: self._review(token) if mode == "always" else self._resolve(token))
+            return Pending(
+                lambda: self._review(token, "issuer") if mode == "always" else self._resolve(token)
+            )
         return self._settle(token, verdict) if isinstance(verdict, Authenticated) else verdict
 
     def _settle(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict | Pending[Verdict]:
         """Return the verdict on a token that local keys find good, or the review that it needs all the same."""
         always, revocation = self._rules.mode == "always", self._revocation
         if revocation is None:
-            return Pending(lambda: self._review(token)) if always else verdict
+            return Pending(lambda: self._review(token, "signed")) if always else verdict
         bound = bound_objects(token.claims.members)
         settled = _under_watch(verdict, bound, revocation)
         if isinstance(settled, Authenticated) and (always or not revocation.vouches(bound)):
-            return Pending(lambda: self._review(token))
+            return Pending(lambda: self._review(token, "signed"))
         return settled
 
     def begin_opaque(self, token: BearerToken) -> Verdict | Pending[Verdict]:
@@ -178,7 +164,7 @@ class ClusterVerifier:
     async def _resolve(self, token: UnverifiedToken) -> Verdict:
         verdict = await self._local.resolve(token)
         if self._rules.mode == "fallback" and _left_open(verdict):
-            return await self._review(token)
+            return await self._review(token, "issuer")
         if not isinstance(verdict, Authenticated):
             return verdict
         settled = self._settle(token, verdict)
@@ -191,8 +177,8 @@ class ClusterVerifier:
             return None
         return verdict
 
-    async def _review(self, token: UnverifiedToken) -> Verdict:
-        answer = await self._reviewer.review(token.text, self._rules.audiences, "issuer")
+    async def _review(self, token: UnverifiedToken, budget: Budget) -> Verdict:
+        answer = await self._reviewer.review(token.text, self._rules.audiences, budget)
         verdict = self._verdict(
             answer, token.registered.issuer, self._rules.audiences, self._local.end_of(token)
         )
@@ -251,6 +237,7 @@ def _under_watch(
         verdict.lease,
         verdict.max_age,
         revocation.leases(bound),
+        verdict.claims,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from authgate.errors import Reason
-from authgate.model import Rejected, UnverifiedClaims
+from authgate.model import Rejected, UnverifiedClaims, value
 from authgate.strict_json import StrictJSONError, parse_object
 from authgate.verify.claims import RegisteredClaims, read_registered
 
@@ -52,7 +52,7 @@ class UnverifiedJWS:
     signature: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnverifiedToken:
     """A well-formed JWT whose signature nobody checked yet; its repr shows no part that could be used as a token."""
 

@@ -1,10 +1,11 @@
-"""The local check of one issuer's tokens: key, signature, time, audience, identity, in this order."""
+"""The local check of one issuer's tokens: key, time, signature, audience, identity, in this order."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from authgate.clean_text import shared
 from authgate.errors import Reason
 from authgate.keys.key_set import KeyMismatch, KeysFound, KeysUnavailable, KeyUnknown
 from authgate.model import (
@@ -54,14 +55,31 @@ class Unresolved:
 
 
 class JWTVerifier:
-    """Verifies one issuer's tokens with that issuer's keys only."""
+    """Verifies one issuer's tokens with that issuer's keys only.
 
-    def __init__(self, rules: IssuerRules, keys: KeySet, identify: Identify, clock: Clock) -> None:
+    `thorough` looks for the key also of a token that its time refuses, so that an explanation can name it.
+    """
+
+    def __init__(
+        self,
+        rules: IssuerRules,
+        keys: KeySet,
+        identify: Identify,
+        clock: Clock,
+        *,
+        keep_claims: bool = False,
+        thorough: bool = False,
+    ) -> None:
         self._rules = rules
         self._keys = keys
         self._identify = identify
         self._clock = clock
+        self._keep_claims = keep_claims
+        self._thorough = thorough
         self._no_evidence = Evidence("none", rules.name)
+        self._alone = {audience: (audience,) for audience in rules.audiences}
+        self._last_key: VerificationKey | None = None
+        self._last_evidence = self._no_evidence
 
     @property
     def name(self) -> str:
@@ -85,8 +103,8 @@ class JWTVerifier:
     def verify_locally(self, token: UnverifiedToken) -> Verdict | Unresolved:
         """Return the verdict where memory alone gives one; no I/O.
 
-        Where no key is at hand, time and audience are judged first: a token that is bad anyway costs no fetch and is
-        shown to nobody.
+        Time is judged before the signature, and where no key is at hand the audience, too: a token that is bad anyway
+        costs little, no fetch, and is shown to nobody.
         """
         header, rules = token.header, self._rules
         if header.typ is not None and header.typ not in rules.types:
@@ -114,39 +132,60 @@ class JWTVerifier:
                 return Unavailable(Reason.KEYS_UNAVAILABLE, detail, retry_after, self._no_evidence)
 
     def _verify_with(self, token: UnverifiedToken, found: KeysFound) -> Authenticated | Rejected:
+        rejected = self._check_time(token)  # no signature mends it, and none is cheaper to judge
+        if rejected is not None and not self._thorough:
+            return rejected
         for key in found.keys:
             if key.verify(token.header.alg, token.signing_input, token.signature):
+                if rejected is not None:
+                    return replace(rejected, evidence=self._evidence_of(key), lease=key.lease)
                 return self._verified(token, key)
-        evidence = Evidence("jwks", self._rules.name, found.keys[0].info)
+        if rejected is not None:
+            return rejected
         return Rejected(
-            Reason.SIGNATURE_INVALID, f"{len(found.keys)} key(s) tried", evidence, lease=found.lease
+            Reason.SIGNATURE_INVALID,
+            f"{len(found.keys)} key(s) tried",
+            self._evidence_of(found.keys[0]),
+            lease=found.lease,
         )
 
     def _verified(self, token: UnverifiedToken, key: VerificationKey) -> Authenticated | Rejected:
-        evidence = Evidence("jwks", self._rules.name, key.info)
-        rejected = self._check_claims(token)
-        if rejected is None:
-            audiences = self._accepted_audiences(token)
-            identity = self._identify(
-                VerifiedClaims(token.claims.members), token.registered.issuer, audiences
-            )
+        evidence = self._evidence_of(key)
+        audiences = self._accepted_audiences(token)
+        if not audiences:
+            rejected = _no_audience(token, evidence)
+        else:
+            claims = VerifiedClaims(token.claims.members)
+            identity = self._identify(claims, shared(token.registered.issuer), audiences)
             if isinstance(identity, Identity):
-                return Authenticated(identity, self.end_of(token), evidence, key.lease)
+                kept = claims if self._keep_claims else None
+                return Authenticated(identity, self.end_of(token), evidence, key.lease, claims=kept)
             rejected = identity
         return Rejected(rejected.reason, rejected.detail, evidence, rejected.final, key.lease)
 
-    def _check_claims(self, token: UnverifiedToken) -> Rejected | None:
+    def _evidence_of(self, key: VerificationKey) -> Evidence:
+        """Return that a key decided; nearly always it is the same as for the last token, and then the same evidence."""
+        if key is not self._last_key:
+            self._last_key, self._last_evidence = key, Evidence("jwks", self._rules.name, key.info)
+        return self._last_evidence
+
+    def _check_time(self, token: UnverifiedToken) -> Rejected | None:
         rejected = check_time(token.registered, self._rules.time, self._clock.now())
-        if rejected is not None:
-            return Rejected(rejected.reason, rejected.detail, self._no_evidence, rejected.final)
-        if not self._accepted_audiences(token):
-            return self._rejected(
-                Reason.AUDIENCE_MISMATCH, "" if token.registered.audiences else "it names none"
-            )
-        return None
+        if rejected is None:
+            return None
+        return Rejected(rejected.reason, rejected.detail, self._no_evidence, rejected.final)
+
+    def _check_claims(self, token: UnverifiedToken) -> Rejected | None:
+        rejected = self._check_time(token)
+        if rejected is None and not self._accepted_audiences(token):
+            return _no_audience(token, self._no_evidence)
+        return rejected
 
     def _accepted_audiences(self, token: UnverifiedToken) -> tuple[str, ...]:
-        return tuple(sorted(self._rules.audiences.intersection(token.registered.audiences)))
+        named = token.registered.audiences
+        if len(named) == 1:
+            return self._alone.get(named[0], ())
+        return tuple(sorted(self._rules.audiences.intersection(named)))
 
     def _mismatch(self, token: UnverifiedToken, lease: Lease) -> Rejected:
         detail = f"the key of this kid does not fit '{_short(token.header.alg)}'"
@@ -154,6 +193,11 @@ class JWTVerifier:
 
     def _rejected(self, reason: Reason, detail: str, *, final: bool = True) -> Rejected:
         return Rejected(reason, detail, self._no_evidence, final)
+
+
+def _no_audience(token: UnverifiedToken, evidence: Evidence) -> Rejected:
+    detail = "" if token.registered.audiences else "it names none"
+    return Rejected(Reason.AUDIENCE_MISMATCH, detail, evidence)
 
 
 def _short(value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from authgate.cluster.api import ApiError, ApiErrorKind, NotAuthenticated, ReviewedUser
 from authgate.errors import Reason
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from authgate.cluster.api import ClusterAPI
     from authgate.model import Clock
 
-Budget = Literal["issuer", "opaque"]
+Budget = Literal["signed", "issuer", "opaque"]
+"""Tokens whose signature holds, those of the issuer that no key at hand tells apart from made-up ones, and others."""
 _PROBE_TOKEN = "authgate-readiness-probe"
 _MAX_WAIT = 1.0
 
@@ -42,9 +43,9 @@ class TokenBucket:
 
 
 class Reviewer:
-    """TokenReview with single-flight and separate budgets for the issuer's own and for opaque tokens.
+    """TokenReview with single-flight and a budget of its own for each kind of tokens.
 
-    A flood of made-up opaque tokens cannot use up the reviews that the cluster's own tokens need.
+    A flood of made-up tokens cannot use up the reviews that the cluster's own tokens need.
     """
 
     def __init__(
@@ -60,10 +61,7 @@ class Reviewer:
     ) -> None:
         self._api = api
         self._clock = clock
-        self._budgets = {
-            "issuer": TokenBucket(qps, burst, _MAX_WAIT),
-            "opaque": TokenBucket(qps, burst, _MAX_WAIT),
-        }
+        self._budgets = {budget: TokenBucket(qps, burst, _MAX_WAIT) for budget in get_args(Budget)}
         self._flights: SingleFlight[
             tuple[str, tuple[str, ...]], ReviewedUser | NotAuthenticated | Unavailable
         ] = SingleFlight()

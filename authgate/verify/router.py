@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.compact import CompactParser
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from authgate.verify.cluster import ClusterVerifier
     from authgate.verify.compact import UnverifiedToken
@@ -31,27 +32,37 @@ class Verifier(Protocol):
         """Return the verdict, or what to wait for; an error that is nobody's fault is `Unavailable`, no exception."""
         ...
 
-    def recall(self, token: bytes) -> Authenticated | Rejected | None:
+    def digest(self, token: bytes) -> bytes:
+        """Return what `recall` knows a token by, whatever its bytes; nothing can be learned from it."""
+        ...
+
+    def recall(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return a verdict that is remembered from before and still holds, None where there is none."""
         ...
 
 
 class IssuerRouter:
-    """A verifier that parses a token once and hands it to its issuer's verifier.
+    """A verifier that parses a token once and hands it to its issuer's verifier, and to no other.
 
-    `learn_issuers` is awaited where an issuer is unknown while the cluster has not told its issuer yet.
+    Tokens that name no cluster, static and legacy ones, are judged by the one cluster that reviews such.
+    `learn_issuers` is awaited where an issuer is unknown while a cluster has not told its issuer yet.
     """
 
     def __init__(
         self,
         issuers: Mapping[str, JWTVerifier],
-        cluster: ClusterVerifier | None,
+        clusters: Iterable[ClusterVerifier] = (),
         learn_issuers: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._parser = CompactParser()
         self._issuers = dict(issuers)
-        self._cluster = cluster
+        self._clusters = tuple(clusters)
         self._learn_issuers = learn_issuers
+        reviewing = [cluster for cluster in self._clusters if cluster.reviews_legacy]
+        if len(reviewing) > 1:
+            raise ValueError("a token that does not tell its cluster would be shown to several")
+        # Where none reviews such tokens, the first refuses them, as each of them would.
+        self._legacy = next(iter((*reviewing, *self._clusters)), None)
 
     async def verify(self, token: BearerToken) -> Verdict:
         """Return the verdict of the verifier that the token belongs to."""
@@ -60,37 +71,50 @@ class IssuerRouter:
 
     def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict of the verifier that the token belongs to, or what it waits for."""
-        cluster = self._cluster
-        if cluster is not None and cluster.reviews_legacy and not _looks_like_a_jwt(token.text):
-            return cluster.begin_opaque(token)
+        legacy = self._legacy
+        if legacy is not None and legacy.reviews_legacy and not _looks_like_a_jwt(token.text):
+            return legacy.begin_opaque(token)
         parsed = self._parser.parse(token.text)
         if isinstance(parsed, Rejected):
-            if parsed.reason is Reason.TOKEN_OPAQUE and cluster is not None:
-                return cluster.begin_opaque(token)
+            if parsed.reason is Reason.TOKEN_OPAQUE and legacy is not None:
+                return legacy.begin_opaque(token)
             return parsed
         issuer = parsed.registered.issuer
         verifier = self._issuers.get(issuer)
         if verifier is not None:
             return verifier.begin(parsed)
-        if cluster is None:
-            return Rejected(Reason.ISSUER_UNKNOWN)
-        if issuer in cluster.issuers or cluster.accepts_legacy(issuer):
+        cluster = self._cluster_of(issuer)
+        if cluster is not None:
             return cluster.begin(parsed)
-        if cluster.issuers.discovered:
+        if self._untold() is None:
             return Rejected(Reason.ISSUER_UNKNOWN)
-        return Pending(lambda: self._verify_when_learned(parsed, cluster))
+        return Pending(lambda: self._verify_when_learned(parsed))
 
-    def recall(self, token: bytes) -> None:
+    def digest(self, token: bytes) -> bytes:
+        """Return nothing."""
+        return b""
+
+    def recall(self, digest: bytes) -> None:
         """Remember nothing."""
 
-    async def _verify_when_learned(self, token: UnverifiedToken, cluster: ClusterVerifier) -> Verdict:
+    def _cluster_of(self, issuer: str) -> ClusterVerifier | None:
+        for cluster in self._clusters:
+            if issuer in cluster.issuers:
+                return cluster
+        return self._legacy if issuer == LEGACY_ISSUER else None
+
+    def _untold(self) -> ClusterVerifier | None:
+        """Return a cluster that has not told its issuer yet."""
+        return next((cluster for cluster in self._clusters if not cluster.issuers.discovered), None)
+
+    async def _verify_when_learned(self, token: UnverifiedToken) -> Verdict:
         if self._learn_issuers is not None:
             await self._learn_issuers()
-        if token.registered.issuer in cluster.issuers:
+        cluster = self._cluster_of(token.registered.issuer)
+        if cluster is not None:
             verdict = cluster.begin(token)
             return await verdict.finish() if isinstance(verdict, Pending) else verdict
-        if not cluster.issuers.discovered:
-            return Unavailable(
-                Reason.KEYS_UNAVAILABLE, f"the issuer of cluster '{cluster.name}' is not known yet"
-            )
-        return Rejected(Reason.ISSUER_UNKNOWN)
+        untold = self._untold()
+        if untold is None:
+            return Rejected(Reason.ISSUER_UNKNOWN)
+        return Unavailable(Reason.KEYS_UNAVAILABLE, f"the issuer of cluster '{untold.name}' is not known yet")

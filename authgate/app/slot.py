@@ -1,0 +1,181 @@
+"""One place for a worker, as the supervisor sees it: whoever is there now, and how the ones before ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from mmap import mmap
+from typing import TYPE_CHECKING, Final
+
+from authgate.app.channel import Adopt, Adopted, AnnounceEnd, Channel, Failed, Keys, Stop, Told
+from authgate.ledger import SHARED_BYTES, SharedLedger
+from authgate.server.admin import Check
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from authgate.app.channel import Report
+    from authgate.config import Config
+    from authgate.model import Clock
+
+MOST_SILENT: Final = 10.0
+"""Seconds without a word after which a worker is stuck."""
+_STEADY: Final = 60.0
+_LONGEST_PAUSE: Final = 30.0
+
+
+class Slot:
+    """A worker's place. Its numbers are counted in memory that stays when the worker dies."""
+
+    def __init__(self, index: int, clock: Clock) -> None:
+        self.name = f"worker/{index}"
+        self.memory = mmap(-1, SHARED_BYTES)
+        self.ledger = SharedLedger(self.memory)
+        self.failure: str | None = None
+        """Why the last worker could not start, in its own words."""
+        self._clock = clock
+        self._pid: int | None = None
+        self._channel: Channel | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._told = Told(listening=False, checks=())
+        self._adopted: asyncio.Future[str | None] | None = None
+        self._silent = 0.0
+        self._stuck = self._called = False
+        self._began_at = self._due_at = clock.monotonic()
+        self._ends = 0
+        self._last_end = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process."""
+        return self._pid is not None
+
+    @property
+    def listening(self) -> bool:
+        """Whether its worker answers requests."""
+        return self.alive and self._told.listening
+
+    @property
+    def ready(self) -> bool:
+        """Whether its worker answers requests and can decide some."""
+        return self.listening and any(check.good for check in self._told.checks)
+
+    def call(self) -> bool:
+        """Tell, once for each, whether a worker is to be started now."""
+        if self._called or self._pid is not None or self._clock.monotonic() < self._due_at:
+            return False
+        self._called = True
+        return True
+
+    async def begin(self, pid: int, one: socket.socket, on_heard: Callable[[Slot, Report], None]) -> None:
+        """Take in a worker that was forked; `on_heard` is told whatever it says."""
+        self._pid, self._silent, self._stuck, self._called = pid, 0.0, False, False
+        self._told, self.failure = Told(listening=False, checks=()), None
+        self._began_at = self._clock.monotonic()
+        self._channel = await Channel.over(one)
+        self._hearing = asyncio.create_task(self._hear(self._channel, on_heard))
+
+    def reap(self) -> str | None:
+        """Tell how the worker ended, once: exited, killed or stuck; None while there is nothing to tell.
+
+        The first end in a while has another worker start at once; further ones wait, each twice as long.
+        """
+        if self._pid is None:
+            return None
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        now = self._clock.monotonic()
+        self._ends = 1 if now - self._began_at >= _STEADY else self._ends + 1
+        pause = 0.0 if self._ends == 1 else min(_LONGEST_PAUSE, 2.0 ** (self._ends - 2))
+        self._due_at = now + pause
+        code = os.waitstatus_to_exitcode(status)
+        self._last_end = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
+        self._forget()
+        if self._stuck:
+            self._last_end = f"force: it said nothing for {MOST_SILENT:g} s"
+            return "stuck"
+        return "exited" if code >= 0 else "killed"
+
+    def pass_time(self, seconds: float) -> None:
+        """Count time in which the supervisor itself ran, and kill a worker that was silent for too much of it."""
+        if self._pid is None:
+            return
+        self._silent += seconds
+        if self._silent >= MOST_SILENT and not self._stuck:
+            self._stuck = True
+            self.kill()
+
+    def kill(self) -> None:
+        """End the worker without asking."""
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def hand_on(self, keys: Keys) -> None:
+        """Give the worker what another one fetched."""
+        if self.listening and self._channel is not None:
+            self._channel.send(keys)
+
+    def announce_end(self) -> None:
+        """Have the worker say that it is not ready, while it goes on."""
+        if self._channel is not None:
+            self._channel.send(AnnounceEnd())
+
+    def stop(self) -> None:
+        """Have the worker finish and end."""
+        if self._channel is not None:
+            self._channel.send(Stop())
+
+    async def adopt(self, config: Config) -> str | None:
+        """Have the worker answer by another configuration; return why it does not, None where it does."""
+        if self._channel is None:
+            return "the worker is gone"
+        self._adopted = asyncio.get_running_loop().create_future()
+        self._channel.send(Adopt(config))
+        return await self._adopted
+
+    def checks(self) -> list[Check]:
+        """Tell how its worker is, and of each issuer and cluster what it knows."""
+        own = [Check(f"{self.name}/{check.name}", check.good, check.detail) for check in self._told.checks]
+        return [Check(self.name, self.listening, self._state()), *own]
+
+    def _state(self) -> str:
+        before = f"; the one before ended by {self._last_end}" if self._last_end else ""
+        if self._pid is None:
+            wait = max(0.0, self._due_at - self._clock.monotonic())
+            why = f" ({self.failure})" if self.failure else ""
+            times = f" {self._ends} times in a row, last" if self._ends > 1 else ""
+            return f"ended{times} by {self._last_end}{why}; starts again in {wait:.0f} s"
+        return f"process {self._pid} {'listens' if self._told.listening else 'starts'}{before}"
+
+    async def _hear(self, channel: Channel, on_heard: Callable[[Slot, Report], None]) -> None:
+        while (report := await channel.receive()) is not None:
+            self._silent = 0.0
+            match report:
+                case Told():
+                    self._told = report
+                case Adopted(error):
+                    self._answer(error)
+                case Failed(error):
+                    self.failure = error
+                case Keys():
+                    pass
+                case Adopt() | AnnounceEnd() | Stop():
+                    raise AssertionError("these are the supervisor's own words")
+            on_heard(self, report)
+
+    def _answer(self, error: str | None) -> None:
+        if self._adopted is not None and not self._adopted.done():
+            self._adopted.set_result(error)
+
+    def _forget(self) -> None:
+        self._pid = None
+        self._told = Told(listening=False, checks=())
+        self._answer("the worker ended over it")
+        if self._hearing is not None:
+            self._hearing.cancel()
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = self._hearing = None

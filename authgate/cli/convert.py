@@ -1,0 +1,140 @@
+"""`authgate config convert`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from authgate.cli.settings import print_problems
+from authgate.cli.terminal import FAILED, USAGE, fail
+
+if TYPE_CHECKING:
+    from authgate.config import Problem
+    from authgate.convert import Converted
+
+
+class Source(StrEnum):
+    """The formats that can be converted from."""
+
+    AUTHENTICATION_CONFIGURATION = "authentication-configuration"
+    VAULT_ROLE = "vault-role"
+
+
+class Target(StrEnum):
+    """The formats that can be converted to."""
+
+    AUTHENTICATION_CONFIGURATION = "authentication-configuration"
+
+
+def convert(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="What to convert; -: standard input.")],
+    *,
+    source: Annotated[
+        Source | None, typer.Option("--from", help="The format of FILE; the result is authgate's.")
+    ] = None,
+    target: Annotated[
+        Target | None, typer.Option("--to", help="The format of the result; FILE is authgate's.")
+    ] = None,
+    auth_config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="vault-role: what `vault read -format=json auth/jwt/config` prints."
+        ),
+    ] = None,
+    policy: Annotated[str, typer.Option(help="vault-role: the name of the policy.")] = "default",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it instead of standard output."),
+    ] = None,
+) -> None:
+    """Convert another program's configuration to authgate's, or authgate's to another program's.
+
+    What has no counterpart is listed on standard error. Exit status 1 where authgate's side is no good configuration.
+    """
+    from authgate.convert import ConversionError, yaml_text
+
+    if (source is None) == (target is None):
+        fail("name the format of FILE with --from, or that of the result with --to", USAGE)
+    text = _read(file)
+    problems = _problems(text) if target is not None else ()
+    if problems:
+        print_problems(problems)
+        raise typer.Exit(FAILED)
+    try:
+        if source is Source.VAULT_ROLE:
+            if auth_config is None:
+                fail("--auth-config is missing: the issuer stands in what auth/jwt/config holds", USAGE)
+            converted = _of_vault(text, _read(auth_config), policy)
+        else:
+            converted = _converted(text, source)
+    except ConversionError as error:
+        print_problems(error.problems)
+        raise typer.Exit(FAILED) from None
+    result = yaml_text(converted.document)
+    _write(result, output)
+    print_problems(converted.notes, "note: ")
+    problems = _problems(result) if source is not None else ()
+    print_problems(problems, "to mend: ")
+    if problems:
+        raise typer.Exit(FAILED)
+
+
+def _converted(text: str, source: Source | None) -> Converted:
+    from authgate import convert as conversions
+
+    if source is None:
+        return conversions.to_authentication_configuration(text)
+    return conversions.from_authentication_configuration(text)
+
+
+def _of_vault(text: str, auth_config: str, policy: str) -> Converted:
+    from authgate.convert import from_vault_role
+
+    return from_vault_role(text, auth_config, policy)
+
+
+def _read(file: str) -> str:
+    from authgate.config.fields import MAX_FILE_BYTES
+    from authgate.config.files import read_text
+
+    if file != "-":
+        try:
+            return read_text(file)
+        except ValueError as error:
+            fail(f"{file} {error}")
+    data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        fail(f"standard input is longer than {MAX_FILE_BYTES // 1024} KiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        fail("standard input is not UTF-8")
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fail(f"{output} can't be written: {error.strerror}")
+
+
+def _problems(text: str) -> tuple[Problem, ...]:
+    """Return everything that authgate finds wrong with the text of a configuration."""
+    from authgate.config import ConfigError, load
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "authgate.yaml")
+        file.write_text(text, encoding="utf-8")
+        try:
+            load(file, {})
+        except ConfigError as error:
+            return error.problems
+    return ()

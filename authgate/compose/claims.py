@@ -1,0 +1,82 @@
+"""`jwt[]`: from an issuer's claim rules and mappings to what judges and names by them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.compose.surroundings import CompositionError
+from authgate.expressions import (
+    Expects,
+    Expression,
+    ExpressionError,
+    MissingExtraError,
+    Sees,
+    compile_expression,
+)
+from authgate.verify.mapped import ClaimRules, Condition, Mapped, PrefixedClaim, RequiredClaim
+
+if TYPE_CHECKING:
+    from authgate.config import JWTIssuerConfig, PrefixedClaimOrExpression
+
+
+def claim_rules(item: JWTIssuerConfig) -> ClaimRules:
+    """Return how an issuer's claims become an identity; raises `CompositionError` for what is no expression."""
+    mappings = item.claim_mappings
+    username = _name(mappings.username, "claimMappings.username")
+    if username is None:
+        raise CompositionError(
+            f"jwt issuer '{item.name}': claimMappings.username: needs a claim or an expression"
+        )
+    return ClaimRules(
+        username,
+        None if mappings.groups is None else _name(mappings.groups, "claimMappings.groups"),
+        _uid(item),
+        required=tuple(
+            RequiredClaim(rule.claim, rule.required_value)
+            for rule in item.claim_validation_rules
+            if rule.claim is not None
+        ),
+        extra=tuple(
+            (extra.key, _mapped(extra.value_expression, f"claimMappings.extra[{index}].valueExpression"))
+            for index, extra in enumerate(mappings.extra)
+        ),
+        claims=tuple(
+            _condition(
+                rule.expression, Sees.CLAIMS, f"claimValidationRules[{index}].expression", rule.message
+            )
+            for index, rule in enumerate(item.claim_validation_rules)
+            if rule.expression is not None
+        ),
+        user=tuple(
+            _condition(rule.expression, Sees.USER, f"userValidationRules[{index}].expression", rule.message)
+            for index, rule in enumerate(item.user_validation_rules)
+        ),
+    )
+
+
+def _name(mapping: PrefixedClaimOrExpression, place: str) -> PrefixedClaim | Mapped | None:
+    if mapping.expression is not None:
+        return _mapped(mapping.expression, f"{place}.expression")
+    return None if mapping.claim is None else PrefixedClaim(mapping.claim, mapping.prefix or "")
+
+
+def _uid(item: JWTIssuerConfig) -> str | Mapped | None:
+    uid = item.claim_mappings.uid
+    if uid is None or uid.expression is None:
+        return None if uid is None else uid.claim
+    return _mapped(uid.expression, "claimMappings.uid.expression")
+
+
+def _mapped(text: str, place: str) -> Mapped:
+    return Mapped(place, _compiled(text, Sees.CLAIMS, Expects.ANY, place))
+
+
+def _condition(text: str, sees: Sees, place: str, message: str | None) -> Condition:
+    return Condition(place, _compiled(text, sees, Expects.BOOL, place), message or "")
+
+
+def _compiled(text: str, sees: Sees, expects: Expects, place: str) -> Expression:
+    try:
+        return compile_expression(text, sees, expects)
+    except (ExpressionError, MissingExtraError) as error:
+        raise CompositionError(f"{place}: {error}") from None

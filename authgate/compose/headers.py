@@ -1,0 +1,32 @@
+"""`headers`: from its configuration to what names an identity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.compose.surroundings import CompositionError
+from authgate.expressions import Expects, ExpressionError, MissingExtraError, Sees, compile_expression
+from authgate.json_pointer import JSONPointer
+from authgate.policy.headers import HeaderMapper
+from authgate.policy.mapped_headers import ClaimHeader, ExpressionHeader
+
+if TYPE_CHECKING:
+    from authgate.config import HeadersConfig, MappedHeaderConfig
+    from authgate.policy.headers import Statement
+    from authgate.policy.mapped_headers import MappedHeader
+
+
+def header_mapper(config: HeadersConfig, statement: Statement | None) -> HeaderMapper:
+    """Return what names identities in headers; raises `CompositionError` for what is no expression."""
+    mapped = [_mapped(item, f"headers.set[{index}]") for index, item in enumerate(config.set)]
+    return HeaderMapper(config.preset, config.max_bytes, mapped=mapped, statement=statement)
+
+
+def _mapped(item: MappedHeaderConfig, place: str) -> MappedHeader:
+    if item.claim is not None:
+        return ClaimHeader(item.name, JSONPointer(item.claim))
+    try:
+        expression = compile_expression(item.expression or "", Sees.CLAIMS | Sees.USER, Expects.ANY)
+    except (ExpressionError, MissingExtraError) as error:
+        raise CompositionError(f"{place}.expression: {error}") from None
+    return ExpressionHeader(item.name, expression, f"{place}.expression")

@@ -1,0 +1,35 @@
+"""`credential.sources`: from their configuration to what reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.server.sources import (
+    ONLY_AUTHORIZATION,
+    CookieSource,
+    HeaderSource,
+    QuerySource,
+    Source,
+    Sources,
+    WebSocketSource,
+)
+
+if TYPE_CHECKING:
+    from authgate.config import CredentialConfig
+
+
+def sources_of(config: CredentialConfig) -> Sources:
+    """Return the places where tokens may stand; those of one kind that leave a rest are read together."""
+    items = config.sources
+    further: list[Source] = [
+        HeaderSource(item.header.lower().encode(), (item.scheme or "").encode())
+        for item in items
+        if item.header
+    ]
+    if cookies := frozenset(item.cookie.encode() for item in items if item.cookie):
+        further.append(CookieSource(cookies))
+    if parameters := frozenset(item.query.encode() for item in items if item.query):
+        further.append(QuerySource(parameters))
+    if any(item.websocket for item in items):
+        further.append(WebSocketSource())
+    return Sources(further) if further else ONLY_AUTHORIZATION

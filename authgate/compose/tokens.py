@@ -1,0 +1,55 @@
+"""`signing`, `identityToken` and `exchange`: from their configuration to what signs."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from authgate.compose.surroundings import CompositionError
+from authgate.issue.keys import read_signing_key
+from authgate.issue.tokens import IdentityHeader, TokenIssuer
+from authgate.log import event
+
+if TYPE_CHECKING:
+    from authgate.compose.surroundings import Surroundings
+    from authgate.config import Config
+    from authgate.issue.keys import SigningKey
+
+_CLUSTER_LEEWAY = 60.0
+
+
+def token_issuer(config: Config, around: Surroundings) -> TokenIssuer | None:
+    """Return what signs the gate's own tokens, None where nothing is to be signed; raises `CompositionError`."""
+    signing = config.signing
+    if signing is None:
+        return None
+    if signing.key_files:
+        keys = [_key(file) for file in signing.key_files]
+    else:
+        keys = [around.made_key]
+        event(
+            logging.WARNING,
+            "signing.keyFiles is empty: a key was made, and what it signs can be verified until this process ends",
+            kid=keys[0].kid,
+        )
+    if len({key.kid for key in keys}) != len(keys):
+        raise CompositionError("signing.keyFiles: two files hold the same key")
+    leeways = {item.name: item.gate.expiry_leeway for item in config.jwt}
+    leeways.update((cluster.name, _CLUSTER_LEEWAY) for cluster in config.clusters)
+    return TokenIssuer(signing.issuer, keys, around.clock, leeways)
+
+
+def identity_header(config: Config, issuer: TokenIssuer | None) -> IdentityHeader | None:
+    """Return the header that states who passed, None where none is wanted."""
+    item = config.identity_token
+    if item is None or issuer is None:
+        return None
+    return IdentityHeader(item.header, item.audience, item.ttl, issuer)
+
+
+def _key(file: str) -> SigningKey:
+    try:
+        return read_signing_key(Path(file).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CompositionError(f"signing.keyFiles: {file}: {error}") from None

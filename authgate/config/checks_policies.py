@@ -1,0 +1,72 @@
+"""What holds between a policy's parts and the rest: rules that can be looked up, expressions that are some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from authgate.config.expressions import expression_findings
+from authgate.config.problems import Finding, Path
+from authgate.config.values import Pattern, Values
+from authgate.expressions import Expects, Sees
+
+VERSIONS: tuple[tuple[Pattern, ...], ...] = (("policies", ...), ("policies", ..., "shadow"))
+"""Where versions of policies stand: the live ones and their shadows."""
+
+HOLDERS: tuple[tuple[Pattern, ...], ...] = tuple(
+    pattern for version in VERSIONS for pattern in (version, (*version, "rules", ...))
+)
+"""Where lists of entries stand: in versions of policies, and in their rules."""
+
+
+def findings_of_policies(values: Values) -> Iterator[Finding]:
+    """Tell what is wrong between the values of policies, be they valid by themselves or not."""
+    if not (values.has("server", "proxy") or values.has("server", "grpc")):
+        yield from _needs_a_proxy(values)
+    for path, _ in values.find("policies", ..., "shadow", "rules", ..., "accessReview"):
+        yield Finding(path, "is not asked for a shadow: the cluster is asked by the live policy only")
+    for path, text, sees in _expressions(values):
+        yield from expression_findings(path, text, sees, Expects.BOOL)
+
+
+def _needs_a_proxy(values: Values) -> Iterator[Finding]:
+    sentence = (
+        "needs server.proxy to be set: the original request is read from that proxy's headers, and trusted"
+    )
+    for version in VERSIONS:
+        for kind in ("anonymous", "rules"):
+            for path, _ in values.find(*version, kind):
+                if values.has(*path):
+                    yield Finding(path, sentence)
+        for path, value in values.find(*version, "corsPreflight"):
+            if value == "allow":
+                yield Finding(path, sentence)
+    for holder in HOLDERS:
+        for path, _ in values.find(*holder, "accessReview", "nonResource"):
+            if values.has(*path):
+                yield Finding(path, sentence)
+    for path, text, _ in _expressions(values):
+        if _reads_request(text):
+            yield Finding(path, sentence)
+
+
+def _expressions(values: Values) -> Iterator[tuple[Path, str, Sees]]:
+    """Yield every expression of a policy with its place and what it sees."""
+    lists = [(*holder, kind, ...) for holder in ((), ("rules", ...)) for kind in ("allow", "deny")]
+    for version in VERSIONS:
+        for policy, _ in values.find(*version):
+            query = any(value is True for _, value in values.find(*policy, "queryRules"))
+            for place in (*lists, ("rules", ...)):
+                for path, text in values.texts(*policy, *place, "expression"):
+                    yield path, text, expression_sees(query=query)
+
+
+def _reads_request(text: str) -> bool:
+    if "request" not in text:
+        return False
+    return any(expression_findings((), text, expression_sees(query=False) & ~Sees.REQUEST, Expects.BOOL))
+
+
+def expression_sees(*, query: bool) -> Sees:
+    """Return what a policy's expressions see; `query` is its `queryRules`."""
+    sees = Sees.CLAIMS | Sees.USER | Sees.REQUEST | Sees.NOW
+    return sees | Sees.QUERY if query else sees

@@ -1,0 +1,26 @@
+"""Whether a text is an expression, told where it stands, with a caret under the place that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from authgate.config.problems import Finding, Path
+from authgate.expressions import Expects, ExpressionError, MissingExtraError, Sees, compile_expression
+
+
+def expression_findings(path: Path, text: str, sees: Sees, expects: Expects) -> Iterator[Finding]:
+    """Yield why a text is no expression that can be used, or nothing."""
+    try:
+        compile_expression(text, sees, expects)
+    except ExpressionError as error:
+        yield Finding(path, error.pointed)
+    except MissingExtraError as error:
+        yield Finding(path, str(error))
+
+
+def claims_of(text: str) -> frozenset[str]:
+    """Return the claims that an expression asks for; none where it is wrong."""
+    try:
+        return compile_expression(text, Sees.CLAIMS, Expects.ANY).claims
+    except (ExpressionError, MissingExtraError):
+        return frozenset()

@@ -1,0 +1,154 @@
+"""The file of `authgate policy test`: who asks for what, and what the policies are expected to say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path as FilesystemPath
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from authgate.config.fields import ConfigModel, FilePath, Label, Many, Matching, Text, as_tuple
+from authgate.config.files import read_text
+from authgate.config.problems import ConfigError, Problem, dotted
+from authgate.config.shape import shape_of
+from authgate.config.validation import validate
+from authgate.config.yaml_file import parse_yaml
+from authgate.errors import REASONS
+
+_ServiceAccount = Annotated[
+    Text, Matching(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", 'must be "namespace/name", such as "prod/web"')
+]
+_STATUS = {reason.value: info.status for reason, info in REASONS.items()}
+
+
+def _expectation(text: str) -> str:
+    if text not in {"allow", "deny", *_STATUS}:
+        raise ValueError("must be allow, deny or a reason code, such as not_allowed")
+    return text
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a date and time, such as 2026-01-31T12:00:00Z") from None
+    return text
+
+
+def _as_json(value: object) -> object:
+    """Make the tuples of a parsed YAML text the lists of JSON."""
+    match value:
+        case dict():
+            return {name: _as_json(member) for name, member in value.items()}
+        case tuple() | list():
+            return [_as_json(item) for item in value]
+        case _:
+            return value
+
+
+class AskingIdentity(ConfigModel):
+    """Who asks, as the gate would have verified it."""
+
+    user: Text | None = Field(default=None, description="The whole user name; either this or serviceAccount.")
+    service_account: _ServiceAccount | None = Field(
+        default=None,
+        description='A ServiceAccount as "namespace/name", with the groups that it has by itself.',
+    )
+    groups: Many[Text] = Field(default=(), description="Further groups, in full.")
+    issuer: Label | None = Field(
+        default=None,
+        description="The name of a jwt issuer or of a cluster; null: the only one, or the first cluster.",
+    )
+    audiences: Many[Text] | None = Field(
+        default=None, description="Of the accepted audiences, those that the token is for; null: all."
+    )
+
+    @model_validator(mode="after")
+    def _is_somebody(self) -> AskingIdentity:
+        if (self.user is None) == (self.service_account is None):
+            raise ValueError("needs either user or serviceAccount")
+        return self
+
+
+class AskedRequest(ConfigModel):
+    """What the client sends to the proxy."""
+
+    method: Text | None = Field(default="GET", description="The method; null: the proxy does not tell.")
+    host: Text | None = Field(default="app.example", description="The host; null: the proxy does not tell.")
+    path: Text | None = Field(
+        default="/", description="The path, with its query, as it is sent; null: the proxy does not tell."
+    )
+
+
+class PolicyTest(ConfigModel):
+    """One request and what is expected of it; without identity and claims it has no token."""
+
+    name: Text = Field(description="What is tested, in a few words.")
+    policy: Text = Field(default="default", description="The policy that is asked.")
+    identity: AskingIdentity | None = Field(default=None, description="Who asks.")
+    claims: Annotated[dict[str, Any], BeforeValidator(_as_json)] | None = Field(
+        default=None, description="Or what the token claims, iss among it: mappings and rules are applied."
+    )
+    request: AskedRequest = Field(default_factory=AskedRequest, description="What is asked for.")
+    now: Annotated[Text, AfterValidator(_moment)] | None = Field(
+        default=None, description="When, with the offset from UTC; null: now."
+    )
+    access_review: Literal["allow", "deny"] | None = Field(
+        default=None, description="What the cluster says where it is asked; null: it must not be."
+    )
+    expect: Annotated[Text, AfterValidator(_expectation)] = Field(
+        description="allow, deny, or the reason code of the decision."
+    )
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> PolicyTest:
+        if self.identity is not None and self.claims is not None:
+            raise ValueError("needs either identity or claims, or neither for a request without a token")
+        return self
+
+    def at(self) -> float | None:
+        """Return when the request is sent, in POSIX seconds; without an offset the time is UTC."""
+        if self.now is None:
+            return None
+        moment = datetime.fromisoformat(self.now)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+    def is_met_by(self, reason: str) -> bool:
+        """Tell whether a decision with this reason code is the expected one; a 503 neither allows nor denies."""
+        if self.expect in _STATUS:
+            return reason == self.expect
+        status = _STATUS[reason]
+        return status == 200 if self.expect == "allow" else 400 <= status < 500
+
+
+class PolicyTests(ConfigModel):
+    """A table of requests and decisions."""
+
+    config: FilePath | None = Field(
+        default=None,
+        description="The configuration under test, relative to this file; null: that of --config.",
+    )
+    tests: Annotated[
+        tuple[PolicyTest, ...], Field(min_length=1, max_length=10_000), BeforeValidator(as_tuple)
+    ] = Field(description="The requests, each with the decision that is expected.")
+
+
+def load_policy_tests(path: FilesystemPath) -> PolicyTests:
+    """Load a table; raises ConfigError with every problem at once."""
+    try:
+        document = parse_yaml(read_text(path))
+    except ValueError as error:
+        raise ConfigError([Problem(str(path), str(error))]) from None
+    if isinstance(document, Problem):
+        raise ConfigError([Problem(str(path), document.message, document.value, line=document.line)])
+    outcome = validate(document.value, PolicyTests, shape_of(PolicyTests))
+    if isinstance(outcome, PolicyTests) and not document.problems:
+        return outcome
+    found = [*document.problems]
+    for finding in () if isinstance(outcome, PolicyTests) else outcome:
+        ends = (finding.path[:end] for end in range(len(finding.path), -1, -1))
+        line = next((document.lines[end] for end in ends if end in document.lines), None)
+        place = dotted(finding.path) or str(path)
+        found.append(Problem(place, finding.message, finding.value, finding.suggestion, line))
+    raise ConfigError(found)

@@ -1,0 +1,215 @@
+"""From an expression's text to what evaluates it, or to why it is refused."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from authgate.expressions.bridge import bridged
+from authgate.expressions.checks import Fault, faults_of, faults_of_syntax, presence_tests
+from authgate.expressions.cost import cost_of
+from authgate.expressions.environment import checking, evaluating, variables
+from authgate.expressions.program import Program
+from authgate.expressions.syntax import (
+    OPEN,
+    OPTIONAL,
+    Call,
+    Const,
+    Ident,
+    Node,
+    Select,
+    Tree,
+    Type,
+    read_checked,
+    read_parsed,
+    walk,
+    write_parsed,
+)
+from authgate.expressions.values import (
+    MAX_LENGTH,
+    Expects,
+    ExpressionError,
+    MissingExtraError,
+    Sees,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cel_expr_python import cel
+
+_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)' \(in container ''\)")
+_NAME = string.ascii_letters + string.digits + "_."
+_CONVERSIONS = ("bool", "double", "duration", "int", "string", "timestamp", "uint")
+_NOT_HERE = frozenset(
+    (
+        "url",
+        "isURL",
+        "getScheme",
+        "getHost",
+        "getHostname",
+        "getPort",
+        "getEscapedPath",
+        "getQuery",
+        "ip",
+        "isIP",
+        "ip.isCanonical",
+        "cidr",
+        "isCIDR",
+        "containsIP",
+        "containsCIDR",
+        "quantity",
+        "isQuantity",
+        "semver",
+        "isSemver",
+        "format.named",
+        "format",
+        "authorizer",
+        "image",
+    )
+)
+
+
+def compiled(text: str, sees: Sees, expects: Expects) -> Program:
+    """Return what evaluates a text; raises `ExpressionError` and `MissingExtraError`."""
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(f"is longer than {MAX_LENGTH} characters", text)
+    if not text.strip():
+        raise ExpressionError("is empty", text)
+    for package in ("cel_expr_python", "re2"):
+        try:
+            import_module(package)
+        except ImportError as error:
+            raise MissingExtraError from error
+    try:
+        return _compiled(text, sees, expects)
+    except RecursionError:
+        raise ExpressionError("is nested too deeply", text) from None
+
+
+def _compiled(text: str, sees: Sees, expects: Expects) -> Program:
+    environment = checking(sees)
+    parsed = read_parsed(_accepted(environment, text, sees, check=False).serialize())
+    _refuse(text, parsed, faults_of_syntax(parsed))
+    written = _without_presence_tests(text, parsed)
+    tree = read_checked(_accepted(environment, written, sees, check=True).serialize())
+    _refuse(text, tree, faults_of(tree))
+    _refuse(text, tree, _unexpected(tree, expects))
+    runtime = evaluating(sees)
+    _refuse(text, tree, _bad_literals(tree, runtime))
+    runnable = runtime.deserialize(write_parsed(bridged(tree)))
+    return Program(
+        text, frozenset(_claims(tree)), runnable, runtime, expects=expects, cost=cost_of(tree.root)
+    )
+
+
+def _claims(tree: Tree) -> Iterator[str]:
+    for node in walk(tree.root):
+        match node:
+            case Select(operand=Ident(name="claims"), field=name):
+                yield name
+            case Call(function="_?._", arguments=(Ident(name="claims"), Const(text=str(name)))):
+                yield name
+            case _:
+                pass
+
+
+def _without_presence_tests(text: str, parsed: Tree) -> str:
+    """Write `has(user.uid)` as `true`, with every place where it was.
+
+    The members of `user` are variables of their own here, so that they have types; there is no `user` to ask.
+    """
+    for place in presence_tests(parsed):
+        start, end = text.rindex("has", 0, place + 1), text.index(")", place) + 1
+        text = text[:start] + "true".ljust(end - start) + text[end:]
+    return text
+
+
+def _accepted(environment: cel.Env, text: str, sees: Sees, *, check: bool) -> cel.Expression:
+    try:
+        return environment.compile(text, disable_check=not check)
+    except TypeError:  # the library's word for a lone surrogate
+        raise ExpressionError("is no text in UTF-8", text) from None
+    except RuntimeError as error:
+        found = _PLACE.search(str(error))
+        if found is None:
+            raise ExpressionError("can't be read", text) from None
+        row, column, message = int(found[1]) - 1, int(found[2]) - 1, found[3]
+        before = sum(len(line) + 1 for line in text.split("\n")[:row])
+        raise ExpressionError(_explained(message, sees), text, min(before + column, len(text))) from None
+
+
+def _explained(message: str, sees: Sees) -> str:
+    undeclared = _UNDECLARED.fullmatch(message)
+    if undeclared is None:
+        return message
+    name = undeclared[1]
+    if name in _NOT_HERE:
+        return f"'{name}' belongs to a library of Kubernetes that authgate does not have"
+    known = ", ".join(variables(sees))
+    return f"'{name}' is no function and no variable that is known here; the variables are: {known}"
+
+
+def _refuse(text: str, tree: Tree, faults: Iterable[Fault]) -> None:
+    for fault in faults:
+        raise ExpressionError(fault.message, text, _start(text, tree, fault))
+
+
+def _start(text: str, tree: Tree, fault: Fault) -> int | None:
+    """Return where a node begins: a call's own place is its parenthesis, an operator's is behind its first operand."""
+    start = min((tree.places[node.id] for node in walk(fault.node) if node.id in tree.places), default=None)
+    if start is not None and text[start : start + 1] == "(":
+        start -= len(text[:start]) - len(text[:start].rstrip(_NAME))
+    return start
+
+
+def _unexpected(tree: Tree, expects: Expects) -> Iterable[Fault]:
+    given = tree.type_of(tree.root)
+    if given.kind == OPTIONAL:
+        return  # told already
+    match expects:
+        case Expects.BOOL:
+            if given != Type("bool"):
+                advice = " (write it as a comparison, such as claims.x == true)" if given.kind in OPEN else ""
+                yield Fault(tree.root, f"must give a bool, and not {given}{advice}")
+        case Expects.STRING:
+            if given.kind not in ("string", *OPEN):
+                yield Fault(tree.root, f"must give a string, and not {given}")
+        case Expects.STRING_LIST:
+            items = given.of[0].kind if given.kind == "list" and given.of else given.kind
+            if items not in ("string", *OPEN):
+                yield Fault(tree.root, f"must give a string or a list of strings, and not {given}")
+        case Expects.ANY:
+            return
+
+
+def _bad_literals(tree: Tree, runtime: cel.Env) -> Iterable[Fault]:
+    """Yield the conversions of literals that can never succeed; the kube-apiserver tries them at load, too."""
+    for node in walk(tree.root):
+        match node:
+            case Call(function=function, arguments=(value,)) if function in _CONVERSIONS:
+                if _is_literal(value) and not _succeeds(replace(tree, root=node), runtime):
+                    yield Fault(value, f"is no {function}")
+            case _:
+                pass
+
+
+def _succeeds(tree: Tree, runtime: cel.Env) -> bool:
+    try:
+        return runtime.deserialize(write_parsed(bridged(tree))).eval(data={}).type().name() != "ERROR"
+    except RuntimeError:
+        return False
+
+
+def _is_literal(node: Node) -> bool:
+    match node:
+        case Const():
+            return True
+        case Call(function=function, arguments=(value,)):
+            return function in (*_CONVERSIONS, "dyn") and _is_literal(value)
+        case _:
+            return False

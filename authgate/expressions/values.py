@@ -1,0 +1,208 @@
+"""What an expression sees, gives and fails with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, Flag, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
+
+    from authgate.model import Identity, JSONValue, OriginalRequest
+
+MAX_LENGTH = 10_000
+"""How long an expression may be, in characters; its cost is bounded by this and by the size of a token."""
+
+_MAX_LINE = 90
+
+
+class Sees(Flag):
+    """Which variables an expression may name."""
+
+    CLAIMS = auto()
+    """`claims`: the token's payload, a map of any."""
+    USER = auto()
+    """`user`: `username`, `uid`, `groups` and `extra` of the identity."""
+    REQUEST = auto()
+    """`request`: `method`, `host`, `path` and `segments` of the original request."""
+    QUERY = auto()
+    """`request.query` as well: the original request's query, undecoded."""
+    NOW = auto()
+    """`now`: the time of the request."""
+
+
+class Expects(Enum):
+    """What an expression must give; what is known to give something else is refused at load."""
+
+    BOOL = "bool"
+    STRING = "string"
+    STRING_LIST = "string or list of strings"
+    """A list of strings is given: of one for a string, of none for null."""
+    ANY = "any"
+
+
+Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
+"""What an expression gives; what JSON cannot say, such as bytes or a timestamp, is a failure."""
+
+
+class ExpressionError(ValueError):
+    """An expression is refused at load: why, and at which character of its text, from 0, where it is at one."""
+
+    def __init__(self, message: str, text: str, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.text = text
+        self.offset = offset
+
+    @property
+    def pointed(self) -> str:
+        """The message, the expression's line and a caret under the place."""
+        if self.offset is None:
+            return self.message
+        start = self.text.rfind("\n", 0, self.offset) + 1
+        end = self.text.find("\n", self.offset)
+        line = self.text[start : end if end >= 0 else None].replace("\t", " ")
+        column = self.offset - start
+        if len(line) > _MAX_LINE:
+            cut = min(max(0, column - _MAX_LINE // 2), len(line) - _MAX_LINE)
+            line, column = line[cut : cut + _MAX_LINE], column - cut
+        return f"{self.message}\n  {line}\n  {' ' * column}^"
+
+
+class MissingExtraError(Exception):
+    """The configuration has expressions, and the packages that evaluate them are not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "expressions need the extra 'cel': install it with: pip install 'authgate[cel]' "
+            "(it has no packages for musl, such as Alpine Linux)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An evaluation gave no value: it denies. `detail` names no value of a claim."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much variables hold: their longest list or map, their longest text, and the characters of all texts."""
+
+    longest_list: int
+    longest_text: int
+    characters: int
+
+
+class Variables:
+    """The values of an expression's variables; one may serve several expressions, and is prepared once.
+
+    What is not given is missing: an expression that asks for it fails.
+    """
+
+    __slots__ = ("_activations", "_claims", "_data", "_now", "_request", "_segments", "_size", "_user")
+
+    def __init__(
+        self,
+        *,
+        claims: Mapping[str, JSONValue] | None = None,
+        user: Identity | None = None,
+        request: OriginalRequest | None = None,
+        segments: tuple[str, ...] | None = None,
+        now: float | None = None,
+    ) -> None:
+        """Take what is known: `segments` are the parts of the request's path, `now` is in POSIX seconds."""
+        self._claims = claims
+        self._user = user
+        self._request = request
+        self._segments = segments
+        self._now = now
+        self._data: dict[str, object] | None = None
+        self._activations: dict[int, cel.Activation] = {}
+        self._size: Size | None = None
+
+    def activation(self, environment: cel.Env) -> cel.Activation:
+        """Return the variables as one environment's expressions take them."""
+        found = self._activations.get(id(environment))
+        if found is None:
+            found = self._activations[id(environment)] = environment.Activation(self._prepared())
+        return found
+
+    def size(self) -> Size:
+        """Return how much the variables hold."""
+        if self._size is None:
+            self._size = _size(self._prepared())
+        return self._size
+
+    def _prepared(self) -> dict[str, object]:
+        if self._data is not None:
+            return self._data
+        data = self._data = dict[str, object]()
+        if self._claims is not None:
+            data["claims"] = _doubled(dict(self._claims))
+        if (user := self._user) is not None:
+            data["user.username"] = user.username
+            data["user.uid"] = user.uid
+            data["user.groups"] = list(user.groups)
+            data["user.extra"] = {key: list(values) for key, values in user.extra}
+        if (request := self._request) is not None:
+            told = {name: getattr(request, name) for name in ("method", "host", "path", "query")}
+            data |= {f"request.{name}": value for name, value in told.items() if value is not None}
+        if self._segments is not None:
+            data["request.segments"] = list(self._segments)
+        if self._now is not None:
+            data["now"] = datetime.fromtimestamp(self._now, UTC)
+        return data
+
+
+def _doubled(value: Any) -> Any:
+    """Copy a JSON value with every number a double, as the kube-apiserver reads them."""
+    kind = type(value)
+    if kind is int:  # and no bool
+        return float(value)
+    if kind is list:
+        return [_doubled(item) for item in value]
+    if kind is dict:
+        return {key: _doubled(item) for key, item in value.items()}
+    return value
+
+
+def _size(variables: dict[str, object]) -> Size:
+    longest_list = longest_text = characters = 0
+    waiting: list[object] = list(variables.values())
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            characters += len(value)
+            longest_text = max(longest_text, len(value))
+        elif isinstance(value, list | dict):
+            longest_list = max(longest_list, len(value))
+            waiting += value
+            waiting += value.values() if isinstance(value, dict) else ()
+    return Size(longest_list, longest_text, characters)
+
+
+class Expression(Protocol):
+    """An expression that was checked at load."""
+
+    @property
+    def text(self) -> str:
+        """The expression as it was written."""
+        ...
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """The claims that it asks for by a selector, such as `claims.email`; not those asked for by an index."""
+        ...
+
+    def evaluate(self, variables: Variables) -> Value | Failed:
+        """Return the value, or why there is none; never raises."""
+        ...
+
+    def holds(self, variables: Variables) -> bool | Failed:
+        """Tell whether a BOOL expression is true; `Failed` must be taken for a denial."""
+        ...

@@ -1,0 +1,152 @@
+"""Roles, as Vault's JWT auth method has them: what a token must claim beyond being good, and whom it then stands for.
+
+Sources: Vault's API documentation of jwt/oidc roles; vault-plugin-auth-jwt, claims.go. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from authgate.clean_text import is_clean
+from authgate.errors import Reason
+from authgate.policy.conditions import glob_pattern
+from authgate.policy.mapped_headers import trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from authgate.json_pointer import JSONPointer
+    from authgate.model import Identity, JSONValue
+    from authgate.policy.conditions import Case
+    from authgate.policy.mapped_headers import MappedHeader
+
+Scalar = bool | int | float | str
+_SYSTEM = "system:"
+
+
+class BoundClaim:
+    """A claim that must have one of these values, or hold one of them where it is a list.
+
+    With `glob`, `*` in a value stands for any characters, and only texts match.
+    """
+
+    __slots__ = ("_pattern", "_values", "pointer")
+
+    def __init__(self, pointer: JSONPointer, values: Iterable[Scalar], *, glob: bool) -> None:
+        self.pointer = pointer
+        self._values = tuple(values)
+        self._pattern: re.Pattern[str] | None = None
+        if glob:
+            alternatives = "|".join(glob_pattern(str(value), ".") for value in self._values)
+            self._pattern = re.compile(alternatives, re.DOTALL)
+
+    def holds(self, claims: Mapping[str, JSONValue]) -> bool:
+        """Tell whether it does; a claim that is missing, null or an unverified email address never does."""
+        found = trusted(self.pointer, claims)
+        return any(map(self._fits, found)) if isinstance(found, list) else self._fits(found)
+
+    def _fits(self, found: JSONValue) -> bool:
+        if self._pattern is not None:
+            return isinstance(found, str) and self._pattern.fullmatch(found) is not None
+        return any(_same(found, value) for value in self._values)
+
+
+@dataclass(frozen=True, slots=True)
+class Leeways:
+    """How many seconds beyond its `exp`, `nbf` and `iat` a role takes a token; None leaves it to the issuer."""
+
+    expiration: float | None = None
+    not_before: float | None = None
+    issued_at: float | None = None
+
+    def refuses(self, claims: Mapping[str, JSONValue], now: float) -> Reason | None:
+        """Return why a token is too old or too young for the role, or None."""
+        end, begin, issued = (_number(claims.get(name)) for name in ("exp", "nbf", "iat"))
+        if self.expiration is not None and end is not None and now >= end + self.expiration:
+            return Reason.TOKEN_EXPIRED
+        for start, leeway in ((begin, self.not_before), (issued, self.issued_at)):
+            if leeway is not None and start is not None and start > now + leeway:
+                return Reason.TOKEN_NOT_YET_VALID
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What holds for everybody who passes a policy; `headers` name claims to the app.
+
+    `user` and `groups` lead to the claims that name the sender to the app in place of the identity's own names; what
+    lists, rules and access reviews look at stays the identity that was verified.
+    """
+
+    audiences: frozenset[str] | None = None
+    subject: str | None = None
+    claims: tuple[BoundClaim, ...] = ()
+    user: JSONPointer | None = None
+    groups: JSONPointer | None = None
+    headers: tuple[MappedHeader, ...] = ()
+    leeways: Leeways | None = None
+    max_lifetime: float | None = None
+
+    def refuses(self, case: Case) -> tuple[Reason, str] | None:
+        """Return why the case does not have the role, in words for the audit log, or None where it has."""
+        if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
+            return Reason.AUDIENCE_MISMATCH, "role.boundAudiences"
+        if case.claims is None:
+            return Reason.NOT_ALLOWED, "role: TokenReview decided, and the token's claims are not known"
+        claims = case.claims.members
+        if self.subject is not None and claims.get("sub") != self.subject:
+            return Reason.NOT_ALLOWED, "role.boundSubject"
+        for bound in self.claims:
+            if not bound.holds(claims):
+                return Reason.NOT_ALLOWED, f"role.boundClaims {bound.pointer.text}"
+        if self.max_lifetime is not None and not _lives_at_most(claims, self.max_lifetime):
+            return Reason.TOKEN_LIFETIME_TOO_LONG, "role.maxTokenLifetime"
+        if self.leeways is not None and case.now is not None:
+            reason = self.leeways.refuses(claims, case.now)
+            if reason is not None:
+                return reason, "role's leeways"
+        return None
+
+    def named(self, identity: Identity, claims: Mapping[str, JSONValue]) -> Identity | str:
+        """Return the identity as the app is to know it, or why there is none.
+
+        Nobody is renamed to a name of Kubernetes' own (`system:…`) that is not theirs already.
+        """
+        username, groups = identity.username, identity.groups
+        if self.user is not None:
+            found = trusted(self.user, claims)
+            if not isinstance(found, str) or not found:
+                return "role.userClaim is missing, empty, no text, or an unverified email address"
+            username = found
+        if self.groups is not None:
+            listed = trusted(self.groups, claims)
+            listed = [listed] if isinstance(listed, str) else listed
+            if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+                return "role.groupsClaim is missing, or no list of texts"
+            groups = tuple(str(item) for item in listed)
+        own = {identity.username, *identity.groups}
+        names = [name for name in (username, *groups) if name not in own]
+        if any(name.startswith(_SYSTEM) for name in names):
+            return 'role.userClaim or groupsClaim holds a name that begins with "system:"'
+        if not all(map(is_clean, names)):
+            return "role.userClaim or groupsClaim holds control characters"
+        return replace(identity, username=username, groups=groups)
+
+
+def _same(found: JSONValue, value: Scalar) -> bool:
+    if isinstance(found, bool) or isinstance(value, bool):
+        return found is value
+    if isinstance(found, str) or isinstance(value, str):
+        return isinstance(found, str) and found == value
+    return isinstance(found, int | float) and found == value
+
+
+def _number(value: JSONValue) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _lives_at_most(claims: Mapping[str, JSONValue], seconds: float) -> bool:
+    end, issued = _number(claims.get("exp")), _number(claims.get("iat"))
+    return end is not None and issued is not None and end - issued <= seconds

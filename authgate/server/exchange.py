@@ -1,0 +1,294 @@
+"""Token exchange (RFC 8693) on a listener of its own, and the documents that verify what it issues.
+
+The subject token passes the same gate and the same policy as at /verify; what comes back is a short-lived JWT of the
+gate's own, for one audience that the policy is configured to hand out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from authgate.errors import REASONS
+from authgate.issue.keys import jwk_set
+from authgate.log import event, traceback_of
+from authgate.model import Allow, CannotTell, Deny, OriginalRequest
+from authgate.server.request import DEFAULT_POLICY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from authgate.issue.tokens import TokenIssuer
+    from authgate.metrics import Metrics
+    from authgate.model import Decision
+    from authgate.server.record import Recorder
+    from authgate.server.serving import Serving
+
+GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
+ACCESS_TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:access_token"
+_TYPES: Final = frozenset({JWT_TYPE, ACCESS_TOKEN_TYPE})
+_FORM: Final = "application/x-www-form-urlencoded"
+_MAX_FIELDS = 20
+_KNOWN: Final = frozenset(
+    {
+        "actor_token",
+        "actor_token_type",
+        "audience",
+        "grant_type",
+        "requested_token_type",
+        "resource",
+        "scope",
+        "subject_token",
+        "subject_token_type",
+    }
+)
+_NOTHING_KNOWN: Final = OriginalRequest()
+_DOCUMENT_AGE = 300
+
+
+class _RefusedError(Exception):
+    """A request cannot be answered with a token: its OAuth error, status and words (RFC 6749, section 5.2)."""
+
+    def __init__(self, error: str, description: str, status: int = 400, retry_after: int = 0) -> None:
+        super().__init__(description)
+        self.error, self.description = error, description
+        self.status, self.retry_after = status, retry_after
+
+
+def signed_documents(issuer: TokenIssuer) -> dict[str, bytes]:
+    """Return what tells others how to verify the gate's tokens (OpenID Connect Discovery 1.0, section 4), by path.
+
+    The documents stand at the root and below the issuer's own path.
+    """
+    base = issuer.issuer.rstrip("/")
+    discovery = {
+        "issuer": issuer.issuer,
+        "jwks_uri": f"{base}/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": sorted({key.algorithm for key in issuer.keys}),
+    }
+    documents = {
+        "/.well-known/openid-configuration": json.dumps(discovery).encode(),
+        "/jwks": jwk_set(issuer.keys),
+    }
+    below = urlsplit(base).path
+    return {**documents, **{below + path: text for path, text in documents.items()}}
+
+
+def signed_document(documents: Mapping[str, bytes], path: str) -> web.Response | None:
+    """Return the answer to a request for one of the documents, None where there is none at the path."""
+    body = documents.get(path)
+    if body is None:
+        return None
+    headers = {"Cache-Control": f"public, max-age={_DOCUMENT_AGE}", "Server": "authgate"}
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+class Exchange:
+    """One configuration's exchange: who decides, who signs, which audiences each policy hands out, for how long."""
+
+    def __init__(
+        self, serving: Serving, issuer: TokenIssuer, audiences: Mapping[str, frozenset[str]], ttl: float
+    ) -> None:
+        self.serving = serving
+        self.issuer = issuer
+        self.audiences = audiences
+        self.ttl = ttl
+        self._documents = signed_documents(issuer)
+        self._policies = {
+            "/token" if name == DEFAULT_POLICY else f"/policies/{name}/token": name for name in audiences
+        }
+
+    def policy_at(self, path: str) -> str | None:
+        """Return the policy whose tokens are exchanged at a path."""
+        return self._policies.get(path)
+
+    def document(self, path: str) -> web.Response | None:
+        """Return the answer to a request for discovery or keys."""
+        return signed_document(self._documents, path)
+
+
+class ExchangeHandler:
+    """Answers `POST /token` under the default policy and `POST /policies/<name>/token` under another."""
+
+    def __init__(
+        self,
+        exchange: Callable[[], Exchange | None],
+        *,
+        max_body_bytes: int,
+        body_timeout: float,
+        metrics: Metrics,
+        recorder: Recorder,
+    ) -> None:
+        self._now = exchange
+        self._max_body_bytes = max_body_bytes
+        self._body_timeout = body_timeout
+        self._metrics = metrics
+        self._recorder = recorder
+
+    async def __call__(self, request: web.BaseRequest) -> web.Response:
+        """Return a token, a document, or why not; never a 500, and never a word of what was sent."""
+        exchange = self._now()
+        policy = exchange.policy_at(request.path) if exchange else None
+        if exchange is None or policy is None:
+            document = (
+                exchange.document(request.path) if exchange and request.method in ("GET", "HEAD") else None
+            )
+            return document or _refusal(_no_endpoint())
+        try:
+            response = await self._exchange(request, policy)
+            result = "issued"
+        except _RefusedError as refused:
+            response, result = _refusal(refused), refused.error
+        except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happens, the wire gets a 503
+            self._metrics.internal_errors += 1
+            event(
+                logging.ERROR,
+                "unexpected error in a token exchange",
+                error_type=type(error).__name__,
+                exception_stacktrace=traceback_of(error),
+            )
+            response = _refusal(_RefusedError("temporarily_unavailable", "internal error", 503, 1))
+            result = "temporarily_unavailable"
+        self._metrics.exchange_requests[result] += 1
+        return response
+
+    async def _exchange(self, request: web.BaseRequest, policy: str) -> web.Response:
+        if request.method != "POST":
+            raise _RefusedError("invalid_request", "tokens are exchanged by POST", 405)
+        form = await self._form(request)
+        exchange = self._now()  # a form may take its time, and the configuration change meanwhile
+        if exchange is None or policy not in exchange.audiences:
+            raise _no_endpoint()
+        audience = _audience(form, exchange.audiences[policy])
+        subject = _subject_token(form)
+        with exchange.serving as gate:
+            decision = await gate.decide([b"Bearer " + subject.encode()], policy, _NOTHING_KNOWN)
+        allowed = self._allowed(decision, policy)
+        if allowed.identity is None:
+            raise _RefusedError(
+                "invalid_request", "the policy lets pass without a token: there is nobody to name"
+            )
+        token = exchange.issuer.issue(
+            allowed.identity, audience, policy=policy, ttl=exchange.ttl, good_until=allowed.expires_at
+        )
+        if token is None:
+            raise _RefusedError("invalid_request", "the subject token has ended")
+        body = {
+            "access_token": token.text,
+            "issued_token_type": JWT_TYPE,
+            "token_type": "Bearer",
+            "expires_in": token.expires_in,
+        }
+        return _json(body, 200)
+
+    def _allowed(self, decision: Decision, policy: str) -> Allow:
+        self._recorder.audit(decision, policy)
+        match decision:
+            case Allow():
+                return decision
+            case CannotTell(reason, _, retry_after):
+                raise _RefusedError(
+                    "temporarily_unavailable", f"{reason.value}: {REASONS[reason].meaning}", 503, retry_after
+                )
+            case Deny(reason):
+                info = REASONS[reason]
+                error = "invalid_request" if info.status == 401 else "unauthorized_client"  # RFC 8693, 2.2.2
+                raise _RefusedError(
+                    error, f"{reason.value}: {info.meaning}", 403 if info.status == 403 else 400
+                )
+
+    async def _form(self, request: web.BaseRequest) -> dict[str, str]:
+        if request.content_type != _FORM:
+            raise _RefusedError("invalid_request", f"the request's content type must be {_FORM}", 415)
+        body = await self._body(request)
+        try:
+            pairs = parse_qsl(
+                body.decode("ascii"),
+                keep_blank_values=True,
+                strict_parsing=True,
+                errors="strict",
+                max_num_fields=_MAX_FIELDS,
+            )
+        except ValueError:
+            raise _RefusedError("invalid_request", "the body is no well-formed form") from None
+        form = dict(pairs)
+        if len(form) != len(pairs):
+            raise _RefusedError("invalid_request", "a parameter stands twice; a token is for one audience")
+        return {name: value for name, value in form.items() if name in _KNOWN and value}
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        most = self._max_body_bytes
+        body = b""
+        try:
+            async with asyncio.timeout(self._body_timeout):
+                while len(body) <= most and (chunk := await request.content.readany()):
+                    body += chunk
+        except TimeoutError:
+            raise _RefusedError("invalid_request", "the body did not come in time", 408) from None
+        except (OSError, ClientError, HttpProcessingError):
+            raise _RefusedError("invalid_request", "the body broke off") from None
+        if len(body) > most:
+            raise _RefusedError("invalid_request", f"the body is larger than {most} bytes", 413)
+        return body
+
+
+def _no_endpoint() -> _RefusedError:
+    return _RefusedError("invalid_request", "there is no such endpoint", 404)
+
+
+def _audience(form: Mapping[str, str], offered: frozenset[str]) -> str:
+    if form.get("grant_type") != GRANT:
+        raise _RefusedError("unsupported_grant_type", f"grant_type must be {GRANT}")
+    for name in ("actor_token", "actor_token_type", "scope", "resource"):
+        if name in form:
+            raise _RefusedError("invalid_request", f"{name} is not supported")
+    if form.get("requested_token_type", JWT_TYPE) not in _TYPES:
+        raise _RefusedError("invalid_request", f"requested_token_type must be {JWT_TYPE}")
+    audience = form.get("audience")
+    if audience is None:
+        raise _RefusedError("invalid_request", "audience is missing: name who the token is for")
+    if audience not in offered:
+        raise _RefusedError("invalid_target", "this policy issues no tokens for that audience")
+    return audience
+
+
+def _subject_token(form: Mapping[str, str]) -> str:
+    if form.get("subject_token_type") not in _TYPES:
+        raise _RefusedError("invalid_request", f"subject_token_type must be {JWT_TYPE}")
+    token = form.get("subject_token", "").rstrip("\r\n")  # as files end
+    if not token:
+        raise _RefusedError("invalid_request", "subject_token is missing")
+    if not token.isascii():
+        raise _RefusedError("invalid_request", "subject_token is no bearer token")
+    return token
+
+
+def _refusal(refused: _RefusedError) -> web.Response:
+    response = _json({"error": refused.error, "error_description": refused.description}, refused.status)
+    if refused.retry_after:
+        response.headers["Retry-After"] = str(refused.retry_after)
+    if refused.status == 405:
+        response.headers["Allow"] = "POST"
+    if refused.status in (408, 413):
+        response.force_close()  # the rest of the body is not waited for
+    return response
+
+
+def _json(body: Mapping[str, object], status: int) -> web.Response:
+    headers = {
+        "Cache-Control": "no-store",
+        "Pragma": "no-cache",
+        "Server": "authgate",
+    }  # RFC 6749, section 5.1
+    return web.Response(
+        text=json.dumps(body), status=status, content_type="application/json", headers=headers
+    )

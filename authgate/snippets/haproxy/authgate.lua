@@ -1,0 +1,162 @@
+-- Shows a request to authgate and lets it pass on a 200 only: http-request lua.authgate VERIFY_PATH
+--
+-- It asks by way of HAProxy's own `listen authgate`, because core.httpclient alone goes on trying for 3 s when the gate
+-- is down, and does not give up on one that hangs.
+
+local IDENTITY = {
+%% for header in identity
+    "<<header.lower>>",
+%% end
+}
+%% if kubernetes
+local EXTRA = "^x%-remote%-extra%-"
+%% end
+local HANDED_ON = { "www-authenticate", "x-auth-reason", "retry-after", "cache-control" }
+
+%% if error_pages
+-- Pages for those who ask for one, JSON for all others. What they tell is of closed sets and HAProxy's own: nothing that a
+-- client sends is repeated to it. `var(txn.authgate_request_id)` is the request id for a log-format.
+local WORDS = {
+%% for reason in reasons
+    ["<<reason.code>>"] = "<<reason.words>>",
+%% end
+}
+local ERRORS = { [503] = "unavailable" }
+%% for refusal in refusals
+ERRORS[<<refusal.status>>] = "<<refusal.error>>"
+%% end
+local PAGES = {}
+for status in pairs(ERRORS) do
+    local file = assert(io.open("<<pages_folder>>/authgate-" .. status .. ".html"))
+    PAGES[status] = file:read("a")
+    file:close()
+end
+local JSON = '{"error":"{{error}}","reason":"{{code}}","request_id":"{{request_id}}"}\n'
+
+local function explain(txn, reply, status, reason)
+    local told = {
+        error = ERRORS[status],
+        code = WORDS[reason] and reason or "",
+        words = WORDS[reason] or "the gate did not say",
+        request_id = txn.sf:uuid(),
+    }
+    local page, kind = JSON, "application/json"
+    if txn.sf:req_fhdr("accept"):lower():find("text/html", 1, true) then
+        page, kind = PAGES[status], "text/html; charset=utf-8"
+    end
+    txn:set_var("txn.authgate_request_id", told.request_id)
+    reply:add_header("content-type", kind)
+    reply:set_body((page:gsub("{{([a-z_]+)}}", told)))
+end
+
+%% end
+local function unavailable(txn)
+    local reply = txn:reply({ status = 503 })
+    reply:add_header("retry-after", "5")
+    reply:add_header("cache-control", "no-store")
+%% if error_pages
+    explain(txn, reply, 503)
+%% end
+    txn:done(reply)
+end
+
+local function denied(txn, answer)
+    local reply = txn:reply({ status = answer.status })
+    for _, name in ipairs(HANDED_ON) do
+        for _, value in pairs(answer.headers[name] or {}) do
+            reply:add_header(name, value)
+        end
+    end
+%% if error_pages
+    explain(txn, reply, answer.status, answer.headers["x-auth-reason"][0])
+%% end
+    txn:done(reply)
+end
+
+-- Every value of a header in its order; HAProxy counts them from 0.
+local function each(values)
+    local at = -1
+    return function()
+        at = at + 1
+        return values and values[at]
+    end
+end
+
+-- The same as Lua counts them, or nil where there is none.
+local function every(values)
+    local list = {}
+    for value in each(values) do
+        table.insert(list, value)
+    end
+    return list[1] and list
+end
+
+-- Adds the header, and tells whether all its values arrived: where the buffer is full, HAProxy adds nothing and says
+-- nothing (tune.bufsize, tune.maxrewrite).
+local function added(http, name, values)
+    local expected = 0
+    for value in each(values) do
+        http:req_add_header(name, value)
+        expected = expected + 1
+    end
+    local found = 0
+    for _ in each(http:req_get_headers()[name]) do
+        found = found + 1
+    end
+    return found == expected
+end
+
+local function identified(http, headers)
+    for _, name in ipairs(IDENTITY) do
+        if not headers[name] or not added(http, name, headers[name]) then
+            return false
+        end
+    end
+%% if kubernetes
+    for name, values in pairs(headers) do
+        if name:find(EXTRA) and not added(http, name, values) then
+            return false
+        end
+    end
+%% end
+%% if cookie
+    -- The client's cookies without the token.
+    local cookies = headers["x-auth-forward-cookie"]
+    http:req_del_header("cookie")
+    if not cookies or (cookies[0] ~= "" and not added(http, "cookie", cookies)) then
+        return false
+    end
+%% end
+    return true
+end
+
+core.register_action("authgate", { "http-req" }, function(txn, path)
+    local seen = txn.http:req_get_headers()
+    local headers = {
+        ["x-original-method"] = { txn.sf:method() },
+        ["x-original-uri"] = { txn.sf:pathq() },
+        ["x-original-host"] = every(seen["host"]),
+        ["x-forwarded-for"] = { txn.sf:src() },
+        ["authorization"] = every(seen["authorization"]),
+        ["origin"] = every(seen["origin"]),
+        ["access-control-request-method"] = every(seen["access-control-request-method"]),
+%% if cookie
+        ["cookie"] = every(seen["cookie"]),
+%% end
+    }
+    local answer = core.httpclient():get({
+        url = "http://authgate" .. path,
+        headers = headers,
+        dst = "abns@<<inner_name>>",
+    })
+    if answer and answer.status == 200 then
+        if not identified(txn.http, answer.headers) then
+            unavailable(txn)
+        end
+    elseif answer and (answer.status == 401 or answer.status == 403 or answer.status == 503)
+        and answer.headers["x-auth-reason"] then
+        denied(txn, answer)
+    else
+        unavailable(txn)
+    end
+end, 1)

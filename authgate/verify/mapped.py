@@ -1,0 +1,238 @@
+"""From the claims of a `jwt` issuer's token to an identity, as the kube-apiserver maps and judges them. Pure.
+
+Source: kubernetes staging/src/k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from authgate.clean_text import is_clean, shared
+from authgate.errors import Reason
+from authgate.expressions import Failed, Variables
+from authgate.model import Identity, Rejected
+from authgate.verify.identity import AUTHENTICATED_GROUP, CREDENTIAL_ID, RefusedError, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from authgate.expressions import Expression
+    from authgate.model import JSONValue, VerifiedClaims
+
+_UNAUTHENTICATED_GROUP = "system:unauthenticated"
+_ANONYMOUS_USER = "system:anonymous"
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixedClaim:
+    """A claim whose value, after a literal prefix, names a user or a group."""
+
+    claim: str
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequiredClaim:
+    """A claim that must be a string of exactly this value."""
+
+    claim: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """An expression over `claims` that gives a part of the identity; `place` is where it is configured."""
+
+    place: str
+    expression: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """An expression that must be true, and what is said where it is not."""
+
+    place: str
+    expression: Expression
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRules:
+    """How a `jwt` issuer's claims become an identity (kube-apiserver's claimMappings and validation rules).
+
+    `extra` maps keys to expressions; `claims` are conditions over `claims`, `user` are such over `user`.
+    """
+
+    username: PrefixedClaim | Mapped
+    groups: PrefixedClaim | Mapped | None = None
+    uid: str | Mapped | None = None
+    required: tuple[RequiredClaim, ...] = ()
+    extra: tuple[tuple[str, Mapped], ...] = ()
+    claims: tuple[Condition, ...] = ()
+    user: tuple[Condition, ...] = ()
+
+
+def mapped_identity(
+    claims: VerifiedClaims, issuer: str, audiences: tuple[str, ...], *, rules: ClaimRules, issuer_name: str
+) -> Identity | Rejected:
+    """Return the identity that claim mappings give, or which validation rule or mapping refuses the token."""
+    members = claims.members
+    variables = Variables(claims=members)
+    broken = _broken_requirement(members, rules.required) or _broken(
+        rules.claims, variables, Reason.CLAIM_RULE_FAILED
+    )
+    if broken is not None:
+        return broken
+    try:
+        username = _username(members, variables, rules.username)
+        uid = "" if rules.uid is None else _uid(members, variables, rules.uid)
+        groups = () if rules.groups is None else _groups(members, variables, rules.groups)
+        extra = _extra(members, variables, rules.extra)
+    except RefusedError as error:
+        return Rejected(Reason.IDENTITY_INVALID, str(error))
+    if rules.user:
+        user = Variables(user=Identity(username=username, uid=uid, groups=groups, extra=extra))
+        broken = _broken(rules.user, user, Reason.USER_RULE_FAILED)
+        if broken is not None:
+            return broken
+    # k8s.io/apiserver, pkg/authentication/group/authenticated_group_adder.go: rules do not see this group
+    if (
+        username != _ANONYMOUS_USER
+        and AUTHENTICATED_GROUP not in groups
+        and _UNAUTHENTICATED_GROUP not in groups
+    ):
+        groups = (*groups, AUTHENTICATED_GROUP)
+    return Identity(
+        username=shared(username),  # a user's tokens are many, and so are a group's users
+        uid=uid,
+        groups=tuple(map(shared, groups)),
+        extra=extra,
+        issuer=issuer,
+        issuer_name=issuer_name,
+        audiences=audiences,
+        email=_optional(members, "email") if _email_may_be_used(members) else "",
+        preferred_username=_optional(members, "preferred_username"),
+    )
+
+
+def _broken_requirement(
+    members: Mapping[str, JSONValue], required: tuple[RequiredClaim, ...]
+) -> Rejected | None:
+    for rule in required:
+        value = members.get(rule.claim)
+        if rule.claim not in members or not (
+            value == rule.value if isinstance(value, str) else value is None and rule.value == ""
+        ):
+            return Rejected(
+                Reason.CLAIM_RULE_FAILED, f"claim '{rule.claim}' does not have the required value"
+            )
+    return None
+
+
+def _broken(conditions: tuple[Condition, ...], variables: Variables, reason: Reason) -> Rejected | None:
+    for condition in conditions:
+        held = condition.expression.holds(variables)
+        if isinstance(held, Failed):
+            return Rejected(reason, f"{condition.place}: {held.detail}")
+        if not held:
+            return Rejected(reason, f"{condition.place}: {condition.message or 'is not true'}")
+    return None
+
+
+def _value(mapped: Mapped, variables: Variables) -> object:
+    value = mapped.expression.evaluate(variables)
+    if isinstance(value, Failed):
+        raise RefusedError(f"{mapped.place}: {value.detail}")
+    return value
+
+
+def _username(members: Mapping[str, JSONValue], variables: Variables, mapping: PrefixedClaim | Mapped) -> str:
+    if isinstance(mapping, Mapped):
+        return clean(mapping.place, _value(mapping, variables))
+    if mapping.claim not in members:
+        raise RefusedError(f"claim '{mapping.claim}', the username, is missing")
+    _refuse_unverified(members, mapping.claim)
+    value = members[mapping.claim]
+    username = mapping.prefix + _clean_claim(mapping.claim, "" if value is None else value)
+    if not username:
+        raise RefusedError(f"claim '{mapping.claim}', the username, is empty")
+    return username
+
+
+def _groups(
+    members: Mapping[str, JSONValue], variables: Variables, mapping: PrefixedClaim | Mapped
+) -> tuple[str, ...]:
+    if isinstance(mapping, Mapped):
+        return _texts(mapping, variables)
+    _refuse_unverified(members, mapping.claim)
+    _refuse_elsewhere(members, mapping.claim)
+    value = members.get(mapping.claim)
+    items: Iterable[JSONValue]
+    if value is None:
+        items = ()
+    elif isinstance(value, list):
+        items = value
+    else:
+        items = (value,)
+    return tuple(mapping.prefix + _clean_claim(mapping.claim, "" if item is None else item) for item in items)
+
+
+def _uid(members: Mapping[str, JSONValue], variables: Variables, mapping: str | Mapped) -> str:
+    if isinstance(mapping, Mapped):
+        return clean(mapping.place, _value(mapping, variables), empty=True)
+    if mapping not in members:
+        raise RefusedError(f"claim '{mapping}', the uid, is missing")
+    _refuse_unverified(members, mapping)
+    value = members[mapping]
+    return _clean_claim(mapping, "" if value is None else value)
+
+
+def _extra(
+    members: Mapping[str, JSONValue], variables: Variables, mappings: tuple[tuple[str, Mapped], ...]
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    jti = members.get("jti")
+    credential = ("JTI=" + _clean_claim("jti", jti),) if isinstance(jti, str) and jti else ()
+    if not mappings:
+        return ((CREDENTIAL_ID, credential),) if credential else ()
+    extra = {key: _texts(mapping, variables) for key, mapping in mappings}
+    if credential:
+        extra[CREDENTIAL_ID] = credential
+    return tuple(sorted((key, values) for key, values in extra.items() if values))
+
+
+def _texts(mapping: Mapped, variables: Variables) -> tuple[str, ...]:
+    """Return the texts that an expression gives; null is none, and an empty one is left out."""
+    value = _value(mapping, variables)
+    items = value if isinstance(value, list) else () if value is None else (value,)
+    texts = (clean(mapping.place, item, empty=True) for item in items)
+    return tuple(text for text in texts if text)
+
+
+def _clean_claim(claim: str, value: JSONValue) -> str:
+    return clean(f"claim '{claim}'", value, empty=True)
+
+
+def _refuse_unverified(members: Mapping[str, JSONValue], claim: str) -> None:
+    # the kube-apiserver looks at this for the username only; a group or uid by an unproven address is no better
+    if claim == "email" and not _email_may_be_used(members):
+        raise RefusedError("claim 'email' is not verified: 'email_verified' is not true")
+
+
+def _refuse_elsewhere(members: Mapping[str, JSONValue], claim: str) -> None:
+    """Refuse a claim that the token leaves to another server (OpenID Connect Core 1.0, section 5.6.2)."""
+    if claim in members or "_claim_names" not in members:
+        return
+    names = members["_claim_names"]
+    if "_claim_sources" not in members or (isinstance(names, dict) and claim in names):
+        raise RefusedError(f"claim '{claim}' stands with another server ('_claim_names'), which is not asked")
+
+
+def _email_may_be_used(members: Mapping[str, JSONValue]) -> bool:
+    return members.get("email_verified", True) is True
+
+
+def _optional(members: Mapping[str, JSONValue], claim: str) -> str:
+    """Return a claim that only informs; what is no clean string is left out, since nothing is decided by it."""
+    value = members.get(claim)
+    return value if isinstance(value, str) and is_clean(value) else ""
