@@ -21,6 +21,8 @@ _ROOT = "Config"
 # Helm's patterns are Go's, which cannot look ahead. In a duration, where these two stand, nothing is lost: the groups
 # are told apart by their letters, and that something is there is said by minLength.
 _LOOKS_AHEAD = {"(?=.)": "", "m(?!s)": "m"}
+# "All of these but those": JSON Schema has a word of its own for it.
+_ALL_BUT = re.compile(r"\^\(\?:\(\?!(?P<those>.*)\$\)(?P<these>.*)\)\$")
 
 
 def values_schema() -> dict[str, Any]:
@@ -58,7 +60,7 @@ def _without_audiences(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _for_go(schema: Any) -> Any:
-    """Return a schema whose patterns Go's regular expressions know."""
+    """Return a schema with no pattern that Go's regular expressions do not know."""
     if isinstance(schema, list):
         return [_for_go(item) for item in schema]
     if not isinstance(schema, dict):
@@ -70,6 +72,9 @@ def _for_go(schema: Any) -> Any:
             if known in pattern:
                 changed["minLength"] = max(1, schema.get("minLength", 0))
                 pattern = pattern.replace(known, plain)
+        if all_but := _ALL_BUT.fullmatch(pattern):
+            pattern = f"^{all_but['these']}$"
+            changed["not"] = {"pattern": f"^{all_but['those']}$"}
         if re.search(r"\(\?[=!<]", pattern):
             raise ValueError(f"a pattern looks around in a way that Go's cannot: {pattern}")
         changed["pattern"] = pattern

@@ -11,7 +11,14 @@
 {{- printf "%s.enabled belongs to a gate of its own: leave it out, or set mode to shared" . | fail -}}
 {{- end -}}
 {{- end -}}
+{{- if .Values.serviceMonitor.enabled -}}
+{{- fail "serviceMonitor.enabled needs a Service, which gates inside apps' pods do not have: set podMonitor.enabled" -}}
 {{- end -}}
+{{- end -}}
+{{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
+{{- fail "podMonitor.enabled and serviceMonitor.enabled would have every gate scraped twice: choose one" -}}
+{{- end -}}
+{{- include "authgate.checkTokenRequests" . -}}
 {{- range .Values.env -}}
 {{- if hasPrefix "AUTHGATE_" .name -}}
 {{- printf "env: %s sets what belongs to the gate's configuration: write it under config" .name | fail -}}
@@ -28,6 +35,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "authgate.checkTokenRequests" -}}
+{{- $seen := list -}}
+{{- range .Values.rbac.tokenRequests -}}
+{{- $account := printf "%s/%s" (.namespace | default $.Release.Namespace) .serviceAccount -}}
+{{- if has $account $seen -}}
+{{- printf "rbac.tokenRequests names %s twice: put all its subjects into one entry" $account | fail -}}
+{{- end -}}
+{{- $seen = append $seen $account -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "authgate.checkShared" -}}
 {{- if not (include "authgate.listen" .) -}}
 {{- fail "config.server.listen has no address that proxies in other pods can reach: add one such as 0.0.0.0:8080, or set mode to sidecar" -}}
@@ -39,8 +57,39 @@
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- if and .Values.autoscaling.enabled (not (.Values.resources.requests).cpu) -}}
+{{- fail "autoscaling.enabled goes by the share of resources.requests.cpu that is used: set it" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.monitoring) (or .Values.podMonitor.enabled .Values.serviceMonitor.enabled) -}}
+{{- fail "networkPolicy.monitoring is empty, so the gates that podMonitor or serviceMonitor names could not be scraped: name Prometheus' peers there" -}}
+{{- end -}}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.proxies) -}}
 {{- fail "networkPolicy.proxies is empty, so nobody could ask the gate: name the peers that may, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" -}}
+{{- end -}}
+{{- with (.Values.config.server).grpc -}}
+{{- if ne (include "authgate.reachable" .) "true" -}}
+{{- fail "config.server.grpc is no address that Envoy in other pods can reach: set one such as 0.0.0.0:9001" -}}
+{{- end -}}
+{{- $port := include "authgate.port" . -}}
+{{- if or (eq $port (toString $.Values.service.port)) (and $.Values.config.exchange (eq $port (include "authgate.port" $.Values.config.exchange.listen))) -}}
+{{- fail "config.server.grpc has the port of another of the Service's ports, and there is one Service: choose another" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.config.exchange -}}
+{{- if ne (include "authgate.reachable" .listen) "true" -}}
+{{- fail "config.exchange.listen is no address that other pods can reach: set one such as 0.0.0.0:8081" -}}
+{{- end -}}
+{{- if eq (include "authgate.port" .listen) (toString $.Values.service.port) -}}
+{{- fail "config.exchange.listen and service.port have one port, and there is one Service: choose another for one of them" -}}
+{{- end -}}
+{{- if and $.Values.networkPolicy.enabled (not $.Values.networkPolicy.exchange) -}}
+{{- fail "networkPolicy.exchange is empty, so nobody could exchange a token: name the peers that may" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.config.signing -}}
+{{- if and (not .keyFiles) (or $.Values.autoscaling.enabled (gt (int $.Values.replicas) 1)) -}}
+{{- fail "config.signing.keyFiles is empty, so every gate would sign with a key of its own, which the others do not know: mount one key for all" -}}
+{{- end -}}
 {{- end -}}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) -}}
 {{- fail "serviceAccount.name is required where serviceAccount.create is false: the rights must not go to the namespace's default account" -}}

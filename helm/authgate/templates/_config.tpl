@@ -50,27 +50,69 @@
 {{- add (include "authgate.seconds" $delay) (include "authgate.seconds" $timeout) 5 -}}
 {{- end -}}
 
-{{/* "true" where the gate needs its pod's own account: its cluster is the one that it runs in. */}}
+{{/* A configuration's clusters, of which there may be none, one or a list, as JSON. */}}
+{{- define "authgate.clusters" -}}
+{{- $clusters := .cluster | default list -}}
+{{- if kindIs "map" $clusters }}{{ $clusters = list $clusters }}{{ end -}}
+{{- toJson $clusters -}}
+{{- end -}}
+
+{{/* Those that the gate knows by its pod's own account, as it runs in them: one at most. */}}
+{{- define "authgate.ownCluster" -}}
+{{- $own := list -}}
+{{- range include "authgate.clusters" . | fromJsonArray -}}
+{{- if not (or .kubeconfig .context .staticKeys) }}{{ $own = append $own . }}{{ end -}}
+{{- end -}}
+{{- toJson $own -}}
+{{- end -}}
+
+{{/* "true" where the gate needs its pod's own account. */}}
 {{- define "authgate.usesAccount" -}}
-{{- if and .Values.config.cluster (not (.Values.config.cluster).kubeconfig) -}}true{{- else -}}false{{- end -}}
+{{- include "authgate.ownCluster" .Values.config | fromJsonArray | empty | not -}}
+{{- end -}}
+
+{{/* "true" where a cluster is reached by a kubeconfig. */}}
+{{- define "authgate.hasKubeconfig" -}}
+{{- $found := false -}}
+{{- range include "authgate.clusters" .Values.config | fromJsonArray }}{{ if .kubeconfig }}{{ $found = true }}{{ end }}{{ end -}}
+{{- $found -}}
 {{- end -}}
 
 {{/* "true" where the gate may send TokenReviews or SubjectAccessReviews to the cluster that it runs in. */}}
 {{- define "authgate.reviews" -}}
-{{- $asks := ne (((.Values.config.cluster).tokenReview).mode | default "fallback") "never" -}}
-{{- range .Values.config.policies }}{{ if (.).accessReview }}{{ $asks = true }}{{ end }}{{ end -}}
-{{- and (eq (include "authgate.usesAccount" .) "true") $asks -}}
+{{- $asks := false -}}
+{{- $policies := .Values.config.policies -}}
+{{- range include "authgate.ownCluster" .Values.config | fromJsonArray -}}
+{{- if ne ((.tokenReview).mode | default "fallback") "never" }}{{ $asks = true }}{{ end -}}
+{{- range $policies }}
+{{- if (.).accessReview }}{{ $asks = true }}{{ end -}}
+{{- range (.).rules }}{{ if .accessReview }}{{ $asks = true }}{{ end }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $asks -}}
 {{- end -}}
 
 {{/* Every file that a configuration names, as "setting|file", one a line. */}}
 {{- define "authgate.files" -}}
-{{- with (.cluster).kubeconfig }}
-cluster.kubeconfig|{{ . }}
+{{- $several := kindIs "slice" .cluster }}
+{{- range $index, $cluster := include "authgate.clusters" . | fromJsonArray }}
+{{- $at := ternary (printf "cluster[%d]" (int $index)) "cluster" $several }}
+{{- with $cluster.kubeconfig }}
+{{ $at }}.kubeconfig|{{ . }}
 {{- end }}
-{{- range $name, $file := (.server).tls }}
+{{- with ($cluster.staticKeys).file }}
+{{ $at }}.staticKeys.file|{{ . }}
+{{- end }}
+{{- end }}
+{{- range $at, $tls := dict "server" (.server).tls "exchange" (.exchange).tls }}
+{{- range $name, $file := $tls }}
 {{- with $file }}
-server.tls.{{ $name }}|{{ . }}
+{{ $at }}.tls.{{ $name }}|{{ . }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- range $index, $file := (.signing).keyFiles }}
+signing.keyFiles[{{ $index }}]|{{ $file }}
 {{- end }}
 {{- range $index, $issuer := .jwt }}
 {{- with (($issuer.gate).staticKeys).file }}

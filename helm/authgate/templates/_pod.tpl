@@ -20,14 +20,14 @@ livenessProbe:
 
 {{/* A client certificate of a kubeconfig passes through a file, which OpenSSL wants; this one is in memory. */}}
 {{- define "authgate.certificateMount" -}}
-{{- if (.Values.config.cluster).kubeconfig -}}
+{{- if eq (include "authgate.hasKubeconfig" .) "true" -}}
 - name: authgate-certificate
   mountPath: /tmp
 {{- end -}}
 {{- end -}}
 
 {{- define "authgate.certificateVolume" -}}
-{{- if (.Values.config.cluster).kubeconfig -}}
+{{- if eq (include "authgate.hasKubeconfig" .) "true" -}}
 - name: authgate-certificate
   emptyDir: {medium: Memory, sizeLimit: 1Mi}
 {{- end -}}

@@ -1,0 +1,165 @@
+-- Shows a request to authgate and lets it pass on a 200 only. LuaSocket asks, on a connection that is kept for each of
+-- httpd's threads (LuaScope thread); a gate that has not answered within 2 seconds is a 503.
+
+local socket = require "socket"
+
+local IDENTITY = {
+    "X-Auth-Request-User",
+    "X-Auth-Request-Groups",
+    "X-Auth-Request-Uid",
+    "X-Auth-Request-Issuer",
+    "X-Auth-Request-Cluster",
+    "X-Auth-Request-Namespace",
+    "X-Auth-Request-Service-Account",
+    "X-Auth-Request-Pod",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Preferred-Username",
+}
+local HANDED_ON = { "WWW-Authenticate", "X-Auth-Reason", "Retry-After", "Cache-Control" }
+local CLEARED = { "^x%-auth%-request%-", "^x%-auth%-forward%-", "^x%-remote%-", "^remote%-", "_" }
+local ALSO_CLEARED = {
+    ["x-forwarded-user"] = true,
+    ["x-forwarded-groups"] = true,
+    ["x-forwarded-email"] = true,
+    ["x-forwarded-preferred-username"] = true,
+}
+local TIME = 2 -- seconds for all of an answer
+local LONGEST = 65536 -- bytes of its headers
+
+local kept -- this thread's connection to the gate
+
+local function connected()
+    local connection = socket.tcp()
+    connection:settimeout(1)
+    return connection:connect("127.0.0.1", 8080) and connection
+end
+
+-- The headers of one answer by their lower-case names, in lists, and its status; nothing where there is none.
+local function answered(connection, question, deadline)
+    local function in_time()
+        local left = math.max(deadline - socket.gettime(), 0.001)
+        connection:settimeout(left)
+        connection:settimeout(left, "t") -- in total, too, however it trickles in
+        return connection
+    end
+    local function line()
+        return (in_time():receive("*l"))
+    end
+    if not in_time():send(question) then
+        return
+    end
+    local first = line()
+    local status = first and tonumber(first:match("^HTTP/1%.1 (%d%d%d) "))
+    local headers, size = {}, 0
+    while status do
+        local text = line()
+        if not text then
+            return
+        elseif text == "" then
+            return status, headers
+        end
+        local name, value = text:match("^([^%s:]+):%s*(.-)%s*$")
+        size = size + #text
+        if not name or size > LONGEST then
+            return
+        end
+        name = name:lower()
+        headers[name] = headers[name] or {}
+        table.insert(headers[name], value)
+    end
+end
+
+-- Asks on the kept connection, and where the gate has closed it meanwhile, on a new one.
+local function asked(question)
+    local deadline = socket.gettime() + TIME
+    for _ = 1, 2 do
+        local connection, old = kept or connected(), kept ~= nil
+        kept = nil
+        if not connection then
+            return
+        end
+        local status, headers = answered(connection, question, deadline)
+        if status and (headers["content-length"] or {})[1] == "0" and not headers["connection"] then
+            kept = connection
+        else
+            connection:close()
+        end
+        if status or not old then
+            return status, headers
+        end
+    end
+end
+
+local function question(r)
+    local lines = {
+        "GET /verify HTTP/1.1",
+        "Host: authgate",
+        "X-Original-Method: " .. r.method,
+        "X-Original-URI: " .. (r.unparsed_uri or ""),
+        "X-Original-Host: " .. (r.hostname or ""),
+        "X-Forwarded-For: " .. r.useragent_ip,
+    }
+    local names = { "Authorization", "Origin", "Access-Control-Request-Method" }
+    for _, name in ipairs(names) do
+        if r.headers_in[name] then
+            table.insert(lines, name .. ": " .. r.headers_in[name])
+        end
+    end
+    return table.concat(lines, "\r\n") .. "\r\n\r\n"
+end
+
+local function cleared(name)
+    name = name:lower()
+    for _, pattern in ipairs(CLEARED) do
+        if name:find(pattern) then
+            return true
+        end
+    end
+    return ALSO_CLEARED[name]
+end
+
+local function unavailable(r)
+    r.err_headers_out["Retry-After"] = "5"
+    r.err_headers_out["Cache-Control"] = "no-store"
+    return 503
+end
+
+function check(r)
+    local names = {}
+    for name in pairs(r:headers_in_table()) do
+        table.insert(names, name)
+    end
+    for _, name in ipairs(names) do
+        if cleared(name) then
+            r.headers_in[name] = nil
+        end
+    end
+    -- What stands in Connection, httpd takes away on the way to the app.
+    local connection = (r.headers_in["Connection"] or ""):lower()
+    if (r.headers_in["Upgrade"] or ""):lower() == "websocket" then
+        r.headers_in["Connection"] = "Upgrade"
+    else
+        r.headers_in["Upgrade"] = nil
+        r.headers_in["Connection"] = connection:find("close") and "close" or nil
+    end
+    local status, headers = asked(question(r))
+    if status == 200 then
+        for _, name in ipairs(IDENTITY) do
+            local values = headers[name:lower()]
+            if not values then
+                return unavailable(r)
+            end
+            r.headers_in[name] = table.concat(values, ",")
+        end
+        return apache2.DECLINED
+    elseif (status == 401 or status == 403 or status == 503) and headers["x-auth-reason"] then
+        for _, name in ipairs(HANDED_ON) do
+            local values = headers[name:lower()]
+            if values then
+                r.err_headers_out[name] = values[1]
+            end
+        end
+        return status
+    end
+    return unavailable(r)
+end

@@ -1,0 +1,105 @@
+-- Shows a request to authgate and lets it pass on a 200 only: http-request lua.authgate VERIFY_PATH
+--
+-- It asks by way of HAProxy's own `listen authgate`, because core.httpclient alone goes on trying for 3 s when the gate
+-- is down, and does not give up on one that hangs.
+
+local IDENTITY = {
+    "x-auth-request-user",
+    "x-auth-request-groups",
+    "x-auth-request-uid",
+    "x-auth-request-issuer",
+    "x-auth-request-cluster",
+    "x-auth-request-namespace",
+    "x-auth-request-service-account",
+    "x-auth-request-pod",
+    "x-auth-request-email",
+    "x-auth-request-preferred-username",
+}
+local HANDED_ON = { "www-authenticate", "x-auth-reason", "retry-after", "cache-control" }
+
+local function unavailable(txn)
+    local reply = txn:reply({ status = 503 })
+    reply:add_header("retry-after", "5")
+    reply:add_header("cache-control", "no-store")
+    txn:done(reply)
+end
+
+local function denied(txn, answer)
+    local reply = txn:reply({ status = answer.status })
+    for _, name in ipairs(HANDED_ON) do
+        for _, value in pairs(answer.headers[name] or {}) do
+            reply:add_header(name, value)
+        end
+    end
+    txn:done(reply)
+end
+
+-- Every value of a header in its order; HAProxy counts them from 0.
+local function each(values)
+    local at = -1
+    return function()
+        at = at + 1
+        return values and values[at]
+    end
+end
+
+-- The same as Lua counts them, or nil where there is none.
+local function every(values)
+    local list = {}
+    for value in each(values) do
+        table.insert(list, value)
+    end
+    return list[1] and list
+end
+
+-- Adds the header, and tells whether all its values arrived: where the buffer is full, HAProxy adds nothing and says
+-- nothing (tune.bufsize, tune.maxrewrite).
+local function added(http, name, values)
+    local expected = 0
+    for value in each(values) do
+        http:req_add_header(name, value)
+        expected = expected + 1
+    end
+    local found = 0
+    for _ in each(http:req_get_headers()[name]) do
+        found = found + 1
+    end
+    return found == expected
+end
+
+local function identified(http, headers)
+    for _, name in ipairs(IDENTITY) do
+        if not headers[name] or not added(http, name, headers[name]) then
+            return false
+        end
+    end
+    return true
+end
+
+core.register_action("authgate", { "http-req" }, function(txn, path)
+    local seen = txn.http:req_get_headers()
+    local headers = {
+        ["x-original-method"] = { txn.sf:method() },
+        ["x-original-uri"] = { txn.sf:pathq() },
+        ["x-original-host"] = every(seen["host"]),
+        ["x-forwarded-for"] = { txn.sf:src() },
+        ["authorization"] = every(seen["authorization"]),
+        ["origin"] = every(seen["origin"]),
+        ["access-control-request-method"] = every(seen["access-control-request-method"]),
+    }
+    local answer = core.httpclient():get({
+        url = "http://authgate" .. path,
+        headers = headers,
+        dst = "abns@authgate-8000",
+    })
+    if answer and answer.status == 200 then
+        if not identified(txn.http, answer.headers) then
+            unavailable(txn)
+        end
+    elseif answer and (answer.status == 401 or answer.status == 403 or answer.status == 503)
+        and answer.headers["x-auth-reason"] then
+        denied(txn, answer)
+    else
+        unavailable(txn)
+    end
+end, 1)
