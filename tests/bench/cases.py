@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.bench.ext_authz import behind_envoy
+from tests.bench.neighbours import neighbours
 from tests.bench.peers import envoy_command, front_command, gooidc_command, null_gate_command
 from tests.bench.report import Row, Series
+from tests.bench.resident import memory, opaque, ready
 from tests.bench.server import CLIENT_CORE, Server, free_port, pinned
 from tests.bench.stage import Stage
-from tests.bench.tokens import AUDIENCE, TokenFile
+from tests.bench.tokens import TokenFile
+from tests.bench.workers import workers
 from tests.bench.wrk import CONNECTIONS, wrk
 
 _ENVOY_CACHED = "Envoy jwt_authn, cache on"
@@ -189,6 +191,17 @@ def behind_nginx(stage: Stage) -> None:
     _add(stage, Row(case, ours, theirs, 0.9))
 
 
+def rules(stage: Stage) -> None:
+    """What rules and expressions cost on a hit, without sockets, held against a policy without them."""
+    stage.say("rules and expressions, processor time of a hit")
+    rounds = ["--rounds", str(6 * stage.effort.rounds)]
+    seen = json.loads(stage.on_server_core([stage.python, "-m", "tests.bench.rules", "--json", *rounds]))
+    plain, *others = (Series(name, "µs", tuple(rounds)) for name, rounds in seen.items())
+    for series in others:
+        wanted = 2.0 if series.name.endswith(("rule", "rules")) else None
+        _add(stage, Row(f"hit, {series.name}", series, plain, wanted, at_most=True))
+
+
 def latency(stage: Stage) -> None:
     """The 99th percentile at half the gate's peak rate, in an open loop."""
     if stage.peers.openloop is None or stage.peers.envoy is None:
@@ -233,84 +246,19 @@ def _run(command: list[str]) -> str:
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def memory(stage: Stage) -> None:
-    """Resident memory after a long run, with and without a cluster, and what a cached verdict takes."""
-    effort = stage.effort
-    stage.say("memory")
-    with stage.gate() as gate:
-        resident = _after_long_run(stage, gate)
-        _add_figure(
-            stage, f"memory after {effort.long_run:,} requests, signature only", "MB", (resident,), 64
-        )
-    with _cluster(stage) as document, stage.gate(document=document) as gate:
-        resident = _after_long_run(stage, gate)
-        _add_figure(stage, f"memory after {effort.long_run:,} requests, with cluster", "MB", (resident,), 105)
-    tokens = stage.store.good("ES256", effort.stored_verdicts)
-    with stage.gate("ES256") as gate:
-        warming, stored = tokens.split(500)
-        _once(gate, warming)
-        before = gate.rss_kb()
-        for _ in range(2):  # what an answer keeps is made when it is asked for again
-            _once(gate, stored)
-        each = (gate.rss_kb() - before) / stored.count
-    _add_figure(stage, f"memory per cached verdict, {tokens.count:,} of them", "KB", (each,), 1.2)
-
-
-def _after_long_run(stage: Stage, gate: Server) -> float:
-    done, started = 0, time.monotonic()
-    while done < stage.effort.long_run and time.monotonic() - started < 120:
-        done += wrk(gate.url, stage.one, stage.effort.seconds).requests
-    return gate.rss_kb() / 1024
-
-
-def ready(stage: Stage) -> None:
-    """How long a gate takes from its start to its first 200 of `/readyz`."""
-    stage.say("ready after start")
-    with _cluster(stage) as document:
-        for case, text, wanted in (("a static key", None, 0.6), ("a cluster", document, 1.2)):
-            seen = []
-            for _ in range(max(3, stage.effort.rounds)):
-                with stage.gate(document=text) as gate:
-                    seen.append(gate.ready_after)
-            _add_figure(stage, f"ready after start, {case}", "s", tuple(seen), wanted)
-
-
-def _add_figure(stage: Stage, case: str, unit: str, rounds: tuple[float, ...], wanted: float) -> None:
-    row = Row(case, Series("authgate", unit, rounds), None, wanted, at_most=True)
-    stage.say(f"  {case}: {row.value:.2f} {unit}")
-    stage.report.rows.append(row)
-
-
-class _cluster:  # noqa: N801 - a context manager, used like a function
-    """Runs an embedded cluster, and gives the configuration of a gate that asks it."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._port = free_port()
-        self._folder = stage.folder / f"cluster-{self._port}"
-
-    def __enter__(self) -> str:
-        command = [sys.executable, "-m", "tests.bench.cluster", str(self._folder), str(self._port)]
-        self._process = subprocess.Popen(pinned(CLIENT_CORE, command))
-        started = time.monotonic()
-        while not (self._folder / "kubeconfig").exists() and time.monotonic() - started < 20:
-            time.sleep(0.05)
-        section = {"audiences": [AUDIENCE], "kubeconfig": str(self._folder / "kubeconfig")}
-        return json.dumps({"cluster": section, "cache": {"ttl": "1h"}, "shutdown": {"delay": "0s"}})
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-
 CASES: dict[str, Callable[[Stage], None]] = {
     "cached": cached,
     "new": new_tokens,
     "algorithms": algorithms,
     "refusals": refusals,
     "nginx": behind_nginx,
+    "rules": rules,
+    "envoy": behind_envoy,
     "latency": latency,
+    "workers": workers,
     "memory": memory,
     "ready": ready,
+    "neighbours": neighbours,
+    "opaque": opaque,
 }
 """All cases by the names that `--only` takes."""

@@ -22,6 +22,7 @@ _IDENTITY = {
     "X-Auth-Request-Groups": "system:authenticated",
     "X-Auth-Request-Uid": "3b7c9d6e-5f0a-4a2b-9c1d-8e7f6a5b4c3d",
     "X-Auth-Request-Issuer": ISSUER,
+    "X-Auth-Request-Cluster": "",
     "X-Auth-Request-Namespace": "",
     "X-Auth-Request-Service-Account": "",
     "X-Auth-Request-Pod": "",

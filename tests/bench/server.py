@@ -16,6 +16,7 @@ from typing import Self
 
 SERVER_CORE = 0
 CLIENT_CORE = 1
+BOTH_CORES = f"{SERVER_CORE},{CLIENT_CORE}"
 _WITHIN = 20.0
 _POLL = 0.002
 
@@ -24,9 +25,9 @@ class ServerError(Exception):
     """A server did not get ready; the text holds the end of its log."""
 
 
-def pinned(core: int, command: Sequence[str | Path]) -> list[str]:
-    """The command, bound to one core."""
-    return ["taskset", "-c", str(core), *map(str, command)]
+def pinned(cores: int | str, command: Sequence[str | Path]) -> list[str]:
+    """The command, bound to one core, or to several such as "0,1"."""
+    return ["taskset", "-c", str(cores), *map(str, command)]
 
 
 def free_port() -> int:
@@ -54,10 +55,12 @@ class Server:
         token: str = "",
         probe_port: int | None = None,
         environment: Mapping[str, str] | None = None,
+        cores: int | str = SERVER_CORE,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}{path}"
         self.ready_after = 0.0
-        self._command = pinned(SERVER_CORE, command)
+        self._command = pinned(cores, command)
+        self.admin_port = probe_port
         self._probe = (probe_port or port, "/readyz" if probe_port else path, token)
         self._log = log
         self._environment = {**os.environ, **(environment or {})}

@@ -52,7 +52,9 @@ class Stage:
     say: Callable[[str], None]
     _gates: int = field(default=0, init=False)
 
-    def gate(self, *algorithms: str, document: str | None = None) -> Server:
+    def gate(
+        self, *algorithms: str, document: str | None = None, workers: int = 1, cores: int | str = SERVER_CORE
+    ) -> Server:
         """A gate that knows the keys of these algorithms (RS256 where none is named), its cache empty."""
         algorithms = algorithms or ("RS256",)
         self._gates += 1
@@ -66,9 +68,10 @@ class Stage:
         )
         command: list[str | Path] = [self.python, "-m", "authgate", "serve", "--config", path]
         command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
+        command += ["--workers", str(workers)]
         environment = {"PYTHONPATH": os.fspath(Path(__file__).parents[2])}
         log = self.folder / f"gate-{self._gates}.log"
-        return Server(command, port=port, log=log, probe_port=admin, environment=environment)
+        return Server(command, port=port, log=log, probe_port=admin, environment=environment, cores=cores)
 
     def peer(self, name: str, command: Callable[[int], Sequence[str | Path]]) -> Server:
         """Another server, ready when it lets a good token pass; `command` takes the port."""

@@ -29,7 +29,15 @@ class Round:
     requests: int
 
 
-def wrk(url: str, tokens: TokenFile, seconds: int, *, once: bool = False, refused: bool = False) -> Round:
+def wrk(
+    url: str,
+    tokens: TokenFile,
+    seconds: int,
+    *,
+    once: bool = False,
+    refused: bool = False,
+    cores: int | str = CLIENT_CORE,
+) -> Round:
     """Load a URL for whole seconds; LoadError unless every answer is a 200, or with `refused` a 401.
 
     With `once` each token is sent one time, and the round ends with the last of them; `seconds` is a bound then.
@@ -49,7 +57,7 @@ def wrk(url: str, tokens: TokenFile, seconds: int, *, once: bool = False, refuse
     ]
     command += [url, "--", tokens.path, str(tokens.skip), str(tokens.count), "once" if once else "round"]
     done = subprocess.run(
-        pinned(CLIENT_CORE, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        pinned(cores, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     line = next((line for line in done.stdout.splitlines() if line.startswith("BENCH ")), None)
     if line is None:

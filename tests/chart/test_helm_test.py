@@ -30,6 +30,7 @@ def _arguments(pod: Object) -> tuple[str, list[str]]:
         ("tls", "https://gate-authgate.authgate.svc:443/verify", "my-audience", "/etc/authgate-tls/tls.crt"),
         ("named", "http://the-gate.authgate.svc:80/verify", "my-audience", ""),
         ("oidc", "http://gate-authgate.authgate.svc:8080/verify", None, ""),
+        ("several-clusters", "http://gate-authgate.authgate.svc:8080/verify", "my-audience", ""),
         ("other-cluster", "http://gate-authgate.authgate.svc:8080/verify", None, ""),
     ],
 )

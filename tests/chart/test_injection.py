@@ -102,8 +102,8 @@ async def test_what_a_pod_has_already_is_kept(server: DryRun) -> None:
 async def test_no_annotation_means_the_default(server: DryRun) -> None:
     """Without annotations the audience and the policy are those of the values."""
     config = configuration_of(gate_of((await server.create(pod())).object))
-    assert config.cluster is not None
-    assert config.cluster.audiences == ("my-audience",)
+    (cluster,) = config.clusters
+    assert cluster.audiences == ("my-audience",)
     assert config.policies["default"].allow is not None
     assert config.policies["default"].allow[0].service_accounts == ("prod/*",)
 
@@ -112,8 +112,8 @@ async def test_annotations_choose(server: DryRun) -> None:
     """A pod names its own audience and one of the policies; texts arrive as they were written."""
     annotations = {AUDIENCE: 'shop\'s $(USER) "x"', POLICY: "staff"}
     config = configuration_of(gate_of((await server.create(pod(annotations))).object))
-    assert config.cluster is not None
-    assert config.cluster.audiences == ('shop\'s $(USER) "x"',)
+    (cluster,) = config.clusters
+    assert cluster.audiences == ('shop\'s $(USER) "x"',)
     (entry,) = config.policies["default"].allow or ()
     assert entry.groups == ("corp:R&D <all>", "corp:$(USER)")
     assert entry.users == ('corp:o\'neill "Jack"',)
@@ -122,8 +122,8 @@ async def test_annotations_choose(server: DryRun) -> None:
 async def test_the_rest_of_the_configuration_is_shared(server: DryRun) -> None:
     """What sidecarInjection.config says holds for every injected gate, whatever its annotations."""
     config = configuration_of(gate_of((await server.create(pod({AUDIENCE: "a"}))).object))
-    assert config.cluster is not None
-    assert config.cluster.token_review.mode == "always"
+    (cluster,) = config.clusters
+    assert cluster.token_review.mode == "always"
     assert [item.issuer.url for item in config.jwt] == ["https://login.example.com"]
     assert config.log.audit == "all"
 

@@ -84,9 +84,12 @@ def test_only_the_gate_holds_the_accounts_token(pod: Object) -> None:
 
 @pytest.mark.parametrize("name", ["proxy.conf", "app.conf"])
 def test_nginx_takes_its_configuration(tmp_path: Path, name: str) -> None:
-    """nginx has nothing against the files of the ConfigMap, which are deploy/proxies/nginx.conf and what it needs."""
+    """nginx has nothing against the files of the ConfigMap, which are that of deploy/proxies and what it needs."""
     (files,) = [item["data"] for item in _objects("sidecar/app.yaml") if item["kind"] == "ConfigMap"]
-    assert files["authgate.conf"] == (ROOT / "deploy" / "proxies" / "nginx.conf").read_text().strip() + "\n"
+    assert (
+        files["authgate.conf"]
+        == (ROOT / "deploy" / "proxies" / "nginx" / "authgate.conf").read_text().strip() + "\n"
+    )
     for key, text in files.items():
         (tmp_path / key).write_text(text.replace("/tmp/", f"{tmp_path}/"))
     nginx = require_tool("nginx", "the configuration is shown to the real one")

@@ -62,3 +62,20 @@ def test_targets_are_gates(helm: Helm) -> None:
     assert [item["port"] for item in shared["spec"]["podMetricsEndpoints"]] == ["admin"]
     assert [item["port"] for item in injected["spec"]["podMetricsEndpoints"]] == ["authgate-admin"]
     assert injected["spec"]["namespaceSelector"] == {"any": True}
+
+
+def test_a_service_monitor_finds_the_admin_port_alone(helm: Helm) -> None:
+    """Its headless Service leads to the admin port, and the Service that proxies ask is none of its."""
+    rendered = helm.template(values_of("service-monitor"))
+    spec = rendered.one("ServiceMonitor")["spec"]
+    (found,) = [
+        item
+        for item in rendered.all("Service")
+        if spec["selector"]["matchLabels"].items() <= item["metadata"]["labels"].items()
+    ]
+    gate = rendered.one("Deployment")["spec"]["template"]
+    assert found["spec"]["clusterIP"] == "None"
+    assert found["spec"]["selector"].items() <= gate["metadata"]["labels"].items()
+    assert found["spec"]["ports"] == [{"name": "admin", "port": 9191, "targetPort": "admin"}]
+    assert spec["endpoints"] == [{"port": "admin", "interval": "15s"}]
+    assert rendered.all("PodMonitor") == []

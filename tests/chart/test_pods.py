@@ -1,10 +1,12 @@
 """The gate's pods: what they may do, how they start and end, and when they are replaced."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from authgate.config import load
 from tests.chart.conftest import NAMESPACE
 from tests.chart.dry_run import DryRun, RefusedError
 from tests.support.helm import MINIMAL, Helm, Object, Rendering, values_of
@@ -99,6 +101,28 @@ def test_the_service_leads_to_an_address_that_others_reach(helm: Helm) -> None:
     assert [port["targetPort"] for port in rendered.one("Service")["spec"]["ports"]] == ["verify"]
 
 
+def test_grpc_has_a_port_of_its_own(helm: Helm) -> None:
+    """On the Service with its protocol, and open to those who may ask over HTTP."""
+    values = values_of("grpc")
+    rendered = helm.template(values)
+    (port,) = [item for item in rendered.one("Service")["spec"]["ports"] if item["name"] == "grpc"]
+    assert port == {"name": "grpc", "port": 9001, "targetPort": "grpc", "appProtocol": "grpc"}
+    assert {"name": "grpc", "containerPort": 9001} in rendered.pod["containers"][0]["ports"]
+    asked, *_ = rendered.one("NetworkPolicy")["spec"]["ingress"]
+    assert asked["ports"] == [{"port": "verify"}, {"port": "grpc"}]
+
+
+def test_the_exchange_has_a_port_of_its_own(helm: Helm) -> None:
+    """What the gate listens on for exchanges stands on the Service, and is open to those named for it."""
+    values = values_of("exchange")
+    rendered = helm.template(values)
+    (port,) = [item for item in rendered.one("Service")["spec"]["ports"] if item["name"] == "exchange"]
+    assert (port["port"], port["targetPort"]) == (8081, "exchange")
+    assert {"name": "exchange", "containerPort": 8081} in rendered.pod["containers"][0]["ports"]
+    *_, opened = rendered.one("NetworkPolicy")["spec"]["ingress"]
+    assert opened == {"ports": [{"port": "exchange"}], "from": values["networkPolicy"]["exchange"]}
+
+
 @pytest.mark.parametrize(
     ("shutdown", "seconds"),
     [
@@ -125,6 +149,21 @@ def test_another_configuration_makes_other_pods(helm: Helm) -> None:
     first = template(with_config())
     assert template(with_config(log={"level": "debug"})) != first
     assert template({**with_config(), "replicas": 5}) == first
+
+
+@pytest.mark.parametrize(
+    ("server", "interval"), [({}, 0), ({"reloadInterval": "1m"}, 60)], ids=["by rollouts", "by the gate, too"]
+)
+def test_a_configuration_takes_effect_in_one_way(
+    helm: Helm, tmp_path: Path, server: dict[str, Any], interval: float
+) -> None:
+    """Running gates do not reload the file that the kubelet replaces under them, unless they are told to."""
+    rendered = helm.template(with_config(server=server))
+    (config,) = [item for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
+    file = tmp_path / "authgate.yaml"
+    file.write_text(config["data"]["authgate.yaml"])
+    environment = {item["name"]: item["value"] for item in rendered.pod["containers"][0].get("env", ())}
+    assert load(file, environment).config.server.reload_interval == interval
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,28 @@ def _config(**sections: Any) -> dict[str, Any]:
             id="a sidecar that is open to others",
         ),
         pytest.param(
+            {**MINIMAL, "rbac": {"tokenRequests": [{"serviceAccount": "shop", "subjects": []}]}},
+            "/rbac/tokenRequests/0/subjects",
+            "minItems",
+            id="tokens for nobody",
+        ),
+        pytest.param(
+            {
+                **MINIMAL,
+                "rbac": {
+                    "tokenRequests": [
+                        {
+                            "serviceAccount": "s",
+                            "subjects": [{"kind": "Group", "name": "g", "namespace": "n"}],
+                        }
+                    ]
+                },
+            },
+            "/rbac/tokenRequests/0/subjects/0",
+            "additional properties 'namespace' not allowed",
+            id="a group in a namespace",
+        ),
+        pytest.param(
             {**MINIMAL, "sidecarInjection": {"policies": {"default": {"allow": []}}}},
             "/sidecarInjection/policies/default/allow",
             "minItems",
@@ -106,6 +128,10 @@ def test_the_schema_names_the_path(helm: Helm, values: dict[str, Any], path: str
     assert any(what in line for line in lines), str(refused.value)
 
 
+_SIGNING = {"issuer": "https://gate.example.com"}
+_EXCHANGE = {"listen": "0.0.0.0:8081", "audiences": {"default": ["shop"]}}
+_ONE = {"replicas": 1}
+_TOKENS: dict[str, Any] = {"serviceAccount": "shop", "subjects": [{"kind": "User", "name": "someone"}]}
 _ISSUER: dict[str, Any] = {
     "issuer": {"url": "https://login.example.com", "audiences": ["my-app"]},
     "claimMappings": {"username": {"claim": "sub", "prefix": "example:"}},
@@ -140,9 +166,59 @@ _ISSUER: dict[str, Any] = {
             id="an autoscaler with no room",
         ),
         pytest.param(
+            {**MINIMAL, "autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
+            "autoscaling.enabled goes by the share of resources.requests.cpu that is used",
+            id="an autoscaler with nothing to go by",
+        ),
+        pytest.param(
+            {
+                **MINIMAL,
+                "networkPolicy": {"enabled": True, "proxies": [{"podSelector": {}}]},
+                "podMonitor": {"enabled": True},
+            },
+            "networkPolicy.monitoring is empty, so the gates that podMonitor or serviceMonitor names could not",
+            id="a monitor behind a closed port",
+        ),
+        pytest.param(
             {**MINIMAL, "networkPolicy": {"enabled": True}},
             "networkPolicy.proxies is empty, so nobody could ask the gate",
             id="a closed network",
+        ),
+        pytest.param(
+            _config(server={"grpc": "127.0.0.1:9001"}),
+            "config.server.grpc is no address that Envoy in other pods can reach",
+            id="gRPC for itself",
+        ),
+        pytest.param(
+            _config(server={"grpc": "0.0.0.0:8080", "listen": ["0.0.0.0:8081"]}),
+            "config.server.grpc has the port of another of the Service's ports",
+            id="gRPC on the Service's port",
+        ),
+        pytest.param(
+            _config(signing=_SIGNING, exchange=_EXCHANGE, server={"grpc": "0.0.0.0:8081"}) | _ONE,
+            "config.server.grpc has the port of another of the Service's ports",
+            id="gRPC on the exchange's port",
+        ),
+        pytest.param(
+            _config(signing=_SIGNING, exchange={**_EXCHANGE, "listen": "127.0.0.1:8081"}) | _ONE,
+            "config.exchange.listen is no address that other pods can reach",
+            id="an exchange for itself",
+        ),
+        pytest.param(
+            _config(signing=_SIGNING, exchange={**_EXCHANGE, "listen": "0.0.0.0:8080"}) | _ONE,
+            "config.exchange.listen and service.port have one port",
+            id="two ports that are one",
+        ),
+        pytest.param(
+            _config(signing=_SIGNING, exchange=_EXCHANGE)
+            | {**_ONE, "networkPolicy": {"enabled": True, "proxies": [{"podSelector": {}}]}},
+            "networkPolicy.exchange is empty, so nobody could exchange a token",
+            id="a closed exchange",
+        ),
+        pytest.param(
+            _config(signing=_SIGNING, exchange=_EXCHANGE),
+            "config.signing.keyFiles is empty, so every gate would sign with a key of its own",
+            id="a key for each gate",
         ),
         pytest.param(
             {**MINIMAL, "serviceAccount": {"create": False}},
@@ -175,6 +251,21 @@ _ISSUER: dict[str, Any] = {
             {"mode": "sidecar", "networkPolicy": {"enabled": True}},
             "networkPolicy.enabled belongs to a gate of its own",
             id="a network policy for sidecars",
+        ),
+        pytest.param(
+            {**MINIMAL, "podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}},
+            "podMonitor.enabled and serviceMonitor.enabled would have every gate scraped twice: choose one",
+            id="two monitors",
+        ),
+        pytest.param(
+            {"mode": "sidecar", "serviceMonitor": {"enabled": True}},
+            "serviceMonitor.enabled needs a Service, which gates inside apps' pods do not have",
+            id="a service monitor for sidecars",
+        ),
+        pytest.param(
+            {**MINIMAL, "rbac": {"tokenRequests": [_TOKENS, {**_TOKENS, "namespace": "authgate"}]}},
+            "rbac.tokenRequests names authgate/shop twice: put all its subjects into one entry",
+            id="one account twice",
         ),
         pytest.param(
             {"mode": "sidecar", "sidecarInjection": {"enabled": True, "config": {"server": {"admin": ":1"}}}},

@@ -1,11 +1,13 @@
 """A release on a real API server: installed, changed and removed by helm itself."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.chart.conftest import NAMESPACE
-from tests.support.helm import CHART, MINIMAL, Helm, values_of
+from tests.support.helm import CHART, Helm, values_of
+from tests.support.kube import ControlPlane
 
 RELEASE = "life"
 
@@ -24,11 +26,31 @@ def _put(helm: Helm, values: dict[str, object]) -> str:
     return said
 
 
+_WAY = (
+    "minimal",
+    "everything",
+    "watch",
+    "watch-namespaces",
+    "service-monitor",
+    "injection",
+    "token-requests",
+    "minimal",
+)
+"""Values whose objects differ in kind and in what Kubernetes lets nobody change."""
+
+
 def test_it_lives(release: Helm) -> None:
-    """A release is installed, upgraded with every feature that stores something, and goes back."""
-    _put(release, dict(MINIMAL))
-    assert "REVISION: 2" in _put(release, values_of("everything"))
-    assert "REVISION: 3" in _put(release, dict(MINIMAL))
+    """A release is installed, upgraded from any features to any others, and goes back."""
+    revisions = [_put(release, values_of(case)) for case in _WAY]
+    assert [f"REVISION: {number}" in said for number, said in enumerate(revisions, 1)] == [True] * len(_WAY)
+
+
+def test_the_next_helm_takes_over(release: Helm, plane: ControlPlane, tmp_path: Path) -> None:
+    """What Helm 3 installed Helm 4 upgrades, which applies on the server's side, there and back."""
+    _put(release, values_of("minimal"))
+    helm4 = Helm(tmp_path, plane.ca_file.with_name("admin.json"), program="helm4")
+    assert "REVISION: 2" in _put(helm4, values_of("everything"))
+    assert "REVISION: 3" in _put(helm4, values_of("minimal"))
 
 
 @pytest.mark.parametrize(

@@ -25,17 +25,21 @@ def test_the_chart_installs_this_version(helm: Helm) -> None:
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["version"] == __version__
 
 
+@pytest.mark.parametrize("version", ["helm", "helm4"])
 @each_case
-def test_lint_is_clean(helm: Helm, case: Path) -> None:
+def test_lint_is_clean(request: pytest.FixtureRequest, version: str, case: Path) -> None:
     """`helm lint --strict` has nothing to say but that there is no icon."""
+    helm: Helm = request.getfixturevalue(version)
     said = [line for line in helm.lint(case).splitlines() if line.startswith("[")]
     assert said == ["[INFO] Chart.yaml: icon is recommended"]
 
 
 @each_case
-def test_template_is_clean(helm: Helm, case: Path) -> None:
-    """`helm template` warns of nothing."""
-    assert helm.template(case).warnings == ""
+def test_template_is_clean(helm: Helm, helm4: Helm, case: Path) -> None:
+    """`helm template` warns of nothing, and Helm 3 and 4 make the same objects."""
+    rendered, by_the_next = helm.template(case), helm4.template(case)
+    assert (rendered.warnings, by_the_next.warnings) == ("", "")
+    assert by_the_next.objects == rendered.objects
 
 
 @each_case

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from authgate.config import Config, load
+from authgate.config import Config, json_schema, load
 from tests.support.helm import CHART, ROOT, Helm, HelmError
 
 GENERATOR = runpy.run_path(str(CHART / "schema" / "generate.py"))
@@ -36,6 +36,65 @@ def test_every_value_is_known() -> None:
 
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert compare(GENERATOR["values_schema"](), values, "") == []
+
+
+_FILE = "/nowhere/file"
+_ISSUER: dict[str, Any] = {
+    "issuer": {"url": "https://login.example.com", "audiences": ["my-app"]},
+    "claimMappings": {"username": {"claim": "sub", "prefix": "example:"}},
+}
+_EAST: dict[str, Any] = {"audiences": ["a"], "kubeconfig": _FILE}
+_FAR: dict[str, Any] = {
+    "audiences": ["a"],
+    "issuers": ["https://far.example.com"],
+    "tokenReview": {"mode": "never"},
+    "staticKeys": {"file": _FILE},
+}
+_TLS = {"certFile": "/etc/authgate/tls.crt", "keyFile": "/etc/authgate/tls.key"}
+_EXCHANGE = {"listen": "0.0.0.0:8081", "audiences": {"default": ["a"]}}
+_FILES: dict[str, dict[str, Any]] = {
+    "cluster.kubeconfig": {"cluster": _EAST},
+    "cluster.staticKeys.file": {"cluster": _FAR},
+    "cluster[0].kubeconfig": {"cluster": [_EAST]},
+    "cluster[0].staticKeys.file": {"cluster": [_FAR]},
+    "jwt[0].gate.staticKeys.file": {"jwt": [{**_ISSUER, "gate": {"staticKeys": {"file": _FILE}}}]},
+    "jwt[0].gate.keys.tokenFile": {"jwt": [{**_ISSUER, "gate": {"keys": {"tokenFile": _FILE}}}]},
+    "signing.keyFiles[0]": {"signing": {"issuer": "https://gate.example.com", "keyFiles": [_FILE]}},
+    **{
+        f"{at}.tls.{name}": {at: {**section, "tls": {**_TLS, name: _FILE}}}
+        for at, section in (("server", {}), ("exchange", _EXCHANGE))
+        for name in ("certFile", "keyFile", "clientCAFile")
+    },
+}
+"""Each setting that names a file, and a configuration in which it does."""
+
+
+def _settings_of_files(node: dict[str, Any], schema: dict[str, Any], path: str) -> set[str]:
+    """The paths of all settings that name a file, told by its length."""
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
+    found = {path} if node.get("type") == "string" and node.get("maxLength") == 4096 else set()
+    below = [(path, choice) for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()))]
+    below += [(f"{path}[0]", node["items"])] if isinstance(node.get("items"), dict) else []
+    below += [(f"{path}.{name}".lstrip("."), field) for name, field in node.get("properties", {}).items()]
+    below += [(f"{path}.*", field) for field in node.get("patternProperties", {}).values()]
+    return found.union(*(_settings_of_files(item, schema, at) for at, item in below))
+
+
+def test_every_setting_of_a_file_is_known() -> None:
+    """The chart looks at each file that a configuration can name: `authgate.files` in templates/_config.tpl."""
+    schema = json_schema()
+    assert _settings_of_files(schema, schema, "") == _FILES.keys()
+
+
+@pytest.mark.parametrize(("setting", "config"), _FILES.items(), ids=_FILES)
+def test_a_file_must_be_mounted(helm: Helm, setting: str, config: dict[str, Any]) -> None:
+    """A configuration that names a file which no volume brings is refused, with the setting's path."""
+    values: dict[str, Any] = {"config": {"cluster": {"audiences": ["my-audience"]}, **config}}
+    values["volumeMounts"] = [{"name": "others", "mountPath": "/etc/authgate"}]
+    with pytest.raises(HelmError) as refused:
+        helm.template(values)
+    assert f"config.{setting} names {_FILE}, which is not mounted" in str(refused.value)
 
 
 def _loaded(text: str, tmp_path: Path) -> Config:

@@ -41,8 +41,8 @@ def test_the_configuration_is_the_environment(helm: Helm, tmp_path: Path) -> Non
         "log": {"audit": "all"},
     }
     gate = configuration_of(gate_of(embed(helm, tmp_path, {"mode": "sidecar", "config": config}).one("Pod")))
-    assert gate.cluster is not None
-    assert gate.cluster.audiences == ("a,b", "$(HOME) and $$")
+    (cluster,) = gate.clusters
+    assert cluster.audiences == ("a,b", "$(HOME) and $$")
     assert gate.policies["default"].allow is not None
     assert gate.policies["default"].allow[0].users == ('it\'s "<&>" é',)
     assert (gate.limits.max_token_bytes, gate.log.audit) == (20000, "all")

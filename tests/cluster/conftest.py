@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import pytest_asyncio
 
-from tests.support.kube import ControlPlane, PlaneOptions
+from tests.support.kube import (
+    AWAY_ISSUER,
+    CLUSTER_ISSUER,
+    FORMER_ISSUER,
+    ControlPlane,
+    PlaneOptions,
+)
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +29,26 @@ def new_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 async def control_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
     """The control plane that all tests share: they add objects of their own and break nothing."""
     async with new_control_plane() as plane:
+        yield plane
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def moved_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
+    """A control plane that signs by ES256 and has moved to another issuer: it still accepts the former one's tokens."""
+    options = PlaneOptions(issuers=(CLUSTER_ISSUER, FORMER_ISSUER), algorithm="ES256")
+    async with new_control_plane(options) as plane:
+        yield plane
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def away_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
+    """Another cluster, with an issuer of its own, whose advertised keys nobody can reach."""
+    options = PlaneOptions(
+        issuers=(AWAY_ISSUER,),
+        api_audiences=(AWAY_ISSUER,),
+        extra_args=("--service-account-jwks-uri=https://127.0.0.1:9/openid/v1/jwks",),
+    )
+    async with new_control_plane(options) as plane:
         yield plane
 
 

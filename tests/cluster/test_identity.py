@@ -1,41 +1,80 @@
-"""Two ways to one identity: the cluster's keys and TokenReview name the owner of a token alike."""
+"""Two ways to one identity: whichever mode and signing key, the owner of a token is named alike."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from authgate.model import Allow, Decision, Identity
 from tests.support.gate import AUDIENCE, Gate, write_configuration
-from tests.support.kube import CLUSTER_ISSUER, ControlPlane
+from tests.support.kube import CLUSTER_ISSUER, FORMER_ISSUER, ControlPlane
 from tests.support.kube_api import KubeAPI
 from tests.support.kube_keys import claims_of
 
 OTHER = "another-audience"
+MODES = ("never", "fallback", "always")
+
+WAYS: dict[str, tuple[str, str, str]] = {
+    "bound to nothing but its account": ("keys", "keys", "TokenReview"),
+    "bound to a pod, with or without a node": ("keys", "keys", "TokenReview"),
+    "bound to a Secret": ("keys", "keys", "TokenReview"),
+    "bound to a node": ("keys", "keys", "TokenReview"),
+    "for several audiences": ("keys", "keys", "TokenReview"),
+    "of a former issuer in `cluster.issuers`": ("keys", "keys", "TokenReview"),
+    "without audience, `legacyAudiences` set": ("401 `audience_mismatch`", "TokenReview", "TokenReview"),
+    "legacy Secret token, `legacyAudiences` set": ("401 `audience_mismatch`", "TokenReview", "TokenReview"),
+    "static token, `legacyAudiences` set": ("401 `token_opaque`", "TokenReview", "TokenReview"),
+}
+"""Which way each kind of token goes in each mode, as docs/kubernetes-parity.md has it; the tests below hold it."""
+
+
+def test_the_ways_are_those_that_the_documents_tell() -> None:
+    """Row by row."""
+    text = (Path(__file__).parents[2] / "docs" / "kubernetes-parity.md").read_text()
+    section = text.partition("## Which way a token goes\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    assert rows[0] == ["token", *(f"`{mode}`" for mode in MODES)]
+    assert {row[0]: tuple(row[1:]) for row in rows[1:]} == WAYS
 
 
 @dataclass(frozen=True, slots=True)
-class BothWays:
-    """Two gates of the same cluster: one never asks it, the other asks it about every token."""
+class Signing:
+    """How a control plane signs: its key's algorithm, and whose tokens are looked at, None for those that it issues."""
 
-    by_keys: Gate
-    by_review: Gate
+    plane: ControlPlane
+    former_issuer: str | None = None
+
+    def issued(self, token: str) -> str:
+        """The token, as the former issuer would have issued it where that is looked at."""
+        return token if self.former_issuer is None else self.plane.keys.altered(token, iss=self.former_issuer)
+
+
+@pytest.fixture(params=["RS256", "ES256", "ES256, former issuer"])
+def signing(request: pytest.FixtureRequest) -> Signing:
+    """A control plane of each kind."""
+    if request.param == "RS256":
+        return Signing(request.getfixturevalue("control_plane"))
+    former = FORMER_ISSUER if "former" in request.param else None
+    return Signing(request.getfixturevalue("moved_plane"), former)
 
 
 @pytest.fixture
-async def both(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> AsyncIterator[BothWays]:
-    """The two gates, which accept two audiences and tell identities as the API server reads them."""
-    own = await control_plane.gate_token(namespace)
+async def gates(signing: Signing, namespace: str, tmp_path: Path) -> AsyncIterator[dict[str, Gate]]:
+    """A gate in each mode, which accepts two audiences and tells identities as the API server reads them."""
+    plane = signing.plane
+    own = await plane.gate_token(namespace)
+    issuers = [] if signing.former_issuer is None else [signing.former_issuer]
     async with AsyncExitStack() as stack:
-        gates = []
-        for mode in ("never", "always"):
-            cluster = {"audiences": [AUDIENCE, OTHER], "tokenReview": {"mode": mode}}
+        found = {}
+        for mode in MODES:
+            cluster = {"audiences": [AUDIENCE, OTHER], "issuers": issuers, "tokenReview": {"mode": mode}}
             headers = {"preset": "kubernetes"}
-            file = write_configuration(tmp_path / mode, control_plane, own, cluster=cluster, headers=headers)
-            gates.append(await stack.enter_async_context(Gate(file)))
-        yield BothWays(*gates)
+            file = write_configuration(tmp_path / mode, plane, own, cluster=cluster, headers=headers)
+            found[mode] = await stack.enter_async_context(Gate(file))
+        yield found
 
 
 def identity_of(decision: Decision, source: str) -> Identity:
@@ -96,38 +135,55 @@ every_binding = pytest.mark.parametrize(
 
 
 @every_binding
-async def test_keys_and_reviews_give_one_identity(
-    control_plane: ControlPlane, both: BothWays, namespace: str, issue: Issue
+async def test_every_mode_gives_one_identity(
+    signing: Signing, gates: dict[str, Gate], namespace: str, issue: Issue
 ) -> None:
     """The identity is the same to the last extra value, and the one that the API server tells."""
-    await control_plane.admin.create_service_account(namespace, "app")
-    token = await issue(control_plane.admin, namespace)
+    admin = signing.plane.admin
+    await admin.create_service_account(namespace, "app")
+    token = signing.issued(await issue(admin, namespace))
 
-    by_keys = identity_of(await both.by_keys.decide(token), "jwks")
-    by_review = identity_of(await both.by_review.decide(token), "tokenreview")
-
-    assert by_keys == by_review
-    told = await control_plane.admin.review_token(token, [AUDIENCE])
+    by_keys = identity_of(await gates["never"].decide(token), "jwks")
+    assert identity_of(await gates["fallback"].decide(token), "jwks") == by_keys
+    assert identity_of(await gates["always"].decide(token), "tokenreview") == by_keys
+    assert by_keys.issuer == (signing.former_issuer or CLUSTER_ISSUER)
+    told = await admin.review_token(token, [AUDIENCE])
     assert (by_keys.username, by_keys.uid, by_keys.groups) == (told.username, told.uid, told.groups)
     assert dict(by_keys.extra) == told.extra
 
 
 @every_binding
-async def test_keys_and_reviews_give_the_same_headers(
-    control_plane: ControlPlane, both: BothWays, namespace: str, issue: Issue
+async def test_every_mode_gives_the_same_headers(
+    signing: Signing, gates: dict[str, Gate], namespace: str, issue: Issue
 ) -> None:
     """The headers of the preset kubernetes are the same, and hold every extra value."""
-    await control_plane.admin.create_service_account(namespace, "app")
-    token = await issue(control_plane.admin, namespace)
+    admin = signing.plane.admin
+    await admin.create_service_account(namespace, "app")
+    token = signing.issued(await issue(admin, namespace))
 
-    by_keys, by_review = await both.by_keys.request(token), await both.by_review.request(token)
+    answers = [await gate.request(token) for gate in gates.values()]
 
-    assert by_keys.status == 200
-    assert by_keys.headers_from("X-Remote-") == by_review.headers_from("X-Remote-")
-    told = await control_plane.admin.review_token(token, [AUDIENCE])
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    by_keys, *others = answers
+    assert all(other.headers_from("X-Remote-") == by_keys.headers_from("X-Remote-") for other in others)
+    told = await admin.review_token(token, [AUDIENCE])
     assert by_keys.values("X-Remote-Group") == list(told.groups)
     for key, values in told.extra.items():
         assert by_keys.values(f"X-Remote-Extra-{key.replace('/', '%2F')}") == list(values)
+
+
+async def test_a_former_issuers_tokens_are_a_strangers_unless_configured(
+    moved_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """Discovery names the first issuer only: without `cluster.issuers` nobody is asked about the others' tokens."""
+    await moved_plane.admin.create_service_account(namespace, "app")
+    token = moved_plane.keys.altered(await unbound(moved_plane.admin, namespace), iss=FORMER_ISSUER)
+    own = await moved_plane.gate_token(namespace)
+    async with Gate(write_configuration(tmp_path, moved_plane, own)) as gate:
+        await gate.has_keys(within=5)
+        assert await gate.verdict(token) == (401, "issuer_unknown")
+
+    assert token not in moved_plane.audit.tokens_reviewed_by(f"system:serviceaccount:{namespace}:gate")
 
 
 async def static_token(plane: ControlPlane, namespace: str) -> str:
@@ -152,6 +208,7 @@ async def token_for_nobody(plane: ControlPlane, namespace: str) -> str:
 MakeToken = Callable[[ControlPlane, str], Awaitable[str]]
 
 
+@pytest.mark.parametrize("mode", ["fallback", "always"])
 @pytest.mark.parametrize(
     ("make", "username"),
     [
@@ -162,16 +219,17 @@ MakeToken = Callable[[ControlPlane, str], Awaitable[str]]
     ids=["static", "legacy Secret", "bound, without audience"],
 )
 async def test_tokens_without_audience_are_reviewed_where_told(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path, make: MakeToken, username: str
+    signing: Signing, namespace: str, tmp_path: Path, make: MakeToken, username: str, mode: str
 ) -> None:
-    """With `legacyAudiences` they are who the API server says."""
-    token = await make(control_plane, namespace)
-    cluster = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER]}}
-    own = await control_plane.gate_token(namespace)
-    async with Gate(write_configuration(tmp_path, control_plane, own, cluster=cluster)) as gate:
+    """With `legacyAudiences` they are who the API server says, by TokenReview alone."""
+    plane = signing.plane
+    token = await make(plane, namespace)
+    cluster = {"tokenReview": {"mode": mode, "legacyAudiences": [CLUSTER_ISSUER]}}
+    own = await plane.gate_token(namespace)
+    async with Gate(write_configuration(tmp_path, plane, own, cluster=cluster)) as gate:
         identity = identity_of(await gate.decide(token), "tokenreview")
 
-    told = await control_plane.admin.review_token(token, [CLUSTER_ISSUER])
+    told = await plane.admin.review_token(token, [CLUSTER_ISSUER])
     assert identity.username == told.username == username.format(namespace)
     assert (identity.uid, identity.groups, dict(identity.extra)) == (told.uid, told.groups, told.extra)
 
@@ -185,13 +243,29 @@ async def test_tokens_without_audience_are_reviewed_where_told(
     ],
     ids=["static", "legacy Secret", "bound, without audience"],
 )
+@pytest.mark.parametrize(
+    "review",
+    [
+        {},
+        {"mode": "always"},
+        {"mode": "never"},
+        {"mode": "never", "legacyAudiences": [CLUSTER_ISSUER]},
+    ],
+    ids=["fallback", "always", "never", "never, legacyAudiences"],
+)
 async def test_tokens_without_audience_are_refused_by_default(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path, make: MakeToken, reason: str
+    control_plane: ControlPlane,
+    namespace: str,
+    tmp_path: Path,
+    make: MakeToken,
+    reason: str,
+    review: dict[str, Any],
 ) -> None:
-    """Without `legacyAudiences` they open nothing, and nobody is asked about them."""
+    """Without `legacyAudiences`, or where no review may be asked, they open nothing, and nobody is asked about them."""
     token = await make(control_plane, namespace)
     own = await control_plane.gate_token(namespace)
-    async with Gate(write_configuration(tmp_path, control_plane, own)) as gate:
+    file = write_configuration(tmp_path, control_plane, own, cluster={"tokenReview": review})
+    async with Gate(file) as gate:
         assert await gate.verdict(token) == (401, reason)
 
     assert token not in control_plane.audit.tokens_reviewed_by(f"system:serviceaccount:{namespace}:gate")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import trustme
+
 from tests.support.gate import AUDIENCE, Gate
 from tests.support.kube import CLUSTER_ISSUER, ControlPlane
 
@@ -66,6 +68,28 @@ async def test_an_expired_token_is_survived(
         plane.write_in_cluster_folder(tmp_path, token=good, namespace=namespace)
 
         assert (await gate.request(token)).status == 200
+
+
+async def test_a_wrong_authority_is_survived(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """A gate with another CA's certificate shows the server nothing, says so, and begins when it has the right one."""
+    plane = control_plane
+    own = await plane.gate_token(namespace)
+    await plane.admin.create_service_account(namespace, "app")
+    token = await plane.admin.request_token(namespace, "app", [AUDIENCE])
+    folder = plane.write_in_cluster_folder(tmp_path, token=own, namespace=namespace)
+    trustme.CA().cert_pem.write_to_path(folder / "ca.crt")
+    async with Gate(None, {**plane.in_cluster_environment(), **AUDIENCES_ONLY}, folder) as gate:
+        assert (await gate.verdict(token)) == (503, "review_unavailable")
+        report = await gate.admin("/readyz")
+        assert report.status == 503
+        assert "certificate" in report.body
+        assert token not in plane.audit.tokens_reviewed_by(f"system:serviceaccount:{namespace}:gate")
+
+        plane.write_in_cluster_folder(tmp_path, token=own, namespace=namespace)
+
+        await gate.passes(token, within=20)
 
 
 async def _legacy_token(plane: ControlPlane, namespace: str, number: int) -> str:

@@ -114,7 +114,7 @@ async def test_any_service_account(pool: KeyPool, private: object, payload: dict
         "home", frozenset({AUDIENCE}), frozenset({"ES256"}), frozenset({"jwt"}), TimeRules(max_lifetime=3600)
     )
     identify = partial(cluster_identity, cluster="home")
-    router = IssuerRouter({ISSUER: JWTVerifier(rules, published(key.jwk()), identify, StoppedClock())}, None)
+    router = IssuerRouter({ISSUER: JWTVerifier(rules, published(key.jwk()), identify, StoppedClock())})
     token = key.sign(changed(claims(payload), {"kubernetes.io": private}))
     assert isinstance(await router.verify(BearerToken(token)), Authenticated | Rejected)
 

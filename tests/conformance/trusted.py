@@ -15,8 +15,8 @@ from authgate.keys.key_set import KeysFound, StaticKeySet
 from authgate.model import Authenticated, BearerToken, Rejected
 from authgate.verify.claims import TimeRules
 from authgate.verify.compact import CompactParser
-from authgate.verify.identity import ClaimRules, PrefixedClaim, mapped_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
+from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
 from authgate.verify.router import IssuerRouter
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def published(*jwks: Mapping[str, object]) -> StaticKeySet:
 
 def gate(*issuers: Trusted, clock: Clock | None = None) -> IssuerRouter:
     """A verifier that trusts these issuers and nobody else."""
-    return IssuerRouter({each.issuer: each.verifier(clock or StoppedClock()) for each in issuers}, None)
+    return IssuerRouter({each.issuer: each.verifier(clock or StoppedClock()) for each in issuers})
 
 
 def trusting(*keys: SigningKey) -> IssuerRouter:

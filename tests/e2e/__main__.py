@@ -14,7 +14,7 @@ import os
 import re
 import sys
 
-from tests.e2e import disturbing, installing, tokens
+from tests.e2e import deletions, disturbing, installing, tokens
 from tests.e2e.cluster import Cluster, CommandError
 from tests.e2e.objects import account, caller, namespace
 from tests.e2e.stage import CALLER, Report, Stage
@@ -25,7 +25,8 @@ PARTS = (
     installing.embedded,
     installing.injected,
     tokens.every_kind,
-    tokens.a_deleted_pod,
+    deletions.watched,
+    deletions.a_deleted_pod,
     tokens.every_extra,
     disturbing.an_upgrade,
     disturbing.a_deletion,

@@ -112,7 +112,7 @@ def token_review(token: str) -> dict[str, Any]:
 def app_behind_nginx(
     name: str, gate: str, image: str, *, labels: Mapping[str, str], annotations: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """An app behind nginx as deploy/proxies/nginx.conf has it, which asks the gate at an address.
+    """An app behind nginx as deploy/proxies/nginx has it, which asks the gate at an address.
 
     The app answers with what nginx told it of the caller.
     """
@@ -124,7 +124,7 @@ def app_behind_nginx(
             "metadata": {"name": name},
             "data": {
                 "authgate.conf": _replaced(
-                    ROOT / "deploy/proxies/nginx.conf", "server 127.0.0.1:8080;", f"server {gate};"
+                    ROOT / "deploy/proxies/nginx/authgate.conf", "server 127.0.0.1:8080;", f"server {gate};"
                 ),
                 "proxy.conf": (ROOT / "deploy/sidecar/chart/files/proxy.conf").read_text(),
                 "app.conf": _replaced(ROOT / "deploy/sidecar/chart/files/app.conf", _GREETING, _ECHO),

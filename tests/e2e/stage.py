@@ -21,6 +21,7 @@ HERE: Final = Path(__file__).parent
 CALLER: Final = "caller"
 SHARED: Final = "http://authgate:8080/verify"
 STRICT: Final = "http://strict-authgate:8080/verify"
+WATCHING: Final = "http://watching-authgate:8080/verify"
 BEHIND_SHARED: Final = "http://shared/"
 
 

@@ -1,4 +1,4 @@
-"""Every kind of token that a cluster issues, both ways, and one whose pod is gone."""
+"""Every kind of token that a cluster issues, both ways."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from tests.e2e.cluster import eventually
 from tests.e2e.installing import GATE, MAX_AGE, STRICT_GATE, install, strict_values
-from tests.e2e.objects import AUDIENCE, caller, legacy_secret, token_review
+from tests.e2e.objects import AUDIENCE, legacy_secret, token_review
 from tests.e2e.stage import CALLER, SHARED, STRICT, claims
 
 if TYPE_CHECKING:
     from tests.e2e.stage import Stage
 
 REVIEWS = "authgate_tokenreview_requests_total"
-API_SERVER_CACHE = 10
 _OWN_TOKEN = "print(open('/var/run/secrets/kubernetes.io/serviceaccount/token').read())"
 _EXTRA = "authentication.kubernetes.io/"
 
@@ -93,29 +92,6 @@ def _secret(stage: Stage) -> Any:
 
 def _seen(answers: list[Any]) -> str:
     return ", ".join(answer.told for answer in answers)
-
-
-def a_deleted_pod(stage: Stage) -> None:
-    """A pod's token is refused soon after the pod is gone, where every verdict is the API server's."""
-    report, cluster = stage.report, stage.cluster
-    report.part("a deleted pod")
-    cluster.apply(caller("doomed", CALLER, stage.image))
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/doomed", "--timeout", "60s")
-    token = stage.token_of("doomed")
-    before = stage.ask(STRICT, token)
-    report.check("its token before", before.identity.get("x-auth-request-pod") == "doomed", before.told)
-    deleted = time.monotonic()
-    cluster.kubectl("delete", "pod", "doomed", "--now", "--wait")
-    gone = time.monotonic()
-    eventually("the deleted pod's token is refused", 90, lambda: stage.ask(STRICT, token).status == 401)
-    refused = time.monotonic() - gone
-    report.check(
-        f"its token is refused within maxAge ({MAX_AGE} s) and {API_SERVER_CACHE} s",
-        refused <= MAX_AGE + API_SERVER_CACHE,
-        f"{refused:.1f} s after it was gone, {time.monotonic() - deleted:.1f} s after kubectl delete",
-    )
-    left = stage.ask(SHARED, token)
-    report.note(f"a gate with tokenReview.mode: fallback answers {left.told}: keys alone know of no deletion")
 
 
 def every_extra(stage: Stage) -> None:

@@ -16,6 +16,7 @@ from authgate.dev.faults import CutOff, Drop, Fault, Flood, Hold, failing, json_
 from authgate.dev.kube import Permission
 from authgate.errors import Step
 from authgate.log import AUDIT
+from authgate.model import OriginalRequest
 from tests.support.service import cluster, knowing, of_cluster, published, running, written
 
 if TYPE_CHECKING:
@@ -318,7 +319,7 @@ async def test_explain_tells_what_was_asked(
     """In the policy's step, with the API server's words, and what the policy asks for as a fact."""
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     config = load(written(tmp_path, document(scenario, BY_REQUEST)), {}).config
-    told = await explained(config, demo_token(scenario), "default", path, method)
+    told = await explained(config, demo_token(scenario), "default", OriginalRequest(method, path))
 
     assert told.reason.value == reason
     assert told.steps[-1].step is Step.POLICY

@@ -176,7 +176,7 @@ async def test_a_pods_configuration_without_a_pod_is_one_sentence(tmp_path: Path
     """One variable is complete; what is missing is the cluster."""
     done = await command("serve", **POD, HOME=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith("authgate: cluster: no cluster found")
+    assert done.stderr.startswith("authgate: cluster 'home': no cluster found")
     assert done.stderr.count("\n") == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 from authgate.dev.faults import (
     Answer,
     CutOff,
+    Delay,
     Drop,
     Fault,
     Flood,
@@ -239,3 +240,27 @@ async def test_a_hanging_review_ends_in_time(scenario: Scenario, gate: Gate) -> 
     began = time.monotonic()
     assert await gate.verdict(scenario.state.static_token("operator")) == (503, UNAVAILABLE)
     assert 0.25 < time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(("patience", "status"), [("0.3s", 503), ("30s", 200)], ids=["too late", "in time"])
+async def test_a_review_may_take_three_seconds(scenario: Scenario, patience: str, status: int) -> None:
+    """A slow answer counts if there is time for it, and otherwise the next question gets one when it is fast again."""
+    scenario.server.faults.set(TOKEN_REVIEWS_PATH, Delay(3))
+    token = scenario.state.static_token("operator")
+    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout=patience)
+    async with running({"cluster": section}) as gate:
+        assert (await gate.request(token)).status == status
+        scenario.server.faults.clear()
+        await gate.passes(token, within=20)
+
+
+@pytest.mark.parametrize("fault", ["401", "429", "500", "hangs", "cut-off", "dropped"])
+async def test_keys_come_when_the_trouble_is_over(scenario: Scenario, fault: str) -> None:
+    """Without keys and reviews a gate cannot tell; it fetches again by itself, and then passes without a restart."""
+    scenario.server.faults.set(JWKS_PATH, FAULTS[fault][0])
+    section = of_cluster(scenario, keys={"timeout": "0.3s"}, mode="never")
+    async with running({"cluster": section}) as gate:
+        assert await gate.verdict(demo_token(scenario)) == (503, "keys_unavailable")
+        scenario.server.faults.clear()
+        await gate.becomes_ready(within=20)
+        assert (await gate.request(demo_token(scenario))).status == 200

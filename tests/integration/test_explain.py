@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from authgate.cli.explain import explained
 from authgate.config import load
@@ -22,6 +23,7 @@ from authgate.dev.kube import LEGACY_ISSUER, Permission
 from authgate.dev.kube_api import JWKS_PATH, TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from authgate.errors import Reason
+from authgate.model import OriginalRequest
 from tests.support.gate import AUDIENCE
 from tests.support.process import free_port
 from tests.support.service import cluster, comes_to, of_cluster, published, running, trusting, written
@@ -153,7 +155,7 @@ TOKENS: dict[str, tuple[Callable[[World], str], str, Reason]] = {
         Reason.TOKEN_EXPIRED,
     ),
     "forged": (lambda it: it.forged(), "default", Reason.SIGNATURE_INVALID),
-    "forged, expired": (lambda it: it.forged(exp=soon(-600)), "default", Reason.SIGNATURE_INVALID),
+    "forged, expired": (lambda it: it.forged(exp=soon(-600)), "default", Reason.TOKEN_EXPIRED),
     "expired": (lambda it: it.corp(claims={"exp": soon(-60)}), "default", Reason.TOKEN_EXPIRED),
     "not yet": (lambda it: it.corp(claims={"nbf": soon(600)}), "default", Reason.TOKEN_NOT_YET_VALID),
     "too long a life": (lambda it: it.corp(lifetime=8000), "default", Reason.TOKEN_LIFETIME_TOO_LONG),
@@ -187,7 +189,9 @@ async def agreed(world: World, token: str, policy: str = "default") -> Reason:
     path = "/verify" if policy == "default" else f"/policies/{policy}/verify"
     headers = [("X-Original-URI", "/healthz"), ("X-Original-Method", "GET")]
     answers = [await world.gate.request(token, path, headers) for _ in range(2)]
-    explanation = await explained(load(world.file, {}).config, token, policy, "/healthz")
+    explanation = await explained(
+        load(world.file, {}).config, token, policy, OriginalRequest("GET", "/healthz")
+    )
     reason = "" if explanation.status == 200 else explanation.reason
     assert [answer.verdict for answer in answers] == [(explanation.status, reason)] * 2
     return explanation.reason
@@ -310,5 +314,31 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(world: World, tmp_pat
     (tmp_path / "empty").write_text("{}")
     done = await command(World(world.gate, file, world.issuer, world.down, world.scenario), world.corp())
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("authgate: cluster: ")
+    assert done.stderr.startswith("authgate: cluster 'home': ")
     assert done.stderr.count("\n") == 1
+
+
+async def test_the_rule_of_the_request_is_shown(world: World, tmp_path: Path) -> None:
+    """With its own lists in the place of the policy's."""
+    document = yaml.safe_load(world.file.read_text())
+    document["policies"]["ruled"] = {
+        "allow": [{"users": ["nobody"]}],
+        "rules": [
+            {"paths": ["/other"], "anonymous": True},
+            {"hosts": ["app.example"], "paths": ["/reports/*"], "allow": [{"groups": ["auditors"]}]},
+        ],
+    }
+    path = tmp_path / "ruled.yaml"
+    path.write_text(yaml.safe_dump(document))
+    config = load(path, {}).config
+    request = OriginalRequest("GET", "/reports/1", "app.example")
+    explanation = await explained(config, world.corp(), "ruled", request)
+    facts = {fact.name: fact.values for fact in explanation.facts}
+    assert (explanation.reason, explanation.detail) == ("not_allowed", "policy 'ruled'; rules[1]")
+    assert facts["allow of 'ruled'"] == ('{"groups":["auditors"]}',)
+    assert facts["the request's rule"][0].startswith('rules[1]: {"hosts":["app.example"]')
+    elsewhere = await explained(config, world.corp(), "ruled", OriginalRequest("GET", "/x", "app.example"))
+    assert {fact.name: fact.values for fact in elsewhere.facts}["allow of 'ruled'"] == (
+        '{"users":["nobody"]}',
+    )
+    assert "the request's rule" not in {fact.name for fact in elsewhere.facts}

@@ -101,6 +101,22 @@ jwt:
 policies:
   default: {{deny: [{{users: ["corp:mallory"]}}]}}
   open: {{anonymous: ["/healthz"]}}
+  rules:
+    allow: [{{users: ["corp:nobody"]}}]
+    corsPreflight: allow
+    rules:
+    - {{paths: ["/public/*"], anonymous: true}}
+    - hosts: [app.example]
+      methods: [GET]
+      paths: ["/staff/*"]
+      deny: [{{users: ["corp:mallory"]}}]
+      allow: [{{users: ["corp:jane"]}}]
+    - {{paths: ["/raw/*"], rawPath: allow, allow: [{{issuers: [corp]}}]}}
+    - {{paths: ["/by/*"], expression: '"corp:" + request.segments[1] == user.username'}}
+    - {{paths: ["/claims"], expression: 'claims.sub == "jane"'}}
+    - {{paths: ["/fails"], expression: 'claims.missing == "jane"'}}
+    shadow:
+      rules: [{{paths: ["/by/*"], expression: 'request.path == "/by/joe"'}}]
 server: {{listen: ["127.0.0.1:0"], admin: "127.0.0.1:0", proxy: nginx, fastLane: {str(lane).lower()}}}
 cache: {{ttl: 1h, negativeTTL: 1h}}
 limits: {{maxHeaders: 16, maxHeaderBytes: 4096, maxTokenBytes: 2048}}

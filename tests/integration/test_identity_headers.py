@@ -26,6 +26,7 @@ NAMES = {
         "x-auth-request-groups",
         "x-auth-request-uid",
         "x-auth-request-issuer",
+        "x-auth-request-cluster",
         "x-auth-request-namespace",
         "x-auth-request-service-account",
         "x-auth-request-pod",

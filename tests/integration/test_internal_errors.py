@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.app import SystemClock
+from authgate.audit import Audit
 from authgate.gate import Gate
-from authgate.log import Audit, configure
+from authgate.log import configure
 from authgate.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
 from authgate.server.connection import ConnectionLimits, verify_runner
 from authgate.server.listeners import Listeners
 from authgate.server.record import Recorder
+from authgate.server.serving import Serving
 from authgate.server.verify import VerifyHandler
 from tests.support.wire import Reply, ask, connected
 
@@ -44,7 +46,10 @@ class Broken:
             error.add_note(f"while reading {token.text}")
             raise RuntimeError(f"cannot make anything of {token.text!r} ({token.text.split('.')})") from error
 
-    def recall(self, token: bytes) -> None:
+    def digest(self, token: bytes) -> bytes:
+        return b""
+
+    def recall(self, digest: bytes) -> None:
         """Remembers nothing."""
 
 
@@ -54,7 +59,10 @@ class Slow:
     def begin(self, token: BearerToken) -> Verdict:
         raise TimeoutError(token.text)
 
-    def recall(self, token: bytes) -> None:
+    def digest(self, token: bytes) -> bytes:
+        return b""
+
+    def recall(self, digest: bytes) -> None:
         """Remembers nothing."""
 
 
@@ -89,7 +97,11 @@ def verifying(verifier: Broken | Slow, metrics: Metrics) -> VerifyHandler:
     gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))
     return VerifyHandler(
-        lambda: gate, proxy="nginx", max_header_bytes=65536, metrics=metrics, recorder=recorder, clock=clock
+        lambda: Serving(gate, "nginx"),
+        max_header_bytes=65536,
+        metrics=metrics,
+        recorder=recorder,
+        clock=clock,
     )
 
 

@@ -1,4 +1,4 @@
-"""What deploy/proxies/nginx.conf does with each answer of a gate, in a real nginx."""
+"""What only nginx does with a gate; what all proxies do stands in tests/proxies."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from authgate.snippets import SNIPPETS, Options, rendered
+from authgate.snippets.options import parse_gate
 from tests.support.nginx import EchoApp, Nginx, SeenRequest, protected_app
 from tests.support.process import free_port
 
@@ -81,39 +83,6 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_the_app_sees_the_gates_identity(
-    gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession
-) -> None:
-    """The identity that the gate names reaches the app, the token does not."""
-    gate.headers = {"X-Auth-Request-User": "alice", "X-Auth-Request-Groups": "a,b"}
-    async with client.get(nginx.url + "/x", headers={"Authorization": "Bearer secret"}) as answer:
-        assert answer.status == 200
-        assert "X-Auth-Reason" not in answer.headers
-        assert "Cache-Control" not in answer.headers
-    assert app.seen[0].values("x-auth-request-user") == ["alice"]
-    assert app.seen[0].values("x-auth-request-groups") == ["a,b"]
-    assert app.seen[0].values("authorization") == []
-    assert gate.asked[0].values("authorization") == ["Bearer secret"]
-
-
-@pytest.mark.parametrize("said", [None, "", "alice"], ids=["nothing", "an empty value", "a value"])
-@pytest.mark.parametrize("name", ["X-Auth-Request-User", "x-auth-request-email", "X_Auth_Request_User"])
-async def test_a_clients_own_identity_never_reaches_the_app(
-    gate: ScriptedGate,
-    app: EchoApp,
-    nginx: Nginx,
-    client: aiohttp.ClientSession,
-    name: str,
-    said: str | None,
-) -> None:
-    """What the client calls itself is dropped, whatever the gate says."""
-    gate.headers = {} if said is None else {"X-Auth-Request-User": said, "X-Auth-Request-Email": said}
-    async with client.get(nginx.url, headers=[(name, "mallory"), (name, "mallory")]) as answer:
-        assert answer.status == 200
-    assert "mallory" not in str(app.seen[0].headers)
-    assert app.seen[0].values("X-Auth-Request-User") == ([said] if said else [])
-
-
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 async def test_the_body_passes_by_the_gate(
     gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession, *, chunked: bool
@@ -135,46 +104,6 @@ async def test_the_body_passes_by_the_gate(
     assert (asked.method, asked.path) == ("GET", "/verify")
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_denial_reaches_the_client_once(
-    gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession, status: int
-) -> None:
-    """Challenge and reason of a denial come through exactly once, and the app is not asked."""
-    gate.status = status
-    gate.headers = {"WWW-Authenticate": CHALLENGE, "X-Auth-Reason": "bad"}
-    async with client.get(nginx.url) as answer:
-        assert answer.status == status
-        assert answer.headers.getall("WWW-Authenticate") == [CHALLENGE]
-        assert answer.headers.getall("X-Auth-Reason") == ["bad"]
-        assert answer.headers.getall("Cache-Control") == ["no-store"]
-    assert app.seen == []
-
-
-async def test_cannot_tell_stays_503(
-    gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession
-) -> None:
-    """A gate's 503 is a 503 with its Retry-After and reason, not nginx's bare 500."""
-    gate.status = 503
-    gate.headers = {"Retry-After": "7", "X-Auth-Reason": "review_unavailable"}
-    async with client.post(nginx.url, data=b"x" * 100_000) as answer:
-        assert answer.status == 503
-        assert answer.headers.getall("Retry-After") == ["7"]
-        assert answer.headers.getall("X-Auth-Reason") == ["review_unavailable"]
-        assert answer.headers.getall("Cache-Control") == ["no-store"]
-    assert app.seen == []
-
-
-async def test_a_dead_gate_opens_nothing(
-    app: EchoApp, nginx: Nginx, gate: ScriptedGate, client: aiohttp.ClientSession
-) -> None:
-    """Without a gate the answer is 503 and a time to try again."""
-    await gate._runner.cleanup()
-    async with client.get(nginx.url) as answer:
-        assert answer.status == 503
-        assert answer.headers.getall("Retry-After") == ["5"]
-    assert app.seen == []
-
-
 async def test_the_apps_own_500_is_its_own(
     app: EchoApp, nginx: Nginx, gate: ScriptedGate, client: aiohttp.ClientSession
 ) -> None:
@@ -183,17 +112,6 @@ async def test_the_apps_own_500_is_its_own(
     async with client.get(nginx.url) as answer:
         assert answer.status == 502
         assert "X-Auth-Reason" not in answer.headers
-
-
-async def test_many_groups_and_a_long_token_fit(
-    gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession
-) -> None:
-    """20 KB of groups and a 16 KB token pass whole."""
-    gate.headers = {"X-Auth-Request-Groups": "g" * 20_000}
-    token = "t" * 16_384
-    async with client.get(nginx.url, headers={"Authorization": f"Bearer {token}"}) as answer:
-        assert answer.status == 200
-    assert app.seen[0].values("x-auth-request-groups") == ["g" * 20_000]
 
 
 async def test_the_gates_connection_is_kept(
@@ -225,3 +143,40 @@ async def test_the_gates_location_is_internal(nginx: Nginx, client: aiohttp.Clie
     """A client cannot ask the gate through nginx."""
     async with client.get(nginx.url + "/_authgate") as answer:
         assert answer.status == 404
+
+
+async def test_what_one_pastes_protects_every_location(
+    gate: ScriptedGate, app: EchoApp, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """In a configuration of one's own, a location is protected as soon as its server includes the snippet.
+
+    One that sets headers itself believes no client either, once it includes authgate-protect.conf.
+    """
+    port = free_port()
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    for file in rendered(SNIPPETS["nginx"], Options(gate=parse_gate(f"http://127.0.0.1:{gate.port}"))):
+        (folder / file.name).write_text(file.text)
+    own = f"""
+        include authgate-http.conf;
+        server {{
+            listen 127.0.0.1:{port};
+            include authgate-server.conf;
+            location / {{ proxy_pass http://{app.address}; }}
+            location /own {{
+                include authgate-protect.conf;
+                proxy_set_header X-Own yes;
+                proxy_pass http://{app.address};
+            }}
+        }}"""
+    gate.headers = {"X-Auth-Request-User": "alice"}
+    async with Nginx(folder, own, port=port) as nginx:
+        for path in ("/", "/own"):
+            async with client.get(nginx.url + path, headers={"X-Auth-Request-User": "mallory"}) as answer:
+                assert answer.status == 200
+        gate.status = 401
+        for path in ("/", "/own"):
+            async with client.get(nginx.url + path) as answer:
+                assert answer.status == 401
+    assert [seen.values("X-Auth-Request-User") for seen in app.seen] == [["alice"], ["alice"]]
+    assert app.seen[1].values("X-Own") == ["yes"]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, get_args
 from authgate.keys.remote import RefreshRules, RemoteKeySet
 from authgate.model import Authenticated, Lease
 from authgate.verify.claims import TimeRules
-from authgate.verify.cluster import ClusterIssuers, ClusterRules, ClusterVerifier, ReviewMode
+from authgate.verify.cluster import ClusterRules, ClusterVerifier, ReviewMode
+from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.review import Reviewer
@@ -44,6 +45,10 @@ class Cluster:
         audiences: tuple[str, ...] = ("my-audience",),
         legacy: tuple[str, ...] = (),
         revocation: Revocation | None = None,
+        name: str = "home",
+        issuers: ClusterIssuers | None = None,
+        qps: float = 1000,
+        burst: int = 1000,
     ) -> None:
         self.key = key
         self.source = ScriptedSource(key)
@@ -53,13 +58,13 @@ class Cluster:
         self.lease = Lease()
         self.keys = RemoteKeySet(self.source, clock, RefreshRules(cooldown=5))
         rules = IssuerRules(
-            "home", frozenset(audiences), frozenset({"RS256", "ES256"}), frozenset({"jwt"}), TimeRules(60, 60)
+            name, frozenset(audiences), frozenset({"RS256", "ES256"}), frozenset({"jwt"}), TimeRules(60, 60)
         )
-        self.local = JWTVerifier(rules, self.keys, partial(cluster_identity, cluster="home"), clock)
-        self.reviewer = Reviewer(self.api, clock, name="home", qps=1000, burst=1000)
+        self.local = JWTVerifier(rules, self.keys, partial(cluster_identity, cluster=name), clock)
+        self.reviewer = Reviewer(self.api, clock, name=name, qps=qps, burst=burst)
         self.verifier = ClusterVerifier(
-            ClusterRules("home", audiences, legacy, mode, max_age=30),
-            ClusterIssuers([ISSUER]),
+            ClusterRules(name, audiences, legacy, mode, max_age=30),
+            ClusterIssuers([ISSUER], name) if issuers is None else issuers,
             self.local,
             self.reviewer,
             self.lease,

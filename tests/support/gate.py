@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -90,6 +91,16 @@ class Client:
         if token is not None:
             sent.add("Authorization", f"Bearer {token}")
         async with self._session.get(url, headers=sent, allow_redirects=False) as answer:
+            return Answer(answer.status, tuple(answer.headers.items()), await answer.text())
+
+    async def post(
+        self, url: str, body: bytes, headers: Headers = (), trust: ssl.SSLContext | None = None
+    ) -> Answer:
+        """The answer to a POST of this body, from a server that `trust` vouches for where it speaks TLS."""
+        sent = CIMultiDict(headers)
+        async with self._session.post(
+            url, data=body, headers=sent, allow_redirects=False, ssl=trust or True
+        ) as answer:
             return Answer(answer.status, tuple(answer.headers.items()), await answer.text())
 
 
@@ -207,11 +218,27 @@ class Gate(RunningGate):
         assert self._service.admin_address is not None
         return self._service.admin_address
 
+    @property
+    def exchange_address(self) -> str:
+        """The host and port of the listener for token exchange."""
+        return self._service.live.exchange_addresses[0]
+
+    @property
+    def grpc_address(self) -> str:
+        """The host and port, or the socket, of the listener for Envoy's gRPC."""
+        address = self._service.live.grpc_address
+        assert address is not None
+        return address
+
+    def begin_ending(self) -> None:
+        """Has it say that it ends, as SIGTERM does."""
+        self._service.live.begin_ending()
+
     async def decide(self, token: str, policy: str = "default") -> Decision:
         """The decision behind the answer, with the identity as it is before headers tell it."""
-        pipeline = self._service._pipeline
-        assert pipeline is not None
-        return await pipeline.gate.decide([f"Bearer {token}".encode()], policy, OriginalRequest())
+        generation = self._service.live._generation
+        assert generation is not None
+        return await generation.pipeline.gate.decide([f"Bearer {token}".encode()], policy, OriginalRequest())
 
 
 class GateProcess(RunningGate):

@@ -89,9 +89,9 @@ class Rendering:
 class Helm:
     """Runs helm without the settings, plugins and clusters of whoever runs the tests."""
 
-    def __init__(self, folder: Path, kubeconfig: Path | None = None) -> None:
+    def __init__(self, folder: Path, kubeconfig: Path | None = None, program: str = "helm") -> None:
         self._program = require_tool(
-            "helm", "the chart is rendered by the real one; run `make cluster-tools` (needs Go)"
+            program, "the chart is rendered by the real one; run `make cluster-tools` (needs Go)"
         )
         self._folder = folder
         self._rendered: dict[tuple[str | Path, ...], Rendering] = {}

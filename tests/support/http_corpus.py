@@ -22,6 +22,54 @@ def requests(tokens: dict[str, str]) -> dict[str, bytes]:
     return found
 
 
+def _told(uri: str, method: str = "GET", host: str = "app.example") -> tuple[str, str, str]:
+    return (
+        f"X-Original-URI: {uri}\r\n",
+        f"X-Original-Method: {method}\r\n",
+        f"X-Original-Host: {host}\r\n",
+    )
+
+
+_PREFLIGHT: Final = ("Origin: https://pages.example\r\n", "Access-Control-Request-Method: PUT\r\n")
+_RULED: Final = {
+    "anonymous": _told("/public/x"),
+    "nothing told": (_GOOD,),
+    "nothing told, no token": (),
+    "staff": (*_told("/staff/a"), _GOOD),
+    "staff, a query": (*_told("/staff/a?b=c"), _GOOD),
+    "staff, an escape": (*_told("/st%61ff/a"), _GOOD),
+    "staff, another method": (*_told("/staff/a", "POST"), _GOOD),
+    "staff, an odd method": (*_told("/staff/a", "get"), _GOOD),
+    "staff, another host": (*_told("/staff/a", host="other.example"), _GOOD),
+    "staff, a host with a port": (*_told("/staff/a", host="APP.example:8443"), _GOOD),
+    "staff, odd host": (*_told("/staff/a", host="app,example"), _GOOD),
+    "staff, no token": _told("/staff/a"),
+    "staff, denied": (*_told("/staff/a"), "Authorization: Bearer <denied>\r\n"),
+    "staff, expired": (*_told("/staff/a"), "Authorization: Bearer <expired>\r\n"),
+    "not allowed": (*_told("/admin/a"), _GOOD),
+    "no rule": (*_told("/elsewhere"), _GOOD),
+    "ambiguous": (*_told("/staff/../admin"), _GOOD),
+    "ambiguous, taken": (*_told("/raw/a%2fb"), _GOOD),
+    "expression on the request": (*_told("/by/jane"), _GOOD),
+    "expression on the request, false": (*_told("/by/joe"), _GOOD),
+    "expression on claims": (*_told("/claims"), _GOOD),
+    "expression fails": (*_told("/fails"), _GOOD),
+    "preflight": (*_told("/staff/a", "OPTIONS"), *_PREFLIGHT),
+    "preflight that is none": (*_told("/staff/a", "OPTIONS"), _PREFLIGHT[0]),
+    "preflight of another method": (*_told("/staff/a"), *_PREFLIGHT),
+    "preflight with a token": (*_told("/staff/a", "OPTIONS"), *_PREFLIGHT, _GOOD),
+    "path twice": (*_told("/staff/a"), "X-Original-URI: /staff/a\r\n", _GOOD),
+    "method twice": (*_told("/staff/a"), "x-original-method: GET\r\n", _GOOD),
+    "host twice": (*_told("/staff/a"), "X-ORIGINAL-HOST: app.example\r\n", _GOOD),
+    "path of odd bytes": (*_told("/staff/\xe9"), _GOOD),
+    "path with a tab": (*_told("/staff/a\tb"), _GOOD),
+    "path with spaces around": (*_told("  /staff/a \t"), _GOOD),
+    "no path": (*_told("*"), _GOOD),
+    "empty path": (*_told(""), _GOOD),
+    "another proxy's fields": ("X-Forwarded-Uri: /staff/a\r\n", "X-Forwarded-Method: GET\r\n", _GOOD),
+    "the client's path beside": (*_told("/admin/a"), "X-Forwarded-Uri: /staff/a\r\n", _GOOD),
+}
+
 _CORPUS: Final = {
     "good": _get(_HOST, _GOOD),
     "good, other case": _get("hOST: gate\r\n", _GOOD.replace("Authorization", "AUTHORIZATION")),
@@ -86,6 +134,10 @@ _CORPUS: Final = {
     "open path with a token": _get(
         _HOST, "X-Original-URI: /healthz\r\n", _GOOD, line="GET /policies/open/verify HTTP/1.1"
     ),
+    **{
+        f"rules: {name}": _get(_HOST, *fields, line="GET /policies/rules/verify HTTP/1.1")
+        for name, fields in _RULED.items()
+    },
     "many fields": _get(_HOST, _GOOD, *(f"X-{number}: 1\r\n" for number in range(14))),
     "too many fields": _get(_HOST, _GOOD, *(f"X-{number}: 1\r\n" for number in range(15))),
     "just short enough": _get(_HOST, _GOOD, f"X-Fill: {'f' * 2500}\r\n"),

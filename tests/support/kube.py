@@ -19,12 +19,18 @@ import trustme
 
 from tests.support.kube_api import KubeAPI, KubeError
 from tests.support.kube_audit import AuditLog
-from tests.support.kube_keys import AccountKeys
+from tests.support.kube_keys import AccountKeys, Algorithm
 from tests.support.process import ChildProcess, free_port, until
 from tests.support.tools import require_tool
 
 CLUSTER_ISSUER = "https://kubernetes.default.svc.cluster.local"
 """The issuer, and the API server's own audience, of a cluster that kubeadm set up."""
+
+FORMER_ISSUER = "https://former.example"
+"""The issuer that a cluster which has moved to `CLUSTER_ISSUER` had before."""
+
+AWAY_ISSUER = "https://away.example"
+"""The issuer of another cluster."""
 
 REVIEWER = "authgate-reviewer"
 """The user who may review tokens and access, and nothing else: not even read the cluster's signing keys."""
@@ -37,6 +43,8 @@ class PlaneOptions:
     issuers: tuple[str, ...] = (CLUSTER_ISSUER,)
     """`--service-account-issuer`: the first issues, discovery names it alone, and all are accepted."""
     api_audiences: tuple[str, ...] = (CLUSTER_ISSUER,)
+    algorithm: Algorithm = "RS256"
+    """Of the key that signs."""
     authentication_config: str | None = None
     """The text of an AuthenticationConfiguration; it excludes `--oidc-*` among the extra arguments."""
     extra_args: tuple[str, ...] = ()
@@ -67,9 +75,11 @@ class ControlPlane:
         self.ca_file = self._pki / "ca.crt"
         self._write_serving_certificate()
         self._trust = ssl.create_default_context(cafile=self.ca_file)
-        self.keys = AccountKeys(self._pki)
+        self.keys = AccountKeys(self._pki, self._options.algorithm)
         """The service-account keys; after a rotation the API server takes them up at its next start."""
         self.audit = AuditLog(folder)
+        self.authentication_file = folder / "authentication.yaml"
+        """The AuthenticationConfiguration, where the options have one; the API server notices when it changes."""
 
         self.admin_user = StaticUser(secrets.token_hex(16), "admin", "admin-uid", ("system:masters",))
         self.reviewer_user = StaticUser(secrets.token_hex(16), REVIEWER, "reviewer-uid")
@@ -265,9 +275,8 @@ class ControlPlane:
             *self._options.extra_args,
         ]
         if self._options.authentication_config is not None:
-            config = self._folder / "authentication.yaml"
-            config.write_text(self._options.authentication_config)
-            command.append(f"--authentication-config={config}")
+            self.authentication_file.write_text(self._options.authentication_config)
+            command.append(f"--authentication-config={self.authentication_file}")
         # No grace: asked to end, it first waits a minute for the clients that watch it.
         return ChildProcess(
             command, log=self._folder / "apiserver.log", ready=self._api_ready, within=60, grace=0

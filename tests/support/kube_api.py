@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,8 @@ class KubeAPI:
 
     def __init__(self, url: str, *, trust: ssl.SSLContext, token: str | None) -> None:
         self.url = url
+        self.session: aiohttp.ClientSession | None = None
+        """Keeps connections, for whoever asks much; without one, each call has a session of its own."""
         self._trust = trust
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
@@ -54,12 +57,20 @@ class KubeAPI:
 
         Raises KubeError for a status of 300 or more, and aiohttp.ClientError or TimeoutError (5 s) without an answer.
         """
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.request(
-                method, self.url + path, json=body, headers=self._headers, ssl=self._trust
-            ) as answer,
-        ):
+        async with AsyncExitStack() as opened:
+            session = self.session
+            if session is None:
+                session = await opened.enter_async_context(aiohttp.ClientSession())
+            answer = await opened.enter_async_context(
+                session.request(
+                    method,
+                    self.url + path,
+                    json=body,
+                    headers=self._headers,
+                    ssl=self._trust,
+                    timeout=aiohttp.ClientTimeout(total=5),
+                )
+            )
             if answer.status >= 300:
                 raise KubeError(answer.status, await answer.text())
             # content_type: the key set is an application/jwk-set+json

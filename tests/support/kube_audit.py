@@ -62,6 +62,10 @@ class AuditLog:
             if entry["requestURI"] == "/openid/v1/jwks" and entry["responseStatus"]["code"] == 200
         ]
 
+    def text(self) -> str:
+        """All whole lines so far."""
+        return self._log.read_text().rpartition("\n")[0] if self._log.exists() else ""
+
     def _entries(self) -> Iterator[dict[str, Any]]:
         if not self._log.exists():
             return

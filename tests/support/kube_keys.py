@@ -5,20 +5,26 @@ import hashlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+Algorithm = Literal["RS256", "ES256"]
+"""By which a control plane signs."""
+
+_Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class AccountKeys:
     """One key that signs and the public keys that are published, in two files for the API server's start."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, algorithm: Algorithm = "RS256") -> None:
         self.signing_file = folder / "accounts.key"
         self.accepted_file = folder / "accounts.pub"
-        self._key = _new_key()
+        self._algorithm: Algorithm = algorithm
+        self._key = _new_key(algorithm)
         self._accepted = [self._key]
         self._write()
 
@@ -33,7 +39,10 @@ class AccountKeys:
     def sign(self, claims: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> str:
         """A token with any claims, signed with the key that signs now."""
         return jwt.encode(
-            dict(claims), self._key, algorithm="RS256", headers={"kid": self.key_id, **(headers or {})}
+            dict(claims),
+            self._key,
+            algorithm=self._algorithm,
+            headers={"kid": self.key_id, **(headers or {})},
         )
 
     def altered(self, token: str, **claims: Any) -> str:
@@ -47,7 +56,7 @@ class AccountKeys:
 
     def rotate(self, *, keep_old: bool) -> None:
         """Puts a new key in place; tokens of the old ones are accepted further only where they are kept."""
-        self._key = _new_key()
+        self._key = _new_key(self._algorithm)
         self._accepted = [self._key, *(self._accepted if keep_old else ())]
         self._write()
 
@@ -67,11 +76,13 @@ def claims_of(token: str) -> dict[str, Any]:
     return claims
 
 
-def _new_key() -> rsa.RSAPrivateKey:
+def _new_key(algorithm: Algorithm) -> _Key:
+    if algorithm == "ES256":
+        return ec.generate_private_key(ec.SECP256R1())
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def _public_pem(key: rsa.RSAPrivateKey) -> bytes:
+def _public_pem(key: _Key) -> bytes:
     return key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )

@@ -10,10 +10,10 @@ from typing import Self
 
 from aiohttp import web
 
+from authgate.snippets import SNIPPETS, Listen, Options, rendered
+from authgate.snippets.options import parse_app, parse_gate
 from tests.support.process import ChildProcess, accepts, free_port
 from tests.support.tools import require_tool
-
-_USERS_CONFIGURATION = Path(__file__).parents[2] / "deploy" / "proxies" / "nginx.conf"
 
 _MAIN = """
 {user}
@@ -34,21 +34,17 @@ http {{
 
 
 def protected_app(*, listen: int, gate: str, app: str) -> str:
-    """The configuration that users copy, with these addresses instead of its placeholders.
+    """The inside of the http block that users get for these addresses, and that deploy/proxies holds.
 
-    `gate` and `app` are what an nginx `server` takes: "127.0.0.1:8080" or "unix:/path".
+    `gate` is "127.0.0.1:8080" or "unix:/path".
     """
-    text = _USERS_CONFIGURATION.read_text()
-    places = {
-        "listen 8000;": f"listen 127.0.0.1:{listen};",
-        "server 127.0.0.1:8080;": f"server {gate};",
-        "server 127.0.0.1:3000;": f"server {app};",
-    }
-    for placeholder, address in places.items():
-        if text.count(placeholder) != 1:
-            raise ValueError(f"{_USERS_CONFIGURATION} should hold {placeholder!r} once")
-        text = text.replace(placeholder, address)
-    return text
+    options = Options(
+        gate=parse_gate(gate if gate.startswith("unix:") else f"http://{gate}"),
+        app=parse_app(f"http://{app}"),
+        listen=Listen("127.0.0.1", listen),
+        complete=True,
+    )
+    return rendered(SNIPPETS["nginx"], options)[0].text
 
 
 class Nginx:

@@ -22,16 +22,21 @@ class ChildFailedError(Exception):
     """A child process ended, or did not get ready in time; the text holds the end of its log."""
 
 
-def free_port() -> int:
-    """A loopback TCP port on which nothing listens now."""
+def free_port(count: int = 1) -> int:
+    """A loopback TCP port on which nothing listens now; the first of `count` such in a row."""
     for port in random.sample(_PORTS, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        if all(_is_free(each) for each in range(port, port + count)):
             return port
     raise ChildFailedError(f"200 ports tried between {_PORTS.start} and {_PORTS.stop}, none is free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 async def accepts(port: int) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from authgate.dev.kube import DEFAULT_ISSUER
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.scenario import Scenario, running_scenario
@@ -65,10 +66,11 @@ def knowing(issuer: Issuer, **gate: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def cluster(folder: Path) -> AsyncIterator[Scenario]:
+async def cluster(folder: Path, *, issuer_url: str = DEFAULT_ISSUER) -> AsyncIterator[Scenario]:
     """An embedded cluster with an account `default/demo`, and the gate's own account, which may review tokens."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    async with running_scenario(folder / "cluster", key=SigningKey.generate("ES256")) as scenario:
+    key = SigningKey.generate("ES256")
+    async with running_scenario(folder / "cluster", key=key, issuer_url=issuer_url) as scenario:
         yield scenario
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +12,15 @@ _INSTALL = {
     "kubectl": "run `make cluster-tools` (needs Go), or point KUBEBUILDER_ASSETS at an envtest folder",
     "etcd": "install it (Debian: etcd-server), or run `make cluster-tools` (needs Go)",
     "helm": "run `make cluster-tools` (needs Go), or install it",
+    "helm4": "run `make cluster-tools` (needs Go)",
     "nginx": "install it (Debian: nginx-light)",
+    "apache2": "install it (Debian: apache2-bin)",
+    "envoy": "run `make proxy-tools`",
+    "traefik": "run `make proxy-tools` (needs Go)",
+    "caddy-2.11.9": "run `make proxy-tools` (needs Go)",
+    "prometheus": "install it (Debian: prometheus)",
+    "systemd-analyze": "install systemd",
+    "chromium": "install it (Debian: chromium)",
 }
 
 
@@ -42,8 +51,18 @@ def require_tool(name: str, why: str) -> Path:
     `why` completes the reason: "nginx is missing: <why>".
     """
     found = find_tool(name)
-    if found is not None:
-        return found
+    if found is None:
+        _missing(name, why)
+    return found
+
+
+def require_lua(library: str, why: str) -> None:
+    """Looks for a library of Lua 5.3 where Debian puts it, and does without it as `require_tool` does."""
+    if not Path("/usr/share/lua/5.3", f"{library}.lua").exists():
+        _missing(f"lua-{library}", why)
+
+
+def _missing(name: str, why: str) -> NoReturn:
     reason = f"{name} is missing: {why}; {_INSTALL.get(name, 'install it')}"
     if os.environ.get("AUTHGATE_TEST_STRICT") == "1":
         pytest.fail(reason, pytrace=False)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from authgate.keys.key_set import StaticKeySet
 from authgate.model import Authenticated, Evidence, Identity, Lease, Pending, Rejected
 from authgate.verify.claims import TimeRules
-from authgate.verify.identity import ClaimRules, PrefixedClaim, mapped_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier, Unresolved
+from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
 from tests.support.key_sources import document
 from tests.support.tokens import AUDIENCE, parsed
 
@@ -34,12 +34,17 @@ RULES = IssuerRules(
 
 
 def issuer_verifier(
-    keys: KeySet, clock: Clock, *, rules: IssuerRules = RULES, claim_rules: ClaimRules | None = None
+    keys: KeySet,
+    clock: Clock,
+    *,
+    rules: IssuerRules = RULES,
+    claim_rules: ClaimRules | None = None,
+    thorough: bool = False,
 ) -> JWTVerifier:
     """The verifier of a `jwt` issuer that names its users by `sub`."""
     mapping = claim_rules or ClaimRules(PrefixedClaim("sub"))
     identify = partial(mapped_identity, rules=mapping, issuer_name=rules.name)
-    return JWTVerifier(rules, keys, identify, clock)
+    return JWTVerifier(rules, keys, identify, clock, thorough=thorough)
 
 
 def static(*keys: SigningKey) -> StaticKeySet:
@@ -96,7 +101,11 @@ class ScriptedVerifier:
         self.meanwhile()
         return Pending(lambda: self._when_released(verdict)) if self.held else verdict
 
-    def recall(self, token: bytes) -> None:
+    def digest(self, token: bytes) -> bytes:
+        """Nothing that it would know a token by."""
+        return b""
+
+    def recall(self, digest: bytes) -> None:
         """Remembers nothing."""
 
     async def _when_released(self, verdict: Verdict) -> Verdict:

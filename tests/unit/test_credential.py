@@ -136,3 +136,10 @@ def test_a_token_has_no_repr() -> None:
     token = BearerToken("s3cr3t")
 
     assert "s3cr3t" not in f"{token!r} {token}"
+
+
+@pytest.mark.parametrize("byte", range(256), ids=lambda byte: f"{byte:#04x}")
+def test_the_usual_spelling_is_judged_like_every_other(byte: int) -> None:
+    """`Bearer` with one space takes a shorter way; no byte in a token may make a difference by that."""
+    for token in (bytes([byte]), b"a" + bytes([byte]), bytes([byte]) + b"a", b"a" + bytes([byte]) + b"a"):
+        assert outcome(b"Bearer " + token) == outcome(b"bearer " + token)

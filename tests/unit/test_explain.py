@@ -34,7 +34,12 @@ WEB = Identity(
     service_account=ServiceAccount("prod", "web"),
     audiences=(AUDIENCE,),
 )
-CORP = KnownIssuer("corp", (ISSUER,), (AUDIENCE,), ("RS256",), ("JWT",), ("hd = 'example.com'",))
+EXPRESSIONS = (
+    ("claimValidationRules[1].expression", "claims.n > 1"),
+    ("claimMappings.username.expression", "claims.name"),
+    ("userValidationRules[0].expression", "user.uid != ''"),
+)
+CORP = KnownIssuer("corp", (ISSUER,), (AUDIENCE,), ("RS256",), ("JWT",), ("hd = 'example.com'",), EXPRESSIONS)
 HOME = KnownIssuer("home", ("https://kubernetes.default.svc",), (AUDIENCE,), is_cluster=True)
 POLICY = KnownPolicy("default", ("shop",), ('{"users":["corp:joe"]}',), ('{"groups":["corp:staff"]}',))
 TOKEN = unsigned({"alg": "RS256", "kid": "key-1", "typ": "JWT"}, claims())
@@ -267,3 +272,18 @@ def test_what_a_token_lacks_is_told_as_none() -> None:
 def test_who_passed_is_told() -> None:
     """An allowed token has facts, too."""
     assert facts(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ()))["user"] == ("corp:jane",)
+
+
+@pytest.mark.parametrize(
+    ("reason", "place", "text"),
+    [
+        (Reason.CLAIM_RULE_FAILED, "claimValidationRules[1].expression", "claims.n > 1"),
+        (Reason.IDENTITY_INVALID, "claimMappings.username.expression", "claims.name"),
+        (Reason.USER_RULE_FAILED, "userValidationRules[0].expression", "user.uid != ''"),
+    ],
+)
+def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: str) -> None:
+    """Which expression it was is told by its place, and what it says beside it."""
+    decision = Deny(reason, f"{place}: is not true", BY_KEY)
+
+    assert facts(decision) == {place: (text,)}

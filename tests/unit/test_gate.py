@@ -21,8 +21,9 @@ from authgate.model import (
     Rejected,
     Unavailable,
 )
+from authgate.policy.conditions import Entry, GroupIn, UserIn
 from authgate.policy.headers import HeaderMapper
-from authgate.policy.rules import Entry, GroupIn, OpenPaths, Policy, UserIn
+from authgate.policy.rules import OpenPaths, Policy
 from authgate.verify.cache import CacheRules, CachingVerifier
 from authgate.verify.router import IssuerRouter, Verifier
 from tests.support.clock import FakeClock
@@ -77,10 +78,25 @@ def verifier() -> ScriptedVerifier:
 async def test_who_is_known_and_allowed_may_pass(verifier: ScriptedVerifier) -> None:
     """With the headers that name them to the app."""
     headers = HEADERS.map(USER)
-    assert not isinstance(headers, Reason)
+    assert isinstance(headers, tuple)
 
     assert await decide(verifier) == Allow(USER, Reason.AUTHENTICATED, GOOD.evidence, headers)
     assert verifier.asked == ["token"]
+
+
+async def test_an_answer_that_was_written_can_still_be_told_in_full(clock: FakeClock) -> None:
+    """Its headers are given up to save memory; who asks for the decision itself gets it whole, then and later."""
+    gate = gate_of(CachingVerifier(ScriptedVerifier(replace(GOOD, identity=USER)), clock, CacheRules()))
+    await gate.decide([b"Bearer token"], "default", PUBLIC)
+    whole = await gate.decide([b"Bearer token"], "default", PUBLIC)
+    for cell in (None, object()):
+        answer = gate.recall(gate.digest(b"token"), "default", PUBLIC)
+        assert answer is not None
+        answer.write(b"HTTP/1.1 200 OK", cell)
+
+        assert await gate.decide([b"Bearer token"], "default", PUBLIC) == whole
+    assert isinstance(whole, Allow)
+    assert whole.headers == HEADERS.map(USER)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +184,7 @@ async def test_an_unknown_policy_is_no_endpoint(verifier: ScriptedVerifier, poli
 async def test_an_open_path_needs_no_token(verifier: ScriptedVerifier) -> None:
     """The app gets every identity header, empty."""
     assert await gate_of(verifier).decide((), "open", PUBLIC) == Allow(
-        None, Reason.ANONYMOUS, NO_EVIDENCE, HEADERS.anonymous
+        None, Reason.ANONYMOUS, NO_EVIDENCE, HEADERS.anonymous()
     )
 
 
@@ -229,7 +245,7 @@ async def test_a_token_for_one_app_does_not_open_another(pool: KeyPool, clock: F
     key = pool.key("ES256", kid="key-1")
     cluster = Cluster(key, clock, "never" if way == "keys" else "always", audiences=("app-a", "app-b"))
     cluster.api.otherwise = reviewed("system:serviceaccount:prod:web", audiences=("app-a",))
-    cache = CachingVerifier(IssuerRouter({}, cluster.verifier), clock, CacheRules())
+    cache = CachingVerifier(IssuerRouter({}, [cluster.verifier]), clock, CacheRules())
     value = b"Bearer " + key.sign(service_account_claims(aud="app-a")).encode()
     decisions = [await decide(cache, policy, value) for policy in ("app-b", "app-a", "app-b", "app-a")]
 
@@ -251,7 +267,7 @@ async def test_a_token_for_two_apps_opens_both(pool: KeyPool, clock: FakeClock) 
     """Of a `jwt` issuer, too."""
     key = pool.key("ES256", kid="key-1")
     rules = replace(RULES, audiences=frozenset({"app-a", "app-b"}))
-    router = IssuerRouter({"https://issuer.example": issuer_verifier(static(key), clock, rules=rules)}, None)
+    router = IssuerRouter({"https://issuer.example": issuer_verifier(static(key), clock, rules=rules)})
     value = b"Bearer " + key.sign(service_account_claims(aud=["app-b", "app-a"])).encode()
 
     for policy in ("app-a", "app-b"):

@@ -134,6 +134,14 @@ def test_a_record_without_an_exception_has_none() -> None:
     assert lines(stream)[0]["attributes"] == {}
 
 
+def test_a_value_cannot_begin_a_line_of_its_own() -> None:
+    """A line break inside a value is shown as an escape, so that nobody can write entries of his own."""
+    stream = configured(format_="text")
+    event(logging.INFO, "decision", user_name="ada\nINFO decision user.name=root\u2028x")
+    assert stream.getvalue().count("\n") == 1
+    assert "ada\\nINFO decision" in stream.getvalue()
+
+
 def test_text_is_for_a_person_at_a_terminal() -> None:
     """Time, severity, message and attributes in one line."""
     stream = configured(format_="text")

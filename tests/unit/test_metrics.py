@@ -9,22 +9,26 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from authgate import __version__
-from authgate.metrics import BUCKETS, Histogram, Metrics
+from authgate.families import BUCKETS
+from authgate.metrics import Metrics
 
 LABELS = {
     "authgate_verify_requests": {"decision", "reason", "source", "policy"},
     "authgate_verify_duration_seconds": {"source"},
+    "authgate_shadow_differences": {"policy", "live", "shadow"},
     "authgate_cache_requests": {"cache", "result"},
+    "authgate_cache_bytes": {"cache"},
     "authgate_cache_entries": {"cache"},
     "authgate_cache_evictions": {"cache"},
     "authgate_jwks_fetches": {"issuer", "result"},
     "authgate_jwks_last_success_timestamp_seconds": {"issuer"},
     "authgate_jwks_keys": {"issuer"},
     "authgate_jwks_skipped_keys": {"issuer"},
-    "authgate_tokenreview_requests": {"result"},
-    "authgate_tokenreview_duration_seconds": set[str](),
-    "authgate_accessreview_requests": {"result"},
-    "authgate_accessreview_duration_seconds": set[str](),
+    "authgate_tokenreview_requests": {"cluster", "result"},
+    "authgate_tokenreview_duration_seconds": {"cluster"},
+    "authgate_accessreview_requests": {"cluster", "result"},
+    "authgate_accessreview_duration_seconds": {"cluster"},
+    "authgate_exchange_requests": {"result"},
     "authgate_watch_last_event_timestamp_seconds": {"cluster", "resource"},
     "authgate_watch_objects": {"cluster", "resource"},
     "authgate_watch_restarts": {"cluster", "resource", "reason"},
@@ -33,6 +37,9 @@ LABELS = {
     "authgate_in_flight_requests": set[str](),
     "authgate_http_errors": {"status"},
     "authgate_audit_suppressed": set[str](),
+    "authgate_log_dropped": set[str](),
+    "authgate_workers": set[str](),
+    "authgate_worker_restarts": {"reason"},
     "authgate_internal_errors": set[str](),
     "authgate_connections_refused": set[str](),
     "authgate_build_info": {"version", "python"},
@@ -46,12 +53,13 @@ def counted() -> Metrics:
     metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
     metrics.answer_cell("allow", "authenticated", "jwks", "default").add(3.0)
     metrics.answer_cell("deny", "token_expired", "none", "app").add(0.0001)
-    metrics.count_review("authenticated", 0.02)
-    metrics.count_review("throttled", 0.0)
-    metrics.count_access_review("allowed", 0.03)
-    metrics.count_access_review("throttled", 0.0)
+    metrics.count_review("home", "authenticated", 0.02)
+    metrics.count_review("home", "throttled", 0.0)
+    metrics.count_access_review("home", "allowed", 0.03)
+    metrics.count_access_review("home", "throttled", 0.0)
     metrics.cache_requests["verdict", "hit"] += 3
     metrics.cache_entries["verdict"] = lambda: 7
+    metrics.cache_bytes["verdict"] = lambda: 9000
     metrics.cache_evictions["verdict"] += 1
     metrics.jwks_fetches["corp", "success"] += 1
     metrics.jwks_last_success["corp"] = 1_800_000_000.5
@@ -63,9 +71,12 @@ def counted() -> Metrics:
     metrics.config_last_success = 1_800_000_000.0
     metrics.http_errors["431"] += 1
     metrics.audit_suppressed = 4
+    metrics.shadow_differences["default", "not_allowed", "authenticated"] += 1
     metrics.internal_errors = 5
     metrics.connections_refused = 6
     metrics.in_flight = 8
+    metrics.exchange_requests["issued"] += 1
+    metrics.worker_restarts["killed"] += 1
     return metrics
 
 
@@ -122,15 +133,16 @@ def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> No
         ),
         ("authgate_cache_requests_total", {"cache": "verdict", "result": "hit"}, 3),
         ("authgate_cache_entries", {"cache": "verdict"}, 7),
+        ("authgate_cache_bytes", {"cache": "verdict"}, 9000),
         ("authgate_cache_evictions_total", {"cache": "verdict"}, 1),
         ("authgate_jwks_fetches_total", {"issuer": "corp", "result": "success"}, 1),
         ("authgate_jwks_last_success_timestamp_seconds", {"issuer": "corp"}, 1_800_000_000.5),
         ("authgate_jwks_keys", {"issuer": "corp"}, 2),
         ("authgate_jwks_skipped_keys", {"issuer": "corp"}, 1),
-        ("authgate_tokenreview_requests_total", {"result": "authenticated"}, 1),
-        ("authgate_tokenreview_requests_total", {"result": "throttled"}, 1),
-        ("authgate_accessreview_requests_total", {"result": "allowed"}, 1),
-        ("authgate_accessreview_requests_total", {"result": "throttled"}, 1),
+        ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "authenticated"}, 1),
+        ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
+        ("authgate_accessreview_requests_total", {"cluster": "home", "result": "allowed"}, 1),
+        ("authgate_accessreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
         ("authgate_config_reloads_total", {"result": "success"}, 1),
         ("authgate_config_last_reload_success_timestamp_seconds", {}, 1_800_000_000),
         ("authgate_http_errors_total", {"status": "431"}, 1),
@@ -152,6 +164,7 @@ def test_figures_that_go_down_are_not_counters() -> None:
 
     assert gauges == {
         "authgate_build_info",
+        "authgate_cache_bytes",
         "authgate_cache_entries",
         "authgate_config_last_reload_success_timestamp_seconds",
         "authgate_in_flight_requests",
@@ -160,6 +173,7 @@ def test_figures_that_go_down_are_not_counters() -> None:
         "authgate_jwks_skipped_keys",
         "authgate_watch_last_event_timestamp_seconds",
         "authgate_watch_objects",
+        "authgate_workers",
     }
     assert {kinds[name] for name in kinds.keys() - gauges} == {"counter", "histogram"}
 
@@ -181,10 +195,10 @@ def test_a_review_that_was_not_sent_has_no_duration() -> None:
     """Being throttled takes no time of the API server."""
     metrics = counted()
 
-    assert value(metrics, "authgate_tokenreview_duration_seconds_count") == 1
-    assert value(metrics, "authgate_tokenreview_duration_seconds_sum") == pytest.approx(0.02)
-    assert value(metrics, "authgate_accessreview_duration_seconds_count") == 1
-    assert value(metrics, "authgate_accessreview_duration_seconds_sum") == pytest.approx(0.03)
+    assert value(metrics, "authgate_tokenreview_duration_seconds_count", cluster="home") == 1
+    assert value(metrics, "authgate_tokenreview_duration_seconds_sum", cluster="home") == pytest.approx(0.02)
+    assert value(metrics, "authgate_accessreview_duration_seconds_count", cluster="home") == 1
+    assert value(metrics, "authgate_accessreview_duration_seconds_sum", cluster="home") == pytest.approx(0.03)
 
 
 @pytest.mark.parametrize(
@@ -200,11 +214,13 @@ def test_a_review_that_was_not_sent_has_no_duration() -> None:
 )
 def test_a_duration_belongs_to_the_first_bucket_that_holds_it(seconds: float, bucket: int) -> None:
     """Upper bounds are inclusive, and counts add up."""
-    histogram = Histogram()
-    histogram.observe(seconds)
-    buckets, total = histogram.cumulative()
+    metrics = Metrics()
+    metrics.verify_duration["jwks"].observe(seconds)
+    family = families(metrics)["authgate_verify_duration_seconds"]
+    counts = [item.value for item in family.samples if item.name.endswith("_bucket")]
+    total = value(metrics, "authgate_verify_duration_seconds_sum", source="jwks")
 
-    assert [count for _, count in buckets] == [0.0] * bucket + [1.0] * (len(BUCKETS) + 1 - bucket)
+    assert counts == [0.0] * bucket + [1.0] * (len(BUCKETS) + 1 - bucket)
     assert total == seconds
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.model import Identity, Lease
+from authgate.errors import Reason
+from authgate.model import NO_EVIDENCE, Answer, Deny, Evidence, Identity, KeyInfo, Lease, Rejected
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,36 @@ def test_a_lease_holds_until_it_is_revoked() -> None:
     lease.revoke()
     lease.revoke()
     assert lease.revoked
+
+
+def test_a_verdict_keeps_an_answer_for_each_question() -> None:
+    """The first one, further ones, and the latest where a question is answered anew."""
+    verdict = Rejected(Reason.TOKEN_EXPIRED)
+    answers = [Answer(Deny(Reason.TOKEN_EXPIRED, str(number), NO_EVIDENCE)) for number in range(5)]
+    assert verdict.answer_to("a") is None
+    for question, answer in zip(("a", "b", "c", "a", "b"), answers, strict=True):
+        verdict.keep(question, answer)
+
+    assert [verdict.answer_to(question) for question in ("a", "b", "c", "d")] == [
+        answers[3],
+        answers[4],
+        answers[2],
+        None,
+    ]
+
+
+def test_what_a_verdict_keeps_makes_it_no_other() -> None:
+    """Verdicts are compared by what they say."""
+    verdict = Rejected(Reason.TOKEN_EXPIRED)
+    verdict.keep("a", Answer(Deny(Reason.TOKEN_EXPIRED, "", NO_EVIDENCE)))
+
+    assert verdict == Rejected(Reason.TOKEN_EXPIRED)
+    assert hash(verdict) == hash(Rejected(Reason.TOKEN_EXPIRED))
+
+
+def test_evidence_is_remembered_as_one() -> None:
+    """All verdicts of a key share it; it names the key and the issuer still."""
+    evidence = Evidence("jwks", "corp", KeyInfo("key-1", "RSA", "a test"))
+
+    assert evidence.as_cached() is evidence.as_cached()
+    assert evidence.as_cached() == Evidence("cache", "corp", KeyInfo("key-1", "RSA", "a test"))

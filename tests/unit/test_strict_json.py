@@ -60,6 +60,8 @@ def test_an_object_is_read_as_it_is_meant(text: bytes, value: JSONValue) -> None
         pytest.param(b"{", "not JSON", id="cut off"),
         pytest.param(b"{}{}", "not JSON", id="two objects"),
         pytest.param(b"{} x", "not JSON", id="text behind"),
+        pytest.param(b'{"a":1}}', "not JSON", id="one brace too many"),
+        pytest.param(b'{"a":1} {"b":2}', "not JSON", id="two objects apart"),
         pytest.param(b'{"a":1,}', "not JSON", id="trailing comma"),
         pytest.param(b"{'a':1}", "not JSON", id="single quotes"),
         pytest.param(b"{a:1}", "not JSON", id="bare name"),

@@ -110,6 +110,19 @@ def test_keys_in_a_file_are_read(run: Run, file: Path, tmp_path: Path) -> None:
     assert result.stderr.startswith("jwt issuer 'corp': gate.staticKeys: no usable key; key 0: ")
 
 
+def test_a_clusters_keys_of_which_none_can_be_used_are_told(run: Run, file: Path) -> None:
+    """They need no network either; a cluster that is asked is left to the machine on which the gate will run."""
+    keys = file.with_name("keys.json")
+    keys.write_text('{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}')
+    static = f"issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{file: {keys}}}"
+    file.write_text(
+        f"cluster: [{{audiences: [a], context: nowhere}}, {{name: away, audiences: [a], {static}}}]\n"
+    )
+    result = run("check", "--config", file)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cluster 'away': staticKeys: no usable key; key 0: ")
+
+
 def test_a_control_character_in_the_file_does_not_reach_the_terminal(run: Run, file: Path) -> None:
     """Problems quote what they found, escaped."""
     file.write_text('"a\\e[2Jb": 1\n' + GOOD)

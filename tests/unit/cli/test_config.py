@@ -19,8 +19,8 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "deploy" / "examples").glob("*.ya
 
 def at(document: Any, path: str) -> Any:
     """What stands at a path such as `jwt[0].issuer.url`."""
-    for name, index in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
-        document = document[name] if name else document[int(index)]
+    for quoted, index, name in re.findall(r'\[("[^"]*")\]|\[(\d+)\]|([^.\[\]]+)', path):
+        document = document[int(index)] if index else document[json.loads(quoted) if quoted else name]
     return document
 
 

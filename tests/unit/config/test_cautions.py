@@ -65,6 +65,24 @@ def test_service_accounts_of_a_cluster_are_not_doubted(load_text: Load) -> None:
     assert load_text(text).warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("entry", "kind", "doubted"),
+    [
+        ("{serviceAccounts: ['a/b']}", "allow", True),
+        ("{serviceAccounts: ['a/b']}", "deny", False),
+        ("{issuers: [away], serviceAccounts: ['a/b']}", "allow", False),
+        ("{issuers: [home, away], serviceAccounts: ['a/b']}", "allow", False),
+    ],
+)
+def test_service_accounts_of_any_of_several_clusters_are_doubted(
+    load_text: Load, entry: str, kind: str, doubted: bool
+) -> None:
+    """Whoever adds a cluster may not have meant to let its accounts in; to say which are meant ends the doubt."""
+    clusters = "cluster: [{audiences: [a]}, {name: away, audiences: [a], context: away}]"
+    warnings = load_text(f"{clusters}\npolicies: {{default: {{{kind}: [{entry}]}}}}").warnings
+    assert ["accounts of every cluster" in warning.message for warning in warnings] == [True] * doubted
+
+
 def test_a_token_file_that_is_not_there_yet_is_doubted(load_text: Load) -> None:
     """It is read for every fetch and may still come, so the gate starts."""
     gate = ", gate: {keys: {tokenFile: /nonexistent}}"

@@ -78,7 +78,7 @@ def test_the_whole_format_loads(load_text: Load) -> None:
 def test_one_variable_is_a_complete_configuration() -> None:
     """In a pod the audience is all there is to say."""
     config = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}).config
-    assert (config.cluster and config.cluster.audiences, config.jwt) == (("my-audience",), ())
+    assert ([cluster.audiences for cluster in config.clusters], config.jwt) == ([("my-audience",)], ())
 
 
 def test_one_issuer_is_a_complete_configuration(load_text: Load) -> None:
@@ -118,8 +118,8 @@ def test_urls_that_are_safe_enough_are_accepted(load_text: Load, url: str) -> No
 def test_a_clusters_issuer_may_be_a_plain_word(load_text: Load) -> None:
     """RFC 7519's StringOrURI: what is no URL is taken as it stands."""
     config = load_text("cluster: {audiences: [a], issuers: [old, 'https://a.example']}").config
-    assert config.cluster is not None
-    assert config.cluster.issuers == ("old", "https://a.example")
+    [cluster] = config.clusters
+    assert cluster.issuers == ("old", "https://a.example")
 
 
 def test_static_keys_may_be_a_mapping(load_text: Load) -> None:
@@ -238,8 +238,8 @@ def test_flag_over_env_over_file_over_default(
 def test_a_variable_adds_to_a_section_of_the_file(load_text: Load) -> None:
     """A setting replaces its own field only."""
     config = load_text("cluster: {audiences: [a], name: one}", {"AUTHGATE_CLUSTER__NAME": "two"}).config
-    assert config.cluster is not None
-    assert (config.cluster.name, config.cluster.audiences) == ("two", ("a",))
+    [cluster] = config.clusters
+    assert (cluster.name, cluster.audiences) == ("two", ("a",))
 
 
 def test_a_variable_fills_a_section_that_the_file_leaves_empty(load_text: Load) -> None:
@@ -276,8 +276,8 @@ def test_a_flag_over_a_part_of_a_variables_value_is_told_apart() -> None:
 def test_a_later_whole_replaces_an_earlier_part() -> None:
     """A flag for a section leaves nothing of a variable for a field in it."""
     loaded = load(None, {"AUTHGATE_CLUSTER__NAME": "x"}, {"cluster": {"audiences": ["b"]}})
-    assert (loaded.config.cluster and loaded.config.cluster.name, loaded.sources["cluster.name"]) == (
-        "home",
+    assert ([cluster.name for cluster in loaded.config.clusters], loaded.sources["cluster.name"]) == (
+        ["home"],
         "default",
     )
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from authgate.audit import Audit
 from authgate.errors import Reason
 from authgate.gate import Gate
-from authgate.log import Audit
 from authgate.metrics import Metrics
 from authgate.model import BearerToken, Rejected, Unavailable, Verdict
+from authgate.policy.conditions import Entry, UserIn
 from authgate.policy.headers import HeaderMapper
-from authgate.policy.rules import OpenPaths, Policy
+from authgate.policy.routes import PathPattern, RequestMatch
+from authgate.policy.rules import OpenPaths, Policy, Rule
 from authgate.server.lane import FastLane
 from authgate.server.record import Recorder
+from authgate.server.serving import Serving
 from authgate.verify.cache import CacheRules, CachingVerifier
 from authgate.verify.router import Verifier
 from tests.support.clock import FakeClock
@@ -43,10 +48,14 @@ ANSWERED = {
     "head",
     "delete",
     "policy",
+    "open path",
     "open path with a token",
+    *(name for name in CORPUS if name.startswith("rules: ")),
     "many fields",
     "just short enough",
 }
+ANSWERED -= {f"rules: {name}" for name in ("path twice", "method twice", "host twice", "path of odd bytes")}
+ANSWERED -= {f"rules: preflight{more}" for more in ("", " of another method", " with a token")}
 
 
 class Lane:
@@ -56,15 +65,27 @@ class Lane:
         clock = FakeClock()
         self.clock = clock
         self.metrics = Metrics()
-        policies = {"default": Policy("default"), "open": Policy("open", open_paths=OpenPaths(["/healthz"]))}
+        staff = Rule(RequestMatch(paths=(PathPattern("/staff/*"),)), allow=(Entry([UserIn(["user-1"])]),))
+        policies = {
+            "default": Policy("default"),
+            "open": Policy("open", open_paths=OpenPaths(["/healthz"])),
+            "rules": Policy("rules", allow=(), rules=(staff,)),
+        }
         gate = Gate(verifier, policies, HeaderMapper("oauth2-proxy", 16384), 2048)
         recorder = Recorder(self.metrics, Audit("deny" if audit == "deny" else "none", clock, lambda: None))
-        self.lane = FastLane(lambda: gate, recorder, clock, max_header_bytes=4096, max_headers=16)
+        serving = self.serving = Serving(gate, "nginx")
+        self.lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=4096, max_headers=16)
 
     def status(self, data: bytes) -> int | None:
         """The status of the answer, None where the bytes are left alone."""
         answer = self.lane.answer(data)
         return None if answer is None else int(answer.split(b" ", 2)[1])
+
+
+def counting(verifier: Verifier, lookups: list[str]) -> CachingVerifier:
+    """A cache in front of a verifier that writes down each look-up."""
+    hit, miss = partial(lookups.append, "hit"), partial(lookups.append, "miss")
+    return CachingVerifier(verifier, FakeClock(), CacheRules(), on_hit=hit, on_miss=miss)
 
 
 class Raising(ScriptedVerifier):
@@ -95,7 +116,7 @@ def test_a_remembered_verdict_is_counted_as_one() -> None:
     """The second answer comes from the cache, and says so in the metrics."""
     verifier = ScriptedVerifier()
     lookups: list[str] = []
-    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules(), lookups.append))
+    lane = Lane(counting(verifier, lookups))
     first, second = lane.lane.answer(CORPUS["good"]), lane.lane.answer(CORPUS["good"])
     assert first == second
     assert lookups == ["miss", "hit"]
@@ -119,7 +140,7 @@ def test_what_must_be_waited_for_is_left_alone_and_not_counted() -> None:
     verifier = ScriptedVerifier()
     verifier.held = True
     lookups: list[str] = []
-    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules(), lookups.append))
+    lane = Lane(counting(verifier, lookups))
     assert lane.status(CORPUS["good"]) is None
     assert (lookups, lane.metrics.answers) == ([], {})
 
@@ -152,4 +173,30 @@ def test_what_strangers_send_does_not_grow_what_is_remembered() -> None:
         request = f"GET /verify?{number} HTTP/1.1\r\nHost: gate-{number}\r\nX-{number}: 1\r\n\r\n"
         assert lane.status(request.encode()) == 401
     kept = lane.lane
-    assert max(len(kept._meanings), len(kept._names), len(kept._policies)) <= 4096
+    assert max(len(kept._meanings), len(kept._names), len(kept._targets)) <= 4096
+
+
+def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
+    """One token, one remembered verdict, and another answer for another path."""
+    verifier = ScriptedVerifier()
+    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules()))
+    names = ["rules: staff, a query", "rules: staff, an escape", "rules: no rule", "rules: ambiguous"]
+    assert [lane.status(CORPUS[name]) for name in names * 2] == [200, 200, 403, 403] * 2
+    assert verifier.asked == ["good-token"]
+
+
+def test_the_lane_heeds_another_proxy() -> None:
+    """A reload may change whose fields tell of the client's request."""
+    lane = Lane(ScriptedVerifier())
+    assert [lane.status(CORPUS[f"rules: {name}"]) for name in ("staff", "another proxy's fields")] == [
+        200,
+        403,
+    ]
+    lane.serving.proxy = "traefik"
+    assert [lane.status(CORPUS[f"rules: {name}"]) for name in ("staff", "another proxy's fields")] == [
+        403,
+        200,
+    ]
+    lane.serving.proxy = "envoy"
+    head = b"DELETE /policies/rules/verify/staff/a?b HTTP/1.1\r\nHost: app.example\r\nAuthorization: Bearer a\r\n\r\n"
+    assert [lane.status(head), lane.status(CORPUS["rules: staff"])] == [200, 403]

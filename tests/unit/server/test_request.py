@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.model import OriginalRequest
+from authgate.policy.paths import plain_path
 from authgate.server.request import (
     Endpoint,
     Proxy,
@@ -162,47 +163,61 @@ TELLING: dict[Proxy, tuple[bytes, bytes, str]] = {
     "traefik": (b"X-Forwarded-Method", b"X-Forwarded-Uri", ""),
     "caddy": (b"X-Forwarded-Method", b"X-Forwarded-Uri", ""),
 }
+HOSTS: dict[Proxy, bytes] = {
+    "nginx": b"X-Original-Host",
+    "haproxy": b"X-Original-Host",
+    "traefik": b"X-Forwarded-Host",
+    "caddy": b"X-Forwarded-Host",
+}
 
 
 def told(proxy: Proxy, headers: RawHeaders) -> OriginalRequest:
     """What a proxy's headers tell; the subrequest itself is a POST to /verify/of-the-proxy."""
-    return original_request(proxy, headers, "POST", "/of-the-proxy")
+    return original_request(proxy, headers, "POST", Endpoint("default", "/of-the-proxy", "of=the-proxy"))
 
 
 @pytest.mark.parametrize("proxy", TELLING)
 @pytest.mark.parametrize(
-    ("uri", "path"),
+    ("uri", "path", "query"),
     [
-        pytest.param("/a/b", "/a/b", id="path"),
-        pytest.param("/a?b=/c", "/a", id="query cut off"),
-        pytest.param("/?a", "/", id="root with a query"),
-        pytest.param("/a/../b%2fc;d", "/a/../b%2fc;d", id="as it was sent"),
+        pytest.param("/a/b", "/a/b", "", id="path"),
+        pytest.param("/a?b=/c", "/a", "b=/c", id="query"),
+        pytest.param("/?a?b", "/", "a?b", id="root with a query"),
+        pytest.param("/a/../b%2fc;d", "/a/../b%2fc;d", "", id="as it was sent"),
     ],
 )
-def test_a_proxy_tells_method_and_path(proxy: Proxy, uri: str, path: str) -> None:
-    """By the two headers that it is configured to send."""
+def test_a_proxy_tells_method_path_and_host(proxy: Proxy, uri: str, path: str, query: str) -> None:
+    """By the headers that it is configured to send."""
     method_name, uri_name, prefix = TELLING[proxy]
     headers = [(method_name, b"PATCH"), (uri_name, (prefix + uri).encode())]
+    if proxy in HOSTS:
+        headers.append((HOSTS[proxy], b"app.example"))
 
-    assert told(proxy, headers) == OriginalRequest("PATCH", path)
+    assert told(proxy, headers) == OriginalRequest("PATCH", path, "app.example", query)
 
 
 def test_ingress_nginx_tells_a_whole_url() -> None:
-    """And a bare path, where one is sent."""
+    """And a bare path, where one is sent: then the host is not known."""
+    assert (
+        told("ingress-nginx", [(b"X-Original-Url", b"https://app.example:8443/a")]).host == "app.example:8443"
+    )
+    assert told("ingress-nginx", [(b"X-Original-Url", b"/a"), (b"X-Original-Host", b"b")]).host is None
     for uri in (b"https://app.example:8443/a?b", b"http://[::1]/a", b"/a"):
-        assert told("ingress-nginx", [(b"X-Original-Url", uri)]) == OriginalRequest(None, "/a")
+        assert told("ingress-nginx", [(b"X-Original-Url", uri)]).path == "/a"
 
 
 @pytest.mark.parametrize("proxy", TELLING)
 def test_other_proxies_headers_tell_nothing(proxy: Proxy) -> None:
     """A client may send them all; only the configured proxy's own are overwritten by it."""
-    own = {name.lower() for name in TELLING[proxy][:2]}
+    own = {name.lower() for name in (*TELLING[proxy][:2], HOSTS.get(proxy, b""))}
     headers = [
         (name, b"https://app.example/a" if name.endswith(b"L") else b"/a")
         for method, uri, _ in TELLING.values()
         for name in (method, uri)
         if name.lower() not in own
     ]
+
+    headers += [(name, b"app.example") for name in {*HOSTS.values(), b"Host"} if name.lower() not in own]
 
     assert told(proxy, [*headers, (b"X-Envoy-Original-Path", b"/a")]) == OriginalRequest()
 
@@ -212,21 +227,29 @@ def test_a_header_that_stands_twice_tells_nothing(proxy: Proxy) -> None:
     """One of the two may be the client's."""
     method_name, uri_name, prefix = TELLING[proxy]
     uri = f"{prefix}/a".encode()
-    twice = [(method_name, b"GET"), (uri_name, uri), (method_name.upper(), b"GET"), (uri_name.lower(), uri)]
+    once = [(method_name, b"GET"), (uri_name, uri)]
+    if proxy in HOSTS:
+        once.append((HOSTS[proxy], b"app.example"))
+    twice = [*once, *((name.upper(), value) for name, value in once)]
 
     assert told(proxy, twice) == OriginalRequest()
-    assert told(proxy, twice[:2]) == OriginalRequest("GET", "/a")
+    assert told(proxy, once) == OriginalRequest("GET", "/a", "app.example", "")
     assert told(proxy, []) == OriginalRequest()
 
 
 @pytest.mark.parametrize("proxy", TELLING)
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc3\xa4", b"\x00", b"\t", b"\x7f"], ids=ascii)
-def test_a_header_that_is_not_printable_ascii_tells_nothing(proxy: Proxy, bad: bytes) -> None:
-    """No byte of it is dropped or replaced to make sense of it."""
+def test_of_odd_bytes_only_a_path_is_told(proxy: Proxy, bad: bytes) -> None:
+    """As it was sent, so that it can be called ambiguous; no byte is dropped or replaced to make sense of it."""
     method_name, uri_name, prefix = TELLING[proxy]
     headers = [(method_name, b"GE" + bad), (uri_name, f"{prefix}/a".encode() + bad)]
+    if proxy in HOSTS:
+        headers.append((HOSTS[proxy], b"app" + bad))
+    found = told(proxy, headers)
 
-    assert told(proxy, headers) == OriginalRequest()
+    assert (found.method, found.path) == (None, "/a" + bad.decode("latin-1"))
+    assert proxy not in HOSTS or found.host is None
+    assert plain_path(found.path or "") is None
 
 
 @pytest.mark.parametrize("proxy", TELLING)
@@ -265,5 +288,60 @@ def test_envoy_asks_by_the_request_itself() -> None:
     """It sends the original method, and the original path behind the prefix; no header counts."""
     headers = [(b"X-Original-Method", b"GET"), (b"X-Original-URI", b"/b"), (b"X-Forwarded-Uri", b"/c")]
 
-    assert original_request("envoy", headers, "PUT", "/a/b") == OriginalRequest("PUT", "/a/b")
-    assert original_request("envoy", headers, "PUT", "") == OriginalRequest()
+    headers.append((b"Host", b"app.example"))
+    asked = Endpoint("default", "/a/b", "c=d")
+
+    assert original_request("envoy", headers, "PUT", asked) == OriginalRequest(
+        "PUT", "/a/b", "app.example", "c=d"
+    )
+    assert original_request("envoy", headers, "PUT", Endpoint("default", "")) == OriginalRequest()
+
+
+ORIGIN = (b"Origin", b"https://pages.example:8443")
+ASKED = (b"Access-Control-Request-Method", b"PATCH")
+
+
+def preflight(proxy: Proxy, method: bytes, *headers: tuple[bytes, bytes]) -> bool:
+    """Whether a request with these fields is one, told by a proxy."""
+    method_name, uri_name, prefix = TELLING[proxy]
+    told_by = [(method_name, method), (uri_name, f"{prefix}/x".encode())]
+    return original_request(proxy, [*told_by, *headers], "POST", Endpoint("default", "")).preflight
+
+
+@pytest.mark.parametrize("proxy", TELLING)
+@pytest.mark.parametrize("origin", [b"https://pages.example:8443", b"http://[::1]", b"null", b"moz-x://a-b"])
+def test_a_preflight_is_told_by_method_and_two_fields(proxy: Proxy, origin: bytes) -> None:
+    """Whatever their case; the method asked for is any that a page may name."""
+    assert preflight(proxy, b"OPTIONS", (b"ORIGIN", origin), (b"access-control-request-method", b"x-own"))
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        pytest.param(b"GET", [ORIGIN, ASKED], id="another method"),
+        pytest.param(b"options", [ORIGIN, ASKED], id="small letters"),
+        pytest.param(b"OPTIONS", [], id="nothing"),
+        pytest.param(b"OPTIONS", [ORIGIN], id="no method asked for"),
+        pytest.param(b"OPTIONS", [ASKED], id="no origin"),
+        pytest.param(b"OPTIONS", [ORIGIN, ASKED, ASKED], id="two methods"),
+        pytest.param(b"OPTIONS", [ORIGIN, ORIGIN, ASKED], id="two origins"),
+        pytest.param(b"OPTIONS", [(b"Origin", b""), ASKED], id="empty origin"),
+        pytest.param(b"OPTIONS", [(b"Origin", b"pages.example"), ASKED], id="no scheme"),
+        pytest.param(b"OPTIONS", [(b"Origin", b"https://a,https://b"), ASKED], id="joined origins"),
+        pytest.param(b"OPTIONS", [(b"Origin", b"https://a/b"), ASKED], id="a path"),
+        pytest.param(b"OPTIONS", [(b"Origin", b"https://" + b"a" * 261), ASKED], id="a long origin"),
+        pytest.param(b"OPTIONS", [ORIGIN, (ASKED[0], b"")], id="empty method"),
+        pytest.param(b"OPTIONS", [ORIGIN, (ASKED[0], b"GET, PUT")], id="joined methods"),
+        pytest.param(b"OPTIONS", [ORIGIN, (ASKED[0], b"G" * 33)], id="a long method"),
+    ],
+)
+def test_anything_else_is_no_preflight(method: bytes, headers: RawHeaders) -> None:
+    """What browsers do not send is an ordinary request."""
+    assert not preflight("nginx", method, *headers)
+
+
+def test_envoys_preflight_is_told_by_the_request_itself() -> None:
+    """By its own method, below the prefix."""
+    headers = [(b"Host", b"app.example"), ORIGIN, ASKED]
+    assert original_request("envoy", headers, "OPTIONS", Endpoint("default", "/x")).preflight
+    assert not original_request("envoy", headers, "GET", Endpoint("default", "/x")).preflight

@@ -230,13 +230,15 @@ async def test_refusals_drive_out_no_permission() -> None:
 
 
 async def test_each_cluster_judges_its_own() -> None:
-    """Whoever belongs to none is the first one's."""
+    """Whoever belongs to none is the first one's, or that one's whom a policy names."""
     one, two = Scene().reviewer, Scene().reviewer
     reviewers = AccessReviewers({"one": one, "two": two})
 
     assert reviewers.of(replace(ALICE, cluster="one")) is one
     assert reviewers.of(replace(ALICE, cluster="two")) is two
     assert reviewers.of(ALICE) is one
+    assert reviewers.of(ALICE, "two") is two
+    assert reviewers.of(replace(ALICE, cluster="one"), "two") is one
     await reviewers.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -12,6 +13,7 @@ from authgate.model import (
     Authenticated,
     BearerToken,
     Evidence,
+    Identity,
     KeyInfo,
     Lease,
     Rejected,
@@ -19,6 +21,7 @@ from authgate.model import (
     Verdict,
 )
 from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.weight import weight_of
 from tests.support.clock import START, FakeClock
 from tests.support.verifiers import GOOD, ScriptedVerifier, good
 
@@ -205,6 +208,55 @@ async def test_the_longest_unused_verdict_gives_way(inner: ScriptedVerifier, clo
     assert await asked_again(cache, inner, "b")
 
 
+async def test_a_full_cache_weighs_no_more_than_it_may(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Few heavy verdicts take the room of many light ones; what was asked for last stays."""
+    evicted: list[None] = []
+    weight = weight_of(good())
+    cache = CachingVerifier(
+        inner, clock, CacheRules(max_bytes=3 * weight), on_eviction=lambda: evicted.append(None)
+    )
+    for text in ("a", "b", "c"):
+        await ask(cache, text)
+    assert (len(cache), cache.weight, len(evicted)) == (3, 3 * weight, 0)
+    groups = tuple(f"group-{number}" for number in range(weight // 150))
+    inner.verdict = replace(good(), identity=Identity("user-2", groups=groups))
+    await ask(cache, "heavy")
+
+    assert cache.weight <= 3 * weight
+    assert len(evicted) == 2
+    assert not await asked_again(cache, inner, "heavy")
+
+
+async def test_a_verdict_that_weighs_too_much_alone_is_not_kept(
+    inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """It is given once, and takes the place of nobody."""
+    weight = weight_of(good())
+    cache = CachingVerifier(inner, clock, CacheRules(max_bytes=2 * weight))
+    await ask(cache)
+    inner.verdict = replace(good(), identity=Identity("user-2", groups=("group",) * weight))
+    assert isinstance(await ask(cache, "heavy"), Authenticated)
+
+    assert (len(cache), cache.weight) == (1, weight)
+    assert not await asked_again(cache, inner, "token")
+
+
+async def test_what_goes_takes_its_weight_along(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """By its end, and by another verdict in its place."""
+    await ask(cache)
+    inner.verdict = BAD
+    clock.advance(60)
+    await ask(cache)
+    assert cache.weight == weight_of(BAD)
+    inner.verdict = Unavailable(Reason.KEYS_UNAVAILABLE)
+    clock.advance(5)
+    await ask(cache)
+
+    assert cache.weight == 0
+
+
 async def test_a_flood_of_bad_tokens_drives_out_no_good_one(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
@@ -270,11 +322,11 @@ async def test_a_key_is_a_digest_and_never_the_token(cache: CachingVerifier, inn
     inner.answers = {text: BAD}
     await ask(cache, text)
     await ask(cache, "good")
-    keys = [*cache._good, *cache._bad]
+    keys = [*cache._good.verdicts, *cache._bad.verdicts]
 
     assert [len(key) for key in keys] == [16, 16]
     assert not any(part.encode() in key for key in keys for part in (text, *text.split("."), "good"))
-    assert all(text not in repr(entry) for entry in cache._bad.values())
+    assert all(text not in repr(entry) for entry in cache._bad.verdicts.values())
 
 
 async def test_two_caches_share_no_keys(inner: ScriptedVerifier, clock: FakeClock) -> None:
@@ -283,13 +335,14 @@ async def test_two_caches_share_no_keys(inner: ScriptedVerifier, clock: FakeCloc
     for cache in caches:
         await ask(cache)
 
-    assert not set(caches[0]._good) & set(caches[1]._good)
+    assert not set(caches[0]._good.verdicts) & set(caches[1]._good.verdicts)
 
 
 async def test_lookups_are_counted(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """Hits and misses, each once."""
     results: list[str] = []
-    cache = CachingVerifier(inner, clock, RULES, results.append)
+    count = {name: partial(results.append, name) for name in ("hit", "miss")}
+    cache = CachingVerifier(inner, clock, RULES, on_hit=count["hit"], on_miss=count["miss"])
     for text in ("a", "a", "b", "a"):
         await ask(cache, text)
 

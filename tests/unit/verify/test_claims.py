@@ -31,7 +31,15 @@ NO_AUDIENCE: tuple[object, ...] = (
     *(None, 1, True, {}, {"my-audience": 1}),
     *(["my-audience", None], [["my-audience"]], [1]),
 )
-NO_SOURCES: tuple[object, ...] = (None, [], "groups", {"groups": 1}, {"groups": None})
+NO_SOURCES: tuple[object, ...] = (
+    [],
+    "groups",
+    {"groups": 1},
+    {"groups": None},
+    {"groups": ""},
+    {"groups": "other"},
+)
+BAD_SOURCES: tuple[object, ...] = ([], "src1", {"src1": "https://e.example"}, {"src1": {"endpoint": 1}})
 
 
 def read(**changes: object) -> RegisteredClaims | Rejected:
@@ -48,9 +56,7 @@ def good(**changes: object) -> RegisteredClaims:
 
 def test_the_registered_claims_are_read() -> None:
     """Each with the type that RFC 7519, section 4.1 gives it."""
-    assert good(jti="token-1") == RegisteredClaims(
-        "https://issuer.example", ("my-audience",), START + HOUR, START, START, "token-1"
-    )
+    assert good() == RegisteredClaims("https://issuer.example", ("my-audience",), START + HOUR, START, START)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +79,16 @@ def test_the_registered_claims_are_read() -> None:
         *(pytest.param({"aud": value}, "'aud'", id=f"aud {value!r}") for value in NO_AUDIENCE),
         pytest.param({"aud": ["a"] * 257}, "'aud'", id="aud of 257"),
         *(
-            pytest.param({"_claim_names": value}, "'_claim_names'", id=f"_claim_names {value!r}")
+            pytest.param(
+                {"_claim_names": value, "_claim_sources": {"src1": {}}},
+                "'_claim_names'",
+                id=f"_claim_names {value!r}",
+            )
             for value in NO_SOURCES
+        ),
+        *(
+            pytest.param({"_claim_sources": value}, "'_claim_sources'", id=f"_claim_sources {value!r}")
+            for value in BAD_SOURCES
         ),
     ],
 )
@@ -97,7 +111,14 @@ def test_a_missing_or_mistyped_claim_is_named(changes: dict[str, object], detail
         pytest.param({"sub": OMIT}, id="sub missing"),
         pytest.param({"sub": None}, id="sub null"),
         pytest.param({"nonce": "n", "at_hash": "h"}, id="nonce and at_hash"),
-        pytest.param({"_claim_names": {"groups": "src1"}}, id="_claim_names"),
+        pytest.param({"_claim_names": None, "_claim_sources": None}, id="_claim_names null"),
+        pytest.param(
+            {
+                "_claim_names": {"groups": "src1"},
+                "_claim_sources": {"src1": {"endpoint": "https://e.example"}},
+            },
+            id="_claim_names",
+        ),
         pytest.param({"exp": 0}, id="exp at the epoch"),
         pytest.param({"exp": 253402300799}, id="exp in the last second of the year 9999"),
         pytest.param({"exp": START + 0.5}, id="exp with a fraction"),

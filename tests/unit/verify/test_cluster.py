@@ -9,7 +9,8 @@ from authgate.dev.compact import OMIT, JsonObject
 from authgate.dev.keys import KeyPool, SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, Evidence, Rejected, Unavailable
-from authgate.verify.cluster import ClusterIssuers, ReviewMode
+from authgate.verify.cluster import ReviewMode
+from authgate.verify.cluster_issuers import ClusterIssuers
 from tests.support.clock import START, FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
 from tests.support.in_memory_cluster import REFUSED, reviewed
@@ -52,7 +53,7 @@ async def test_a_token_that_is_known_to_be_bad_is_shown_to_nobody(
     ("index", "changes", "reason"),
     [
         pytest.param(1, {}, Reason.SIGNATURE_INVALID, id="forged"),
-        pytest.param(1, {"exp": START - 60}, Reason.SIGNATURE_INVALID, id="forged and expired"),
+        pytest.param(1, {"exp": START - 60}, Reason.TOKEN_EXPIRED, id="forged and expired"),
         pytest.param(0, {"kubernetes.io": OMIT}, Reason.IDENTITY_INVALID, id="of nobody"),
     ],
 )
@@ -65,7 +66,7 @@ async def test_a_token_that_a_key_at_hand_refuses_is_shown_to_nobody(
     changes: JsonObject,
     reason: Reason,
 ) -> None:
-    """Its signature is known bad, or what it signs names no account."""
+    """It ended or its signature is known bad, or what it signs names no account."""
     cluster = Cluster(key, clock, mode)
     await cluster.keys.refresh()
     verdict = await cluster.verdict(
@@ -285,10 +286,10 @@ async def test_a_cluster_is_ready_when_it_can_decide(
         await cluster.reviewer.probe(("my-audience",))
     if not issuers:
         cluster.verifier.issuers = ClusterIssuers(())
-    good, detail = cluster.verifier.status()
+    state = cluster.verifier.status()
 
-    assert good is usable
-    assert detail.startswith("keys: ")
+    assert state.usable is usable
+    assert state.detail.startswith("keys: ")
 
 
 def test_a_cluster_has_its_configured_name(key: SigningKey, clock: FakeClock) -> None:
@@ -306,3 +307,18 @@ def test_issuers_are_configured_or_learnt() -> None:
     issuers.learn("d", discovered=False)
     assert ("c" in issuers, issuers.discovered) == (True, True)
     assert (bool(issuers), bool(ClusterIssuers(()))) == (True, False)
+
+
+async def test_made_up_tokens_do_not_use_up_the_reviews_of_signed_ones(
+    key: SigningKey, unpublished: SigningKey, clock: FakeClock
+) -> None:
+    """Anybody can name the cluster's issuer and a key that nobody has."""
+    cluster = Cluster(key, clock, "always", qps=0.5, burst=3)
+    await cluster.keys.refresh()
+    flood = [
+        summary(await cluster.verdict(unpublished.sign(service_account_claims(jti=f"{number}"))))
+        for number in range(6)
+    ]
+
+    assert flood[-1] == Reason.REVIEW_THROTTLED
+    assert summary(await cluster.verdict(key.sign(service_account_claims()))) == "tokenreview"

@@ -165,12 +165,12 @@ async def test_a_remembered_verdict_ends_with_its_pod() -> None:
         jti="token-2", **{"kubernetes.io": {**POD_BOUND, "pod": {"name": "web-1", "uid": "uid-of-web-1"}}}
     )
     watched.pods.seen("uid-of-web-1", None)
-    cache = CachingVerifier(IssuerRouter({}, watched.cluster.verifier), watched.clock, CacheRules())
+    cache = CachingVerifier(IssuerRouter({}, [watched.cluster.verifier]), watched.clock, CacheRules())
     texts = [TOKEN, KEY.sign(other)]
     for text in texts:
         await cache.verify(BearerToken(text))
     watched.pods.gone("uid-of-web-0")
-    remembered = [cache.recall(text.encode()) for text in texts]
+    remembered = [cache.recall(cache.digest(text.encode())) for text in texts]
     assert remembered[0] is None
     assert isinstance(remembered[1], Authenticated)
     assert summary(await cache.verify(BearerToken(TOKEN))) == "object_deleted"
@@ -180,12 +180,12 @@ async def test_readiness_tells_how_far_behind_the_watch_is() -> None:
     """While it sees, keys are enough; while it is blind, TokenReview has to answer."""
     watched = Watched()
     await watched.keys()
-    good, detail = watched.cluster.verifier.status()
-    assert good
-    assert "watch of serviceaccounts: 1, heard 0 s ago; pods: 1, heard 0 s ago" in detail
+    state = watched.cluster.verifier.status()
+    assert state.usable
+    assert "watch of serviceaccounts: 1, heard 0 s ago; pods: 1, heard 0 s ago" in state.detail
     watched.break_off()
-    good, detail = watched.cluster.verifier.status()
-    assert not good
-    assert "heard 91 s ago, blind, no way" in detail
+    state = watched.cluster.verifier.status()
+    assert not state.usable
+    assert "heard 91 s ago, blind, no way" in state.detail
     await watched.cluster.verifier.probe()
-    assert watched.cluster.verifier.status()[0]
+    assert watched.cluster.verifier.status().usable

@@ -9,7 +9,7 @@ import pytest
 from authgate.dev.compact import OMIT
 from authgate.errors import Reason
 from authgate.model import Identity, JSONValue, Rejected, VerifiedClaims
-from authgate.verify.identity import ClaimRules, PrefixedClaim, RequiredClaim, mapped_identity
+from authgate.verify.mapped import ClaimRules, PrefixedClaim, RequiredClaim, mapped_identity
 from tests.support.tokens import ISSUER, claims
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def test_a_token_without_a_username_is_refused(rules: ClaimRules, changes: dict[
     found = refusal(rules, **changes)
 
     assert found.reason is Reason.IDENTITY_INVALID
+    assert isinstance(rules.username, PrefixedClaim)
     assert f"'{rules.username.claim}'" in found.detail
 
 
@@ -172,6 +173,40 @@ def test_groups_of_other_types_refuse_the_token(value: object) -> None:
 def test_nobody_is_authenticated_twice() -> None:
     """The group stands once where the issuer names it itself."""
     assert identity(GROUPS, groups=[AUTHENTICATED, "a"]).groups == (AUTHENTICATED, "a")
+
+
+def test_a_group_of_those_who_are_not_authenticated_stays_alone() -> None:
+    """The kube-apiserver adds neither of the two groups to the other."""
+    assert identity(GROUPS, groups=["system:unauthenticated"]).groups == ("system:unauthenticated",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param(
+            {"_claim_names": {"groups": "s"}, "_claim_sources": {"s": {}}}, id="with another server"
+        ),
+        pytest.param({"_claim_names": {}}, id="sources are missing"),
+        pytest.param({"_claim_names": None}, id="names are null"),
+    ],
+)
+def test_groups_that_stand_elsewhere_refuse_the_token(changes: dict[str, object]) -> None:
+    """OpenID Connect Core 1.0, section 5.6.2: no server that a token names is asked for them."""
+    assert "another server" in refusal(GROUPS, **changes).detail
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"_claim_names": {"groups": "s"}, "groups": ["a"]}, id="they are here, too"),
+        pytest.param(
+            {"_claim_names": {"mail": "s"}, "_claim_sources": {"s": {}}, "groups": ["a"]}, id="others"
+        ),
+    ],
+)
+def test_groups_that_are_here_count(changes: dict[str, object]) -> None:
+    """Whatever else the token leaves to another server."""
+    assert identity(GROUPS, **changes).groups == ("a", AUTHENTICATED)
 
 
 def test_the_anonymous_user_is_not_authenticated() -> None:

@@ -9,7 +9,7 @@ from authgate.dev.keys import KeyPool, SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict
 from authgate.verify.claims import LEGACY_ISSUER
-from authgate.verify.cluster import ClusterIssuers
+from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.router import IssuerRouter
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, Cluster, summary
@@ -49,7 +49,7 @@ async def test_a_token_goes_to_its_issuer(pool: KeyPool, corp: SigningKey, clock
     """Each issuer's keys judge its own tokens only, also where they share a kid."""
     other = pool.key("ES256", 1, kid="key-1")
     router = IssuerRouter(
-        {CORP: issuer_verifier(static(corp), clock), OTHER: issuer_verifier(static(other), clock)}, None
+        {CORP: issuer_verifier(static(corp), clock), OTHER: issuer_verifier(static(other), clock)}
     )
 
     assert summary(await route(router, corp.sign(claims(iss=CORP)))) == "jwks"
@@ -64,7 +64,7 @@ async def test_an_issuer_is_compared_character_by_character(
     corp: SigningKey, clock: FakeClock, issuer: str
 ) -> None:
     """RFC 7519, section 4.1.1: no URL is normalised, no prefix counts."""
-    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, None)
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
 
     assert await route(router, corp.sign(claims(iss=issuer))) == Rejected(Reason.ISSUER_UNKNOWN)
 
@@ -74,7 +74,7 @@ async def test_a_jwt_issuers_token_is_never_reviewed(
 ) -> None:
     """A good one, a forged one, one of an unknown key, and one without audience: the cluster hears of none."""
     cluster = Cluster(key, clock, "always", legacy=(API_SERVER,))
-    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, cluster.verifier)
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, [cluster.verifier])
     texts = [
         corp.sign(claims(iss=CORP)),
         unsigned({"alg": "ES256", "kid": "key-1"}, claims(iss=CORP)),
@@ -92,7 +92,7 @@ async def test_a_jwt_issuer_comes_before_a_cluster_of_the_same_name(
 ) -> None:
     """A configuration refuses the pair; if it ever came to be, nobody becomes a ServiceAccount by it."""
     cluster = Cluster(key, clock)
-    router = IssuerRouter({ISSUER: issuer_verifier(static(corp), clock)}, cluster.verifier)
+    router = IssuerRouter({ISSUER: issuer_verifier(static(corp), clock)}, [cluster.verifier])
     verdict = await route(router, key.sign(service_account_claims()))
 
     assert summary(verdict) == Reason.ALGORITHM_NOT_ALLOWED
@@ -114,7 +114,7 @@ async def test_a_malformed_token_goes_nowhere(key: SigningKey, clock: FakeClock,
     """Its structure is judged before anything is looked up: no fetch, no review, no discovery."""
     cluster = Cluster(key, clock, "always", legacy=(API_SERVER,))
     discovery = Discovery(cluster.verifier.issuers, None)
-    verdict = await route(IssuerRouter({}, cluster.verifier, discovery), text)
+    verdict = await route(IssuerRouter({}, [cluster.verifier], discovery), text)
 
     assert isinstance(verdict, Rejected)
     assert (cluster.reviews, cluster.source.fetches, discovery.asked) == (0, 0, 0)
@@ -128,13 +128,13 @@ async def test_what_has_not_the_shape_of_a_jwt_is_reviewed_where_such_tokens_are
 ) -> None:
     """Static tokens may hold dots; where they are not reviewed, nothing is asked about any of them."""
     cluster = Cluster(key, clock, "fallback", legacy=(API_SERVER,))
-    assert isinstance(await route(IssuerRouter({}, cluster.verifier), text), Authenticated)
+    assert isinstance(await route(IssuerRouter({}, [cluster.verifier]), text), Authenticated)
     assert cluster.reviews == 1
 
 
 async def test_without_a_cluster_an_opaque_token_is_refused(corp: SigningKey, clock: FakeClock) -> None:
     """Nobody could know it."""
-    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, None)
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
 
     assert await route(router, "opaque") == Rejected(Reason.TOKEN_OPAQUE)
 
@@ -152,7 +152,7 @@ async def test_an_opaque_token_is_the_clusters_to_judge(
     """Where it is configured."""
     cluster = Cluster(key, clock, legacy=legacy)
 
-    assert summary(await route(IssuerRouter({}, cluster.verifier), "opaque")) == decided
+    assert summary(await route(IssuerRouter({}, [cluster.verifier]), "opaque")) == decided
     assert cluster.reviews == reviews
 
 
@@ -171,13 +171,13 @@ async def test_a_legacy_token_is_the_clusters_to_judge(
     discovery = Discovery(cluster.verifier.issuers, None)
     text = key.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
 
-    assert summary(await route(IssuerRouter({}, cluster.verifier, discovery), text)) == decided
+    assert summary(await route(IssuerRouter({}, [cluster.verifier], discovery), text)) == decided
     assert (cluster.reviews, discovery.asked) == (reviews, 0)
 
 
 async def test_without_a_cluster_a_legacy_token_is_a_strangers(corp: SigningKey, clock: FakeClock) -> None:
     """Like any other issuer that nobody configured."""
-    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, None)
+    router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
     text = corp.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
 
     assert await route(router, text) == Rejected(Reason.ISSUER_UNKNOWN)
@@ -189,7 +189,7 @@ async def test_a_configured_issuer_of_the_cluster_needs_no_discovery(
     """It is known before the API server has answered once."""
     cluster = Cluster(key, clock)
     discovery = Discovery(cluster.verifier.issuers, None)
-    verdict = await route(IssuerRouter({}, cluster.verifier, discovery), key.sign(service_account_claims()))
+    verdict = await route(IssuerRouter({}, [cluster.verifier], discovery), key.sign(service_account_claims()))
 
     assert isinstance(verdict, Authenticated)
     assert discovery.asked == 0
@@ -200,7 +200,7 @@ async def test_an_unknown_issuer_has_the_cluster_asked_for_its_own(key: SigningK
     cluster = Cluster(key, clock)
     cluster.verifier.issuers = ClusterIssuers(())
     discovery = Discovery(cluster.verifier.issuers, ISSUER)
-    router = IssuerRouter({}, cluster.verifier, discovery)
+    router = IssuerRouter({}, [cluster.verifier], discovery)
 
     assert isinstance(await route(router, key.sign(service_account_claims())), Authenticated)
     assert await route(router, key.sign(service_account_claims(iss=OTHER))) == Rejected(Reason.ISSUER_UNKNOWN)
@@ -215,7 +215,7 @@ async def test_before_discovery_nobody_is_told_that_an_issuer_is_unknown(
     cluster = Cluster(key, clock)
     discovery = Discovery(cluster.verifier.issuers, None) if discover else None
     verdict = await route(
-        IssuerRouter({}, cluster.verifier, discovery), key.sign(service_account_claims(iss=OTHER))
+        IssuerRouter({}, [cluster.verifier], discovery), key.sign(service_account_claims(iss=OTHER))
     )
 
     assert verdict == Unavailable(Reason.KEYS_UNAVAILABLE, "the issuer of cluster 'home' is not known yet")

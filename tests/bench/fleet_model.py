@@ -1,0 +1,79 @@
+"""What a fleet of gates asks of one API server, in requests a minute: a model with nothing measured in it.
+
+Assumptions. Requests for each token come independently of each other (a Poisson process), and a balancer gives each to
+any gate alike. A gate fetches keys (discovery, then the JWKS) every `refresh` seconds less up to 10 %, whatever is
+asked. With `tokenReview.mode: fallback` a token of the cluster's own keys is never reviewed. With `always` a gate
+reviews a token when it is asked about it and its last review is older than `maxAge`; so a token that is asked about
+less often than that at one gate is reviewed nearly each time. A watch is opened anew when its lifetime ends, which
+lies evenly between half of it and all; where nothing changes and the server sends no bookmarks (`quiet`), after the
+silence that the gate takes for a dead connection. Verdicts fit into the cache, and what `tokenReview.qps` would refuse
+is counted as asked.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["fallback", "always", "watch"]
+MODES: tuple[Mode, ...] = ("fallback", "always", "watch")
+WATCHED = 3
+"""ServiceAccounts, pods and nodes."""
+_SILENCE = 75.0
+_EARLY = 0.05  # the mean of up to 10 %
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Gates, tokens, and how often each token is asked about; times in seconds."""
+
+    gates: int
+    tokens: int
+    asked_every: float
+    """Between two requests with the same token, at any gate, on average."""
+    max_age: float = 60.0
+    refresh: float = 300.0
+    watch_life: float = 600.0
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Requests a minute at the API server."""
+
+    keys: float
+    reviews: float
+    watches: float
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.keys + self.reviews + self.watches
+
+
+def expected(fleet: Fleet, mode: Mode) -> Asked:
+    """Return what the fleet asks on average."""
+    keys = fleet.gates * 2 * 60 / (fleet.refresh * (1 - _EARLY))
+    reviews = watches = 0.0
+    if mode == "always":
+        # After each review a token is good for max_age, then the next request for it, which asks, is awaited.
+        awaited = fleet.asked_every * fleet.gates
+        reviews = fleet.gates * fleet.tokens * 60 / (fleet.max_age + awaited)
+    if mode == "watch":
+        watches = fleet.gates * WATCHED * 60 / (_SILENCE if fleet.quiet else 0.75 * fleet.watch_life)
+    return Asked(keys, reviews, watches)
+
+
+def played(fleet: Fleet, minutes: float, seed: int) -> float:
+    """Return the reviews a minute of a fleet in mode `always`, counted by playing every request of some minutes."""
+    chance = random.Random(seed)
+    until = 60 * minutes
+    reviewed: dict[tuple[int, int], float] = {}
+    reviews, now = 0, 0.0
+    while (now := now + chance.expovariate(fleet.tokens / fleet.asked_every)) < until:
+        at = chance.randrange(fleet.gates), chance.randrange(fleet.tokens)
+        if at not in reviewed or now - reviewed[at] >= fleet.max_age:
+            reviewed[at] = now
+            reviews += 1
+    return reviews / minutes

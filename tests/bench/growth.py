@@ -1,0 +1,153 @@
+"""How the cost of a request grows with what stands around it: the fast lane alone, without sockets.
+
+    python -m tests.bench.growth [--rounds N]
+
+Prints microseconds of processor time for a request whose verdict is remembered (hit) and for one whose token is new
+(miss, ES256), medians over rounds that take turns. What costs for rules and expressions is told by tests.bench.rules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from authgate.app import SystemClock
+from authgate.audit import Audit
+from authgate.compose import Surroundings, compose
+from authgate.config import load
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.metrics import Metrics
+from authgate.server.lane import FastLane
+from authgate.server.record import Recorder
+from authgate.server.serving import Serving
+
+_AUDIENCE = "bench"
+_FRESH = 200
+"""New tokens a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What stands around a request."""
+
+    issuers: int = 1
+    policies: int = 1
+    groups: int = 1
+    headers: int = 0
+    """Bytes of further request headers."""
+    cached: int = 0
+    """Verdicts that the cache holds already."""
+
+
+WORLDS = {
+    "as little as possible": World(),
+    **{f"{count} issuers": World(issuers=count) for count in (10, 60)},
+    **{f"{count} policies": World(policies=count) for count in (10, 100)},
+    **{f"{count} groups": World(groups=count) for count in (10, 100, 300)},
+    **{f"{size // 1024} KB of further headers": World(headers=size) for size in (1024, 8192, 32768)},
+    **{f"{count:,} verdicts in the cache": World(cached=count) for count in (1000, 20_000)},
+}
+"""What is measured, by name; each differs from the first in one thing."""
+
+
+class Subject:
+    """A lane in its world, and the requests for it."""
+
+    def __init__(self, lane: FastLane, issuer: Issuer, world: World) -> None:
+        self._lane = lane
+        self._issuer = issuer
+        self._groups = [f"team-{number:04d}" for number in range(world.groups)]
+        lines = "".join(f"X-Filler-{number}: {'a' * 1000}\r\n" for number in range(world.headers // 1024))
+        self._head = f"GET /verify HTTP/1.1\r\nHost: bench\r\n{lines}Authorization: Bearer {{}}\r\n\r\n"
+        for request in self._requests(world.cached):
+            lane.answer(request)
+        (self._known,) = self._requests(1)
+        lane.answer(self._known)
+
+    def _requests(self, count: int) -> list[bytes]:
+        tokens = (self._issuer.mint("web", _AUDIENCE, claims={"groups": self._groups}) for _ in range(count))
+        return [self._head.format(token).encode() for token in tokens]
+
+    def hit(self) -> float:
+        """Return the microseconds of a request whose verdict is remembered."""
+        return self._timed([self._known] * 1000)
+
+    def miss(self) -> float:
+        """Return the microseconds of a request whose token is new."""
+        return self._timed(self._requests(_FRESH))
+
+    def _timed(self, requests: list[bytes]) -> float:
+        started = time.process_time()
+        for request in requests:
+            answer = self._lane.answer(request)
+        took = time.process_time() - started
+        if answer is None or not answer.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"the lane did not let a good token pass: {answer!r}")
+        return took / len(requests) * 1e6
+
+
+async def _subject(world: World, folder: Path) -> Subject:
+    issuers = [
+        Issuer(f"https://issuer-{number}.example", SigningKey.generate("ES256"))
+        for number in range(world.issuers)
+    ]
+    document: dict[str, Any] = {
+        "jwt": [_entry(issuer) for issuer in issuers],
+        "policies": {
+            "default" if number == 0 else f"policy-{number}": {"allow": [{"groups": ["team-0000"]}]}
+            for number in range(world.policies)
+        },
+        "headers": {"maxBytes": 65536},
+        "limits": {"maxTokenBytes": 32768, "maxHeaderBytes": 131072},
+    }
+    path = folder / "authgate.yaml"
+    path.write_text(json.dumps(document))  # JSON is YAML
+    clock, metrics = SystemClock(), Metrics()
+    pipeline = await compose(load(path, {}).config, Surroundings(clock, metrics, {}, str(folder)))
+    serving = Serving(pipeline.gate, "nginx")
+    recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
+    lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=131072, max_headers=256)
+    return Subject(lane, issuers[-1], world)
+
+
+def _entry(issuer: Issuer) -> dict[str, Any]:
+    return {
+        "issuer": {"url": issuer.url, "audiences": [_AUDIENCE]},
+        "claimMappings": {
+            "username": {"claim": "sub", "prefix": "bench:"},
+            "groups": {"claim": "groups", "prefix": ""},
+        },
+        "gate": {"staticKeys": {"inline": {"keys": [issuer.key.jwk()]}}},
+    }
+
+
+async def _main(rounds: int) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        subjects = {name: await _subject(world, Path(scratch)) for name, world in WORLDS.items()}
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
+    for _ in range(rounds):
+        for name, subject in subjects.items():
+            seen[name].append((subject.hit(), subject.miss()))
+    print(f"{'':<32}{'hit':>10}{'miss':>10}")
+    for name, figures in seen.items():
+        hit, miss = (statistics.median(column) for column in zip(*figures, strict=True))
+        print(f"{name:<32}{hit:>7.1f} µs{miss:>7.0f} µs")
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(prog="tests.bench.growth", description="how the cost of a request grows")
+    parser.add_argument("--rounds", type=int, default=15, help="how often each has its turn")
+    asyncio.run(_main(parser.parse_args().rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Cases about one gate alone: the memory that it takes, how soon it is ready, and how often it asks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+from tests.bench.burst import burst
+from tests.bench.report import Row, Series
+from tests.bench.server import CLIENT_CORE, Server, free_port, pinned
+from tests.bench.stage import Stage
+from tests.bench.tokens import AUDIENCE, gate_document
+from tests.bench.wrk import wrk
+
+_BOUND = 100  # seconds
+
+
+def memory(stage: Stage) -> None:
+    """Resident memory after a long run, with and without a cluster, and what a cached verdict takes."""
+    effort = stage.effort
+    stage.say("memory")
+    with stage.gate() as gate:
+        resident = _after_long_run(stage, gate)
+        _add_figure(
+            stage, f"memory after {effort.long_run:,} requests, signature only", "MB", (resident,), 64
+        )
+    with _cluster(stage) as document, stage.gate(document=document) as gate:
+        resident = _after_long_run(stage, gate)
+        _add_figure(stage, f"memory after {effort.long_run:,} requests, with cluster", "MB", (resident,), 105)
+    with stage.gate(document=_with_expressions(stage)) as gate:
+        resident = _after_long_run(stage, gate)
+        _add_figure(stage, f"memory after {effort.long_run:,} requests, with CEL", "MB", (resident,), 125)
+    tokens = stage.store.good("ES256", effort.stored_verdicts)
+    with stage.gate("ES256") as gate:
+        warming, stored = tokens.split(500)
+        wrk(gate.url, warming, _BOUND, once=True)
+        before = gate.rss_kb()
+        for _ in range(2):  # what an answer keeps is made when it is asked for again
+            wrk(gate.url, stored, _BOUND, once=True)
+        each = (gate.rss_kb() - before) / stored.count
+    _add_figure(stage, f"memory per cached verdict, {tokens.count:,} of them", "KB", (each,), 1.2)
+
+
+def _with_expressions(stage: Stage) -> str:
+    """The usual gate's configuration, with expressions in the place of its policy's entries."""
+    document = json.loads(gate_document(stage.jwks, listen="127.0.0.1:0", admin="127.0.0.1:0"))
+    document["policies"] = {"default": {"allow": [{"expression": 'user.username.startsWith("system:")'}]}}
+    document["jwt"][0]["claimValidationRules"] = [{"expression": "has(claims.exp)"}]
+    return json.dumps(document)
+
+
+def _after_long_run(stage: Stage, gate: Server) -> float:
+    done, started = 0, time.monotonic()
+    while done < stage.effort.long_run and time.monotonic() - started < 120:
+        done += wrk(gate.url, stage.one, stage.effort.seconds).requests
+    return gate.rss_kb() / 1024
+
+
+def ready(stage: Stage) -> None:
+    """How long a gate takes from its start to its first 200 of `/readyz`."""
+    stage.say("ready after start")
+    with _cluster(stage) as document:
+        for case, text, wanted in (("a static key", None, 0.6), ("a cluster", document, 1.2)):
+            seen = []
+            for _ in range(max(3, stage.effort.rounds)):
+                with stage.gate(document=text) as gate:
+                    seen.append(gate.ready_after)
+            _add_figure(stage, f"ready after start, {case}", "s", tuple(seen), wanted)
+
+
+def opaque(stage: Stage) -> None:
+    """Many requests at once with one opaque token."""
+    with _cluster(stage) as document:
+        burst(stage, document)
+
+
+def _add_figure(stage: Stage, case: str, unit: str, rounds: tuple[float, ...], wanted: float) -> None:
+    row = Row(case, Series("authgate", unit, rounds), None, wanted, at_most=True)
+    stage.say(f"  {case}: {row.value:.2f} {unit}")
+    stage.report.rows.append(row)
+
+
+class _cluster:  # noqa: N801 - a context manager, used like a function
+    """Runs an embedded cluster, and gives the configuration of a gate that asks it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._port = free_port()
+        self._folder = stage.folder / f"cluster-{self._port}"
+
+    def __enter__(self) -> str:
+        command = [sys.executable, "-m", "tests.bench.cluster", str(self._folder), str(self._port)]
+        self._process = subprocess.Popen(pinned(CLIENT_CORE, command))
+        started = time.monotonic()
+        while not (self._folder / "kubeconfig").exists() and time.monotonic() - started < 20:
+            time.sleep(0.05)
+        section = {"audiences": [AUDIENCE], "kubeconfig": str(self._folder / "kubeconfig")}
+        return json.dumps({"cluster": section, "cache": {"ttl": "1h"}, "shutdown": {"delay": "0s"}})
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()

@@ -1,0 +1,110 @@
+"""The folders of deploy/examples: an API server, the chart, the gate and systemd take what is in them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from authgate.config import load
+from tests.chart.dry_run import DryRun
+from tests.support.helm import ROOT, Helm, Kubectl, Object
+from tests.support.tools import require_tool
+
+EXAMPLES = ROOT / "deploy" / "examples"
+MANIFESTS = sorted(
+    str(path.relative_to(EXAMPLES))
+    for path in EXAMPLES.glob("*/*.yaml")
+    if path.name not in ("authgate.yaml", "tests.yaml", "values.yaml")  # the gate's and the chart's
+)
+UNIT = EXAMPLES / "vm" / "authgate.service"
+
+_EXPOSURE = 15
+"""What `systemd-analyze security` may at most say of the unit, in tenths; systemd 252 says 1.2."""
+
+
+def objects_of(name: str) -> list[Object]:
+    """The objects of a file."""
+    return [item for item in yaml.safe_load_all((EXAMPLES / name).read_text()) if item]
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+async def test_the_api_server_takes_them(dry_run: DryRun, kubectl: Kubectl, name: str) -> None:
+    """Every object, without an unknown field or a warning, and the pods that are made of it at the level set there."""
+    objects = objects_of(name)
+    spaces = [item for item in objects if item["kind"] == "Namespace"]
+    spaces += [
+        _namespace(item["metadata"]["namespace"]) for item in objects if "namespace" in item["metadata"]
+    ]
+    kubectl.run("apply", "--server-side", "--filename=-", text=yaml.safe_dump_all(spaces))
+    others = [item for item in objects if item["kind"] != "Namespace"]
+    made = await dry_run.create_all(others + [_pod(item) for item in others if item["kind"] == "Deployment"])
+    assert [item.warnings for item in made if item.warnings] == []
+
+
+def _namespace(name: str) -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def _pod(deployment: Object) -> Object:
+    template = deployment["spec"]["template"]
+    metadata = {**template["metadata"], "name": "pod", "namespace": deployment["metadata"]["namespace"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+@pytest.mark.parametrize(
+    ("folder", "release", "service"),
+    [
+        ("dashboard", "dashboard", "dashboard-authgate.kubernetes-dashboard.svc:8080/verify"),
+        ("prometheus", "authgate", "authgate.authgate.svc:8080/policies/metrics/verify"),
+    ],
+)
+async def test_the_chart_takes_the_values(
+    helm: Helm, dry_run: DryRun, kubectl: Kubectl, tmp_path: Path, folder: str, release: str, service: str
+) -> None:
+    """The release of the README is one that the API server takes, and nginx asks its Service about a policy of it."""
+    name, namespace = service.partition(":")[0].split(".")[:2]
+    rendered = helm.template(EXAMPLES / folder / "values.yaml", release=release, namespace=namespace)
+    kubectl.run("apply", "--server-side", "--filename=-", text=yaml.safe_dump(_namespace(namespace)))
+    made = await dry_run.create_all(rendered.objects)
+    assert [item.warnings for item in made if item.warnings] == []
+
+    assert rendered.one("Service")["metadata"]["name"] == name
+    proxied = next(path for path in MANIFESTS if path.startswith(folder))
+    assert f"proxy_pass http://{service};" in (EXAMPLES / proxied).read_text()
+    (held,) = [item["data"] for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
+    file = tmp_path / "authgate.yaml"
+    file.write_text(held["authgate.yaml"])
+    policy = service.partition("/policies/")[2].partition("/")[0] or "default"
+    assert policy in load(file, {}).config.policies
+
+
+def test_the_unit_is_hardened() -> None:
+    """systemd-analyze finds little that the service could do and needs not."""
+    analyze = require_tool("systemd-analyze", "it judges the unit")
+    command: list[str | Path] = [analyze, "security", "--offline=true", "--no-pager", UNIT]
+    command.append(f"--threshold={_EXPOSURE}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_unit_is_one(tmp_path: Path) -> None:
+    """systemd knows every line of it. The program is another here, as the real one is not installed."""
+    analyze = require_tool("systemd-analyze", "it judges the unit")
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/authgate/bin/authgate", sys.executable))
+    command: list[str | Path] = [analyze, "verify", unit]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert [line for line in done.stderr.splitlines() if UNIT.name in line] == []
+    assert done.returncode == 0
+
+
+def test_the_unit_waits_for_the_gate_to_end(tmp_path: Path) -> None:
+    """systemd kills no earlier than the gate's own shutdown takes."""
+    file = tmp_path / "authgate.yaml"
+    text = (EXAMPLES / "vm" / "authgate.yaml").read_text()
+    file.write_text(text.replace("/etc/authgate/", f"{EXAMPLES / 'vm'}/"))
+    (timeout,) = [line for line in UNIT.read_text().splitlines() if line.startswith("TimeoutStopSec=")]
+    shutdown = load(file, {}).config.shutdown
+    assert float(timeout.partition("=")[2].removesuffix("s")) > shutdown.delay + shutdown.timeout

@@ -1,0 +1,232 @@
+"""What the folders of deploy/examples promise, with their own files: real nginx, real Prometheus, a real API server."""
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.chart.test_examples import EXAMPLES, UNIT, objects_of
+from tests.support.fake_api import FakeAPI, always
+from tests.support.gate import Client, Gate
+from tests.support.helm import Helm, Kubectl
+from tests.support.kube import ControlPlane
+from tests.support.nginx import EchoApp, Nginx, protected_app
+from tests.support.process import ChildProcess, accepts, free_port, until
+from tests.support.tools import require_tool
+
+
+@asynccontextmanager
+async def example_gate(helm: Helm, plane: ControlPlane, folder: Path, example: str) -> AsyncIterator[Gate]:
+    """The gate that the chart makes of an example's values, with the rights of a gate that may review."""
+    rendered = helm.template(EXAMPLES / example / "values.yaml", release=example)
+    (held,) = [item["data"] for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
+    file = folder / "authgate.yaml"
+    file.write_text(held["authgate.yaml"])
+    token = await plane.gate_token(f"{example}-gate")
+    account = plane.write_in_cluster_folder(folder / "account", token=token, namespace=f"{example}-gate")
+    async with Gate(file, plane.in_cluster_environment(), account) as gate:
+        await gate.has_keys(within=10)
+        yield gate
+
+
+@asynccontextmanager
+async def example_nginx(manifest: str, folder: Path, places: Mapping[str, str]) -> AsyncIterator[str]:
+    """nginx as the ConfigMap of a manifest configures it, with these addresses for those of a cluster; its URL."""
+    (data,) = [item["data"] for item in objects_of(manifest) if item["kind"] == "ConfigMap"]
+    port = free_port()
+    text: str = data["nginx.conf"].replace("/tmp/", f"{folder}/")
+    listen = next(line.strip() for line in text.splitlines() if line.strip().startswith("listen "))
+    for placeholder, address in {listen: f"listen 127.0.0.1:{port};", **places}.items():
+        assert text.count(placeholder) == 1, placeholder
+        text = text.replace(placeholder, address)
+    file = folder / "nginx.conf"
+    file.write_text(text)
+    # Started by root, nginx would hand its workers to a user who cannot read the test's folder.
+    directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+    command: list[str | Path] = [require_tool("nginx", "the example's file is shown to the real one")]
+    command += ["-e", "stderr", "-c", file, "-g", directives]
+
+    async def listens() -> bool:
+        return await accepts(port)
+
+    log = folder / "nginx.log"
+    async with ChildProcess(command, log=log, ready=listens, death_signal=signal.SIGTERM):
+        yield f"http://127.0.0.1:{port}"
+
+
+async def account_token(plane: ControlPlane, account: str, audiences: list[str]) -> str:
+    """A token of an account, such as "monitoring/prometheus"."""
+    namespace, _, name = account.partition("/")
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+    await plane.admin.create_namespace(namespace)
+    known = {item["metadata"]["name"] for item in (await plane.admin.call("GET", path))["items"]}
+    if name not in known:
+        await plane.admin.create_service_account(namespace, name)
+    return await plane.admin.request_token(namespace, name, audiences)
+
+
+async def test_the_dashboard_gets_the_token(helm: Helm, plane: ControlPlane, tmp_path: Path) -> None:
+    """`kubectl create token` opens the way for the account named, and its header arrives; others do not arrive."""
+    viewer = await account_token(plane, "kubernetes-dashboard/viewer", [])
+    other = await account_token(plane, "kubernetes-dashboard/other", [])
+    async with example_gate(helm, plane, tmp_path, "dashboard") as gate, EchoApp() as dashboard:
+        places = {
+            "dashboard-authgate.kubernetes-dashboard.svc:8080": gate.address,
+            "https://kubernetes-dashboard-kong-proxy.kubernetes-dashboard.svc": f"http://{dashboard.address}",
+        }
+        async with example_nginx("dashboard/proxy.yaml", tmp_path, places) as url, Client() as client:
+            answers = [
+                (await client.get(f"{url}/api/v1/namespace", token)).verdict
+                for token in (viewer, other, None)
+            ]
+            await client.get(url, viewer, [("Impersonate-User", "admin")])
+    assert answers == [(200, ""), (403, "not_allowed"), (401, "no_credential")]
+    assert [request.values("Authorization") for request in dashboard.seen] == [[f"Bearer {viewer}"]] * 2
+    assert dashboard.seen[-1].values("Impersonate-User") == []
+
+
+async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_path: Path) -> None:
+    """A real Prometheus scrapes with its account's token; with that of another account its target is down with 403."""
+    file = tmp_path / "token"
+    file.write_text(await account_token(plane, "monitoring/prometheus", ["shop-metrics"]))
+    other = await account_token(plane, "monitoring/other", ["shop-metrics"])
+    for_the_api_server = await account_token(plane, "monitoring/prometheus", [])
+    metrics = always("shop_orders_total 42\n", headers={"Content-Type": "text/plain; version=0.0.4"})
+    async with (
+        example_gate(helm, plane, tmp_path, "prometheus") as gate,
+        FakeAPI(metrics) as app,
+        example_nginx(
+            "prometheus/app.yaml",
+            tmp_path,
+            {"authgate.authgate.svc:8080": gate.address, "http://127.0.0.1:3000": app.url},
+        ) as url,
+        Client() as client,
+        prometheus(tmp_path, url.removeprefix("http://"), file) as monitor,
+    ):
+
+        async def scraped() -> bool:
+            found = await asked(monitor, "query?query=shop_orders_total")
+            return [item["value"][1] for item in found["result"]] == ["42"]
+
+        async def refused() -> bool:
+            (target,) = (await asked(monitor, "targets"))["activeTargets"]
+            return target["health"] == "down" and "403" in target["lastError"]
+
+        await until(scraped, within=30)
+        file.write_text(other)
+        await until(refused, within=30)
+        assert (await client.get(f"{url}/metrics", for_the_api_server)).verdict == (401, "audience_mismatch")
+        assert (await client.get(f"{url}/metrics")).verdict == (401, "no_credential")
+        assert (await client.get(f"{url}/orders")).status == 404
+    assert all("Authorization" not in request.headers for request in app.received)
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, target: str, token: Path) -> AsyncIterator[str]:
+    """Prometheus as the example configures it, but for the target's name, the token's place, and the pace; its URL."""
+    (data,) = [
+        item["data"] for item in objects_of("prometheus/prometheus.yaml") if item["kind"] == "ConfigMap"
+    ]
+    config = yaml.safe_load(data["prometheus.yml"])
+    config["global"]["scrape_interval"] = "200ms"
+    (job,) = config["scrape_configs"]
+    assert job["authorization"]["credentials_file"].endswith("/token")
+    job["authorization"]["credentials_file"] = str(token)
+    del job["dns_sd_configs"]
+    job["static_configs"] = [{"targets": [target]}]
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(config))
+    port = free_port()
+    command: list[str | Path] = [require_tool("prometheus", "the example is scraped by the real one")]
+    command += [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+
+    async def ready() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session:
+                return (await session.get(f"http://127.0.0.1:{port}/-/ready")).status == 200
+        except aiohttp.ClientError:
+            return False
+
+    async with ChildProcess(command, log=folder / "prometheus.log", ready=ready):
+        yield f"http://127.0.0.1:{port}"
+
+
+async def asked(monitor: str, what: str) -> dict[str, Any]:
+    """The data of an answer of Prometheus' API."""
+    async with aiohttp.ClientSession() as session, session.get(f"{monitor}/api/v1/{what}") as answer:
+        data: dict[str, Any] = (await answer.json())["data"]
+        return data
+
+
+@pytest.fixture
+def public_discovery(kubectl: Kubectl) -> Iterator[None]:
+    """The binding that the example's README makes; other tests begin without it."""
+    role = "--clusterrole=system:service-account-issuer-discovery"
+    kubectl.run("create", "clusterrolebinding", "public-discovery", role, "--group=system:unauthenticated")
+    yield
+    kubectl.run("delete", "clusterrolebinding", "public-discovery")
+
+
+@pytest.mark.usefixtures("public_discovery")
+async def test_a_machine_outside_knows_the_clusters_accounts(plane: ControlPlane, tmp_path: Path) -> None:
+    """The unit's own command, without an account anywhere, opens nginx for accounts of prod and for no others."""
+    web = await account_token(plane, "prod/web", ["my-audience"])
+    batch = await account_token(plane, "test/batch", ["my-audience"])
+    with tempfile.TemporaryDirectory() as run:  # a socket's path is short
+        command = _on_this_machine(tmp_path, Path(run), plane)
+        socket, port = Path(run) / "authgate.sock", free_port()
+
+        async def serves() -> bool:
+            return socket.exists()
+
+        async with (
+            EchoApp() as app,
+            Client() as client,
+            ChildProcess(command, log=tmp_path / "gate.log", ready=serves),
+            Nginx(
+                tmp_path / "nginx",
+                protected_app(listen=port, gate=f"unix:{socket}", app=app.address),
+                port=port,
+            ) as nginx,
+        ):
+
+            async def opens() -> bool:
+                return (await client.get(nginx.url, web)).status == 200
+
+            await until(opens, within=20)
+            assert (await client.get(nginx.url, batch)).verdict == (403, "not_allowed")
+    assert app.seen[-1].values("X-Auth-Request-User") == ["system:serviceaccount:prod:web"]
+
+
+def _on_this_machine(etc: Path, run: Path, plane: ControlPlane) -> list[str | Path]:
+    """Writes the example's files for this machine, and gives the unit's command as it runs here."""
+    places = {
+        "/etc/authgate/": f"{etc}/",
+        "/run/authgate/": f"{run}/",
+        "https://kubernetes.example.com:6443": plane.url,
+        "127.0.0.1:9090": f"127.0.0.1:{free_port()}",
+    }
+    for name in ("authgate.yaml", "kubeconfig"):
+        text = (EXAMPLES / "vm" / name).read_text()
+        for placeholder, place in places.items():
+            text = text.replace(placeholder, place)
+        (etc / name).write_text(text)
+    (etc / "ca.crt").write_bytes(plane.ca_file.read_bytes())
+    (start,) = [line for line in UNIT.read_text().splitlines() if line.startswith("ExecStart=")]
+    program, *arguments = start.removeprefix("ExecStart=").split()
+    assert program == "/opt/authgate/bin/authgate"
+    return [
+        sys.executable,
+        "-m",
+        "authgate",
+        *(word.replace("/etc/authgate/", f"{etc}/") for word in arguments),
+    ]

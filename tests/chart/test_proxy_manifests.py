@@ -1,0 +1,173 @@
+"""What `authgate snippets` prints for a cluster, shown to a real API server that knows the proxies' own kinds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from authgate.policy.headers import Preset
+from authgate.snippets import MANIFESTS, Manifest, Options, manifests
+from tests.support.helm import KubectlError
+from tests.support.process import until
+from tests.support.tools import cache_bin, require_tool
+
+if TYPE_CHECKING:
+    from tests.chart.dry_run import DryRun
+    from tests.support.helm import Kubectl, Object
+
+EACH = pytest.mark.parametrize("manifest", MANIFESTS.values(), ids=list(MANIFESTS))
+KINDS = {
+    "AuthorizationPolicy",
+    "EnvoyFilter",
+    "HTTPRoute",
+    "ReferenceGrant",
+    "SecurityPolicy",
+    "ClientTrafficPolicy",
+    "ExtensionService",
+    "HTTPProxy",
+    "AuthService",
+    "Mapping",
+    "Middleware",
+    "IngressRoute",
+}
+"""Of all that the proxies' modules define, what the manifests are made of."""
+WITHOUT_WORDS = {"gateway-api", "traefik-crd", "ingress-nginx"}
+"""Those that have no setting for what happens then."""
+OPTIONS: dict[str, Options] = {
+    "default": Options(),
+    "policy": Options(policy="billing"),
+    "token stays": Options(strip_authorization=False),
+    "header": Options(headers=("X-Department",)),
+    "kubernetes": Options(preset="kubernetes"),
+    "remote": Options(preset="remote"),
+}
+
+
+def definitions() -> dict[str, Path]:
+    """The folders of definitions, as `tests/cluster/tools/build` fetches them, by module and version."""
+    found = {path.name: path for path in (cache_bin().parent / "crds" / "proxies").glob("*@*")}
+    if not found:
+        require_tool("proxies' definitions", "run `make cluster-tools` (needs Go), which fetches them")
+    return found
+
+
+def _definition(document: Object) -> Object:
+    """A definition that asks nobody to convert, for no webhook of a proxy runs here: it knows the newest version."""
+    spec = document["spec"]
+    if spec.get("conversion", {}).get("strategy") != "Webhook":
+        return document
+    newest = {**spec["versions"][-1], "storage": True}
+    return {**document, "spec": {**spec, "versions": [newest], "conversion": {"strategy": "None"}}}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kinds(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The proxies' kinds, and the namespaces of the manifests."""
+    texts = [
+        text
+        for folder in definitions().values()
+        for file in sorted(folder.glob("*.y*ml"))
+        for text in re.split(r"^---\s*$", file.read_text(), flags=re.MULTILINE)
+        if re.search(rf"^    kind: (?:{'|'.join(KINDS)})$", text, re.MULTILINE)
+    ]
+    found = [_definition(yaml.load(text, yaml.CSafeLoader)) for text in texts]
+    assert {document["spec"]["names"]["kind"] for document in found} == KINDS
+    for name in ("apps", "gateways"):
+        kubectl.run("create", "namespace", name)
+    file = tmp_path_factory.mktemp("kinds") / "definitions.yaml"
+    file.write_text(yaml.dump_all(found, Dumper=yaml.CSafeDumper))
+    kubectl.run("apply", "--server-side", "--filename", file)
+
+    async def established() -> bool:
+        try:
+            kubectl.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=5s")
+        except KubectlError:  # kubectl gives up on a kind that has no conditions yet
+            return False
+        return True
+
+    await until(established, within=60)
+
+
+@pytest.mark.usefixtures("kinds")
+@EACH
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
+async def test_an_api_server_takes_them(manifest: Manifest, options: Options, dry_run: DryRun) -> None:
+    """As they are printed, with no field that their kinds do not have, and without a warning."""
+    if manifest.refusal(options) is not None:
+        pytest.skip("not applicable: the option is refused")
+    made = await dry_run.create_all(objects(manifest, options))
+    assert made
+    assert [warning for each in made for warning in each.warnings] == []
+
+
+def objects(manifest: Manifest, options: Options) -> list[Object]:
+    """The objects of a cluster among the files."""
+    documents = [
+        document for file in manifests(manifest, options) for document in yaml.safe_load_all(file.text)
+    ]
+    return [document for document in documents if "kind" in document]
+
+
+def test_istios_mesh_knows_the_fields() -> None:
+    """The mesh's configuration is no object of a cluster: its fields are those of its message."""
+    [folder] = [path for name, path in definitions().items() if name.startswith("istio.io_api@")]
+    message = (folder / "config.proto").read_text()
+    body = message.partition("message EnvoyExternalAuthorizationGrpcProvider {")[2].partition("\n    }")[0]
+    known = {_camel(name) for name in re.findall(r"(\w+) = \d+;", body)}
+    mesh = manifests(MANIFESTS["istio"], Options())[1]
+    [provider] = yaml.safe_load(mesh.text)["extensionProviders"]
+    assert set(provider["envoyExtAuthzGrpc"]) <= known
+    assert {"timeout", "failOpen", "statusOnError"} <= set(provider["envoyExtAuthzGrpc"])
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "module"),
+    [
+        ("istio", "istio.io_api"),
+        ("gateway-api", "sigs.k8s.io_gateway-api"),
+        ("envoy-gateway", "github.com_envoyproxy_gateway"),
+        ("contour", "github.com_projectcontour_contour"),
+        ("emissary", "github.com_emissary-ingress_emissary_v3"),
+        ("traefik-crd", "github.com_traefik_traefik_v3"),
+    ],
+)
+def test_the_versions_are_those_that_are_told(proxy: str, module: str) -> None:
+    """`authgate snippets` names the versions of the definitions that these tests use."""
+    told = re.search(r"\d+\.\d+\.\d+", MANIFESTS[proxy].checked)
+    assert told is not None
+    assert f"{module}@v{told[0]}" in definitions()
+
+
+@EACH
+def test_they_fail_closed(manifest: Manifest) -> None:
+    """Where there is a word for passing while the gate is gone, it says no, and soon."""
+    text = "".join(file.text for file in manifests(manifest, Options()))
+    words = re.findall(r"(?:failOpen|failure_mode_allow): (\w+)", text)
+    assert words == ([] if manifest.proxy in WITHOUT_WORDS else ["false"])
+    assert bool(words) is bool(re.search(r"(?:timeout|responseTimeout): 2s|timeout_ms: 2000", text))
+
+
+PRESETS: tuple[Preset, ...] = ("oauth2-proxy", "kubernetes", "remote")
+
+
+@EACH
+@pytest.mark.parametrize("preset", PRESETS)
+def test_nothing_that_the_gate_sets_is_removed(manifest: Manifest, preset: Preset) -> None:
+    """What is taken away after the gate has decided is none of its own headers."""
+    options = replace(Options(), preset=preset)
+    if manifest.refusal(options) is not None:
+        pytest.skip("not applicable: the preset is refused")
+    text = "".join(file.text for file in manifests(manifest, options))
+    removed = re.findall(r"^ *- (?:remove: )?([A-Za-z]+(?:-[A-Za-z]+)+)$", text, re.MULTILINE)
+    assert [name for name in removed if re.match(r"(?i)x-auth-|x-remote-|remote-", name)] == []

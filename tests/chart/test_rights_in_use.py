@@ -1,0 +1,210 @@
+"""The rights that the chart gives are those that are needed: with them a feature works, without one it says which."""
+
+import asyncio
+import copy
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chart.conftest import NAMESPACE
+from tests.support.gate import AUDIENCE, Gate
+from tests.support.helm import Helm, Kubectl, Object, values_of
+from tests.support.kube import ControlPlane
+from tests.support.kube_api import KubeError
+from tests.support.process import until
+from tests.support.watching import comes_to_see, watched
+
+_RBAC = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What the chart installs of a gate: its account, its configuration, and the rights, which nobody has yet."""
+
+    account: str
+    file: Path
+    folder: Path
+    rights: list[Object]
+
+
+async def install(helm: Helm, plane: ControlPlane, folder: Path, release: str, **values: Any) -> Installed:
+    """Renders a release, and makes its account and what its pod would find on its disk."""
+    rendered = helm.template(values, release=release)
+    name = rendered.one("ServiceAccount")["metadata"]["name"]
+    await plane.admin.create_service_account(NAMESPACE, name)
+    token = await plane.admin.request_token(NAMESPACE, name, [])
+    (config,) = [item for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
+    file = folder / "authgate.yaml"
+    file.write_text(config["data"]["authgate.yaml"])
+    return Installed(
+        account=f"system:serviceaccount:{NAMESPACE}:{name}",
+        file=file,
+        folder=plane.write_in_cluster_folder(folder / "account", token=token, namespace=NAMESPACE),
+        rights=[item for item in rendered.objects if item["kind"] in _RBAC],
+    )
+
+
+def gate_of(installed: Installed, plane: ControlPlane) -> Gate:
+    """The gate as its pod would run it."""
+    return Gate(installed.file, plane.in_cluster_environment(), installed.folder)
+
+
+async def app_token(plane: ControlPlane, name: str) -> str:
+    """A token for the gate of a new account."""
+    await plane.admin.create_service_account(NAMESPACE, name)
+    return await plane.admin.request_token(NAMESPACE, name, [AUDIENCE])
+
+
+def told(caplog: pytest.LogCaptureFixture) -> str:
+    """What the gate logged so far."""
+    return "\n".join(str(vars(record).get("attributes")) for record in caplog.records)
+
+
+def cluster(**section: Any) -> dict[str, Any]:
+    """A configuration for the gate's own cluster."""
+    return {"cluster": {"audiences": [AUDIENCE], **section}}
+
+
+async def test_token_reviews(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the binding nothing is decided, and the log says what to bind to whom; with it tokens are reviewed."""
+    config = cluster(tokenReview={"mode": "always"})
+    installed = await install(helm, plane, tmp_path, "reviews", config=config)
+    token = await app_token(plane, "reviewed")
+    async with gate_of(installed, plane) as gate:
+        await gate.has_keys(within=5)
+        assert await gate.verdict(token) == (503, "review_forbidden")
+        assert "not allowed to create tokenreviews" in told(caplog)
+        assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in told(caplog)
+        kubectl.apply(installed.rights)
+        await gate.passes(token, within=10)
+
+
+async def test_access_reviews(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same for the cluster's RBAC: it is not asked without the binding, and denies with it."""
+    config = cluster(tokenReview={"mode": "never"})
+    config |= {
+        "policies": {"default": {"accessReview": {"nonResource": "request"}}},
+        "server": {"proxy": "nginx"},
+    }
+    installed = await install(helm, plane, tmp_path, "access", config=config)
+    token = await app_token(plane, "reader")
+    as_nginx_asks = [("X-Original-URI", "/metrics"), ("X-Original-Method", "GET")]
+    async with gate_of(installed, plane) as gate:
+        await gate.has_keys(within=5)
+        answer = await gate.request(token, headers=as_nginx_asks)
+        assert answer.verdict == (503, "access_review_forbidden")
+        assert "not allowed to create subjectaccessreviews" in told(caplog)
+        assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in told(caplog)
+        kubectl.apply(installed.rights)
+
+        async def denied() -> bool:
+            return (await gate.request(token, headers=as_nginx_asks)).verdict == (403, "access_denied")
+
+        await until(denied, within=10)
+
+
+_WATCHED = ("serviceaccounts", "pods", "secrets", "nodes")
+
+
+@pytest.mark.parametrize("missing", _WATCHED)
+async def test_one_missing_watch(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, missing: str
+) -> None:
+    """A role without one of what is watched leaves TokenReview to decide, and /readyz says what is missing."""
+    config = cluster(revocation="watch", watch={"secrets": True})
+    installed = await install(helm, plane, tmp_path, f"no-{missing}", config=config)
+    kubectl.apply([without(item, missing) for item in installed.rights])
+    token = await app_token(plane, f"app-{missing}")
+    async with gate_of(installed, plane) as gate:
+
+        async def says() -> bool:
+            return f"with the verbs list and watch on {missing}" in await watched(gate)
+
+        await until(says, within=10)
+        others = [name for name in _WATCHED if name != missing]
+        assert [name for name in others if f"list and watch on {name}" in await watched(gate)] == []
+        await gate.passes(token, within=10)
+
+
+def without(item: Object, resource: str) -> Object:
+    """An object whose rules leave out one resource."""
+    changed = copy.deepcopy(item)
+    for rule in changed.get("rules", ()):
+        rule["resources"].remove(resource)
+    return changed
+
+
+@pytest.mark.parametrize(
+    "watch", [{"secrets": True}, {"namespaces": ["default", "kube-system"]}], ids=["cluster", "namespaces"]
+)
+async def test_the_watch(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, watch: dict[str, Any]
+) -> None:
+    """With exactly the rendered roles every watch sees."""
+    release = f"sees-{'all' if 'secrets' in watch else 'some'}"
+    config = cluster(revocation="watch", watch=watch)
+    installed = await install(helm, plane, tmp_path, release, config=config)
+    kubectl.apply(installed.rights)
+    async with gate_of(installed, plane) as gate:
+        await comes_to_see(gate, within=20)
+
+
+async def test_public_discovery(helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
+    """A gate outside, which is nobody to the API server, has no keys without the binding, and verifies with it."""
+    bindings = helm.template(values_of("public-discovery"), release="public").all("ClusterRoleBinding")
+    public = [item for item in bindings if item["roleRef"]["name"].endswith("issuer-discovery")]
+    kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
+    section = cluster(kubeconfig=str(kubeconfig), tokenReview={"mode": "never"})
+    token = await app_token(plane, "traveller")
+    file = tmp_path / "authgate.yaml"
+    file.write_text(str(section))  # a dict of texts is YAML
+    async with Gate(file) as gate:
+        assert (await gate.request(token)).status == 503
+        assert "system:service-account-issuer-discovery" in (await gate.admin("/readyz?verbose")).body
+        kubectl.apply(public)
+        await gate.becomes_ready(within=20)
+        await gate.passes(token, within=10)
+
+
+async def test_token_requests(helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
+    """Who is listed has tokens made of that account; before, `authgate token` prints the Role that is missing."""
+    await plane.admin.create_service_account(NAMESPACE, "deployer")
+    for name in ("shop", "other"):
+        await plane.admin.create_service_account(NAMESPACE, name)
+    own = await plane.admin.request_token(NAMESPACE, "deployer", [])
+    kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig", token=own)
+    refused = await token_of("shop", kubeconfig)
+    assert refused.returncode == 1
+    assert "serviceaccounts/token" in refused.stderr
+    assert f"system:serviceaccount:{NAMESPACE}:deployer is not allowed to request tokens" in refused.stderr
+
+    objects = helm.template(values_of("token-requests"), release="requests").objects
+    kubectl.apply([item for item in objects if ":tokenrequest:" in item["metadata"]["name"]])
+
+    async def listed() -> bool:
+        try:
+            await plane.client(own).request_token(NAMESPACE, "shop", [AUDIENCE])
+        except KubeError:
+            return False
+        return True
+
+    await until(listed, within=5)
+    assert [(await token_of(name, kubeconfig)).returncode for name in ("shop", "other")] == [0, 1]
+
+
+async def token_of(account: str, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
+    """Asks for a token of an account, as the kubeconfig's user."""
+    command = [sys.executable, "-m", "authgate", "token", account, "-n", NAMESPACE, "--audience", AUDIENCE]
+    command += ["--kubeconfig", str(kubeconfig)]
+    return await asyncio.to_thread(
+        subprocess.run, command, check=False, capture_output=True, text=True, timeout=60, env=dict(os.environ)
+    )

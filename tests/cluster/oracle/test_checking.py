@@ -1,0 +1,74 @@
+"""Expressions are type-checked alike: what a kube-apiserver loads the gate loads too, or it stands in a list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+import yaml
+
+from tests.support.oracle import MAX_ENTRIES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.support.oracle import Oracle
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+RULES: Any = yaml.safe_load((Path(__file__).parent / "rules.yaml").read_text())
+ABOUT_CLAIMS: list[str] = [rule for rules in RULES["claims"].values() for rule in rules]
+ABOUT_USERS: list[str] = RULES["user"]
+ONLY_THE_SERVER: dict[str, list[str]] = RULES["onlyTheServer"]
+
+Taken = dict[tuple[str, str], tuple[bool, bool]]
+"""Whether the server and the gate take a rule, by the rule and what it is about."""
+
+
+async def _taken(oracle: Oracle, about: str, rules: Sequence[str]) -> Taken:
+    field = "userValidationRules" if about == "user" else "claimValidationRules"
+    told: Taken = {}
+    for start in range(0, len(rules), MAX_ENTRIES):
+        batch = rules[start : start + MAX_ENTRIES]
+        by_sub = {"claimMappings": {"username": {"claim": "sub", "prefix": ""}}}
+        entries = oracle.complete([{**by_sub, field: [{"expression": rule}]} for rule in batch])
+        server, gate = await oracle.server_refuses(entries), await oracle.gate_refuses(entries)
+        told |= {(about, rule): (place not in server, place not in gate) for place, rule in enumerate(batch)}
+    return told
+
+
+def _about(rule: str) -> str:
+    return "user" if "user" in rule else "claims"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def taken(oracle: Oracle) -> Taken:
+    """What the two say of every rule."""
+    rules: dict[str, list[str]] = {"claims": [*ABOUT_CLAIMS], "user": [*ABOUT_USERS]}
+    for known in ONLY_THE_SERVER.values():
+        for rule in known:
+            rules[_about(rule)].append(rule)
+    return await _taken(oracle, "claims", rules["claims"]) | await _taken(oracle, "user", rules["user"])
+
+
+@pytest.mark.parametrize("rule", ABOUT_CLAIMS)
+async def test_a_rule_over_claims_is_taken_or_refused_alike(taken: Taken, rule: str) -> None:
+    """Types, names, literals and functions are what they are for the server."""
+    server, gate = taken["claims", rule]
+    assert server == gate
+
+
+@pytest.mark.parametrize("rule", ABOUT_USERS)
+async def test_a_rule_over_the_user_is_taken_or_refused_alike(taken: Taken, rule: str) -> None:
+    """`user` has the same fields of the same types."""
+    server, gate = taken["user", rule]
+    assert server == gate
+
+
+@pytest.mark.parametrize("words", ONLY_THE_SERVER)
+async def test_only_the_server_takes_it(taken: Taken, words: str) -> None:
+    """A known difference: the gate refuses it when it is loaded, and says so."""
+    rules = ONLY_THE_SERVER[words]
+    assert {rule: taken[_about(rule), rule] for rule in rules} == dict.fromkeys(rules, (True, False))

@@ -1,0 +1,357 @@
+"""Tokens of the gate's own: the statement in a header, and token exchange (RFC 8693), as others verify them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from authgate.config import load
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.server.exchange import GRANT, JWT_TYPE
+from tests.support.gate import GateProcess
+from tests.support.process import free_port, until
+from tests.support.service import knowing, running, trusting, written
+from tests.support.wire import connected
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.gate import Answer, Gate
+
+ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+ADA = {"sub": "ada", "jti": "j-1", "groups": ["dev"]}
+FORM = {"grant_type": GRANT, "subject_token_type": JWT_TYPE, "audience": "reports"}
+
+
+@dataclass(frozen=True, slots=True)
+class Signing:
+    """A gate that signs, and the URL in whose name it does."""
+
+    gate: Gate
+    url: str
+
+    async def exchange(self, form: dict[str, str], path: str = "/token", **headers: str) -> Answer:
+        """The answer to an exchange."""
+        sent = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        return await self.gate.client.post(self.url + path, urlencode(form).encode(), sent.items())
+
+    async def keys(self) -> dict[str, jwt.PyJWK]:
+        """What it publishes to verify its tokens with, by kid, found by discovery."""
+        discovery = json.loads(
+            (await self.gate.client.get(f"{self.url}/.well-known/openid-configuration")).body
+        )
+        assert discovery["issuer"] == self.url
+        published = json.loads((await self.gate.client.get(discovery["jwks_uri"])).body)["keys"]
+        return {key["kid"]: jwt.PyJWK(key) for key in published}
+
+    async def verified(self, token: str, audience: str) -> dict[str, Any]:
+        """The claims of a token, as PyJWT verifies it with what is published."""
+        keys = await self.keys()
+        key = keys[jwt.get_unverified_header(token)["kid"]]
+        return jwt.decode(token, key, ["ES256", "EdDSA"], audience=audience, issuer=self.url)
+
+
+@asynccontextmanager
+async def signing(key_file: Path | None = None, **sections: Any) -> AsyncIterator[Signing]:
+    """A gate that signs statements for `apps`, and exchanges tokens under two policies."""
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}"
+    document = {
+        "jwt": [knowing(ISSUER)],
+        "signing": {"issuer": url, "keyFiles": [str(key_file)] if key_file else []},
+        "identityToken": {"audience": "apps", "ttl": "5m"},
+        "exchange": {"listen": address, "audiences": {"default": ["reports", "vault"], "staff": ["reports"]}},
+        "policies": {"default": {}, "staff": {"allow": [{"groups": ["staff"]}]}, "closed": {}},
+        **sections,
+    }
+    async with running(document) as gate:
+        yield Signing(gate, url)
+
+
+def token(**claims: Any) -> str:
+    """A good token of Ada's."""
+    return ISSUER.mint("ada", claims={**ADA, **claims})
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """An Ed25519 key."""
+    private = ed25519.Ed25519PrivateKey.generate()
+    path = tmp_path / "signing.pem"
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+def test_the_example_is_a_configuration(key_file: Path, tmp_path: Path) -> None:
+    """deploy/examples/tokens loads once its keys are there."""
+    text = (Path(__file__).parents[2] / "deploy/examples/tokens/authgate.yaml").read_text()
+    (tmp_path / "previous.pem").write_bytes(key_file.read_bytes())
+    (tmp_path / "current.pem").write_bytes(key_file.read_bytes())
+    file = tmp_path / "authgate.yaml"
+    file.write_text(text.replace("/etc/authgate/signing", str(tmp_path)))
+    assert load(file, {}).config.exchange is not None
+
+
+async def test_a_statement_can_be_verified_by_anybody(key_file: Path) -> None:
+    """The header's token verifies with the published keys and names who passed."""
+    async with signing(key_file) as gate:
+        answer = await gate.gate.request(token())
+        claims = await gate.verified(answer.value("X-Auth-Identity"), "apps")
+    assert answer.status == 200
+    assert (claims["sub"], claims["groups"]) == (
+        answer.value("X-Auth-Request-User"),
+        ["dev", "system:authenticated"],
+    )
+
+
+async def test_the_admin_port_publishes_the_same() -> None:
+    """Discovery and keys stand on the admin port, too, and nothing else does."""
+    async with signing() as gate:
+        for path in ("/.well-known/openid-configuration", "/jwks"):
+            there = await gate.gate.client.get(gate.url + path)
+            assert (await gate.gate.admin(path)).body == there.body
+        assert (await gate.gate.admin("/other")).status == 404
+
+
+async def test_a_statement_is_remembered_with_its_verdict() -> None:
+    """A remembered verdict keeps its statement."""
+    async with signing() as gate:
+        mine = token()
+        _, second, third = [(await gate.gate.request(mine)).value("X-Auth-Identity") for _ in range(3)]
+    assert second == third != ""
+
+
+async def test_a_statement_ends_with_the_senders_token() -> None:
+    """`exp` is the sender's own where that comes first."""
+    async with signing() as gate:
+        mine = ISSUER.mint("ada", lifetime=30, claims=ADA)
+        stated = await gate.verified((await gate.gate.request(mine)).value("X-Auth-Identity"), "apps")
+    assert stated["exp"] <= jwt.decode(mine, options={"verify_signature": False})["exp"]
+
+
+async def test_nobody_is_stated_on_a_refusal() -> None:
+    """A 401 carries no statement."""
+    async with signing() as gate:
+        answer = await gate.gate.request("rubbish")
+    assert (answer.status, answer.values("X-Auth-Identity")) == (401, [])
+
+
+async def test_an_anonymous_request_has_an_empty_statement() -> None:
+    """The header is always sent, so that a client's own cannot pass for it."""
+    policies = {"default": {"anonymous": ["/open"]}, "staff": {}}
+    async with signing(policies=policies, server={"proxy": "nginx"}) as gate:
+        answer = await gate.gate.request(headers=[("X-Original-URI", "/open"), ("X-Original-Method", "GET")])
+    assert (answer.status, answer.values("X-Auth-Identity")) == (200, [""])
+
+
+async def test_a_token_is_exchanged(key_file: Path) -> None:
+    """The answer is that of RFC 8693, section 2.2.1, and the token verifies for its audience."""
+    async with signing(key_file) as gate:
+        answer = await gate.exchange({**FORM, "subject_token": token()})
+        body = json.loads(answer.body)
+        claims = await gate.verified(body.pop("access_token"), "reports")
+    assert answer.status == 200
+    assert answer.value("Cache-Control") == "no-store"
+    assert body == {"issued_token_type": JWT_TYPE, "token_type": "Bearer", "expires_in": 600}
+    assert (claims["sub"], claims["aud"]) == ("corp:ada", "reports")
+    assert "act" not in claims
+
+
+async def test_another_gate_takes_what_was_issued() -> None:
+    """An issued token passes a gate that knows this one as an issuer, by discovery like any other."""
+    async with signing() as gate:
+        issued = json.loads((await gate.exchange({**FORM, "subject_token": token()})).body)["access_token"]
+        other = trusting(gate.url, "gateway")
+        other["issuer"]["audiences"] = ["reports"]
+        other["claimMappings"]["username"]["prefix"] = ""
+        async with running({"jwt": [other]}) as second:
+            await second.passes(issued, within=10)
+            answer = await second.request(issued)
+    assert answer.value("X-Auth-Request-User") == "corp:ada"
+
+
+REFUSALS = {
+    "no grant": ({"grant_type": ""}, 400, "unsupported_grant_type"),
+    "another grant": ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),
+    "no audience": ({"audience": ""}, 400, "invalid_request"),
+    "an audience that is not offered": ({"audience": "admin"}, 400, "invalid_target"),
+    "no subject token": ({"subject_token": ""}, 400, "invalid_request"),
+    "a subject token of no bearer syntax": ({"subject_token": "a b"}, 400, "invalid_request"),
+    "a subject token beyond ASCII": ({"subject_token": "é"}, 400, "invalid_request"),
+    "a forged subject token": ({"subject_token": "a.b.c"}, 400, "invalid_request"),
+    "a type that is no JWT": (
+        {"subject_token_type": "urn:ietf:params:oauth:token-type:saml2"},
+        400,
+        "invalid_request",
+    ),
+    "a wish for another type": ({"requested_token_type": "urn:x"}, 400, "invalid_request"),
+    "an actor": ({"actor_token": "x"}, 400, "invalid_request"),
+    "a scope": ({"scope": "all"}, 400, "invalid_request"),
+    "a resource": ({"resource": "https://api.example"}, 400, "invalid_request"),
+}
+
+
+@pytest.mark.parametrize(("change", "status", "error"), REFUSALS.values(), ids=REFUSALS)
+async def test_what_is_not_exchanged(change: dict[str, str], status: int, error: str) -> None:
+    """Each mistake has its OAuth error, and no answer but a 200 holds a token."""
+    async with signing() as gate:
+        answer = await gate.exchange({**FORM, "subject_token": token(), **change})
+        counted = await gate.gate.metric("authgate_exchange_requests_total", result=error)
+    assert (answer.status, json.loads(answer.body)["error"], counted) == (status, error, 1)
+    assert "access_token" not in answer.body
+
+
+async def test_a_policy_refuses_an_exchange() -> None:
+    """Whom a policy does not let pass gets no token, and learns the reason."""
+    async with signing() as gate:
+        answer = await gate.exchange({**FORM, "subject_token": token()}, "/policies/staff/token")
+    body = json.loads(answer.body)
+    assert (answer.status, body["error"]) == (403, "unauthorized_client")
+    assert body["error_description"].startswith("not_allowed: ")
+
+
+@pytest.mark.parametrize("path", ["/policies/closed/token", "/policies/nobody/token", "/verify", "/tokens"])
+async def test_other_paths_are_not_there(path: str) -> None:
+    """A policy that hands out no audience has no exchange, and the listener serves nothing else."""
+    async with signing() as gate:
+        assert (await gate.exchange({**FORM, "subject_token": token()}, path)).status == 404
+
+
+async def test_an_outage_is_no_refusal() -> None:
+    """While the issuer's keys cannot be had, an exchange is 503 and says when to ask again."""
+    away = Issuer(f"http://127.0.0.1:{free_port()}", SigningKey.generate("ES256"))
+    async with signing(jwt=[trusting(away)]) as gate:
+        answer = await gate.exchange({**FORM, "subject_token": away.mint("ada", claims=ADA)})
+    assert (answer.status, json.loads(answer.body)["error"]) == (503, "temporarily_unavailable")
+    assert int(answer.value("Retry-After")) >= 1
+
+
+async def test_a_parameter_that_stands_twice_is_refused() -> None:
+    """Parameters stand once (RFC 6749, section 3.2): none is chosen."""
+    async with signing() as gate:
+        body = urlencode([*FORM.items(), ("audience", "vault"), ("subject_token", token())]).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = await gate.gate.client.post(f"{gate.url}/token", body, kind.items())
+    assert (answer.status, json.loads(answer.body)["error"]) == (400, "invalid_request")
+
+
+FORMS = {
+    "JSON": (b"{}", "application/json", 415),
+    "no form": (b"=&;", "application/x-www-form-urlencoded", 400),
+    "bytes": (b"\xff\xfe", "application/x-www-form-urlencoded", 400),
+    "too many fields": (b"&".join(b"a%d=1" % n for n in range(50)), "application/x-www-form-urlencoded", 400),
+    "too large": (b"a=" + b"x" * 40_000, "application/x-www-form-urlencoded", 413),
+}
+
+
+@pytest.mark.parametrize(("body", "kind", "status"), FORMS.values(), ids=FORMS)
+async def test_a_body_that_is_no_form_is_refused(body: bytes, kind: str, status: int) -> None:
+    """What cannot be read as a form of bounded size is refused by its own status."""
+    async with signing() as gate:
+        answer = await gate.gate.client.post(f"{gate.url}/token", body, [("Content-Type", kind)])
+    assert answer.status == status
+
+
+async def test_only_a_post_exchanges() -> None:
+    """Another method is told which one would do."""
+    async with signing() as gate:
+        answer = await gate.gate.client.get(f"{gate.url}/token")
+    assert (answer.status, answer.value("Allow")) == (405, "POST")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    """A client that announces a body and does not send it gets 408 after the time-out."""
+    async with signing(limits={"headerTimeout": "0.3s"}) as gate:
+        reader, writer = await asyncio.open_connection(*gate.url.removeprefix("http://").split(":"))
+        writer.write(
+            b"POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: 100\r\n\r\ngrant_type="
+        )
+        line = await asyncio.wait_for(reader.readline(), 10)
+        writer.close()
+        await writer.wait_closed()
+    assert line == b"HTTP/1.1 408 Request Timeout\r\n"
+
+
+async def test_who_gets_a_token_stands_in_the_audit_log(tmp_path: Path) -> None:
+    """With `log.audit: all`, as for an answer of the verify port; neither token does."""
+    address = f"127.0.0.1:{free_port()}"
+    document = {
+        "jwt": [knowing(ISSUER)],
+        "signing": {"issuer": f"http://{address}"},
+        "exchange": {"listen": address, "audiences": {"default": ["reports"]}},
+        "log": {"audit": "all"},
+    }
+    mine = token()
+    async with GateProcess(written(tmp_path, document)) as gate:
+        body = urlencode({**FORM, "subject_token": mine}).encode()
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        issued = json.loads((await gate.client.post(f"http://{address}/token", body, kind.items())).body)
+
+        async def told() -> bool:
+            return '"user.name": "corp:ada"' in gate.process.output()
+
+        await until(told, within=10, otherwise=gate.process.log_tail)
+        assert not any(secret in gate.process.output() for secret in (mine, issued["access_token"]))
+
+
+async def test_a_form_that_takes_its_time_is_judged_by_the_configuration_that_holds_then(
+    tmp_path: Path,
+) -> None:
+    """Nobody keeps a policy alive by sending the last byte after it has changed."""
+    address = f"127.0.0.1:{free_port()}"
+
+    def document(*groups: str) -> dict[str, Any]:
+        return {
+            "jwt": [knowing(ISSUER)],
+            "signing": {"issuer": f"http://{address}"},
+            "exchange": {"listen": address, "audiences": {"default": ["reports"]}},
+            "policies": {"default": {"allow": [{"groups": list(groups)}]}},
+            "limits": {"headerTimeout": "1m"},
+        }
+
+    body = urlencode({**FORM, "subject_token": token()}).encode()
+    async with (
+        GateProcess(written(tmp_path, document("dev")), {"AUTHGATE_SERVER__RELOAD_INTERVAL": "50ms"}) as gate,
+        connected(address) as wire,
+    ):
+        head = f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+        await wire.send_raw(f"POST /token HTTP/1.1\r\nHost: a\r\n{head}".encode() + body[:-1])
+        assert (await gate.client.get(f"http://{address}/jwks")).status == 200
+        written(tmp_path, document("staff"))
+
+        async def changed() -> bool:
+            return await gate.metric("authgate_config_reloads_total", result="success") == 2
+
+        await until(changed, within=20, otherwise=gate.process.log_tail)
+        await wire.send_raw(body[-1:])
+        assert (await wire.reply()).status == 403
+
+
+async def test_a_client_that_leaves_is_no_internal_error() -> None:
+    """A connection that breaks inside the body costs nothing but itself."""
+    async with signing() as gate:
+        _, writer = await asyncio.open_connection(*gate.url.removeprefix("http://").split(":"))
+        writer.write(
+            b"POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: 100\r\n\r\ngrant_type="
+        )
+        await writer.drain()
+        writer.transport.abort()
+
+        async def counted() -> bool:
+            return await gate.gate.metric("authgate_exchange_requests_total") > 0
+
+        await until(counted, within=10)
+        assert await gate.gate.metric("authgate_internal_errors_total") == 0

@@ -1,0 +1,263 @@
+"""A configuration file that changes while the gate runs: a good one is taken over, a bad one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.dev.faults import Hold
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
+from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.gate import GateProcess
+from tests.support.process import until
+from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
+from tests.support.wire import bearer, connected
+from tests.support.workers import Crew
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+OFTEN = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "50ms"}
+ON_SIGNAL = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "0"}
+NOWHERE = {"KUBECONFIG": "/nonexistent/kubeconfig"}
+"""So that a cluster is a configuration that reads well and cannot be put to work."""
+LAST_SUCCESS = "authgate_config_last_reload_success_timestamp_seconds"
+
+
+def letting(*users: str, **sections: Any) -> dict[str, Any]:
+    """A configuration that lets these users of the issuer pass."""
+    policies = {"default": {"allow": [{"users": [f"corp:{user}" for user in users]}]}}
+    return {"jwt": [knowing(ISSUER)], "policies": policies, **sections}
+
+
+def gate(folder: Path, document: dict[str, Any], environ: dict[str, str] = ON_SIGNAL) -> GateProcess:
+    """`authgate serve` with this configuration."""
+    return GateProcess(written(folder, document), environ)
+
+
+async def counted(running: GateProcess, **results: int) -> None:
+    """Returns once so many configurations were taken over (the one at start among them) and refused."""
+
+    async def reached() -> bool:
+        return all(
+            [
+                await running.metric("authgate_config_reloads_total", result=result) == count
+                for result, count in results.items()
+            ]
+        )
+
+    await until(reached, within=20, otherwise=running.process.log_tail)
+
+
+async def test_a_changed_file_is_taken_over(tmp_path: Path) -> None:
+    """Without a restart, on connections that stay, and the verdicts of before are forgotten."""
+    async with gate(tmp_path, letting("jane"), OFTEN) as running, connected(running.address) as kept:
+        token = ISSUER.mint("jane")
+
+        async def status() -> int:
+            await kept.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
+            return (await kept.reply()).status
+
+        assert [await status() for _ in range(3)] == [200] * 3
+        began = await running.metric(LAST_SUCCESS)
+        pid = running.process.pid
+        written(tmp_path, letting("joe"))
+        await counted(running, success=2)
+        assert await status() == 403
+        assert await running.verdict(ISSUER.mint("joe")) == (200, "")
+        assert await running.metric(LAST_SUCCESS) >= began
+        assert running.process.pid == pid
+        assert "configuration reloaded" in running.process.output()
+
+
+async def test_sighup_has_the_file_read_at_once(tmp_path: Path) -> None:
+    """Also where it is looked at on this signal only, and also where it did not change."""
+    async with gate(tmp_path, letting("jane")) as running:
+        running.process.send(signal.SIGHUP)
+        await counted(running, success=2)
+        written(tmp_path, letting("joe"))
+        running.process.send(signal.SIGHUP)
+        await counted(running, success=3)
+        assert await running.verdict(ISSUER.mint("joe")) == (200, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("jwt: [", "is not valid YAML", id="no YAML"),
+        pytest.param("jwt: []", "neither cluster nor jwt is configured", id="nothing accepted"),
+        pytest.param(json.dumps(letting("joe", polices={})), "is not a known field", id="unknown field"),
+        pytest.param(
+            json.dumps({"cluster": {"audiences": ["a"]}}),
+            "/nonexistent/kubeconfig",
+            id="cannot be put to work",
+        ),
+    ],
+)
+async def test_a_bad_file_changes_nothing(tmp_path: Path, text: str, why: str) -> None:
+    """The gate says why, in its log and where it tells how it is, counts it, and goes on; a mended file is taken."""
+    async with gate(tmp_path, letting("jane"), {**OFTEN, **NOWHERE}) as running:
+        (tmp_path / "authgate.yaml").write_text(text)
+        await counted(running, success=1, failure=1)
+        assert await running.verdict(ISSUER.mint("jane")) == (200, "")
+        assert "the configuration file is refused" in running.process.output()
+        told = (await running.admin("/readyz?verbose")).body
+        assert "[-]configuration failed:" in told
+        assert why in told
+        assert await running.ready()
+        written(tmp_path, letting("joe"))
+        await counted(running, success=2, failure=1)
+        assert await running.verdict(ISSUER.mint("joe")) == (200, "")
+        assert "[+]configuration ok:" in (await running.admin("/readyz?verbose")).body
+
+
+async def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:
+    """Kubernetes writes a new folder and has the link ..data lead there; the file itself is a link through it."""
+    for name, user in (("..one", "jane"), ("..two", "joe")):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name, letting(user))
+    (tmp_path / "..data").symlink_to("..one")
+    (tmp_path / "authgate.yaml").symlink_to("..data/authgate.yaml")
+    async with GateProcess(tmp_path / "authgate.yaml", OFTEN) as running:
+        assert await running.verdict(ISSUER.mint("jane")) == (200, "")
+        (tmp_path / "..data_tmp").symlink_to("..two")
+        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
+        await counted(running, success=2)
+        assert await running.verdict(ISSUER.mint("joe")) == (200, "")
+
+
+async def test_what_is_fixed_at_start_waits_for_a_restart(tmp_path: Path) -> None:
+    """Addresses, limits, workers and the log stay; what else changed is taken over, and both is said."""
+    async with gate(tmp_path, letting("jane", limits={"maxHeaders": 100})) as running:
+        written(
+            tmp_path,
+            letting("joe", limits={"maxHeaders": 50}, log={"audit": "none"}, server={"fastLane": False}),
+        )
+        running.process.send(signal.SIGHUP)
+        await counted(running, success=2)
+        assert await running.verdict(ISSUER.mint("joe")) == (200, "")
+        (line,) = [line for line in running.process.output().splitlines() if "wait for a restart" in line]
+        assert json.loads(line)["attributes"]["settings"] == "server.fastLane, limits.maxHeaders, log.audit"
+
+
+async def test_a_request_under_way_is_decided_as_it_began(tmp_path: Path) -> None:
+    """By the configuration of its time, which is kept until then."""
+    async with cluster(tmp_path) as scenario:
+        section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
+        async with gate(tmp_path, {"cluster": section}) as running:
+            await running.has_keys(within=5)
+            scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+            token = scenario.state.static_token("operator")
+            waiting = asyncio.create_task(running.verdict(token))
+
+            async def held() -> bool:
+                return scenario.server.faults.held(TOKEN_REVIEWS_PATH) >= 1
+
+            await until(held, within=5)
+            nobody = {"default": {"allow": [{"users": ["nobody"]}]}}
+            written(tmp_path, {"cluster": section, "policies": nobody})
+            running.process.send(signal.SIGHUP)
+            await counted(running, success=2)
+            assert not waiting.done()
+            scenario.server.faults.clear()
+            assert await waiting == (200, "")
+            assert await running.verdict(token) == (403, "not_allowed")
+
+
+async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) -> None:
+    """Another policy is no reason to forget the keys that cannot be fetched now."""
+    async with published() as (issuer, server):
+        section = [trusting(issuer, keys={"timeout": "500ms"})]
+        async with gate(tmp_path, {"jwt": section}) as running:
+            await running.passes(issuer.mint(), within=5)
+            server.faults.set("*", Hold())
+            written(tmp_path, {"jwt": section, "headers": {"preset": "remote"}})
+            running.process.send(signal.SIGHUP)
+            await counted(running, success=2)
+            answer = await running.request(issuer.mint())
+            assert (answer.status, answer.value("Remote-User")) == (200, "corp:user-1")
+            server.faults.clear()
+
+
+async def test_an_issuer_that_is_gone_is_told_no_more(tmp_path: Path) -> None:
+    """Its age would alarm somebody for ever; what was counted of it stays."""
+    async with published() as (one, _), published() as (other, _):
+        both = {"jwt": [trusting(one, "one"), trusting(other, "other")]}
+        async with gate(tmp_path, both) as running:
+            await running.passes(one.mint(), within=5)
+            await running.passes(other.mint(), within=5)
+            assert await running.metric("authgate_cache_entries") == 2
+            written(tmp_path, {"jwt": [trusting(one, "one")]})
+            running.process.send(signal.SIGHUP)
+            await counted(running, success=2)
+
+            async def forgotten() -> bool:
+                told = [
+                    sample.labels
+                    for sample in await running.samples()
+                    if sample.name.startswith("authgate_jwks_") and not sample.name.endswith("_total")
+                ]
+                return {labels["issuer"] for labels in told} == {"one"}
+
+            await until(forgotten, within=5)
+            assert await running.metric("authgate_jwks_fetches_total", issuer="other") >= 1
+            assert await running.metric("authgate_cache_entries") == 0
+            assert await running.verdict(other.mint()) == (401, "issuer_unknown")
+
+
+async def test_every_worker_takes_a_changed_file_over(tmp_path: Path) -> None:
+    """Once for the gate, not once for each of them; and a worker that comes later has it, too."""
+    async with Crew(tmp_path, letting("jane"), OFTEN, workers=3) as crew:
+        token = ISSUER.mint("jane")
+        assert {await crew.verdict(token) for _ in range(20)} == {(200, "")}
+        written(tmp_path, letting("joe"))
+        await counted(crew, success=2)
+        await crew.client.close()
+        async with asyncio.timeout(20):
+            for _ in range(30):
+                async with connected(crew.address) as wire:
+                    await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
+                    assert (await wire.reply()).status == 403
+
+
+async def test_a_worker_that_starts_meanwhile_takes_a_changed_file_over(tmp_path: Path) -> None:
+    """It was forked with the file of before, and must not answer by that."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # so that taking it over takes a while
+        slow = trusting(f"http://127.0.0.1:{silent.getsockname()[1]}", "slow")
+        async with Crew(tmp_path, letting("jane"), ON_SIGNAL) as crew:
+            written(tmp_path, letting("joe", jwt=[knowing(ISSUER), slow]))
+            pid = await crew.kill(1)
+
+            async def noticed() -> bool:
+                return (await crew.pids())[1] != pid
+
+            await until(noticed, within=20, otherwise=crew.process.log_tail)
+            crew.process.send(signal.SIGHUP)
+            await counted(crew, success=2)
+            await crew.replaced(1, pid, within=20)
+            token = ISSUER.mint("jane")
+            for _ in range(30):
+                async with connected(crew.address) as wire:
+                    await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
+                    assert (await wire.reply()).status == 403
+
+
+async def test_no_worker_takes_a_bad_file_over(tmp_path: Path) -> None:
+    """Nor one that the first of them finds impossible to put to work."""
+    async with Crew(tmp_path, letting("jane"), {**ON_SIGNAL, **NOWHERE}) as crew:
+        for number, text in enumerate(("jwt: []", json.dumps({"cluster": {"audiences": ["a"]}})), 1):
+            (tmp_path / "authgate.yaml").write_text(text)
+            crew.process.send(signal.SIGHUP)
+            await counted(crew, success=1, failure=number)
+            pid = await crew.kill(0)
+            await crew.replaced(0, pid, within=20)
+            token = ISSUER.mint("jane")
+            assert {await crew.verdict(token) for _ in range(20)} == {(200, "")}

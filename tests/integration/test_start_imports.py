@@ -1,0 +1,99 @@
+"""What a gate loads to start: most of its start and of its memory is modules, so that they are counted here."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from tests.support.process import ChildProcess
+from tests.support.service import cluster, knowing, of_cluster, written
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LISTENERS = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}
+
+NEVER = ("rich", "prometheus_client", "pytest", "authgate.dev", "authgate.doctor", "authgate.snippets")
+"""What serving needs nowhere: terminal output, metrics of another making, the embedded issuer, other commands."""
+WHERE_CONFIGURED = ("kubernetes_asyncio", "urllib3", "cel_expr_python", "re2", "grpc", "google", "envoy")
+"""What only some configurations need."""
+
+
+async def loaded(folder: Path, document: dict[str, Any]) -> list[str]:
+    """The modules that `authgate serve` has loaded when it says that it serves, by the interpreter's own account."""
+    log = folder / "gate.log"
+
+    async def ready() -> bool:
+        return '"authgate serves"' in log.read_text()
+
+    command = [sys.executable, "-X", "importtime", "-m", "authgate", "serve"]
+    config = written(folder, {**document, "server": _LISTENERS, "shutdown": {"delay": "0s"}})
+    # Without what measures coverage of the processes that tests start: its modules are none of the gate's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    async with ChildProcess([*command, "--config", config], log=log, ready=ready, environment=environment):
+        pass
+    return modules_of(log.read_text().partition('"authgate serves"')[0])
+
+
+def modules_of(text: str) -> list[str]:
+    """The modules in what `-X importtime` writes."""
+    return [line.rpartition("|")[2].strip() for line in text.splitlines() if line.startswith("import time:")]
+
+
+def among(modules: list[str], packages: tuple[str, ...]) -> list[str]:
+    """Those of the packages that a module was loaded of."""
+    return [
+        package
+        for package in packages
+        if any(module == package or module.startswith(f"{package}.") for module in modules)
+    ]
+
+
+async def test_a_static_key_needs_few_modules(tmp_path: Path) -> None:
+    """Neither a cluster's client nor an expression's compiler is loaded; what is added has to fit the budget."""
+    modules = await loaded(
+        tmp_path, {"jwt": [knowing(Issuer("https://issuer.example", SigningKey.generate("ES256")))]}
+    )
+
+    assert among(modules, NEVER + WHERE_CONFIGURED) == []
+    assert 300 < len(modules) <= 720
+
+
+async def test_a_cluster_needs_its_client_alone(tmp_path: Path) -> None:
+    """Most of the client are the objects that Kubernetes knows; the gate's own budget is what is beside it."""
+    async with cluster(tmp_path / "api") as scenario:
+        modules = await loaded(tmp_path, {"cluster": of_cluster(scenario)})
+
+    assert among(modules, NEVER) == []
+    assert among(modules, WHERE_CONFIGURED) == ["kubernetes_asyncio", "urllib3"]
+    own = [module for module in modules if not module.startswith("kubernetes_asyncio")]
+    assert 300 < len(own) <= 820
+
+
+def test_the_command_that_probes_call_loads_no_server() -> None:
+    """It runs every few seconds beside the gate, within the gate's own memory bound."""
+    words = [sys.executable, "-X", "importtime", "-m", "authgate", "healthcheck"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+
+    modules = modules_of(done.stderr)
+    assert (
+        among(modules, (*NEVER, *WHERE_CONFIGURED, "aiohttp", "pydantic", "cryptography", "jwt", "uvloop"))
+        == []
+    )
+    assert 100 < len(modules) <= 330
+
+
+def test_the_collector_leaves_alone_what_lives_as_long_as_the_process() -> None:
+    """What is loaded is frozen, and what comes later is looked at less often; asked of a process of its own."""
+    code = (
+        "import gc; from authgate.app import settle_collector; before = gc.get_threshold(); settle_collector();"
+        "print(gc.get_freeze_count() > 10_000, gc.get_threshold() > before, gc.isenabled())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["True"] * 3

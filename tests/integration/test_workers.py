@@ -1,0 +1,315 @@
+"""Several processes behind one address: they count together, die alone, end together, and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authgate.dev.faults import Hold
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
+from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.process import accepts, until
+from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
+from tests.support.wire import PATIENCE, Wire, ask, bearer, connected
+from tests.support.workers import Crew, gone
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+TOKEN = ISSUER.mint()
+GET, HOST = "GET /verify HTTP/1.1", "Host: gate"
+ALLOWED = {"decision": "allow"}
+REQUESTS = "authgate_verify_requests_total"
+
+
+@pytest.fixture
+async def crew(tmp_path: Path) -> AsyncIterator[Crew]:
+    """Two workers that know an issuer's keys."""
+    async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}) as it:
+        yield it
+
+
+async def passed(address: str) -> int:
+    """The status of a good token's request on a connection of its own."""
+    return (await ask(address, GET, HOST, bearer(TOKEN))).status
+
+
+async def works(wire: Wire) -> bool:
+    """Whether a good token's request on this connection is answered with 200."""
+    try:
+        await wire.send(GET, HOST, bearer(TOKEN))
+        return (await wire.reply()).status == 200
+    except (OSError, EOFError):
+        return False
+
+
+async def test_every_request_is_counted_once(crew: Crew) -> None:
+    """/metrics is the sum of all workers, exact from the moment of the answer on."""
+    for _ in range(100):
+        assert await passed(crew.address) == 200
+    assert await crew.metric(REQUESTS, **ALLOWED) == 100
+    assert await crew.metric("authgate_verify_duration_seconds_count") == await crew.metric(REQUESTS)
+    assert await crew.metric("authgate_workers") == 2
+
+
+async def test_requests_reach_every_worker(crew: Crew) -> None:
+    """Each has verified the token once, and so each had a miss."""
+    for _ in range(100):
+        await passed(crew.address)
+    assert await crew.metric("authgate_cache_requests_total", cache="verdict", result="miss") == 2
+
+
+async def test_a_killed_worker_takes_no_others_along(crew: Crew) -> None:
+    """Connections to the others go on, nothing that was counted is lost, and another worker takes its place."""
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(connected(crew.address)) for _ in range(40)]
+        assert all([await works(wire) for wire in wires])
+        pid = await crew.kill(0)
+        await gone(pid)
+        alive = [await works(wire) for wire in wires]
+        assert any(alive)
+        assert not all(alive)
+        assert await crew.metric(REQUESTS, **ALLOWED) == len(wires) + sum(alive)
+        await crew.replaced(0, pid, within=10)
+    assert await crew.metric(REQUESTS, **ALLOWED) == len(wires) + sum(alive)
+    assert await crew.metric("authgate_worker_restarts_total", reason="killed") == 1
+    assert await passed(crew.address) == 200
+    assert await crew.metric(REQUESTS, **ALLOWED) == len(wires) + sum(alive) + 1
+
+
+async def test_counters_never_go_backwards_under_load(crew: Crew) -> None:
+    """Whoever was answered is counted, and nobody is counted who did not ask, whatever happens to workers."""
+    sent, answered, ending = 0, 0, False
+
+    async def load() -> None:
+        nonlocal sent, answered
+        while not ending:
+            try:
+                async with connected(crew.address) as wire:
+                    while not ending:
+                        sent += 1
+                        if not await works(wire):
+                            break
+                        answered += 1
+            except OSError:  # a worker died while it had the connection in its queue
+                continue
+
+    clients = [asyncio.create_task(load()) for _ in range(8)]
+    seen = [0.0]
+
+    async def observed() -> bool:
+        seen.append(await crew.metric(REQUESTS, **ALLOWED))
+        return len(seen) > 10
+
+    for index in (0, 1):
+        pid = await crew.kill(index)
+        await until(observed, within=PATIENCE)
+        seen = seen[-1:]
+        await crew.replaced(index, pid, within=10)
+    ending = True
+    await asyncio.gather(*clients)
+    counted = await crew.metric(REQUESTS, **ALLOWED)
+    assert seen == sorted(seen)
+    assert answered <= counted <= sent
+    assert answered > 0
+
+
+async def test_a_crash_loop_backs_off_and_is_told(crew: Crew) -> None:
+    """The first end has another worker start at once, the second one waits; meanwhile the gate is not ready."""
+    first = await crew.kill(1)
+    await crew.replaced(1, first, within=10)
+    await crew.kill(1)
+
+    async def told() -> bool:
+        return (
+            "[-]worker/1 failed: ended 2 times in a row, last by SIGKILL; starts again in"
+            in (await crew.admin("/readyz?verbose")).body
+        )
+
+    await until(told, within=5)
+    assert not await crew.ready()
+    assert await passed(crew.address) == 200
+    await crew.becomes_ready(within=10)
+    assert crew.process.output().count("a worker ended; another takes its place") == 2
+
+
+async def test_a_stuck_worker_is_replaced(crew: Crew) -> None:
+    """One that says nothing for ten seconds is killed; requests that it never answered cannot wait for ever."""
+    pid = await crew.kill(0, signal.SIGSTOP)
+    await crew.replaced(0, pid, within=40)
+    assert await crew.metric("authgate_worker_restarts_total", reason="stuck") == 1
+
+
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
+)
+async def test_workers_leave_signals_to_the_supervisor(crew: Crew, number: signal.Signals) -> None:
+    """A terminal and systemd send them to every process; that is not twice the order."""
+    pids = [await crew.kill(index, number) for index in range(2)]
+    assert [await passed(crew.address) for _ in range(10)] == [200] * 10
+    assert await crew.pids() == pids
+
+
+async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
+    """/readyz fails at once, every worker answers for shutdown.delay, and none is left."""
+    async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, {"AUTHGATE_SHUTDOWN__DELAY": "60s"}) as crew:
+        pids = await crew.pids()
+        crew.process.send(signal.SIGTERM)
+
+        async def unready() -> bool:
+            return not await crew.ready()
+
+        await until(unready, within=5)
+        assert [await passed(crew.address) for _ in range(20)] == [200] * 20
+        crew.process.send(signal.SIGTERM)
+        assert await crew.process.ended(within=10)
+        assert crew.process.exit_status == 0
+        for pid in pids:
+            await gone(pid)
+        assert "Traceback" not in crew.process.output()
+
+
+async def test_requests_under_way_are_finished(tmp_path: Path) -> None:
+    """Those of every worker; new connections are refused."""
+    async with cluster(tmp_path) as scenario:
+        section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
+        async with Crew(tmp_path, {"cluster": section}, {"AUTHGATE_SHUTDOWN__TIMEOUT": "20s"}) as crew:
+            scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
+            tokens = [scenario.state.static_token(f"operator-{number}") for number in range(10)]
+            waiting = [asyncio.create_task(crew.verdict(token)) for token in tokens]
+
+            async def held() -> bool:
+                return scenario.server.faults.held(TOKEN_REVIEWS_PATH) == len(tokens)
+
+            await until(held, within=10)
+            crew.process.send(signal.SIGTERM)
+
+            async def closed() -> bool:
+                return not await accepts(int(crew.address.rpartition(":")[2]))
+
+            await until(closed, within=5)
+            scenario.server.faults.clear()
+            assert await asyncio.gather(*waiting) == [(200, "")] * len(tokens)
+            assert await crew.process.ended(within=10)
+            assert crew.process.exit_status == 0
+
+
+async def test_workers_do_not_outlive_their_supervisor(crew: Crew) -> None:
+    """Nobody would restart them, count for them or end them."""
+    pids = await crew.pids()
+    crew.process.send(signal.SIGKILL)
+    for pid in pids:
+        await gone(pid)
+    assert not await accepts(int(crew.address.rpartition(":")[2]))
+
+
+async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
+    """It outlives a worker that dies, and goes with the gate."""
+    with tempfile.TemporaryDirectory() as short:
+        path = Path(short) / "gate.sock"
+        listen = {"AUTHGATE_SERVER__LISTEN": f"unix:{path}"}
+        async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, listen) as crew:
+            pid = await crew.kill(0)
+            await gone(pid)
+            assert [await passed(f"unix:{path}") for _ in range(20)] == [200] * 20
+            await crew.replaced(0, pid, within=10)
+            assert path.stat().st_mode & 0o777 == 0o666
+        assert not path.exists()
+
+
+async def failing(folder: Path, document: dict[str, Any]) -> tuple[int | None, str]:
+    """The status and output of `authgate serve --workers 2` where it does not start."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "authgate", "serve", "--workers", "2", "--config", str(written(folder, document))),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ},
+    )
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate()
+    return process.returncode, output.decode()
+
+
+async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """Two gates never share a port by accident."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        document = {"jwt": [knowing(ISSUER)], "server": {"listen": [taken], "admin": None}}
+        status, output = await failing(tmp_path, document)
+    assert status == 1
+    assert f"cannot listen on {taken}: " in output
+    assert "Traceback" not in output
+
+
+async def test_a_gate_does_not_join_another_ones_workers(crew: Crew, tmp_path: Path) -> None:
+    """Although they share their port with one another."""
+    (tmp_path / "other").mkdir()
+    document = {"jwt": [knowing(ISSUER)], "server": {"listen": [crew.address], "admin": None}}
+    status, output = await failing(tmp_path / "other", document)
+    assert status == 1
+    assert f"cannot listen on {crew.address}: " in output
+
+
+async def test_workers_that_cannot_start_end_the_gate(tmp_path: Path) -> None:
+    """With their reason, as a gate of one process does."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("apiVersion: v1\nkind: Config\n")
+    document = {
+        "cluster": {"audiences": ["a"], "kubeconfig": str(kubeconfig)},
+        "server": {"listen": ["127.0.0.1:0"], "admin": None},
+    }
+    status, output = await failing(tmp_path, document)
+    assert status == 1
+    assert "cluster" in output.splitlines()[-1]
+    assert "Traceback" not in output
+
+
+async def test_the_kernel_may_pick_the_port(tmp_path: Path) -> None:
+    """All workers then listen on that one."""
+    listen = {"AUTHGATE_SERVER__LISTEN": "127.0.0.1:0"}
+    async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, listen) as crew:
+        (line,) = [line for line in crew.process.output().splitlines() if "authgate serves" in line]
+        address = json.loads(line)["attributes"]["verify"]
+        assert not address.endswith(":0")
+        assert [await passed(address) for _ in range(20)] == [200] * 20
+
+
+async def test_what_one_worker_fetched_the_others_know(tmp_path: Path) -> None:
+    """A rotated key costs the issuer one fetch, not one for each worker; and the metrics tell of all."""
+    last = "authgate_jwks_last_success_timestamp_seconds"
+    async with published() as (issuer, server):
+        section = trusting(issuer, keys={"cooldown": "100ms"})
+        async with Crew(tmp_path, {"jwt": [section]}, workers=3) as crew:
+
+            async def older() -> bool:  # of two documents of one second a worker keeps its own
+                return time.time() - await crew.metric(last) > 1.5
+
+            await until(older, within=20)
+            began, fetched = await crew.metric(last), server.counts[issuer.jwks_path]
+            issuer.rotate(SigningKey.generate("ES256"))
+            token = issuer.mint()
+            assert (await ask(crew.address, GET, HOST, bearer(token))).status == 200
+
+            async def all_know() -> bool:  # of several workers the oldest fetch is told
+                return await crew.metric(last) > began
+
+            await until(all_know, within=20)
+            answers = [await ask(crew.address, GET, HOST, bearer(token)) for _ in range(30)]
+            assert {answer.status for answer in answers} == {200}
+            assert server.counts[issuer.jwks_path] == fetched + 1
+            assert await crew.metric("authgate_jwks_fetches_total") == fetched + 1

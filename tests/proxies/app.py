@@ -1,0 +1,82 @@
+"""The app behind the proxies: remembers what reaches it, and answers with little."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from aiohttp import WSMsgType, web
+
+from tests.support.process import free_port
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+GREETING = "hello from the app"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One request as the app saw it."""
+
+    method: str
+    target: str
+    """Path and query as they stood on the request line."""
+    headers: tuple[tuple[str, str], ...]
+    size: int
+    """Bytes of body."""
+    digest: str
+    """SHA-256 of the body."""
+
+    def values(self, name: str) -> list[str]:
+        """The values of all headers of this name, whatever its case."""
+        return [value for key, value in self.headers if key.lower() == name.lower()]
+
+
+class App:
+    """Greets with 200; `/status/NNN` answers that status, `/socket` is a WebSocket that says everything twice."""
+
+    def __init__(self) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        self.seen: list[Seen] = []
+        # Roomy, so that it is the proxy's limits and the gate's that tests meet.
+        server = web.Server(self._answer, max_line_size=131072, max_field_size=131072, auto_decompress=False)
+        self._runner = web.ServerRunner(server, shutdown_timeout=1)
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        host, _, port = self.address.partition(":")
+        await web.TCPSite(self._runner, host, int(port)).start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.headers.get("Expect") == "100-continue" and request.transport:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        digest, size = hashlib.sha256(), 0
+        async for piece in request.content.iter_any():
+            digest.update(piece)
+            size += len(piece)
+        headers = tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+        )
+        self.seen.append(Seen(request.method, request.raw_path, headers, size, digest.hexdigest()))
+        if request.path == "/socket":
+            return await _says_twice(request)
+        if request.path.startswith("/status/"):
+            return web.Response(status=int(request.path.rpartition("/")[2]), text=GREETING)
+        return web.Response(text=GREETING)
+
+
+async def _says_twice(request: web.BaseRequest) -> web.WebSocketResponse:
+    socket = web.WebSocketResponse(timeout=1)
+    await socket.prepare(request)
+    async for message in socket:
+        if message.type is WSMsgType.TEXT:
+            await socket.send_str(message.data * 2)
+    return socket

@@ -1,0 +1,113 @@
+"""An app behind a real proxy that asks a real gate, all of it on loopback, with somebody listening in between."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.snippets import Listen, Options, Upstream
+from tests.proxies.app import App, Seen
+from tests.proxies.relay import Relay
+from tests.support.gate import AUDIENCE
+from tests.support.process import ChildProcess, free_port
+from tests.support.service import knowing, running
+from tests.support.wire import Reply, ask, bearer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+    from tests.proxies.programs import Program
+
+HEALTH = "/healthz"
+"""The path that the proxy leaves open."""
+UNGUARDED = "/open/*"
+"""The paths that the gate's policy leaves open."""
+RULES = [{"hosts": ["docs.example.com"], "methods": ["GET"], "paths": ["/pages/*"], "anonymous": True}]
+"""What it leaves open by a rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a client reaches, and what stands behind it."""
+
+    program: Program
+    options: Options
+    address: str
+    gate: Relay
+    """The way from the proxy to the gate."""
+    way: Relay
+    """The way from the proxy to the app."""
+    app: App
+    issuer: Issuer
+    process: ChildProcess
+
+    def token(self, name: str = "ada", **claims: Any) -> str:
+        """A good token; the policy refuses `mallory`."""
+        return self.issuer.mint(name, AUDIENCE, claims=claims)
+
+    async def ask(self, *lines: str | bytes, token: str | None = None) -> Reply:
+        """Sends one request of these lines, the first of them the request line, on a connection of its own."""
+        more = ["Host: app.example.com", *([bearer(token)] if token else []), "Connection: close"]
+        if any(b"connection:" in _bytes(line).lower() for line in lines):
+            more.pop()
+        return await ask(self.address, *lines[:1], *more, *lines[1:])
+
+    async def passes(self, *lines: str | bytes, token: str | None = None) -> Seen:
+        """Sends a request that must pass; what the app saw of it."""
+        before = len(self.app.seen)
+        reply = await self.ask(*lines, token=token or self.token())
+        assert (reply.status, len(self.app.seen) - before) == (200, 1), (reply, self.process.log_tail())
+        return self.app.seen[-1]
+
+
+def _bytes(line: str | bytes) -> bytes:
+    return line if isinstance(line, bytes) else line.encode("latin-1")
+
+
+@asynccontextmanager
+async def protected(
+    program: Program,
+    folder: Path,
+    *,
+    socket: Path | None = None,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
+) -> AsyncIterator[Site]:
+    """The site with a proxy's snippet for these options; with a `socket` the gate listens there.
+
+    `more` is put into the gate's configuration.
+    """
+    issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
+    chosen = Options(complete=True, **options)
+    document = {
+        "jwt": [knowing(issuer)],
+        "headers": {"preset": chosen.preset},
+        "server": {"proxy": program.snippet.server_proxy},
+        "policies": {
+            "default": {"deny": [{"users": ["corp:mallory"]}], "anonymous": [UNGUARDED], "rules": RULES}
+            | {"corsPreflight": "allow"}
+        },
+        **more,
+    }
+    if program.snippet.grpc:
+        document["server"] = {"grpc": "127.0.0.1:0"}
+    port = free_port(2)  # Traefik asks the gate by way of the next one
+    async with (
+        running(document) as real,
+        App() as app,
+        Relay(real.grpc_address if program.snippet.grpc else real.address, socket=socket) as gate,
+        Relay(app.address) as way,
+    ):
+        chosen = replace(
+            chosen,
+            gate=Upstream("", 0, str(socket)) if socket else Upstream("127.0.0.1", gate.port),
+            app=options.get("app") or Upstream("127.0.0.1", way.port),
+            listen=Listen("127.0.0.1", port),
+        )
+        async with program.running(folder, chosen) as process:
+            yield Site(program, chosen, f"127.0.0.1:{port}", gate, way, app, issuer, process)

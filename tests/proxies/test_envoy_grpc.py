@@ -1,0 +1,77 @@
+"""What the gate does for an Envoy that asks in gRPC and does nothing else to keep a client's names from the app."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from tests.proxies.programs import PROGRAMS
+from tests.proxies.site import protected
+from tests.support.wire import bearer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GRPC = PROGRAMS["envoy-grpc"]
+USERNAME = "%DYNAMIC_METADATA(envoy.filters.http.ext_authz:username)%"
+RAW = pytest.mark.parametrize("raw", [False, True], ids=["joined", "raw"])
+LIES = [
+    "X-Auth-Request-User: mallory",
+    "x-auth-request-user: mallory",
+    "X-Auth-Request-Email: mallory",
+    "X_Auth_Request_User: mallory",
+    "X_Auth-Request_Email: mallory",
+    "X-Auth-Forward-Cookie: mallory",
+    "X-Remote-Extra-Scopes: mallory",
+    "Remote-User: mallory",
+]
+
+
+def check_only(text: str, *, raw: bool) -> str:
+    """The snippet with nothing but the check; the app is told the user that the gate's metadata names."""
+    document: dict[str, Any] = yaml.safe_load(text)
+    [chain] = document["static_resources"]["listeners"][0]["filter_chains"]
+    manager = chain["filters"][0]["typed_config"]
+    del manager["common_http_protocol_options"]
+    manager["route_config"]["request_headers_to_add"] = [{"header": {"key": "x-told", "value": USERNAME}}]
+    _clears, check, router = manager["http_filters"]
+    del check["typed_config"]["allowed_headers"]
+    check["typed_config"]["encode_raw_headers"] = raw
+    manager["http_filters"] = [check, router]
+    return yaml.safe_dump(document)
+
+
+@RAW
+async def test_the_gate_itself_clears_names(tmp_path: Path, *, raw: bool) -> None:
+    """Those that it sets are overwritten, and those that it has no value for removed, however they are spelt."""
+    program = replace(GRPC, change=partial(check_only, raw=raw))
+    async with protected(program, tmp_path / "proxy") as site:
+        seen = await site.passes("GET / HTTP/1.1", *LIES)
+        assert seen.values("X-Auth-Request-User") == ["corp:ada"]
+        assert seen.values("x-told") == ["corp:ada"]
+        assert "mallory" not in str(seen)
+
+
+@RAW
+async def test_two_tokens_open_nothing(tmp_path: Path, *, raw: bool) -> None:
+    """Be they joined by Envoy or told one by one."""
+    program = replace(GRPC, change=partial(check_only, raw=raw))
+    async with protected(program, tmp_path / "proxy") as site:
+        reply = await site.ask("GET / HTTP/1.1", bearer(site.token()), token=site.token())
+        assert (reply.status, reply.reason) == (401, "multiple_credentials")
+        assert site.app.seen == []
+
+
+@pytest.mark.parametrize(("policy", "status"), [("default", 403), ("billing", 200)])
+async def test_a_policy_is_chosen_by_envoys_configuration(tmp_path: Path, policy: str, status: int) -> None:
+    """--policy names it there."""
+    policies = {"default": {"deny": [{"users": ["corp:ada"]}]}, "billing": {}}
+    async with protected(GRPC, tmp_path / "proxy", policy=policy, more={"policies": policies}) as site:
+        reply = await site.ask("GET / HTTP/1.1", token=site.token())
+    assert reply.status == status

@@ -1,0 +1,173 @@
+"""`--error-pages`: what people and programs are told of a refusal, and that nobody can put words into it."""
+
+from __future__ import annotations
+
+import html
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from authgate.errors import REASONS, Reason
+from authgate.snippets import Options
+from tests.proxies.relay import Fault
+from tests.proxies.site import protected
+from tests.proxies.test_refusals import cannot_tell
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.proxies.conftest import Note
+    from tests.proxies.programs import Program
+    from tests.proxies.site import Site
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.row("`--error-pages`")]
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+ATTACK = "<script>alert(1)</script>"
+_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TOLD = re.compile(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>")
+
+
+class Client:
+    """Asks the site, and holds every answer to be a refusal that the app knows nothing of."""
+
+    def __init__(self, site: Site, session: aiohttp.ClientSession) -> None:
+        self.site = site
+        self._session = session
+
+    async def page(
+        self, status: int, *, method: str = "GET", token: str | None = None, **headers: str
+    ) -> dict[str, str]:
+        """The list at the end of the page that a browser gets."""
+        answer, text = await self._asked(status, method, token, {"Accept": BROWSER, **headers})
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert text.startswith("<!DOCTYPE html>")
+        assert text.endswith("</html>\n")
+        assert re.search(r"{{|}}|<!--|%RE|script>", text) is None
+        told = {name: html.unescape(value) for name, value in _TOLD.findall(text)}
+        assert told.pop("Status") == str(status)
+        assert _ID.fullmatch(told.pop("Request id"))
+        return told
+
+    async def json(self, status: int, *, token: str | None = None, **headers: str) -> dict[str, Any]:
+        """What everybody else gets, but for the request id."""
+        answer, _ = await self._asked(status, "GET", token, headers)
+        assert answer.headers["Content-Type"] == "application/json"
+        told: dict[str, Any] = await answer.json()
+        assert _ID.fullmatch(told.pop("request_id"))
+        return told
+
+    async def _asked(
+        self, status: int, method: str, token: str | None, headers: dict[str, str]
+    ) -> tuple[aiohttp.ClientResponse, str]:
+        if token is not None:
+            headers = {"Authorization": f"Bearer {token}", **headers}
+        url = f"http://{self.site.address}/a?{ATTACK}"
+        async with self._session.request(method, url, headers=headers) as answer:
+            text = await answer.text()
+        assert answer.status == status
+        assert answer.headers.getall("Cache-Control") == ["no-store"]
+        assert ("Retry-After" in answer.headers) is (status == 503)
+        assert len(answer.headers.getall("WWW-Authenticate", [])) == (status != 503)
+        assert self.site.app.seen == []
+        return answer, text
+
+
+@asynccontextmanager
+async def with_pages(program: Program, folder: Path, note: Note) -> AsyncIterator[Client | None]:
+    """Whoever asks a site with error pages, or None where the proxy has none, of which the table then tells."""
+    if program.snippet.refusal(Options(error_pages=True)) is not None:
+        note("refused")
+        yield None
+        return
+    async with (
+        protected(program, folder / "proxy", error_pages=True) as site,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Client(site, session)
+
+
+def in_words(program: Program, reason: Reason) -> dict[str, str]:
+    """What a page says of a reason: the words for it, where the proxy can choose among words, and its code."""
+    words = {"Reason": REASONS[reason].meaning}
+    return (words if program.snippet.pages and program.snippet.pages.words else {}) | {"Reason code": reason}
+
+
+async def test_a_page_for_a_browser(program: Program, tmp_path: Path, note: Note) -> None:
+    """It says the reason, whatever the method."""
+    async with with_pages(program, tmp_path, note) as client:
+        if client is None:
+            return
+        missing = in_words(program, Reason.NO_CREDENTIAL)
+        assert await client.page(401) == missing
+        assert await client.page(401, method="POST") == missing
+        told = await client.page(403, token=client.site.token("mallory"))
+        assert told == in_words(program, Reason.DENIED)
+        head = await client.site.ask("HEAD / HTTP/1.1", f"Accept: {BROWSER}")
+        assert (head.status, head.body, head.reason) == (401, b"", "no_credential")
+
+
+async def test_a_page_while_the_gate_cannot_tell(program: Program, tmp_path: Path, note: Note) -> None:
+    """The gate's own 503 tells its reason, where the proxy keeps that; one of a gate that is gone cannot."""
+    async with with_pages(program, tmp_path, note) as client:
+        if client is None:
+            return
+        names = in_words(program, Reason.REVIEW_UNAVAILABLE)
+        unknown = {"Reason code": "-"}  # Envoy's, for what there is not
+        if "Reason" in names:
+            unknown = {"Reason": "the gate did not say", "Reason code": ""}
+        token = client.site.token()
+        async with cannot_tell(client.site):
+            told = await client.page(503, token=token)
+            reason = (await client.json(503, token=token))["reason"]
+        assert told == (unknown if program.constant_503 else names)
+        assert reason == (None if program.constant_503 else "review_unavailable")
+        async with client.site.gate.failing(Fault.DOWN):
+            assert await client.page(503, token=token) == unknown
+            told = await client.json(503, token=token)
+        assert (told["error"], told["reason"] or "") == ("unavailable", "")
+
+
+@pytest.mark.parametrize("accept", ["application/json", "*/*"])
+async def test_json_for_programs(program: Program, tmp_path: Path, note: Note, accept: str) -> None:
+    """Whoever does not name text/html is told in JSON."""
+    async with with_pages(program, tmp_path, note) as client:
+        if client is None:
+            return
+        missing = {"error": "unauthorized", "reason": "no_credential"}
+        assert await client.json(401, Accept=accept) == missing
+        told = await client.json(403, token=client.site.token("mallory"), Accept=accept)
+        assert told == {"error": "forbidden", "reason": "denied"}
+
+
+async def test_nothing_that_a_client_says_is_repeated(program: Program, tmp_path: Path, note: Note) -> None:
+    """Neither in the page nor in JSON, whichever header it stands in."""
+    lies = {
+        "X-Request-Id": ATTACK,
+        "X-Auth-Reason": ATTACK,
+        "User-Agent": ATTACK,
+        "X-Forwarded-Host": ATTACK,
+        "X-Authgate-Words": ATTACK,
+    }
+    async with with_pages(program, tmp_path, note) as client:
+        if client is None:
+            return
+        assert await client.page(401, **lies) == in_words(program, Reason.NO_CREDENTIAL)
+        told = await client.json(401, Accept=f"application/json;x={ATTACK}", **lies)
+        assert told == {"error": "unauthorized", "reason": "no_credential"}
+
+
+async def test_the_apps_own_refusals_are_its_own(program: Program, tmp_path: Path, note: Note) -> None:
+    """A page takes the place of the gate's answer only."""
+    async with with_pages(program, tmp_path, note) as client:
+        if client is None:
+            return
+        for status in (401, 403, 500, 503):
+            reply = await client.site.ask(
+                f"GET /status/{status} HTTP/1.1", f"Accept: {BROWSER}", token=client.site.token()
+            )
+            assert (reply.status, reply.body) == (status, b"hello from the app")

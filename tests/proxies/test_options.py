@@ -1,0 +1,191 @@
+"""What the options of a snippet change, shown by a proxy of each test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+import trustme
+
+from authgate.policy.headers import Preset
+from authgate.snippets import Options, Upstream, rendered
+from tests.proxies.site import protected
+from tests.support.process import free_port
+from tests.support.tools import require_tool
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.proxies.conftest import Note
+    from tests.proxies.programs import Program
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def refused(program: Program, options: Options, note: Note) -> bool:
+    """Whether the snippet says no to these options; the table then says so, too."""
+    if program.snippet.refusal(options) is None:
+        return False
+    with pytest.raises(ValueError, match=r"\w+"):
+        rendered(program.snippet, options)
+    note("refused")
+    return True
+
+
+@pytest.mark.row("`--preset kubernetes`")
+async def test_preset_kubernetes(program: Program, tmp_path: Path, note: Note) -> None:
+    """Every group stands in a header of its own, and none of the client's."""
+    if refused(program, Options(preset="kubernetes"), note):
+        return
+    async with protected(program, tmp_path / "proxy", preset="kubernetes") as site:
+        token = site.token(groups=["dev", "ops"])
+        lines = ["X-Remote-Group: system:masters", "x-remote-group: admin", "X_Remote_Group: admin"]
+        more = ["X-Remote-Extra-Scopes: all", "X-Auth-Request-User: mallory", "X-Remote-User: mallory"]
+        seen = await site.passes("GET / HTTP/1.1", *lines, *more, token=token)
+    assert seen.values("X-Remote-User") == ["corp:ada"]
+    groups = ",".join(seen.values("X-Remote-Group")).split(",")
+    assert [group.strip() for group in groups] == ["dev", "ops", "system:authenticated"]
+    assert not {"system:masters", "admin", "all", "mallory"} & {value for _, value in seen.headers}
+
+
+@pytest.mark.row("`--preset remote`")
+async def test_preset_remote(program: Program, tmp_path: Path, note: Note) -> None:
+    """The headers of another preset are set, and those of the others still cleared."""
+    preset: Preset = "remote"
+    if refused(program, Options(preset=preset), note):
+        return
+    async with protected(program, tmp_path / "proxy", preset=preset) as site:
+        lines = ["Remote-User: mallory", "X-Auth-Request-User: mallory", "X-Remote-User: mallory"]
+        seen = await site.passes("GET / HTTP/1.1", *lines, token=site.token(groups=["dev"]))
+    assert seen.values("Remote-User") == ["corp:ada"]
+    assert seen.values("Remote-Groups") == ["dev,system:authenticated"]
+    assert "mallory" not in str(seen)
+
+
+@pytest.mark.row("`--header`")
+async def test_further_headers(program: Program, tmp_path: Path) -> None:
+    """A header of `headers.set` reaches the app as the gate sends it, and never as a client does."""
+    more = {"headers": {"set": [{"name": "X-Department", "claim": "/department"}]}}
+    async with protected(program, tmp_path / "proxy", headers=("X-Department",), more=more) as site:
+        lies = ["X-Department: board", "x-department: board", "X_Department: board"]
+        seen = await site.passes("GET / HTTP/1.1", *lies, token=site.token(department="sales"))
+        assert seen.values("X-Department") == ["sales"]
+        seen = await site.passes("GET / HTTP/1.1", *lies)
+        assert "".join(seen.values("X-Department")) == ""
+        assert b"board" not in bytes(site.way.received)
+
+
+@pytest.mark.row("`--gate unix:…`")
+async def test_a_gate_on_a_unix_socket(program: Program, tmp_path: Path, note: Note) -> None:
+    """The gate may listen on a socket that only the proxy reaches."""
+    socket = tmp_path / "gate.sock"
+    if refused(program, Options(gate=Upstream("", 0, str(socket))), note):
+        return
+    async with protected(program, tmp_path / "proxy", socket=socket) as site:
+        seen = await site.passes("GET / HTTP/1.1")
+        assert seen.values("X-Auth-Request-User") == ["corp:ada"]
+        assert (await site.ask("GET / HTTP/1.1")).status == 401
+
+
+@pytest.mark.row("`--keep-authorization`")
+async def test_the_token_may_stay(program: Program, tmp_path: Path) -> None:
+    """With --keep-authorization the app gets the token."""
+    async with protected(program, tmp_path / "proxy", strip_authorization=False) as site:
+        token = site.token()
+        seen = await site.passes("GET / HTTP/1.1", token=token)
+    assert seen.values("Authorization") == [f"Bearer {token}"]
+
+
+@pytest.mark.row("`--cookie`")
+async def test_a_token_in_a_cookie(program: Program, tmp_path: Path, note: Note) -> None:
+    """With --cookie, and a gate that reads that cookie, the token opens the app and only the others reach it."""
+    if refused(program, Options(cookie=True), note):
+        return
+    more = {"credential": {"sources": [{"cookie": "access_token"}]}}
+    async with protected(program, tmp_path / "proxy", cookie=True, more=more) as site:
+        token = site.token()
+        lies = ["X-Auth-Forward-Cookie: role=admin", "X-Auth-Request-User: mallory"]
+        reply = await site.ask("GET / HTTP/1.1", f"Cookie: theme=dark; access_token={token}; lang=de", *lies)
+        assert (reply.status, len(site.app.seen)) == (200, 1)
+        assert site.app.seen[0].values("X-Auth-Request-User") == ["corp:ada"]
+        assert site.app.seen[0].values("Cookie") == ["theme=dark; lang=de"]
+        seen = await site.passes("GET / HTTP/1.1")
+        assert "".join(seen.values("Cookie")) == ""
+        reply = await site.ask("GET / HTTP/1.1", f"Cookie: access_token={token}", token=token)
+        assert (reply.status, reply.reason) == (401, "multiple_credentials")
+        assert token.encode() not in bytes(site.way.received)
+
+
+@pytest.mark.row("HTTP/2 clients (`--tls`)")
+async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
+    """Over TLS, in HTTP/2: a good token passes with a body, a missing one does not, and names are cleared."""
+    curl = require_tool("curl", "it is the HTTP/2 client")
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    certificate = trustme.CA().issue_cert("app.example.com", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "tls.key")
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(folder / "tls.crt", append=True)
+    async with protected(program, folder, tls=True) as site:
+
+        async def ask(*arguments: str) -> list[str]:
+            written = ["-o", str(folder / "body"), "-w", "%{http_version} %{http_code}"]
+            command = [str(curl), "-sk", "--http2", *written, *arguments, f"https://{site.address}/upload"]
+            output = asyncio.subprocess.PIPE
+            running = await asyncio.create_subprocess_exec(*command, stdout=output)
+            told, _ = await running.communicate()
+            return told.decode().split()
+
+        assert await ask() == ["2", "401"]
+        assert site.app.seen == []
+        headers = ["-H", f"Authorization: Bearer {site.token()}", "-H", "X-Auth-Request-User: mallory"]
+        assert await ask(*headers, "-H", "X_Auth_Request_User: mallory", "--data", "x" * 50_000) == [
+            "2",
+            "200",
+        ]
+        [seen] = site.app.seen
+        assert (seen.size, seen.values("X-Auth-Request-User")) == (50_000, ["corp:ada"])
+        assert "mallory" not in str(seen)
+
+
+@pytest.mark.row("gRPC apps (`--app h2c://…`)")
+async def test_a_grpc_app(program: Program, tmp_path: Path, note: Note) -> None:
+    """A call to an app in gRPC passes with a token, and is refused in gRPC's way without one."""
+    if refused(program, Options(app=Upstream("127.0.0.1", 3000, scheme="h2c")), note):
+        return
+    port = free_port()
+
+    async def names(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        told = {
+            key: value
+            for key, value in context.invocation_metadata() or ()
+            if key.startswith("x-auth-request-")
+        }
+        return json.dumps([request.decode(), told]).encode()
+
+    server = grpc.aio.server()
+    handlers = {"Names": grpc.unary_unary_rpc_method_handler(names)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("shop.Shop", handlers),))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        app = Upstream("127.0.0.1", port, scheme="h2c")
+        async with (
+            protected(program, tmp_path / "proxy", app=app) as site,
+            grpc.aio.insecure_channel(site.address) as channel,
+        ):
+            call = channel.unary_unary("/shop.Shop/Names")
+            spoofed = ("x-auth-request-user", "mallory")
+            answer = json.loads(
+                await call(b"hi", metadata=(("authorization", f"Bearer {site.token()}"), spoofed))
+            )
+            assert answer[0] == "hi"
+            assert answer[1]["x-auth-request-user"] == "corp:ada"
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await call(b"hi", metadata=(spoofed,))
+            assert refusal.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    finally:
+        await server.stop(0)

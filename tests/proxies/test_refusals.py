@@ -1,0 +1,146 @@
+"""What does not pass: the client learns why, and the app nothing."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.errors import Reason
+from authgate.model import Unavailable
+from tests.proxies.relay import Fault
+from tests.support.grpc_gate import answering
+from tests.support.verifiers import ScriptedVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.proxies.conftest import Note
+    from tests.proxies.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\nX-Auth-Reason: review_unavailable\r\n"
+    b"Cache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
+)
+
+
+@asynccontextmanager
+async def cannot_tell(site: Site) -> AsyncIterator[None]:
+    """The gate says 503 meanwhile, in the protocol in which it is asked."""
+    if not site.program.snippet.grpc:
+        async with site.gate.failing(UNAVAILABLE):
+            yield
+        return
+    verdict = Unavailable(Reason.REVIEW_UNAVAILABLE, retry_after=7)
+    async with answering(ScriptedVerifier(verdict)) as gate, site.gate.leading_to(gate.address):
+        yield
+
+
+@pytest.mark.row("no token, a bad token: 401 and why")
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+async def test_without_a_token(site: Site, method: str) -> None:
+    """The client gets the gate's challenge and reason, once each."""
+    reply = await site.ask(f"{method} / HTTP/1.1")
+    assert (reply.status, reply.reason) == (401, "no_credential")
+    assert reply.value("WWW-Authenticate") == 'Bearer realm="authgate"'
+    assert reply.value("Cache-Control") == "no-store"
+    assert site.app.seen == []
+
+
+@pytest.mark.row("no token, a bad token: 401 and why")
+async def test_a_bad_token(site: Site) -> None:
+    """The challenge says what is wrong with a token."""
+    reply = await site.ask("GET / HTTP/1.1", token=site.token(exp=1))
+    assert (reply.status, reply.reason) == (401, "token_expired")
+    assert 'error="invalid_token"' in reply.value("WWW-Authenticate")
+    assert site.app.seen == []
+
+
+@pytest.mark.row("no token, a bad token: 401 and why")
+async def test_two_tokens(site: Site) -> None:
+    """Which of two Authorization headers counts is never guessed."""
+    reply = await site.ask(
+        "GET / HTTP/1.1", "Authorization: Bearer other", f"Authorization: Bearer {site.token()}"
+    )
+    assert reply.status in {400, 401}
+    assert site.app.seen == []
+
+
+@pytest.mark.row("not allowed: 403 and why")
+async def test_somebody_who_may_not(site: Site) -> None:
+    """A 403 comes with its challenge and reason."""
+    reply = await site.ask("GET / HTTP/1.1", token=site.token("mallory"))
+    assert (reply.status, reply.reason) == (403, "denied")
+    assert 'error="insufficient_scope"' in reply.value("WWW-Authenticate")
+    assert site.app.seen == []
+
+
+@pytest.mark.row("the gate's 503 reaches the client")
+async def test_a_gate_that_cannot_tell(site: Site, note: Note) -> None:
+    """The gate's 503 is a 503 with a time to try again."""
+    async with cannot_tell(site):
+        reply = await site.ask("GET / HTTP/1.1", token=site.token())
+    assert reply.status == 503
+    assert reply.value("Cache-Control") == "no-store"
+    assert site.app.seen == []
+    if site.program.constant_503:
+        assert reply.value("Retry-After") == "5"
+        note("with a constant Retry-After, and no reason")
+    else:
+        assert (reply.value("Retry-After"), reply.reason) == ("7", "review_unavailable")
+
+
+@pytest.mark.row("the gate is down, hangs, closes or speaks something else: 503")
+@pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
+async def test_a_gate_that_fails(site: Site, fault: Fault) -> None:
+    """Whatever becomes of the gate, the answer is a 503 with a time to try again.
+
+    One that hangs never answers here, so that there is an answer at all is the proxy's own time-out.
+    """
+    async with site.gate.failing(fault):
+        reply = await site.ask("GET / HTTP/1.1", token=site.token())
+    assert (reply.status, reply.value("Retry-After")) == (503, "5")
+    assert reply.value("Cache-Control") == "no-store"
+    assert site.app.seen == []
+
+
+@pytest.mark.row("the gate is down, hangs, closes or speaks something else: 503")
+@pytest.mark.parametrize("status", ["204 No Content", "302 Found", "404 Not Found", "418 Teapot", "500 Oops"])
+async def test_a_gate_that_answers_strangely(site: Site, note: Note, status: str) -> None:
+    """Only the statuses that a gate gives count; 204 is not among them."""
+    answer = f"HTTP/1.1 {status}\r\nLocation: http://elsewhere/\r\n"
+    if not status.startswith("204"):
+        answer += "Content-Length: 0\r\n"
+    async with site.gate.failing(f"{answer}\r\n".encode()):
+        reply = await site.ask("GET / HTTP/1.1", token=site.token())
+    if status.startswith("204") and site.program.any_2xx:
+        note("yes, but 204 passes")
+        return
+    assert (reply.status, reply.value("Retry-After")) == (503, "5")
+    assert site.app.seen == []
+
+
+@pytest.mark.row("another server's 200 on the gate's port opens nothing")
+async def test_another_server_in_the_gates_place(site: Site, note: Note) -> None:
+    """A 200 that names nobody is no gate's; the proxies that believe it name nobody to the app."""
+    async with site.gate.failing(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"):
+        reply = await site.ask("GET / HTTP/1.1", "X-Auth-Request-User: mallory")
+    if site.program.any_200:
+        assert "mallory" not in str(site.app.seen)
+        note("no")
+        return
+    assert (reply.status, reply.value("Retry-After")) == (503, "5")
+    assert site.app.seen == []
+
+
+@pytest.mark.row("a token in the query or in a cookie opens nothing")
+async def test_a_token_elsewhere_is_none(site: Site) -> None:
+    """A token in the query or in a cookie opens nothing."""
+    token = site.token()
+    target = f"/?access_token={token}&token={token}"
+    reply = await site.ask(f"GET {target} HTTP/1.1", f"Cookie: token={token}; access_token={token}")
+    assert (reply.status, reply.reason) == (401, "no_credential")
+    assert site.app.seen == []

@@ -1,0 +1,44 @@
+"""The table of docs/proxies.md is what the tests of this folder saw; this one comes after them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.snippets import SNIPPETS
+from tests.proxies.programs import PROGRAMS
+from tests.proxies.table import PAGE, replaced, written
+
+if TYPE_CHECKING:
+    from tests.proxies.table import Results
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_version_is_one_that_is_told(name: str) -> None:
+    """`authgate snippets` names the versions that the tests run, where they are the ones of .ci/run."""
+    program = PROGRAMS[name]
+    version = program.version()
+    if version.split(".")[:2] not in [told.split(".")[:2] for told in program.snippet.runs_on]:
+        pytest.skip(f"not applicable: {name} is {version} here")
+    assert version in program.snippet.runs_on
+
+
+def test_every_version_is_run() -> None:
+    """No version is told that nothing runs."""
+    assert {program.snippet.proxy for program in PROGRAMS.values()} == set(SNIPPETS)
+    told = sum(len(snippet.runs_on) for snippet in SNIPPETS.values())
+    assert told == len(PROGRAMS)
+
+
+def test_the_table_is_what_was_seen(results: Results) -> None:
+    """Every cell is what the tests saw; `make proxy-table` writes it anew."""
+    if not results.complete(list(PROGRAMS)):
+        pytest.skip("not applicable: only a part of tests/proxies was run")
+    columns = {name: program.heading() for name, program in PROGRAMS.items()}
+    if os.environ.get("AUTHGATE_TEST_WRITE_PROXY_TABLE") == "1":
+        PAGE.write_text(replaced(PAGE.read_text(), results.table(columns)))
+    if not all(program.version() in program.snippet.runs_on for program in PROGRAMS.values()):
+        pytest.skip("not applicable: other versions are installed than those of the table")
+    assert results.table(columns) == written(PAGE.read_text())

@@ -1,0 +1,42 @@
+"""Envoy's gRPC answered by a gate with a verifier of the test's choice."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from authgate.app import SystemClock
+from authgate.audit import Audit
+from authgate.ext_authz.listener import GrpcLimits, GrpcListener
+from authgate.gate import Gate
+from authgate.metrics import Metrics
+from authgate.policy.headers import HeaderMapper
+from authgate.policy.rules import Policy
+from authgate.server.decider import Decider
+from authgate.server.record import Recorder
+from authgate.server.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from authgate.verify.router import Verifier
+
+LIMITS = GrpcLimits(65536, 10.0, 75.0, 100, 5.0)
+
+
+@asynccontextmanager
+async def answering(
+    verifier: Verifier, metrics: Metrics | None = None, **limits: Any
+) -> AsyncIterator[GrpcListener]:
+    """The listener of a gate with this verifier; `limits` are changes to the usual ones."""
+    metrics, clock = metrics or Metrics(), SystemClock()
+    gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
+    recorder = Recorder(metrics, Audit("all", clock, lambda: None))
+    decider = Decider(lambda: Serving(gate, "envoy"), metrics=metrics, recorder=recorder, clock=clock)
+    listener = GrpcListener(decider, metrics, replace(LIMITS, **limits), lambda: True)
+    await listener.open("127.0.0.1:0", None)
+    try:
+        yield listener
+    finally:
+        await listener.close()

@@ -1,0 +1,291 @@
+"""One `jwt:` block at work in a real kube-apiserver and in a gate, which are asked about the same tokens.
+
+The block is the same YAML, field for field; in the gate's file each issuer has a name beside it, since all stand on
+one host. What the server does: k8s.io/apiserver, plugin/pkg/authenticator/token/oidc/oidc.go and
+pkg/apis/apiserver/validation/validation.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+from aiohttp import web
+
+from authgate.app import SystemClock
+from authgate.compose import Pipeline, Surroundings, compose
+from authgate.config import Config, ConfigError, Problem, load
+from authgate.dev.issuer import Issuer, path_of
+from authgate.dev.keys import SigningKey
+from authgate.dev.openid import OpenIDSite
+from authgate.dev.server import EmbeddedServer
+from authgate.dev.tls import throwaway_certificate
+from authgate.metrics import Metrics
+from authgate.model import CannotTell, Deny, OriginalRequest
+from tests.support.gate import AUDIENCE
+from tests.support.kube import ControlPlane, PlaneOptions
+from tests.support.kube_api import Review
+from tests.support.process import until
+
+Entry = Mapping[str, Any]
+"""An entry of `jwt:`; what it leaves out of `issuer` is filled in, and `gate` is for the gate's file alone."""
+
+Refusals = dict[int, tuple[str, ...]]
+"""The fields (`claimMappings.username`) that are wrong in each entry, by the entry's place."""
+
+MAX_ENTRIES = 63
+"""How many entries fit into one file beside one that is refused for certain; the server takes 64."""
+
+_MARKER = "no URL: makes the server refuse the whole file"
+_RELOAD_FAILED = re.compile(
+    r'"failed to (?:load|validate|update) authentication config" err=(?:"([^\n]*)"\n|<\n(.*?)\n >\n)',
+    re.DOTALL,
+)
+_FIELD = re.compile(r"(?:^|[\[ ])jwt\[(\d+)\]\.?([\w.\[\]]*): [A-Z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The token is good, and this is whom it names."""
+
+    username: str
+    uid: str
+    groups: tuple[str, ...]
+    extra: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The token is refused, in words of each one's own."""
+
+    why: str = field(compare=False)
+
+
+Answer = Named | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """What the two say of one token."""
+
+    server: Answer
+    gate: Answer
+
+    @property
+    def alike(self) -> bool:
+        """Whether both refuse, or both name the same sender."""
+        return self.server == self.gate
+
+    @property
+    def stricter(self) -> bool:
+        """Whether the gate alone refuses."""
+        return isinstance(self.server, Named) and isinstance(self.gate, Refused)
+
+    @property
+    def wider(self) -> bool:
+        """Whether the server alone refuses."""
+        return isinstance(self.server, Refused) and isinstance(self.gate, Named)
+
+
+class _GroupsSite:
+    """Tells at `<issuer>/groups` what groups everybody is in, as a token of the issuer's.
+
+    It is where a token's `_claim_sources` may lead to (OpenID Connect Core 1.0, section 5.6.2).
+    """
+
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        """The token, at that path only."""
+        if request.path != f"{path_of(self._issuer.url)}/groups":
+            return None
+        return web.Response(text=self._issuer.mint(claims={"groups": ["elsewhere"]}))
+
+
+class Oracle:
+    """An issuer's TLS server, a control plane and a gate, while its `async with` lasts."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._number = count(1)
+        self._key = SigningKey.generate("ES256")
+        self._certificate = throwaway_certificate(["127.0.0.1"])
+        self._web = EmbeddedServer(certificate=self._certificate)
+        self._plane = ControlPlane(folder / "plane", PlaneOptions(authentication_config=_kubernetes([])))
+        self._asked = self._plane.client(self._plane.admin_user.token)
+        self._at_once = asyncio.Semaphore(8)  # a busy server answers nobody in time
+        self._parts = AsyncExitStack()
+        self._gate: Pipeline | None = None
+        self.tokens = self.entries = 0
+        """How many of them both have judged."""
+        self.issuers: list[Issuer] = []
+        """Those of the entries that are at work, in their order."""
+
+    async def __aenter__(self) -> Self:
+        async with self._parts:
+            await self._parts.enter_async_context(self._web)
+            await self._parts.enter_async_context(self._plane)
+            self._parts.push_async_callback(self._disconnect)
+            self._parts = self._parts.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop_gate()
+        await self._parts.aclose()
+
+    async def configure(
+        self, entries: Sequence[Entry], keys: Mapping[int, Sequence[SigningKey]] | None = None
+    ) -> None:
+        """Puts these entries to work in both; `keys` are those of issuers that have others than the usual one.
+
+        The first of them signs. The server is started again, which is quicker than its reload.
+        """
+        complete = self.complete(entries)
+        self.issuers = []
+        for place, entry in enumerate(complete):
+            signing, *others = (keys or {}).get(place, (self._key,))
+            issuer = Issuer(entry["issuer"]["url"], signing)
+            for key in others:
+                issuer.announce(key)
+            self.issuers.append(issuer)
+            self._web.add(OpenIDSite(issuer))
+            self._web.add(_GroupsSite(issuer))
+        await self._disconnect()
+        await self._plane.stop_api()
+        self._plane.authentication_file.write_text(_kubernetes(complete))
+        await self._plane.start_api()
+        self._asked.session = aiohttp.ClientSession()
+        await self._stop_gate()
+        self._gate = await _composed(load(self._gate_file(complete), {}).config)
+
+    def complete(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+        """The entries with an issuer each that no other entry ever had, and with what they do not say of it."""
+        usual = {"certificateAuthority": self._certificate.ca_pem.decode(), "audiences": [AUDIENCE]}
+        return [
+            {**entry, "issuer": {"url": f"{self._web.url}/{number}", **usual, **entry.get("issuer", {})}}
+            for entry, number in zip(entries, self._number, strict=False)
+        ]
+
+    async def judge(self, token: str) -> Both:
+        """What the two say of a token."""
+        self.tokens += 1
+        async with self._at_once:
+            return Both(await self._ask_server(token), await self._ask_gate(token))
+
+    async def _ask_server(self, token: str) -> Answer:
+        review: Review | None = None
+
+        async def initialised() -> bool:
+            nonlocal review
+            review = await self._asked.review_token(token)
+            return "not initialized" not in review.error
+
+        await until(initialised, within=60)
+        assert review is not None
+        if not review.authenticated:
+            return Refused(review.error)
+        return Named(review.username, review.uid, review.groups, review.extra)
+
+    async def _ask_gate(self, token: str) -> Answer:
+        assert self._gate is not None, "nothing is configured"
+        decision = await self._gate.gate.decide([f"Bearer {token}".encode()], "default", OriginalRequest())
+        assert not isinstance(decision, CannotTell), decision
+        who = decision.identity  # known also where no header could carry it
+        if who is None:
+            return Refused(f"{decision.reason}: {decision.detail}" if isinstance(decision, Deny) else "")
+        return Named(who.username, who.uid, who.groups, dict(who.extra))
+
+    async def server_refuses(self, entries: Sequence[Entry]) -> Refusals:
+        """Which fields of which of these complete entries the server finds wrong; nothing is put to work.
+
+        It reads its file anew and tells all errors at once; an entry that is certainly wrong comes last, so that it
+        never takes the file up.
+        """
+        assert len(entries) <= MAX_ENTRIES
+        self.entries += len(entries)
+        error = await self.load_error([*entries, {"issuer": {"audiences": [_MARKER]}}])
+        return _by_entry(_FIELD.findall(error), len(entries))
+
+    async def load_error(self, entries: Sequence[Entry]) -> str:
+        """What the server says of complete entries that it does not take up."""
+        before = len(self._errors())
+
+        async def told() -> bool:
+            return len(self._errors()) > before
+
+        fresh = self._folder / "authentication.yaml"
+        fresh.write_text(_kubernetes(entries) + " " * next(self._number))  # the same text is not read twice
+        fresh.replace(self._plane.authentication_file)  # in one step: the server must not read a half
+        await until(told, within=120)  # at once, or at the latest after a minute
+        return self._errors()[-1]
+
+    def _errors(self) -> list[str]:
+        found = _RELOAD_FAILED.finditer(self._plane.api_log())
+        return [match[2] or match[1].replace('\\"', '"') for match in found]
+
+    async def gate_refuses(self, entries: Sequence[Entry]) -> Refusals:
+        """Which fields of which of these complete entries the gate finds wrong."""
+        problems: tuple[Problem, ...] = ()
+        try:
+            config = load(self._gate_file(entries), {}).config
+        except ConfigError as error:
+            problems = error.problems
+        else:
+            await (await _composed(config)).close()  # which may refuse nothing more
+        found = [_FIELD.match(f"{problem.path}: X") for problem in problems]
+        assert all(found), problems
+        return _by_entry([(match[1], match[2]) for match in found if match], len(entries))
+
+    def _gate_file(self, entries: Sequence[Entry]) -> Path:
+        named = [
+            {**entry, "gate": {"name": f"i{place}", **entry.get("gate", {})}}
+            for place, entry in enumerate(entries)
+        ]
+        path = self._folder / "gate.yaml"
+        path.write_text(json.dumps({"jwt": named}))  # JSON is YAML
+        return path
+
+    async def _disconnect(self) -> None:
+        session, self._asked.session = self._asked.session, None
+        if session is not None:
+            await session.close()
+
+    async def _stop_gate(self) -> None:
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            await gate.close()
+
+
+async def _composed(config: Config) -> Pipeline:
+    return await compose(config, Surroundings(SystemClock(), Metrics(), {}))
+
+
+def _kubernetes(entries: Sequence[Entry]) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthenticationConfiguration",
+            "jwt": [{name: value for name, value in entry.items() if name != "gate"} for entry in entries],
+        }
+    )
+
+
+def _by_entry(found: Sequence[tuple[str, str]], entries: int) -> Refusals:
+    places = {int(place) for place, _ in found}
+    return {
+        place: tuple(name for at, name in found if int(at) == place)
+        for place in sorted(places)
+        if place < entries
+    }

@@ -1,0 +1,127 @@
+"""Tables of tokens that a kube-apiserver and a gate must judge alike, and the differences that there are on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from authgate.dev.issuer import Issuer
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
+    from authgate.dev.keys import SigningKey
+    from tests.support.oracle import Entry, Oracle
+
+
+class Difference(StrEnum):
+    """What the API server does and the gate does not: each is a row of docs/kubernetes-parity.md, in these words."""
+
+    FOLDED_NAMES = "folds the case of claim names, and of two equal names takes the last"
+    BROKEN_UTF8 = "replaces broken UTF-8"
+    TEXT_TIMES = "accepts an `exp` that is a string of digits"
+    FUTURE_IAT = "does not compare `iat` (other issuers)"
+    SMALL_RSA = "accepts RSA keys of 1024 bits"
+    KEY_ALGORITHM = "ignores the `alg` of a JWK"
+    ANY_TYPE = "accepts any `typ`"
+    LOOSE_BASE64 = "accepts non-canonical base64url"
+    EMPTY_USERNAME = "accepts an empty username"
+    UNVERIFIED_EMAIL = "checks `email_verified` where `email` is the username"
+    CONTROL_CHARACTERS = "passes on control characters"
+    EMPTY_KID = "reads an empty `kid` as none"
+    HUGE_NUMBER = "passes over numbers that no double holds"
+    NULL_AUDIENCE = "reads a null among the audiences as an empty text"
+    TOKEN_ID = "leaves out a `jti` that is no text"
+    ELSEWHERE = "asks another server for groups that the token leaves to it (`_claim_names`)"
+    OR_VALUE = "takes `orValue` of what is no optional value for that value"
+    MAP_KEYS = "lets a map in an expression name a key twice, or by what is no text"
+    BOUNDS = "bounds an expression's loops and texts by its cost alone"
+    COST = "counts what an expression costs, and refuses at 1,000,000"
+    EDDSA = "refuses EdDSA"
+    SPLIT = "refuses what `split()` and `findAll()` give as groups and extra, unless it is mapped"
+
+
+Token = Mapping[str, object] | Callable[[Issuer], str]
+"""Changes to the claims of a usual token, or what makes another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stricter:
+    """A token that the gate alone refuses, and why."""
+
+    difference: Difference
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Wider:
+    """A token that the server alone refuses, and why: there are three reasons."""
+
+    difference: Literal[Difference.COST, Difference.EDDSA, Difference.SPLIT]
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A configuration and the tokens that are shown to it, by names for people."""
+
+    name: str
+    entry: Entry
+    tokens: Mapping[str, Token | Stricter | Wider]
+    keys: Callable[[], Sequence[SigningKey]] | None = None
+    """Makes the issuer's own keys, of which the first signs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One token for one configuration of a table; `place` is the configuration's."""
+
+    place: int
+    token: Token | Stricter | Wider
+
+    @property
+    def difference(self) -> Difference | None:
+        """Why the two do not judge it alike, where they do not."""
+        return self.token.difference if isinstance(self.token, Stricter | Wider) else None
+
+    def mint(self, issuer: Issuer) -> str:
+        """The token."""
+        token = self.token.token if isinstance(self.token, Stricter | Wider) else self.token
+        return token(issuer) if callable(token) else issuer.mint(claims=token)
+
+    async def holds(self, oracle: Oracle) -> None:
+        """Fails unless the two say the same, or differ just as it is known."""
+        both = await oracle.judge(self.mint(oracle.issuers[self.place]))
+        match self.token:
+            case Stricter():
+                assert both.stricter, f"this difference is no more: {both}"
+            case Wider():
+                assert both.wider, f"this difference is no more: {both}"
+            case _:
+                assert both.server == both.gate
+
+
+async def put_to_work(oracle: Oracle, table: Iterable[Subject]) -> None:
+    """Configures both with a table's entries."""
+    subjects = list(table)
+    keys = {place: subject.keys() for place, subject in enumerate(subjects) if subject.keys}
+    await oracle.configure([subject.entry for subject in subjects], keys)
+
+
+def cases(table: Iterable[Subject]) -> list[ParameterSet]:
+    """The parameters of a test, one for each token of a table."""
+    return [
+        pytest.param(Case(place, token), id=f"{subject.name}: {name}")
+        for place, subject in enumerate(table)
+        for name, token in subject.tokens.items()
+    ]
+
+
+def differences(table: Iterable[Subject]) -> set[Difference]:
+    """Those that the cases of a table show."""
+    known = (Case(0, token).difference for subject in table for token in subject.tokens.values())
+    return {difference for difference in known if difference is not None}

@@ -1,0 +1,76 @@
+"""A gate of several processes, and what can be done to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.support.gate import GateProcess
+from tests.support.process import until
+from tests.support.service import written
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PROCESS = re.compile(r"process (\d+) ")
+
+
+class Crew(GateProcess):
+    """`authgate serve --workers N` while its `async with` lasts; ready when every worker is."""
+
+    def __init__(
+        self,
+        folder: Path,
+        document: Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+        *,
+        workers: int = 2,
+    ) -> None:
+        self.count = workers
+        own = {"AUTHGATE_SERVER__WORKERS": str(workers)}
+        super().__init__(written(folder, document), {**own, **(environ or {})})
+
+    async def pids(self) -> list[int]:
+        """The workers' process ids by their places; 0 for a place that is empty."""
+        status = json.loads((await self.admin("/status")).body)
+        told = {check["name"]: check["detail"] for check in status["checks"]}
+        found = [_PROCESS.match(told[f"worker/{index}"]) for index in range(self.count)]
+        return [int(match[1]) if match else 0 for match in found]
+
+    async def kill(self, index: int, number: signal.Signals = signal.SIGKILL) -> int:
+        """Sends the worker of a place a signal; returns its process id."""
+        pid = (await self.pids())[index]
+        os.kill(pid, number)
+        return pid
+
+    async def replaced(self, index: int, pid: int, *, within: float) -> None:
+        """Returns once another worker is ready at a place, and all are."""
+
+        async def other() -> bool:
+            return (await self.pids())[index] not in (0, pid) and await self.ready()
+
+        await until(other, within=within, otherwise=self.process.log_tail)
+
+    async def _answers(self) -> bool:
+        try:
+            return await self.ready()
+        except aiohttp.ClientError:
+            return False
+
+
+async def gone(pid: int) -> None:
+    """Returns once there is no such process, a zombie aside."""
+
+    async def ended() -> bool:
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("Z")
+        except FileNotFoundError:
+            return True
+
+    await until(ended, within=10)

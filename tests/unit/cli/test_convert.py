@@ -1,0 +1,132 @@
+"""`authgate config convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from authgate.config import load
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Run
+
+KUBERNETES = """
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthenticationConfiguration
+anonymous: {enabled: false}
+jwt:
+- issuer: {url: "https://example.com", audiences: [app]}
+  claimMappings:
+    username: {claim: sub, prefix: "corp:"}
+"""
+FROM = ("--from", "authentication-configuration")
+TO = ("--to", "authentication-configuration")
+
+
+@pytest.fixture
+def kubernetes(tmp_path: Path) -> Path:
+    """A file that kube-apiserver takes."""
+    file = tmp_path / "authentication.yaml"
+    file.write_text(KUBERNETES)
+    return file
+
+
+def test_the_result_is_printed_and_the_notes_beside_it(run: Run, kubernetes: Path) -> None:
+    """Standard output can be redirected to a file; what is lost is on standard error."""
+    result = run("config", "convert", kubernetes, *FROM)
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout)["jwt"][0]["issuer"]["url"] == "https://example.com"
+    assert result.stderr.startswith("note: anonymous (line 4): is left out: ")
+
+
+def test_the_result_is_written_to_a_file(run: Run, kubernetes: Path, tmp_path: Path) -> None:
+    """It is a configuration that loads; nothing is printed to standard output."""
+    output = tmp_path / "authgate.yaml"
+    result = run("config", "convert", kubernetes, *FROM, "--output", output)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert load(output, {}).config.jwt[0].claim_mappings.username.prefix == "corp:"
+
+
+def test_standard_input_is_read(run: Run) -> None:
+    """As where another program writes the file."""
+    result = run("config", "convert", "-", *FROM, stdin=KUBERNETES)
+    assert result.exit_code == 0
+    assert "https://example.com" in result.stdout
+
+
+def test_the_way_back(run: Run, kubernetes: Path, tmp_path: Path) -> None:
+    """What was imported is exported as it was."""
+    output = tmp_path / "authgate.yaml"
+    run("config", "convert", kubernetes, *FROM, "-o", output)
+    result = run("config", "convert", output, *TO)
+    assert result.exit_code == 0
+    assert yaml.safe_load(result.stdout)["jwt"] == yaml.safe_load(KUBERNETES)["jwt"]
+    [note] = result.stderr.splitlines()
+    assert note.startswith("note: jwt[0].gate.algorithms (line 12): is left out: kube-apiserver takes RS256")
+
+
+def test_a_result_that_the_gate_refuses_is_told(run: Run, tmp_path: Path) -> None:
+    """It is written all the same, to be mended by hand; the exit status is 1."""
+    file = tmp_path / "authentication.yaml"
+    file.write_text(KUBERNETES.replace("[app]", "[]"))
+    result = run("config", "convert", file, *FROM)
+    assert result.exit_code == 1
+    assert "audiences: []" in result.stdout
+    assert "to mend: jwt[0].issuer.audiences" in result.stderr
+
+
+def test_a_bad_configuration_is_not_exported(run: Run, tmp_path: Path) -> None:
+    """Its problems are printed instead."""
+    file = tmp_path / "authgate.yaml"
+    file.write_text("jwt: [{issuer: {url: 'https://example.com'}}]\n")
+    result = run("config", "convert", file, *TO)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "jwt[0].issuer.audiences" in result.stderr
+
+
+@pytest.mark.parametrize("options", [(), (*FROM, *TO)], ids=["neither", "both"])
+def test_one_direction_is_named(run: Run, kubernetes: Path, options: tuple[str, ...]) -> None:
+    """Formats are never guessed."""
+    result = run("config", "convert", kubernetes, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--from" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param("a: [", "is not valid YAML", id="bad YAML"),
+        pytest.param("kind: Pod", "must be AuthenticationConfiguration", id="another document"),
+        pytest.param(b"\xff", "is not UTF-8", id="not UTF-8"),
+        pytest.param("#" * (1024 * 1024 + 1), "longer than 1024 KiB", id="too long"),
+    ],
+)
+def test_what_cannot_be_read_is_told(run: Run, text: str | bytes, sentence: str) -> None:
+    """Exit status 1, and nothing on standard output."""
+    result = run("config", "convert", "-", *FROM, stdin=text)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert sentence in result.stderr
+
+
+def test_files_that_cannot_be_read_or_written_are_told(run: Run, kubernetes: Path, tmp_path: Path) -> None:
+    """By name, and with the reason."""
+    missing = run("config", "convert", tmp_path / "missing.yaml", *FROM)
+    assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
+    folder = run("config", "convert", kubernetes, *FROM, "--output", tmp_path)
+    assert (folder.exit_code, "can't be written" in folder.stderr) == (1, True)
+
+
+def test_a_vault_role_needs_the_methods_configuration(run: Run, tmp_path: Path) -> None:
+    """The issuer stands in the method's configuration, so both files are asked for; then a policy comes out."""
+    role, config = tmp_path / "role.json", tmp_path / "config.json"
+    role.write_text('{"data": {"role_type": "jwt", "bound_audiences": ["vault"], "token_ttl": 60}}')
+    config.write_text('{"data": {"oidc_discovery_url": "https://issuer.example"}}')
+    alone = run("config", "convert", role, "--from", "vault-role")
+    assert (alone.exit_code, "--auth-config" in alone.stderr) == (2, True)
+    both = run("config", "convert", role, "--from", "vault-role", "--auth-config", config, "--policy", "demo")
+    assert both.exit_code == 0, both.stderr
+    assert yaml.safe_load(both.stdout)["policies"] == {"demo": {"role": {"boundAudiences": ["vault"]}}}
+    assert "data.token_ttl (line 1): is left out" in both.stderr

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Run
+
+EXAMPLE = Path(__file__).parents[3] / "deploy" / "examples" / "rules" / "tests.yaml"
+CONFIG = """
+cluster: {name: home, audiences: [app, other], issuers: [https://kubernetes.example]}
+jwt:
+- issuer: {url: https://issuer.example, audiences: [app]}
+  claimMappings: {username: {claim: sub, prefix: "corp:"}, groups: {claim: groups, prefix: ""}}
+  claimValidationRules: [{claim: hd, requiredValue: corp.example}]
+  gate: {name: corp}
+server: {proxy: nginx}
+policies:
+  default:
+    audiences: [app]
+    allow: [{issuers: [corp], groups: [staff]}, {serviceAccounts: ["prod/*"]}]
+    rules:
+    - {paths: [/metrics], accessReview: {nonResource: request}}
+    - {paths: [/time], expression: 'now > timestamp("2026-01-01T00:00:00Z")'}
+"""
+CORP = {"iss": "https://issuer.example", "sub": "jane", "hd": "corp.example", "groups": ["staff"]}
+ACCOUNT = {
+    "iss": "https://kubernetes.example",
+    "sub": "system:serviceaccount:prod:web",
+    "kubernetes.io": {"namespace": "prod", "serviceaccount": {"name": "web", "uid": "u"}},
+}
+
+
+def write(folder: Path, *tests: dict[str, object], config: str = CONFIG, **more: object) -> Path:
+    """A table of these tests beside a configuration."""
+    (folder / "authgate.yaml").write_text(config)
+    path = folder / "tests.yaml"
+    numbered = [{"name": f"test {number}", **test} for number, test in enumerate(tests)]
+    path.write_text(json.dumps({"config": "authgate.yaml", "tests": numbered, **more}))
+    return path
+
+
+def test_the_example_is_as_expected(run: Run) -> None:
+    """What docs/policies.md shows is what the policies decide."""
+    result = run("policy", "test", EXAMPLE)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == "16 of 16 as expected\n"
+
+
+JANE = {"user": "corp:jane", "groups": ["staff"], "issuer": "corp"}
+EXPECTED: dict[str, dict[str, object]] = {
+    "no token": {"expect": "no_credential"},
+    "no token, loosely": {"expect": "deny"},
+    "an identity": {"identity": JANE, "expect": "allow"},
+    "an identity, closely": {"identity": JANE, "expect": "authenticated"},
+    "an identity without groups": {
+        "identity": {"user": "corp:jane", "issuer": "corp"},
+        "expect": "not_allowed",
+    },
+    "another audience": {
+        "identity": {"serviceAccount": "prod/web", "audiences": ["other"]},
+        "expect": "audience_mismatch",
+    },
+    "an account": {"identity": {"serviceAccount": "prod/web"}, "expect": "allow"},
+    "an account's own groups": {"identity": {"user": "corp:x", "groups": ["staff"]}, "expect": "not_allowed"},
+    "claims": {"claims": CORP, "expect": "allow"},
+    "claims of a ServiceAccount": {"claims": ACCOUNT, "expect": "allow"},
+    "claims of a cluster whose issuer is not configured": {
+        "claims": {**ACCOUNT, "iss": "https://other.example"},
+        "expect": "allow",
+    },
+    "claims for another audience": {"claims": {**CORP, "aud": ["x"]}, "expect": "audience_mismatch"},
+    "claims for an accepted audience": {"claims": {**CORP, "aud": ["x", "app"]}, "expect": "allow"},
+    "claims that a rule refuses": {"claims": {**CORP, "hd": "other"}, "expect": "claim_rule_failed"},
+    "claims that name nobody": {"claims": {**CORP, "sub": 5}, "expect": "identity_invalid"},
+    "the cluster allows": {
+        "identity": {"serviceAccount": "a/b"},
+        "request": {"path": "/metrics"},
+        "accessReview": "allow",
+        "expect": "allow",
+    },
+    "the cluster refuses": {
+        "identity": {"serviceAccount": "a/b"},
+        "request": {"path": "/metrics"},
+        "accessReview": "deny",
+        "expect": "access_denied",
+    },
+    "later": {
+        "identity": JANE,
+        "request": {"path": "/time"},
+        "now": "2026-01-01T00:00:01Z",
+        "expect": "allow",
+    },
+    "earlier, by another clock": {
+        "identity": JANE,
+        "request": {"path": "/time"},
+        "now": "2026-01-01T01:00:00+02:00",
+        "expect": "not_allowed",
+    },
+    "an unknown path": {"identity": JANE, "request": {"path": None}, "expect": "request_unknown"},
+}
+
+
+@pytest.mark.parametrize("test", EXPECTED.values(), ids=EXPECTED.keys())
+def test_a_decision_that_is_expected_passes(run: Run, tmp_path: Path, test: dict[str, object]) -> None:
+    """By a word, or by its reason."""
+    result = run("policy", "test", write(tmp_path, test))
+    assert (result.exit_code, result.stdout) == (0, "1 of 1 as expected\n"), result.stderr
+
+
+def test_another_decision_is_shown_as_a_difference(run: Run, tmp_path: Path) -> None:
+    """Exit status 1, and of each test its name, what was expected and what came."""
+    path = write(
+        tmp_path,
+        {"identity": JANE, "expect": "allow"},
+        {"identity": JANE, "expect": "denied"},
+        {"identity": {"user": "corp:joe"}, "expect": "allow"},
+    )
+    result = run("policy", "test", path)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "test 1",
+        "  - denied",
+        "  + authenticated",
+        "test 2",
+        "  - allow",
+        "  + not_allowed (policy 'default')",
+    ]
+    assert result.stdout == "1 of 3 as expected\n"
+
+
+UNDECIDED: dict[str, tuple[dict[str, object], str]] = {
+    "policy": ({"policy": "other", "expect": "allow"}, "no policy 'other' is configured, but default"),
+    "issuer of the claims": (
+        {"claims": {"sub": "x"}, "expect": "allow"},
+        "claims.iss must be a configured issuer",
+    ),
+    "issuer's name": ({"identity": {"user": "x", "issuer": "y"}, "expect": "allow"}, "of the name 'y'"),
+    "what the cluster says, where a refusal is expected": (
+        {"identity": {"serviceAccount": "a/b"}, "request": {"path": "/metrics"}, "expect": "deny"},
+        "access_review_unavailable",
+    ),
+    "what the cluster says": (
+        {"identity": {"serviceAccount": "a/b"}, "request": {"path": "/metrics"}, "expect": "allow"},
+        "does not say what it answers: add accessReview",
+    ),
+}
+
+
+@pytest.mark.parametrize(("test", "words"), UNDECIDED.values(), ids=UNDECIDED.keys())
+def test_what_cannot_be_decided_is_no_expected_decision(
+    run: Run, tmp_path: Path, test: dict[str, object], words: str
+) -> None:
+    """It says what the test has to say."""
+    result = run("policy", "test", write(tmp_path, test))
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_a_program_can_read_the_result(run: Run, tmp_path: Path) -> None:
+    """The failed tests with their reasons."""
+    path = write(tmp_path, {"expect": "allow"}, {"expect": "deny"})
+    result = run("policy", "test", path, "--output", "json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == {
+        "passed": 1,
+        "failed": [{"name": "test 0", "expected": "allow", "reason": "no_credential", "detail": ""}],
+    }
+
+
+def test_the_configuration_may_be_named(run: Run, tmp_path: Path) -> None:
+    """--config wins over the table's own."""
+    path = write(tmp_path, {"identity": {"user": "x"}, "expect": "allow"}, config="jwt: []\n")
+    other = tmp_path / "other.yaml"
+    other.write_text(CONFIG.partition("policies:")[0])
+    assert run("policy", "test", path).exit_code == 1
+    assert run("policy", "test", path, "--config", other).exit_code == 0
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "no tests": ("tests: []", "tests (line 1): must not be empty"),
+    "nothing": ("", "must be a mapping"),
+    "unknown field": ("tests: [{name: a, expct: allow}]", "tests[0].expct (line 1): is not a known field"),
+    "expectation": ("tests: [{name: a, expect: maybe}]", "must be allow, deny or a reason code"),
+    "identity and claims": (
+        "tests: [{name: a, expect: allow, claims: {iss: a}, identity: {user: b}}]",
+        "needs either identity or claims",
+    ),
+    "nobody": ("tests: [{name: a, expect: allow, identity: {}}]", "needs either user or serviceAccount"),
+    "account": ("tests: [{name: a, expect: deny, identity: {serviceAccount: a}}]", "namespace/name"),
+    "time": ("tests: [{name: a, expect: deny, now: tomorrow}]", "must be a date and time"),
+    "no YAML": ("tests: [", "is not valid YAML"),
+    "twice": ("tests: [{name: a, name: b, expect: deny}]", "stands twice"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD.keys())
+def test_a_bad_table_is_refused(run: Run, tmp_path: Path, text: str, words: str) -> None:
+    """With the place and what to do, before anything is decided."""
+    path = tmp_path / "tests.yaml"
+    path.write_text(text)
+    result = run("policy", "test", path)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert words in result.stderr
+
+
+def test_a_table_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+    """By its name."""
+    result = run("policy", "test", tmp_path / "none.yaml")
+    assert result.exit_code == 1
+    assert "none.yaml: can't be read" in result.stderr

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.snippets import MANIFESTS, SNIPPETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.cli.conftest import Run
+
+
+def test_without_a_proxy_they_are_listed(run: Run) -> None:
+    """Every proxy stands there with the versions that it was run on."""
+    told = run("snippets").stdout
+    for snippet in SNIPPETS.values():
+        assert snippet.proxy in told
+        assert all(version in told for version in snippet.runs_on)
+
+
+def test_manifests_are_listed_with_what_they_were_checked_against(run: Run) -> None:
+    """They were not run, and the list does not say so."""
+    rows = run("snippets").stdout.splitlines()
+    for manifest in MANIFESTS.values():
+        [row] = [row for row in rows if row.split()[:1] == [manifest.proxy]]
+        assert manifest.checked.split(";")[0] in row
+        assert "run on" not in row
+
+
+def test_manifests_are_printed(run: Run) -> None:
+    """As snippets are, with their options."""
+    words = ["--gate", "http://door.infra.svc:81", "--policy", "billing"]
+    told = run("snippets", "traefik-crd", *words).stdout
+    assert "http://door.infra.svc.cluster.local:81/policies/billing/verify" in told
+
+
+def test_error_pages_are_files_of_their_own(run: Run) -> None:
+    """One for each status, beside the configuration."""
+    told = run("snippets", "caddy", "--error-pages").stdout
+    assert [line for line in told.splitlines() if line.startswith("# file: ")] == [
+        "# file: authgate.caddy",
+        *(f"# file: authgate-{status}.html" for status in (401, 403, 503)),
+    ]
+
+
+def test_several_files_are_told_apart(run: Run) -> None:
+    """Each begins with a line that names it."""
+    told = run("snippets", "nginx").stdout
+    assert [line for line in told.splitlines() if line.startswith("# file: ")] == [
+        "# file: authgate-http.conf",
+        "# file: authgate-server.conf",
+        "# file: authgate-protect.conf",
+    ]
+
+
+def test_one_file_stands_alone(run: Run) -> None:
+    """It needs no name."""
+    assert "# file:" not in run("snippets", "envoy", "--complete").stdout
+
+
+def test_options_reach_the_snippet(run: Run) -> None:
+    """Addresses, policy, preset, paths and the token's way."""
+    words = ["--gate", "unix:/run/gate.sock", "--app", "http://app:81", "--listen", "127.0.0.1:82"]
+    words += ["--policy", "billing", "--preset", "remote", "--open", "/healthz", "--open", "/livez"]
+    told = run("snippets", "nginx", "--complete", *words, "--keep-authorization", "--tls").stdout
+    for expected in (
+        "server unix:/run/gate.sock;",
+        "server app:81;",
+        "listen 127.0.0.1:82 ssl http2;",
+        "proxy_pass http://authgate/policies/billing/verify;",
+        "proxy_set_header Remote-User $gate_remote_user;",
+        "location = /healthz {",
+        "location = /livez {",
+    ):
+        assert expected in told
+    assert "proxy_set_header Authorization" not in told
+
+
+def test_files_are_written(run: Run, tmp_path: Path) -> None:
+    """Into a folder that is made, without the lines that name them, and again without complaint."""
+    for _ in range(2):
+        done = run("snippets", "haproxy", "--complete", "--output", tmp_path / "new")
+        assert done.exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["authgate.lua", "haproxy.cfg"]
+    assert "# file:" not in (tmp_path / "new" / "authgate.lua").read_text()
+
+
+def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
+    """Nothing is written over it, and nothing beside it."""
+    (tmp_path / "authgate.lua").write_text("mine")
+    done = run("snippets", "haproxy", "--complete", "--output", tmp_path)
+    assert done.exit_code == 1
+    assert "authgate.lua is there already and differs" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["authgate.lua"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param(["squid"], "there is no snippet for squid; there are nginx,", id="another proxy"),
+        pytest.param(["nginx", "--preset", "kubernetes"], "repeated header", id="a preset it cannot carry"),
+        pytest.param(["nginx", "--preset", "other"], "--preset must be", id="a preset that is none"),
+        pytest.param(["traefik", "--gate", "unix:/run/x"], "no unix socket", id="a socket it cannot ask"),
+        pytest.param(["traefik", "--open", "/healthz"], "anonymous", id="a path it cannot leave open"),
+        pytest.param(
+            ["haproxy", "--app", "h2c://app:1"], "speaks http to the app", id="an app it does not reach"
+        ),
+        pytest.param(["nginx", "--open", "/a;b"], "must be one path", id="letters of a configuration"),
+    ],
+)
+def test_what_cannot_be_is_refused(run: Run, words: list[str], message: str) -> None:
+    """With a sentence, and the exit status of wrong usage."""
+    done = run("snippets", *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr

@@ -1,0 +1,181 @@
+"""One cluster or a list of them: how each is written, and which lists are refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.config import effective
+from authgate.dev.keys import SigningKey
+
+if TYPE_CHECKING:
+    from tests.unit.config.conftest import Load, Problems
+
+TWO = "cluster: [{audiences: [a]}, {name: away, audiences: [b], kubeconfig: /dev/null}]\n"
+JWT = (
+    "jwt: [{issuer: {url: 'https://idp.example', audiences: [a]}, "
+    "claimMappings: {username: {claim: sub, prefix: ''}}}]\n"
+)
+
+
+def test_one_cluster_is_a_mapping(load_text: Load) -> None:
+    """It has no index anywhere."""
+    loaded = load_text("cluster: {audiences: [a]}")
+    assert [cluster.name for cluster in loaded.config.clusters] == ["home"]
+    assert ("cluster.audiences", ["a"]) in [(path, value) for path, value, _ in effective(loaded)]
+
+
+def test_several_clusters_are_a_list(load_text: Load) -> None:
+    """In the order of the file, each with its own values and their sources."""
+    loaded = load_text(TWO)
+    assert [(cluster.name, cluster.audiences) for cluster in loaded.config.clusters] == [
+        ("home", ("a",)),
+        ("away", ("b",)),
+    ]
+    assert loaded.sources["cluster[1].audiences"].startswith("file ")
+    assert loaded.sources["cluster[1].revocation"] == "default"
+
+
+def test_without_any_there_are_none(load_text: Load) -> None:
+    """Other issuers are enough."""
+    assert load_text(JWT).config.clusters == ()
+
+
+def test_a_variable_may_hold_the_whole_list(load_text: Load) -> None:
+    """As YAML or JSON text, like every list of mappings."""
+    loaded = load_text("", {"AUTHGATE_CLUSTER": "[{audiences: [a]}, {name: b, audiences: [b], context: c}]"})
+    assert [cluster.name for cluster in loaded.config.clusters] == ["home", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AUTHGATE_CLUSTER__AUDIENCES", "x"),
+        ("AUTHGATE_CLUSTER__TOKENREVIEW__MODE", "never"),
+        ("AUTHGATE_CLUSTER__KUBECONFIG", "/dev/null"),
+    ],
+)
+def test_a_variable_cannot_set_one_field_of_several_clusters(
+    problems: Problems, name: str, value: str
+) -> None:
+    """It does not say which, and must not be passed over."""
+    problem = problems(TWO, {name: value})[name]
+    assert "there is a list of several: set it in the list, or give the whole list" in problem.message
+
+
+SEVENTEEN = "cluster: [" + ", ".join(
+    f"{{name: c{number}, context: c{number}, audiences: [a]}}" for number in range(17)
+)
+LEGACY = "tokenReview: {legacyAudiences: [api]}"
+REFUSED = {
+    "empty": ("cluster: []\njwt: []", "cluster", "neither cluster nor jwt"),
+    "too many": (f"{SEVENTEEN}]", "cluster", "must not have more than 16 entries"),
+    "text": ("cluster: [home]", "cluster[0]", "must be a mapping"),
+    "unknown field": ("cluster: [{audiences: [a], nam: b}]", "cluster[0].nam", "is not a known field"),
+    "no audiences": (
+        "cluster: [{audiences: [a]}, {name: b}]",
+        "cluster[1].audiences",
+        "is required: the audiences that tokens must be issued for",
+    ),
+    "same name": (
+        "cluster: [{audiences: [a]}, {audiences: [a], context: b}]",
+        "cluster[1].name",
+        r"must be unique: cluster[0] has the same name (the default, as none is given)",
+    ),
+    "same issuer": (
+        "cluster: [{audiences: [a], issuers: [x]}, {name: b, audiences: [a], context: b, issuers: [y, x]}]",
+        "cluster[1].issuers[1]",
+        "stands twice: it is the issuer of cluster[0] (cluster[0].issuers), too",
+    ),
+    "same API server": (
+        "cluster: [{audiences: [a]}, {name: b, audiences: [a]}]",
+        "cluster[1].kubeconfig",
+        "leads where cluster[0] does",
+    ),
+    "two with legacy tokens": (
+        f"cluster: [{{audiences: [a], {LEGACY}}}, {{name: b, audiences: [a], context: b, {LEGACY}}}]",
+        "cluster[1].tokenReview.legacyAudiences",
+        "would be shown to both",
+    ),
+    "an issuer's name": (
+        f"cluster: [{{audiences: [a]}}, {{name: idp.example, audiences: [a], context: b}}]\n{JWT}",
+        "jwt[0].gate.name",
+        "must be unique: cluster[1] has the same name (the issuer's host, as none is given)",
+    ),
+    "a file that is not there": (
+        "cluster: [{audiences: [a], kubeconfig: /nowhere/at-all}]",
+        "cluster[0].kubeconfig",
+        "can't be read",
+    ),
+    "an unknown cluster to review access": (
+        f"{TWO}policies: {{default: {{accessReview: {{cluster: awy, resource: {{verb: get, resource: pods}}}}}}}}",
+        "policies.default.accessReview.cluster",
+        "is no cluster's name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "path", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_list_that_cannot_work_is_refused(problems: Problems, text: str, path: str, words: str) -> None:
+    """At the path of the entry that is one too many, or wrong."""
+    assert words in problems(text)[path].message
+
+
+def test_names_and_audiences_of_every_cluster_are_known_to_policies(load_text: Load) -> None:
+    """Rules and policies may name each of them, and nothing is doubted."""
+    text = f"{TWO}policies: {{default: {{audiences: [b], allow: [{{issuers: [away]}}]}}}}"
+    assert load_text(text).warnings == ()
+
+
+def keys() -> str:
+    """A key set as a mapping of the file."""
+    return json.dumps({"keys": [SigningKey.generate("ES256").jwk()]})
+
+
+def test_a_clusters_keys_may_stand_in_the_configuration(load_text: Load) -> None:
+    """With its issuer, and where nobody is to be asked."""
+    text = f"cluster: {{audiences: [a], issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{inline: {keys()}}}}}"
+    [cluster] = load_text(text).config.clusters
+    assert cluster.static_keys is not None
+
+
+STATIC = {
+    "reviews": ("issuers: [x]", "cluster.staticKeys", "need tokenReview.mode: never"),
+    "no issuer": ("tokenReview: {mode: never}", "cluster.staticKeys", "need the cluster's issuer in issuers"),
+    "kubeconfig": (
+        "issuers: [x], tokenReview: {mode: never}, kubeconfig: /dev/null",
+        "cluster.staticKeys",
+        "leave kubeconfig and context out",
+    ),
+    "context": (
+        "issuers: [x], tokenReview: {mode: never}, context: c",
+        "cluster.staticKeys",
+        "leave kubeconfig and context out",
+    ),
+}
+
+
+@pytest.mark.parametrize(("members", "path", "words"), STATIC.values(), ids=STATIC)
+def test_static_keys_stand_alone(problems: Problems, members: str, path: str, words: str) -> None:
+    """What would ask the API server has no place beside them."""
+    text = f"cluster: {{audiences: [a], {members}, staticKeys: {{inline: {keys()}}}}}"
+    assert words in problems(text)[path].message
+
+
+def test_access_reviews_need_every_clusters_api(problems: Problems) -> None:
+    """An identity of a cluster is its own cluster's to judge, and nobody answers for one with static keys."""
+    text = (
+        f"cluster: {{audiences: [a], issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{inline: {keys()}}}}}\n"
+        "policies: {default: {accessReview: {resource: {verb: get, resource: pods}}}}"
+    )
+    assert "cluster has staticKeys in its place" in problems(text)["policies.default.accessReview"].message
+
+
+def test_static_keys_that_are_no_keys_are_refused(problems: Problems) -> None:
+    """As those of other issuers."""
+    text = (
+        "cluster: [{audiences: [a], issuers: [x], tokenReview: {mode: never}, staticKeys: {file: /nowhere}}]"
+    )
+    assert "can't be read" in problems(text)["cluster[0].staticKeys.file"].message

@@ -1,0 +1,31 @@
+"""Names of claims that are no identifiers."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate.expressions.names import unescape
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sub", "sub"),
+        ("kubernetes__dot__io", "kubernetes.io"),
+        ("a__dash__b", "a-b"),
+        ("a__slash__b__dot__c", "a/b.c"),
+        ("a__underscores__b", "a__b"),
+        ("__namespace__", "namespace"),
+        ("__dot__", "."),
+        ("a__b", "a__b"),
+        ("_a_", "_a_"),
+        ("kubernetes.io", "kubernetes.io"),
+        ("", ""),
+        ("a__nothing__b", None),
+        ("a__namespace__", None),
+        ("__Dot__", None),
+    ],
+)
+def test_an_escaped_name_stands_for_another(name: str, expected: str | None) -> None:
+    """The escapes are Kubernetes'; what has an unknown one stands for nothing."""
+    assert unescape(name) == expected

@@ -1,0 +1,143 @@
+"""Fetched keys among processes of one gate, and from one configuration to the next."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate.dev.keys import KeyPool
+from authgate.keys.jwk import KeyDocument
+from authgate.keys.key_set import KeysFound
+from authgate.keys.remote import FetchReport, KeyFetchError, RefreshRules, RemoteKeySet
+from tests.support.clock import FakeClock
+from tests.support.key_sources import ScriptedSource, document
+
+RULES = RefreshRules(refresh=300, max_stale=3600)
+
+
+@pytest.fixture
+def source(pool: KeyPool) -> ScriptedSource:
+    """An issuer that publishes key "a"."""
+    return ScriptedSource(pool.key("ES256", 0, kid="a"))
+
+
+@pytest.fixture
+def reports() -> list[FetchReport]:
+    """What was reported of each fetch."""
+    return []
+
+
+def one(source: ScriptedSource, clock: FakeClock, place: str = "here") -> RemoteKeySet:
+    """A set that has not fetched yet, without jitter."""
+    return RemoteKeySet(source, clock, RULES, jitter=lambda: 0.0, place=place)
+
+
+def knows(keys: RemoteKeySet, kid: str) -> bool:
+    """Whether a key of this kid is in memory."""
+    return isinstance(keys.find(kid, "ES256"), KeysFound)
+
+
+async def test_each_good_document_is_told(source: ScriptedSource, clock: FakeClock) -> None:
+    """As it was read, so that another process can read it; a failed fetch has none."""
+    keys, told = one(source, clock), list[KeyDocument]()
+    keys.on_document = told.append
+    await keys.refresh()
+    source.error = "down"
+    await keys.refresh()
+
+    assert [(item.data, item.origin) for item in told] == [
+        (document(*source.keys).data, document(*source.keys).origin)
+    ]
+
+
+async def test_what_another_process_fetched_serves_as_ones_own(
+    source: ScriptedSource, clock: FakeClock, reports: list[FetchReport], pool: KeyPool
+) -> None:
+    """It is taken without a fetch, puts off the next one, and is no fetch in the metrics."""
+    keys = RemoteKeySet(source, clock, RULES, reports.append, lambda: 0.0, place="here")
+    await keys.refresh()
+    clock.advance(200)
+    keys.take(document(pool.key("ES256", 1, kid="b")))
+
+    assert (knows(keys, "a"), knows(keys, "b")) == (False, True)
+    assert keys.next_refresh() == 300
+    assert source.fetches == 1
+    assert [report.shared for report in reports] == [False, True]
+
+
+async def test_what_is_taken_over_ends_an_outage(
+    source: ScriptedSource, clock: FakeClock, pool: KeyPool
+) -> None:
+    """Where one process reaches the issuer, all know its keys."""
+    source.error = "down"
+    keys = one(source, clock)
+    await keys.refresh()
+    keys.take(document(pool.key("ES256", 0, kid="a")))
+
+    assert keys.status().usable
+    assert knows(keys, "a")
+
+
+async def test_of_two_documents_of_one_moment_ones_own_is_kept(
+    source: ScriptedSource, clock: FakeClock, pool: KeyPool
+) -> None:
+    """The other may be the older one."""
+    keys = one(source, clock)
+    await keys.refresh()
+    clock.advance(0.5)
+    keys.take(document(pool.key("ES256", 1, kid="b")))
+
+    assert (knows(keys, "a"), knows(keys, "b")) == (True, False)
+
+
+async def test_what_a_cluster_may_not_name_itself_is_not_taken(
+    source: ScriptedSource, clock: FakeClock, pool: KeyPool
+) -> None:
+    """As in a fetch of one's own."""
+
+    def refuse(_: KeyDocument) -> None:
+        raise KeyFetchError("its issuer is another cluster's")
+
+    keys = RemoteKeySet(source, clock, RULES, place="here", on_shared=refuse)
+    keys.take(document(pool.key("ES256", 1, kid="b")))
+
+    assert not knows(keys, "b")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "inherited"),
+    [("here", "here", True), ("here", "there", False), ("", "", False)],
+    ids=["same place", "another place", "no place"],
+)
+async def test_keys_are_inherited_from_the_same_place_only(
+    source: ScriptedSource, clock: FakeClock, old: str, new: str, inherited: bool
+) -> None:
+    """Another place may have taken a key back."""
+    before, after = one(source, clock, old), one(source, clock, new)
+    await before.refresh()
+    after.inherit(before)
+
+    assert knows(after, "a") == inherited
+
+
+async def test_what_was_fetched_is_not_replaced_by_what_was_known(
+    source: ScriptedSource, clock: FakeClock, pool: KeyPool
+) -> None:
+    """Inheriting is for those that have nothing."""
+    before, after = one(source, clock), one(ScriptedSource(pool.key("ES256", 1, kid="b")), clock)
+    await before.refresh()
+    await after.refresh()
+    after.inherit(before)
+
+    assert (knows(after, "a"), knows(after, "b")) == (False, True)
+
+
+async def test_inherited_keys_keep_their_age(source: ScriptedSource, clock: FakeClock) -> None:
+    """A reload makes no old keys young."""
+    before, after = one(source, clock), one(source, clock)
+    await before.refresh()
+    clock.advance(3000)
+    after.inherit(before)
+    assert knows(after, "a")
+    clock.advance(601)
+
+    assert not knows(after, "a")

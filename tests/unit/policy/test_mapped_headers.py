@@ -1,0 +1,123 @@
+"""Headers from claims and from expressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authgate.errors import Reason
+from authgate.expressions import Expects, Sees, compile_expression
+from authgate.json_pointer import JSONPointer
+from authgate.model import Headers, Identity, VerifiedClaims
+from authgate.policy.headers import HeaderMapper, Unsendable
+from authgate.policy.mapped_headers import ClaimHeader, ExpressionHeader, MappedHeader
+
+ADA = Identity("ada", groups=("dev",))
+
+
+def of_claim(pointer: str = "/x") -> MappedHeader:
+    """The header X of a claim."""
+    return ClaimHeader("X", JSONPointer(pointer))
+
+
+def of_expression(text: str) -> MappedHeader:
+    """The header X of an expression."""
+    expression = compile_expression(text, Sees.CLAIMS | Sees.USER, Expects.ANY)
+    return ExpressionHeader("X", expression, "headers.set[0].expression")
+
+
+def told(header: MappedHeader, claims: dict[str, Any] | None, max_bytes: int = 1000) -> Headers | Unsendable:
+    """What a mapper with this header alone says of Ada."""
+    mapper = HeaderMapper("none", max_bytes, mapped=[header])
+    return mapper.map(ADA, claims=None if claims is None else VerifiedClaims(claims))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        pytest.param("a b", "a b", id="a text"),
+        pytest.param("", "", id="an empty text"),
+        pytest.param(None, "", id="null"),
+        pytest.param(True, "true", id="true"),
+        pytest.param(False, "false", id="false"),
+        pytest.param(7, "7", id="an integer"),
+        pytest.param(7.0, "7", id="a whole number"),
+        pytest.param(0.5, "0.5", id="a fraction"),
+        pytest.param(["a,b", "c%", 1, True], "a%2Cb,c%25,1,true", id="a list, joined as groups are"),
+        pytest.param([], "", id="an empty list"),
+        pytest.param("ä", "ä", id="a letter beyond ASCII"),
+    ],
+)
+def test_a_claim_becomes_a_header(value: object, text: str) -> None:
+    """What has a text is sent, lists as groups are."""
+    assert told(of_claim(), {"x": value}) == (("X", text),)
+
+
+@pytest.mark.parametrize(("verified", "text"), [(True, "a@b"), (False, ""), ("true", ""), (None, "")])
+def test_an_email_address_that_nobody_verified_is_not_told(verified: object, text: str) -> None:
+    """It may be anybody's."""
+    assert told(of_claim("/email"), {"email": "a@b", "email_verified": verified}) == (("X", text),)
+
+
+@pytest.mark.parametrize("claims", [{}, None], ids=["a token without it", "a TokenReview"])
+def test_an_absent_claim_is_an_empty_header(claims: dict[str, Any] | None) -> None:
+    """The header is always sent, so that a client's own cannot pass for it."""
+    assert told(of_claim(), claims) == (("X", ""),)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param({"a": 1}, id="an object"),
+        pytest.param([["a"]], id="a list of lists"),
+        pytest.param(["a", None], id="a list with null"),
+        pytest.param("a\r\nX-Admin: 1", id="a line break"),
+        pytest.param(["a", " b"], id="a list with white space at an end"),
+        pytest.param("\x00", id="NUL"),
+        pytest.param("\ud800", id="a lone surrogate"),
+        pytest.param(" a", id="white space before"),
+        pytest.param("a\u2003", id="white space behind"),
+    ],
+)
+def test_what_no_header_can_carry_is_refused(value: object) -> None:
+    """A value is sent as it is, or nobody passes; the refusal names the header, not the value."""
+    refused = told(of_claim(), {"x": value})
+    assert isinstance(refused, Unsendable)
+    assert refused.reason is Reason.IDENTITY_UNSENDABLE
+    assert refused.detail.startswith("header X")
+
+
+def test_a_claim_that_is_too_long_is_refused() -> None:
+    """Nothing is truncated: beyond `headers.maxBytes` nobody passes."""
+    assert told(of_claim(), {"x": ["g" * 50] * 10_000}) == Unsendable(Reason.IDENTITY_TOO_LARGE)
+
+
+def test_a_nested_claim_is_named_by_its_pointer() -> None:
+    """A pointer leads into objects and lists."""
+    assert told(of_claim("/realm/roles/1"), {"realm": {"roles": ["a", "b"]}}) == (("X", "b"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "header"),
+    [
+        pytest.param("user.username + '@' + claims.tenant", "ada@acme", id="of user and claims"),
+        pytest.param("user.groups", "dev", id="a list"),
+        pytest.param("claims.?missing.orValue('none')", "none", id="of what is missing"),
+    ],
+)
+def test_an_expression_becomes_a_header(text: str, header: str) -> None:
+    """What an expression gives is sent as a claim would be."""
+    assert told(of_expression(text), {"tenant": "acme"}) == (("X", header),)
+
+
+def test_an_expression_that_fails_refuses() -> None:
+    """An evaluation error lets nobody pass, and says which expression it was."""
+    refused = told(of_expression("claims.missing"), {})
+    assert isinstance(refused, Unsendable)
+    assert refused.detail.startswith("header X: headers.set[0].expression: ")
+
+
+def test_anonymous_requests_have_every_header_empty() -> None:
+    """Where nobody is named, the header says so."""
+    assert HeaderMapper("none", 1000, mapped=[of_claim()]).anonymous() == (("X", ""),)

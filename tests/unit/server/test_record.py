@@ -1,0 +1,60 @@
+"""What is recorded of a shadow's differences."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+from authgate.audit import Audit
+from authgate.errors import Reason
+from authgate.metrics import Metrics
+from authgate.model import Identity
+from authgate.policy.shadow import Difference
+from authgate.server.record import Recorder
+from tests.support.clock import FakeClock
+
+DIFFERENCE = Difference(
+    "default", Reason.AUTHENTICATED, Reason.NOT_ALLOWED, "rules[1]", Identity("corp:jane")
+)
+
+
+def record(
+    audit: Literal["none", "deny"], times: int, caplog: pytest.LogCaptureFixture
+) -> tuple[float, list[dict[str, object]]]:
+    """What the metrics and the audit stream say of so many differences."""
+    caplog.set_level("INFO", logger="authgate.audit")
+    metrics = Metrics()
+    recorder = Recorder(metrics, Audit(audit, FakeClock(), lambda: None, burst=2))
+    for _ in range(times):
+        recorder.difference(DIFFERENCE)
+    lines = [{"body": line.message, **getattr(line, "attributes", {})} for line in caplog.records]
+    return metrics.shadow_differences["default", "authenticated", "not_allowed"], lines
+
+
+def test_a_difference_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    """With both reasons, the shadow's rule, and whom it is about."""
+    assert record("deny", 1, caplog) == (
+        1,
+        [
+            {
+                "body": "the shadow decides otherwise",
+                "authgate.policy": "default",
+                "authgate.reason": "authenticated",
+                "authgate.shadow": "not_allowed",
+                "authgate.detail": "rules[1]",
+                "user.name": "corp:jane",
+            }
+        ],
+    )
+
+
+def test_of_many_the_first_ones_are_told_and_all_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """As of denials."""
+    count, lines = record("deny", 5, caplog)
+    assert (count, len(lines)) == (5, 2)
+
+
+def test_without_an_audit_stream_they_are_counted_only(caplog: pytest.LogCaptureFixture) -> None:
+    """Where denials are not written, neither are these."""
+    assert record("none", 3, caplog) == (3, [])

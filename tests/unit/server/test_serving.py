@@ -1,0 +1,50 @@
+"""When a gate that was replaced is no longer needed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.gate import Gate
+from authgate.policy.headers import HeaderMapper
+from authgate.policy.rules import Policy
+from authgate.server.serving import Serving
+from tests.support.verifiers import ScriptedVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def serving() -> Serving:
+    """A gate at work."""
+    headers = HeaderMapper("oauth2-proxy", 16384)
+    return Serving(Gate(ScriptedVerifier(), {"default": Policy("default")}, headers, 16384), "nginx")
+
+
+async def turns(done: Callable[[], bool]) -> bool:
+    """Whether something is so after the event loop has had its turns."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return done()
+
+
+async def test_nobody_under_way_is_nobody_to_wait_for(serving: Serving) -> None:
+    """Before the first request and after the last."""
+    await serving.idle()
+    with serving:
+        pass
+    await serving.idle()
+
+
+async def test_the_last_one_under_way_ends_the_wait(serving: Serving) -> None:
+    """However many there were, and however they ended."""
+    with serving as gate:
+        assert gate is serving.gate
+        waiting = asyncio.create_task(serving.idle())
+        with pytest.raises(LookupError), serving:
+            raise LookupError
+        assert not await turns(waiting.done)
+    assert await turns(waiting.done)

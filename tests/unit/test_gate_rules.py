@@ -1,0 +1,357 @@
+"""Decisions by host, method, path, expression and time; what of them is remembered; and what a shadow tells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.cluster.api import AccessAnswer, AccessAttributes
+from authgate.compose.policies import policy_of, reads_claims
+from authgate.config import load
+from authgate.errors import Reason
+from authgate.gate import Gate
+from authgate.model import (
+    Allow,
+    Answer,
+    CannotTell,
+    Decision,
+    Deny,
+    Identity,
+    OriginalRequest,
+    VerifiedClaims,
+)
+from authgate.policy.headers import HeaderMapper
+from authgate.verify.access_review import AccessReviewer, AccessReviewers
+from authgate.verify.cache import CacheRules, CachingVerifier
+from tests.support.clock import START, FakeClock
+from tests.support.verifiers import GOOD, ScriptedVerifier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from authgate.policy.shadow import Difference
+
+FILE = """
+cluster: {name: home, audiences: [app, other]}
+server: {proxy: nginx}
+policies:
+"""
+JANE = Identity("jane", groups=("staff",), issuer_name="home", cluster="home", audiences=("app",))
+MALLORY = Identity("mallory", groups=("staff",), issuer_name="home", cluster="home", audiences=("app",))
+CLAIMS = VerifiedClaims({"department": "sales", "level": 3})
+
+
+class Authorizer:
+    """An API server that allows everything but what is secret."""
+
+    async def review_access(self, identity: Identity, attributes: AccessAttributes) -> AccessAnswer:
+        """Its answer."""
+        return AccessAnswer("secret" not in str(attributes))
+
+
+class Scene:
+    """A gate of these policies, whose verifier knows two tokens: "jane" and "mallory"."""
+
+    def __init__(self, folder: Path, policies: str) -> None:
+        path = folder / "authgate.yaml"
+        path.write_text(FILE + policies)
+        config = load(path, {}).config
+        self.policies = {name: policy_of(name, item) for name, item in config.policies.items()}
+        self.clock = FakeClock()
+        self.differences: list[Difference] = []
+        self.scripted = ScriptedVerifier(replace(GOOD, identity=JANE, claims=CLAIMS))
+        self.scripted.answers["mallory"] = replace(GOOD, identity=MALLORY)
+        self.verifier = CachingVerifier(self.scripted, self.clock, CacheRules())
+        reviewer = AccessReviewer(Authorizer(), self.clock, qps=100, burst=100)
+        self.gate = Gate(
+            self.verifier,
+            self.policies,
+            HeaderMapper("remote", 1000),
+            4096,
+            AccessReviewers({"home": reviewer}),
+            now=self.clock.now,
+            on_difference=self.differences.append,
+        )
+
+    async def decide(
+        self,
+        path: str | None = "/",
+        method: str | None = "GET",
+        host: str | None = "app.example",
+        *,
+        who: str | None = "jane",
+        query: str = "",
+        policy: str = "default",
+    ) -> Decision:
+        """The decision on a request."""
+        values = [] if who is None else [f"Bearer {who}".encode()]
+        return await self.gate.decide(values, policy, OriginalRequest(method, path, host, query))
+
+    def recall(self, path: str) -> Answer | None:
+        """The answer to a GET by Jane, as it is remembered."""
+        digest = self.gate.digest(b"jane")
+        return self.gate.recall(digest, "default", OriginalRequest("GET", path, "app.example"))
+
+    async def reason(self, *request: str | None, who: str | None = "jane", query: str = "") -> Reason:
+        """Its reason; `AUTHENTICATED` and `ANONYMOUS` let pass."""
+        return (await self.decide(*request, who=who, query=query)).reason
+
+
+RULES = """
+  default:
+    audiences: [app]
+    deny: [{users: [mallory]}]
+    allow: [{groups: [nobody]}]
+    rules:
+    - {paths: [/healthz, "/public/*"], anonymous: true}
+    - {hosts: ["*.admin.example"], allow: [{groups: [admins]}]}
+    - {methods: [GET], paths: ["/reports/*"], allow: [{groups: [staff]}]}
+    - {paths: ["/reports/*"], allow: [{groups: [auditors]}]}
+    - {paths: ["/open-to-mallory/*"], deny: [{groups: [other]}]}
+    - {paths: ["/all/*"], expression: "true"}
+    - {paths: ["/reviewed/*"], accessReview: {nonResource: request}}
+    - {paths: ["/raw/*"], rawPath: allow, allow: [{groups: [staff]}]}
+"""
+OK, DENIED, NOT = Reason.AUTHENTICATED, Reason.DENIED, Reason.NOT_ALLOWED
+DECISIONS = {
+    "a rule lets pass": (("/reports/1",), "jane", OK),
+    "the next rule, for another method": (("/reports/1", "POST"), "jane", NOT),
+    "a host": (("/reports/1", "GET", "x.admin.example"), "jane", NOT),
+    "no rule: the policy's own": (("/elsewhere",), "jane", NOT),
+    "the policy's deny holds in rules": (("/reports/1",), "mallory", DENIED),
+    "the policy's deny holds where all may pass": (("/all/x",), "mallory", DENIED),
+    "a rule's deny replaces the policy's": (("/open-to-mallory/x",), "mallory", NOT),
+    "all may pass": (("/all/x",), "jane", OK),
+    "anonymous": (("/healthz",), None, Reason.ANONYMOUS),
+    "anonymous below": (("/public/x",), None, Reason.ANONYMOUS),
+    "with a token where none is needed": (("/public/x",), "jane", OK),
+    "no token": (("/all/x",), None, Reason.NO_CREDENTIAL),
+    "no token, no rule": (("/elsewhere",), None, Reason.NO_CREDENTIAL),
+    "no token, ambiguous path": (("/public/../x",), None, Reason.NO_CREDENTIAL),
+    "no token, unknown path": ((None,), None, Reason.NO_CREDENTIAL),
+    "the cluster allows": (("/reviewed/x",), "jane", OK),
+    "the cluster does not": (("/reviewed/secret",), "jane", Reason.ACCESS_DENIED),
+    "the cluster is not asked for whom the lists refuse": (("/reviewed/x",), "mallory", DENIED),
+    "ambiguous path": (("/all/../x",), "jane", Reason.PATH_AMBIGUOUS),
+    "unknown path": ((None,), "jane", Reason.REQUEST_UNKNOWN),
+    "unknown method": (("/all/x", None), "jane", Reason.REQUEST_UNKNOWN),
+    "unknown host": (("/all/x", "GET", None), "jane", Reason.REQUEST_UNKNOWN),
+    "an escaped path": (("/r%65ports/1",), "jane", OK),
+    "an ambiguous path that a rule takes": (("/raw/a%2Fb",), "jane", OK),
+}
+
+
+@pytest.mark.parametrize(("request_", "who", "reason"), DECISIONS.values(), ids=DECISIONS.keys())
+async def test_the_first_rule_that_fits_decides(
+    tmp_path: Path, request_: tuple[str | None, ...], who: str | None, reason: Reason
+) -> None:
+    """In place of the policy's own allow; audiences and, unless the rule has another, deny hold. Twice alike."""
+    scene = Scene(tmp_path, RULES)
+    assert await scene.reason(*request_, who=who) is reason
+    assert await scene.reason(*request_, who=who) is reason
+
+
+@pytest.mark.parametrize("path", ["/raw/secret/x", "/raw/secret%2Fx", "/raw//secret/x", "/raw/secret;v=1/x"])
+async def test_a_denied_path_is_denied_however_it_may_be_read(tmp_path: Path, path: str) -> None:
+    """Also where a rule takes paths that can be read in two ways."""
+    rules = """
+  default:
+    deny: [{expression: 'request.path.startsWith("/raw/secret/")'}]
+    rules: [{paths: ["/raw/*"], rawPath: allow, allow: [{groups: [staff]}]}]
+"""
+    scene = Scene(tmp_path, rules)
+    assert await scene.reason(path) is DENIED
+    assert await scene.reason("/raw/other%2Fx") is OK
+
+
+async def test_another_audience_is_told_first(tmp_path: Path) -> None:
+    """Whatever is asked for: the remedy is another token."""
+    scene = Scene(tmp_path, RULES)
+    scene.scripted.verdict = replace(GOOD, identity=replace(JANE, audiences=("other",)))
+    for path in ("/all/x", "/elsewhere", "/a//b", None):
+        assert await scene.reason(path) is Reason.AUDIENCE_MISMATCH
+
+
+async def test_a_refusal_names_its_rule_to_the_audit_log_only(tmp_path: Path) -> None:
+    """The client learns the policy's name."""
+    decision = await Scene(tmp_path, RULES).decide("/reports/1", "POST")
+    assert isinstance(decision, Deny)
+    assert (decision.detail, decision.private) == ("policy 'default'", "rules[3]")
+
+
+async def test_a_policy_without_rules_asks_nothing_of_the_request(tmp_path: Path) -> None:
+    """So its proxy needs to tell nothing."""
+    scene = Scene(tmp_path, "  default: {allow: [{groups: [staff]}]}\n")
+    assert await scene.reason(None, None, None) is OK
+    assert not scene.gate.looks_at_request("default")
+
+
+EXPRESSIONS = """
+  default:
+    allow:
+    - {users: [bob], expression: 'request.path == "/bob"'}
+    - {expression: 'request.method == "GET" && request.host == "app.example" && request.segments[0] == user.username'}
+    - {expression: 'claims.department == "sales" && request.path.startsWith("/sales/")'}
+    deny: [{expression: '"forbidden" in request.segments'}]
+"""
+SEEN = {
+    "segments": (("/jane/x",), "jane", OK),
+    "an escape": (("/%6aane/x",), "jane", OK),
+    "another host": (("/jane/x", "GET", "other.example"), "jane", NOT),
+    "a host in capitals, with a port": (("/jane/x", "GET", "APP.example:443"), "jane", OK),
+    "a claim": (("/sales/x",), "jane", OK),
+    "a deny entry": (("/jane/forbidden",), "jane", DENIED),
+    "nothing fits, and one fails": (("/",), "jane", Reason.EXPRESSION_FAILED),
+    "no claims are known": (("/sales/x",), "mallory", Reason.EXPRESSION_FAILED),
+    "unknown method": (("/jane/x", None), "jane", Reason.REQUEST_UNKNOWN),
+    "a method that some servers take for another": (("/jane/x", "Get"), "jane", Reason.REQUEST_UNKNOWN),
+    "unknown path": ((None,), "jane", Reason.REQUEST_UNKNOWN),
+    "unknown host": (("/jane/x", "GET", None), "jane", Reason.REQUEST_UNKNOWN),
+    "ambiguous path": (("/jane//x",), "jane", Reason.PATH_AMBIGUOUS),
+}
+
+
+@pytest.mark.parametrize(("request_", "who", "reason"), SEEN.values(), ids=SEEN.keys())
+async def test_expressions_see_the_normalised_request(
+    tmp_path: Path, request_: tuple[str | None, ...], who: str, reason: Reason
+) -> None:
+    """All of it has to be known. An evaluation error is never true: in allow it does not let pass."""
+    assert await Scene(tmp_path, EXPRESSIONS).reason(*request_, who=who) is reason
+
+
+async def test_an_error_in_a_deny_entry_denies(tmp_path: Path) -> None:
+    """And the audit log learns which expression it was."""
+    scene = Scene(tmp_path, "  default: {deny: [{expression: 'claims.banned == true'}]}\n")
+    decision = await scene.decide()
+    assert isinstance(decision, Deny)
+    assert decision.reason is Reason.EXPRESSION_FAILED
+    assert decision.private.startswith("policies.default.deny[0].expression: ")
+    assert "sales" not in decision.private
+
+
+async def test_an_error_of_one_entry_is_no_matter_where_another_holds(tmp_path: Path) -> None:
+    """One entry of allow is enough."""
+    text = "  default: {allow: [{expression: 'claims.none == true'}, {groups: [staff]}]}\n"
+    assert await Scene(tmp_path, text).reason() is OK
+
+
+async def test_the_query_is_seen_where_queryrules_says_so(tmp_path: Path) -> None:
+    """As it was written, undecoded."""
+    text = "  default: {queryRules: true, rules: [{expression: 'request.query == \"a=%20b\"'}]}\n"
+    scene = Scene(tmp_path, text)
+    assert await scene.reason(query="a=%20b") is OK
+    assert await scene.reason(query="a=b") is NOT
+
+
+async def test_the_time_is_looked_at_each_time(tmp_path: Path) -> None:
+    """Also while the verdict is remembered."""
+    scene = Scene(tmp_path, f"  default: {{allow: [{{expression: 'now < timestamp({START + 30:.0f})'}}]}}\n")
+    assert await scene.reason() is OK
+    scene.clock.advance(31)
+    assert await scene.reason() is NOT
+    assert scene.scripted.asked == ["jane"]
+
+
+async def test_what_depends_on_the_identity_alone_is_remembered(tmp_path: Path) -> None:
+    """The answer, and the bytes made of it, are the same for all rules that let somebody pass."""
+    scene = Scene(tmp_path, RULES)
+    first = await scene.decide("/reports/1")
+    answers = [scene.recall(path) for path in ("/reports/1", "/reports/2", "/all/x")]
+    assert isinstance(first, Allow)
+    assert answers[0] is not None
+    assert answers[0] is answers[1] is answers[2]
+    refused = [scene.recall(path) for path in ("/elsewhere", "/also-elsewhere")]
+    assert refused[0] is not None
+    assert refused[0] is refused[1] is not answers[0]
+
+
+async def test_what_the_cluster_decides_is_not_recalled(tmp_path: Path) -> None:
+    """Its rules go the general way, the others of the policy do not."""
+    scene = Scene(tmp_path, RULES)
+    await scene.decide("/all/x")
+    assert scene.recall("/reviewed/x") is None
+    assert scene.recall("/all/x") is not None
+    assert scene.gate.reviews_access("default")
+
+
+def test_claims_are_kept_where_an_expression_reads_them(tmp_path: Path) -> None:
+    """Be it of a rule or of a shadow."""
+    texts = {
+        "  default: {allow: [{expression: 'user.username == \"a\"'}]}\n": False,
+        "  default: {allow: [{expression: 'claims.a == \"a\"'}]}\n": True,
+        "  default: {rules: [{expression: 'claims.a == \"a\"'}]}\n": True,
+        "  default: {shadow: {deny: [{expression: 'claims.a == \"a\"'}]}}\n": True,
+    }
+    assert {text: reads_claims(Scene(tmp_path, text).policies.values()) for text in texts} == texts
+
+
+SHADOW = """
+  default:
+    allow: [{groups: [staff]}]
+    rules: [{paths: ["/public/*"], anonymous: true}]
+    shadow:
+      allow: [{users: [mallory]}]
+      rules:
+      - {paths: ["/new/*"], anonymous: true}
+      - {paths: ["/late/*"], expression: 'now > timestamp(1800000030)'}
+"""
+DIFFERENCES = {
+    "refused by the shadow": (("/x",), "jane", OK, [(OK, NOT)]),
+    "the same": (("/x",), "mallory", OK, []),
+    "open in the shadow": (
+        ("/new/x",),
+        None,
+        Reason.NO_CREDENTIAL,
+        [(Reason.NO_CREDENTIAL, Reason.ANONYMOUS)],
+    ),
+    "open in the live one": (
+        ("/public/x",),
+        None,
+        Reason.ANONYMOUS,
+        [(Reason.ANONYMOUS, Reason.NO_CREDENTIAL)],
+    ),
+    "closed in both": (("/x",), None, Reason.NO_CREDENTIAL, []),
+    "ambiguous in both": (("/a//b",), "jane", Reason.PATH_AMBIGUOUS, []),
+    "by the time": (("/late/x",), "mallory", OK, [(OK, NOT)]),
+}
+
+
+@pytest.mark.parametrize(("request_", "who", "reason", "told"), DIFFERENCES.values(), ids=DIFFERENCES.keys())
+async def test_a_shadow_tells_differences_and_decides_nothing(
+    tmp_path: Path,
+    request_: tuple[str | None, ...],
+    who: str | None,
+    reason: Reason,
+    told: list[tuple[Reason, Reason]],
+) -> None:
+    """Once for each request, also for those whose verdict is remembered."""
+    scene = Scene(tmp_path, SHADOW)
+    for count in (1, 2, 3):
+        assert await scene.reason(*request_, who=who) is reason
+        assert [(found.live, found.shadow) for found in scene.differences] == told * count
+
+
+async def test_a_difference_is_told_of_what_is_recalled_too(tmp_path: Path) -> None:
+    """With who it is about, and the shadow's rule."""
+    scene = Scene(tmp_path, SHADOW)
+    await scene.decide("/late/x")
+    answer = scene.recall("/late/x")
+    assert answer is not None
+    assert answer.decision.reason is OK
+    assert [(found.policy, found.private, found.identity) for found in scene.differences] == [
+        ("default", "rules[1]", JANE)
+    ] * 2
+    scene.clock.advance(31)
+    scene.recall("/late/x")
+    assert len(scene.differences) == 2
+
+
+async def test_what_is_not_decided_is_not_compared(tmp_path: Path) -> None:
+    """A bad token is bad for both."""
+    scene = Scene(tmp_path, SHADOW)
+    scene.scripted.held = True
+    decision = scene.gate.begin([b"Bearer jane"], "default", OriginalRequest("GET", "/x", "app.example"))
+    assert not isinstance(decision, Allow | Deny | CannotTell)
+    assert scene.differences == []

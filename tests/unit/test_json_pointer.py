@@ -1,0 +1,63 @@
+"""JSON pointers, as RFC 6901 has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from authgate.json_pointer import JSONPointer
+
+DOCUMENT: dict[str, Any] = {
+    "foo": ["bar", "baz"],
+    "": 0,
+    "a/b": 1,
+    "c%d": 2,
+    "m~n": 8,
+    "deep": {"er": [{"est": True}]},
+    "null": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("/foo", ["bar", "baz"]),
+        ("/foo/0", "bar"),
+        ("/", 0),
+        ("/a~1b", 1),
+        ("/c%d", 2),
+        ("/m~0n", 8),
+        ("/deep/er/0/est", True),
+        ("/null", None),
+        ("/missing", None),
+        ("/foo/2", None),
+        ("/foo/01", None),
+        ("/foo/-", None),
+        ("/foo/bar", None),
+        ("/foo/9999999999", None),
+        ("/a~1b/c", None),
+        ("/deep/er/est", None),
+    ],
+)
+def test_a_pointer_leads_to_one_value(text: str, value: object) -> None:
+    """RFC 6901's examples (section 5) and ways that lead nowhere."""
+    assert JSONPointer(text).find(DOCUMENT) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "begins with a slash"),
+        ("foo", "begins with a slash"),
+        ("#/foo", "begins with a slash"),
+        ("/a~", "~0"),
+        ("/a~2b", "~0"),
+        ("/a\x00", "~0"),
+        ("/a" * 17, "more than 16"),
+    ],
+)
+def test_what_is_no_pointer_is_refused(text: str, why: str) -> None:
+    """Each with a sentence that shows what one looks like."""
+    with pytest.raises(ValueError, match=why):
+        JSONPointer(text)

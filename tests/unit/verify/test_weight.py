@@ -1,0 +1,83 @@
+"""The estimate that bounds a cache in bytes: close to what Python says the objects take, and never far below."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tracemalloc
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.errors import Reason
+from authgate.gate import Gate
+from authgate.model import BearerToken, Evidence, Identity, Lease, Rejected, VerifiedClaims
+from authgate.policy.headers import HeaderMapper
+from authgate.policy.rules import Policy
+from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.weight import weight_of
+from tests.support.clock import FakeClock
+from tests.support.verifiers import GOOD, ScriptedVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from authgate.model import Authenticated
+
+KEPT = 300
+
+
+def account(number: int, *, groups: int = 3, wide: str = "") -> Authenticated:
+    """A verdict of which nothing is shared with another one's."""
+    own = [f"group-{number}-{group}{wide}" for group in range(groups)]
+    uid = f"{number:036d}{wide}"
+    extra = (("authentication.kubernetes.io/credential-id", (f"JTI={uid}",)),)
+    identity = Identity(f"user-{number}{wide}", uid, tuple(own), extra, "https://issuer.example", "corp")
+    return replace(GOOD, identity=identity, expires_at=2e9 + number, lease=Lease())
+
+
+SHAPES: dict[str, Callable[[int], Authenticated | Rejected]] = {
+    "usual": account,
+    "many groups": lambda number: account(number, groups=60),
+    "no ASCII": lambda number: account(number, wide="\N{GRINNING FACE}" * 20),
+    "claims": lambda number: replace(
+        account(number),
+        claims=VerifiedClaims(json.loads(json.dumps({str(n): [n + 1000] for n in range(40)}))),
+    ),
+    "rejected": lambda number: Rejected(
+        Reason.REVIEW_REJECTED, f"{number} " + "x" * 300, Evidence("jwks"), lease=Lease()
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_verdict_takes_about_what_it_weighs(shape: str) -> None:
+    """With the answer that is kept with it, and its place in the cache."""
+    verifier = ScriptedVerifier()
+    cache = CachingVerifier(verifier, FakeClock(), CacheRules())
+    gate = Gate(cache, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 65536), 2048)
+    digests = [gate.digest(str(number).encode()) for number in range(KEPT)]
+    gc.collect()
+    tracemalloc.start()
+    for number in range(KEPT):
+        verifier.verdict = SHAPES[shape](number)
+        cache.begin(BearerToken(str(number)))
+    for digest in digests:
+        answer = gate.recall(digest, "default")
+        assert answer is not None
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] / KEPT
+    tracemalloc.stop()
+
+    assert 0.6 * taken <= cache.weight / KEPT <= 2.5 * taken
+
+
+def test_the_weight_of_a_verdict_never_changes() -> None:
+    """What is taken off when it goes is what was added when it came."""
+    verdict = account(1)
+    before = weight_of(verdict)
+    gate = Gate(ScriptedVerifier(verdict), {"default": Policy("default")}, HeaderMapper("remote", 512), 2048)
+    gate.recall(b"", "default")
+
+    assert weight_of(verdict) == before
