@@ -152,6 +152,7 @@ class CachingVerifier:
         if self._holds(remembered):
             for either in (self._good, self._bad):  # of two asked at once, the answer that came last counts
                 either.drop(digest)
+            shelf.forget_ended(self._monotonic())
             shelf.put(digest, remembered)
 
 
@@ -177,6 +178,14 @@ class _Shelf:
             _, oldest = verdicts.popitem(last=False)
             self.weight -= weight_of(oldest)
             self._on_eviction()
+
+    def forget_ended(self, now: float) -> None:
+        """Let go of the two least recently used where their time is over: what nobody asks for again does not stay."""
+        for _ in range(2):
+            digest = next(iter(self.verdicts), None)
+            if digest is None or self.verdicts[digest].until > now:
+                return
+            self.drop(digest)
 
     def drop(self, digest: bytes) -> None:
         if digest in self.verdicts:

@@ -300,6 +300,18 @@ async def test_a_verdict_that_has_ended_makes_room(
     assert len(cache) == 0
 
 
+async def test_verdicts_that_have_ended_leave_as_others_come(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """What nobody asks for again does not stay until the cache is full: each new verdict takes two old ones along."""
+    for number in range(10):
+        await ask(cache, f"old-{number}")
+    clock.advance(61)
+    for number in range(5):
+        await ask(cache, f"new-{number}")
+    assert len(cache) == 5
+
+
 async def test_of_two_answers_the_last_counts(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
     """Asked at once, answered differently: the older yes does not outlive the newer no."""
     inner.held = True
