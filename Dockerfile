@@ -12,9 +12,10 @@ WORKDIR /src
 
 # The dependencies are a layer of their own: a change of the sources alone does not install them again.
 COPY requirements/build.txt requirements/runtime.txt requirements/
-RUN python3 -m pip install --require-hashes -r requirements/build.txt \
+RUN python3 -m pip install --no-deps --require-hashes -r requirements/build.txt \
  && python3 -m venv --without-pip /opt/authgate \
- && python3 -m pip --python /opt/authgate/bin/python install --no-compile --require-hashes -r requirements/runtime.txt
+ && python3 -m pip --python /opt/authgate/bin/python install --no-compile --no-deps --require-hashes \
+    -r requirements/runtime.txt
 
 COPY LICENSE README.md pyproject.toml ./
 COPY authgate authgate
@@ -23,6 +24,7 @@ COPY authgate authgate
 # their sources at each start.
 RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && python3 -m pip --python /opt/authgate/bin/python install --no-compile --no-deps --no-index dist/*.whl \
+ && python3 -m pip --python /opt/authgate/bin/python check \
  && /opt/authgate/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/authgate/lib
 
 

@@ -20,7 +20,10 @@ NGINX_IMAGE ?= nginx:1.28
 
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# A lock lists every package, so nothing is resolved: an old pip would look at an index for packages that carry an
+# extra, and refuse a lock as soon as a newer version is published. `pip check` shows that nothing is missing.
+INSTALL_LOCKS := $(PIP) install --quiet --no-deps --require-hashes
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' $(LOCK_ARGS)
 
@@ -30,7 +33,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all e2e bench bench-fleet bench-soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
+.PHONY: help dev test test-all test-locks e2e bench bench-fleet bench-soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +60,10 @@ test-all: ## run the tests on every CPython >= 3.11 of this machine
 	echo "tried:$$tried"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi; \
 	if [ "$$tried" = ' ' ]; then echo 'no CPython >= 3.11 with venv was found' >&2; exit 1; fi
+
+# CPython 3.11.0 bundles pip 22.3. A virtual environment that exists is used as it is, so its pip stays.
+test-locks: ## install both locks with the oldest pip on the oldest Python >= 3.11 here, and the newest on the newest
+	@.ci/test-locks
 
 e2e: ## show the image and the chart in the cluster of KUBECONFIG (IMAGE, NGINX_IMAGE; needs kubectl and helm)
 	@IMAGE='$(IMAGE)' NGINX_IMAGE='$(NGINX_IMAGE)' $(or $(wildcard $(BIN)/python),python3) -m tests.e2e
@@ -146,19 +153,22 @@ define NEW_VENV
 	exit 1; }
 endef
 
-INSTALL_AUTHGATE = $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
+INSTALL_AUTHGATE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
+CHECK_PACKAGES := checked=$$($(PIP) check) || { echo "$$checked" >&2; exit 1; }
 
 # What runs the gate; and what checks it, too. The second lock holds the first, at the same versions.
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 	$(NEW_VENV)
 	@echo 'installing requirements/runtime.txt into $(VENV)'
-	@$(PIP_INSTALL) --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(INSTALL_LOCKS) -r requirements/runtime.txt -r requirements/build.txt
 	@$(INSTALL_AUTHGATE)
+	@$(CHECK_PACKAGES)
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt pyproject.toml
 	$(NEW_VENV)
 	@echo 'installing requirements/dev.txt into $(VENV)'
-	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL_LOCKS) -r requirements/dev.txt
 	@$(INSTALL_AUTHGATE)
+	@$(CHECK_PACKAGES)
 	@touch $@ $(VENV)/.runtime

@@ -21,7 +21,7 @@ def findings_of_grpc(values: Values) -> Iterator[Finding]:
     if address is None:
         return
     if any(find_spec(name) is None for name in _PACKAGES):  # looked for only: a supervisor must not load gRPC
-        yield Finding(path, "needs the extra 'grpc': install it with: pip install 'authgate[grpc]'")
+        yield Finding(path, "needs the extra 'grpc': in a checkout of authgate, run: pip install '.[grpc]'")
     if address.startswith("unix:") and several_workers(values):
         yield Finding(
             path, "cannot be a unix socket with several server.workers: gRPC cannot share one", shown(address)

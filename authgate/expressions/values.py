@@ -77,8 +77,8 @@ class MissingExtraError(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "expressions need the extra 'cel': install it with: pip install 'authgate[cel]' "
-            "(it has no packages for musl, such as Alpine Linux)"
+            "expressions need the extra 'cel': in a checkout of authgate, run: pip install '.[cel]' "
+            "(the container image includes it; there are no packages for musl, such as Alpine Linux)"
         )
 
 

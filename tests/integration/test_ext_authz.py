@@ -515,4 +515,4 @@ def test_a_missing_extra_is_told_with_what_to_type(tmp_path: Path, name: str) ->
         env={**os.environ, "COLUMNS": "300"},
     )
     assert done.returncode == 1
-    assert "pip install 'authgate[grpc]'" in done.stdout + done.stderr
+    assert "pip install '.[grpc]'" in done.stdout + done.stderr

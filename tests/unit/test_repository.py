@@ -165,3 +165,21 @@ def test_a_skip_fails_in_strict_mode(
     fail_skipped(report)
 
     assert report.outcome == outcome
+
+
+def test_a_lock_is_installed_without_resolving_anything() -> None:
+    """An old pip otherwise looks at an index for packages with extras, and fails once a newer version is there."""
+    installs = re.findall(
+        r"^.*--require-hashes.*$",
+        (ROOT / "Makefile").read_text() + (ROOT / "Dockerfile").read_text(),
+        re.MULTILINE,
+    )
+    assert installs
+    assert [line for line in installs if "--no-deps" not in line] == []
+
+
+def test_no_file_names_a_package_that_is_not_published() -> None:
+    """A stranger could register the name on the index, and everybody who follows the advice would run his code."""
+    unpublished = re.compile(r"pip install +(?:-[\w-]+ +)*['\"]?[a]uthgate\b")
+    found = [path for path, text in texts_of_the_project().items() if unpublished.search(text)]
+    assert found == []

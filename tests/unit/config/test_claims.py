@@ -279,4 +279,4 @@ def test_without_the_extra_an_expression_is_refused_with_the_command_to_type(tmp
     ).stdout
 
     assert printed.startswith(f"{MAPPINGS}.username.expression (line 4): expressions need the extra 'cel'")
-    assert "pip install 'authgate[cel]'" in printed
+    assert "pip install '.[cel]'" in printed

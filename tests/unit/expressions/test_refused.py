@@ -209,7 +209,7 @@ def test_without_the_extra_the_command_to_type_is_told(module: str) -> None:
         "except MissingExtraError as error:\n    print(error)\n",
     )
 
-    assert "pip install 'authgate[cel]'" in printed
+    assert "pip install '.[cel]'" in printed
 
 
 def test_the_library_is_loaded_by_the_first_expression() -> None:
