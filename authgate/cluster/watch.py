@@ -59,9 +59,10 @@ class Scope:
 class WatchRules:
     """Bounds of a watch: bytes, seconds, objects.
 
-    A server sends a bookmark every minute where nothing else happens, if its etcd tells it of progress. A connection
-    that is silent for longer than `silence` may be dead and is opened anew. `lifetime` is how long one request may
-    follow, in seconds, halved at random.
+    A server sends a bookmark every minute where nothing else happens, if its etcd reports progress. A connection that
+    is silent for longer than `silence` may be dead, so everything is listed again. `confirm` is the same for a
+    connection that was opened to resume and has sent nothing yet: until then nobody knows whether it is any good.
+    `lifetime` is how long one request may follow, in seconds, halved at random.
     """
 
     page_size: int = 200
@@ -69,9 +70,11 @@ class WatchRules:
     max_line_bytes: int = 4 << 20
     max_objects: int = 100_000
     silence: float = 75.0
+    confirm: float = 67.5
     lifetime: int = 600
     first_pause: float = 0.25
-    longest_pause: float = 30.0
+    longest_pause: float = 10.0
+    longest_full: float = 30.0
 
 
 class Chunks(Protocol):
@@ -110,7 +113,7 @@ class Observer(Protocol):
         ...
 
     def heard(self) -> None:
-        """Take that the server spoke: all that happened before is known."""
+        """Take that a good event or bookmark arrived: all that happened before it is known."""
         ...
 
     def broke(self, reason: str, detail: str) -> None:
@@ -123,7 +126,7 @@ class ExpiredError(Exception):
 
 
 class _SilentError(Exception):
-    """Nothing was heard for so long that the connection may be dead."""
+    """Nothing arrived for so long that the connection may be dead."""
 
 
 class _FullError(Exception):
@@ -141,6 +144,10 @@ class Watcher:
         self._role = f"with the verbs list and watch on {scope.resource}"
         self._version: str | None = None
         self._failures = 0
+        self._confirmed = (
+            False  # whether this connection has sent anything good, or follows a list of its own
+        )
+        self._only_listed = False  # whether nothing good has followed that list
 
     async def run(self) -> None:
         """List and follow for ever; every end is told to the observer and resumed after a pause that grows."""
@@ -150,15 +157,19 @@ class Watcher:
             await asyncio.sleep(self._pause(reason))
 
     async def _until_it_ends(self) -> tuple[str, str]:
+        self._confirmed = self._only_listed = False
         try:
             if self._version is None:
                 self._version = await self._list()
+                self._confirmed = self._only_listed = True
             await self._follow(self._version)
         except ExpiredError:
             self._version = None
-            self._failures += 1
+            # What was being followed is listed again at once; a server that refuses a new list's version gets a pause.
+            self._failures = self._failures + 1 if self._only_listed else 0
             return "expired", ""
         except _SilentError:
+            self._version = None  # a list shows whether the server is there, and what happened meanwhile
             return "silent", ""
         except _FullError:
             self._version = None
@@ -175,9 +186,12 @@ class Watcher:
 
     def _pause(self, reason: str) -> float:
         rules = self._rules
-        most = rules.longest_pause
-        if reason != "too_many":
-            most = min(most, rules.first_pause * 2.0 ** min(self._failures - 1, 30))
+        if reason == "too_many":
+            most = rules.longest_full
+        elif not self._failures:
+            return 0.0
+        else:
+            most = min(rules.longest_pause, rules.first_pause * 2.0 ** min(self._failures - 1, 30))
         return most * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps gates from moving in step, and is no secret
 
     async def _list(self) -> str:
@@ -210,7 +224,6 @@ class Watcher:
         path = f"{self._scope.path}?{urlencode(query)}"
         call = Call(f"watch {self._scope}", self._role)
         async with self._api.follow(call, path, WATCH_ACCEPT) as body, aclosing(self._lines(body)) as lines:
-            self._observer.heard()
             async for line in lines:
                 self._take(parse_event(line))
 
@@ -228,6 +241,7 @@ class Watcher:
             case Bookmark():
                 pass
         self._failures = 0
+        self._confirmed, self._only_listed = True, False
         self._version = event.version
         self._observer.heard()
 
@@ -235,7 +249,7 @@ class Watcher:
         buffer = bytearray()
         while True:
             try:
-                async with asyncio.timeout(self._rules.silence):
+                async with asyncio.timeout(self._rules.silence if self._confirmed else self._rules.confirm):
                     chunk = await body.readany()
             except TimeoutError:
                 chunk = None

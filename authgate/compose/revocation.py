@@ -34,7 +34,10 @@ def revocation_of(
         return None
     rules = RevocationRules(max_objects=item.watch.max_objects, max_stale=item.watch.max_stale)
     revocation = Revocation(scopes(item), around.clock, rules)
-    reader, watch_rules = MetadataReader(api), WatchRules(max_objects=item.watch.max_objects)
+    # A resumed watch is found good or bad before what it saw last is too old; a bookmark comes within 62 s.
+    confirm = min(WatchRules().confirm, 0.75 * item.watch.max_stale)
+    watch_rules = WatchRules(max_objects=item.watch.max_objects, confirm=confirm)
+    reader = MetadataReader(api)
     for view in revocation.views:
         _record(view, item.name, around.metrics)
         background.append(Watcher(reader, view.scope, view, watch_rules).run)

@@ -63,7 +63,7 @@ class WatchConfig(ConfigModel):
         description="Watch Secrets for the tokens bound to them; whoever may list their metadata may read them.",
     )
     max_stale: Annotated[float, Seconds(at_least=1, at_most=3600)] = Field(
-        default=90.0, description="How long what a broken watch saw last still counts."
+        default=90.0, description="How long what a watch saw still counts after its connection broke."
     )
     max_objects: int = Field(
         default=100_000,

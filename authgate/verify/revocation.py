@@ -45,7 +45,8 @@ class Reference:
 class RevocationRules:
     """Bounds: objects and deleted objects that are kept, and for how many seconds.
 
-    `max_stale` is how long what a broken watch saw last still counts; a deletion is remembered for `remember`.
+    `max_stale` is how long what a watch saw still counts after its break was noticed; a deletion is remembered for
+    `remember`.
     """
 
     max_objects: int = 100_000
@@ -84,6 +85,7 @@ class Revocation:
         self._deleted: OrderedDict[str, float] = OrderedDict()  # until when, monotonic
         self._due: list[tuple[float, str]] = []  # wall clock
         self._leases: WeakValueDictionary[str, Lease] = WeakValueDictionary()
+        self._seeing: set[Scope] = set()
         self.size = 0
 
     @property
@@ -132,7 +134,17 @@ class Revocation:
         )
 
     def tick(self) -> None:
-        """Let time have its effect: objects whose minute is over go, deletions that are long past are forgotten."""
+        """Apply the passing of time; call it once or twice a second.
+
+        Objects are removed when their minute is over, old deletions are forgotten, and when a watch has been broken for
+        too long, verdicts that rest on what it saw end with it.
+        """
+        seeing = {view.scope for view in self._views.values() if view.sees}
+        if self._seeing - seeing:
+            for lease in list(self._leases.values()):
+                lease.revoke()
+            self._leases.clear()
+        self._seeing = seeing
         doomed = self._clock.now() - GRACE
         while self._due and self._due[0][0] < doomed:
             self._end(heapq.heappop(self._due)[1])
@@ -200,7 +212,9 @@ class View:
         """When the server last said anything, as a POSIX timestamp; 0 for never."""
         self._heard = 0.0
         self._synced = False
-        self._connected = False
+        self._broken_at: float | None = None
+        """When the break was noticed that no good event has ended yet, on the monotonic clock."""
+        self._unsighted = True
         self._problem = ""
         self.on_break: Callable[[str, str], None] = lambda _reason, _detail: None
         self.on_sight: Callable[[], None] = lambda: None
@@ -210,16 +224,17 @@ class View:
         """Whether what was seen is recent enough to go by."""
         if not self._synced:
             return False
-        return self._connected or self._age() <= self._store.rules.max_stale
+        return self._broken_for() <= self._store.rules.max_stale
 
     def describe(self) -> str:
         """Say what is known, how recent it is, and why it is not more."""
         if not self._synced:
             return f"{self.scope}: blind, {self._problem or 'not listed yet'}"
-        what = f"{self.scope}: {len(self.objects)}, heard {self._age():.0f} s ago"
-        if self.sees:
+        what = f"{self.scope}: {len(self.objects)}, heard {self._store.clock.monotonic() - self._heard:.0f} s ago"
+        if self._broken_at is None:
             return what
-        return f"{what}, blind, {self._problem or 'disconnected'}"
+        state = "" if self.sees else "blind, "
+        return f"{what}, {state}disconnected for {self._broken_for():.0f} s, {self._problem or 'resuming'}"
 
     def listed(self, objects: Mapping[str, float | None]) -> bool:
         """Take everything that is there now; what was there before and is no longer was deleted meanwhile."""
@@ -256,23 +271,26 @@ class View:
         self._store.bury(uid)
 
     def heard(self) -> None:
-        """Take that the server spoke: all that happened before is known."""
+        """Take that a list, a good event or a bookmark arrived: all that happened before is known."""
         self._heard = self._store.clock.monotonic()
         self.heard_at = self._store.clock.now()
         self._problem = ""
-        if not self._connected:
-            self._connected = True
+        self._broken_at = None
+        if self._unsighted:
+            self._unsighted = False
             self.on_sight()
 
     def broke(self, reason: str, detail: str) -> None:
-        """Take that the watch ended and will be resumed."""
-        self._connected = False
+        """Take that the watch ended and will be resumed; until a good event arrives it is as old as its first end."""
+        self._unsighted = True
+        if self._broken_at is None:
+            self._broken_at = self._store.clock.monotonic()
         if detail:
             self._problem = detail
         self.on_break(reason, detail)
 
-    def _age(self) -> float:
-        return self._store.clock.monotonic() - self._heard
+    def _broken_for(self) -> float:
+        return 0.0 if self._broken_at is None else self._store.clock.monotonic() - self._broken_at
 
     def _forget(self) -> None:
         """Give up what is known: with more objects than fit, what is missing could not be told from what is gone."""

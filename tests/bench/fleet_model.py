@@ -6,8 +6,8 @@ asked. With `tokenReview.mode: fallback` a token of the cluster's own keys is ne
 reviews a token when it is asked about it and its last review is older than `maxAge`; so a token that is asked about
 less often than that at one gate is reviewed nearly each time. A watch is opened anew when its lifetime ends, which
 lies evenly between half of it and all; where nothing changes and the server sends no bookmarks (`quiet`), after the
-silence that the gate takes for a dead connection. Verdicts fit into the cache, and what `tokenReview.qps` would refuse
-is counted as asked.
+silence that the gate takes for a dead connection, after a list of one page. Verdicts fit into the cache, and what
+`tokenReview.qps` would refuse is counted as asked.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def expected(fleet: Fleet, mode: Mode) -> Asked:
         awaited = fleet.asked_every * fleet.gates
         reviews = fleet.gates * fleet.tokens * 60 / (fleet.max_age + awaited)
     if mode == "watch":
-        watches = fleet.gates * WATCHED * 60 / (_SILENCE if fleet.quiet else 0.75 * fleet.watch_life)
+        watches = fleet.gates * WATCHED * 60 / (_SILENCE / 2 if fleet.quiet else 0.75 * fleet.watch_life)
     return Asked(keys, reviews, watches)
 
 

@@ -134,6 +134,33 @@ async def test_it_lists_again_when_its_version_is_too_old(tmp_path: Path) -> Non
         assert server.lists == 2
 
 
+async def test_a_resumed_watch_is_current_only_after_its_first_event(tmp_path: Path) -> None:
+    """The answer's head proves nothing: a server that has lost the history sends it, too, before it says so."""
+    server = WatchServer("a")
+    async with following(server, tmp_path) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        assert "disconnected" not in watch.store.status()[1]
+        server.hang_up()
+        await watch.comes(lambda: bool(watch.breaks) and server.followers == 1)
+        assert "disconnected" in watch.store.status()[1]
+        server.bookmark()
+        await watch.comes(lambda: "disconnected" not in watch.store.status()[1])
+        assert server.lists == 1
+
+
+async def test_a_watch_that_expires_is_listed_again_without_a_pause(tmp_path: Path) -> None:
+    """However long the pauses after failures are, a deletion in between is noticed at once."""
+    server = WatchServer("a", "b")
+    rules = WatchRules(first_pause=3600, longest_pause=3600)
+    async with following(server, tmp_path, rules) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.put("c")
+        await watch.comes(lambda: watch.vouches("c"))
+        server.objects.pop("b")
+        server.say(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}\n')
+        await watch.comes(lambda: watch.gone("b"))
+
+
 async def test_it_lists_again_when_the_request_itself_is_gone(tmp_path: Path) -> None:
     """A 410 as the status of the answer is the same."""
     server = WatchServer("a")
@@ -213,13 +240,25 @@ async def test_events_may_come_in_any_pieces(tmp_path: Path) -> None:
 
 
 async def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
-    """A server that says nothing, not even a bookmark, is asked on a new connection."""
-    server = WatchServer("a")
+    """A server that sends nothing, not even a bookmark, is asked for a new list, which shows what happened."""
+    server = WatchServer("a", "b")
     rules = WatchRules(silence=0.1, first_pause=0.01, longest_pause=0.05)
     async with following(server, tmp_path, rules) as watch:
-        await watch.comes(lambda: len(watch.breaks) >= 1)
+        await watch.comes(lambda: server.followers == 1)
+        server.objects.pop("b")
+        await watch.comes(lambda: watch.gone("b"))
         assert watch.breaks[0] == ("silent", "")
-        assert server.lists == 1
+
+
+async def test_a_resumed_connection_that_sends_nothing_is_given_up_earlier(tmp_path: Path) -> None:
+    """Until its first event nobody knows whether it is any good, and what was seen grows old meanwhile."""
+    server = WatchServer("a")
+    rules = WatchRules(silence=3600, confirm=0.1, first_pause=0.01, longest_pause=0.05)
+    async with following(server, tmp_path, rules) as watch:
+        await watch.comes(lambda: server.followers == 1)
+        server.hang_up()
+        await watch.comes(lambda: ("silent", "") in watch.breaks)
+        await watch.comes(lambda: server.lists == 2)
 
 
 async def test_a_server_that_gives_whole_objects_is_not_listened_to(tmp_path: Path) -> None:
@@ -235,7 +274,7 @@ async def test_a_server_that_gives_whole_objects_is_not_listened_to(tmp_path: Pa
 async def test_too_many_objects_leave_it_blind_until_there_are_fewer(tmp_path: Path) -> None:
     """Over the bound it says so and knows nothing; it looks again later."""
     server = WatchServer("a", "b", "c")
-    rules = WatchRules(max_objects=2, first_pause=0.01, longest_pause=0.05)
+    rules = WatchRules(max_objects=2, longest_full=0.05)
     async with following(server, tmp_path, rules, most=2) as watch:
         await watch.comes(lambda: len(watch.breaks) >= 1)
         assert watch.breaks[0][0] == "too_many"

@@ -186,6 +186,6 @@ async def test_readiness_tells_how_far_behind_the_watch_is() -> None:
     watched.break_off()
     state = watched.cluster.verifier.status()
     assert not state.usable
-    assert "heard 91 s ago, blind, no way" in state.detail
+    assert "heard 91 s ago, blind, disconnected for 91 s, no way" in state.detail
     await watched.cluster.verifier.probe()
     assert watched.cluster.verifier.status().usable

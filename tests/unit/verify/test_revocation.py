@@ -133,7 +133,54 @@ def test_a_broken_watch_counts_for_a_while(passed: float, sees: bool) -> None:
     clock.advance(passed)
     assert store.vouches([WEB]) is sees
     assert store.status()[0] is sees
-    assert ("blind, no way" in store.status()[1]) is not sees
+    assert ("blind, disconnected for 9" in store.status()[1]) is not sees
+
+
+def test_the_age_of_a_broken_watch_counts_from_the_moment_the_break_was_noticed() -> None:
+    """A quiet watch is silent for more than a minute while all is well; that silence costs nothing of `max_stale`."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    clock.advance(75)
+    view.broke("unreachable", "no way")
+    clock.advance(89)
+    assert store.vouches([WEB])
+
+
+@pytest.mark.parametrize(("passed", "ended"), [(90.0, False), (90.5, True)])
+def test_verdicts_end_when_a_watch_has_been_broken_for_too_long(passed: float, ended: bool) -> None:
+    """A cached verdict does not outlive what it rests on: afterwards TokenReview has to confirm it."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    [lease] = store.leases([WEB])
+    store.tick()
+    view.broke("unreachable", "no way")
+    clock.advance(passed)
+    store.tick()
+    assert lease.revoked is ended
+    [later] = store.leases([WEB])
+    store.tick()
+    assert later.revoked is False
+
+
+def test_attempts_to_resume_do_not_make_a_broken_watch_younger() -> None:
+    """Only a good event ends a break: connections that fail or are refused prove nothing."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    view.broke("unreachable", "no way")
+    clock.advance(60)
+    view.broke("expired", "")
+    clock.advance(31)
+    assert not store.vouches([WEB])
+
+
+def test_the_status_shows_for_how_long_a_watch_is_disconnected() -> None:
+    """An operator sees the last event's age and the break's, which are different things."""
+    clock = FakeClock()
+    store, view = seeing(clock, "web")
+    clock.advance(70)
+    view.broke("unreachable", "no way")
+    clock.advance(20)
+    assert store.status() == (True, "pods: 1, heard 90 s ago, disconnected for 20 s, no way")
 
 
 def test_a_deletion_that_was_seen_counts_while_blind() -> None:
