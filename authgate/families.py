@@ -123,6 +123,13 @@ _ALL: Final = (
         ("cluster",),
     ),
     Family(
+        "authgate_tokenreview_saturation",
+        "gauge",
+        "TokenReviews wanted in the last minute as a part of those that tokenReview.qps allows, by budget.",
+        ("cluster", "budget"),
+        "most",
+    ),
+    Family(
         "authgate_accessreview_requests",
         "counter",
         "SubjectAccessReviews by cluster and result: allowed, denied, throttled, or how the API server failed.",

@@ -9,7 +9,7 @@ import math
 import platform
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from authgate import __version__
 from authgate.families import BUCKETS, FAMILIES
@@ -166,6 +166,9 @@ class Metrics:
         self.jwks_skipped = Tally[str](ledger, "authgate_jwks_skipped_keys")
         self.tokenreview_requests = Tally[tuple[str, str]](ledger, "authgate_tokenreview_requests")
         self.tokenreview_duration = Histograms(ledger, "authgate_tokenreview_duration_seconds")
+        self.reviewers: dict[str, Callable[[], Mapping[str, float]]] = {}
+        """By cluster: what returns the saturation of its budgets."""
+        self._saturation = Tally[tuple[str, str]](ledger, "authgate_tokenreview_saturation")
         self.accessreview_requests = Tally[tuple[str, str]](ledger, "authgate_accessreview_requests")
         self.accessreview_duration = Histograms(ledger, "authgate_accessreview_duration_seconds")
         self.exchange_requests = Tally[str](ledger, "authgate_exchange_requests")
@@ -227,23 +230,32 @@ class Metrics:
             for cluster, figures in self.watches.items()
             for resource, figure in figures().items()
         }
+        self._saturation.replace(
+            {
+                (cluster, budget): part
+                for cluster, saturation in self.reviewers.items()
+                for budget, part in saturation().items()
+            }
+        )
         self._watch_objects.replace({labels: float(count) for labels, (count, _) in told.items()})
         self._watch_last.replace({labels: heard for labels, (_, heard) in told.items()})
 
     def hand_over(self) -> Callable[[], None]:
         """Forget who is asked for gauges, since another composition takes its place; the result undoes it."""
-        entries, sizes, watches = dict(self.cache_entries), dict(self.cache_bytes), dict(self.watches)
-        self.cache_entries.clear()
-        self.cache_bytes.clear()
-        self.watches.clear()
+        asked: tuple[dict[str, Any], ...] = (
+            self.cache_entries,
+            self.cache_bytes,
+            self.watches,
+            self.reviewers,
+        )
+        before = [dict(one) for one in asked]
+        for one in asked:
+            one.clear()
 
         def undo() -> None:
-            self.cache_entries.clear()
-            self.cache_entries.update(entries)
-            self.cache_bytes.clear()
-            self.cache_bytes.update(sizes)
-            self.watches.clear()
-            self.watches.update(watches)
+            for one, kept in zip(asked, before, strict=True):
+                one.clear()
+                one.update(kept)
 
         return undo
 

@@ -181,6 +181,7 @@ class Authenticated(Judged):
     evidence: Evidence
     lease: Lease = field(compare=False)
     max_age: float | None = None
+    """For how many seconds a verdict of TokenReview counts before it is reviewed again; None for one of local keys."""
     bonds: tuple[Lease, ...] = field(default=(), compare=False)
     """Further leases: those of the pod, account, node or secret that the token is bound to, where they are watched."""
     claims: VerifiedClaims | None = field(default=None, compare=False, repr=False)
@@ -191,7 +192,10 @@ class Authenticated(Judged):
 
 @value
 class Rejected(Judged):
-    """The token is bad. `final` tells that asking again soon gives the same answer while `lease` holds."""
+    """The token is bad. `final` tells that asking again soon gives the same answer while `lease` holds.
+
+    `remember_for` is for how many seconds a cache may keep it where that is longer than usual.
+    """
 
     reason: Reason
     detail: str = ""
@@ -199,6 +203,7 @@ class Rejected(Judged):
     final: bool = True
     lease: Lease | None = field(default=None, compare=False)
     until: float = field(default=inf, compare=False, repr=False)
+    remember_for: float = field(default=0.0, compare=False)
 
 
 @value

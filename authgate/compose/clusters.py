@@ -89,6 +89,9 @@ class Clusters:
         for name, api in self.apis.items():
             if name in other.apis and api.connection.server == other.apis[name].connection.server:
                 self.issuers[name].inherit(other.issuers[name])
+                mine, theirs = self.verifiers[name], other.verifiers[name]
+                if isinstance(mine, ClusterVerifier) and isinstance(theirs, ClusterVerifier):
+                    mine.inherit(theirs)
 
     async def close(self) -> None:
         """End the reviews under way, and release connections."""
@@ -154,6 +157,7 @@ def _asked(
         on_review=partial(around.metrics.count_review, item.name),
         on_state=review_recorder(item.name),
     )
+    around.metrics.reviewers[item.name] = reviewer.saturation
     rules = ClusterRules(item.name, item.audiences, review.legacy_audiences, review.mode, review.max_age)
     local = _local_verifier(item, keys, around)
     revocation = revocation_of(item, api, around, clusters.background)

@@ -11,7 +11,7 @@ from authgate.cluster.api import AccessAnswer, ApiError, ApiErrorKind
 from authgate.errors import Reason
 from authgate.model import Pending, Unavailable
 from authgate.single_flight import SingleFlight
-from authgate.verify.review import TokenBucket
+from authgate.verify.budget import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +82,7 @@ class AccessReviewer:
     async def _review(
         self, key: _Key, identity: Identity, attributes: AccessAttributes
     ) -> AccessAnswer | Unavailable:
-        wait = self._bucket.reserve(self._clock.monotonic())
+        wait = self._bucket.reserve(self._clock.monotonic(), identity.username)
         if wait is None:
             self._on_review("throttled", 0.0)
             return Unavailable(Reason.ACCESS_REVIEW_THROTTLED)

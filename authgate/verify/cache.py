@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
+from authgate.log import event
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
 from authgate.verify.weight import weight_of
 
@@ -21,6 +24,8 @@ _NEGATIVE_SHARE = 8
 _DIGEST_BYTES = 16
 _BLOCK_BYTES: Final = 64
 _TOGETHER: Final = 0.01  # seconds within which verdicts end together
+_EARLIEST, _LATEST = 0.6, 0.85  # parts of its lifetime after which a reviewed verdict is renewed
+_MAX_ATTEMPTS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,9 @@ class CachingVerifier:
     A verdict lives for min(ttl, the token's remaining life, its own `max_age`), and only while the lease holds that
     came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is never remembered.
     Rejections are kept apart, so that a flood of bad tokens cannot drive out good ones.
+
+    A verdict that has a `max_age` comes from TokenReview. When it is used late in its lifetime, it is renewed in the
+    background, at a moment that differs from token to token, and is given until then.
     """
 
     def __init__(
@@ -63,6 +71,10 @@ class CachingVerifier:
         # A secret of one whole block before the token keys the digest; nobody sees one, so that none can be extended.
         self._secret = secrets.token_bytes(_BLOCK_BYTES)
         self._until = 0.0
+        self._attempts: dict[
+            bytes, float
+        ] = {}  # when a renewal that is under way, or failed, may be tried again
+        self._renewals: set[asyncio.Task[None]] = set()
         self._good = _Shelf(rules.max_entries, rules.max_bytes, on_eviction)
         self._bad = _Shelf(
             max(1, rules.max_entries // _NEGATIVE_SHARE), rules.max_bytes // _NEGATIVE_SHARE, on_eviction
@@ -93,6 +105,9 @@ class CachingVerifier:
             remembered = self.recall(digest)
             if remembered is not None:
                 return remembered
+        due = self._good.verdicts.get(digest)
+        if isinstance(due, Authenticated) and due.max_age is not None and self._holds(due):
+            return self._renew(token, digest, due)
         asked_at = self._monotonic()
         verdict = self._inner.begin(token)
         if isinstance(verdict, Pending):
@@ -100,6 +115,43 @@ class CachingVerifier:
         self._on_miss()
         self._store(digest, verdict, asked_at)
         return verdict
+
+    def _renew(self, token: BearerToken, digest: bytes, verdict: Authenticated) -> Verdict:
+        """Start the renewal of a verdict and return it, or what memory says now."""
+        now = self._monotonic()
+        if len(self._attempts) >= _MAX_ATTEMPTS:
+            self._attempts = {one: again for one, again in self._attempts.items() if again > now}
+        self._attempts[digest] = now + 1.0
+        begun = self._inner.begin(token)
+        if not isinstance(begun, Pending):
+            self._store(digest, begun, now)
+            return verdict if isinstance(begun, Unavailable) else begun
+        task = asyncio.ensure_future(self._finish_renewal(begun, digest, now))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewed)
+        self._good.verdicts.move_to_end(digest)
+        self._on_hit()
+        return verdict
+
+    async def _finish_renewal(self, pending: Pending[Verdict], digest: bytes, asked_at: float) -> None:
+        verdict = await pending.finish()
+        if isinstance(verdict, Unavailable):
+            self._attempts[digest] = self._monotonic() + verdict.retry_after
+        else:
+            self._store(digest, verdict, asked_at)
+
+    def _renewed(self, task: asyncio.Task[None]) -> None:
+        self._renewals.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            event(
+                logging.ERROR, "unexpected error; a verdict was not renewed", error_type=type(error).__name__
+            )
+
+    def _is_due(self, digest: bytes, verdict: Authenticated, max_age: float) -> bool:
+        """Whether a verdict that still holds has to be renewed now."""
+        now, life = self._monotonic(), min(self._rules.ttl, max_age)
+        spread = _EARLIEST + (_LATEST - _EARLIEST) * digest[0] / 255
+        return now >= verdict.until - life * (1 - spread) and now >= self._attempts.get(digest, 0.0)
 
     async def _finish(self, pending: Pending[Verdict], digest: bytes, asked_at: float) -> Verdict:
         self._on_miss()
@@ -118,6 +170,12 @@ class CachingVerifier:
                 return None
         if not self._holds(verdict):
             shelf.drop(digest)
+            return None
+        if (
+            isinstance(verdict, Authenticated)
+            and verdict.max_age is not None
+            and self._is_due(digest, verdict, verdict.max_age)
+        ):
             return None
         shelf.verdicts.move_to_end(digest)
         self._on_hit()
@@ -140,6 +198,7 @@ class CachingVerifier:
             if not verdict.final:
                 return
             shelf, life = self._bad, self._rules.negative_ttl
+            life = max(life, verdict.remember_for) if life else 0.0
         else:
             shelf, life = self._good, self._rules.ttl
             if verdict.max_age is not None:
@@ -152,6 +211,7 @@ class CachingVerifier:
         if self._holds(remembered):
             for either in (self._good, self._bad):  # of two asked at once, the answer that came last counts
                 either.drop(digest)
+            self._attempts.pop(digest, None)
             shelf.forget_ended(self._monotonic())
             shelf.put(digest, remembered)
 

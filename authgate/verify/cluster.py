@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,7 @@ from authgate.model import (
     Unavailable,
     Verdict,
 )
+from authgate.verify.budget import shape_of
 from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.identity import reviewed_identity
 from authgate.verify.jwt import JWTVerifier, Unresolved
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from authgate.verify.revocation import Revocation
 
 ReviewMode = Literal["never", "fallback", "always"]
+
+_PRESSURE = 0.5
+"""From this saturation of the opaque tokens' reviews on, refusals are kept longer."""
+_KEPT_UNDER_PRESSURE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,10 @@ class ClusterVerifier:
             detail = "it answers, but which tokens are the cluster's is not known: name its issuer in cluster.issuers"
         return KeyStatus(usable=reviews, detail=f"keys: {keys.detail}; tokenreview: {detail}{watched}")
 
+    def inherit(self, other: ClusterVerifier) -> None:
+        """Adopt what another verifier of the same API server knows of the tokens it reviewed."""
+        self._reviewer.inherit(other._reviewer)
+
     async def probe(self) -> None:
         """Learn whether TokenReview answers, where a verdict may rest on it."""
         if self._rules.mode != "never" and self.issuers.conflict() is None:
@@ -157,9 +167,12 @@ class ClusterVerifier:
         return Pending(lambda: self._review_legacy(text, budget, token))
 
     async def _review_legacy(self, text: str, budget: Budget, token: UnverifiedToken | None) -> Verdict:
-        answer = await self._reviewer.review(text, self._rules.legacy_audiences, budget)
+        answer = await self._reviewer.review(text, self._rules.legacy_audiences, budget, shape_of(text))
         issuer, end = ("", None) if token is None else (token.registered.issuer, self._local.end_of(token))
-        return self._verdict(answer, issuer, self._rules.legacy_audiences, end)
+        keep = 0.0
+        if token is None and self._reviewer.saturation()["opaque"] > _PRESSURE:
+            keep = _KEPT_UNDER_PRESSURE
+        return self._verdict(answer, issuer, self._rules.legacy_audiences, end, keep)
 
     async def _resolve(self, token: UnverifiedToken) -> Verdict:
         verdict = await self._local.resolve(token)
@@ -178,7 +191,8 @@ class ClusterVerifier:
         return verdict
 
     async def _review(self, token: UnverifiedToken, budget: Budget) -> Verdict:
-        answer = await self._reviewer.review(token.text, self._rules.audiences, budget)
+        key = _namespace(token) if budget == "signed" else shape_of(token.text)
+        answer = await self._reviewer.review(token.text, self._rules.audiences, budget, key)
         verdict = self._verdict(
             answer, token.registered.issuer, self._rules.audiences, self._local.end_of(token)
         )
@@ -192,12 +206,15 @@ class ClusterVerifier:
         issuer: str,
         asked: tuple[str, ...],
         end: float | None,
+        keep: float = 0.0,
     ) -> Verdict:
         match answer:
             case Unavailable():
                 return answer
             case NotAuthenticated(error):
-                return Rejected(Reason.REVIEW_REJECTED, error, self._evidence, lease=self._lease)
+                return Rejected(
+                    Reason.REVIEW_REJECTED, error, self._evidence, lease=self._lease, remember_for=keep
+                )
             case ReviewedUser(username="system:anonymous"):
                 # an API server that allows anonymous requests "authenticates" what it takes for no credential at all
                 return Rejected(Reason.REVIEW_REJECTED, "as anonymous", self._evidence, lease=self._lease)
@@ -209,7 +226,7 @@ class ClusterVerifier:
                     )
                 identity = reviewed_identity(answer, self.name, issuer, audiences)
                 aging = self._rules.mode == "always" or self._revocation is not None
-                max_age = self._rules.max_age if aging else None
+                max_age = self._rules.max_age if aging else math.inf
                 return Authenticated(identity, end, self._evidence, self._lease, max_age)
 
 
@@ -239,6 +256,13 @@ def _under_watch(
         revocation.leases(bound),
         verdict.claims,
     )
+
+
+def _namespace(token: UnverifiedToken) -> str:
+    """Return the namespace of an account's token, whose reviews share one part of the budget; "" for another's."""
+    private = token.claims.members.get("kubernetes.io")
+    namespace = private.get("namespace") if isinstance(private, dict) else None
+    return namespace if isinstance(namespace, str) else ""
 
 
 def _left_open(verdict: Verdict) -> bool:

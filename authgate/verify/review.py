@@ -4,48 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+import secrets
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from authgate.cluster.api import ApiError, ApiErrorKind, NotAuthenticated, ReviewedUser
 from authgate.errors import Reason
 from authgate.model import Evidence, Unavailable
 from authgate.single_flight import SingleFlight
+from authgate.verify.budget import RecentTokens, TokenBucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from authgate.cluster.api import ClusterAPI
     from authgate.model import Clock
 
 Budget = Literal["signed", "issuer", "opaque"]
-"""Tokens whose signature holds, those of the issuer that no key at hand tells apart from made-up ones, and others."""
+"""New tokens whose signature holds, those of the issuer that no available key can check, and others."""
+_RENEWAL: Final = "renewal"
+BUDGETS: Final = (*get_args(Budget), _RENEWAL)
 _PROBE_TOKEN = "authgate-readiness-probe"
 _MAX_WAIT = 1.0
-
-
-class TokenBucket:
-    """A rate limit of `qps` per second with bursts of `burst`, for callers who may wait a moment."""
-
-    def __init__(self, qps: float, burst: int, max_wait: float) -> None:
-        self._interval = 1.0 / qps
-        self._capacity = burst * self._interval
-        self._max_wait = max_wait
-        self._busy_until = -math.inf  # a monotonic clock may begin at 0
-
-    def reserve(self, now: float) -> float | None:
-        """Take a place and return in how many seconds it is due (0 for at once), or None where that is too far off."""
-        start = max(self._busy_until, now - self._capacity + self._interval)
-        wait = max(0.0, start - now)
-        if wait > self._max_wait:
-            return None
-        self._busy_until = start + self._interval
-        return wait
+_MAX_RECENT = 100_000
+_RECENT = 7200.0
 
 
 class Reviewer:
     """TokenReview with single-flight and a budget of its own for each kind of tokens.
 
-    A flood of made-up tokens cannot use up the reviews that the cluster's own tokens need.
+    A flood of made-up tokens cannot use up the reviews that the cluster's own tokens need, and no new token those of
+    tokens that were found good lately. Within a budget, reviews are shared fairly between the keys of their callers.
+    When the API server answers 429, no review is sent until it wants one again.
     """
 
     def __init__(
@@ -61,7 +51,10 @@ class Reviewer:
     ) -> None:
         self._api = api
         self._clock = clock
-        self._budgets = {budget: TokenBucket(qps, burst, _MAX_WAIT) for budget in get_args(Budget)}
+        self._budgets = {budget: TokenBucket(qps, burst, _MAX_WAIT) for budget in BUDGETS}
+        self._secret = secrets.token_bytes(64)  # one block of the hash, so that no digest can be extended
+        self._good = RecentTokens(_MAX_RECENT, _RECENT)
+        self._resume_at = -math.inf
         self._flights: SingleFlight[
             tuple[str, tuple[str, ...]], ReviewedUser | NotAuthenticated | Unavailable
         ] = SingleFlight()
@@ -72,10 +65,22 @@ class Reviewer:
         self._error = "no review yet"
 
     async def review(
-        self, token: str, audiences: tuple[str, ...], budget: Budget
+        self, token: str, audiences: tuple[str, ...], budget: Budget, key: Hashable = None
     ) -> ReviewedUser | NotAuthenticated | Unavailable:
-        """Return what the API server says of `token` for `audiences`; every error is `Unavailable`, never a no."""
-        return await self._flights.do((token, audiences), lambda: self._review(token, audiences, budget))
+        """Return the API server's answer about `token` for `audiences`; every error is `Unavailable`, never a no.
+
+        `key` names whose reviews share the budget's queue: an account's namespace, or the shape of an opaque token.
+        """
+        return await self._flights.do((token, audiences), lambda: self._review(token, audiences, budget, key))
+
+    def saturation(self) -> dict[str, float]:
+        """Return by budget the reviews wanted lately as a part of those that may be sent; over 1, some are refused."""
+        now = self._clock.monotonic()
+        return {name: bucket.saturation(now) for name, bucket in self._budgets.items()}
+
+    def inherit(self, other: Reviewer) -> None:
+        """Adopt another reviewer's knowledge of which tokens were good lately, so that a reload does not end it."""
+        self._secret, self._good = other._secret, other._good
 
     async def probe(self, audiences: tuple[str, ...]) -> None:
         """Find out whether the API server reviews tokens at all, by one that is certainly bad."""
@@ -90,9 +95,17 @@ class Reviewer:
         return self._answers, "answers" if self._answers else self._error
 
     async def _review(
-        self, token: str, audiences: tuple[str, ...], budget: Budget
+        self, token: str, audiences: tuple[str, ...], budget: Budget, key: Hashable
     ) -> ReviewedUser | NotAuthenticated | Unavailable:
-        wait = self._budgets[budget].reserve(self._clock.monotonic())
+        now = self._clock.monotonic()
+        if now < self._resume_at:
+            self._on_review("throttled", 0.0)
+            return Unavailable(
+                Reason.REVIEW_UNAVAILABLE, self._error, math.ceil(self._resume_at - now), self._evidence
+            )
+        digest = sha256(self._secret + token.encode("utf-8", "surrogatepass")).digest()[:16]
+        known = self._good.has(digest, now)
+        wait = self._budgets[_RENEWAL if known else budget].reserve(now, key)
         if wait is None:
             self._on_review("throttled", 0.0)
             return Unavailable(Reason.REVIEW_THROTTLED, "", 1, self._evidence)
@@ -106,7 +119,12 @@ class Reviewer:
             return self._unavailable(error)
         self._answers = True
         self._on_state(None)
-        result = "authenticated" if isinstance(answer, ReviewedUser) else "refused"
+        good = isinstance(answer, ReviewedUser)
+        result = "authenticated" if good else "refused"
+        if good:
+            self._good.add(digest, self._clock.monotonic())
+        else:
+            self._good.discard(digest)
         self._on_review(result, self._clock.monotonic() - started)
         return answer
 
@@ -114,6 +132,8 @@ class Reviewer:
         self._error = str(error)
         self._answers = False
         self._on_state(self._error)
+        if error.kind is ApiErrorKind.RATE_LIMITED:
+            self._resume_at = self._clock.monotonic() + max(1, error.retry_after)
         reason = Reason.REVIEW_UNAVAILABLE
         if error.kind in (ApiErrorKind.FORBIDDEN, ApiErrorKind.UNAUTHORIZED):
             reason = Reason.REVIEW_FORBIDDEN

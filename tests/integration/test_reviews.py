@@ -206,20 +206,20 @@ async def test_mode_always_asks_about_every_token(scenario: Scenario) -> None:
 
 
 async def test_mode_always_remembers_for_max_age(scenario: Scenario) -> None:
-    """Within it the verdict serves; after it a deleted account is found out."""
+    """Within it the verdict serves, until its renewal finds out that the account was deleted."""
     async with running({"cluster": of_cluster(scenario, mode="always", maxAge="1s")}) as gate:
         account = scenario.state.service_account("demo")
         token = scenario.state.account_token(account)
         began = time.monotonic()
         assert (await gate.request(token)).status == 200
         scenario.state.objects.remove(account)
-        assert (await gate.request(token)).status == 200 or time.monotonic() - began > 1
+        assert (await gate.request(token)).status == 200 or time.monotonic() - began > 0.6
 
         async def refused() -> bool:
             return await gate.verdict(token) == (401, "review_rejected")
 
         await until(refused, within=5)
-        assert time.monotonic() - began >= 1
+        assert time.monotonic() - began >= 0.6
 
 
 async def test_mode_always_rests_on_no_key_alone(scenario: Scenario) -> None:
@@ -230,6 +230,20 @@ async def test_mode_always_rests_on_no_key_alone(scenario: Scenario) -> None:
         assert await gate.verdict(account_token(scenario)) == (503, "review_unavailable")
         scenario.server.faults.clear()
         assert (await gate.request(account_token(scenario))).status == 200
+
+
+async def test_a_static_token_in_use_survives_a_flood_of_made_up_ones(scenario: Scenario) -> None:
+    """What was good a moment ago has reviews of its own, and junk that comes again costs none."""
+    token = scenario.state.static_token("operator")
+    section = of_cluster(scenario, qps=0.1, burst=3, **LEGACY)
+    async with running({"cluster": section, "cache": {"ttl": "0s"}}) as gate:
+        await settled(gate, scenario)
+        assert await gate.verdict(token) == (200, "")
+        junk = [await gate.verdict(f"made-up-{number}") for number in range(20)]
+        assert junk[-1] == (503, "review_throttled")
+        assert await gate.verdict(token) == (200, "")
+        assert await gate.verdict("made-up-0") == (401, "review_rejected")
+        assert await gate.metric("authgate_tokenreview_saturation", budget="opaque") > 1
 
 
 async def test_opaque_tokens_cannot_use_up_all_reviews(scenario: Scenario) -> None:

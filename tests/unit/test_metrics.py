@@ -26,6 +26,7 @@ LABELS = {
     "authgate_jwks_skipped_keys": {"issuer"},
     "authgate_tokenreview_requests": {"cluster", "result"},
     "authgate_tokenreview_duration_seconds": {"cluster"},
+    "authgate_tokenreview_saturation": {"cluster", "budget"},
     "authgate_accessreview_requests": {"cluster", "result"},
     "authgate_accessreview_duration_seconds": {"cluster"},
     "authgate_exchange_requests": {"result"},
@@ -66,6 +67,7 @@ def counted() -> Metrics:
     metrics.jwks_keys["corp"] = 2
     metrics.jwks_skipped["corp"] = 1
     metrics.watches["home"] = lambda: {"pods": (3, 1_800_000_000.0)}
+    metrics.reviewers["home"] = lambda: {"signed": 0.5, "renewal": 1.5}
     metrics.watch_restarts["home", "pods", "expired"] += 1
     metrics.config_reloads["success"] += 1
     metrics.config_last_success = 1_800_000_000.0
@@ -141,6 +143,7 @@ def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> No
         ("authgate_jwks_skipped_keys", {"issuer": "corp"}, 1),
         ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "authenticated"}, 1),
         ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
+        ("authgate_tokenreview_saturation", {"cluster": "home", "budget": "renewal"}, 1.5),
         ("authgate_accessreview_requests_total", {"cluster": "home", "result": "allowed"}, 1),
         ("authgate_accessreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
         ("authgate_config_reloads_total", {"result": "success"}, 1),
@@ -171,6 +174,7 @@ def test_figures_that_go_down_are_not_counters() -> None:
         "authgate_jwks_keys",
         "authgate_jwks_last_success_timestamp_seconds",
         "authgate_jwks_skipped_keys",
+        "authgate_tokenreview_saturation",
         "authgate_watch_last_event_timestamp_seconds",
         "authgate_watch_objects",
         "authgate_workers",

@@ -26,6 +26,7 @@ from tests.support.clock import START, FakeClock
 from tests.support.verifiers import GOOD, ScriptedVerifier, good
 
 BAD = Rejected(Reason.SIGNATURE_INVALID, "1 key(s) tried", Evidence("jwks", "corp"))
+OUTAGE = Unavailable(Reason.REVIEW_UNAVAILABLE)
 RULES = CacheRules(max_entries=100, ttl=60, negative_ttl=5)
 
 
@@ -81,16 +82,13 @@ async def test_other_tokens_have_other_verdicts(cache: CachingVerifier, inner: S
         pytest.param(good(), 60.0, id="ttl"),
         pytest.param(good(expires_at=START + 3600), 60.0, id="ttl before the token's end"),
         pytest.param(good(expires_at=START + 30), 30.0, id="the token's end"),
-        pytest.param(good(max_age=10), 10.0, id="max age"),
-        pytest.param(good(max_age=600), 60.0, id="ttl before max age"),
-        pytest.param(good(expires_at=START + 5, max_age=10), 5.0, id="the token's end before max age"),
         pytest.param(BAD, 5.0, id="negative ttl"),
     ],
 )
 async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
     cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
 ) -> None:
-    """min(ttl, the token's remaining life, max age), to the exact second, and not longer for being asked for."""
+    """min(ttl, the token's remaining life), to the exact second, and not longer for being asked for."""
     inner.verdict = verdict
     await ask(cache)
     clock.advance(life / 2)
@@ -101,6 +99,27 @@ async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
     assert await asked_again(cache, inner)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "life"),
+    [
+        pytest.param(good(max_age=10), 10.0, id="max age"),
+        pytest.param(good(max_age=600), 60.0, id="ttl before max age"),
+        pytest.param(good(expires_at=START + 5, max_age=10), 5.0, id="the token's end before max age"),
+    ],
+)
+async def test_a_reviewed_verdict_that_cannot_be_renewed_ends_in_time(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
+) -> None:
+    """min(ttl, max age, the token's remaining lifetime), to the exact second: failed renewals lengthen nothing."""
+    inner.verdict = verdict
+    await ask(cache)
+    inner.verdict = OUTAGE
+    clock.advance(life - 0.001)
+    assert isinstance(await ask(cache), Authenticated)
+    clock.advance(0.001)
+    assert await ask(cache) == OUTAGE
+
+
 async def test_a_verdict_ages_from_when_it_was_asked_for(
     cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
@@ -109,9 +128,105 @@ async def test_a_verdict_ages_from_when_it_was_asked_for(
     inner.meanwhile = lambda: clock.advance(4)
     await ask(cache)
     inner.meanwhile = lambda: None
+    inner.verdict = OUTAGE
     clock.advance(5.999)
-    assert not await asked_again(cache, inner)
+    assert isinstance(await ask(cache), Authenticated)
     clock.advance(0.001)
+    assert await ask(cache) == OUTAGE
+
+
+async def test_a_reviewed_verdict_in_use_is_renewed_before_it_ends(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """Nobody waits for the review, only one is sent, and the new verdict is valid from its own question on."""
+    inner.verdict = good(max_age=10)
+    await ask(cache)
+    clock.advance(5.9)
+    assert not await asked_again(cache, inner)
+    clock.advance(3)
+    inner.held = True
+    assert [isinstance(await ask(cache), Authenticated) for _ in range(10)] == [True] * 10
+    assert len(inner.asked) == 2
+    inner.release()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    clock.advance(5)
+    assert not await asked_again(cache, inner)
+
+
+async def test_a_renewal_that_finds_the_token_bad_ends_the_verdict_early(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """A revoked token is refused as soon as the API server says so."""
+    inner.verdict = good(max_age=10)
+    await ask(cache)
+    inner.verdict = BAD
+    clock.advance(8.9)
+    inner.held = True
+    await ask(cache)
+    inner.release()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert isinstance(await ask(cache), Rejected)
+
+
+async def test_a_renewal_that_fails_is_tried_again_when_the_server_wants_it(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """After `retry_after` seconds, and not for each request."""
+    inner.verdict = good(max_age=60)
+    await ask(cache)
+    inner.verdict = replace(OUTAGE, retry_after=3)
+    clock.advance(52)
+    inner.held = True
+    await ask(cache)
+    inner.release()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    clock.advance(2.9)
+    assert not await asked_again(cache, inner)
+    clock.advance(0.1)
+    assert await asked_again(cache, inner)
+
+
+async def test_renewals_are_spread(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Tokens that came at the same moment are not reviewed again at the same moment."""
+    cache = CachingVerifier(inner, clock, CacheRules(max_entries=1000, ttl=60))
+    inner.verdict = good(max_age=60)
+    tokens = [f"token-{number}" for number in range(200)]
+    for token in tokens:
+        await ask(cache, token)
+    clock.advance(35)
+    renewed = []
+    for _ in range(17):
+        clock.advance(1)
+        before = len(inner.asked)
+        for token in tokens:
+            await ask(cache, token)
+        renewed.append(len(inner.asked) - before)
+    assert sum(renewed) == len(tokens)
+    assert max(renewed) < 40
+
+
+async def test_a_refusal_may_be_remembered_for_longer_than_usual(
+    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """Under pressure a verifier asks for it, so that the same junk costs no further review."""
+    inner.verdict = replace(BAD, remember_for=30)
+    await ask(cache)
+    clock.advance(29.9)
+    assert not await asked_again(cache, inner)
+    clock.advance(0.1)
+    assert await asked_again(cache, inner)
+
+
+async def test_no_refusal_is_remembered_where_that_is_switched_off(
+    inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """`negativeTTL: 0s` holds, whatever a verifier asks for."""
+    cache = CachingVerifier(inner, clock, CacheRules(negative_ttl=0))
+    inner.verdict = replace(BAD, remember_for=30)
+    await ask(cache)
     assert await asked_again(cache, inner)
 
 

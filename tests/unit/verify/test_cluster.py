@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind, ReviewedUser
@@ -167,7 +169,7 @@ async def test_an_error_of_the_api_is_no_refusal(
 
 @pytest.mark.parametrize(
     ("mode", "max_age"),
-    [pytest.param("fallback", None, id="fallback"), pytest.param("always", 30, id="always")],
+    [pytest.param("fallback", math.inf, id="fallback"), pytest.param("always", 30, id="always")],
 )
 async def test_only_with_always_does_a_verdict_age(
     unpublished: SigningKey, key: SigningKey, clock: FakeClock, mode: ReviewMode, max_age: float | None

@@ -10,7 +10,7 @@ import pytest
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.errors import Reason
 from authgate.model import Evidence, Unavailable
-from authgate.verify.review import Reviewer, TokenBucket
+from authgate.verify.review import Reviewer
 from tests.support.clock import FakeClock
 from tests.support.in_memory_cluster import REFUSED, InMemoryCluster, reviewed
 
@@ -55,54 +55,6 @@ async def turns(number: int = 5) -> None:
     """Lets whatever is ready run."""
     for _ in range(number):
         await asyncio.sleep(0)
-
-
-def places(bucket: TokenBucket, now: float, number: int) -> list[float | None]:
-    """What the bucket says to so many who come at once."""
-    return [bucket.reserve(now) for _ in range(number)]
-
-
-def test_a_burst_passes_at_once_and_the_next_ones_wait_their_turn() -> None:
-    """8 a second with bursts of 3: three at once, then one every eighth of a second, up to the longest wait."""
-    assert places(TokenBucket(8, 3, 0.375), 1000, 8) == [0, 0, 0, 0.125, 0.25, 0.375, None, None]
-
-
-def test_whoever_is_turned_away_takes_no_place() -> None:
-    """A flood does not push the next place further off."""
-    bucket = TokenBucket(8, 1, 0.0)
-    assert places(bucket, 1000, 1000) == [0] + [None] * 999
-
-    assert bucket.reserve(1000.125) == 0
-
-
-@pytest.mark.parametrize(
-    ("pause", "at_once"),
-    [
-        pytest.param(0.0, 0, id="none"),
-        pytest.param(0.125, 1, id="an eighth"),
-        pytest.param(0.3, 2, id="more than a quarter"),
-        pytest.param(10.0, 3, id="long"),
-    ],
-)
-def test_the_bucket_fills_with_time_up_to_a_burst(pause: float, at_once: int) -> None:
-    """8 a second, and never more than 3 saved up."""
-    bucket = TokenBucket(8, 3, 0.0)
-    places(bucket, 1000, 3)
-
-    assert places(bucket, 1000 + pause, 10).count(0) == at_once
-
-
-@pytest.mark.parametrize("now", [0.0, 0.125, 1e9], ids=["a clock that begins", "just begun", "old"])
-def test_the_first_burst_does_not_depend_on_the_clock(now: float) -> None:
-    """A monotonic clock may begin anywhere."""
-    assert places(TokenBucket(8, 3, 0.0), now, 5) == [0, 0, 0, None, None]
-
-
-def test_one_place_a_minute_is_a_rate_too() -> None:
-    """Fractions of one per second."""
-    bucket = TokenBucket(1 / 60, 1, 1.0)
-    assert places(bucket, 1000, 2) == [0, None]
-    assert bucket.reserve(1060) == pytest.approx(0, abs=1e-6)
 
 
 async def test_an_answer_is_handed_on(api: InMemoryCluster, clock: FakeClock) -> None:
@@ -257,6 +209,79 @@ async def test_a_flood_of_opaque_tokens_leaves_the_issuers_own_their_budget(
 
     assert sum(isinstance(answer, Unavailable) for answer in flood) == 97
     assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
+
+
+async def test_a_flood_of_new_tokens_leaves_known_good_ones_their_budget(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """A static token that was good a moment ago is confirmed, however many made-up ones come between."""
+    reviewer = reviewer_of(api, clock, qps=0.5, burst=3)
+    assert await reviewer.review("good", AUDIENCES, "opaque") == reviewed()
+    for number in range(100):
+        await reviewer.review(f"bad-{number}", AUDIENCES, "opaque")
+
+    assert await reviewer.review("good", AUDIENCES, "opaque") == reviewed()
+
+
+async def test_a_token_that_was_refused_is_no_longer_a_known_one(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """It has to stand in the queue of new tokens again."""
+    reviewer = reviewer_of(api, clock, qps=0.5, burst=2)
+    await reviewer.review("good", AUDIENCES, "opaque")
+    del api.answers["good"]
+    assert await reviewer.review("good", AUDIENCES, "opaque") == REFUSED
+    await reviewer.review("bad", AUDIENCES, "opaque")
+
+    assert isinstance(await reviewer.review("good", AUDIENCES, "opaque"), Unavailable)
+
+
+async def test_known_tokens_stay_known_in_the_next_reviewer(api: InMemoryCluster, clock: FakeClock) -> None:
+    """A reload must not send every token that is in use into the queue of new ones."""
+    before, after = (reviewer_of(api, clock, qps=0.5, burst=1) for _ in range(2))
+    await before.review("good", AUDIENCES, "opaque")
+    after.inherit(before)
+    await after.review("bad", AUDIENCES, "opaque")
+
+    assert await after.review("good", AUDIENCES, "opaque") == reviewed()
+
+
+async def test_one_namespace_cannot_use_up_the_reviews_of_another(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """Tokens that a tenant mints in any number leave places in the queue for its neighbours."""
+    reviewer = reviewer_of(api, clock, qps=10_000, burst=1)
+    minted = [reviewer.review(f"minted-{number}", AUDIENCES, "signed", "greedy") for number in range(12_000)]
+    *answers, last = await asyncio.gather(*minted, reviewer.review("good", AUDIENCES, "signed", "modest"))
+
+    assert any(isinstance(answer, Unavailable) for answer in answers)
+    assert last == reviewed()
+
+
+async def test_no_review_is_sent_while_the_api_server_wants_none(
+    api: InMemoryCluster, clock: FakeClock, seen: Seen
+) -> None:
+    """`Retry-After` of a 429 holds for all tokens, and clients are told what is left of it."""
+    reviewer = reviewer_of(api, clock, seen)
+    api.otherwise = ApiError(ApiErrorKind.RATE_LIMITED, "slowly", 7)
+    await reviewer.review("bad", AUDIENCES, "issuer")
+    clock.advance(4)
+    answer = await reviewer.review("good", AUDIENCES, "signed")
+    assert answer == Unavailable(Reason.REVIEW_UNAVAILABLE, "rate_limited: slowly", 3, EVIDENCE)
+    assert seen.reviews[-1] == ("throttled", 0.0)
+    assert len(api.reviewed) == 1
+    clock.advance(3)
+    assert await reviewer.review("good", AUDIENCES, "signed") == reviewed()
+
+
+async def test_the_saturation_is_that_of_each_budget(api: InMemoryCluster, clock: FakeClock) -> None:
+    """An operator sees which kind of tokens wants more reviews than there are."""
+    reviewer = reviewer_of(api, clock, qps=1, burst=1)
+    for number in range(120):
+        await reviewer.review(f"bad-{number}", AUDIENCES, "opaque")
+    saturation = reviewer.saturation()
+    assert saturation["opaque"] == pytest.approx(2.0)
+    assert saturation["signed"] == saturation["renewal"] == 0
 
 
 async def test_a_short_wait_is_waited(api: InMemoryCluster, clock: FakeClock, seen: Seen) -> None:
