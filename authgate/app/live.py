@@ -14,14 +14,14 @@ from authgate.audit import Audit
 from authgate.compose import Surroundings, compose
 from authgate.log import event
 from authgate.server.admin import Check
-from authgate.server.connection import ConnectionLimits, verify_runner
+from authgate.server.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.decider import Decider
 from authgate.server.exchange import ExchangeHandler, signed_documents
 from authgate.server.fit import lane_fits
 from authgate.server.lane import FastLane
 from authgate.server.listeners import Listeners, TLSFiles, tls_context
 from authgate.server.record import Recorder
-from authgate.server.verify import VerifyHandler
+from authgate.server.verify import UnreadBodies, VerifyHandler
 
 if TYPE_CHECKING:
     import ssl
@@ -104,7 +104,6 @@ class LiveGate:
         recorder = self._recorder
         handler = VerifyHandler(
             self._serving,
-            max_header_bytes=limits.max_header_bytes,
             metrics=self._metrics,
             recorder=recorder,
             clock=self._clock,
@@ -118,7 +117,10 @@ class LiveGate:
         )
         tls = _tls(config.server.tls)
         lane = self._lane(recorder) if config.server.fast_lane else None
-        runner = verify_runner(handler, bounds, self._metrics, config.shutdown.timeout, lane)
+        server = GateServer(
+            handler, bounds, self._metrics, lane=lane, on_unread_body=UnreadBodies(self._clock)
+        )
+        runner = runner_of(server, config.shutdown.timeout)
         for address in config.server.listen:
             await self._listeners.open(runner, address, None if address.startswith("unix:") else tls)
         await self._open_exchange(recorder, bounds)
@@ -136,7 +138,7 @@ class LiveGate:
             metrics=self._metrics,
             recorder=recorder,
         )
-        runner = verify_runner(handler, bounds, self._metrics, self._config.shutdown.timeout)
+        runner = runner_of(GateServer(handler, bounds, self._metrics), self._config.shutdown.timeout)
         await self._exchange.open(
             runner, item.listen, None if item.listen.startswith("unix:") else _tls(item.tls)
         )
@@ -164,8 +166,10 @@ class LiveGate:
         return not self._ending and any(check.good for check in self.checks())
 
     def begin_ending(self) -> None:
-        """Tell in gRPC, too, that the gate goes; it answers as before."""
+        """Report in gRPC, too, that the gate stops, and close HTTP connections with their next answers."""
         self._ending = True
+        self._listeners.drain()
+        self._exchange.drain()
 
     async def adopt(self, config: Config) -> None:
         """Answer by another configuration from the next request on; raises `CompositionError` and stays as it was.

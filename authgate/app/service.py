@@ -66,7 +66,7 @@ class Service:
             await self.live.prepare()
             self.metrics.count_reload("success")
             if self._config.server.admin is not None:
-                runner = admin_runner(self.metrics, self.readiness, self.live.documents)
+                runner = admin_runner(self.metrics, self.readiness, self.live.documents, self.metrics)
                 await self._admin.open(runner, self._config.server.admin)
             await self.live.listen()
             if self._reloader is not None:

@@ -98,7 +98,8 @@ class _Supervisor:
                 )
             )
             await self._admin.open(
-                admin_runner(exposition, self._readiness, self._documents), self.config.server.admin
+                admin_runner(exposition, self._readiness, self._documents, self._metrics),
+                self.config.server.admin,
             )
         self._metrics.count_reload("success")
         self._serving = asyncio.create_task(self._serve())

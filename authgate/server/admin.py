@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
 from authgate import __version__
+from authgate.server.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.exchange import signed_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from authgate.metrics import Metrics
+
+ADMIN_LIMITS: Final = ConnectionLimits(
+    max_header_bytes=8192,
+    max_headers=64,
+    header_timeout=5.0,
+    keepalive_timeout=75.0,
+    max_connections=64,
+    makes_room=True,  # idle connections must not keep a probe out
+)
 _GRACE = 1.0
+_RENDER_EVERY: Final = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -42,51 +56,67 @@ class Rendered(Protocol):
         ...
 
 
-def admin_runner(
-    metrics: Rendered,
-    readiness: Callable[[], Readiness],
-    documents: Callable[[], Mapping[str, bytes]] = dict,
-) -> web.AppRunner:
-    """Return the admin port's server, to be opened on its address.
+class AdminHandler:
+    """Answers probes, metrics and status.
 
-    `documents` are those by which others verify the gate's own tokens, by path.
+    `documents` are those by which others verify the gate's own tokens, by path. Metrics are rendered at most once a
+    second, however many clients ask for them.
     """
 
-    async def livez(_: web.Request) -> web.Response:
-        return web.Response(text="ok")
+    def __init__(
+        self,
+        metrics: Rendered,
+        readiness: Callable[[], Readiness],
+        documents: Callable[[], Mapping[str, bytes]] = dict,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._readiness = readiness
+        self._documents = documents
+        self._monotonic = monotonic
+        self._rendered = b""
+        self._rendered_at = -math.inf
 
-    async def readyz(request: web.Request) -> web.Response:
-        state = readiness()
-        return web.Response(
-            text=_report(state, verbose="verbose" in request.query), status=200 if state.ready else 503
-        )
+    async def __call__(self, request: web.BaseRequest) -> web.Response:
+        """Return the answer to one request."""
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, text="405: Method Not Allowed", headers={"Allow": "GET, HEAD"})
+        match request.path:
+            case "/livez" | "/healthz":
+                return web.Response(text="ok")
+            case "/readyz":
+                state = self._readiness()
+                text = _report(state, verbose="verbose" in request.query)
+                return web.Response(text=text, status=200 if state.ready else 503)
+            case "/status":
+                return self._status()
+            case "/metrics":
+                return web.Response(body=self._render(), headers={"Content-Type": _METRICS_TYPE})
+            case path:
+                found = signed_document(self._documents(), path)
+                return found or web.Response(status=404, text="404: Not Found")
 
-    async def status(_: web.Request) -> web.Response:
-        state = readiness()
+    def _status(self) -> web.Response:
+        state = self._readiness()
         checks = [{"name": check.name, "good": check.good, "detail": check.detail} for check in state.checks]
         return web.json_response({"version": __version__, "ready": state.ready, "checks": checks})
 
-    async def render_metrics(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.render(), headers={"Content-Type": _METRICS_TYPE})
+    def _render(self) -> bytes:
+        now = self._monotonic()
+        if now - self._rendered_at >= _RENDER_EVERY:
+            self._rendered, self._rendered_at = self._metrics.render(), now
+        return self._rendered
 
-    async def document(request: web.Request) -> web.Response:
-        found = signed_document(documents(), request.path)
-        if found is None:
-            raise web.HTTPNotFound
-        return found
 
-    application = web.Application(client_max_size=1024)
-    application.add_routes(
-        [
-            web.get("/livez", livez),
-            web.get("/healthz", livez),
-            web.get("/readyz", readyz),
-            web.get("/status", status),
-            web.get("/metrics", render_metrics),
-            web.get("/{path:.*}", document),
-        ]
-    )
-    return web.AppRunner(application, access_log=None, shutdown_timeout=_GRACE)
+def admin_runner(
+    rendered: Rendered,
+    readiness: Callable[[], Readiness],
+    documents: Callable[[], Mapping[str, bytes]],
+    metrics: Metrics,
+) -> web.ServerRunner:
+    """Return the admin port's server, to be opened on its address; its own errors are counted in `metrics`."""
+    handler = AdminHandler(rendered, readiness, documents)
+    return runner_of(GateServer(handler, ADMIN_LIMITS, metrics), _GRACE)
 
 
 def _report(state: Readiness, *, verbose: bool) -> str:

@@ -1,7 +1,8 @@
 """One client connection: aiohttp's, with bounds on headers, time and number, and with answers that keep the contract.
 
-aiohttp answers some requests by itself (400 for what is no HTTP); here those answers are empty like every other one
-of this port, and the log line never quotes the request, which may hold a token.
+aiohttp answers some requests by itself (400 for what is no HTTP); here those answers are empty, and the log line never
+quotes the request, which may hold a token. A request whose target is not a path, or whose body has not arrived when it
+is answered, ends its connection: what follows could be read in two ways.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
 
+    from aiohttp import StreamReader
+
     from authgate.metrics import Metrics
     from authgate.server.lane import FastLane
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _EMPTY = "Content-Length: 0\r\nCache-Control: no-store\r\nServer: authgate\r\nConnection: close\r\n\r\n"
 _REQUEST_TIMEOUT = f"HTTP/1.1 408 Request Timeout\r\n{_EMPTY}".encode()
@@ -41,12 +46,22 @@ class ConnectionLimits:
     header_timeout: float
     keepalive_timeout: float
     max_connections: int
+    makes_room: bool = False
+    """Whether a connection beyond the number takes the place of the one that has been idle for longest."""
 
 
 class Connection(RequestHandler):
     """aiohttp's connection with a deadline and a size for the headers of each request."""
 
-    __slots__ = ("_header_bytes", "_header_timer", "_lane", "_limits", "_metrics", "_unread_timer")
+    __slots__ = (
+        "_header_bytes",
+        "_header_timer",
+        "_lane",
+        "_limits",
+        "_metrics",
+        "_unread_body",
+        "_unread_timer",
+    )
 
     def __init__(
         self,
@@ -74,9 +89,12 @@ class Connection(RequestHandler):
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._unread_body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
         """Answer in the fast lane, or feed the parser, and time and measure a head that is not complete yet."""
+        if self._unread_body is not None:
+            return
         if self._lane is not None and self._idle():
             answer = self._lane.answer(data)
             if answer is not None:
@@ -90,6 +108,31 @@ class Connection(RequestHandler):
             self._waiter is not None or self._request_count == 0
         ):  # idle, so this is a piece of a request's head
             self._headers_incomplete(len(data))
+
+    def leave_lane(self) -> None:
+        """Answer every further request the general way."""
+        self._lane = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer, and show its end at once to a client that has not sent its body.
+
+        The connection is read for some time more: closed with bytes unread, it would be reset, and the answer lost.
+        """
+        finished = await super().finish_response(request, resp, start_time)
+        if self._unread_body is not None and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        return finished
+
+    def discard_rest(self, body: StreamReader) -> None:
+        """Read no request any more after the one whose body is missing: what arrives is thrown away."""
+        self._unread_body = body
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered; the head of one may have begun to arrive."""
+        return self._waiter is not None and not self._messages
 
     def _idle(self) -> bool:
         """Tell whether nothing is under way: aiohttp waits for a request of which no byte has arrived."""
@@ -130,6 +173,8 @@ class Connection(RequestHandler):
         """Release the timers together with the connection."""
         self._headers_complete()
         self._stop_unread_timer()
+        if self._unread_body is not None:
+            self._unread_body.feed_eof()  # aiohttp waits for it
         super().connection_lost(exc)
 
     def _stop_unread_timer(self) -> None:
@@ -186,19 +231,63 @@ class Connection(RequestHandler):
 
 
 class GateServer(web.Server):
-    """aiohttp's low-level server, which makes bounded connections and refuses them beyond a number."""
+    """aiohttp's low-level server, which makes bounded connections and refuses them beyond a number.
+
+    `on_unread_body` is called when a request is answered before its announced body has arrived.
+    """
 
     def __init__(
         self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        handler: Handler,
         limits: ConnectionLimits,
         metrics: Metrics,
-        lane: FastLane | None,
+        *,
+        lane: FastLane | None = None,
+        on_unread_body: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(handler)
+        super().__init__(self._answer)
+        self._decide = handler
         self._lane = lane
         self._limits = limits
         self._metrics = metrics
+        self._on_unread_body = on_unread_body
+        self._draining = False
+
+    def drain(self) -> None:
+        """Close each connection with its next answer, so that clients go elsewhere before the listener closes."""
+        self._draining = True
+        self._lane = None
+        for connection in self.connections:
+            if isinstance(connection, Connection):
+                connection.leave_lane()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response: web.StreamResponse
+        if (
+            sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+            > self._limits.max_header_bytes
+        ):
+            response = self._refusal(431)
+        elif not request.raw_path.startswith("/") or request.method == "CONNECT":
+            response = self._refusal(
+                400
+            )  # not origin-form (RFC 9112, section 3.2), and a proxy asks with a path
+        else:
+            response = await self._decide(request)
+        if not request.content.is_eof():
+            self._on_unread_body()
+            if isinstance(request.protocol, Connection):
+                request.protocol.discard_rest(request.content)
+            response.force_close()
+        elif self._draining or "Upgrade" in request.headers:
+            response.force_close()  # a client that upgrades goes on in another protocol
+        return response
+
+    def _refusal(self, status: int) -> web.Response:
+        self._metrics.http_errors[str(status)] += 1
+        response = web.Response(status=status, headers={"Cache-Control": "no-store", "Server": "authgate"})
+        response.force_close()
+        return response
 
     def __call__(self) -> Connection:
         """Return the protocol of a new connection."""
@@ -207,20 +296,22 @@ class GateServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Count a connection, or close it at once where there are too many."""
         super().connection_made(handler, transport)
-        if len(self._connections) > self._limits.max_connections:
-            self._metrics.connections_refused += 1
-            transport.abort()
+        if len(self._connections) <= self._limits.max_connections:
+            return
+        self._metrics.connections_refused += 1
+        given_up = self._idle_for_longest() if self._limits.makes_room else None
+        (transport if given_up is None else given_up).abort()
+
+    def _idle_for_longest(self) -> asyncio.Transport | None:
+        for connection in self.connections:
+            if isinstance(connection, Connection) and connection.idle and connection.transport is not None:
+                return connection.transport
+        return None
 
 
-def verify_runner(
-    handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    limits: ConnectionLimits,
-    metrics: Metrics,
-    shutdown_timeout: float,
-    lane: FastLane | None = None,
-) -> web.ServerRunner:
-    """Return the verify port's server, to be opened on its addresses; needs a running event loop.
+def runner_of(server: GateServer, shutdown_timeout: float) -> web.ServerRunner:
+    """Return what opens a server on its addresses; needs a running event loop.
 
     Requests under way have `shutdown_timeout` seconds to end once it closes.
     """
-    return web.ServerRunner(GateServer(handler, limits, metrics, lane), shutdown_timeout=shutdown_timeout)
+    return web.ServerRunner(server, shutdown_timeout=shutdown_timeout)

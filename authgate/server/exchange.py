@@ -278,8 +278,6 @@ def _refusal(refused: _RefusedError) -> web.Response:
         response.headers["Retry-After"] = str(refused.retry_after)
     if refused.status == 405:
         response.headers["Allow"] = "POST"
-    if refused.status in (408, 413):
-        response.force_close()  # the rest of the body is not waited for
     return response
 
 

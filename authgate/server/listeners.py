@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from authgate.server.connection import GateServer
+
 if TYPE_CHECKING:
     from aiohttp.web_runner import BaseRunner
 
@@ -138,6 +140,12 @@ class Listeners:
             raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
         self.addresses.append(actual)
         return actual
+
+    def drain(self) -> None:
+        """Have every answer from now on close its connection."""
+        for runner in self._runners:
+            if isinstance(runner.server, GateServer):
+                runner.server.drain()
 
     async def close(self) -> None:
         """Stop listening, let requests under way finish within the runners' time, and close all connections."""

@@ -58,11 +58,8 @@ _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 
 
 def endpoint_of(target: str) -> Endpoint | None:
-    """Return the endpoint that a request target names, or None; its query chooses nothing."""
+    """Return the endpoint that a request target in origin-form names, or None; its query chooses nothing."""
     path, _, query = target.partition("?")
-    if not path.startswith("/"):  # absolute-form, RFC 9112, section 3.2.2
-        match = _ABSOLUTE_FORM.match(path)
-        path = match[2] if match else ""
     if path == "/verify" or path.startswith("/verify/"):
         return Endpoint(DEFAULT_POLICY, path[7:], query)
     match = _POLICY_PATH.match(path)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import math
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
+from authgate.log import event
 from authgate.model import Allow, OriginalRequest
 from authgate.server.decider import Decider
-from authgate.server.request import endpoint_of, original_request, values_of
+from authgate.server.request import endpoint_of, original_request
 from authgate.server.response import render
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from authgate.server.request import Proxy
     from authgate.server.serving import Serving
 
+_WARN_EVERY: Final = 60.0
+
 
 class VerifyHandler:
     """Answers subrequests. `serving` is asked at each request, so that a reload takes effect on the next one."""
@@ -29,23 +34,16 @@ class VerifyHandler:
         self,
         serving: Callable[[], Serving],
         *,
-        max_header_bytes: int,
         metrics: Metrics,
         recorder: Recorder,
         clock: Clock,
     ) -> None:
         self._decider = Decider(serving, metrics=metrics, recorder=recorder, clock=clock)
-        self._max_header_bytes = max_header_bytes
-        self._metrics = metrics
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Return the answer; whatever goes wrong inside, it is never a 500."""
         headers = request.raw_headers
-        if sum(len(name) + len(value) + 4 for name, value in headers) > self._max_header_bytes:
-            self._metrics.http_errors["431"] += 1
-            return web.Response(status=431, headers={"Cache-Control": "no-store", "Server": "authgate"})
-        # A 2xx to CONNECT opens a tunnel and has no Content-Length (RFC 9110, section 9.3.6); its target is no path.
-        endpoint = None if request.method == "CONNECT" else endpoint_of(request.raw_path)
+        endpoint = endpoint_of(request.raw_path)
         policy = endpoint.policy if endpoint else None
 
         def original(proxy: Proxy) -> OriginalRequest:
@@ -57,7 +55,25 @@ class VerifyHandler:
         status, answer = render(decision)
         if isinstance(decision, Allow):
             answer += forward
-        response = web.Response(status=status, headers=CIMultiDict(answer))
-        if request.method == "CONNECT" or values_of(headers, b"upgrade"):
-            response.force_close()  # the client may go on in another protocol; none of it is taken for a request
-        return response
+        return web.Response(status=status, headers=CIMultiDict(answer))
+
+
+class UnreadBodies:
+    """Warns, once a minute at most, of a proxy that announces bodies which it does not send."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._warned_at = -math.inf
+
+    def __call__(self) -> None:
+        """Log what to change in the proxy's configuration."""
+        now = self._clock.monotonic()
+        if now - self._warned_at < _WARN_EVERY:
+            return
+        self._warned_at = now
+        event(
+            logging.WARNING,
+            "a request announced a body that had not arrived when it was answered; its connection was closed",
+            remedy="ask the gate without a body; in nginx, put both lines into the location that asks the gate: "
+            'proxy_pass_request_body off; proxy_set_header Content-Length "";',
+        )

@@ -197,6 +197,18 @@ def test_the_corpus_gets_the_same_answers(pair: Pair) -> None:
     assert _counters(pair.fast) == _counters(pair.plain)
 
 
+def test_most_of_the_corpus_is_decided(pair: Pair) -> None:
+    """Two lanes that refuse everything alike would agree as well: most requests reach the gate, and many pass."""
+    answers = []
+    for request in requests(pair.tokens).values():
+        pair.plain_client.exchange([request])  # the counters of both are compared
+        answers.append(pair.fast_client.exchange([request])[0])
+    allowed = sum(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+    decided = allowed + sum(b"X-Auth-Reason" in answer for answer in answers)
+    assert decided > 0.6 * len(answers)
+    assert allowed > 0.4 * len(answers)
+
+
 @settings(
     max_examples=150,
     deadline=None,

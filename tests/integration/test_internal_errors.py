@@ -17,7 +17,7 @@ from authgate.log import configure
 from authgate.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
-from authgate.server.connection import ConnectionLimits, verify_runner
+from authgate.server.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.listeners import Listeners
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
@@ -84,7 +84,7 @@ async def serving(
 ) -> AsyncIterator[str]:
     """The address of a verify port with this handler."""
     listeners = Listeners()
-    address = await listeners.open(verify_runner(handler, LIMITS, metrics, 1.0), "127.0.0.1:0")
+    address = await listeners.open(runner_of(GateServer(handler, LIMITS, metrics), 1.0), "127.0.0.1:0")
     try:
         yield address
     finally:
@@ -98,7 +98,6 @@ def verifying(verifier: Broken | Slow, metrics: Metrics) -> VerifyHandler:
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))
     return VerifyHandler(
         lambda: Serving(gate, "nginx"),
-        max_header_bytes=65536,
         metrics=metrics,
         recorder=recorder,
         clock=clock,

@@ -1,9 +1,11 @@
 """A running gate, in this process or as the program that users start, and what can be asked of it."""
 
+import asyncio
 import json
 import os
 import ssl
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +25,8 @@ from tests.support.kube import ControlPlane
 from tests.support.process import ChildProcess, free_port, until
 
 Headers = Iterable[tuple[str, str]]
+
+_RENDER_EVERY = 1.0
 
 AUDIENCE = "my-audience"
 """The audience that gates accept here."""
@@ -109,6 +113,7 @@ class RunningGate(ABC):
 
     def __init__(self) -> None:
         self.client = Client()
+        self._scraped_at = 0.0
 
     @property
     @abstractmethod
@@ -157,7 +162,9 @@ class RunningGate(ABC):
         await until(fetched, within=within)
 
     async def samples(self) -> list[Sample]:
-        """Every figure of `/metrics`."""
+        """Every figure of `/metrics`, which the gate renders once a second at most."""
+        await asyncio.sleep(self._scraped_at + _RENDER_EVERY - time.monotonic())
+        self._scraped_at = time.monotonic()
         text = (await self.admin("/metrics")).body
         return [
             Sample(sample.name, sample.labels, sample.value)

@@ -70,7 +70,98 @@ _RULED: Final = {
     "the client's path beside": (*_told("/admin/a"), "X-Forwarded-Uri: /staff/a\r\n", _GOOD),
 }
 
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_TARGETS: Final = (
+    "/verify",
+    "/verify/",
+    "/verify/a/b?c=d&e=%20",
+    "/verify/%2e%2e/x;y=z,@:!$'()*+~",
+    "/policies/default/verify",
+    "/policies/open/verify/x?y",
+)
+_PROXIES: Final = {
+    "nginx": (
+        "X-Original-URI: /app/page?x=1\r\n",
+        "X-Original-Method: POST\r\n",
+        "X-Original-Host: app.example\r\n",
+        "X-Forwarded-For: 192.0.2.7\r\n",
+        "User-Agent: curl/8.0\r\n",
+        "Accept: */*\r\n",
+    ),
+    "traefik": (
+        "X-Forwarded-Method: GET\r\n",
+        "X-Forwarded-Proto: https\r\n",
+        "X-Forwarded-Host: app.example\r\n",
+        "X-Forwarded-Uri: /app\r\n",
+        "X-Forwarded-For: 192.0.2.7\r\n",
+        "Accept-Encoding: gzip, deflate, br\r\n",
+        "Accept-Language: en-GB,en;q=0.9\r\n",
+    ),
+    "envoy": (
+        "X-Request-Id: 7e0d2a4c-9b1f-4a8f-8f0a-0d7c1f3b2a11\r\n",
+        "X-Envoy-Internal: true\r\n",
+        "Content-Length: 0\r\n",
+        "Content-Type: application/json; charset=utf-8\r\n",
+    ),
+    "browser": (
+        'Sec-CH-UA: "Chromium";v="140", "Not)A;Brand";v="8"\r\n',
+        "Cookie: session=abc; theme=dark\r\n",
+        "Referer: https://app.example/a?b=c#d\r\n",
+        'If-None-Match: "x"\r\n',
+        "Cache-Control: max-age=0\r\n",
+    ),
+    "odd but plain": (
+        "X-Empty:\r\n",
+        "x-blanks:  \t a \t b \t\r\n",
+        "X-Signs: !#$%&'*+-.^_`|~()<>@,;:\\\"/[]?={}\r\n",
+        "X_Underscore: 1\r\n",
+        "1: 2\r\n",
+    ),
+}
+_ACCEPTED: Final = {
+    **{
+        f"{method} {target}": (f"{method} {target} HTTP/1.1", ())
+        for method in _METHODS
+        for target in _TARGETS
+    },
+    **{f"as {name} sends it": ("GET /verify HTTP/1.1", fields) for name, fields in _PROXIES.items()},
+    **{
+        f"{name} connection": ("GET /verify HTTP/1.1", (f"Connection: {name}\r\n",))
+        for name in ("keep-alive", "Keep-Alive", "close", "keep-alive, close", "TE, keep-alive")
+    },
+}
+_FORMS: Final = (
+    "GET https://gate:1/policies/open/verify",
+    "GET HTTP://gate/verify",
+    "GET foo:http://x/verify/../admin",
+    "GET foo:/verify",
+    "GET //gate/verify",
+    "GET *",
+    "GET verify",
+    "GET ?/verify",
+    "CONNECT /verify",
+    "CONNECT foo",
+    "HEAD http://gate/verify",
+)
+_UNSENT: Final = {
+    "length": ("Content-Length: 5\r\n",),
+    "as long as the next request's beginning": ("Content-Length: 22\r\n",),
+    "chunked": ("Transfer-Encoding: chunked\r\n",),
+    "expect": ("Expect: 100-continue\r\n", "Content-Length: 5\r\n"),
+    "huge": ("Content-Length: 99999999999\r\n",),
+}
+
 _CORPUS: Final = {
+    **{
+        f"accepted: {name}": _get(_HOST, *fields, _GOOD, line=line)
+        for name, (line, fields) in _ACCEPTED.items()
+    },
+    **{f"form: {line}": _get(_HOST, _GOOD, line=f"{line} HTTP/1.1") for line in _FORMS},
+    **{
+        f"body not sent, {method}: {name}": _get(_HOST, *fields, _GOOD, line=f"{method} /verify HTTP/1.1")
+        for name, fields in _UNSENT.items()
+        for method in ("GET", "POST")
+    },
     "good": _get(_HOST, _GOOD),
     "good, other case": _get("hOST: gate\r\n", _GOOD.replace("Authorization", "AUTHORIZATION")),
     "scheme in other case": _get(_HOST, _GOOD.replace("Bearer", "bEARER")),

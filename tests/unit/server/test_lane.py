@@ -53,7 +53,9 @@ ANSWERED = {
     *(name for name in CORPUS if name.startswith("rules: ")),
     "many fields",
     "just short enough",
+    *(name for name in CORPUS if name.startswith("accepted: ")),
 }
+ANSWERED -= {f"accepted: {name} connection" for name in ("close", "keep-alive, close", "TE, keep-alive")}
 ANSWERED -= {f"rules: {name}" for name in ("path twice", "method twice", "host twice", "path of odd bytes")}
 ANSWERED -= {f"rules: preflight{more}" for more in ("", " of another method", " with a token")}
 

@@ -1,0 +1,72 @@
+"""The admin port is bounded like the others: nobody who can reach it stops the gate or keeps a probe out."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from tests.support.service import knowing, running
+from tests.support.wire import connected, head
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.gate import Gate
+
+ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+
+
+@pytest.fixture
+async def gate() -> AsyncIterator[Gate]:
+    """A gate that is ready at once."""
+    async with running({"jwt": [knowing(ISSUER)]}) as it:
+        yield it
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        pytest.param(head("GET /livez HTTP/1.1", "Host: gate", f"X-Fill: {'f' * 8192}"), id="one line"),
+        pytest.param(head("GET /livez HTTP/1.1", "Host: gate", *["X-Fill: f"] * 65), id="many lines"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nX-Fill: " + b"f" * 9000, id="unfinished"),
+    ],
+)
+async def test_a_head_that_is_too_large_is_refused(gate: Gate, request_: bytes) -> None:
+    """Over 8 KB or 64 lines: 431, and the connection ends."""
+    async with connected(gate.admin_address) as wire:
+        await wire.send_raw(request_)
+        assert (await wire.reply()).status == 431
+        assert await wire.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"GET /livez HTTP/1.1\r\nX-Fill: f"], ids=["silent", "with an unfinished head"]
+)
+async def test_idle_connections_keep_no_probe_out(gate: Gate, begun: bytes) -> None:
+    """Beyond 64 connections the one that has been idle for longest is closed, and the gate still answers."""
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(connected(gate.admin_address)) for _ in range(200)]
+        for wire in wires:
+            wire.writer.write(begun)
+        for _ in range(5):
+            async with connected(gate.admin_address) as probe:
+                await probe.send("GET /livez HTTP/1.1", "Host: gate")
+                assert (await probe.reply()).body == b"ok"
+        assert await wires[0].rest() == b""
+        ended = sum(wire.reader.at_eof() or wire.reader.exception() is not None for wire in wires)
+        assert ended >= 130
+    refused = await gate.metric("authgate_connections_refused_total")
+    assert refused >= 130
+
+
+async def test_an_unfinished_head_has_five_seconds(gate: Gate) -> None:
+    """Then it is answered 408, and its connection ends."""
+    async with connected(gate.admin_address) as wire, asyncio.timeout(8):
+        await wire.send_raw(b"GET /livez HTTP/1.1\r\n")
+        assert (await wire.reply()).status == 408
+        assert await wire.rest() == b""
