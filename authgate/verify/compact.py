@@ -25,6 +25,9 @@ _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
 # A last group of 2 or 3 characters ends in zero bits (RFC 4648, section 3.5), else two texts would be one token.
 _CANONICAL_LAST: Final = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 _PADDING: Final = (b"", b"", b"==", b"=")
+_BASE64URL = re.compile(r"[A-Za-z0-9+/_-]*")
+_LENIENT = bytes.maketrans(b"-_", b"+/")
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*[\"}]")
 _MAX_HEADER_CHARS = 4096
 _MAX_KID_CHARS = 512
 _REMEMBERED_HEADERS = 512
@@ -115,6 +118,25 @@ class CompactParser:
         if payload is None or signature is None:
             return Rejected(Reason.TOKEN_MALFORMED, "a segment is not canonical base64url")
         return header, payload, data[: -len(signature_segment) - 1], signature
+
+
+def holds_json_object(text: str) -> bool:
+    """Return whether a segment of a token decodes to the beginning of a JSON object, as a JWT's header and claims do.
+
+    This is true of every JWT, signed or encrypted, also of one that was cut off at either end or changed on the way. It
+    is false of static tokens: the API server does not look at their shape, so they may contain dots.
+    """
+    return any(_OBJECT.match(_decoded_start(segment)) is not None for segment in text.split("."))
+
+
+def _decoded_start(segment: str) -> bytes:
+    """Return what the base64url characters at the beginning of a segment decode to, as leniently as anybody does."""
+    characters = _BASE64URL.match(segment)
+    whole = characters[0] if characters is not None else ""
+    try:
+        return a2b_base64(whole[: len(whole) & ~3].encode("ascii").translate(_LENIENT))
+    except Base64Error:
+        return b""
 
 
 def _decode_segment(segment: bytes) -> bytes | None:

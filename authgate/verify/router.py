@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
 from authgate.verify.claims import LEGACY_ISSUER
-from authgate.verify.compact import CompactParser
+from authgate.verify.compact import CompactParser, holds_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from authgate.verify.cluster import ClusterVerifier
     from authgate.verify.compact import UnverifiedToken
     from authgate.verify.jwt import JWTVerifier
-
-
-_DOTS_OF_A_JWT = (2, 4)  # signed (RFC 7515, section 3.1), encrypted (RFC 7516, section 3.1)
-
-
-def _looks_like_a_jwt(text: str) -> bool:
-    """Tell a JWT, be it cut off, from a static token, which may hold dots (a bootstrap token has one)."""
-    return text.count(".") in _DOTS_OF_A_JWT or text.startswith("eyJ")
 
 
 class Verifier(Protocol):
@@ -44,7 +36,8 @@ class Verifier(Protocol):
 class IssuerRouter:
     """A verifier that parses a token once and hands it to its issuer's verifier, and to no other.
 
-    Tokens that name no cluster, static and legacy ones, are judged by the one cluster that reviews such.
+    Tokens that name no cluster, static and legacy ones, are judged by the one cluster that reviews such. A static
+    token may contain any number of dots; only what holds no JSON object can be one.
     `learn_issuers` is awaited where an issuer is unknown while a cluster has not told its issuer yet.
     """
 
@@ -72,7 +65,7 @@ class IssuerRouter:
     def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict of the verifier that the token belongs to, or what it waits for."""
         legacy = self._legacy
-        if legacy is not None and legacy.reviews_legacy and not _looks_like_a_jwt(token.text):
+        if legacy is not None and legacy.reviews_legacy and not holds_json_object(token.text):
             return legacy.begin_opaque(token)
         parsed = self._parser.parse(token.text)
         if isinstance(parsed, Rejected):

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authgate.credential import parse_credential
-from authgate.dev.compact import changed, json_bytes
+from authgate.dev.compact import changed, compact, json_bytes
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
 from authgate.model import Authenticated, BearerToken, Rejected
 from authgate.strict_json import StrictJSONError, parse_object
 from authgate.verify.claims import TimeRules
-from authgate.verify.compact import CompactParser
+from authgate.verify.compact import CompactParser, holds_json_object
 from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.router import IssuerRouter
@@ -85,6 +85,16 @@ async def test_any_signed_token(pool: KeyPool, header: dict[str, object], payloa
     key = pool.key("ES256")
     token = BearerToken(key.sign(claims(payload), header))
     assert isinstance(await trusting(key).verify(token), Authenticated | Rejected)
+
+
+@HYPOTHESIS
+@given(spaces=st.text(" \t\r\n", max_size=9), cut=st.integers(min_value=0, max_value=40))
+def test_any_spelling_of_a_jwt_is_never_opaque(spaces: str, cut: int) -> None:
+    """White space in the header and a lost end do not make a static token of a JWT, which may be another issuer's."""
+    header = f'{spaces}{{{spaces}"alg"{spaces}:"ES256"}}'.encode()
+    text = compact(header, json_bytes(claims()), b"signature")
+    assert holds_json_object(text)
+    assert holds_json_object(text[: len(text) - cut])
 
 
 @HYPOTHESIS

@@ -143,12 +143,13 @@ async def test_a_key_that_is_not_published_is_asked_about(scenario: Scenario) ->
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 2
 
 
-@pytest.mark.parametrize("kind", ["static", "legacy", "unbound"])
+@pytest.mark.parametrize("kind", ["static", "static with two dots", "legacy", "unbound"])
 async def test_legacy_tokens_are_asked_about_where_configured(scenario: Scenario, kind: str) -> None:
     """tokenReview.legacyAudiences: tokens without an audience count as meant for the API server."""
     state, account = scenario.state, scenario.state.service_account("old")
     token = {
         "static": lambda: state.static_token("operator"),
+        "static with two dots": lambda: state.static_token("operator", token="a.b.c"),
         "legacy": lambda: state.legacy_token(account, "old-token"),
         "unbound": lambda: state.account_token(account, claims={"aud": OMIT}),
     }[kind]()

@@ -102,9 +102,14 @@ async def test_a_jwt_issuer_comes_before_a_cluster_of_the_same_name(
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("a.b.c.d.e", id="5 segments"),
-        pytest.param("a.b.c", id="3 segments of nothing"),
         pytest.param(unsigned(b"{}", claims()), id="no algorithm"),
+        pytest.param(unsigned({"alg": "RS256"}, claims()).rpartition(".")[0], id="no signature segment"),
+        pytest.param(unsigned({"alg": "RS256"}, claims())[:30], id="cut off in the header"),
+        pytest.param(unsigned({"alg": "RS256"}, claims())[1:], id="without its first character"),
+        pytest.param("bearer." + unsigned({"alg": "RS256"}, claims()), id="one segment too many"),
+        pytest.param(unsigned(b'\n{ "alg":"RS256"}', claims(exp=OMIT)), id="white space before the header"),
+        pytest.param(unsigned({"alg": "RS256"}, claims()).replace("eyJ", "eyJ~", 1), id="damaged header"),
+        pytest.param(unsigned({"alg": "dir", "enc": "A128GCM"}, b"\x00") + ".AA.AA", id="encrypted"),
         pytest.param(unsigned({"alg": "RS256"}, b'{"iss":"a","iss":"b"}'), id="member twice"),
         pytest.param(unsigned({"alg": "RS256"}, claims(exp=OMIT)), id="no exp"),
         pytest.param(unsigned({"alg": "RS256", "crit": ["x"]}, claims()), id="crit"),
@@ -121,15 +126,27 @@ async def test_a_malformed_token_goes_nowhere(key: SigningKey, clock: FakeClock,
 
 
 @pytest.mark.parametrize(
-    "text", ["abc", "abcdef.0123456789abcdef", "a.b.c.d"], ids=["word", "bootstrap", "dots"]
+    "text",
+    [
+        pytest.param("abc", id="word"),
+        pytest.param("abcdef.0123456789abcdef", id="bootstrap token"),
+        pytest.param("a.b.c", id="two dots"),
+        pytest.param("a..c", id="two dots in a row"),
+        pytest.param("a.b.c.d", id="three dots"),
+        pytest.param("a.b.c.d.e", id="four dots"),
+        pytest.param("eyes.of.tigers", id="begins like base64 of a brace"),
+        pytest.param("AAAA.AAAA.AAAA", id="base64url of something else than JSON"),
+    ],
 )
-async def test_what_has_not_the_shape_of_a_jwt_is_reviewed_where_such_tokens_are(
+async def test_a_token_without_a_json_object_is_reviewed_where_opaque_ones_are(
     key: SigningKey, clock: FakeClock, text: str
 ) -> None:
-    """Static tokens may hold dots; where they are not reviewed, nothing is asked about any of them."""
-    cluster = Cluster(key, clock, "fallback", legacy=(API_SERVER,))
-    assert isinstance(await route(IssuerRouter({}, [cluster.verifier]), text), Authenticated)
-    assert cluster.reviews == 1
+    """A static token may contain any number of dots; without `legacyAudiences` no token like it is reviewed."""
+    reviewing, other = Cluster(key, clock, "fallback", legacy=(API_SERVER,)), Cluster(key, clock)
+
+    assert isinstance(await route(IssuerRouter({}, [reviewing.verifier]), text), Authenticated)
+    assert isinstance(await route(IssuerRouter({}, [other.verifier]), text), Rejected)
+    assert (reviewing.reviews, other.reviews) == (1, 0)
 
 
 async def test_without_a_cluster_an_opaque_token_is_refused(corp: SigningKey, clock: FakeClock) -> None:
