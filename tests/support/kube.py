@@ -83,7 +83,9 @@ class ControlPlane:
 
         self.admin_user = StaticUser(secrets.token_hex(16), "admin", "admin-uid", ("system:masters",))
         self.reviewer_user = StaticUser(secrets.token_hex(16), REVIEWER, "reviewer-uid")
-        token = f"{secrets.token_hex(8)}.{secrets.token_hex(8)}.{secrets.token_hex(8)}"  # the shape tells nothing
+        token = (
+            f"{secrets.token_hex(8)}.{secrets.token_hex(8)}.{secrets.token_hex(8)}"  # the shape tells nothing
+        )
         self.static_user = StaticUser(token, "robot", "robot-uid", ("robots", "builders"))
         self._write_token_file()
 
