@@ -23,6 +23,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
         yield from _could_collide((first, one), (second, other))
     yield from _service_accounts_of_some_cluster(config)
     yield from _rules_never_reached(config)
+    yield from _one_audience_for_two_kinds(config)
 
 
 def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
@@ -89,6 +90,20 @@ def _rules_never_reached(config: Config) -> Iterator[Finding]:
                     f"never decides: rules[{earlier}] comes first and fits every request that fits this one"
                 )
                 yield Finding((*version, "rules", later), sentence)
+
+
+def _one_audience_for_two_kinds(config: Config) -> Iterator[Finding]:
+    if config.identity_token is None or config.exchange is None:
+        return
+    audience = config.identity_token.audience
+    for policy, audiences in config.exchange.audiences.items():
+        if audience in audiences:
+            yield Finding(
+                ("identityToken", "audience"),
+                f"is also an audience of exchange.audiences.{policy}: an app that does not check the token's typ accepts"
+                " exchanged tokens as identity tokens; use different audiences",
+                shown(audience),
+            )
 
 
 _Kind = Literal["username", "groups"]

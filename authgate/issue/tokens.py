@@ -6,7 +6,7 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 PRIVATE_CLAIM = "authgate.dev"
 """The claim that holds what no registered claim is there for: where the identity came from and by which policy."""
+
+TokenType = Literal["authgate-identity+jwt", "JWT"]
+"""The `typ` of a token: each kind has its own, so that none passes for another (RFC 8725, section 3.11)."""
+IDENTITY_TOKEN: Final[TokenType] = "authgate-identity+jwt"
+"""The identity token in a header of an answer: for the app behind the proxy."""
+EXCHANGED_TOKEN: Final[TokenType] = "JWT"
+"""The result of a token exchange: a bearer token, for whoever has to verify it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +51,20 @@ class TokenIssuer:
         self._leeways = leeways
         signing = self.keys[0]
         self._sign = signing.sign
-        self._header = _segment(_json({"alg": signing.algorithm, "kid": signing.kid, "typ": "JWT"}))
+        self._headers = {
+            typ: _segment(_json({"alg": signing.algorithm, "kid": signing.kid, "typ": typ}))
+            for typ in get_args(TokenType)
+        }
 
     def issue(
-        self, identity: Identity, audience: str, *, policy: str, ttl: float, good_until: float | None
+        self,
+        identity: Identity,
+        audience: str,
+        *,
+        typ: TokenType,
+        policy: str,
+        ttl: float,
+        good_until: float | None,
     ) -> IssuedToken | None:
         """Return a token that lives for `ttl` seconds but never beyond the one it stands for; None where that is over.
 
@@ -73,7 +90,7 @@ class TokenIssuer:
             **_known(identity),
             PRIVATE_CLAIM: _origin(identity, policy),
         }
-        signed = self._header + b"." + _segment(_json(claims))
+        signed = self._headers[typ] + b"." + _segment(_json(claims))
         return IssuedToken((signed + b"." + _segment(self._sign(signed))).decode("ascii"), end - now)
 
 
@@ -88,7 +105,9 @@ class IdentityHeader:
 
     def value(self, identity: Identity, policy: str, good_until: float | None) -> str:
         """Return the token; "" where the sender's own has ended and only leeway lets it pass."""
-        token = self.issuer.issue(identity, self.audience, policy=policy, ttl=self.ttl, good_until=good_until)
+        token = self.issuer.issue(
+            identity, self.audience, typ=IDENTITY_TOKEN, policy=policy, ttl=self.ttl, good_until=good_until
+        )
         return token.text if token else ""
 
 

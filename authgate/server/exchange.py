@@ -17,6 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from authgate.errors import REASONS
 from authgate.issue.keys import jwk_set
+from authgate.issue.tokens import EXCHANGED_TOKEN
 from authgate.log import event, traceback_of
 from authgate.model import Allow, CannotTell, Deny, OriginalRequest
 from authgate.server.request import DEFAULT_POLICY
@@ -178,7 +179,12 @@ class ExchangeHandler:
                 "invalid_request", "the policy lets pass without a token: there is nobody to name"
             )
         token = exchange.issuer.issue(
-            allowed.identity, audience, policy=policy, ttl=exchange.ttl, good_until=allowed.expires_at
+            allowed.identity,
+            audience,
+            typ=EXCHANGED_TOKEN,
+            policy=policy,
+            ttl=exchange.ttl,
+            good_until=allowed.expires_at,
         )
         if token is None:
             raise _RefusedError("invalid_request", "the subject token has ended")

@@ -181,6 +181,66 @@ async def test_another_gate_takes_what_was_issued() -> None:
     assert answer.value("X-Auth-Request-User") == "corp:ada"
 
 
+KINDS = {
+    "identity token, as a bearer token": ("statement", ["JWT", "at+jwt"], (401, "type_not_accepted")),
+    "exchanged token, as a bearer token": ("exchanged", ["JWT", "at+jwt"], (200, "")),
+    "identity token, as one": ("statement", ["authgate-identity+jwt"], (200, "")),
+    "exchanged token, as an identity token": (
+        "exchanged",
+        ["authgate-identity+jwt"],
+        (401, "type_not_accepted"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "types", "verdict"), KINDS.values(), ids=KINDS)
+async def test_neither_kind_of_token_is_taken_for_the_other(
+    key_file: Path, kind: str, types: list[str], verdict: tuple[int, str]
+) -> None:
+    """A gate that trusts the issuer accepts only the type that it is meant to, though issuer, key and audience agree."""
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}"
+    exchange = {"listen": address, "audiences": {"default": ["apps"]}}
+    async with signing(key_file, exchange=exchange, signing=_named(url, key_file)) as gate:
+        gate = Signing(gate.gate, url)
+        exchanged = await gate.exchange({**FORM, "audience": "apps", "subject_token": token()})
+        tokens = {
+            "statement": (await gate.gate.request(token())).value("X-Auth-Identity"),
+            "exchanged": json.loads(exchanged.body)["access_token"],
+        }
+        other = trusting(url, "gateway", types=types)
+        other["issuer"]["audiences"] = ["apps"]
+        async with running({"jwt": [other]}) as second:
+            wanted = "statement" if "authgate-identity+jwt" in types else "exchanged"
+            await second.passes(tokens[wanted], within=10)
+            assert (await second.request(tokens[kind])).verdict == verdict
+
+
+async def test_an_identity_token_is_no_subject_token(key_file: Path) -> None:
+    """A gate that accepts its own exchanged tokens gives no token for an identity token, which was meant for an app."""
+    address = f"127.0.0.1:{free_port()}"
+    url = f"http://{address}"
+    own = trusting(url, "own")
+    own["issuer"]["audiences"] = ["apps"]
+    exchange = {"listen": address, "audiences": {"default": ["apps"]}}
+    sections = {"exchange": exchange, "signing": _named(url, key_file), "jwt": [knowing(ISSUER), own]}
+    async with signing(key_file, **sections) as gate:
+        gate = Signing(gate.gate, url)
+        stated = (await gate.gate.request(token())).value("X-Auth-Identity")
+        first = await gate.exchange({**FORM, "audience": "apps", "subject_token": token()})
+        issued = json.loads(first.body)["access_token"]
+        await gate.gate.passes(issued, within=10)
+        again = await gate.exchange({**FORM, "audience": "apps", "subject_token": issued})
+        refused = await gate.exchange({**FORM, "audience": "apps", "subject_token": stated})
+    assert again.status == 200
+    assert refused.status == 400
+    assert json.loads(refused.body)["error_description"].startswith("type_not_accepted: ")
+
+
+def _named(url: str, key_file: Path) -> dict[str, Any]:
+    return {"issuer": url, "keyFiles": [str(key_file)]}
+
+
 REFUSALS = {
     "no grant": ({"grant_type": ""}, 400, "unsupported_grant_type"),
     "another grant": ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),

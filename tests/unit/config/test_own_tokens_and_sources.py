@@ -215,3 +215,20 @@ def test_cookies_differ_by_case(load_text: Load) -> None:
     """A cookie's name is its own whatever looks like it; a header's is not."""
     text = CLUSTER + "credential: {sources: [{cookie: t}, {cookie: T}]}"
     assert len(load_text(text).config.credential.sources) == 2
+
+
+@pytest.mark.parametrize(
+    ("audiences", "warned"),
+    [
+        pytest.param("{default: [reports]}", [], id="different audiences"),
+        pytest.param("{default: [reports, apps]}", ["identityToken.audience"], id="the same audience"),
+    ],
+)
+def test_one_audience_for_both_kinds_of_own_tokens_is_doubted(
+    load_text: Load, audiences: str, warned: list[str]
+) -> None:
+    """An app that does not check `typ` could take an exchanged token for an identity token."""
+    text = STATEMENT + f"exchange: {{listen: '127.0.0.1:8081', audiences: {audiences}}}\n"
+    warnings = load_text(text).warnings
+    assert [warning.path for warning in warnings] == warned
+    assert all("exchange.audiences.default" in warning.message for warning in warnings)

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from authgate.issue.keys import SigningKey
-from authgate.issue.tokens import PRIVATE_CLAIM, IdentityHeader, TokenIssuer
+from authgate.issue.tokens import EXCHANGED_TOKEN, PRIVATE_CLAIM, IdentityHeader, TokenIssuer
 from authgate.model import Identity, ServiceAccount
 from tests.support.clock import START, FakeClock
 
@@ -43,7 +43,7 @@ def claims(
     identity: Identity = ALICE, *, ttl: float = 300, good_until: float | None = None
 ) -> dict[str, Any]:
     """What a token for the audience `apps` says."""
-    token = issuer().issue(identity, "apps", policy="default", ttl=ttl, good_until=good_until)
+    token = issuer().issue(identity, "apps", typ="JWT", policy="default", ttl=ttl, good_until=good_until)
     assert token is not None
     return jwt.decode(
         token.text,
@@ -107,7 +107,7 @@ def test_a_token_never_outlives_the_one_it_stands_for(
 
 def test_within_the_leeway_there_is_no_token() -> None:
     """A sender whose own token has ended, and passes by leeway alone, gets none."""
-    assert issuer().issue(ALICE, "apps", policy="default", ttl=300, good_until=START + 30) is None
+    assert issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=300, good_until=START + 30) is None
 
 
 def test_a_header_without_a_token_is_empty() -> None:
@@ -120,9 +120,18 @@ def test_a_header_without_a_token_is_empty() -> None:
 def test_the_first_key_signs() -> None:
     """Of several keys the first signs, and its kid says so."""
     other = SigningKey.generate()
-    token = issuer(KEY, other).issue(ALICE, "apps", policy="default", ttl=1, good_until=None)
+    token = issuer(KEY, other).issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, good_until=None)
     assert token is not None
     assert jwt.get_unverified_header(token.text) == {"alg": "ES256", "kid": KEY.kid, "typ": "JWT"}
+
+
+def test_an_identity_token_has_a_type_of_its_own() -> None:
+    """The token of a header and that of an exchange differ in `typ` (RFC 8725, section 3.11)."""
+    stated = IdentityHeader("X-Auth-Identity", "apps", 300.0, issuer()).value(ALICE, "default", None)
+    exchanged = issuer().issue(ALICE, "apps", typ=EXCHANGED_TOKEN, policy="default", ttl=1, good_until=None)
+    assert exchanged is not None
+    types = [jwt.get_unverified_header(text)["typ"] for text in (stated, exchanged.text)]
+    assert types == ["authgate-identity+jwt", "JWT"]
 
 
 def test_two_tokens_differ() -> None:
@@ -138,6 +147,6 @@ def test_nothing_is_signed_without_a_key() -> None:
 
 def test_a_token_has_no_repr() -> None:
     """What was issued cannot reach a log by accident."""
-    token = issuer().issue(ALICE, "apps", policy="default", ttl=1, good_until=None)
+    token = issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, good_until=None)
     assert token is not None
     assert token.text not in repr(token)
