@@ -100,8 +100,8 @@ def _one_audience_for_two_kinds(config: Config) -> Iterator[Finding]:
         if audience in audiences:
             yield Finding(
                 ("identityToken", "audience"),
-                f"is also an audience of exchange.audiences.{policy}: an app that does not check the token's typ accepts"
-                " exchanged tokens as identity tokens; use different audiences",
+                f"is also an audience of exchange.audiences.{policy}: an app that does not check the token's typ"
+                " accepts exchanged tokens as identity tokens; use different audiences",
                 shown(audience),
             )
 

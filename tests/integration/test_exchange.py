@@ -197,12 +197,12 @@ KINDS = {
 async def test_neither_kind_of_token_is_taken_for_the_other(
     key_file: Path, kind: str, types: list[str], verdict: tuple[int, str]
 ) -> None:
-    """A gate that trusts the issuer accepts only the type that it is meant to, though issuer, key and audience agree."""
+    """A gate that trusts the issuer accepts only the type that it is meant to accept: nothing else differs."""
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
     exchange = {"listen": address, "audiences": {"default": ["apps"]}}
-    async with signing(key_file, exchange=exchange, signing=_named(url, key_file)) as gate:
-        gate = Signing(gate.gate, url)
+    async with signing(key_file, exchange=exchange, signing=_named(url, key_file)) as served:
+        gate = Signing(served.gate, url)
         exchanged = await gate.exchange({**FORM, "audience": "apps", "subject_token": token()})
         tokens = {
             "statement": (await gate.gate.request(token())).value("X-Auth-Identity"),
@@ -224,8 +224,8 @@ async def test_an_identity_token_is_no_subject_token(key_file: Path) -> None:
     own["issuer"]["audiences"] = ["apps"]
     exchange = {"listen": address, "audiences": {"default": ["apps"]}}
     sections = {"exchange": exchange, "signing": _named(url, key_file), "jwt": [knowing(ISSUER), own]}
-    async with signing(key_file, **sections) as gate:
-        gate = Signing(gate.gate, url)
+    async with signing(key_file, **sections) as served:
+        gate = Signing(served.gate, url)
         stated = (await gate.gate.request(token())).value("X-Auth-Identity")
         first = await gate.exchange({**FORM, "audience": "apps", "subject_token": token()})
         issued = json.loads(first.body)["access_token"]
