@@ -52,7 +52,8 @@ def _why_malformed(value: bytes) -> Rejected:
     if scheme is None:
         return Rejected(Reason.CREDENTIAL_MALFORMED, "the header does not begin with a scheme and a space")
     if scheme[1].lower() != b"bearer":
-        return Rejected(Reason.SCHEME_NOT_BEARER)
+        dpop = scheme[1].lower() == b"dpop"
+        return Rejected(Reason.SCHEME_NOT_BEARER, "DPoP proofs cannot be verified" if dpop else "")
     credentials = value[scheme.end() :].lstrip(b" ")
     if not credentials:
         return Rejected(Reason.CREDENTIAL_MALFORMED, "no token follows the scheme")

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     DUPLICATE_MEMBER = "duplicate_member"
     CRITICAL_HEADER = "critical_header"
     TYPE_NOT_ACCEPTED = "type_not_accepted"
+    TOKEN_SENDER_CONSTRAINED = "token_sender_constrained"
     CLAIM_MALFORMED = "claim_malformed"
     # 401: the token's verification
     ISSUER_UNKNOWN = "issuer_unknown"
@@ -177,6 +178,11 @@ _TABLE: Final = {
         Step.STRUCTURE,
         "the token's 'typ' is not one that is accepted",
         "send an access or identity token, or add its type to gate.types",
+    ),
+    Reason.TOKEN_SENDER_CONSTRAINED: _bad_token(
+        Step.STRUCTURE,
+        "the token is bound to a key or certificate of its sender (cnf), and authgate cannot verify the proof",
+        "request a bearer token without 'cnf', or accept the risk with gate.unsafeIgnoreConfirmation",
     ),
     Reason.CLAIM_MALFORMED: _bad_token(
         Step.STRUCTURE,

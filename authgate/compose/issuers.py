@@ -34,6 +34,7 @@ def issuer_verifier(item: JWTIssuerConfig, around: Surroundings, key_sets: list[
         frozenset(gate.algorithms),
         frozenset(normalise_type(name) for name in gate.types),
         TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
+        gate.unsafe_ignore_confirmation,
     )
     keys: KeySet
     if gate.static_keys is not None:

@@ -19,6 +19,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     """Tell what is allowed and yet worth a second look."""
     for index, entry in enumerate(config.jwt):
         yield from _could_name_system(index, entry)
+        yield from _ignores_confirmation(index, entry)
     for (first, one), (second, other) in combinations(enumerate(config.jwt), 2):
         yield from _could_collide((first, one), (second, other))
     yield from _service_accounts_of_some_cluster(config)
@@ -36,6 +37,15 @@ def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
                 f'lets the issuer name {whom} "system:…", as Kubernetes names its own; give a prefix such as "corp:"',
                 shown(prefix),
             )
+
+
+def _ignores_confirmation(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
+    if entry.gate.unsafe_ignore_confirmation:
+        yield Finding(
+            ("jwt", index, "gate", "unsafeIgnoreConfirmation"),
+            "accepts tokens that are bound to a key or certificate of their sender (cnf) without its proof: whoever"
+            " steals one can use it; have the issuer give out bearer tokens and remove this setting",
+        )
 
 
 def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuerConfig]) -> Iterator[Finding]:

@@ -168,6 +168,11 @@ class IssuerGateConfig(ConfigModel):
         default=("JWT", "at+jwt"),
         description="What a token's `typ` may be, case and `application/` aside; one without `typ` passes.",
     )
+    unsafe_ignore_confirmation: bool = Field(
+        default=False,
+        description="true: a token that is bound to a key or certificate of its sender (`cnf`) is accepted as a bearer"
+        " token, so that whoever steals it can use it; false: it is refused.",
+    )
 
 
 class JWTIssuerConfig(ConfigModel):

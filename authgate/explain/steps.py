@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _STEPS: Final = tuple(Step)
 _REVIEWED: Final = "tokenreview"
+_BY_ISSUER: Final = frozenset({Reason.TYPE_NOT_ACCEPTED, Reason.TOKEN_SENDER_CONSTRAINED})
+"""Reasons about a token's structure that depend on its issuer's settings."""
 
 
 def identity_of(decision: Decision) -> Identity | None:
@@ -68,8 +70,8 @@ class Steps:
             return isinstance(self.decision, Allow)
         if step is Step.IDENTITY and identity_of(self.decision) is not None:
             return True  # a policy's own audiences are looked at once the sender is known
-        if step is Step.ISSUER and self.decision.reason is Reason.TYPE_NOT_ACCEPTED:
-            return True  # which types are accepted is the issuer's to say
+        if step is Step.ISSUER and self.decision.reason in _BY_ISSUER:
+            return True
         return _STEPS.index(step) < _STEPS.index(failed)
 
     def _skipped(self, step: Step) -> str | None:

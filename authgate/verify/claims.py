@@ -18,6 +18,7 @@ LEGACY_ISSUER = "kubernetes/serviceaccount"
 """The issuer of legacy ServiceAccount tokens, which live in Secrets and have neither `aud` nor `exp`."""
 
 _STRING_CLAIMS = ("sub", "jti", "nonce", "at_hash")
+_CONFIRMATIONS = ("jkt", "x5t#S256", "jwk", "jwe", "jku", "kid")
 _MAX_AUDIENCES = 256
 _MAX_TIMESTAMP = 253402300800  # the year 10000, where dates end
 
@@ -92,6 +93,21 @@ def check_time(claims: RegisteredClaims, rules: TimeRules, now: float) -> Reject
                 Reason.TOKEN_LIFETIME_TOO_LONG, f"{lifetime:.0f} s, {rules.max_lifetime:.0f} s are allowed"
             )
     return None
+
+
+def confirmation(members: Mapping[str, JSONValue]) -> str | None:
+    """Return what a token's `cnf` binds it to, or None if the token has no `cnf` and so is a bearer token.
+
+    Every `cnf` counts, also an empty one, null, and one with unknown or malformed members: the issuer meant that the
+    sender must prove something (RFC 7800, section 3.1). The text holds nothing that the sender chose.
+    """
+    if "cnf" not in members:
+        return None
+    bound = members["cnf"]
+    if not isinstance(bound, dict) or not bound:
+        return "'cnf' is malformed"
+    known = ", ".join(name for name in _CONFIRMATIONS if name in bound)
+    return f"'cnf' has {known}" if known else "'cnf' has only unknown members"
 
 
 def date(timestamp: float) -> str:

@@ -18,7 +18,7 @@ from authgate.model import (
     Verdict,
     VerifiedClaims,
 )
-from authgate.verify.claims import check_time
+from authgate.verify.claims import check_time, confirmation
 
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
@@ -40,13 +40,18 @@ class Identify(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class IssuerRules:
-    """What an issuer's tokens must be; `types` as `normalise_type` gives them."""
+    """What an issuer's tokens must be; `types` as `normalise_type` gives them.
+
+    A token that is bound to its sender is refused unless `ignore_confirmation` is set: a bearer of it proves nothing
+    (RFC 9449, section 7.2; RFC 8705, section 3).
+    """
 
     name: str
     audiences: frozenset[str]
     algorithms: frozenset[str]
     types: frozenset[str]
     time: TimeRules
+    ignore_confirmation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,9 @@ class JWTVerifier:
         header, rules = token.header, self._rules
         if header.typ is not None and header.typ not in rules.types:
             return self._rejected(Reason.TYPE_NOT_ACCEPTED, f"'{_short(header.typ)}'")
+        bound = None if rules.ignore_confirmation else confirmation(token.claims.members)
+        if bound is not None:
+            return self._rejected(Reason.TOKEN_SENDER_CONSTRAINED, bound)
         if header.alg not in rules.algorithms:
             return self._rejected(Reason.ALGORITHM_NOT_ALLOWED, f"'{_short(header.alg)}'")
         match self._keys.find(header.kid, header.alg):

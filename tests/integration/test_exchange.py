@@ -241,6 +241,18 @@ def _named(url: str, key_file: Path) -> dict[str, Any]:
     return {"issuer": url, "keyFiles": [str(key_file)]}
 
 
+async def test_a_token_that_is_bound_to_its_sender_is_not_exchanged() -> None:
+    """An exchange would make a plain bearer token of it (RFC 9449, section 7.2), unless the issuer is exempt."""
+    bound = token(cnf={"jkt": "x"})
+    async with signing() as gate:
+        refused = await gate.exchange({**FORM, "subject_token": bound})
+    async with signing(jwt=[knowing(ISSUER, unsafeIgnoreConfirmation=True)]) as gate:
+        taken = await gate.exchange({**FORM, "subject_token": bound})
+    assert refused.status == 400
+    assert json.loads(refused.body)["error_description"].startswith("token_sender_constrained: ")
+    assert taken.status == 200
+
+
 REFUSALS = {
     "no grant": ({"grant_type": ""}, 400, "unsupported_grant_type"),
     "another grant": ({"grant_type": "client_credentials"}, 400, "unsupported_grant_type"),

@@ -135,6 +135,11 @@ TOKENS: dict[str, tuple[Callable[[World], str], str, Reason]] = {
     "critical": (lambda it: it.corp(headers={"crit": ["x"]}), "default", Reason.CRITICAL_HEADER),
     "no exp": (lambda it: it.corp(claims={"exp": OMIT}), "default", Reason.CLAIM_MALFORMED),
     "wrong type": (lambda it: it.corp(headers={"typ": "logout+jwt"}), "default", Reason.TYPE_NOT_ACCEPTED),
+    "bound to its sender": (
+        lambda it: it.corp(claims={"cnf": {"x5t#S256": "x"}}),
+        "default",
+        Reason.TOKEN_SENDER_CONSTRAINED,
+    ),
     "wrong issuer": (
         lambda it: it.corp(claims={"iss": it.issuer.url + "/"}),
         "default",

@@ -67,6 +67,10 @@ ANYHOW: dict[str, tuple[Callable[[Scenario], str], str]] = {
     "alg-hmac": (lambda it: unsigned(it, "HS256"), "algorithm_not_allowed"),
     "critical": (lambda it: account_token(it, headers={"crit": ["x"]}), "critical_header"),
     "type": (lambda it: account_token(it, headers={"typ": "logout+jwt"}), "type_not_accepted"),
+    "sender-constrained": (
+        lambda it: account_token(it, claims={"cnf": {"jkt": "x"}}),
+        "token_sender_constrained",
+    ),
     "malformed": (lambda it: account_token(it)[:-1] + "!", "credential_malformed"),
     "two-segments": (lambda _: "eyJhbGciOiJSUzI1NiJ9.e30", "token_malformed"),
     "no-expiry": (lambda it: account_token(it, claims={"exp": OMIT}), "claim_malformed"),

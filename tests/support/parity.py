@@ -28,6 +28,7 @@ class Difference(StrEnum):
     SMALL_RSA = "accepts RSA keys of 1024 bits"
     KEY_ALGORITHM = "ignores the `alg` of a JWK"
     ANY_TYPE = "accepts any `typ`"
+    CONFIRMATION = "ignores `cnf`"
     LOOSE_BASE64 = "accepts non-canonical base64url"
     EMPTY_USERNAME = "accepts an empty username"
     UNVERIFIED_EMAIL = "checks `email_verified` where `email` is the username"

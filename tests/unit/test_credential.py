@@ -63,6 +63,7 @@ def test_one_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -
         pytest.param([b"Bearer"], Reason.CREDENTIAL_MALFORMED, "no token follows", id="scheme alone"),
         pytest.param([b"Bearer   "], Reason.CREDENTIAL_MALFORMED, "no token follows", id="scheme and spaces"),
         pytest.param([b"Basic dTpw"], Reason.SCHEME_NOT_BEARER, "", id="wrong scheme"),
+        pytest.param([b"DPoP abc"], Reason.SCHEME_NOT_BEARER, "DPoP proofs", id="DPoP"),
         pytest.param([b"Digest a=b, c=d"], Reason.SCHEME_NOT_BEARER, "", id="wrong scheme with a list"),
         pytest.param([b"Bearerx abc"], Reason.SCHEME_NOT_BEARER, "", id="scheme that begins alike"),
         pytest.param([b"Token Bearer"], Reason.SCHEME_NOT_BEARER, "", id="the scheme's name as a token"),

@@ -84,6 +84,11 @@ CASES: dict[str, tuple[Decision, str, list[Outcome]]] = {
         TOKEN,
         [P, F, P, N, N, N, N, N, N],
     ),
+    "a token that is bound to its sender": (
+        deny(Reason.TOKEN_SENDER_CONSTRAINED, ROUTED),
+        TOKEN,
+        [P, F, P, N, N, N, N, N, N],
+    ),
     "unknown issuer": (deny(Reason.ISSUER_UNKNOWN), TOKEN, [P, P, F, N, N, N, N, N, N]),
     "bad algorithm": (deny(Reason.ALGORITHM_NOT_ALLOWED, ROUTED), TOKEN, [P, P, P, F, N, N, N, N, N]),
     "unknown key": (deny(Reason.KEY_UNKNOWN, ROUTED), TOKEN, [P, P, P, F, N, N, N, N, N]),

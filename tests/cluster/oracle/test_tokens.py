@@ -143,6 +143,10 @@ TABLE = (
                 for name in ("sub", "nonce", "at_hash")
                 for value in KINDS
             },
+            **{
+                f"cnf: {json.dumps(value)}": Stricter(Difference.CONFIRMATION, claims(cnf=value))
+                for value in ({"jkt": "x"}, {"x5t#S256": "x"}, {}, None)
+            },
             "others of any kind": claims(a=1, b=None, c=[{"d": [[]]}], e=1e300, f=-0.0, g=2**80),
             "claim names": claims(
                 _claim_names={"x": "s"}, _claim_sources={"s": {"endpoint": "https://e.example"}}

@@ -17,6 +17,16 @@ def issuer(host: str, prefix: str, *, groups: str | None = None, gate: str = "")
     )
 
 
+def test_ignoring_a_confirmation_is_doubted(load_text: Load) -> None:
+    """`unsafeIgnoreConfirmation` is a warning wherever warnings are shown: at start, in `check` and in `doctor`."""
+    unsafe = issuer("a", "a:", gate=", gate: {unsafeIgnoreConfirmation: true}")
+    (warning,) = load_text(f"jwt: [{unsafe}]").warnings
+    assert (warning.path, "whoever steals one" in warning.message) == (
+        "jwt[0].gate.unsafeIgnoreConfirmation",
+        True,
+    )
+
+
 @pytest.mark.parametrize("prefix", ["", "s", "system:", "system", "system:serviceaccount:"])
 def test_an_issuer_that_could_name_a_system_user_is_doubted(load_text: Load, prefix: str) -> None:
     """A prefix that lets a claim become `system:…` is told."""

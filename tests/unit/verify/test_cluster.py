@@ -20,6 +20,7 @@ from tests.support.tokens import service_account_claims
 
 ALWAYS_BAD: dict[str, tuple[Reason, JsonObject, JsonObject]] = {
     "another type": (Reason.TYPE_NOT_ACCEPTED, {"typ": "logout+jwt"}, {}),
+    "bound to its sender": (Reason.TOKEN_SENDER_CONSTRAINED, {}, {"cnf": {"jkt": "x"}}),
     "algorithm not allowed": (Reason.ALGORITHM_NOT_ALLOWED, {"alg": "HS256"}, {}),
     "unsigned": (Reason.ALGORITHM_NOT_ALLOWED, {"alg": "none"}, {}),
     "expired": (Reason.TOKEN_EXPIRED, {}, {"exp": START - 60}),

@@ -96,6 +96,7 @@ async def test_a_token_without_audience_is_reviewed_under_the_legacy_audiences(
         pytest.param(0, {}, {"nbf": START + 61}, Reason.TOKEN_NOT_YET_VALID, id="not yet valid"),
         pytest.param(0, {"alg": "none"}, {}, Reason.ALGORITHM_NOT_ALLOWED, id="unsigned"),
         pytest.param(0, {"typ": "logout+jwt"}, {}, Reason.TYPE_NOT_ACCEPTED, id="another type"),
+        pytest.param(0, {}, {"cnf": {"jkt": "x"}}, Reason.TOKEN_SENDER_CONSTRAINED, id="bound to its sender"),
     ],
 )
 async def test_a_token_without_audience_that_is_known_to_be_bad_is_shown_to_nobody(

@@ -73,6 +73,31 @@ def test_a_token_of_another_type_is_refused(verifier: JWTVerifier, key: SigningK
 
 
 @pytest.mark.parametrize(
+    ("confirmation", "detail"),
+    [
+        pytest.param({"jkt": "x"}, "'cnf' has jkt", id="DPoP key"),
+        pytest.param({"x5t#S256": "x", "evil\r\n": 1}, "'cnf' has x5t#S256", id="client certificate"),
+        pytest.param({"jwk": {}, "kid": "x"}, "'cnf' has jwk, kid", id="two members"),
+        pytest.param({"evil\r\n": 1}, "'cnf' has only unknown members", id="unknown member"),
+        pytest.param({}, "'cnf' is malformed", id="empty"),
+        pytest.param(None, "'cnf' is malformed", id="null"),
+        pytest.param(["jkt"], "'cnf' is malformed", id="list"),
+    ],
+)
+def test_a_token_that_is_bound_to_its_sender_is_refused(
+    key: SigningKey, clock: FakeClock, confirmation: object, detail: str
+) -> None:
+    """Without `ignore_confirmation`; the detail names what it is bound to and quotes nothing."""
+    token = key.sign(claims(cnf=confirmation))
+    ignoring = replace(RULES, ignore_confirmation=True)
+    verdict = judged(issuer_verifier(static(key), clock), token)
+
+    assert isinstance(verdict, Rejected)
+    assert (verdict.reason, verdict.detail) == (Reason.TOKEN_SENDER_CONSTRAINED, detail)
+    assert isinstance(judged(issuer_verifier(static(key), clock, rules=ignoring), token), Authenticated)
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         pytest.param({"aud": "other"}, Reason.AUDIENCE_MISMATCH, id="another audience"),
