@@ -47,6 +47,7 @@ class Reason(StrEnum):
     # 401: the credential
     NO_CREDENTIAL = "no_credential"
     MULTIPLE_CREDENTIALS = "multiple_credentials"
+    CREDENTIAL_AMBIGUOUS = "credential_ambiguous"
     SCHEME_NOT_BEARER = "scheme_not_bearer"
     CREDENTIAL_MALFORMED = "credential_malformed"
     CREDENTIAL_TOO_LARGE = "credential_too_large"
@@ -138,6 +139,10 @@ _TABLE: Final = {
     ),
     Reason.MULTIPLE_CREDENTIALS: _bad_request(
         "the request has more than one credential", "send exactly one Authorization header with one token"
+    ),
+    Reason.CREDENTIAL_AMBIGUOUS: _bad_request(
+        "the app could read another credential in the request than authgate",
+        "send one token under the exact name of its source, and no cookie, parameter or header that resembles it",
     ),
     Reason.SCHEME_NOT_BEARER: _bad_request(
         "the authorization scheme is not Bearer", "send 'Authorization: Bearer <token>'"

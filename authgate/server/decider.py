@@ -66,6 +66,8 @@ class Decider:
             if serving.sources.reads_query or gate.looks_at_request(policy):
                 request = original(serving.proxy)
             found = serving.sources.read(headers, request)
+            if found.ambiguous:
+                return Deny(Reason.CREDENTIAL_AMBIGUOUS, found.ambiguous, NO_EVIDENCE), policy, ()
             return await gate.decide(found.values, policy, request), policy, found.forward
 
     def _internal_error(self, error: Exception, values: list[bytes]) -> CannotTell:

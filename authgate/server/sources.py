@@ -2,7 +2,7 @@
 
 What is found is handed on as `Authorization` values are, so two tokens in one request are refused, never chosen from,
 whatever places they stand in. For places that hold more than the token, the answer tells the proxy what is left of
-them, to be sent on to the app.
+them, to be sent on to the app. If an app could read another token in what is left, the request is refused.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
+from authgate.server.lookalikes import COOKIE_SEPARATORS, URI_SEPARATORS, Lookalikes, lookalike_field
 from authgate.server.request import credentials, values_of
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ _KEPT_IN_URI: Final = "!#$%&'()*+,/:;=?@[]~"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a place holds: credentials as `Authorization` values, and the headers that tell what else stood there."""
+    """What a place holds: credentials as `Authorization` values, and the headers that tell what else stood there.
+
+    `ambiguous` names what could be read as another credential, in words; "" if nothing could.
+    """
 
     values: tuple[bytes, ...] = ()
     forward: Headers = ()
+    ambiguous: str = ""
 
 
 class Source(Protocol):
@@ -77,6 +82,10 @@ class CookieSource:
     """Cookies (RFC 6265, section 5.4); an empty one is none. `X-Auth-Forward-Cookie` holds all others."""
 
     names: frozenset[bytes]
+    _lookalikes: Lookalikes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lookalikes", Lookalikes(self.names, COOKIE_SEPARATORS))
 
     @property
     def field(self) -> bytes:
@@ -95,7 +104,8 @@ class CookieSource:
                 elif value and value != b'""':
                     quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
                     values.append(_BEARER + (value[1:-1] if quoted else value))
-        return Found(tuple(values), (("X-Auth-Forward-Cookie", _joined("; ", others)),))
+        ambiguous = "another cookie" if self._lookalikes.found_in(others) else ""
+        return Found(tuple(values), (("X-Auth-Forward-Cookie", _joined("; ", others)),), ambiguous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,10 @@ class QuerySource:
     """Parameters of the original query; an empty one is none. `X-Auth-Forward-Uri` holds the URI without them."""
 
     names: frozenset[bytes]
+    _lookalikes: Lookalikes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_lookalikes", Lookalikes(self.names, URI_SEPARATORS))
 
     @property
     def field(self) -> None:
@@ -124,7 +138,9 @@ class QuerySource:
         query = "&".join(others)
         uri = f"{request.path}?{query}" if query else request.path
         forward = quote(_bytes(uri), safe=_KEPT_IN_URI)
-        return Found(tuple(values), (("X-Auth-Forward-Uri", forward),))
+        rest = (_bytes(request.path), *(_bytes(pair) for pair in others))
+        ambiguous = "another part of the URI" if self._lookalikes.found_in(rest) else ""
+        return Found(tuple(values), (("X-Auth-Forward-Uri", forward),), ambiguous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +168,10 @@ class WebSocketSource:
         values = [
             _decoded(protocol.removeprefix(_BEARER_PROTOCOL)) if others else _MALFORMED for protocol in tokens
         ]
-        return Found(tuple(values), (("X-Auth-Forward-Websocket-Protocol", _joined(", ", others)),))
+        lookalike = any(_BEARER_PROTOCOL in protocol.lower() for protocol in others)
+        ambiguous = "another WebSocket protocol" if lookalike else ""
+        forward = (("X-Auth-Forward-Websocket-Protocol", _joined(", ", others)),)
+        return Found(tuple(values), forward, ambiguous)
 
 
 class Sources:
@@ -160,6 +179,7 @@ class Sources:
 
     def __init__(self, further: Iterable[Source] = ()) -> None:
         self._further = tuple(further)
+        self._fields = tuple({source.field for source in self._further if source.field is not None})
         self.reads_query = any(source.field is None for source in self._further)
 
     def __bool__(self) -> bool:
@@ -169,16 +189,18 @@ class Sources:
         """Return what all places hold together."""
         values = credentials(headers)
         forward: list[tuple[str, str]] = []
+        lookalike = any(lookalike_field((name for name, _ in headers), field) for field in self._fields)
+        ambiguous = "another header" if lookalike else ""
         for source in self._further:
             found = source.read(headers, request)
             values += found.values
             forward += found.forward
-        return Found(tuple(values), tuple(forward))
+            ambiguous = ambiguous or found.ambiguous
+        return Found(tuple(values), tuple(forward), ambiguous)
 
     def secrets(self, headers: RawHeaders) -> list[bytes]:
         """Return the whole values of all fields that may hold a token, so that no log line quotes them."""
-        fields = {source.field for source in self._further if source.field is not None}
-        return credentials(headers) + [value for field in fields for value in values_of(headers, field)]
+        return credentials(headers) + [value for field in self._fields for value in values_of(headers, field)]
 
 
 ONLY_AUTHORIZATION: Final = Sources()

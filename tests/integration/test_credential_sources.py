@@ -71,6 +71,71 @@ async def test_two_places_are_refused(gate: Gate, place: str) -> None:
     )
 
 
+SECOND = {
+    "a cookie in the value of another": [("Cookie", f"x=1 access_token=EVIL; access_token={TOKEN}")],
+    "a cookie after a comma": [("Cookie", f"x=1,access_token=EVIL; access_token={TOKEN}")],
+    "a cookie in quotes": [("Cookie", f'x="1"access_token=EVIL; access_token={TOKEN}')],
+    "a cookie in another case": [("Cookie", f"Access_Token=EVIL; access_token={TOKEN}")],
+    "an encoded cookie": [("Cookie", f"%61ccess_token=EVIL; access_token={TOKEN}")],
+    "a cookie alone, in another case": [("Cookie", "ACCESS_TOKEN=EVIL")],
+    "a cookie beside Authorization": [("Cookie", "$access_token=EVIL"), ("Authorization", f"Bearer {TOKEN}")],
+    "a parameter after a semicolon": [("X-Original-URI", f"/?a=1;access_token=EVIL&access_token={TOKEN}")],
+    "a parameter that is an array": [("X-Original-URI", f"/?access_token[]=EVIL&access_token={TOKEN}")],
+    "a parameter encoded twice": [("X-Original-URI", f"/?%2561ccess_token=EVIL&access_token={TOKEN}")],
+    "a parameter after a plus": [("X-Original-URI", f"/?+access_token=EVIL&access_token={TOKEN}")],
+    "a header with underscores": [("X_Token", "EVIL"), ("X-Token", TOKEN)],
+    "a WebSocket protocol in another case": [
+        ("Sec-WebSocket-Protocol", f"{PROTOCOL}, Base64URL.bearer.authorization.k8s.io.RVZJTA, chat")
+    ],
+}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("headers", SECOND.values(), ids=SECOND)
+async def test_what_an_app_could_read_as_another_token_is_refused(
+    gate: Gate, headers: list[tuple[str, str]]
+) -> None:
+    """The gate would verify one token and forward another one, which many parsers read in its place."""
+    answer = await gate.request(headers=headers)
+    assert answer.verdict == (401, "credential_ambiguous")
+    assert 'error="invalid_request"' in answer.value("WWW-Authenticate")
+    assert answer.headers_from("X-Auth-") == [("X-Auth-Reason", answer.value("X-Auth-Reason"))]
+    assert not any("EVIL" in value for _, value in answer.headers)
+
+
+async def test_an_open_path_is_not_open_to_what_an_app_could_read_as_a_token() -> None:
+    """The gate saw no token there to judge, and the app might act on one."""
+    document = {
+        "jwt": [knowing(ISSUER)],
+        "credential": {"sources": EVERYWHERE},
+        "policies": {"default": {"anonymous": ["/open"]}},
+        "server": {"proxy": "nginx"},
+    }
+    request = [("X-Original-URI", "/open"), ("X-Original-Method", "GET")]
+    async with running(document) as open_gate:
+        assert (await open_gate.request(headers=[*request, ("Cookie", "theme=dark")])).status == 200
+        assert (await open_gate.request(headers=[*request, ("Cookie", "Access_Token=EVIL")])).verdict == (
+            401,
+            "credential_ambiguous",
+        )
+
+
+BENIGN = {
+    "cookies of analytics": "_ga=GA1.2.1234.1700; _gid=GA1.2.1; access_token_hint=1",
+    "an escaped URL": "next=%2Fa%3Fb%3D1%26access_token%3D2",
+    "escaped JSON": "prefs=%7B%22a%22%3A1%7D",
+    "base64": "session=YWNjZXNzX3Rva2Vu==",
+}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("cookies", BENIGN.values(), ids=BENIGN)
+async def test_everyday_cookies_pass_beside_a_token(gate: Gate, cookies: str) -> None:
+    """And are forwarded as they are."""
+    answer = await gate.request(headers=[("Cookie", f"{cookies}; access_token={TOKEN}")])
+    assert (answer.status, answer.value("X-Auth-Forward-Cookie")) == (200, cookies)
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_the_answer_tells_what_is_left(gate: Gate) -> None:
     """The proxy is told the cookies, the URI and the protocols to send on."""

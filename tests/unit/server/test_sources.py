@@ -59,7 +59,7 @@ COOKIES = {
     "twice": ([b"session=a; session=b"], (b"Bearer a", b"Bearer b"), ""),
     "both names": ([b"session=a; token=b"], (b"Bearer a", b"Bearer b"), ""),
     "two lines": ([b"a=1", b"session=abc"], (b"Bearer abc",), "a=1"),
-    "names differ by case": ([b"Session=abc"], (), "Session=abc"),
+    "a name with something before it": ([b"x-session=abc; mytoken=1"], (), "x-session=abc; mytoken=1"),
     "one quote": ([b'session="'], (b'Bearer "',), ""),
     "no pair": ([b"session; a"], (), "a"),
     "what a header cannot carry is dropped": ([b"a=\xe9; b=2"], (), "b=2"),
@@ -116,6 +116,62 @@ def test_a_websocket_protocol(lines: list[bytes], values: tuple[bytes, ...], lef
     """A bearer protocol beside another one is a credential; what is not written as it must be is malformed."""
     found = WebSocketSource().read([(b"Sec-WebSocket-Protocol", line) for line in lines], UNKNOWN)
     assert found == Found(values, (("X-Auth-Forward-Websocket-Protocol", left),))
+
+
+AMBIGUOUS = {
+    "a cookie": (COOKIE, b"cookie", b"x=1 token=EVIL; token=abc"),
+    "a cookie without a token": (COOKIE, b"cookie", b"Token=EVIL"),
+    "a cookie in another one's value": (COOKIE, b"cookie", b"token=abc; x=1,token=EVIL"),
+    "a protocol in another case": (
+        WebSocketSource(),
+        b"sec-websocket-protocol",
+        encoded(b"a").upper() + b", chat",
+    ),
+    "a protocol in quotes": (WebSocketSource(), b"sec-websocket-protocol", b'"' + encoded(b"a") + b'", chat'),
+    "a protocol after another space": (
+        WebSocketSource(),
+        b"sec-websocket-protocol",
+        b"chat,\x0b" + encoded(b"a"),
+    ),
+    "an underscore for a dash": (HeaderSource(b"x-token"), b"X_Token", b"EVIL"),
+    "a dot for a dash": (HeaderSource(b"x-token"), b"x.token", b"EVIL"),
+    "an underscore in the protocols' field": (WebSocketSource(), b"Sec_WebSocket-Protocol", b"chat"),
+}
+
+
+@pytest.mark.parametrize(("source", "field", "value"), AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_what_could_be_read_as_another_credential_is_ambiguous(
+    source: Source, field: bytes, value: bytes
+) -> None:
+    """Whether or not the request has a token in its proper place."""
+    assert Sources([source]).read([(field, value)], UNKNOWN).ambiguous
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        pytest.param("/a", "x=1;access_token=EVIL", id="semicolon"),
+        pytest.param("/a", "ACCESS_TOKEN=EVIL", id="case"),
+        pytest.param("/a;access_token=EVIL", "", id="path parameter"),
+        pytest.param("/a%3Faccess_token=EVIL", "", id="escaped question mark"),
+    ],
+)
+def test_what_could_be_read_as_another_parameter_is_ambiguous(path: str, query: str) -> None:
+    """In the query, and in a path that some servers decode or cut before they look for a query."""
+    assert QUERY.read([], OriginalRequest("GET", path, None, query)).ambiguous
+
+
+def test_fields_with_other_names_are_not_ambiguous() -> None:
+    """A field counts only if its name differs in nothing but characters that CGI does not tell apart."""
+    sources = Sources([HeaderSource(b"x-token"), COOKIE])
+    headers = [
+        (b"X-TOKEN", b"a"),
+        (b"XToken", b"b"),
+        (b"X--Token", b"b"),
+        (b"X_Tokens", b"c"),
+        (b"Cookie2", b"d"),
+    ]
+    assert not sources.read(headers, UNKNOWN).ambiguous
 
 
 def test_all_places_are_read_together() -> None:
