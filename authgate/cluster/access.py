@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from authgate.http_proxy import Proxy
+
 SERVICE_ACCOUNT_DIR: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where a pod finds its account's token and its cluster's certificate authority."""
 
@@ -82,7 +84,7 @@ class Connection:
     ca: Path | bytes | None = None
     unsafe_skip_verify: bool = False
     server_name: str | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: Proxy | None = None
     client_certificate: ClientCertificate | None = None
     credential: Authorization | TokenFile | ExecPlugin | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
@@ -29,6 +30,7 @@ from authgate.cluster.kubeconfig import kubeconfig_paths, read_kubeconfig
 from authgate.cluster.own_token import OwnToken, read_own_token
 from authgate.cluster.tls import TLSContexts
 from authgate.cluster.transport import RawAnswer, StraightSession, read_answer
+from authgate.http_proxy import ProxyEnvironment, ProxyError
 
 if TYPE_CHECKING:
     from kubernetes_asyncio.client.api_client import ApiClient
@@ -235,7 +237,20 @@ class ClusterClient:
 
 
 def find_connection(access: ClusterAccess) -> Connection:
-    """Return the connection that `access` describes; raises `ClusterConfigError`."""
+    """Return the connection that `access` describes; raises `ClusterConfigError`.
+
+    Without a proxy-url the environment's proxy is used, as by client-go, in a pod as well.
+    """
+    connection = _described(access)
+    if connection.proxy is not None:
+        return connection
+    try:
+        return replace(connection, proxy=ProxyEnvironment(access.environ).proxy_for(connection.server))
+    except ProxyError as error:
+        raise ClusterConfigError(str(error)) from None
+
+
+def _described(access: ClusterAccess) -> Connection:
     if access.kubeconfig is None and access.context is None and (pod := pod_connection(access)) is not None:
         return pod
     paths = kubeconfig_paths(access.kubeconfig, access.environ)
@@ -275,11 +290,12 @@ async def _api_client(connection: Connection, credential: Credential) -> ApiClie
         contexts.context(credential.held().certificate)
     configuration = Configuration(host=connection.server)
     configuration.tls_server_name = connection.server_name
-    configuration.proxy = connection.proxy
     api = ApiClient(configuration)
     api.user_agent = f"authgate/{__version__}"
     await api.rest_client.pool_manager.close()
     # Of its session the REST client uses `request` and `close` only, and those StraightSession has.
-    session = StraightSession(lambda: contexts.context(credential.held().certificate) if secure else None)
+    session = StraightSession(
+        lambda: contexts.context(credential.held().certificate) if secure else None, connection.proxy
+    )
     api.rest_client.pool_manager = cast("aiohttp.ClientSession", session)
     return api

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from authgate.cluster.transport import RawAnswer
 
 _MAX_RETRY_AFTER: Final = 60
+_PROXY: Final = "check the kubeconfig's proxy-url, or HTTPS_PROXY and NO_PROXY of the environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +83,13 @@ def network_error(call: Call, error: aiohttp.ClientError | OSError, server: str)
         case aiohttp.ClientConnectorDNSError():
             detail = f"the host name of {server} cannot be resolved"
         case aiohttp.ClientProxyConnectionError():
-            detail = f"the proxy on the way to {server} cannot be reached; check the kubeconfig's proxy-url"
+            detail = f"the proxy on the way to {server} cannot be reached; {_PROXY}"
         case aiohttp.ClientConnectorSSLError(os_error=cause):
             detail = f"the TLS handshake with {server} failed: {_reason(cause)}"
         case aiohttp.ClientConnectorError():
             detail = f"{server} cannot be reached: {_reason(error.os_error)}"
         case aiohttp.ClientHttpProxyError():
-            detail = (
-                f"the proxy on the way to {server} answered {error.status}; check the kubeconfig's proxy-url"
-            )
+            detail = f"the proxy on the way to {server} answered {error.status}; {_PROXY}"
         case aiohttp.ClientResponseError():
             kind, detail = ApiErrorKind.BAD_ANSWER, f"{server} does not speak valid HTTP"
         case aiohttp.ClientPayloadError():

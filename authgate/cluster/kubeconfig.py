@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 import yaml
 
@@ -26,9 +25,12 @@ from authgate.cluster.access import (
     header_safe,
     server_url,
 )
+from authgate.http_proxy import ProxyError, read_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from authgate.http_proxy import Proxy
 
 _MAX_BYTES: Final = 10 << 20
 _EXEC_VERSIONS: Final = ("client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1")
@@ -189,15 +191,16 @@ def _connection(cluster: _Section, user: _Section, origin: str) -> Connection:
     )
 
 
-def _proxy(cluster: _Section) -> str | None:
-    proxy = cluster.text("proxy-url")
+def _proxy(cluster: _Section) -> Proxy | None:
+    value = cluster.text("proxy-url")
+    if not value:
+        return None
     try:
-        usable = not proxy or (urlsplit(proxy).scheme in {"http", "https"} and bool(urlsplit(proxy).hostname))
-    except ValueError:
-        usable = False
-    if not usable:
-        raise cluster.error("proxy-url", "must be a URL such as http://proxy:3128; SOCKS is not supported")
-    return proxy or None
+        if "://" in value:
+            return read_proxy(value, "the kubeconfig's proxy-url")
+    except ProxyError:
+        pass  # its message names no file
+    raise cluster.error("proxy-url", "must be a URL such as http://proxy:3128; SOCKS is not supported")
 
 
 def _client_certificate(user: _Section) -> ClientCertificate | None:

@@ -12,6 +12,8 @@ from authgate.cluster.api import ApiError, ApiErrorKind
 if TYPE_CHECKING:
     import ssl
 
+    from authgate.http_proxy import Proxy
+
 _CONNECTIONS: Final = 100
 _KEEP_ALIVE: Final = 60.0
 _MAX_ERROR_BODY: Final = 1 << 16
@@ -29,12 +31,13 @@ class StraightSession:
     """Stands in for the aiohttp session that kubernetes_asyncio's REST client makes for itself.
 
     That client calls `request` and `close` of it and nothing else. A redirect is answered as it is: followed, it would
-    hand the tokens inside the request to another host. The environment's proxies and ~/.netrc are not consulted, no
-    cookie is kept, and a compressed answer is not asked for.
+    hand the tokens inside the request to another host. Every request goes through `proxy`, if there is one, and nothing
+    is read from ~/.netrc. No cookie is kept, and a compressed answer is not asked for.
     """
 
-    def __init__(self, tls: ContextSource) -> None:
+    def __init__(self, tls: ContextSource, proxy: Proxy | None = None) -> None:
         self._tls = tls
+        self._proxy = proxy
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -48,6 +51,8 @@ class StraightSession:
         context = self._tls()
         options["ssl"] = True if context is None else context
         options["allow_redirects"] = False
+        if self._proxy is not None:
+            options["proxy"], options["proxy_headers"] = self._proxy.url, self._proxy.headers
         return await self._session.request(**options)
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from authgate.compose.claims import claim_rules
 from authgate.compose.recorders import fetch_recorder
 from authgate.compose.surroundings import CompositionError, Surroundings
+from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher, origin_of
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
 from authgate.keys.key_set import StaticKeySet
@@ -20,6 +21,8 @@ from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.mapped import mapped_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from authgate.config import JWTIssuerConfig, StaticKeysConfig
     from authgate.keys.fetch import Fetcher
     from authgate.keys.key_set import KeySet
@@ -71,13 +74,13 @@ def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
 def _remote_keys(item: JWTIssuerConfig, around: Surroundings) -> RemoteKeySet:
     keys = item.gate.keys
     rules = RefreshRules(keys.refresh, keys.max_stale, keys.cooldown)
-    source = key_source(item, key_fetcher(item))
+    source = key_source(item, key_fetcher(item, around.environ))
     place = f"{item.issuer.url} {item.issuer.discovery_url} {item.gate.jwks_url}"
     return RemoteKeySet(source, around.clock, rules, fetch_recorder(item.name, around.metrics), place=place)
 
 
-def key_fetcher(item: JWTIssuerConfig) -> HTTPFetcher:
-    """Return what fetches an issuer's documents: with its CA and, where one is configured, a token."""
+def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetcher:
+    """Return what fetches an issuer's documents: with its CA, the environment's proxies and, if configured, a token."""
     issuer, gate = item.issuer, item.gate
     token_file = gate.keys.token_file
     return HTTPFetcher(
@@ -87,6 +90,7 @@ def key_fetcher(item: JWTIssuerConfig) -> HTTPFetcher:
         token_origins=frozenset(
             origin_of(url) for url in (gate.jwks_url or issuer.discovery_url or issuer.url,) if token_file
         ),
+        proxies=ProxyEnvironment(environ),
     )
 
 

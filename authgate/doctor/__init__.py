@@ -22,7 +22,7 @@ async def examine(config: Config, around: Surroundings) -> list[Finding]:
     Nothing is changed anywhere: documents are read, and the API server is asked what the gate's account may do.
     """
     found = await asyncio.gather(
-        _examine_clusters(config, around), *(examine_issuer(item) for item in config.jwt)
+        _examine_clusters(config, around), *(examine_issuer(item, around.environ) for item in config.jwt)
     )
     return [finding for findings in found for finding in findings]
 

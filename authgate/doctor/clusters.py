@@ -101,15 +101,19 @@ class _Examination:
 
     async def _server(self) -> tuple[list[Finding], bool]:
         connection, name = self._api.connection, f"{self._subject}: API server"
+        found: list[Finding] = []
+        if connection.proxy is not None:
+            sentence = f"{connection.server} is reached through {connection.proxy}"
+            found.append(good(f"{self._subject}: proxy", sentence))
         before, started = self._clock.now(), self._clock.monotonic()
         try:
             date = await self._api.server_date()
         except ApiError as error:
-            return [bad(name, error.detail, _unreached(error, connection.origin))], False
+            return [*found, bad(name, error.detail, _unreached(error, connection.origin))], False
         took = self._clock.monotonic() - started
         secure = connection.server.startswith("https:") and not connection.unsafe_skip_verify
         trust = "; its certificate chains to the configured authority" if secure else ""
-        found = [good(name, f"{connection.server} answers (by {connection.origin}){trust}")]
+        found.append(good(name, f"{connection.server} answers (by {connection.origin}){trust}"))
         if connection.unsafe_skip_verify:
             sentence = (
                 "insecure-skip-tls-verify is set: whoever answers at its address can authenticate anybody"

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from authgate.compose.issuers import key_fetcher, key_source, read_static_keys
 from authgate.compose.surroundings import CompositionError
 from authgate.doctor.findings import Finding, bad, good, warning
-from authgate.keys.fetch import UntrustedCertificateError
+from authgate.keys.fetch import UntrustedCertificateError, origin_of
 from authgate.keys.remote import KeyFetchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from authgate.config import JWTIssuerConfig, StaticKeysConfig
-    from authgate.keys.fetch import Fetcher
+    from authgate.http_proxy import Proxy
+    from authgate.keys.fetch import Fetcher, HTTPFetcher
     from authgate.keys.jwk import KeyDocument
 
 _PUBLISH = (
@@ -38,8 +39,8 @@ class _Witness:
         return body
 
 
-async def examine_issuer(item: JWTIssuerConfig) -> list[Finding]:
-    """Return what there is to say of an issuer and its keys."""
+async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> list[Finding]:
+    """Return what there is to say of an issuer and its keys; `environ` may name a proxy on the way to it."""
     subject = f"jwt {item.name}"
     if item.gate.static_keys is not None:
         return static_keys_found(
@@ -48,12 +49,15 @@ async def examine_issuer(item: JWTIssuerConfig) -> list[Finding]:
             f"{subject}: keys",
             f"jwt issuer '{item.name}': gate.staticKeys",
         )
-    witness = _Witness(key_fetcher(item))
+    fetcher = key_fetcher(item, environ)
+    witness = _Witness(fetcher)
     try:
         document = await key_source(item, witness).fetch()
     except KeyFetchError as error:
-        return [*_reached(item, subject, witness), _failure(item, subject, witness, error)]
+        found = (*_proxies(subject, fetcher, witness), *_reached(item, subject, witness))
+        return [*found, _failure(item, subject, witness, error)]
     return [
+        *_proxies(subject, fetcher, witness),
         *_reached(item, subject, witness),
         *keys_found(f"{subject}: keys", witness.came[-1], document, item.gate.algorithms),
     ]
@@ -92,6 +96,21 @@ def static_keys_found(
     except CompositionError as error:
         return [bad(subject, str(error), "put the issuer's public keys there, as a JWKS or in PEM")]
     return keys_found(subject, static.file or "the configuration", document, algorithms)
+
+
+def _proxies(subject: str, fetcher: HTTPFetcher, witness: _Witness) -> list[Finding]:
+    """Return which proxies the requests went through."""
+    through: dict[str, Proxy] = {}
+    for url in witness.asked:
+        try:
+            proxy = fetcher.proxy_for(url)
+        except KeyFetchError:
+            continue  # the fetch failed because of it, and says so
+        if proxy is not None:
+            through[origin_of(url)] = proxy
+    return [
+        good(f"{subject}: proxy", f"{origin} is reached through {proxy}") for origin, proxy in through.items()
+    ]
 
 
 def _reached(item: JWTIssuerConfig, subject: str, witness: _Witness) -> list[Finding]:

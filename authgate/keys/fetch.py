@@ -10,16 +10,20 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from authgate.http_proxy import ProxyEnvironment, ProxyError
 from authgate.keys.remote import KeyFetchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from authgate.http_proxy import Proxy
 
 MAX_BYTES = 1 << 20
 _MAX_REDIRECTS = 3
 _CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HTTP_OK = 200
+_NO_PROXIES = ProxyEnvironment({})
 
 
 class UntrustedCertificateError(KeyFetchError):
@@ -38,7 +42,8 @@ class HTTPFetcher:
     """Fetches over HTTP(S): status 200 only, at most 1 MiB, within `timeout` seconds, never to another origin.
 
     `ca_pem` replaces the system's certificate authorities. `token` is asked for a bearer token before every request
-    that goes to one of `token_origins`; no other host ever gets it.
+    that goes to one of `token_origins`; no other host ever gets it. `proxies` says which requests go through a
+    proxy; by default none does. Nothing is read from ~/.netrc.
     """
 
     def __init__(
@@ -48,11 +53,20 @@ class HTTPFetcher:
         ca_pem: str | None = None,
         token: Callable[[], str] | None = None,
         token_origins: frozenset[str] = frozenset(),
+        proxies: ProxyEnvironment = _NO_PROXIES,
     ) -> None:
         self._timeout = timeout
         self._ssl = ssl.create_default_context(cadata=ca_pem)
         self._token = token
         self._token_origins = token_origins
+        self._proxies = proxies
+
+    def proxy_for(self, url: str) -> Proxy | None:
+        """Return the proxy that a URL is fetched through, or None if there is none; raises `KeyFetchError`."""
+        try:
+            return self._proxies.proxy_for(url)
+        except ProxyError as error:
+            raise KeyFetchError(f"{url}: {error}") from None
 
     async def fetch(self, url: str) -> bytes:
         """Return the body of a 200 answer; raises `KeyFetchError`, which names the URL and what went wrong."""
@@ -65,6 +79,10 @@ class HTTPFetcher:
             raise UntrustedCertificateError(
                 f"{url}: untrusted certificate ({error.certificate_error}); give its CA as certificateAuthority"
             ) from None
+        except aiohttp.ClientProxyConnectionError:
+            raise KeyFetchError(f"{url}: the proxy {self.proxy_for(url)} cannot be reached") from None
+        except aiohttp.ClientHttpProxyError as error:
+            raise KeyFetchError(f"{url}: the proxy {self.proxy_for(url)} answered {error.status}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise KeyFetchError(f"{url}: {type(error).__name__}: {str(error)[:200]}") from None
 
@@ -72,15 +90,22 @@ class HTTPFetcher:
         # A session a fetch: fetches are minutes apart, and a kept connection would only be found dead.
         connector = aiohttp.TCPConnector(ssl=self._ssl, force_close=True)
         async with aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=True
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         ) as session:
             target = url
+            proxy = self.proxy_for(url)  # a redirect stays at the same origin
             for _ in range(_MAX_REDIRECTS + 1):
                 headers = {
                     "Accept": "application/json, application/jwk-set+json",
                     **self._authorization(target),
                 }
-                async with session.get(target, headers=headers, allow_redirects=False) as response:
+                async with session.get(
+                    target,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=None if proxy is None else proxy.url,
+                    proxy_headers=None if proxy is None else proxy.headers,
+                ) as response:
                     if response.status in _REDIRECTS:
                         target = _same_origin(target, response.headers.get("Location", ""))
                         continue

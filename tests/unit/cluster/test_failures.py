@@ -16,6 +16,7 @@ from authgate.cluster.transport import RawAnswer
 from authgate.cluster.wording import clean
 
 CALL = Call("create tokenreviews", "system:auth-delegator", "reviewed-token")
+PROXY = "check the kubeconfig's proxy-url, or HTTPS_PROXY and NO_PROXY of the environment"
 SERVER = "https://10.0.0.1:443"
 KEY = cast("Any", SimpleNamespace(host="10.0.0.1", port=443, ssl=True, is_ssl=True))
 
@@ -114,12 +115,12 @@ def late(cause: Exception) -> aiohttp.ClientOSError:
         (
             aiohttp.ClientProxyConnectionError(KEY, OSError(111, "Connection refused")),
             ApiErrorKind.UNREACHABLE,
-            f"the proxy on the way to {SERVER} cannot be reached; check the kubeconfig's proxy-url",
+            f"the proxy on the way to {SERVER} cannot be reached; {PROXY}",
         ),
         (
             aiohttp.ClientHttpProxyError(cast("Any", None), (), status=407),
             ApiErrorKind.UNREACHABLE,
-            f"the proxy on the way to {SERVER} answered 407; check the kubeconfig's proxy-url",
+            f"the proxy on the way to {SERVER} answered 407; {PROXY}",
         ),
         (
             aiohttp.ClientResponseError(cast("Any", None), (), status=400),

@@ -22,6 +22,7 @@ from authgate.cluster.access import (
 )
 from authgate.cluster.client import find_connection
 from authgate.cluster.kubeconfig import kubeconfig_paths, read_kubeconfig
+from authgate.http_proxy import Proxy
 from tests.support.fake_api import Kubeconfig
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def test_cluster(tmp_path: Path) -> None:
         server=SERVER,
         ca=tmp_path / "ca.crt",
         server_name="kubernetes",
-        proxy="http://proxy:3128",
+        proxy=Proxy("http://proxy:3128", "", "the kubeconfig's proxy-url"),
     )
 
 
