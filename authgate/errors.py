@@ -87,6 +87,7 @@ class Reason(StrEnum):
     NO_SUCH_ENDPOINT = "no_such_endpoint"
     # 503
     KEYS_UNAVAILABLE = "keys_unavailable"
+    KEY_PENDING = "key_pending"
     REVIEW_UNAVAILABLE = "review_unavailable"
     REVIEW_FORBIDDEN = "review_forbidden"
     REVIEW_THROTTLED = "review_throttled"
@@ -294,6 +295,11 @@ _TABLE: Final = {
         Step.KEY,
         "the issuer's keys cannot be had at the moment",
         "see /readyz?verbose for the fetch that fails",
+    ),
+    Reason.KEY_PENDING: _unavailable(
+        Step.KEY,
+        "the issuer's keys were fetched a moment ago without the token's key; the next fetch may bring it",
+        "retry after Retry-After; no outage: the issuer rotates its keys, or the token is not the issuer's",
     ),
     Reason.REVIEW_UNAVAILABLE: _unavailable(
         Step.SIGNATURE,

@@ -203,6 +203,7 @@ class Rejected(Judged):
     final: bool = True
     lease: Lease | None = field(default=None, compare=False)
     until: float = field(default=inf, compare=False, repr=False)
+    """Until when a cache may give it, by the monotonic clock."""
     remember_for: float = field(default=0.0, compare=False)
 
 

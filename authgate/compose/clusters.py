@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from authgate.cluster.access import ClusterAccess, ClusterConfigError
 from authgate.cluster.client import ClusterClient
-from authgate.compose.issuers import read_static_keys
+from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder
 from authgate.compose.revocation import revocation_of
 from authgate.compose.surroundings import CompositionError
 from authgate.keys.key_set import StaticKeySet
-from authgate.keys.remote import KeyFetchError, RefreshRules, RemoteKeySet
+from authgate.keys.remote import KeyFetchError, RemoteKeySet
 from authgate.keys.sources import ClusterSource
 from authgate.model import Lease
 from authgate.verify.claims import TimeRules
@@ -82,7 +82,7 @@ class Clusters:
     async def learn_issuers(self) -> None:
         """Have those tell their issuers that have not told them yet."""
         untold = [name for name in self.key_sets if not self.issuers[name].discovered]
-        await asyncio.gather(*(self.key_sets[name].resolve(None, "") for name in untold))
+        await asyncio.gather(*(self.key_sets[name].resolve(None, "", patient=False) for name in untold))
 
     def inherit(self, other: Clusters) -> None:
         """Take over what the same API servers told of their issuers before."""
@@ -135,7 +135,7 @@ def _asked(
         if (conflict := issuers.conflict()) is not None:
             raise KeyFetchError(conflict)
 
-    refresh = RefreshRules(item.keys.refresh, item.keys.max_stale, item.keys.cooldown)
+    refresh = refresh_rules(item.keys, around)
     keys = clusters.key_sets[item.name] = RemoteKeySet(
         ClusterSource(api, on_issuer, item.keys.timeout),
         around.clock,

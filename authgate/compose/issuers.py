@@ -13,7 +13,7 @@ from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher, origin_of
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
 from authgate.keys.key_set import StaticKeySet
-from authgate.keys.remote import KeyFetchError, RefreshRules, RemoteKeySet
+from authgate.keys.remote import MAX_PATIENCE, KeyFetchError, RefreshRules, RemoteKeySet
 from authgate.keys.sources import DiscoverySource, JWKSSource
 from authgate.verify.claims import TimeRules
 from authgate.verify.compact import normalise_type
@@ -23,7 +23,7 @@ from authgate.verify.mapped import mapped_identity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from authgate.config import JWTIssuerConfig, StaticKeysConfig
+    from authgate.config import JWTIssuerConfig, KeyRefreshConfig, StaticKeysConfig
     from authgate.keys.fetch import Fetcher
     from authgate.keys.key_set import KeySet
 
@@ -71,9 +71,14 @@ def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
         raise CompositionError(f"{path}: {error}") from None
 
 
+def refresh_rules(keys: KeyRefreshConfig, around: Surroundings) -> RefreshRules:
+    """Return when keys are fetched. An explanation fetches for its token again at once, to name a missing key."""
+    cooldown = 0.0 if around.thorough else keys.cooldown
+    return RefreshRules(keys.refresh, keys.max_stale, cooldown, min(keys.timeout, MAX_PATIENCE))
+
+
 def _remote_keys(item: JWTIssuerConfig, around: Surroundings) -> RemoteKeySet:
-    keys = item.gate.keys
-    rules = RefreshRules(keys.refresh, keys.max_stale, keys.cooldown)
+    rules = refresh_rules(item.gate.keys, around)
     source = key_source(item, key_fetcher(item, around.environ))
     place = f"{item.issuer.url} {item.issuer.discovery_url} {item.gate.jwks_url}"
     return RemoteKeySet(source, around.clock, rules, fetch_recorder(item.name, around.metrics), place=place)

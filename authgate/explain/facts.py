@@ -52,7 +52,7 @@ def _of_reason(
         case Reason.ALGORITHM_NOT_ALLOWED if issuer is not None:
             yield _fact("the token's alg", seen.header_text("alg"))
             yield from (Fact("allowed algorithms", issuer.algorithms),) if issuer.algorithms else ()
-        case Reason.KEY_UNKNOWN | Reason.KEYS_UNAVAILABLE:
+        case Reason.KEY_UNKNOWN | Reason.KEY_PENDING | Reason.KEYS_UNAVAILABLE:
             yield _fact("the token's kid", seen.header_text("kid"))
         case Reason.SIGNATURE_INVALID:
             yield Fact("tried", (key_of(decision),))

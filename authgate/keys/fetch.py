@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +25,8 @@ _CHUNK = 1 << 16
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HTTP_OK = 200
 _NO_PROXIES = ProxyEnvironment({})
+_TOO_MANY_REQUESTS = 429
+_SECONDS = re.compile("[0-9]{1,9}")
 
 
 class UntrustedCertificateError(KeyFetchError):
@@ -97,6 +100,7 @@ class HTTPFetcher:
             for _ in range(_MAX_REDIRECTS + 1):
                 headers = {
                     "Accept": "application/json, application/jwk-set+json",
+                    "Cache-Control": "no-cache",  # a cache between here and the issuer may hold replaced keys
                     **self._authorization(target),
                 }
                 async with session.get(
@@ -110,7 +114,10 @@ class HTTPFetcher:
                         target = _same_origin(target, response.headers.get("Location", ""))
                         continue
                     if response.status != _HTTP_OK:
-                        raise KeyFetchError(f"{target}: answered {response.status}, only 200 counts")
+                        raise KeyFetchError(
+                            f"{target}: answered {response.status}, only 200 counts",
+                            retry_after=_retry_after(response),
+                        )
                     return await _read_bounded(response, target)
         raise KeyFetchError(f"{url}: more than {_MAX_REDIRECTS} redirects")
 
@@ -142,6 +149,14 @@ def _same_origin(url: str, location: str) -> str:
     if not location or origin_of(target) != origin_of(url):
         raise KeyFetchError(f"{url}: redirects to another host, which is never followed")
     return target
+
+
+def _retry_after(response: aiohttp.ClientResponse) -> float:
+    """Return the seconds that a 429 asks to wait (RFC 6585, section 4), or 0; a date counts as no wait."""
+    text = response.headers.get("Retry-After", "")
+    if response.status != _TOO_MANY_REQUESTS or not _SECONDS.fullmatch(text):
+        return 0.0
+    return float(text)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, url: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.keys.algorithms import KEY_TYPES
@@ -47,8 +48,16 @@ class KeysUnavailable:
     retry_after: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class KeyPending:
+    """The keys in memory do not include the key, and the next fetch may bring it; `retry_after` is in seconds."""
+
+    detail: str
+    retry_after: int = 1
+
+
 LocalLookup = KeysFound | KeyMismatch | None
-Lookup = KeysFound | KeyMismatch | KeyUnknown | KeysUnavailable
+Lookup = KeysFound | KeyMismatch | KeyUnknown | KeyPending | KeysUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +75,16 @@ class KeySet(Protocol):
         """Return the keys that fit, from memory alone; None where only `resolve` can tell."""
         ...
 
-    async def resolve(self, kid: str | None, algorithm: str) -> Lookup:
-        """Return the keys that fit, after a fetch where one is due."""
+    async def resolve(self, kid: str | None, algorithm: str, *, patient: bool = True) -> Lookup:
+        """Return the keys that fit, after a fetch where one is due; a `patient` caller also waits for a near one."""
+        ...
+
+    def recheck_at(self) -> float:
+        """Return when `recheck` may next find replaced keys, by the monotonic clock; infinity for never."""
+        ...
+
+    async def recheck(self, kid: str | None, algorithm: str) -> Lookup:
+        """Return the keys that fit, fetched again because those in memory did not verify a signature."""
         ...
 
     def status(self) -> KeyStatus:
@@ -81,13 +98,13 @@ class KeyIndex:
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self.keys = tuple(keys)
         self.lease = Lease()
-        self._kids = frozenset(key.info.kid for key in self.keys if not key.any_kid)
+        self.kids = frozenset(key.info.kid for key in self.keys if not key.any_kid)
         self._fitting: dict[tuple[str | None, str], LocalLookup] = {}
 
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
         """Return the keys that fit: with a kid those that carry it or none at all, without one any (at most 8)."""
         # Only what the set itself names is remembered, so that a stranger's kids and algorithms cannot make this grow.
-        if (kid is None or kid in self._kids) and algorithm in KEY_TYPES:
+        if (kid is None or kid in self.kids) and algorithm in KEY_TYPES:
             question = (kid, algorithm)
             if question not in self._fitting:
                 self._fitting[question] = self._select(kid, algorithm)
@@ -102,7 +119,7 @@ class KeyIndex:
         ]
         if fitting:
             return KeysFound(tuple(fitting[:_MAX_CANDIDATES]), self.lease)
-        return KeyMismatch(kid, self.lease) if kid in self._kids and kid is not None else None
+        return KeyMismatch(kid, self.lease) if kid in self.kids and kid is not None else None
 
 
 class StaticKeySet:
@@ -115,9 +132,17 @@ class StaticKeySet:
         """Return the keys that fit; None for an unknown kid."""
         return self._index.find(kid, algorithm)
 
-    async def resolve(self, kid: str | None, algorithm: str) -> Lookup:
+    async def resolve(self, kid: str | None, algorithm: str, *, patient: bool = True) -> Lookup:
         """Return the keys that fit, or that there are none."""
         return self.find(kid, algorithm) or KeyUnknown()
+
+    def recheck_at(self) -> float:
+        """Return infinity: these keys are never replaced."""
+        return inf
+
+    async def recheck(self, kid: str | None, algorithm: str) -> Lookup:
+        """Return the same keys as before."""
+        return await self.resolve(kid, algorithm)
 
     def status(self) -> KeyStatus:
         """Static keys can always decide."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import OrderedDict
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.keys.key_set import (
     KeyIndex,
+    KeyPending,
     KeyStatus,
     KeysUnavailable,
     KeyUnknown,
@@ -18,22 +21,38 @@ from authgate.keys.key_set import (
 from authgate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from authgate.keys.jwk import KeyDocument
     from authgate.model import Clock
 
-_MAX_REFUSED_KIDS = 1024
-_REFUSED_KID_MEMORY = 60.0
+MAX_PATIENCE = 1.5
+"""The longest wait for a later fetch, in seconds: proxies give up on a subrequest after 2 s or more."""
+
+_MAX_ASKED_KIDS = 1024
+_MAX_WAITING = 256
+_MISSING_KID_MEMORY = 60.0
+_RECHECK_PAUSE = 60.0
+_RETRY_WITHOUT_KEYS = 5.0
+_LONGEST_RETRY_AFTER = 60.0
 _FIRST_RETRY = 1.0
 _RETRY_FACTOR = 2.0
 _JITTER = 0.1
 _LONGEST_NAP = 1.0
 _JUST_NOW = 1.0
+_NOW = "now"
+_NEXT = "next"
 
 
 class KeyFetchError(Exception):
-    """An issuer's keys could not be fetched; the message says why and holds no secret."""
+    """An issuer's keys could not be fetched; the message says why and holds no secret.
+
+    `retry_after` is how many seconds a server that answered 429 asks to be left alone.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class KeySource(Protocol):
@@ -50,12 +69,13 @@ class RefreshRules:
 
     `refresh` is the age at which they are fetched again in the background, `max_stale` the age up to which the last
     good ones serve while fetches fail, `cooldown` the time after any attempt, good or bad, in which an unknown kid
-    starts no further one.
+    starts no further one. `patience` is how long a request waits for the fetch after the cooldown.
     """
 
     refresh: float = 300.0
     max_stale: float = 86400.0
     cooldown: float = 5.0
+    patience: float = MAX_PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +95,8 @@ class FetchReport:
 class RemoteKeySet:
     """The keys of one issuer, fetched from `source`; every rule is driven by `clock`, none by sleeping.
 
-    `refresh` is called by a background task when `next_refresh` says so, and by whoever meets an unknown kid; all
-    who wait share one fetch.
+    `refresh` is called by a background task when `next_refresh` is 0, and for a token whose kid is unknown or whose
+    signature the known keys do not verify. All who wait share one fetch.
     """
 
     def __init__(
@@ -89,6 +109,7 @@ class RemoteKeySet:
         *,
         place: str = "",
         on_shared: Callable[[KeyDocument], None] = lambda _: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.place = place
         """Where the keys are fetched from: sets of one place may have each other's."""
@@ -100,14 +121,20 @@ class RemoteKeySet:
         self._rules = rules
         self._on_fetch = on_fetch
         self._jitter = jitter
+        self._sleep = sleep
         self._index = KeyIndex(())
-        self._fetches: SingleFlight[None, None] = SingleFlight()
+        self._fetches: SingleFlight[str, None] = SingleFlight()
         self._succeeded_at: float | None = None
         self._attempted_at: float | None = None
         self._due_at = clock.monotonic()
+        self._due_without_keys_at = clock.monotonic()
+        self._not_before = clock.monotonic()
+        self._rechecked_at: float | None = None
         self._error = "not fetched yet"
         self._failures = 0
-        self._refused_kids: dict[str | None, float] = {}
+        self._waiting = 0
+        self._asked_kids: OrderedDict[str | None, float] = OrderedDict()
+        self._vanished_kids: frozenset[str] = frozenset()
 
     @property
     def _usable(self) -> bool:
@@ -120,33 +147,56 @@ class RemoteKeySet:
         """Return the keys that fit, from memory; None for an unknown kid and where the last good keys are too old."""
         return self._index.find(kid, algorithm) if self._usable else None
 
-    async def resolve(self, kid: str | None, algorithm: str) -> Lookup:
+    async def resolve(self, kid: str | None, algorithm: str, *, patient: bool = True) -> Lookup:
         """Return the keys that fit, after at most one shared fetch.
 
-        A kid that a good fetch did not bring is remembered for a while; within the cooldown after an attempt no
-        further fetch is started. After a failed attempt the answer is `KeysUnavailable`, never `KeyUnknown`.
+        `KeyUnknown` means that a good fetch did not bring the kid after somebody asked for it; that is remembered for a
+        minute. Within the cooldown after a good fetch a `patient` caller waits for the next one where it is near, else
+        the answer is `KeyPending`. After a failed attempt it is `KeysUnavailable`.
         """
         found = self.find(kid, algorithm)
         if found is not None:
             return found
-        if self._refused_lately(kid):
+        if self._missing(kid):
             return KeyUnknown("the issuer's keys were fetched for this kid before")
-        if self._fetches.under_way(None) or not self._cooling_down():
+        if self._fetches.under_way(_NOW) or not self._cooling_down():
             await self.refresh()
-            found = self.find(kid, algorithm)
-            if found is not None:
-                return found
-            if not self._failures:
-                self._remember_refused(kid)
-        if self._failures or not self._usable:
-            return KeysUnavailable(self._error, retry_after=max(1, round(self._rules.cooldown)))
-        return KeyUnknown(f"{len(self._index.keys)} keys are published")
+        elif self._failures or not self._usable:
+            return self._unavailable()
+        elif not (patient and await self._next_fetch()):
+            self._remember_asked(kid, self._clock.monotonic())
+            return self._pending("the issuer's keys were fetched a moment ago without this kid")
+        return self._after_fetch(kid, algorithm)
+
+    def recheck_at(self) -> float:
+        """Return when `recheck` may next find replaced keys, by the monotonic clock.
+
+        That is now during a fetch and after a failed one, else a minute after the last time, so that forged tokens
+        cannot drive fetches.
+        """
+        if self._rechecked_at is None or self._failures or self._fetches.under_way(_NOW):
+            return self._clock.monotonic()
+        return self._rechecked_at + _RECHECK_PAUSE
+
+    async def recheck(self, kid: str | None, algorithm: str) -> Lookup:
+        """Return the keys that fit after a shared fetch, because those in memory did not verify a signature.
+
+        At most once a minute such a fetch is started, also within the cooldown after a good one. After a failed fetch
+        the answer is `KeysUnavailable`: the issuer may have replaced the key in the meantime.
+        """
+        if self._fetches.under_way(_NOW):
+            await self.refresh()
+        elif self._may_recheck():
+            self._rechecked_at = self._clock.monotonic()
+            await self.refresh()
+        return self._unavailable() if self._failures else self._after_fetch(kid, algorithm)
 
     def inherit(self, other: RemoteKeySet) -> None:
         """Take over the keys of another set and their age, where both read from one `place` and this one has none."""
         if self._succeeded_at is None and self.place and self.place == other.place:
             self._index = other._index
             self._succeeded_at = other._succeeded_at
+            self._rechecked_at = other._rechecked_at
 
     def take(self, document: KeyDocument) -> None:
         """Take over what another process fetched from the same place just now, and fetch it later oneself.
@@ -164,11 +214,15 @@ class RemoteKeySet:
 
     async def refresh(self) -> None:
         """Fetch the keys now, or join the fetch under way; never raises for a failed fetch."""
-        await self._fetches.do(None, self._fetch)
+        await self._fetches.do(_NOW, self._fetch)
 
     def next_refresh(self) -> float:
-        """Return in how many seconds the background should refresh: 0 for now, backing off after failures."""
-        return max(0.0, self._due_at - self._clock.monotonic())
+        """Return in how many seconds the background should refresh: 0 for now.
+
+        After failures the wait grows up to `refresh` while the last good keys serve. Without usable keys it is at most
+        5 s, since a gate that is not ready gets no requests that would start a fetch.
+        """
+        return max(0.0, self._next_due_at() - self._clock.monotonic())
 
     async def keep_fresh(self) -> None:
         """Refresh whenever it is due, until cancelled."""
@@ -194,22 +248,84 @@ class RemoteKeySet:
             detail += f"; {self._failures} failed fetches since: {self._error}"
         return KeyStatus(usable=self._usable, detail=detail)
 
+    def _cooldown_ends_at(self) -> float:
+        if self._attempted_at is None:
+            return self._not_before
+        return max(self._not_before, self._attempted_at + self._rules.cooldown)
+
     def _cooling_down(self) -> bool:
+        return self._clock.monotonic() < self._cooldown_ends_at()
+
+    def _next_due_at(self) -> float:
+        if self._usable:
+            return self._due_at
+        return max(self._not_before, min(self._due_at, self._due_without_keys_at))
+
+    def _next_fetch_in(self) -> float:
+        return min(self._cooldown_ends_at(), self._next_due_at()) - self._clock.monotonic()
+
+    async def _next_fetch(self) -> bool:
+        """Wait for the fetch after the cooldown; return False where it is too far away or too many wait for it."""
+        if self._next_fetch_in() > self._rules.patience or self._waiting >= _MAX_WAITING:
+            return False
+        self._waiting += 1
+        try:
+            await self._fetches.do(_NEXT, self._fetch_when_cool)
+        finally:
+            self._waiting -= 1
+        return True
+
+    async def _fetch_when_cool(self) -> None:
+        last = self._attempted_at
+        await self._sleep(max(0.0, self._next_fetch_in()))
+        if self._attempted_at == last:  # else the background has fetched in the meantime
+            await self.refresh()
+
+    def _may_recheck(self) -> bool:
+        now = self._clock.monotonic()
+        if now < self._not_before or (self._failures and self._cooling_down()):
+            return False
+        return self._rechecked_at is None or now - self._rechecked_at >= _RECHECK_PAUSE
+
+    def _after_fetch(self, kid: str | None, algorithm: str) -> Lookup:
+        """Return what the last fetch tells of a kid that somebody waited for."""
+        found = self.find(kid, algorithm)
+        if found is not None:
+            return found
+        if self._failures or not self._usable or self._succeeded_at is None:
+            return self._unavailable()
+        self._remember_asked(kid, self._succeeded_at)
+        if kid in self._vanished_kids:
+            return self._pending("the issuer published this kid until its last answer")
+        return KeyUnknown(f"{len(self._index.keys)} keys are published")
+
+    def _unavailable(self) -> KeysUnavailable:
+        asked_to_wait = self._not_before - self._clock.monotonic()
+        return KeysUnavailable(self._error, max(1, round(self._rules.cooldown), ceil(asked_to_wait)))
+
+    def _pending(self, detail: str) -> KeyPending:
+        return KeyPending(detail, retry_after=max(1, ceil(self._next_fetch_in())))
+
+    def _missing(self, kid: str | None) -> bool:
+        """Return whether a good fetch within the last minute did not bring a kid that was asked for before it.
+
+        A kid that vanished is missing only after a second answer without it: the first may come from a replica of the
+        issuer that is behind the others.
+        """
+        if self._failures or not self._usable or self._succeeded_at is None or kid in self._vanished_kids:
+            return False
+        asked_at = self._asked_kids.get(kid)
         return (
-            self._attempted_at is not None
-            and self._clock.monotonic() - self._attempted_at < self._rules.cooldown
+            asked_at is not None
+            and asked_at <= self._succeeded_at
+            and self._clock.monotonic() - self._succeeded_at < _MISSING_KID_MEMORY
         )
 
-    def _refused_lately(self, kid: str | None) -> bool:
-        if self._failures or not self._usable:
-            return False
-        refused_at = self._refused_kids.get(kid)
-        return refused_at is not None and self._clock.monotonic() - refused_at < _REFUSED_KID_MEMORY
-
-    def _remember_refused(self, kid: str | None) -> None:
-        if len(self._refused_kids) >= _MAX_REFUSED_KIDS:
-            self._refused_kids.clear()  # a flood of kids: the cooldown alone bounds the fetches
-        self._refused_kids[kid] = self._clock.monotonic()
+    def _remember_asked(self, kid: str | None, at: float) -> None:
+        """Remember since when a kid is asked for; a flood of kids drives out the oldest."""
+        self._asked_kids[kid] = min(at, self._asked_kids.get(kid, at))
+        while len(self._asked_kids) > _MAX_ASKED_KIDS:
+            self._asked_kids.popitem(last=False)
 
     async def _fetch(self) -> None:
         started = self._clock.monotonic()
@@ -218,13 +334,22 @@ class RemoteKeySet:
         except KeyFetchError as error:
             self._failures += 1
             self._error = str(error)
-            self._due_at = self._next_due(_FIRST_RETRY * _RETRY_FACTOR ** min(self._failures - 1, 16))
+            self._back_off(started, min(error.retry_after, _LONGEST_RETRY_AFTER))
             self._on_fetch(FetchReport(self._error, len(self._index.keys), (), self._clock.now()))
             return
         finally:
             self._attempted_at = self._clock.monotonic()  # its end: one that timed out has its cooldown, too
         self._succeed(document, started)
         self.on_document(document)
+
+    def _back_off(self, started: float, retry_after: float) -> None:
+        now = self._clock.monotonic()
+        self._not_before = now + retry_after
+        backed_off = self._next_due(_FIRST_RETRY * _RETRY_FACTOR ** min(self._failures - 1, 16))
+        self._due_at = max(self._not_before, backed_off)
+        # An attempt that used up its timeout is followed by the next after a second.
+        pause = max(_FIRST_RETRY, _RETRY_WITHOUT_KEYS - (now - started))
+        self._due_without_keys_at = self._next_due(pause)
 
     def _succeed(self, document: KeyDocument, at: float, *, shared: bool = False) -> None:
         self._adopt(document)
@@ -239,6 +364,8 @@ class RemoteKeySet:
 
     def _adopt(self, document: KeyDocument) -> None:
         """Take over the fetched keys; a key that stays keeps its object, so verdicts that rest on it live on."""
+        kids = frozenset(key.info.kid for key in document.keys if not key.any_kid)
+        self._vanished_kids = self._index.kids - kids
         old = {key.fingerprint: key for key in self._index.keys}
         new = {key.fingerprint: old.get(key.fingerprint, key) for key in document.keys}
         if old.keys() == new.keys():

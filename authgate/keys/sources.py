@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from authgate.cluster.api import ApiError
+from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.keys.fetch import MAX_BYTES, is_loopback
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set
 from authgate.keys.remote import KeyFetchError
@@ -80,7 +80,9 @@ class ClusterSource:
         try:
             return await self._api.get(path, limit=MAX_BYTES, within=self._timeout)
         except ApiError as error:
-            raise KeyFetchError(f"{path}: {error}") from error  # which tells why, and holds no token
+            retry_after = error.retry_after if error.kind is ApiErrorKind.RATE_LIMITED else 0
+            # the error tells why, and holds no token
+            raise KeyFetchError(f"{path}: {error}", retry_after=retry_after) from error
 
 
 def _read(data: bytes, origin: str) -> KeyDocument:

@@ -44,8 +44,9 @@ class CacheRules:
 class CachingVerifier:
     """A verifier that remembers the final verdicts of another one.
 
-    A verdict lives for min(ttl, the token's remaining life, its own `max_age`), and only while the lease holds that
-    came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is never remembered.
+    A verdict lives for min(ttl, the token's remaining life, its own `max_age` and `until`), and only while the lease
+    holds that came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is never
+    remembered.
     Rejections are kept apart, so that a flood of bad tokens cannot drive out good ones.
 
     A verdict that has a `max_age` comes from TokenReview. When it is used late in its lifetime, it is renewed in the
@@ -203,7 +204,7 @@ class CachingVerifier:
             shelf, life = self._good, self._rules.ttl
             if verdict.max_age is not None:
                 life = min(life, verdict.max_age)
-        until = asked_at + life
+        until = min(asked_at + life, verdict.until)
         if 0 <= until - self._until < _TOGETHER:
             until = self._until  # one number for all of them: it is a fortieth of what each takes
         self._until = until

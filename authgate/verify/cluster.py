@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from authgate.cluster.api import NotAuthenticated, ReviewedUser
 from authgate.errors import Reason
@@ -123,9 +123,9 @@ class ClusterVerifier:
         verdict = self._local.verify_locally(token)
         mode = self._rules.mode
         if isinstance(verdict, Unresolved):
-            return Pending(
-                lambda: self._review(token, "issuer") if mode == "always" else self._resolve(token)
-            )
+            if mode == "always" and verdict.refused is None:
+                return Pending(lambda: self._review(token, "issuer"))
+            return Pending(lambda: self._resolve(token, verdict))
         return self._settle(token, verdict) if isinstance(verdict, Authenticated) else verdict
 
     def _settle(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict | Pending[Verdict]:
@@ -161,10 +161,19 @@ class ClusterVerifier:
                 return Rejected(Reason.TOKEN_OPAQUE, "", Evidence("none", self.name))
             return Rejected(Reason.AUDIENCE_MISMATCH, "it names none", Evidence("none", self.name))
         if token is not None:
-            bad = self._known_bad(token)
-            if bad is not None:
-                return bad
+            local = self._local.verify_locally(token, any_audience=True)
+            if isinstance(local, Unresolved) and local.refused is not None:
+                return Pending(lambda: self._recheck_legacy(token, local, budget))
+            if _bad_for_any_audience(local):
+                return local
         return Pending(lambda: self._review_legacy(text, budget, token))
+
+    async def _recheck_legacy(self, token: UnverifiedToken, local: Unresolved, budget: Budget) -> Verdict:
+        """Return the verdict on a legacy token that the keys in memory do not verify, after a fetch of the keys."""
+        verdict = await self._local.resolve(token, local)
+        if _bad_for_any_audience(verdict) and not _left_open(verdict):
+            return verdict
+        return await self._review_legacy(token.text, budget, token)
 
     async def _review_legacy(self, text: str, budget: Budget, token: UnverifiedToken | None) -> Verdict:
         answer = await self._reviewer.review(text, self._rules.legacy_audiences, budget, shape_of(text))
@@ -174,21 +183,15 @@ class ClusterVerifier:
             keep = _KEPT_UNDER_PRESSURE
         return self._verdict(answer, issuer, self._rules.legacy_audiences, end, keep)
 
-    async def _resolve(self, token: UnverifiedToken) -> Verdict:
-        verdict = await self._local.resolve(token)
-        if self._rules.mode == "fallback" and _left_open(verdict):
+    async def _resolve(self, token: UnverifiedToken, unresolved: Unresolved) -> Verdict:
+        reviews = self._rules.mode != "never"  # then TokenReview decides sooner than a later fetch
+        verdict = await self._local.resolve(token, unresolved, patient=not reviews)
+        if reviews and _left_open(verdict):
             return await self._review(token, "issuer")
         if not isinstance(verdict, Authenticated):
             return verdict
         settled = self._settle(token, verdict)
         return await settled.finish() if isinstance(settled, Pending) else settled
-
-    def _known_bad(self, token: UnverifiedToken) -> Rejected | None:
-        """Return why a token is bad whatever its audience, as far as memory tells."""
-        verdict = self._local.verify_locally(token)
-        if not isinstance(verdict, Rejected) or verdict.reason is Reason.AUDIENCE_MISMATCH:
-            return None
-        return verdict
 
     async def _review(self, token: UnverifiedToken, budget: Budget) -> Verdict:
         key = _namespace(token) if budget == "signed" else shape_of(token.text)
@@ -263,6 +266,11 @@ def _namespace(token: UnverifiedToken) -> str:
     private = token.claims.members.get("kubernetes.io")
     namespace = private.get("namespace") if isinstance(private, dict) else None
     return namespace if isinstance(namespace, str) else ""
+
+
+def _bad_for_any_audience(verdict: Verdict | Unresolved) -> TypeGuard[Rejected]:
+    """Tell whether local keys refuse a token whatever its audience."""
+    return isinstance(verdict, Rejected) and verdict.reason is not Reason.AUDIENCE_MISMATCH
 
 
 def _left_open(verdict: Verdict) -> bool:

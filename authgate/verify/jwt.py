@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from authgate.clean_text import shared
 from authgate.errors import Reason
-from authgate.keys.key_set import KeyMismatch, KeysFound, KeysUnavailable, KeyUnknown
+from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown
 from authgate.model import (
     Authenticated,
     Evidence,
@@ -56,7 +56,16 @@ class IssuerRules:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """No key in memory fits; all that can be told without one holds, so that looking further is worth its cost."""
+    """The keys in memory cannot decide; all that can be told without one holds, so that a fetch is worth its cost.
+
+    `refused` is the verdict by the keys in memory, where the issuer may have replaced them; None where none fits.
+    """
+
+    refused: Rejected | None = None
+
+
+_REPLACED_KEY = frozenset({Reason.SIGNATURE_INVALID, Reason.ALGORITHM_NOT_ALLOWED})
+"""How a good token is refused by the key that another has replaced under the same kid."""
 
 
 class JWTVerifier:
@@ -103,13 +112,15 @@ class JWTVerifier:
     def begin(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
         """Return the verdict, or the shared fetch of the issuer's keys to wait for where none in memory fits."""
         verdict = self.verify_locally(token)
-        return Pending(lambda: self.resolve(token)) if isinstance(verdict, Unresolved) else verdict
+        return Pending(lambda: self.resolve(token, verdict)) if isinstance(verdict, Unresolved) else verdict
 
-    def verify_locally(self, token: UnverifiedToken) -> Verdict | Unresolved:
+    def verify_locally(
+        self, token: UnverifiedToken, *, any_audience: bool = False
+    ) -> Rejected | Authenticated | Unresolved:
         """Return the verdict where memory alone gives one; no I/O.
 
-        Time is judged before the signature, and where no key is at hand the audience, too: a token that is bad anyway
-        costs little, no fetch, and is shown to nobody.
+        Time is judged before the signature, and before a fetch the audience, too, unless `any_audience` will do: a
+        token that is bad anyway costs little, no fetch, and is shown to nobody.
         """
         header, rules = token.header, self._rules
         if header.typ is not None and header.typ not in rules.types:
@@ -121,23 +132,54 @@ class JWTVerifier:
             return self._rejected(Reason.ALGORITHM_NOT_ALLOWED, f"'{_short(header.alg)}'")
         match self._keys.find(header.kid, header.alg):
             case KeysFound() as found:
-                return self._verify_with(token, found)
+                verdict = self._verify_with(token, found)
+                if isinstance(verdict, Rejected) and verdict.reason is Reason.SIGNATURE_INVALID:
+                    return self._until_recheck(token, verdict, any_audience=any_audience)
+                return verdict
             case KeyMismatch(lease=lease):
-                return self._mismatch(token, lease)
+                return self._until_recheck(token, self._mismatch(token, lease), any_audience=any_audience)
             case None:
-                return self._check_claims(token) or Unresolved()
+                return self._check_claims(token, any_audience=any_audience) or Unresolved()
 
-    async def resolve(self, token: UnverifiedToken) -> Verdict:
-        """Return the verdict of an `Unresolved` token after asking the key set to look further."""
-        match await self._keys.resolve(token.header.kid, token.header.alg):
+    async def resolve(
+        self, token: UnverifiedToken, unresolved: Unresolved, *, patient: bool = True
+    ) -> Verdict:
+        """Return the verdict of an `Unresolved` token after asking the key set to look further.
+
+        With `patient`, it may wait for the key set's next fetch, too.
+        """
+        kid, algorithm = token.header.kid, token.header.alg
+        if unresolved.refused is not None:
+            lookup = await self._keys.recheck(kid, algorithm)
+        else:
+            lookup = await self._keys.resolve(kid, algorithm, patient=patient)
+        match lookup:
             case KeysFound() as found:
-                return self._verify_with(token, found)
+                return self._recheckable(self._verify_with(token, found))
             case KeyMismatch(lease=lease):
-                return self._mismatch(token, lease)
+                return self._recheckable(self._mismatch(token, lease))
             case KeyUnknown(detail):
                 return self._rejected(Reason.KEY_UNKNOWN, detail, final=False)
+            case KeyPending(detail, retry_after):
+                return Unavailable(Reason.KEY_PENDING, detail, retry_after, self._no_evidence)
             case KeysUnavailable(detail, retry_after):
                 return Unavailable(Reason.KEYS_UNAVAILABLE, detail, retry_after, self._no_evidence)
+
+    def _until_recheck(
+        self, token: UnverifiedToken, refused: Rejected, *, any_audience: bool
+    ) -> Authenticated | Rejected | Unresolved:
+        """Return a refusal by the keys in memory, or that the issuer is to be asked whether it replaced them."""
+        if self._check_claims(token, any_audience=any_audience) is not None:
+            return refused  # no other key would make it good
+        if self._keys.recheck_at() <= self._clock.monotonic():
+            return Unresolved(refused)
+        return self._recheckable(refused)
+
+    def _recheckable(self, verdict: Authenticated | Rejected) -> Authenticated | Rejected:
+        """Return the verdict; a refusal by keys that may have been replaced is kept only until the next recheck."""
+        if isinstance(verdict, Rejected) and verdict.reason in _REPLACED_KEY:
+            return replace(verdict, until=max(self._keys.recheck_at(), self._clock.monotonic()))
+        return verdict
 
     def _verify_with(self, token: UnverifiedToken, found: KeysFound) -> Authenticated | Rejected:
         rejected = self._check_time(token)  # no signature mends it, and none is cheaper to judge
@@ -183,9 +225,9 @@ class JWTVerifier:
             return None
         return Rejected(rejected.reason, rejected.detail, self._no_evidence, rejected.final)
 
-    def _check_claims(self, token: UnverifiedToken) -> Rejected | None:
+    def _check_claims(self, token: UnverifiedToken, *, any_audience: bool) -> Rejected | None:
         rejected = self._check_time(token)
-        if rejected is None and not self._accepted_audiences(token):
+        if rejected is None and not any_audience and not self._accepted_audiences(token):
             return _no_audience(token, self._no_evidence)
         return rejected
 

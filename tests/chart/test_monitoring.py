@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.support.helm import CHART, ROOT, Helm, values_of
@@ -34,6 +35,33 @@ def test_the_rules_are_promethean(helm: Helm, tmp_path: Path) -> None:
     promtool = require_tool("promtool", "it judges the alerts")
     done = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reason", "fires"),
+    [("keys_unavailable", True), ("key_pending", False)],
+    ids=["outage", "invented key ids"],
+)
+def test_an_outage_fires_and_invented_key_ids_do_not(tmp_path: Path, reason: str, fires: bool) -> None:
+    """A stranger whose tokens name keys that nobody has wakes no operator."""
+    labels = {"severity": "warning", "reason": reason}
+    rules = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
+    alert = next(rule for rule in rules["groups"][0]["rules"] if 'decision="unavailable"' in rule["expr"])
+    (tmp_path / "rules.yaml").write_text(
+        yaml.safe_dump({"groups": [{"name": "one", "rules": [{**alert, "annotations": {}}]}]})
+    )
+    sample = f'authgate_verify_requests_total{{decision="unavailable", reason="{reason}"}}'
+    expected = {"eval_time": "20m", "alertname": alert["alert"]}
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": sample, "values": "0+60x30"}],
+        "alert_rule_test": [{**expected, "exp_alerts": [{"exp_labels": labels}] if fires else []}],
+    }
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]}))
+    promtool = require_tool("promtool", "it evaluates the alert")
+    command = [promtool, "test", "rules", tmp_path / "test.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_says_what_it_is() -> None:

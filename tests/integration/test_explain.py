@@ -83,7 +83,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """A gate with a cluster, an issuer, and an issuer that is down; it has the keys that it can have."""
     down = Issuer(f"http://127.0.0.1:{free_port()}", SigningKey.generate("ES256"))
     async with published() as (issuer, _), cluster(tmp_path) as scenario:
-        corp = trusting(issuer, maxTokenLifetime="2h", algorithms=["ES256"])
+        corp = trusting(issuer, maxTokenLifetime="2h", algorithms=["ES256"], keys={"cooldown": "0.1s"})
         corp["issuer"].update(audiences=[AUDIENCE, "elsewhere"], audienceMatchPolicy="MatchAny")
         corp["claimValidationRules"] = [{"claim": "tenant", "requiredValue": "42"}]
         document = {

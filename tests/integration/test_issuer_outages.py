@@ -27,7 +27,7 @@ from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.server import EmbeddedServer
-from tests.support.process import free_port
+from tests.support.process import free_port, until
 from tests.support.service import comes_to, published, running, trusting
 
 if TYPE_CHECKING:
@@ -159,6 +159,47 @@ async def test_an_issuer_that_comes_up_later_is_found() -> None:
         async with server:
             await gate.becomes_ready(within=10)
             assert (await gate.request(issuer.mint())).status == 200
+
+
+async def test_a_long_outage_at_start_ends_within_seconds() -> None:
+    """While there are no keys, a fetch is tried every 5 s: no request would start one at a gate that is not ready."""
+    async with (
+        site_with("/jwks", failing(503)) as (issuer, server),
+        running({"jwt": [trusting(issuer)]}) as gate,
+    ):
+        async with asyncio.timeout(25):
+            await server.arrived("/jwks", 6)  # after 1, 2, 4, 5 and 5 s
+        server.faults.clear()
+        await gate.becomes_ready(within=6)
+
+
+async def test_a_429_is_honoured() -> None:
+    """An issuer that asks to be left alone is, however many tokens come."""
+    async with site_with("/jwks", failing(429, retry_after=60)) as (issuer, server):
+        async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+            async with asyncio.timeout(3.0):
+                for _ in range(20):
+                    answer = await gate.request(issuer.mint())
+                    assert answer.verdict == (503, "keys_unavailable")
+                    await asyncio.sleep(0.1)
+            assert int(answer.value("Retry-After")) > 50
+        assert server.counts["/jwks"] == 1
+
+
+async def test_a_forged_token_is_no_401_while_the_issuer_is_down() -> None:
+    """The key may have been replaced during the outage; once the issuer answers again, it is 401."""
+    async with published() as (issuer, server), running({"jwt": [trusting(issuer, keys=RESTLESS)]}) as gate:
+        await gate.becomes_ready(within=5)
+        forged = issuer.mint(key=SigningKey.generate("ES256", kid=issuer.key.kid))
+        server.faults.set("/jwks", failing(500))
+        assert await gate.verdict(forged) == (503, "keys_unavailable")
+        assert (await gate.request(issuer.mint())).status == 200
+        server.faults.clear()
+
+        async def refused() -> bool:
+            return await gate.verdict(forged) == (401, "signature_invalid")
+
+        await until(refused, within=5)
 
 
 async def test_an_outage_is_not_remembered() -> None:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from authgate.dev.compact import JsonObject
+from authgate.dev.faults import json_answer
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.openid import OpenIDSite
@@ -185,12 +186,114 @@ async def test_made_up_kids_cost_no_fetches(site: Site) -> None:
     """However many strangers name keys that nobody has, one fetch a cooldown is all that the issuer sees."""
     issuer, server = site
     stranger = SigningKey.generate("ES256")
-    async with running({"jwt": [trusting(issuer)]}) as gate:
+    tokens = [issuer.mint(key=stranger, headers={"kid": f"kid-{number}"}) for number in range(60)]
+    async with running({"jwt": [trusting(issuer, keys={"cooldown": "1s"})]}) as gate:
         await gate.passes(issuer.mint(), within=5)
-        for number in range(60):
-            token = issuer.mint(key=stranger, headers={"kid": f"kid-{number}"})
-            assert await gate.verdict(token) == (401, "key_unknown")
-    assert server.counts["/jwks"] <= 2
+        verdicts = await asyncio.gather(*(gate.verdict(token) for token in tokens))
+        assert set(verdicts) == {(401, "key_unknown")}
+    assert server.counts["/jwks"] == 2
+
+
+async def test_a_key_replaced_under_its_kid_works_at_its_first_request(site: Site) -> None:
+    """Right after a fetch, too; what the old key signed is refused from then on."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer)]}) as gate:
+        older = issuer.mint()
+        await gate.passes(older, within=5)
+        issuer.rotate(SigningKey.generate("ES256", kid=issuer.key.kid), overlap=False)
+        assert (await gate.request(issuer.mint())).status == 200
+        assert await gate.verdict(older) == (401, "signature_invalid")
+    assert server.counts["/jwks"] == 2
+
+
+async def test_a_key_replaced_without_a_kid_works_at_its_first_request() -> None:
+    """Neither its JWK nor its tokens name it."""
+    async with published(key=SigningKey.generate("ES256").without_kid()) as (issuer, server):
+        async with running({"jwt": [trusting(issuer)]}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+            issuer.rotate(SigningKey.generate("ES256").without_kid(), overlap=False)
+            assert (await gate.request(issuer.mint())).status == 200
+        assert server.counts["/jwks"] == 2
+
+
+async def test_forged_tokens_cost_one_fetch(site: Site) -> None:
+    """Of a hundred tokens with a known kid and a wrong signature only the first has the keys fetched again."""
+    issuer, server = site
+    forger = SigningKey.generate("ES256", kid=issuer.key.kid)
+    async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        for number in range(100):
+            verdict = await gate.verdict(issuer.mint(f"user-{number}", key=forger))
+            assert verdict == (401, "signature_invalid")
+    assert server.counts["/jwks"] == 2
+
+
+async def test_a_token_refused_before_its_key_was_known_passes_afterwards(site: Site) -> None:
+    """The remembered refusal ends when a fetch brings the key, however long refusals are remembered."""
+    issuer, _ = site
+    forger = SigningKey.generate("ES256", kid=issuer.key.kid)
+    document = {
+        "jwt": [trusting(issuer, keys={**QUICK, "refresh": "2s"})],
+        "cache": {"negativeTTL": "60s"},
+    }
+    async with running(document) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        assert await gate.verdict(issuer.mint(key=forger)) == (401, "signature_invalid")
+        issuer.rotate(SigningKey.generate("ES256", kid=issuer.key.kid), overlap=False)
+        token = issuer.mint()
+        assert await gate.verdict(token) == (401, "signature_invalid")
+        await gate.passes(token, within=5)
+
+
+async def test_a_new_key_within_the_cooldown_costs_nobody_a_login(site: Site) -> None:
+    """Too early for the next fetch it is 503 with Retry-After and a reason of its own; the retry passes."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer, keys={"cooldown": "3s"})]}) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        issuer.rotate()
+        answer = await gate.request(issuer.mint())
+        assert answer.verdict == (503, "key_pending")
+        await asyncio.sleep(int(answer.value("Retry-After")))
+        assert (await gate.request(issuer.mint())).status == 200
+    assert server.counts["/jwks"] == 2
+
+
+async def test_a_new_key_waits_for_a_fetch_that_is_near(site: Site) -> None:
+    """Its request is answered by the keys that the next fetch brings."""
+    issuer, server = site
+    async with running({"jwt": [trusting(issuer, keys={"cooldown": "1s"})]}) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        issuer.rotate()
+        verdicts = await asyncio.gather(*(gate.verdict(issuer.mint(f"user-{n}")) for n in range(50)))
+        assert set(verdicts) == {(200, "")}
+    assert server.counts["/jwks"] == 2
+
+
+async def test_an_older_key_set_of_a_lagging_replica_costs_nobody_a_login(site: Site) -> None:
+    """One answer behind a load balancer lacks the new key: its tokens are never called bad, and soon pass again."""
+    issuer, server = site
+    before = issuer.jwks()
+    async with running({"jwt": [trusting(issuer, keys={"cooldown": "2s", "refresh": "4s"})]}) as gate:
+        await gate.passes(issuer.mint(), within=5)
+        issuer.rotate()
+        await gate.passes(issuer.mint(), within=5)
+        server.faults.set("/jwks", json_answer(before), times=1)
+        lagging = server.counts["/jwks"] + 1
+        statuses: list[int] = []
+        async with asyncio.timeout(15):
+            while server.counts["/jwks"] <= lagging or statuses[-1] != 200:
+                statuses.append((await gate.request(issuer.mint())).status)
+    assert set(statuses) == {200, 503}
+
+
+async def test_caches_on_the_way_are_told_to_ask_the_issuer() -> None:
+    """A fetch that a new key has started must not be answered with the old keys (RFC 9111, section 5.2.1.4)."""
+    issuer = Issuer("", SigningKey.generate("ES256"))
+    async with FakeAPI(documents(issuer)) as server:
+        issuer.url, issuer.jwks_uri = server.url, server.url + "/jwks"
+        async with running({"jwt": [trusting(issuer)]}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+        assert {request.headers.get("Cache-Control") for request in server.received} == {"no-cache"}
 
 
 async def test_a_new_key_works_at_its_first_request(site: Site) -> None:

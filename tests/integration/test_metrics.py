@@ -53,7 +53,7 @@ async def gate(scenario: Scenario, issuer: Issuer) -> AsyncIterator[Gate]:
     """A gate for both, with two policies."""
     document = {
         "cluster": of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s"),
-        "jwt": [trusting(issuer)],
+        "jwt": [trusting(issuer, keys={"cooldown": "0.1s"})],
         "policies": {"default": {}, "billing": {"allow": [{"users": ["corp:invoicer"]}]}},
     }
     async with running(document) as it:

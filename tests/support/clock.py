@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 START = 1_800_000_000.0
 """When every fake clock begins: 2027-01-15T08:00:00Z."""
 
@@ -27,6 +29,11 @@ class FakeClock:
             raise ValueError("time passes forwards; set_wall sets the wall clock back")
         self._now += seconds
         self._monotonic += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Lets time pass at once, and gives others their turn."""
+        self.advance(seconds)
+        await asyncio.sleep(0)
 
     def set_wall(self, now: float) -> None:
         """Sets the wall clock alone, as an administrator or NTP does."""

@@ -23,12 +23,14 @@ def document(*keys: SigningKey, origin: str = "a test") -> KeyDocument:
 class ScriptedSource:
     """A `KeySource` that publishes `keys`, or fails with `error` where there is one; counts its fetches.
 
-    While `held`, a fetch has begun and does not end. `meanwhile` is called during each fetch.
+    While `held`, a fetch has begun and does not end. `meanwhile` is called during each fetch. `retry_after` is what a
+    failing issuer asks for with a 429.
     """
 
     def __init__(self, *keys: SigningKey, error: str | None = None) -> None:
         self.keys = keys
         self.error = error
+        self.retry_after = 0.0
         self.fetches = 0
         self.held = False
         self.meanwhile: Callable[[], None] = lambda: None
@@ -41,7 +43,7 @@ class ScriptedSource:
         if self.held:
             await self._released.wait()
         if self.error is not None:
-            raise KeyFetchError(self.error)
+            raise KeyFetchError(self.error, retry_after=self.retry_after)
         return document(*self.keys)
 
     def release(self) -> None:

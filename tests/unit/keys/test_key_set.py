@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from authgate.dev.compact import OMIT, json_bytes
@@ -158,3 +160,11 @@ async def test_static_keys_answer_without_a_fetch(pool: KeyPool) -> None:
     assert await keys.resolve("rsa", "ES256") == KeyMismatch("rsa", Lease())
     assert await keys.resolve("other", "RS256") == KeyUnknown()
     assert keys.status() == KeyStatus(usable=True, detail="1 static keys")
+
+
+async def test_static_keys_are_never_replaced(pool: KeyPool) -> None:
+    """A signature that they do not verify is bad at once."""
+    keys = StaticKeySet([key_of(pool.key("ES256", kid="a"))])
+
+    assert keys.recheck_at() == inf
+    assert await keys.recheck("a", "ES256") == keys.find("a", "ES256")

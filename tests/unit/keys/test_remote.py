@@ -8,7 +8,7 @@ import random
 import pytest
 
 from authgate.dev.keys import KeyPool
-from authgate.keys.key_set import KeyMismatch, KeysFound, KeysUnavailable, KeyUnknown, Lookup
+from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown, Lookup
 from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
 from authgate.model import Lease
 from tests.support.clock import FakeClock
@@ -27,7 +27,9 @@ class Scene:
         self.source = ScriptedSource()
         self.jitter = 0.0
         self.publish("a")
-        self.keys = RemoteKeySet(self.source, clock, RULES, self.reports.append, lambda: self.jitter)
+        self.keys = RemoteKeySet(
+            self.source, clock, RULES, self.reports.append, lambda: self.jitter, sleep=clock.sleep
+        )
 
     def publish(self, *kids: str) -> None:
         """Publishes these keys and no others from now on."""
@@ -38,9 +40,9 @@ class Scene:
         """Lets every fetch fail from now on."""
         self.source.error = error
 
-    async def ask(self, kid: str | None) -> Lookup:
+    async def ask(self, kid: str | None, *, patient: bool = True) -> Lookup:
         """What the set says of a token with this kid, after looking further."""
-        return await self.keys.resolve(kid, "ES256")
+        return await self.keys.resolve(kid, "ES256", patient=patient)
 
     def knows(self, kid: str | None) -> bool:
         """Whether the key is found in memory."""
@@ -115,11 +117,11 @@ async def test_within_the_cooldown_after_a_good_fetch_an_unknown_kid_starts_none
     await scene.keys.refresh()
     scene.publish("a", "b")
     scene.clock.advance(4.999)
-    assert await scene.ask("b") == KeyUnknown("1 keys are published")
+    assert isinstance(await scene.ask("b", patient=False), KeyPending)
     assert scene.source.fetches == 1
 
     scene.clock.advance(0.001)
-    assert isinstance(await scene.ask("b"), KeysFound)
+    assert isinstance(await scene.ask("b", patient=False), KeysFound)
 
 
 async def test_within_the_cooldown_after_a_failed_fetch_an_unknown_kid_starts_none(scene: Scene) -> None:
@@ -213,21 +215,22 @@ async def test_a_flood_of_made_up_kids_is_bounded_in_fetches_and_memory(scene: S
     """Ten thousand kids in ten seconds: two fetches, and no more than 1,024 of them remembered."""
     held = []
     for number in range(10_000):
-        await scene.ask(f"made-up-{number}")
-        held.append(len(scene.keys._refused_kids))
+        await scene.ask(f"made-up-{number}", patient=False)
+        held.append(len(scene.keys._asked_kids))
         scene.clock.advance(0.001)
 
     assert scene.source.fetches == 2
     assert max(held) <= 1024
 
 
-async def test_the_memory_of_refused_kids_begins_anew_when_it_is_full(scene: Scene) -> None:
-    """Each kid that had a fetch of its own; the cooldown alone then bounds the fetches."""
+async def test_a_flood_of_kids_drives_out_the_oldest(scene: Scene) -> None:
+    """The 1,024 kids that were asked for last are remembered; the cooldown bounds the fetches of the others."""
     for number in range(1025):
         await scene.ask(f"made-up-{number}")
         scene.clock.advance(5)
 
-    assert len(scene.keys._refused_kids) == 1
+    assert len(scene.keys._asked_kids) == 1024
+    assert "made-up-0" not in scene.keys._asked_kids
 
 
 async def test_the_last_good_keys_serve_while_fetches_fail(scene: Scene) -> None:

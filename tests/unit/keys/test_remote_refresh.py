@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from authgate.dev.keys import KeyPool
-from authgate.keys.key_set import KeysFound
+from authgate.keys.key_set import KeysFound, KeysUnavailable
 from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
 from authgate.model import Lease
 from tests.support.clock import FakeClock
@@ -69,7 +69,8 @@ async def test_good_keys_are_fetched_again_before_they_are_old(
 async def test_failures_are_retried_ever_more_slowly(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """Twice as long each time, up to the usual refresh."""
+    """Twice as long each time while the last good keys serve, up to the usual refresh."""
+    await keys.refresh()
     source.error = "down"
     waits = []
     for _ in range(12):
@@ -80,8 +81,79 @@ async def test_failures_are_retried_ever_more_slowly(
     assert waits == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
 
 
+async def test_without_keys_a_fetch_is_retried_at_least_every_five_seconds(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
+) -> None:
+    """A gate that is not ready gets no requests, so nothing else would start a fetch when the issuer is back."""
+    source.error = "down"
+    waits = []
+    for _ in range(12):
+        await keys.refresh()
+        waits.append(keys.next_refresh())
+        clock.advance(waits[-1])
+
+    assert waits == pytest.approx([1, 2, 4] + [5] * 9)
+
+
+async def test_an_attempt_that_times_out_counts_towards_the_five_seconds(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
+) -> None:
+    """The next one follows a second after one that took all of its timeout, not ten seconds after it began."""
+    source.error = "no complete answer within 5 s"
+    source.meanwhile = lambda: clock.advance(5)
+    for _ in range(5):
+        await keys.refresh()
+
+    assert keys.next_refresh() == pytest.approx(1)
+
+
+async def test_keys_that_become_too_old_are_fetched_as_often_as_missing_ones(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
+) -> None:
+    """The wait of up to `refresh` ends with `maxStale`, also where it began before."""
+    await keys.refresh()
+    source.error = "down"
+    clock.advance(3595)
+    for _ in range(12):
+        await keys.refresh()
+    assert keys.next_refresh() == pytest.approx(300)
+
+    clock.advance(6)
+    assert keys.next_refresh() == 0
+
+
+async def test_retries_without_keys_are_jittered(source: ScriptedSource, clock: FakeClock) -> None:
+    """Many gates that lost their issuer together do not come back together."""
+    keys = RemoteKeySet(source, clock, RefreshRules(), jitter=lambda: 1.0)
+    source.error = "down"
+    for _ in range(6):
+        await keys.refresh()
+
+    assert keys.next_refresh() == pytest.approx(4.5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait"), [pytest.param(20.0, 20.0, id="asked"), pytest.param(1e9, 60.0, id="at most a minute")]
+)
+async def test_an_issuer_that_asks_to_be_left_alone_is(
+    keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock, asked: float, wait: float
+) -> None:
+    """Nothing is fetched for as long as a 429 asks, neither in the background nor for a token."""
+    source.error, source.retry_after = "answered 429", asked
+    await keys.refresh()
+    assert keys.next_refresh() == pytest.approx(wait)
+
+    clock.advance(wait - 1)
+    assert await keys.resolve("a", "ES256") == KeysUnavailable("answered 429", retry_after=5)
+    assert source.fetches == 1
+    clock.advance(1)
+    await keys.resolve("a", "ES256")
+    assert source.fetches == 2
+
+
 async def test_a_very_long_outage_overflows_nothing(keys: RemoteKeySet, source: ScriptedSource) -> None:
     """Five thousand failures later the wait is still the usual refresh."""
+    await keys.refresh()
     source.error = "down"
     for _ in range(5000):
         await keys.refresh()
