@@ -88,8 +88,11 @@ async def endless(loop: Callable[[], Awaitable[None]], metrics: Metrics) -> None
 
 
 async def _probe_cluster(cluster: ClusterVerifier) -> None:
-    """Find out, while local keys cannot decide, whether TokenReview can: else nobody would ever send a request."""
+    """Find out, while local keys cannot decide, whether TokenReview can: else nobody would ever send a request.
+
+    Where legacy tokens are reviewed, a TokenReview that fails is probed, too, until it answers again.
+    """
     while True:
-        if not cluster.status().usable:
+        if cluster.needs_probe():
             await cluster.probe()
         await asyncio.sleep(_PROBE_EVERY)

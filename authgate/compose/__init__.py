@@ -52,9 +52,15 @@ class Pipeline:
         return self.clusters.asked
 
     def states(self) -> Iterator[tuple[str, bool, str]]:
-        """Yield each issuer's and cluster's name, whether its tokens can be decided now, and by what or why not."""
+        """Yield each issuer's and cluster's name, whether its tokens can be decided now, and by what or why not.
+
+        A cluster's legacy and static tokens have a line of their own, since its keys cannot decide them.
+        """
         named = {f"issuer/{name}": verifier.status() for name, verifier in self.issuers.items()}
         named |= {f"cluster/{name}": verifier.status() for name, verifier in self.clusters.verifiers.items()}
+        for cluster in self.clusters.asked:
+            if (legacy := cluster.legacy_status()) is not None:
+                named[f"cluster/{cluster.name}/legacyAudiences"] = legacy
         for name, state in named.items():
             yield name, state.usable, state.detail
 

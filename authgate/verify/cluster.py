@@ -107,6 +107,18 @@ class ClusterVerifier:
         """Adopt what another verifier of the same API server knows of the tokens it reviewed."""
         self._reviewer.inherit(other._reviewer)
 
+    def legacy_status(self) -> KeyStatus | None:
+        """Tell whether static and legacy tokens can be decided now, which TokenReview alone can; None without any."""
+        if not self.reviews_legacy or self.issuers.conflict() is not None:
+            return None
+        reviews, detail = self._reviewer.status()
+        return KeyStatus(usable=reviews, detail=f"tokenreview: {detail}")
+
+    def needs_probe(self) -> bool:
+        """Tell whether only a probe would show that TokenReview answers again, for want of other reviews."""
+        legacy = self.legacy_status()
+        return not self.status().usable or (legacy is not None and not legacy.usable)
+
     async def probe(self) -> None:
         """Learn whether TokenReview answers, where a verdict may rest on it."""
         if self._rules.mode != "never" and self.issuers.conflict() is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from authgate.dev.kube import Permission
 from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from authgate.dev.server import EmbeddedServer
+from tests.support.process import until
 from tests.support.service import cluster, of_cluster, running, settled
 
 if TYPE_CHECKING:
@@ -207,6 +209,35 @@ async def test_without_keys_and_reviews_nothing_can_be_told(scenario: Scenario) 
     line = next(line for line in report.body.splitlines() if line.startswith("[-]cluster/home failed: "))
     assert f"{JWKS_PATH}: server_error" in line
     assert "system:auth-delegator" in line
+
+
+async def test_a_binding_that_is_missing_for_legacy_tokens_is_named(scenario: Scenario) -> None:
+    """Keys decide all other tokens, so the gate stays ready; the line ends when the binding is there again."""
+    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE])
+    static = scenario.state.static_token("operator")
+    async with running({"cluster": section}) as gate:
+        await gate.passes(static, within=10)
+        scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(403))
+        assert await gate.verdict(scenario.state.static_token("another")) == (503, FORBIDDEN)
+        report = await gate.admin("/readyz?verbose")
+        assert report.status == 200
+        assert (await gate.request(demo_token(scenario))).status == 200
+        line = next(
+            line
+            for line in report.body.splitlines()
+            if line.startswith("[-]cluster/home/legacyAudiences failed: ")
+        )
+        assert "system:auth-delegator" in line
+        checks = {check["name"]: check for check in json.loads((await gate.admin("/status")).body)["checks"]}
+        assert not checks["cluster/home/legacyAudiences"]["good"]
+        assert checks["cluster/home"]["good"]
+
+        scenario.server.faults.clear()
+
+        async def named_no_longer() -> bool:
+            return "[+]cluster/home/legacyAudiences ok" in (await gate.admin("/readyz?verbose")).body
+
+        await until(named_no_longer, within=10)
 
 
 async def test_mode_never_asks_nobody(scenario: Scenario) -> None:

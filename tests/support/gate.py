@@ -26,7 +26,7 @@ from tests.support.process import ChildProcess, free_port, until
 
 Headers = Iterable[tuple[str, str]]
 
-_RENDER_EVERY = 1.0
+_RENDER_EVERY = 1.01
 
 AUDIENCE = "my-audience"
 """The audience that gates accept here."""
@@ -164,8 +164,8 @@ class RunningGate(ABC):
     async def samples(self) -> list[Sample]:
         """Every figure of `/metrics`, which the gate renders once a second at most."""
         await asyncio.sleep(self._scraped_at + _RENDER_EVERY - time.monotonic())
-        self._scraped_at = time.monotonic()
         text = (await self.admin("/metrics")).body
+        self._scraped_at = time.monotonic()
         return [
             Sample(sample.name, sample.labels, sample.value)
             for family in text_string_to_metric_families(text)

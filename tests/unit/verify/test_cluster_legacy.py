@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.dev.compact import OMIT, JsonObject
 from authgate.dev.keys import KeyPool, SigningKey
 from authgate.errors import Reason
@@ -128,3 +129,32 @@ def test_only_the_legacy_issuers_tokens_are_legacy(key: SigningKey, clock: FakeC
         assert verifier.accepts_legacy(LEGACY_ISSUER)
         assert not verifier.accepts_legacy(LEGACY_ISSUER + "/")
         assert not verifier.accepts_legacy(ISSUER)
+
+
+@pytest.mark.parametrize(
+    ("error", "usable"), [(None, True), (ApiError(ApiErrorKind.FORBIDDEN, "no binding"), False)]
+)
+async def test_whether_legacy_tokens_can_be_decided_is_told_apart_from_the_keys(
+    key: SigningKey, clock: FakeClock, error: ApiError | None, usable: bool
+) -> None:
+    """The keys are there, and the cluster is usable; a probe is needed where TokenReview fails."""
+    cluster = Cluster(key, clock, legacy=(API_SERVER,))
+    await cluster.keys.refresh()
+    if error is not None:
+        cluster.api.otherwise = error
+    await cluster.verdict(key.sign(LEGACY["legacy"]))
+    legacy = cluster.verifier.legacy_status()
+
+    assert cluster.verifier.status().usable
+    assert legacy is not None
+    assert legacy.usable is usable
+    assert ("no binding" in legacy.detail) is not usable
+    assert cluster.verifier.needs_probe() is not usable
+
+
+@pytest.mark.parametrize(("mode", "legacy"), NOT_REVIEWED)
+async def test_without_reviews_legacy_tokens_have_no_state(
+    key: SigningKey, clock: FakeClock, mode: ReviewMode, legacy: tuple[str, ...]
+) -> None:
+    """They are refused, and that needs nobody."""
+    assert Cluster(key, clock, mode, legacy=legacy).verifier.legacy_status() is None
