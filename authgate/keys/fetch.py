@@ -116,7 +116,7 @@ class HTTPFetcher:
                     if response.status != _HTTP_OK:
                         raise KeyFetchError(
                             f"{target}: answered {response.status}, only 200 counts",
-                            retry_after=_retry_after(response),
+                            retry_after=retry_after(response.status, response.headers.get("Retry-After", "")),
                         )
                     return await _read_bounded(response, target)
         raise KeyFetchError(f"{url}: more than {_MAX_REDIRECTS} redirects")
@@ -151,12 +151,11 @@ def _same_origin(url: str, location: str) -> str:
     return target
 
 
-def _retry_after(response: aiohttp.ClientResponse) -> float:
+def retry_after(status: int, value: str) -> float:
     """Return the seconds that a 429 asks to wait (RFC 6585, section 4), or 0; a date counts as no wait."""
-    text = response.headers.get("Retry-After", "")
-    if response.status != _TOO_MANY_REQUESTS or not _SECONDS.fullmatch(text):
+    if status != _TOO_MANY_REQUESTS or not _SECONDS.fullmatch(value):
         return 0.0
-    return float(text)
+    return float(value)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse, url: str) -> bytes:

@@ -18,6 +18,7 @@ from authgate.keys.key_set import (
     LocalLookup,
     Lookup,
 )
+from authgate.keys.schedule import FetchSchedule
 from authgate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
@@ -32,12 +33,6 @@ MAX_PATIENCE = 1.5
 _MAX_ASKED_KIDS = 1024
 _MAX_WAITING = 256
 _MISSING_KID_MEMORY = 60.0
-_RECHECK_PAUSE = 60.0
-_RETRY_WITHOUT_KEYS = 5.0
-_LONGEST_RETRY_AFTER = 60.0
-_FIRST_RETRY = 1.0
-_RETRY_FACTOR = 2.0
-_JITTER = 0.1
 _LONGEST_NAP = 1.0
 _JUST_NOW = 1.0
 _NOW = "now"
@@ -120,18 +115,12 @@ class RemoteKeySet:
         self._clock = clock
         self._rules = rules
         self._on_fetch = on_fetch
-        self._jitter = jitter
+        self._schedule = FetchSchedule(clock, rules, jitter)
         self._sleep = sleep
         self._index = KeyIndex(())
         self._fetches: SingleFlight[str, None] = SingleFlight()
         self._succeeded_at: float | None = None
-        self._attempted_at: float | None = None
-        self._due_at = clock.monotonic()
-        self._due_without_keys_at = clock.monotonic()
-        self._not_before = clock.monotonic()
-        self._rechecked_at: float | None = None
         self._error = "not fetched yet"
-        self._failures = 0
         self._waiting = 0
         self._asked_kids: OrderedDict[str | None, float] = OrderedDict()
         self._vanished_kids: frozenset[str] = frozenset()
@@ -159,9 +148,9 @@ class RemoteKeySet:
             return found
         if self._missing(kid):
             return KeyUnknown("the issuer's keys were fetched for this kid before")
-        if self._fetches.under_way(_NOW) or not self._cooling_down():
+        if self._fetches.under_way(_NOW) or not self._schedule.cooling_down():
             await self.refresh()
-        elif self._failures or not self._usable:
+        elif self._schedule.failures or not self._usable:
             return self._unavailable()
         elif not (patient and await self._next_fetch()):
             self._remember_asked(kid, self._clock.monotonic())
@@ -174,9 +163,9 @@ class RemoteKeySet:
         That is now during a fetch and after a failed one, else a minute after the last time, so that forged tokens
         cannot drive fetches.
         """
-        if self._rechecked_at is None or self._failures or self._fetches.under_way(_NOW):
+        if self._schedule.failures or self._fetches.under_way(_NOW):
             return self._clock.monotonic()
-        return self._rechecked_at + _RECHECK_PAUSE
+        return self._schedule.recheck_at()
 
     async def recheck(self, kid: str | None, algorithm: str) -> Lookup:
         """Return the keys that fit after a shared fetch, because those in memory did not verify a signature.
@@ -186,17 +175,17 @@ class RemoteKeySet:
         """
         if self._fetches.under_way(_NOW):
             await self.refresh()
-        elif self._may_recheck():
-            self._rechecked_at = self._clock.monotonic()
+        elif self._schedule.may_recheck():
+            self._schedule.rechecked_at = self._clock.monotonic()
             await self.refresh()
-        return self._unavailable() if self._failures else self._after_fetch(kid, algorithm)
+        return self._unavailable() if self._schedule.failures else self._after_fetch(kid, algorithm)
 
     def inherit(self, other: RemoteKeySet) -> None:
         """Take over the keys of another set and their age, where both read from one `place` and this one has none."""
         if self._succeeded_at is None and self.place and self.place == other.place:
             self._index = other._index
             self._succeeded_at = other._succeeded_at
-            self._rechecked_at = other._rechecked_at
+            self._schedule.rechecked_at = other._schedule.rechecked_at
 
     def take(self, document: KeyDocument) -> None:
         """Take over what another process fetched from the same place just now, and fetch it later oneself.
@@ -222,7 +211,7 @@ class RemoteKeySet:
         After failures the wait grows up to `refresh` while the last good keys serve. Without usable keys it is at most
         5 s, since a gate that is not ready gets no requests that would start a fetch.
         """
-        return max(0.0, self._next_due_at() - self._clock.monotonic())
+        return max(0.0, self._schedule.due_at(usable=self._usable) - self._clock.monotonic())
 
     async def keep_fresh(self) -> None:
         """Refresh whenever it is due, until cancelled."""
@@ -244,29 +233,16 @@ class RemoteKeySet:
             return KeyStatus(usable=False, detail=self._error)
         age = self._clock.monotonic() - self._succeeded_at
         detail = f"{len(self._index.keys)} keys, fetched {age:.0f} s ago"
-        if self._failures:
-            detail += f"; {self._failures} failed fetches since: {self._error}"
+        if self._schedule.failures:
+            detail += f"; {self._schedule.failures} failed fetches since: {self._error}"
         return KeyStatus(usable=self._usable, detail=detail)
-
-    def _cooldown_ends_at(self) -> float:
-        if self._attempted_at is None:
-            return self._not_before
-        return max(self._not_before, self._attempted_at + self._rules.cooldown)
-
-    def _cooling_down(self) -> bool:
-        return self._clock.monotonic() < self._cooldown_ends_at()
-
-    def _next_due_at(self) -> float:
-        if self._usable:
-            return self._due_at
-        return max(self._not_before, min(self._due_at, self._due_without_keys_at))
-
-    def _next_fetch_in(self) -> float:
-        return min(self._cooldown_ends_at(), self._next_due_at()) - self._clock.monotonic()
 
     async def _next_fetch(self) -> bool:
         """Wait for the fetch after the cooldown; return False where it is too far away or too many wait for it."""
-        if self._next_fetch_in() > self._rules.patience or self._waiting >= _MAX_WAITING:
+        if (
+            self._schedule.next_fetch_in(usable=self._usable) > self._rules.patience
+            or self._waiting >= _MAX_WAITING
+        ):
             return False
         self._waiting += 1
         try:
@@ -276,23 +252,17 @@ class RemoteKeySet:
         return True
 
     async def _fetch_when_cool(self) -> None:
-        last = self._attempted_at
-        await self._sleep(max(0.0, self._next_fetch_in()))
-        if self._attempted_at == last:  # else the background has fetched in the meantime
+        last = self._schedule.attempted_at
+        await self._sleep(max(0.0, self._schedule.next_fetch_in(usable=self._usable)))
+        if self._schedule.attempted_at == last:  # else the background has fetched in the meantime
             await self.refresh()
-
-    def _may_recheck(self) -> bool:
-        now = self._clock.monotonic()
-        if now < self._not_before or (self._failures and self._cooling_down()):
-            return False
-        return self._rechecked_at is None or now - self._rechecked_at >= _RECHECK_PAUSE
 
     def _after_fetch(self, kid: str | None, algorithm: str) -> Lookup:
         """Return what the last fetch tells of a kid that somebody waited for."""
         found = self.find(kid, algorithm)
         if found is not None:
             return found
-        if self._failures or not self._usable or self._succeeded_at is None:
+        if self._schedule.failures or not self._usable or self._succeeded_at is None:
             return self._unavailable()
         self._remember_asked(kid, self._succeeded_at)
         if kid in self._vanished_kids:
@@ -300,11 +270,11 @@ class RemoteKeySet:
         return KeyUnknown(f"{len(self._index.keys)} keys are published")
 
     def _unavailable(self) -> KeysUnavailable:
-        asked_to_wait = self._not_before - self._clock.monotonic()
-        return KeysUnavailable(self._error, max(1, round(self._rules.cooldown), ceil(asked_to_wait)))
+        wait = ceil(self._schedule.asked_to_wait())
+        return KeysUnavailable(self._error, max(1, round(self._rules.cooldown), wait))
 
     def _pending(self, detail: str) -> KeyPending:
-        return KeyPending(detail, retry_after=max(1, ceil(self._next_fetch_in())))
+        return KeyPending(detail, retry_after=max(1, ceil(self._schedule.next_fetch_in(usable=self._usable))))
 
     def _missing(self, kid: str | None) -> bool:
         """Return whether a good fetch within the last minute did not bring a kid that was asked for before it.
@@ -312,7 +282,12 @@ class RemoteKeySet:
         A kid that vanished is missing only after a second answer without it: the first may come from a replica of the
         issuer that is behind the others.
         """
-        if self._failures or not self._usable or self._succeeded_at is None or kid in self._vanished_kids:
+        if (
+            self._schedule.failures
+            or not self._usable
+            or self._succeeded_at is None
+            or kid in self._vanished_kids
+        ):
             return False
         asked_at = self._asked_kids.get(kid)
         return (
@@ -332,35 +307,23 @@ class RemoteKeySet:
         try:
             document = await self._source.fetch()
         except KeyFetchError as error:
-            self._failures += 1
             self._error = str(error)
-            self._back_off(started, min(error.retry_after, _LONGEST_RETRY_AFTER))
+            self._schedule.failed(started, error.retry_after)
             self._on_fetch(FetchReport(self._error, len(self._index.keys), (), self._clock.now()))
             return
         finally:
-            self._attempted_at = self._clock.monotonic()  # its end: one that timed out has its cooldown, too
+            self._schedule.attempted_at = (
+                self._clock.monotonic()
+            )  # its end: one that timed out has its cooldown, too
         self._succeed(document, started)
         self.on_document(document)
 
-    def _back_off(self, started: float, retry_after: float) -> None:
-        now = self._clock.monotonic()
-        self._not_before = now + retry_after
-        backed_off = self._next_due(_FIRST_RETRY * _RETRY_FACTOR ** min(self._failures - 1, 16))
-        self._due_at = max(self._not_before, backed_off)
-        # An attempt that used up its timeout is followed by the next after a second.
-        pause = max(_FIRST_RETRY, _RETRY_WITHOUT_KEYS - (now - started))
-        self._due_without_keys_at = self._next_due(pause)
-
     def _succeed(self, document: KeyDocument, at: float, *, shared: bool = False) -> None:
         self._adopt(document)
-        self._failures = 0
+        self._schedule.succeeded()
         self._error = ""
         self._succeeded_at = at
-        self._due_at = self._next_due(self._rules.refresh)
         self._on_fetch(FetchReport(None, len(document.keys), document.skipped, self._clock.now(), shared))
-
-    def _next_due(self, wait: float) -> float:
-        return self._clock.monotonic() + min(wait, self._rules.refresh) * (1 - _JITTER * self._jitter())
 
     def _adopt(self, document: KeyDocument) -> None:
         """Take over the fetched keys; a key that stays keeps its object, so verdicts that rest on it live on."""

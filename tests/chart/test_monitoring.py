@@ -59,8 +59,8 @@ def test_an_outage_fires_and_invented_key_ids_do_not(tmp_path: Path, reason: str
     }
     (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]}))
     promtool = require_tool("promtool", "it evaluates the alert")
-    command = [promtool, "test", "rules", str(tmp_path / "test.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    test_file = tmp_path / "test.yaml"
+    done = subprocess.run([promtool, "test", "rules", test_file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.keys.fetch import is_loopback, origin_of
+from authgate.keys.fetch import is_loopback, origin_of, retry_after
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,21 @@ def test_loopback_is_this_machine(host: str) -> None:
 def test_anything_else_is_not(host: str) -> None:
     """Whatever it begins with."""
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "seconds"),
+    [
+        pytest.param(429, "30", 30, id="seconds"),
+        pytest.param(429, "", 0, id="missing"),
+        pytest.param(429, "-1", 0, id="negative"),
+        pytest.param(429, "1e9", 0, id="exponent"),
+        pytest.param(429, "٣", 0, id="other digits"),
+        pytest.param(429, "9" * 400, 0, id="endless"),
+        pytest.param(429, "Fri, 15 Jan 2027 08:00:00 GMT", 0, id="date"),
+        pytest.param(503, "30", 0, id="another status"),
+    ],
+)
+def test_only_a_429_in_seconds_is_a_wait(status: int, value: str, seconds: float) -> None:
+    """An overloaded proxy's 503 must not keep a gate without keys for longer than it has to be."""
+    assert retry_after(status, value) == seconds

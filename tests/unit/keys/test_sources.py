@@ -204,12 +204,13 @@ async def test_a_cluster_whose_issuer_is_refused_gives_no_keys(jwks: bytes) -> N
 @pytest.mark.parametrize("path", [WELL_KNOWN, CLUSTER_JWKS])
 @pytest.mark.parametrize("kind", ApiErrorKind)
 async def test_an_api_error_is_a_failed_fetch(jwks: bytes, path: str, kind: ApiErrorKind) -> None:
-    """With the path and the server's words."""
+    """With the path and the server's words; a rate limit also with its Retry-After."""
     documents: dict[str, bytes | ApiError] = {WELL_KNOWN: discovery(), CLUSTER_JWKS: jwks}
-    documents[path] = ApiError(kind, "no")
+    documents[path] = ApiError(kind, "no", retry_after=7)
 
-    with pytest.raises(KeyFetchError, match=rf"^{path}: {kind.value}: no$"):
+    with pytest.raises(KeyFetchError, match=rf"^{path}: {kind.value}: no$") as raised:
         await ClusterSource(InMemoryCluster(documents=documents), lambda _: None).fetch()
+    assert raised.value.retry_after == (7 if kind is ApiErrorKind.RATE_LIMITED else 0)
 
 
 @pytest.mark.parametrize(

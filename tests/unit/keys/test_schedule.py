@@ -1,0 +1,54 @@
+"""When keys are fetched: the cooldown, the back-off with and without keys, and the pause between rechecks."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate.keys.remote import RefreshRules
+from authgate.keys.schedule import FetchSchedule
+from tests.support.clock import FakeClock
+
+
+@pytest.fixture
+def schedule(clock: FakeClock) -> FetchSchedule:
+    """A schedule without jitter, before the first fetch."""
+    return FetchSchedule(clock, RefreshRules(refresh=300, cooldown=5), lambda: 0.0)
+
+
+def test_the_first_fetch_and_the_first_recheck_are_due_at_once(
+    schedule: FetchSchedule, clock: FakeClock
+) -> None:
+    """Nothing holds them up."""
+    assert schedule.due_at(usable=False) <= clock.monotonic()
+    assert not schedule.cooling_down()
+    assert schedule.may_recheck()
+
+
+def test_after_a_failure_the_wait_depends_on_whether_keys_serve(
+    schedule: FetchSchedule, clock: FakeClock
+) -> None:
+    """Ten failures in: five minutes with the last good keys, five seconds without any."""
+    for _ in range(10):
+        schedule.failed(clock.monotonic(), 0.0)
+
+    assert schedule.due_at(usable=True) == clock.monotonic() + 300
+    assert schedule.due_at(usable=False) == clock.monotonic() + 5
+
+
+def test_the_next_fetch_is_the_end_of_the_cooldown_or_the_refresh(clock: FakeClock) -> None:
+    """Whichever comes first."""
+    for refresh, expected in ((300, 5), (2, 2)):
+        schedule = FetchSchedule(clock, RefreshRules(refresh=refresh, cooldown=5), lambda: 0.0)
+        schedule.succeeded()
+        schedule.attempted_at = clock.monotonic()
+        assert schedule.next_fetch_in(usable=True) == expected
+
+
+def test_a_recheck_follows_another_after_a_minute(schedule: FetchSchedule, clock: FakeClock) -> None:
+    """Not a moment sooner."""
+    schedule.rechecked_at = clock.monotonic()
+    clock.advance(59.9)
+    assert not schedule.may_recheck()
+
+    clock.advance(0.1)
+    assert schedule.may_recheck()
