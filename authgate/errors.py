@@ -298,7 +298,7 @@ _TABLE: Final = {
     ),
     Reason.KEY_PENDING: _unavailable(
         Step.KEY,
-        "the issuer's keys were fetched a moment ago without the token's key; the next fetch may bring it",
+        "keys were fetched a moment ago without the key of this token, and the next fetch may bring it",
         "retry after Retry-After; no outage: the issuer rotates its keys, or the token is not the issuer's",
     ),
     Reason.REVIEW_UNAVAILABLE: _unavailable(
