@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from authgate.config.expressions import expression_findings
+from authgate.config.expressions import expression_findings, understood
 from authgate.config.problems import Finding, Path
 from authgate.config.values import Pattern, Values
 from authgate.expressions import Expects, Sees
@@ -44,8 +44,9 @@ def _needs_a_proxy(values: Values) -> Iterator[Finding]:
         for path, _ in values.find(*holder, "accessReview", "nonResource"):
             if values.has(*path):
                 yield Finding(path, sentence)
-    for path, text, _ in _expressions(values):
-        if _reads_request(text):
+    for path, text, sees in _expressions(values):
+        expression = understood(text, sees, Expects.BOOL)
+        if expression is not None and Sees.REQUEST in expression.reads:
             yield Finding(path, sentence)
 
 
@@ -58,12 +59,6 @@ def _expressions(values: Values) -> Iterator[tuple[Path, str, Sees]]:
             for place in (*lists, ("rules", ...)):
                 for path, text in values.texts(*policy, *place, "expression"):
                     yield path, text, expression_sees(query=query)
-
-
-def _reads_request(text: str) -> bool:
-    if "request" not in text:
-        return False
-    return any(expression_findings((), text, expression_sees(query=False) & ~Sees.REQUEST, Expects.BOOL))
 
 
 def expression_sees(*, query: bool) -> Sees:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import string
 from dataclasses import replace
+from functools import reduce
 from importlib import import_module
+from operator import or_
 from typing import TYPE_CHECKING
 
 from authgate.expressions.bridge import bridged
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)' \(in container ''\)")
 _NAME = string.ascii_letters + string.digits + "_."
+_READING = {"claims": Sees.CLAIMS, "user": Sees.USER, "request": Sees.REQUEST, "now": Sees.NOW}
 _CONVERSIONS = ("bool", "double", "duration", "int", "string", "timestamp", "uint")
 _NOT_HERE = frozenset(
     (
@@ -103,8 +106,20 @@ def _compiled(text: str, sees: Sees, expects: Expects) -> Program:
     _refuse(text, tree, _bad_literals(tree, runtime))
     runnable = runtime.deserialize(write_parsed(bridged(tree)))
     return Program(
-        text, frozenset(_claims(tree)), runnable, runtime, expects=expects, cost=cost_of(tree.root)
+        text,
+        frozenset(_claims(tree)),
+        _variables_of(parsed),
+        runnable,
+        runtime,
+        expects=expects,
+        cost=cost_of(tree.root),
     )
+
+
+def _variables_of(parsed: Tree) -> Sees:
+    """Return which variables a tree names; no loop's variable has the name of one of them."""
+    names = {node.name.lstrip(".") for node in walk(parsed.root) if isinstance(node, Ident)}
+    return reduce(or_, (sees for name, sees in _READING.items() if name in names), Sees(0))
 
 
 def _claims(tree: Tree) -> Iterator[str]:

@@ -10,18 +10,19 @@ if TYPE_CHECKING:
     from cel_expr_python import cel
 
     from authgate.expressions.cost import Cost
-    from authgate.expressions.values import Variables
+    from authgate.expressions.values import Sees, Variables
 
 
 class Program:
     """An expression in the CEL library's hands; no error of the library leaves it."""
 
-    __slots__ = ("_cost", "_environment", "_expects", "_is_costly", "_runnable", "claims", "text")
+    __slots__ = ("_cost", "_environment", "_expects", "_is_costly", "_runnable", "claims", "reads", "text")
 
     def __init__(
         self,
         text: str,
         claims: frozenset[str],
+        reads: Sees,
         runnable: cel.Expression,
         environment: cel.Env,
         *,
@@ -30,6 +31,7 @@ class Program:
     ) -> None:
         self.text = text
         self.claims = claims
+        self.reads = reads
         self._runnable = runnable
         self._environment = environment
         self._expects = expects
@@ -43,6 +45,8 @@ class Program:
                 return Failed(
                     "the claims hold too much for an expression that goes through them again and again"
                 )
+            if variables.would_be_cut(self.reads):
+                return Failed("a text that it could read holds a NUL character")
             result = self._runnable.eval(variables.activation(self._environment))
             if result.type().name() == "ERROR":
                 return Failed(_reason(str(result.value())))

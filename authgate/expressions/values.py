@@ -104,7 +104,17 @@ class Variables:
     What is not given is missing: an expression that asks for it fails.
     """
 
-    __slots__ = ("_activations", "_claims", "_data", "_now", "_request", "_segments", "_size", "_user")
+    __slots__ = (
+        "_activations",
+        "_claims",
+        "_cut",
+        "_data",
+        "_now",
+        "_request",
+        "_segments",
+        "_size",
+        "_user",
+    )
 
     def __init__(
         self,
@@ -122,6 +132,7 @@ class Variables:
         self._segments = segments
         self._now = now
         self._data: dict[str, object] | None = None
+        self._cut: bool | None = None
         self._activations: dict[int, cel.Activation] = {}
         self._size: Size | None = None
 
@@ -137,6 +148,19 @@ class Variables:
         if self._size is None:
             self._size = _size(self._prepared())
         return self._size
+
+    def would_be_cut(self, reads: Sees) -> bool:
+        """Return whether a text of the variables that are read holds a NUL character.
+
+        The CEL library would read only what comes before it.
+        """
+        if Sees.REQUEST in reads and self._request is not None and _holds_nul(self._request.query):
+            return True
+        if Sees.CLAIMS not in reads:
+            return False
+        if self._cut is None:
+            self._cut = _holds_nul(self._claims)
+        return self._cut
 
     def _prepared(self) -> dict[str, object]:
         if self._data is not None:
@@ -171,6 +195,18 @@ def _doubled(value: Any) -> Any:
     return value
 
 
+def _holds_nul(value: object) -> bool:
+    match value:
+        case str():
+            return "\0" in value
+        case list():
+            return any(map(_holds_nul, value))
+        case Mapping():
+            return any("\0" in name or _holds_nul(member) for name, member in value.items())
+        case _:
+            return False
+
+
 def _size(variables: dict[str, object]) -> Size:
     longest_list = longest_text = characters = 0
     waiting: list[object] = list(variables.values())
@@ -197,6 +233,11 @@ class Expression(Protocol):
     @property
     def claims(self) -> frozenset[str]:
         """The claims that it asks for by a selector, such as `claims.email`; not those asked for by an index."""
+        ...
+
+    @property
+    def reads(self) -> Sees:
+        """The variables that it names; `request.query` is a part of `REQUEST`."""
         ...
 
     def evaluate(self, variables: Variables) -> Value | Failed:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from authgate.expressions import Failed, Variables
+from authgate.expressions import Failed, Sees, Variables
 from authgate.model import OriginalRequest
 
 if TYPE_CHECKING:
@@ -172,11 +172,9 @@ class ExpressionHolds:
     def __init__(self, expression: Expression, place: str) -> None:
         self._expression = expression
         self._place = place
-        # By the words of its text, strings and comments included: to take too much for being read is always right.
-        words = set(re.findall(r"[A-Za-z_]\w*", expression.text))
-        self.reads_request = "request" in words
-        self.reads_claims = "claims" in words
-        self.reads_now = "now" in words
+        self.reads_request = Sees.REQUEST in expression.reads
+        self.reads_claims = Sees.CLAIMS in expression.reads
+        self.reads_now = Sees.NOW in expression.reads
 
     def matches(self, case: Case) -> bool | Failed:
         """Tell whether it is, or which expression failed."""

@@ -135,6 +135,31 @@ def test_a_bad_rule_is_refused_at_its_path(problems: Problems, text: str, path: 
     assert words in found[path].message
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["request.path ==", "request.paht == '/'", "'request' + user.username", "nope(request.path)"],
+)
+def test_an_expression_that_cannot_be_used_is_one_problem(problems: Problems, expression: str) -> None:
+    """What it reads is not known, so nothing is said about server.proxy."""
+    found = problems(policy(f'allow: [{{expression: "{expression}"}}]', proxy=False))
+
+    assert list(found) == ["policies.default.allow[0].expression"]
+    assert "server.proxy" not in found["policies.default.allow[0].expression"].message
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'g:request-handlers' in user.groups",
+        "claims.request == 'x'",
+        "user.username == 'a' // as request.path",
+    ],
+)
+def test_a_word_of_a_text_or_a_comment_needs_no_proxy(load_text: Load, expression: str) -> None:
+    """Only what an expression reads counts."""
+    load_text(policy(f'deny: [{{expression: "{expression}"}}]', proxy=False))
+
+
 def test_an_expression_on_the_identity_needs_no_proxy(load_text: Load) -> None:
     """Whatever words it has in its texts."""
     text = policy("allow: [{expression: 'user.username == \"request.method\"'}]", proxy=False)

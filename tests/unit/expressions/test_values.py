@@ -370,3 +370,27 @@ def test_loops_have_a_number_of_steps(text: str) -> None:
     assert rule.holds(Variables(claims={"l": ["a"] * 10_001, "t": "a" * 10_001})) == Failed(
         "its loops take too many steps"
     )
+
+
+READS: dict[str, Sees] = {
+    "'g:request-handlers' in user.groups": Sees.USER,
+    "claims.sub == 'now'": Sees.CLAIMS,
+    "claims.request == 'now'": Sees.CLAIMS,
+    "claims['request'] == claims.?now.orValue('')": Sees.CLAIMS,
+    "{'request': 1}.request == 1": Sees(0),
+    "true // as in request.path": Sees(0),
+    "user.groups.all(each, each != 'now')": Sees.USER,
+    "has(user.uid)": Sees.USER,
+    "request.path == '/'": Sees.REQUEST,
+    "['a'].exists(one, one == request.host)": Sees.REQUEST,
+    "request.query == ''": Sees.REQUEST,
+    ".request.path == '/'": Sees.REQUEST,
+    "true || now > timestamp(0)": Sees.NOW,
+    "has(claims.a) ? user.uid == '' : now == now": Sees.CLAIMS | Sees.USER | Sees.NOW,
+}
+
+
+@pytest.mark.parametrize(("text", "reads"), READS.items(), ids=READS)
+def test_what_an_expression_reads_is_seen_in_its_syntax(text: str, reads: Sees) -> None:
+    """A text, a member or a comment that has the name of a variable reads nothing."""
+    assert compile_expression(text, EVERYTHING, Expects.BOOL).reads == reads
