@@ -3,6 +3,8 @@
 - Members of claims have escaped names (`claims.kubernetes__dot__io`).
 - `has`, `?.` and `[?…]` of what is neither map nor list give false or none, where the library fails.
 - Methods that lists and strings share are told apart, and sums by the type of what is summed.
+- Texts become numbers, truth values and times only where Go reads them (conversions.py), and `getMilliseconds` of a
+  duration counts all of it.
 - `int` of a bool fails, `format` writes numbers as `string` does, and an empty list of a token is no zero value.
 """
 
@@ -13,6 +15,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from authgate.expressions import wire
+from authgate.expressions.conversions import READ_BY_GO
 from authgate.expressions.names import unescape
 from authgate.expressions.syntax import (
     OPEN,
@@ -124,23 +127,55 @@ class _Bridge:
             return replace(node, arguments=tuple(map(self._texts, node.arguments)))
         target = None if node.target is None else self.node(node.target)
         arguments = tuple(map(self.node, node.arguments))
-        if node.target is None and len(arguments) == 1 and self._tree.type_of(node.arguments[0]).kind in OPEN:
-            if node.function == "int":
-                return self._bind(arguments[0], lambda value: self._integer(node, value))
-            if node.function == "optional.ofNonZeroValue" and self._is_escaped(node.arguments[0]):
-                return self._bind(arguments[0], lambda value: self._not_zero(node, value))
+        if node.target is None and len(arguments) == 1 and node.function in READ_BY_GO:
+            return self._conversion(node, arguments[0])
+        if (
+            node.function == "optional.ofNonZeroValue"
+            and self._is_escaped(node.arguments[0])
+            and self._tree.type_of(node.arguments[0]).kind in OPEN
+        ):
+            return self._bind(arguments[0], lambda value: self._not_zero(node, value))
         if node.target is not None and target is not None:
             kind = self._tree.type_of(node.target)
             if node.function == "sum" and kind.of:
                 return replace(node, function=f"@sum_{kind.of[0]}", target=target, arguments=arguments)
+            if node.function == "getMilliseconds" and not arguments:
+                return self._milliseconds(node, kind, target)
             if node.function in _SHARED and len(arguments) == 1:
                 return self._shared(node, kind, target, arguments)
         return replace(node, target=target, arguments=arguments)
 
-    def _integer(self, node: Call, value: Node) -> Node:
-        """Make a number of what Kubernetes makes one of, which a bool is not."""
-        failing = self._call_of("uint", value)
-        return self._call_of("_?_:_", self._is(value, "bool"), failing, replace(node, arguments=(value,)))
+    def _conversion(self, node: Call, value: Node) -> Node:
+        """Convert what Kubernetes converts: of texts those that Go reads, and to a number no bool."""
+        kind = self._tree.type_of(node.arguments[0]).kind
+        if kind == "string":
+            return replace(node, arguments=(self._method(value, f"@{node.function}_text"),))
+        if kind in OPEN:
+            return self._bind(value, lambda value: self._open_conversion(node, value))
+        return replace(node, arguments=(value,))
+
+    def _open_conversion(self, node: Call, value: Node) -> Node:
+        of_text = replace(node, arguments=(self._method(value, f"@{node.function}_text"),))
+        other: Node = replace(node, arguments=(value,))
+        if node.function == "int":
+            other = self._call_of("_?_:_", self._is(value, "bool"), self._call_of("uint", value), other)
+        return self._call_of("_?_:_", self._is(value, "string"), of_text, other)
+
+    def _milliseconds(self, node: Call, kind: Type, target: Node) -> Node:
+        """Count all of a duration's milliseconds, and those of a time's second."""
+        if kind.kind == "duration":
+            return self._method(target, "@milliseconds")
+        if kind.kind not in OPEN:
+            return replace(node, target=target)
+        return self._bind(
+            target,
+            lambda value: self._call_of(
+                "_?_:_",
+                self._is(value, "google.protobuf.Duration"),
+                self._method(value, "@milliseconds"),
+                replace(node, target=value),
+            ),
+        )
 
     def _not_zero(self, node: Call, value: Node) -> Node:
         """Take a part of the claims for something: an empty list or object of a token is no zero to Kubernetes."""

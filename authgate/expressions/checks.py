@@ -66,6 +66,8 @@ def faults_of_syntax(tree: Tree) -> Iterator[Fault]:
                 yield Fault(node, f"request.{name} can't be asked for with has(): compare its value instead")
             case Select(field=name) if not _IDENTIFIER.fullmatch(name):
                 yield Fault(node, f"a name in backticks can't be read; write it as an index: ['{name}']")
+            case Const(text=str(text)) if "\0" in text:
+                yield Fault(node, "holds a NUL character, and no text that does reaches an expression")
             case Const(double=value) if value is not None and isinf(value):
                 yield Fault(node, "is a number that no double holds")
             case Comprehension() if {node.variable, node.second_variable, node.result_variable} & _VARIABLES:

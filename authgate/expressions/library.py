@@ -11,6 +11,8 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from authgate.expressions.conversions import READ_BY_GO
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -90,6 +92,12 @@ def last_index_of(values: list[object], item: object) -> int:
     return next((index for index in range(len(values) - 1, -1, -1) if equal(values[index], item)), -1)
 
 
+def milliseconds(value: datetime.timedelta) -> int:
+    """Return a whole duration in milliseconds, rounded towards zero."""
+    whole = abs(value) // datetime.timedelta(milliseconds=1)
+    return -whole if value < datetime.timedelta() else whole
+
+
 def equal(a: object, b: object) -> bool:
     """Compare as CEL does: numbers by value, everything else only within its type."""
     if isinstance(a, bool) or isinstance(b, bool):
@@ -143,6 +151,8 @@ MEMBERS: tuple[tuple[str, tuple[tuple[str, ...], ...], str, Callable[..., object
     ("@sum_int", ((_ANY_LIST,),), "int", lambda values: total(values, 0)),
     ("@sum_double", ((_ANY_LIST,),), "double", lambda values: total(values, 0.0)),
     ("@sum_duration", ((_ANY_LIST,),), "duration", lambda values: total(values, datetime.timedelta())),
+    ("@milliseconds", (("duration",),), "int", milliseconds),
+    *((f"@{kind}_text", (("string",),), "string", reads) for kind, reads in READ_BY_GO.items()),
     ("@indexOf", _WITH_ITEM, "int", index_of),
     ("@lastIndexOf", _WITH_ITEM, "int", last_index_of),
 )

@@ -41,6 +41,8 @@ class Difference(StrEnum):
     OR_VALUE = "takes `orValue` of what is no optional value for that value"
     MAP_KEYS = "lets a map in an expression name a key twice, or by what is no text"
     BOUNDS = "bounds an expression's loops and texts by its cost alone"
+    NOT_FINITE = "makes numbers of the texts `inf` and `nan`"
+    NUL = "reads texts with a NUL character as any others"
     COST = "counts what an expression costs, and refuses at 1,000,000"
     EDDSA = "refuses EdDSA"
     SPLIT = "refuses what `split()` and `findAll()` give as groups and extra, unless it is mapped"

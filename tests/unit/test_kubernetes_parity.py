@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.cluster.oracle import test_checking, test_claims, test_configuration, test_expressions, test_tokens
+from tests.cluster.oracle import (
+    test_checking,
+    test_claims,
+    test_configuration,
+    test_conversions,
+    test_expressions,
+    test_tokens,
+)
 from tests.support.parity import Difference, differences
 
 TEXT = (Path(__file__).parents[2] / "docs" / "kubernetes-parity.md").read_text()
-TABLES = (*test_claims.TABLE, *test_tokens.TABLE, *test_expressions.TABLE)
+TABLES = (*test_claims.TABLE, *test_tokens.TABLE, *test_expressions.TABLE, *test_conversions.TABLE)
 
 
 def _rows(heading: str) -> set[str]:
