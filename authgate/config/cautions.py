@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from typing import Literal
@@ -25,6 +26,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     yield from _service_accounts_of_some_cluster(config)
     yield from _rules_never_reached(config)
     yield from _one_audience_for_two_kinds(config)
+    yield from _stars(config)
 
 
 def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
@@ -115,6 +117,40 @@ def _one_audience_for_two_kinds(config: Config) -> Iterator[Finding]:
                 shown(audience),
             )
 
+
+def _stars(config: Config) -> Iterator[Finding]:
+    clusters: Path = ("cluster",)
+    several = len(config.clusters) > 1
+    for index, cluster in enumerate(config.clusters):
+        place = (*clusters, index) if several else clusters
+        yield from _literal_stars((*place, "audiences"), cluster.audiences)
+    for index, issuer in enumerate(config.jwt):
+        yield from _literal_stars(("jwt", index, "issuer", "audiences"), issuer.issuer.audiences)
+    for version, policy in _versions(config):
+        role = policy.role
+        if role is not None and role.bound_claims_type == "string":
+            for name, values in (role.bound_claims or {}).items():
+                yield from _literal_stars(
+                    (*version, "role", "boundClaims", name), values, " without boundClaimsType: glob"
+                )
+    for path, entry in _entries(config):
+        for kind in ("users", "groups"):
+            for index, glob in enumerate(getattr(entry, kind) or ()):
+                if _BACKSLASH_BEFORE_LAST_STAR.search(glob):
+                    yield Finding(
+                        (*path, kind, index),
+                        r"ends in \*, which is a star and no pattern; for a backslash and any characters write \\*",
+                        shown(glob),
+                    )
+
+
+def _literal_stars(path: Path, values: tuple[object, ...], unless: str = "") -> Iterator[Finding]:
+    for index, value in enumerate(values):
+        if isinstance(value, str) and "*" in value:
+            yield Finding((*path, index), f"is compared as it is: * is no pattern here{unless}", shown(value))
+
+
+_BACKSLASH_BEFORE_LAST_STAR = re.compile(r"[^\\](?:\\\\)*\\\*\Z")
 
 _Kind = Literal["username", "groups"]
 _PREFIXES: tuple[tuple[_Kind, Path], ...] = (

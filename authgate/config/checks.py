@@ -117,7 +117,7 @@ def _audiences_are_accepted(values: Values) -> Iterator[Finding]:
     accepted = {text for place in places for _, text in values.texts(*place, ...)}
     for version in VERSIONS:
         for path, audience in values.texts(*version, "audiences", ...):
-            if audience not in accepted:
+            if audience not in accepted and "*" not in audience:  # a star is reported where it is
                 sentence = "is an audience that neither the cluster nor an issuer under jwt accepts"
                 yield Finding(path, sentence, shown(audience), nearest(audience, accepted))
 
@@ -133,7 +133,7 @@ def _rules_name_issuers(values: Values) -> Iterator[Finding]:
     sentence = "is no configured name: neither cluster.name nor the gate.name (or host) of a jwt issuer"
     for holder, kind in product(HOLDERS, ("allow", "deny")):
         for path, name in values.texts(*holder, kind, ..., "issuers", ...):
-            if name not in names:
+            if name not in names and "*" not in name:  # a star is reported where it is
                 yield Finding(path, sentence, shown(name), by_url.get(name) or nearest(name, names))
 
 

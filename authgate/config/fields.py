@@ -26,6 +26,7 @@ from pydantic_core import CoreSchema, core_schema
 from authgate.config.addresses import parse_listen
 from authgate.config.durations import DURATION_PATTERN, format_duration, parse_duration
 from authgate.config.urls import issuer_url, keys_url
+from authgate.globs import MAX_GLOBS, MAX_STARS, parts_of
 
 _T = TypeVar("_T")
 _ACRONYMS = {"url": "URL", "ttl": "TTL", "ca": "CA"}
@@ -190,6 +191,35 @@ _PRINTABLE = Matching(r"[^\x00-\x1f\x7f-\x9f]*", "must not hold control characte
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1024), _PRINTABLE]
 """A short text: one to 1024 characters, no control characters."""
 
+
+def check_glob(text: str) -> str:
+    """Return a glob, or raise ValueError where it has too many stars."""
+    if len(parts_of(text)) - 1 > MAX_STARS:
+        raise ValueError(f"must not have more than {MAX_STARS} stars")
+    return text
+
+
+def _few_globs(globs: tuple[str, ...]) -> tuple[str, ...]:
+    if sum(len(parts_of(glob)) > 1 for glob in globs) > MAX_GLOBS:
+        raise ValueError(f"must not have more than {MAX_GLOBS} entries with a star")
+    return globs
+
+
+def _exact(text: str) -> str:
+    if "*" in text:
+        raise ValueError("must be written in full: * is no pattern here")
+    return text
+
+
+glob = AfterValidator(check_glob)
+"""Refuses a text with so many stars that nobody means it."""
+
+few_globs = AfterValidator(_few_globs)
+"""Refuses a list with so many globs that one token's groups could take long."""
+
+exact = AfterValidator(_exact)
+"""Refuses a text with a star, which would be taken for a pattern where there is none."""
+
 Prefix = Annotated[str, StringConstraints(max_length=256), _PRINTABLE]
 """A text that may be empty."""
 
@@ -255,3 +285,6 @@ ManyTexts = Annotated[Many[Text], different]
 
 SomeTexts = Annotated[Some[Text], different]
 """A list of different texts that, where it is given, is not empty."""
+
+SomeExactTexts = Annotated[Some[Annotated[Text, exact]], different]
+"""A list of different texts without stars that, where it is given, is not empty."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from authgate.config.fields import ConfigModel, Label, Matching, Seconds
 
@@ -18,7 +18,25 @@ _Template = Annotated[
         " {{ .Username }} and {{ .UID }}, all of the verified identity",
     ),
 ]
-_Named = Annotated[_Template, Field(min_length=1)]
+
+
+def _all_or_exact(text: str) -> str:
+    if "*" in text and text != "*":
+        raise ValueError(
+            "must be * alone, which is all, or have none: the cluster is asked about the text as it is"
+        )
+    return text
+
+
+def _exact_or_empty(text: str) -> str:
+    if "*" in text:
+        raise ValueError('must not have a *, which is no pattern here; "" asks about all')
+    return text
+
+
+_OrAll = Annotated[_Template, AfterValidator(_all_or_exact)]
+_Named = Annotated[_OrAll, Field(min_length=1)]
+_Exact = Annotated[_Template, AfterValidator(_exact_or_empty)]
 
 
 class ReviewedResourceConfig(ConfigModel):
@@ -26,14 +44,14 @@ class ReviewedResourceConfig(ConfigModel):
 
     verb: _Named = Field(description="What is done: get, list, create and so on.")
     resource: _Named = Field(description="The kind of object in the plural: services.")
-    group: _Template = Field(default="", description='The API group; "" is the core group.')
-    version: _Template = Field(default="", description='The API version; "" for any.')
-    namespace: _Template = Field(
+    group: _OrAll = Field(default="", description='The API group; "" is the core group.')
+    version: _OrAll = Field(default="", description='The API version; "" for any.')
+    namespace: _Exact = Field(
         default="",
         description='The namespace; "" asks about a cluster-scoped object, or about all namespaces.',
     )
-    subresource: _Template = Field(default="", description='The subresource, such as proxy; "" for none.')
-    name: _Template = Field(default="", description='The object\'s name; "" asks about all of them.')
+    subresource: _OrAll = Field(default="", description='The subresource, such as proxy; "" for none.')
+    name: _Exact = Field(default="", description='The object\'s name; "" asks about all of them.')
 
 
 class AccessReviewConfig(ConfigModel):

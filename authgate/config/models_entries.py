@@ -6,13 +6,14 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from authgate.config.fields import ConfigModel, Matching, Text, as_tuple, different
+from authgate.config.fields import ConfigModel, Matching, Text, as_tuple, different, exact, few_globs, glob
 
 _T = TypeVar("_T")
 Entries = Annotated[tuple[_T, ...], Field(min_length=1, max_length=1000), BeforeValidator(as_tuple)]
 """A list that, where it is given, has one to 1000 entries."""
 
-_Names = Annotated[Entries[Text], different]
+_Names = Annotated[Entries[Annotated[Text, exact]], different]
+_Globs = Annotated[Entries[Annotated[Text, glob]], different, few_globs]
 
 ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=10_000)]
 """An expression, of several lines where it takes them; `checks_expressions` says whether it is one."""
@@ -23,6 +24,7 @@ _ServiceAccountGlob = Annotated[
         r"[a-z0-9*-]{1,63}/[a-z0-9.*-]{1,253}",
         'must be "namespace/name", where * stands for any letters: "prod/*"',
     ),
+    glob,
 ]
 
 
@@ -36,8 +38,14 @@ class EntryConfig(ConfigModel):
         default=None,
         description='ServiceAccounts of the cluster as "namespace/name"; * stands for any letters.',
     )
-    users: _Names | None = Field(default=None, description="User names, in full.")
-    groups: _Names | None = Field(default=None, description="Groups, in full; one of them is enough.")
+    users: _Globs | None = Field(
+        default=None,
+        description="User names; * stands for any characters, \\* for a star.",
+    )
+    groups: _Globs | None = Field(
+        default=None,
+        description="Groups, one of which is enough; * stands for any characters, \\* for a star.",
+    )
 
     expression: ExpressionText | None = Field(
         default=None, description="A CEL expression over user, claims, request and now; it must be true."

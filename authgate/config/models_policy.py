@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from authgate.config.fields import ConfigModel, Many, Matching, Refused, SomeTexts, Text, as_tuple, different
+from authgate.config.fields import (
+    ConfigModel,
+    Many,
+    Matching,
+    Refused,
+    SomeExactTexts,
+    Text,
+    as_tuple,
+    different,
+)
 from authgate.config.models_access import AccessReviewConfig
 from authgate.config.models_entries import Entries, EntryConfig
 from authgate.config.models_role import RoleConfig
@@ -41,7 +50,7 @@ _ELSEWHERE = Refused("stands in an entry of allow or deny, or in a rule, and not
 class PolicyVersionConfig(ConfigModel):
     """Who may pass, as far as it can be told without asking the cluster."""
 
-    audiences: SomeTexts | None = Field(
+    audiences: SomeExactTexts | None = Field(
         default=None,
         description="Those of the accepted audiences that open this policy; null: any of them.",
     )

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from authgate.config.fields import ConfigModel, Seconds, SomeTexts, Text
+from authgate.config.fields import ConfigModel, Seconds, SomeExactTexts, Text, check_glob, exact
 from authgate.config.models_headers import HeaderName
 from authgate.json_pointer import JSONPointer
 
@@ -45,18 +45,20 @@ _Leeway = Annotated[float, Seconds(at_most=600)]
 class RoleConfig(ConfigModel):
     """What everybody who passes must have, beyond a good token; every field that is given must hold."""
 
-    bound_audiences: SomeTexts | None = Field(
+    bound_audiences: SomeExactTexts | None = Field(
         default=None,
         description="Audiences, one of which the token must be for; among those that are accepted.",
     )
-    bound_subject: Text | None = Field(default=None, description="What `sub` must be.")
+    bound_subject: Annotated[Text, exact] | None = Field(
+        default=None, description="What `sub` must be, in full."
+    )
     bound_claims: Annotated[dict[ClaimName, _Values], Field(min_length=1, max_length=64)] | None = Field(
         default=None,
         description="Claims by name or JSON pointer (/realm/roles), and the values of which one must be there.",
     )
     bound_claims_type: Literal["string", "glob"] = Field(
         default="string",
-        description="string: values are compared as they stand; glob: * stands for any characters.",
+        description="string: values are compared as they stand; glob: * stands for any characters, \\* for a star.",
     )
     user_claim: ClaimName | None = Field(
         default=None, description="The claim that names the user to the app; null: the identity's username."
@@ -83,6 +85,14 @@ class RoleConfig(ConfigModel):
         default=None,
         description="Tokens issued for longer than this (`exp` less `iat`) are refused; null: no bound.",
     )
+
+    @model_validator(mode="after")
+    def _has_globs_of_few_stars(self) -> RoleConfig:
+        if self.bound_claims_type == "glob":
+            for values in (self.bound_claims or {}).values():
+                for value in values:
+                    check_glob(str(value))
+        return self
 
     @model_validator(mode="after")
     def _says_something(self) -> RoleConfig:

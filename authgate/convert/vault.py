@@ -166,10 +166,11 @@ def _role(answer: _Answer, notes: list[Problem]) -> dict[str, object]:
         if value := fields.get(theirs):
             role[ours] = list(value) if isinstance(value, tuple) else value
     if claims := fields.get("bound_claims"):
+        kind = role["boundClaimsType"] = fields.get("bound_claims_type") or "string"
         role["boundClaims"] = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in claims.items()
+            name: [_value(item, kind) for item in value] if isinstance(value, tuple) else _value(value, kind)
+            for name, value in claims.items()
         }
-        role["boundClaimsType"] = fields.get("bound_claims_type") or "string"
     user = fields.get("user_claim")
     if user and user not in _SUBJECT:
         role["userClaim"] = user if fields.get("user_claim_json_pointer") else _literal(str(user))
@@ -181,6 +182,11 @@ def _role(answer: _Answer, notes: list[Problem]) -> dict[str, object]:
             said = f"becomes the header {_header(str(name))}, where Vault has the metadata {name}"
             notes.append(answer.note("claim_mappings", f"{claim} {said}"))
     return role
+
+
+def _value(value: object, kind: object) -> object:
+    """Return a bound claim's value; in Vault's globs a backslash is itself, also before a star."""
+    return re.sub(r"(\\+)\*", r"\1\1*", value) if kind == "glob" and isinstance(value, str) else value
 
 
 def _literal(name: str) -> str:

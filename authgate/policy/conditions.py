@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.expressions import Failed, Sees, Variables
+from authgate.globs import Glob, Globs
 from authgate.model import OriginalRequest
 
 if TYPE_CHECKING:
@@ -107,42 +107,29 @@ class IssuerIn(_OfIdentity):
 
 
 class UserIn(_OfIdentity):
-    """The username is one of these, compared exactly."""
+    """The username fits one of these globs."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_globs",)
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
+    def __init__(self, globs: Iterable[str]) -> None:
+        self._globs = Globs(globs)
 
     def matches(self, case: Case) -> bool:
-        """Tell whether it is."""
-        return case.identity.username in self._names
+        """Tell whether it does."""
+        return self._globs.match(case.identity.username)
 
 
 class GroupIn(_OfIdentity):
-    """One of the groups is one of these, compared exactly."""
+    """One of the groups fits one of these globs."""
 
-    __slots__ = ("_names",)
+    __slots__ = ("_globs",)
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
+    def __init__(self, globs: Iterable[str]) -> None:
+        self._globs = Globs(globs)
 
     def matches(self, case: Case) -> bool:
-        """Tell whether one is."""
-        return not self._names.isdisjoint(case.identity.groups)
-
-
-def glob_pattern(glob: str, letter: str) -> str:
-    """Return the regular expression of a glob whose `*` stands for any number of what `letter` matches.
-
-    Between two stars the first place that fits is as good as any other. So nothing is tried twice (the groups are
-    atomic), and no text takes longer than its length times the glob's.
-    """
-    first, *others = map(re.escape, glob.split("*"))
-    if not others:
-        return first
-    between = "".join(f"(?>{letter}*?{part})" for part in others[:-1])
-    return f"{first}{between}{letter}*{others[-1]}"
+        """Tell whether one does."""
+        return self._globs.match_any(case.identity.groups)
 
 
 class ServiceAccountIn(_OfIdentity):
@@ -151,17 +138,21 @@ class ServiceAccountIn(_OfIdentity):
     `*` stands for any characters but the slash. Whatever another issuer calls its users, none of them matches.
     """
 
-    __slots__ = ("_pattern",)
+    __slots__ = ("_globs",)
 
     def __init__(self, globs: Iterable[str]) -> None:
-        self._pattern = re.compile("|".join(glob_pattern(glob, "[^/]") for glob in globs))
+        pairs = [glob.split("/") for glob in globs]
+        self._globs = tuple((Glob(pair[0]), Glob(pair[1])) for pair in pairs if len(pair) == 2)
 
     def matches(self, case: Case) -> bool:
         """Tell whether it is one."""
         account = case.identity.service_account
-        if case.identity.cluster is None or account is None:
+        if case.identity.cluster is None or account is None or "/" in account.namespace + account.name:
             return False
-        return self._pattern.fullmatch(f"{account.namespace}/{account.name}") is not None
+        return any(
+            namespace.matches(account.namespace) and name.matches(account.name)
+            for namespace, name in self._globs
+        )
 
 
 class ExpressionHolds:

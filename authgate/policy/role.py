@@ -5,13 +5,12 @@ Sources: Vault's API documentation of jwt/oidc roles; vault-plugin-auth-jwt, cla
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from authgate.clean_text import is_clean
 from authgate.errors import Reason
-from authgate.policy.conditions import glob_pattern
+from authgate.globs import Globs
 from authgate.policy.mapped_headers import trusted
 
 if TYPE_CHECKING:
@@ -29,18 +28,15 @@ _SYSTEM = "system:"
 class BoundClaim:
     """A claim that must have one of these values, or hold one of them where it is a list.
 
-    With `glob`, `*` in a value stands for any characters, and only texts match.
+    With `glob`, the values are globs, and only texts match.
     """
 
-    __slots__ = ("_pattern", "_values", "pointer")
+    __slots__ = ("_globs", "_values", "pointer")
 
     def __init__(self, pointer: JSONPointer, values: Iterable[Scalar], *, glob: bool) -> None:
         self.pointer = pointer
         self._values = tuple(values)
-        self._pattern: re.Pattern[str] | None = None
-        if glob:
-            alternatives = "|".join(glob_pattern(str(value), ".") for value in self._values)
-            self._pattern = re.compile(alternatives, re.DOTALL)
+        self._globs = Globs(map(str, self._values)) if glob else None
 
     def holds(self, claims: Mapping[str, JSONValue]) -> bool:
         """Tell whether it does; a claim that is missing, null or an unverified email address never does."""
@@ -48,8 +44,8 @@ class BoundClaim:
         return any(map(self._fits, found)) if isinstance(found, list) else self._fits(found)
 
     def _fits(self, found: JSONValue) -> bool:
-        if self._pattern is not None:
-            return isinstance(found, str) and self._pattern.fullmatch(found) is not None
+        if self._globs is not None:
+            return isinstance(found, str) and self._globs.match(found)
         return any(_same(found, value) for value in self._values)
 
 

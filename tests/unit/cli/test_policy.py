@@ -50,6 +50,42 @@ def test_the_example_is_as_expected(run: Run) -> None:
     assert result.stdout == "16 of 16 as expected\n"
 
 
+GLOBS = """
+cluster: {name: home, audiences: [app], issuers: [https://kubernetes.example]}
+policies:
+  default:
+    allow: [{users: ["gha:repo:my-org/*"]}, {groups: ["team-*"]}]
+    deny: [{groups: ["fork-*"]}, {users: ["gha:*:pull_request"]}]
+    shadow: {deny: [{users: ["*"]}]}
+  literal:
+    allow: [{users: ['gha:\\*']}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "user", "groups", "expect"),
+    [
+        ("default", "gha:repo:my-org/app", [], "authenticated"),
+        ("default", "gha:repo:my-organisation/app", [], "not_allowed"),
+        ("default", "jane", ["team-a"], "authenticated"),
+        ("default", "jane", ["team-a", "fork-x"], "denied"),
+        ("default", "gha:repo:my-org/app:pull_request", [], "denied"),
+        ("literal", "gha:*", [], "authenticated"),
+        ("literal", "gha:x", [], "not_allowed"),
+    ],
+)
+def test_globs_decide_in_both_lists(
+    run: Run, tmp_path: Path, policy: str, user: str, groups: list[str], expect: str
+) -> None:
+    """A star in users and groups is any run of characters, in allow and in deny."""
+    identity = {"user": user, "groups": groups}
+    path = write(tmp_path, {"policy": policy, "identity": identity, "expect": expect}, config=GLOBS)
+
+    result = run("policy", "test", path)
+
+    assert (result.exit_code, result.stdout) == (0, "1 of 1 as expected\n")
+
+
 JANE = {"user": "corp:jane", "groups": ["staff"], "issuer": "corp"}
 EXPECTED: dict[str, dict[str, object]] = {
     "no token": {"expect": "no_credential"},

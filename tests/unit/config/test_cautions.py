@@ -98,3 +98,50 @@ def test_a_token_file_that_is_not_there_yet_is_doubted(load_text: Load) -> None:
     gate = ", gate: {keys: {tokenFile: /nonexistent}}"
     (warning,) = load_text(f"jwt: [{issuer('a', 'a:', gate=gate)}]").warnings
     assert (warning.path, "can't be read" in warning.message) == ("jwt[0].gate.keys.tokenFile", True)
+
+
+def _policy(members: str) -> str:
+    return f"cluster: {{audiences: [a]}}\npolicies: {{default: {{{members}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        ("cluster: {audiences: ['my-*']}", "cluster.audiences[0]", "* is no pattern here"),
+        (
+            f"jwt: [{issuer('a', 'a:').replace('[a]', '[a*]')}]",
+            "jwt[0].issuer.audiences[0]",
+            "* is no pattern here",
+        ),
+        (
+            _policy("role: {boundClaims: {sub: 'repo:*'}}"),
+            "policies.default.role.boundClaims.sub[0]",
+            "without boundClaimsType: glob",
+        ),
+        (
+            _policy(r"deny: [{users: ['CORP\*']}]"),
+            "policies.default.deny[0].users[0]",
+            r"write \\*",
+        ),
+    ],
+    ids=["a cluster's audience", "an issuer's audience", "a bound claim", "a backslash before the last star"],
+)
+def test_a_star_that_is_no_pattern_is_doubted(load_text: Load, text: str, path: str, words: str) -> None:
+    """Who writes it may mean any characters."""
+    (warning,) = load_text(text).warnings
+
+    assert warning.path == path
+    assert words in warning.message
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        "deny: [{users: ['gha:*'], groups: ['fork-*']}]",
+        r"deny: [{users: ['\*', 'CORP\\*', 'a\*b']}]",
+        "role: {boundClaims: {sub: 'repo:*'}, boundClaimsType: glob}",
+    ],
+)
+def test_globs_are_not_doubted(load_text: Load, members: str) -> None:
+    """They are what they look like."""
+    assert load_text(_policy(members)).warnings == ()

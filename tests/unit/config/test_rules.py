@@ -57,6 +57,56 @@ CASES = {
         f"{RULE}.allow[0].issuers[0]",
         "is no configured name",
     ),
+    "star in an issuer": (
+        rules("allow: [{issuers: ['home*']}]"),
+        f"{RULE}.allow[0].issuers[0]",
+        "* is no pattern here",
+    ),
+    "star in an audience": (
+        policy("audiences: ['my-*']"),
+        "policies.default.audiences[0]",
+        "* is no pattern here",
+    ),
+    "star in a role's audience": (
+        policy("role: {boundAudiences: ['*']}"),
+        "policies.default.role.boundAudiences[0]",
+        "* is no pattern here",
+    ),
+    "star in a role's subject": (
+        policy("role: {boundSubject: 'repo:*'}"),
+        "policies.default.role.boundSubject",
+        "* is no pattern here",
+    ),
+    "star in a reviewed namespace": (
+        policy("accessReview: {resource: {verb: get, resource: pods, namespace: 'prod-*'}}"),
+        "policies.default.accessReview.resource.namespace",
+        "*, which is no pattern here",
+    ),
+    "star in a reviewed verb": (
+        policy("accessReview: {resource: {verb: 'g*', resource: pods}}"),
+        "policies.default.accessReview.resource.verb",
+        "must be * alone, which is all",
+    ),
+    "many stars in a user": (
+        policy("deny: [{users: ['a*b*c*d*e*f*g*h*i*j']}]"),
+        "policies.default.deny[0].users[0]",
+        "more than 8 stars",
+    ),
+    "many stars in an account": (
+        policy("deny: [{serviceAccounts: ['prod/a*b*c*d*e*f*g*h*i*j']}]"),
+        "policies.default.deny[0].serviceAccounts[0]",
+        "more than 8 stars",
+    ),
+    "many globs": (
+        policy(f"deny: [{{groups: [{', '.join(f'g{number}-*' for number in range(65))}]}}]"),
+        "policies.default.deny[0].groups",
+        "more than 64 entries with a star",
+    ),
+    "many stars in a bound claim": (
+        policy("role: {boundClaims: {sub: '*********'}, boundClaimsType: glob}"),
+        "policies.default.role",
+        "more than 8 stars",
+    ),
     "without proxy": (
         policy(f"rules: [{{{STAFF}}}]", proxy=False),
         "policies.default.rules",

@@ -75,6 +75,16 @@ def test_bound_claims_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [("glob", r"CORP\*", r"CORP\\*"), ("glob", r"CORP\a*", r"CORP\a*"), ("string", r"CORP\*", r"CORP\*")],
+)
+def test_a_backslash_of_a_glob_of_vault_s_stays_one(kind: str, value: str, kept: str) -> None:
+    """Vault's globs have no escapes, those of a role here have."""
+    role = role_of(converted({"bound_claims": {"sub": value, "other": (value,)}, "bound_claims_type": kind}))
+    assert role["boundClaims"] == {"sub": kept, "other": [kept]}
+
+
+@pytest.mark.parametrize(
     ("fields", "claim"),
     [
         ({"user_claim": "email"}, "email"),

@@ -81,21 +81,40 @@ def test_only_clusters_have_service_accounts(identity: Identity) -> None:
 
 @pytest.mark.parametrize(
     ("names", "matches"),
-    [({"alice"}, True), ({"bob", "alice"}, True), ({"Alice"}, False), ({"alice "}, False), ({"al*"}, False)],
+    [
+        ({"alice"}, True),
+        ({"bob", "alice"}, True),
+        ({"al*"}, True),
+        ({"bob", "*"}, True),
+        ({"Alice"}, False),
+        ({"alice "}, False),
+        ({"Al*"}, False),
+        ({r"alice\*"}, False),
+        ({"al"}, False),
+    ],
     ids=str,
 )
-def test_a_user_is_compared_exactly(names: set[str], matches: bool) -> None:
-    """No globs, no case."""
+def test_a_user_fits_one_of_the_globs(names: set[str], matches: bool) -> None:
+    """The whole name, and its case."""
     assert UserIn(frozenset(names)).matches(Case(ALICE)) is matches
 
 
 @pytest.mark.parametrize(
     ("names", "matches"),
-    [({"dev"}, True), ({"x", "ops"}, True), ({"Dev"}, False), ({"de"}, False), (set[str](), False)],
+    [
+        ({"dev"}, True),
+        ({"x", "ops"}, True),
+        ({"x-*", "d*"}, True),
+        ({"*s"}, True),
+        ({"Dev"}, False),
+        ({"de"}, False),
+        ({"*x"}, False),
+        (set[str](), False),
+    ],
     ids=str,
 )
 def test_one_of_the_groups_is_enough(names: set[str], matches: bool) -> None:
-    """Compared exactly."""
+    """Whichever it is that fits a glob."""
     assert GroupIn(frozenset(names)).matches(Case(ALICE)) is matches
 
 
