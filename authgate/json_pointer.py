@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -13,6 +15,18 @@ if TYPE_CHECKING:
 MAX_STEPS: Final = 16
 _STEP = re.compile(r"(?:[^~/\x00-\x1f]|~[01])*")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A pointer leads nowhere. `why` names the member that is missing and what is in its place, never a claim's value.
+
+    It is empty where the claim itself is missing and there is no more to say. With `blocked` a value that has no
+    members, such as a string, is where an object should be.
+    """
+
+    why: str = ""
+    blocked: bool = False
 
 
 class JSONPointer:
@@ -31,15 +45,84 @@ class JSONPointer:
         self.text = text
         self._steps = tuple(step.replace("~1", "/").replace("~0", "~") for step in steps[1:])
 
+    @property
+    def member(self) -> str:
+        """The document's own member that the way begins with."""
+        return self._steps[0]
+
     def find(self, document: Mapping[str, JSONValue]) -> JSONValue:
-        """Return the value that it leads to; None where it leads nowhere, as where null stands."""
-        value: JSONValue = dict(document)
-        for step in self._steps:
+        """Return the value that it leads to; None where it leads nowhere, as for null."""
+        value = self.lookup(document)
+        return None if isinstance(value, Missing) else value
+
+    def lookup(self, document: Mapping[str, JSONValue]) -> JSONValue | Missing:
+        """Return the value that it leads to, or why it leads nowhere."""
+        first, *rest = self._steps
+        if first not in document:
+            return Missing(_instead_of(first, document))
+        value = document[first]
+        for place, step in enumerate(rest, 1):
             match value:
-                case dict():
-                    value = value.get(step)
+                case dict() if step in value:
+                    value = value[step]
                 case list() if _INDEX.fullmatch(step) and int(step) < len(value):
                     value = value[int(step)]
                 case _:
-                    return None
+                    return self._missing(value, place)
         return value
+
+    def _missing(self, value: JSONValue, place: int) -> Missing:
+        holder, step = self._steps[0] if place == 1 else way_to(*self._steps[:place]), self._steps[place]
+        if isinstance(value, dict):
+            return Missing(f"'{holder}' has no member '{step}'")
+        if isinstance(value, list):
+            return Missing(f"'{holder}' is a list of {len(value)}, and has no member '{step}'")
+        return Missing(f"'{holder}' is {kind_of(value)}, and has no member '{step}'", value is not None)
+
+
+def way_to(*steps: str) -> str:
+    """Return the pointer that takes these steps."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def claim_named(name: str) -> str:
+    """Return how a `claim:` means the token's own member of this name, which may begin with a slash."""
+    return way_to(name) if name.startswith("/") else name
+
+
+def claim_name(claim: str) -> str | None:
+    """Return the name of the token's own member that a configured `claim:` means, or None for a nested one."""
+    if not claim.startswith("/"):
+        return claim
+    return None if "/" in claim[1:] else JSONPointer(claim).member
+
+
+@lru_cache(maxsize=1024)
+def claim_pointer(claim: str) -> JSONPointer:
+    """Return the way to a configured `claim:`: a pointer if it begins with a slash, else a name."""
+    return JSONPointer(claim if claim.startswith("/") else way_to(claim))
+
+
+def kind_of(value: object) -> str:
+    """Return what kind of JSON value this is, with its article."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+def _instead_of(name: str, document: Mapping[str, JSONValue]) -> str:
+    """Return what a missing name with dots may have meant: a member of an object."""
+    first, *rest = name.split(".")
+    if not rest or not isinstance(document.get(first), dict):
+        return ""
+    return f"'{first}' is an object; the claim of its member '{'.'.join(rest)}' is written {way_to(first, *rest)}"

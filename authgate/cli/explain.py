@@ -154,6 +154,7 @@ def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
                 item.gate.types,
                 rules,
                 tuple(item.expressions()),
+                claims=tuple((f"claimMappings.{name}.claim", claim) for name, claim in item.mapped_claims()),
             )
         )
     for cluster in config.clusters:

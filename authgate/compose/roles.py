@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.json_pointer import JSONPointer
+from authgate.json_pointer import claim_pointer
 from authgate.policy.mapped_headers import ClaimHeader
 from authgate.policy.role import BoundClaim, Leeways, Role
 
@@ -25,19 +25,12 @@ def role_of(item: RoleConfig) -> Role:
         frozenset(item.bound_audiences) if item.bound_audiences is not None else None,
         item.bound_subject,
         tuple(
-            BoundClaim(_pointer(name), values, glob=glob)
+            BoundClaim(claim_pointer(name), values, glob=glob)
             for name, values in (item.bound_claims or {}).items()
         ),
-        _pointer(item.user_claim) if item.user_claim is not None else None,
-        _pointer(item.groups_claim) if item.groups_claim is not None else None,
-        tuple(ClaimHeader(header, _pointer(claim)) for claim, header in item.claim_mappings.items()),
+        claim_pointer(item.user_claim) if item.user_claim is not None else None,
+        claim_pointer(item.groups_claim) if item.groups_claim is not None else None,
+        tuple(ClaimHeader(header, claim_pointer(claim)) for claim, header in item.claim_mappings.items()),
         leeways if leeways != Leeways() else None,
         item.max_token_lifetime,
     )
-
-
-def _pointer(claim: str) -> JSONPointer:
-    """Return the way to a claim, which is a pointer or the name of a member."""
-    if claim.startswith("/"):
-        return JSONPointer(claim)
-    return JSONPointer("/" + claim.replace("~", "~0").replace("/", "~1"))

@@ -12,6 +12,7 @@ from authgate.config.models_entries import EntryConfig
 from authgate.config.models_jwt import JWTIssuerConfig
 from authgate.config.models_policy import PolicyVersionConfig
 from authgate.config.problems import Finding, Path, shown
+from authgate.json_pointer import way_to
 
 _SYSTEM = "system:"
 
@@ -27,6 +28,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     yield from _rules_never_reached(config)
     yield from _one_audience_for_two_kinds(config)
     yield from _stars(config)
+    yield from _claims_with_dots(config)
 
 
 def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
@@ -150,6 +152,33 @@ def _literal_stars(path: Path, values: tuple[object, ...], unless: str = "") -> 
             yield Finding((*path, index), f"is compared as it is: * is no pattern here{unless}", shown(value))
 
 
+def _claims_with_dots(config: Config) -> Iterator[Finding]:
+    for path, claim in _claims(config):
+        first, *rest = claim.split(".")
+        # kubernetes.io, https://example.com/roles and the like are names with dots
+        if rest and rest[-1] not in _DOMAINS and all(map(_MEMBER.fullmatch, (first, *rest))):
+            pointer = way_to(first, *rest)
+            sentence = f"is one claim with a dot in its name; for the member of an object write {pointer}"
+            yield Finding(path, sentence, shown(claim))
+
+
+def _claims(config: Config) -> Iterator[tuple[Path, str]]:
+    for index, issuer in enumerate(config.jwt):
+        for number, rule in enumerate(issuer.claim_validation_rules):
+            yield ("jwt", index, "claimValidationRules", number, "claim"), rule.claim or ""
+        for name, claim in issuer.mapped_claims():
+            yield ("jwt", index, "claimMappings", name, "claim"), claim
+    for version, policy in _versions(config):
+        role = policy.role
+        if role is not None:
+            yield (*version, "role", "userClaim"), role.user_claim or ""
+            yield (*version, "role", "groupsClaim"), role.groups_claim or ""
+            yield from (((*version, "role", "boundClaims", name), name) for name in role.bound_claims or {})
+            yield from (((*version, "role", "claimMappings", name), name) for name in role.claim_mappings)
+
+
+_MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_DOMAINS = frozenset(("app", "cloud", "com", "dev", "edu", "gov", "io", "net", "org"))
 _BACKSLASH_BEFORE_LAST_STAR = re.compile(r"[^\\](?:\\\\)*\\\*\Z")
 
 _Kind = Literal["username", "groups"]

@@ -27,6 +27,7 @@ from authgate.config.addresses import parse_listen
 from authgate.config.durations import DURATION_PATTERN, format_duration, parse_duration
 from authgate.config.urls import issuer_url, keys_url
 from authgate.globs import MAX_GLOBS, MAX_STARS, parts_of
+from authgate.json_pointer import JSONPointer
 
 _T = TypeVar("_T")
 _ACRONYMS = {"url": "URL", "ttl": "TTL", "ca": "CA"}
@@ -192,6 +193,12 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=1024), _PRINTAB
 """A short text: one to 1024 characters, no control characters."""
 
 
+def _claim(text: str) -> str:
+    if text.startswith("/"):
+        JSONPointer(text)
+    return text
+
+
 def check_glob(text: str) -> str:
     """Return a glob, or raise ValueError where it has too many stars."""
     if len(parts_of(text)) - 1 > MAX_STARS:
@@ -222,6 +229,9 @@ exact = AfterValidator(_exact)
 
 Prefix = Annotated[str, StringConstraints(max_length=256), _PRINTABLE]
 """A text that may be empty."""
+
+ClaimName = Annotated[Text, AfterValidator(_claim)]
+"""A claim: its name, or a JSON pointer to a nested one."""
 
 FilePath = Annotated[str, StringConstraints(min_length=1, max_length=4096), _PRINTABLE]
 """The path of a file; a relative one counts from the working directory."""

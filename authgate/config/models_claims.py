@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from authgate.config.fields import ConfigModel, Many, Prefix, Text
+from authgate.config.fields import ClaimName, ConfigModel, Many, Prefix, Text
 from authgate.config.models_entries import ExpressionText
 
 _T = TypeVar("_T")
@@ -33,7 +33,9 @@ _Rules = Annotated[Many[_T], BeforeValidator(_empty_if_none)]
 class ClaimValidationRule(ConfigModel):
     """What must hold of a token's claims: a claim with a value, or an expression."""
 
-    claim: Given[Text] = Field(default=None, description="The claim's name.")
+    claim: Given[ClaimName] = Field(
+        default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
+    )
     required_value: Annotated[Prefix, BeforeValidator(lambda value: "" if value is None else value)] = Field(
         default="", description='The value that the claim must have; "" also holds for null.'
     )
@@ -46,7 +48,9 @@ class ClaimValidationRule(ConfigModel):
 class PrefixedClaimOrExpression(ConfigModel):
     """A claim that names someone, and what is put before it; or an expression that gives the name."""
 
-    claim: Given[Text] = Field(default=None, description="The claim's name.")
+    claim: Given[ClaimName] = Field(
+        default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
+    )
     prefix: Prefix | None = Field(
         default=None,
         description='With a claim, required: put before its value, literally ("-" is a dash); "" is none.',
@@ -59,7 +63,9 @@ class PrefixedClaimOrExpression(ConfigModel):
 class ClaimOrExpression(ConfigModel):
     """A claim, or an expression in its place."""
 
-    claim: Given[Text] = Field(default=None, description="The claim's name.")
+    claim: Given[ClaimName] = Field(
+        default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
+    )
     expression: Given[ExpressionText] = Field(
         default=None, description="In CEL over `claims`, in place of a claim: the value."
     )

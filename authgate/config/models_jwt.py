@@ -196,6 +196,13 @@ class JWTIssuerConfig(ConfigModel):
         """The issuer's label: the configured one, else the host of its URL."""
         return self.gate.name or host_of(self.issuer.url) or ""
 
+    def mapped_claims(self) -> Iterator[tuple[str, str]]:
+        """Yield the claims that are mapped, each by the name of its mapping."""
+        for name in ("username", "groups", "uid"):
+            mapping: PrefixedClaimOrExpression | ClaimOrExpression | None = getattr(self.claim_mappings, name)
+            if mapping is not None and mapping.claim is not None:
+                yield name, mapping.claim
+
     def expressions(self) -> Iterator[tuple[str, str]]:
         """Yield the expressions of claim rules and mappings, each with its place below the issuer."""
         for index, rule in enumerate(self.claim_validation_rules):

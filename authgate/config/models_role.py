@@ -7,15 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from authgate.config.fields import ConfigModel, Seconds, SomeExactTexts, Text, check_glob, exact
+from authgate.config.fields import ClaimName, ConfigModel, Seconds, SomeExactTexts, Text, check_glob, exact
 from authgate.config.models_headers import HeaderName
-from authgate.json_pointer import JSONPointer
-
-
-def _claim(text: str) -> str:
-    if text.startswith("/"):
-        JSONPointer(text)
-    return text
 
 
 def _listed(value: object) -> object:
@@ -27,9 +20,6 @@ def _finite(value: bool | int | float | str) -> bool | int | float | str:
         raise ValueError("must be a finite number")
     return value
 
-
-ClaimName = Annotated[Text, AfterValidator(_claim)]
-"""A claim: its name, or a JSON pointer to a nested one."""
 
 _Value = Annotated[bool | int | float | Text, AfterValidator(_finite)]
 _SCALAR = {"type": ["boolean", "number", "string"]}

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
 
 from authgate.config import ASYMMETRIC, Problem
 from authgate.config.fields import LABEL
 from authgate.config.problems import shown
 from authgate.config.urls import host_of
-from authgate.config.values import Values
+from authgate.config.values import Pattern, Values
 from authgate.convert.values import ConversionError, Converted, read_original
+from authgate.json_pointer import claim_name, claim_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +56,18 @@ _LOST = {
     "anonymous": "is left out: which paths are open without a token is for policies.<name>.anonymous to say",
     "egressSelectorType": "is left out: authgate has no egress selectors, and asks the issuer itself",
 }
+_CLAIMS: tuple[tuple[Pattern, ...], ...] = (
+    ("claimMappings", "username", "claim"),
+    ("claimMappings", "groups", "claim"),
+    ("claimMappings", "uid", "claim"),
+    ("claimValidationRules", ..., "claim"),
+)
+"""Where an issuer names claims."""
+
+_POINTER = (
+    "is left out: kube-apiserver has no JSON pointers; write an expression in its place, such as"
+    " claims.realm_access.roles"
+)
 _DISCOVERY_ONLY = (
     "is left out: kube-apiserver finds keys by discovery only, so the issuer needs a discovery document"
 )
@@ -89,6 +103,9 @@ def from_authentication_configuration(text: str) -> Converted:
         notes.append(original.note(("jwt", place, "gate", "name"), said))
     for issuer in issuers:
         if isinstance(issuer, dict):
+            for pattern in _CLAIMS:
+                for found, claim in list(Values(issuer).texts(*pattern)):
+                    _holder(issuer, found)["claim"] = claim_named(claim)
             issuer.setdefault("gate", {})["algorithms"] = list(ALGORITHMS)
     head = {"apiVersion": "authgate.dev/v1alpha1", "kind": "AuthgateConfiguration"}
     return Converted({**head, "jwt": issuers}, tuple(notes))
@@ -117,8 +134,8 @@ def to_authentication_configuration(text: str) -> Converted:
         if url.startswith("http://"):
             notes.append(original.note(path, "is refused by kube-apiserver, which takes https only"))
     issuers = [
-        {name: value for name, value in issuer.items() if name != "gate"}
-        for _, issuer in values.find("jwt", ...)
+        _by_name({name: value for name, value in issuer.items() if name != "gate"}, original, path, notes)
+        for path, issuer in values.find("jwt", ...)
         if isinstance(issuer, dict)
     ]
     return Converted({"apiVersion": _VERSIONS[0], "kind": _KIND, "jwt": issuers}, tuple(notes))
@@ -142,6 +159,34 @@ def _copied(original: Original, path: Path, value: object, known: Any, notes: li
         else:
             notes.append(original.note((*path, name), _LOST.get(name, _UNKNOWN)))
     return copied
+
+
+def _by_name(issuer: dict[str, Any], original: Original, path: Path, notes: list[Problem]) -> dict[str, Any]:
+    """Return an issuer whose claims are all named as kube-apiserver names them; a pointer to a nested one is left out.
+
+    Without it the mapping or rule is incomplete, and kube-apiserver refuses to load it.
+    """
+    for place in _CLAIMS:
+        for found, claim in list(Values(issuer).texts(*place)):
+            if not claim.startswith("/"):
+                continue
+            holder = _holder(issuer, found)
+            name = claim_name(claim)
+            if name is None:
+                del holder["claim"]
+                notes.append(original.note((*path, *found), _POINTER))
+            else:
+                holder["claim"] = name
+    return issuer
+
+
+def _holder(issuer: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the mapping that holds a path's last member, copied with all that is on the way to it."""
+    below: Any = issuer
+    for step, after in pairwise(path):
+        below[step] = list(below[step]) if isinstance(after, int) else dict(below[step])
+        below = below[step]
+    return cast("dict[str, Any]", below)
 
 
 def _missing_names(values: Values) -> Iterator[tuple[int, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authgate.config import Problem
 from authgate.convert.values import ConversionError, Converted, Original, read_original
+from authgate.json_pointer import claim_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -173,7 +174,7 @@ def _role(answer: _Answer, notes: list[Problem]) -> dict[str, object]:
         }
     user = fields.get("user_claim")
     if user and user not in _SUBJECT:
-        role["userClaim"] = user if fields.get("user_claim_json_pointer") else _literal(str(user))
+        role["userClaim"] = user if fields.get("user_claim_json_pointer") else claim_named(str(user))
     if groups := fields.get("groups_claim"):
         role["groupsClaim"] = groups
     if mappings := fields.get("claim_mappings"):
@@ -187,11 +188,6 @@ def _role(answer: _Answer, notes: list[Problem]) -> dict[str, object]:
 def _value(value: object, kind: object) -> object:
     """Return a bound claim's value; in Vault's globs a backslash is itself, also before a star."""
     return re.sub(r"(\\+)\*", r"\1\1*", value) if kind == "glob" and isinstance(value, str) else value
-
-
-def _literal(name: str) -> str:
-    """Return a claim's name so that it is taken for no pointer."""
-    return "/" + name.replace("~", "~0").replace("/", "~1") if name.startswith("/") else name
 
 
 def _header(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from authgate.errors import REASONS, Reason, Step
 from authgate.explain.steps import detail_of, identity_of, key_of
 from authgate.explain.values import Fact, KnownIssuer, KnownPolicy
+from authgate.json_pointer import Missing, claim_pointer
 from authgate.verify.claims import date
 
 if TYPE_CHECKING:
@@ -69,10 +70,19 @@ def _of_reason(
             issuer is not None
         ):
             yield from _refusing_rule(decision, issuer)
+            yield from _missing_claims(seen, issuer)
         case Reason.DENIED:
-            yield from (*_identity_facts(decision), Fact(f"deny of '{policy.name}'", policy.deny))
+            yield from (
+                *_identity_facts(decision),
+                *_missing_claims(seen, issuer),
+                Fact(f"deny of '{policy.name}'", policy.deny),
+            )
         case Reason.NOT_ALLOWED:
-            yield from (*_identity_facts(decision), Fact(f"allow of '{policy.name}'", policy.allow or ()))
+            yield from (
+                *_identity_facts(decision),
+                *_missing_claims(seen, issuer),
+                Fact(f"allow of '{policy.name}'", policy.allow or ()),
+            )
         case Reason.ACCESS_DENIED | Reason.REQUEST_UNKNOWN | Reason.PATH_AMBIGUOUS:
             yield from _identity_facts(decision)
             yield _fact(f"access review of '{policy.name}'", policy.access_review)
@@ -88,6 +98,14 @@ def _refusing_rule(decision: Decision, issuer: KnownIssuer) -> Iterator[Fact]:
             return
     if decision.reason is Reason.CLAIM_RULE_FAILED:
         yield Fact("required claims", issuer.claim_rules)
+
+
+def _missing_claims(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]:
+    """Name mapped claims that the token does not have, and what is in their place."""
+    for place, claim in () if issuer is None else issuer.claims:
+        found = claim_pointer(claim).lookup(seen.claims or {})
+        if isinstance(found, Missing):
+            yield Fact(place, (f"claim '{claim}' is missing" + (f": {found.why}" if found.why else ""),))
 
 
 def _issuer_facts(seen: Decoded, known: tuple[KnownIssuer, ...]) -> Iterator[Fact]:

@@ -42,7 +42,7 @@ class KnownIssuer:
     """What the configuration wants of one issuer's tokens; empty where it leaves that to the gate.
 
     `urls` are the issuer's names as far as they are configured: a cluster's discovery may tell another one.
-    `expressions` are those of its claim rules and mappings, each with its place.
+    `expressions` are those of its claim rules and mappings, and `claims` what mappings read, each with its place.
     """
 
     name: str
@@ -53,6 +53,7 @@ class KnownIssuer:
     claim_rules: tuple[str, ...] = ()
     expressions: tuple[tuple[str, str], ...] = ()
     is_cluster: bool = False
+    claims: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def trusted(pointer: JSONPointer, claims: Mapping[str, JSONValue]) -> JSONValue:
 
     As for identities: `email_verified` is absent or exactly true, or the address may be anybody's.
     """
-    if pointer.text == "/email" and claims.get("email_verified", True) is not True:
+    if pointer.member == "email" and claims.get("email_verified", True) is not True:
         return None
     return pointer.find(claims)
 

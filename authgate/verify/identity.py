@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from authgate.clean_text import is_clean, shared
 from authgate.errors import Reason
+from authgate.json_pointer import kind_of
 from authgate.model import POD_NAME, Identity, Rejected, ServiceAccount
 
 if TYPE_CHECKING:
@@ -62,8 +63,12 @@ def reviewed_identity(user: ReviewedUser, cluster: str, issuer: str, audiences: 
 
 def clean(what: str, value: object, *, empty: bool = False) -> str:
     """Return a text that may be part of an identity; raises `RefusedError`, which says what is none, not its value."""
-    if not isinstance(value, str) or not (value or empty):
-        raise RefusedError(f"{what} is missing, empty or no string")
+    if not isinstance(value, str):
+        raise RefusedError(
+            f"{what} is {'missing or null' if value is None else kind_of(value)}, not a string"
+        )
+    if not (value or empty):
+        raise RefusedError(f"{what} is empty")
     if not is_clean(value):
         raise RefusedError(f"{what} holds control characters or lone surrogates")
     return value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from authgate.clean_text import is_clean, shared
 from authgate.errors import Reason
 from authgate.expressions import Failed, Variables
+from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Identity, Rejected
 from authgate.verify.identity import AUTHENTICATED_GROUP, CREDENTIAL_ID, RefusedError, clean
 
@@ -26,7 +27,7 @@ _ANONYMOUS_USER = "system:anonymous"
 
 @dataclass(frozen=True, slots=True)
 class PrefixedClaim:
-    """A claim whose value, after a literal prefix, names a user or a group."""
+    """A claim, by its name or a JSON pointer, whose value, after a literal prefix, names a user or a group."""
 
     claim: str
     prefix: str = ""
@@ -120,13 +121,11 @@ def _broken_requirement(
     members: Mapping[str, JSONValue], required: tuple[RequiredClaim, ...]
 ) -> Rejected | None:
     for rule in required:
-        value = members.get(rule.claim)
-        if rule.claim not in members or not (
-            value == rule.value if isinstance(value, str) else value is None and rule.value == ""
-        ):
-            return Rejected(
-                Reason.CLAIM_RULE_FAILED, f"claim '{rule.claim}' does not have the required value"
-            )
+        value = claim_pointer(rule.claim).lookup(members)
+        if value != rule.value if isinstance(value, str) else value is not None or rule.value != "":
+            why = f": {value.why}" if isinstance(value, Missing) and value.why else ""
+            detail = f"claim '{rule.claim}' does not have the required value{why}"
+            return Rejected(Reason.CLAIM_RULE_FAILED, detail)
     return None
 
 
@@ -150,10 +149,8 @@ def _value(mapped: Mapped, variables: Variables) -> object:
 def _username(members: Mapping[str, JSONValue], variables: Variables, mapping: PrefixedClaim | Mapped) -> str:
     if isinstance(mapping, Mapped):
         return clean(mapping.place, _value(mapping, variables))
-    if mapping.claim not in members:
-        raise RefusedError(f"claim '{mapping.claim}', the username, is missing")
+    value = _required(members, mapping.claim, "the username")
     _refuse_unverified(members, mapping.claim)
-    value = members[mapping.claim]
     username = mapping.prefix + _clean_claim(mapping.claim, "" if value is None else value)
     if not username:
         raise RefusedError(f"claim '{mapping.claim}', the username, is empty")
@@ -167,9 +164,11 @@ def _groups(
         return _texts(mapping, variables)
     _refuse_unverified(members, mapping.claim)
     _refuse_elsewhere(members, mapping.claim)
-    value = members.get(mapping.claim)
+    value = claim_pointer(mapping.claim).lookup(members)
     items: Iterable[JSONValue]
-    if value is None:
+    if isinstance(value, Missing) and value.blocked:
+        raise RefusedError(f"claim '{mapping.claim}', the groups, is missing: {value.why}")
+    if value is None or isinstance(value, Missing):
         items = ()
     elif isinstance(value, list):
         items = value
@@ -181,10 +180,8 @@ def _groups(
 def _uid(members: Mapping[str, JSONValue], variables: Variables, mapping: str | Mapped) -> str:
     if isinstance(mapping, Mapped):
         return clean(mapping.place, _value(mapping, variables), empty=True)
-    if mapping not in members:
-        raise RefusedError(f"claim '{mapping}', the uid, is missing")
+    value = _required(members, mapping, "the uid")
     _refuse_unverified(members, mapping)
-    value = members[mapping]
     return _clean_claim(mapping, "" if value is None else value)
 
 
@@ -209,18 +206,26 @@ def _texts(mapping: Mapped, variables: Variables) -> tuple[str, ...]:
     return tuple(text for text in texts if text)
 
 
+def _required(members: Mapping[str, JSONValue], claim: str, what: str) -> JSONValue:
+    value = claim_pointer(claim).lookup(members)
+    if isinstance(value, Missing):
+        raise RefusedError(f"claim '{claim}', {what}, is missing" + (f": {value.why}" if value.why else ""))
+    return value
+
+
 def _clean_claim(claim: str, value: JSONValue) -> str:
     return clean(f"claim '{claim}'", value, empty=True)
 
 
 def _refuse_unverified(members: Mapping[str, JSONValue], claim: str) -> None:
     # the kube-apiserver looks at this for the username only; a group or uid by an unproven address is no better
-    if claim == "email" and not _email_may_be_used(members):
+    if claim_pointer(claim).member == "email" and not _email_may_be_used(members):
         raise RefusedError("claim 'email' is not verified: 'email_verified' is not true")
 
 
 def _refuse_elsewhere(members: Mapping[str, JSONValue], claim: str) -> None:
     """Refuse a claim that the token leaves to another server (OpenID Connect Core 1.0, section 5.6.2)."""
+    claim = claim_pointer(claim).member
     if claim in members or "_claim_names" not in members:
         return
     names = members["_claim_names"]

@@ -45,6 +45,7 @@ class Difference(StrEnum):
     NUL = "reads texts with a NUL character as any others"
     COST = "counts what an expression costs, and refuses at 1,000,000"
     EDDSA = "refuses EdDSA"
+    POINTER = "takes a `claim` that begins with `/` for a name"
     SPLIT = "refuses what `split()` and `findAll()` give as groups and extra, unless it is mapped"
 
 
@@ -62,9 +63,9 @@ class Stricter:
 
 @dataclass(frozen=True, slots=True)
 class Wider:
-    """A token that the server alone refuses, and why: there are three reasons."""
+    """A token that the server alone refuses, and why: there are four reasons."""
 
-    difference: Literal[Difference.COST, Difference.EDDSA, Difference.SPLIT]
+    difference: Literal[Difference.COST, Difference.EDDSA, Difference.POINTER, Difference.SPLIT]
     token: Token
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -292,3 +293,24 @@ def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: 
     decision = Deny(reason, f"{place}: is not true", BY_KEY)
 
     assert facts(decision) == {place: (text,)}
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_ALLOWED, Reason.DENIED, Reason.IDENTITY_INVALID])
+def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
+    """With what is in its place: somebody without groups is not told from one whose groups are looked for elsewhere."""
+    mapped = (
+        ("claimMappings.username.claim", "sub"),
+        ("claimMappings.groups.claim", "realm_access.roles"),
+        ("claimMappings.uid.claim", "/realm_access/id"),
+    )
+    token = unsigned({"alg": "RS256"}, claims(realm_access={"roles": ["a"]}))
+    identity = None if reason is Reason.IDENTITY_INVALID else JANE
+
+    found = explain(deny(reason, BY_KEY, identity), token, START, (replace(CORP, claims=mapped),), POLICY)
+
+    told = {fact.name: fact.values[0] for fact in found.facts if fact.name.endswith(".claim")}
+    assert told == {
+        "claimMappings.groups.claim": "claim 'realm_access.roles' is missing: 'realm_access' is an object; "
+        "the claim of its member 'roles' is written /realm_access/roles",
+        "claimMappings.uid.claim": "claim '/realm_access/id' is missing: 'realm_access' has no member 'id'",
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authgate.json_pointer import JSONPointer
+from authgate.json_pointer import JSONPointer, claim_name, claim_named, claim_pointer
 
 DOCUMENT: dict[str, Any] = {
     "foo": ["bar", "baz"],
@@ -61,3 +61,11 @@ def test_what_is_no_pointer_is_refused(text: str, why: str) -> None:
     """Each with a sentence that shows what one looks like."""
     with pytest.raises(ValueError, match=why):
         JSONPointer(text)
+
+
+@pytest.mark.parametrize("name", ["sub", "/", "/a/b", "a~1.b", "/~", "https://example.com/roles"])
+def test_any_name_of_a_claim_can_be_written(name: str) -> None:
+    """One that begins with a slash as a pointer."""
+    assert claim_pointer(claim_named(name)).find({name: 1}) == 1
+    assert claim_name(claim_named(name)) == name
+    assert claim_name("/a/b") is None

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from authgate.dev.compact import OMIT
-from tests.support.parity import Case, Difference, Stricter, Subject, cases, put_to_work
+from tests.support.parity import Case, Difference, Stricter, Subject, Wider, cases, put_to_work
 
 if TYPE_CHECKING:
     from tests.support.oracle import Oracle
@@ -47,6 +47,20 @@ _CONTROL = Difference.CONTROL_CHARACTERS
 _EMAIL = Difference.UNVERIFIED_EMAIL
 
 TABLE = (
+    Subject(
+        "username by a JSON pointer",
+        _by("/a/b"),
+        {
+            "nested": Wider(Difference.POINTER, {"a": {"b": "jane"}}),
+            "by name": Stricter(Difference.POINTER, {"/a/b": "jane"}),
+            "missing": {},
+        },
+    ),
+    Subject(
+        "username by a name with a dot and an escape",
+        _by("a~1.b"),
+        {"by name": {"a~1.b": "jane"}, "nested": {"a~1": {"b": "jane"}}},
+    ),
     Subject(
         "username by sub",
         _by("sub"),

@@ -155,6 +155,9 @@ TAKEN: dict[str, Entry] = {
 
 STRICTER: dict[str, Entry] = {
     "`egressSelectorType`": issuer(egressSelectorType="cluster"),
+    "a `claim` that begins with `/` and is no JSON pointer": mappings(
+        username={"claim": "/a~b", "prefix": ""}
+    ),
     "a URL that ends in `?`": issuer(url="https://empty.example?"),
     "an expression over 10,000 characters": rules({"expression": f"claims.a == '{'x' * 10_000}'"}),
 }

@@ -288,9 +288,8 @@ def converted(expression: str, values: tuple[object, ...]) -> Subject:
 
 def stricter(expression: str, difference: Difference, values: tuple[object, ...]) -> Subject:
     """A username of which only the server knows what to make."""
-    whole = converted(expression, values)
-    tokens = {name: Stricter(difference, token) for name, token in whole.tokens.items()}
-    return Subject(f"{expression} ({difference.name.lower()})", whole.entry, tokens)
+    tokens = {ascii(value)[:60]: Stricter(difference, {"x": value}) for value in values}
+    return Subject(f"{expression} ({difference.name.lower()})", converted(expression, ()).entry, tokens)
 
 
 TABLE = (

@@ -145,3 +145,46 @@ def test_a_star_that_is_no_pattern_is_doubted(load_text: Load, text: str, path: 
 def test_globs_are_not_doubted(load_text: Load, members: str) -> None:
     """They are what they look like."""
     assert load_text(_policy(members)).warnings == ()
+
+
+def _mapped(claim: str) -> str:
+    return f"jwt: [{issuer('a', 'a:').replace('sub', claim)}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "pointer"),
+    [
+        (_mapped("realm_access.roles"), "jwt[0].claimMappings.username.claim", "/realm_access/roles"),
+        (
+            _policy("role: {userClaim: profile.name.first}"),
+            "policies.default.role.userClaim",
+            "/profile/name/first",
+        ),
+        (_policy("role: {boundClaims: {a.b: c}}"), 'policies.default.role.boundClaims["a.b"]', "/a/b"),
+        (_policy("role: {claimMappings: {a.b: X-B}}"), 'policies.default.role.claimMappings["a.b"]', "/a/b"),
+    ],
+)
+def test_a_name_with_dots_that_may_be_a_path_is_doubted(
+    load_text: Load, text: str, path: str, pointer: str
+) -> None:
+    """With the pointer that leads there."""
+    (warning,) = load_text(text).warnings
+
+    assert (warning.path, warning.message.endswith(f"write {pointer}")) == (path.replace('["', '["'), True)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "sub",
+        "/realm_access/roles",
+        "'https://example.com/roles'",
+        "kubernetes.io",
+        "'example.com/team'",
+        "'a..b'",
+        "'a.1'",
+    ],
+)
+def test_other_names_are_not_doubted(load_text: Load, claim: str) -> None:
+    """URLs, domains and pointers are what they look like."""
+    assert load_text(_mapped(claim)).warnings == ()

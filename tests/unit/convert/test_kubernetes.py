@@ -250,3 +250,42 @@ def test_there_and_back_is_where_it_began() -> None:
     original = yaml.safe_load(DOCUMENTED)["jwt"]
     del original[0]["issuer"]["egressSelectorType"]
     assert _jwt(to_authentication_configuration(imported)) == original
+
+
+POINTERS = """
+jwt:
+- issuer: {url: "https://example.com", audiences: [app]}
+  claimMappings:
+    username: {claim: /profile/name, prefix: "x:"}
+    groups: {claim: /~1roles, prefix: ""}
+    uid: {claim: sub}
+  claimValidationRules: [{claim: /org/id, requiredValue: a}]
+"""
+
+
+def test_a_json_pointer_has_no_counterpart() -> None:
+    """It is left out with a note; one that leads to a member of the token is written as that name."""
+    made = to_authentication_configuration(POINTERS)
+
+    issuers: Any = made.document["jwt"]
+    (entry,) = issuers
+    assert entry["claimMappings"] == {
+        "username": {"prefix": "x:"},
+        "groups": {"claim": "/roles", "prefix": ""},
+        "uid": {"claim": "sub"},
+    }
+    assert list(entry["claimValidationRules"]) == [{"requiredValue": "a"}]
+    assert [(note.path, "no JSON pointers" in note.message) for note in made.notes] == [
+        ("jwt[0].claimMappings.username.claim", True),
+        ("jwt[0].claimValidationRules[0].claim", True),
+    ]
+
+
+def test_a_name_with_a_slash_stays_a_name() -> None:
+    """What kube-apiserver reads as a name is not taken for a pointer."""
+    text = _issuers("https://example.com").replace("sub", "/a/b")
+
+    made = from_authentication_configuration(text)
+
+    issuers: Any = made.document["jwt"]
+    assert issuers[0]["claimMappings"]["username"]["claim"] == "/~1a~1b"

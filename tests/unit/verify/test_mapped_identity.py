@@ -333,3 +333,101 @@ def test_a_token_with_a_number_is_told_apart(jti: object, extra: tuple[object, .
 def test_a_number_that_no_header_can_carry_refuses_the_token() -> None:
     """It would end up in X-Remote-Extra."""
     assert refusal(NO_PREFIX, jti="a\r\nX-Remote-User: admin").reason is Reason.IDENTITY_INVALID
+
+
+REALM = ClaimRules(
+    PrefixedClaim("/profile/name", "corp:"), PrefixedClaim("/realm_access/roles", "r:"), "/ids/0"
+)
+NESTED: dict[str, object] = {
+    "profile": {"name": "jane"},
+    "realm_access": {"roles": ["a", "b"]},
+    "ids": ["u-1"],
+}
+
+
+def test_json_pointers_lead_to_nested_claims() -> None:
+    """Username, groups and uid."""
+    found = identity(REALM, **NESTED)
+
+    assert (found.username, found.groups, found.uid) == ("corp:jane", ("r:a", "r:b", AUTHENTICATED), "u-1")
+
+
+def test_a_name_with_dots_is_a_name() -> None:
+    """Only a slash makes a pointer."""
+    found = identity(
+        ClaimRules(PrefixedClaim("https://example.com/user.name")),
+        **{"https://example.com/user.name": "jane"},
+    )
+
+    assert found.username == "jane"
+
+
+@pytest.mark.parametrize(
+    ("claim", "value", "why"),
+    [
+        (
+            "realm.name",
+            {"name": "jane"},
+            "'realm' is an object; the claim of its member 'name' is written /realm/name",
+        ),
+        ("/realm/name", {}, "'realm' has no member 'name'"),
+        ("/realm/name", {"name": None}, ""),
+        ("/realm/name", "jane", "'realm' is a string, and has no member 'name'"),
+        ("/realm/name", None, "'realm' is null, and has no member 'name'"),
+        ("/realm/name", ["jane"], "'realm' is a list of 1, and has no member 'name'"),
+        ("/realm/name", {"name": {}}, "claim '/realm/name' is an object, not a string"),
+        ("/realm/name/first", {"name": {}}, "'/realm/name' has no member 'first'"),
+        ("/other/name", {}, "claim '/other/name', the username, is missing"),
+    ],
+)
+def test_a_refusal_names_what_is_missing_and_what_is_in_its_place(
+    claim: str, value: object, why: str
+) -> None:
+    """A claim's value is not named."""
+    found = refusal(ClaimRules(PrefixedClaim(claim)), realm=value)
+
+    assert found.reason is Reason.IDENTITY_INVALID
+    assert why in found.detail
+    assert "jane" not in found.detail
+
+
+def test_a_required_claim_may_be_nested() -> None:
+    """With its value, and not without."""
+    rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("/org/id", "corp"),))
+
+    assert identity(rules, org={"id": "corp"}).username == "user-1"
+    for org in ({"id": "other"}, {}, "corp", ["corp"], OMIT):
+        assert refusal(rules, org=org).reason is Reason.CLAIM_RULE_FAILED
+    assert "'org' has no member 'id'" in refusal(rules, org={}).detail
+
+
+@pytest.mark.parametrize(
+    "value", [OMIT, None, {}, {"roles": None}], ids=["no", "null", "empty", "null below"]
+)
+def test_nested_groups_may_be_missing(value: object) -> None:
+    """As a user's groups may be who has none."""
+    rules = ClaimRules(PrefixedClaim("sub"), PrefixedClaim("/realm_access/roles"))
+
+    assert identity(rules, realm_access=value).groups == (AUTHENTICATED,)
+
+
+def test_a_value_where_an_object_should_be_refuses_nested_groups() -> None:
+    """A deny list must not miss groups that are written in another way."""
+    rules = ClaimRules(PrefixedClaim("sub"), PrefixedClaim("/realm_access/roles"))
+
+    assert "'realm_access' is a string" in refusal(rules, realm_access="admin").detail
+
+
+def test_a_pointer_to_an_unverified_address_is_refused_as_the_address_is() -> None:
+    """However the claim is written."""
+    rules = ClaimRules(PrefixedClaim("/email"))
+
+    assert identity(rules, email="a@corp.example", email_verified=True).username == "a@corp.example"
+    assert "not verified" in refusal(rules, email="a@corp.example", email_verified=False).detail
+
+
+def test_nested_groups_that_stand_with_another_server_refuse_the_token() -> None:
+    """The pointer's first member is the claim."""
+    rules = ClaimRules(PrefixedClaim("sub"), PrefixedClaim("/groups/0"))
+
+    assert "another server" in refusal(rules, _claim_names={"groups": "src"}, _claim_sources={}).detail
