@@ -162,15 +162,19 @@ class RunningGate(ABC):
         await until(fetched, within=within)
 
     async def samples(self) -> list[Sample]:
-        """Every figure of `/metrics`, which the gate renders once a second at most."""
+        """Every figure of the metrics."""
+        return [
+            Sample(sample.name, sample.labels, sample.value)
+            for family in text_string_to_metric_families(await self.figures())
+            for sample in family.samples
+        ]
+
+    async def figures(self) -> str:
+        """The text of `/metrics`, which the gate renders once a second at most."""
         await asyncio.sleep(self._scraped_at + _RENDER_EVERY - time.monotonic())
         text = (await self.admin("/metrics")).body
         self._scraped_at = time.monotonic()
-        return [
-            Sample(sample.name, sample.labels, sample.value)
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        ]
+        return text
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of the figures of this name that carry these labels; 0 where there is none."""
@@ -213,6 +217,10 @@ class Gate(RunningGate):
     ) -> None:
         await self._service.stop()
         await self.client.close()
+
+    async def figures(self) -> str:
+        """The text of `/metrics` as it is now, without the admin port's pause between two renderings."""
+        return self._service.metrics.render().decode()
 
     @property
     def address(self) -> str:
