@@ -189,6 +189,16 @@ _ALL: Final = (
         "counter",
         "Connections closed at once because the limit was reached.",
     ),
+    Family(
+        "authgate_unfinished_heads_ended",
+        "counter",
+        "Connections closed because unfinished request headers took too much memory; the oldest is closed first.",
+    ),
+    Family(
+        "authgate_descriptors_exhausted",
+        "counter",
+        "Seconds in which the process had no file descriptor left.",
+    ),
     Family("authgate_workers", "gauge", "Processes that answer requests now."),
     Family(
         "authgate_worker_restarts",

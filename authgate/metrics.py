@@ -143,6 +143,8 @@ class Metrics:
     log_dropped = _Number("authgate_log_dropped")
     internal_errors = _Number("authgate_internal_errors")
     connections_refused = _Number("authgate_connections_refused")
+    unfinished_heads_ended = _Number("authgate_unfinished_heads_ended")
+    descriptors_exhausted = _Number("authgate_descriptors_exhausted")
     in_flight = _Number("authgate_in_flight_requests")
     workers = _Number("authgate_workers")
 

@@ -7,7 +7,9 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
+from authgate.app.bounds import listeners_of
 from authgate.app.clock import SystemClock
+from authgate.app.descriptors import connections_for, descriptor_limit, exhausted
 from authgate.app.generation import Generation
 from authgate.app.settled import settled
 from authgate.audit import Audit
@@ -18,8 +20,10 @@ from authgate.server.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.decider import Decider
 from authgate.server.exchange import ExchangeHandler, signed_documents
 from authgate.server.fit import lane_fits
+from authgate.server.head_budget import HeadBudget
 from authgate.server.lane import FastLane
 from authgate.server.listeners import Listeners, TLSFiles, tls_context
+from authgate.server.pressure import Pressure
 from authgate.server.record import Recorder
 from authgate.server.verify import UnreadBodies, VerifyHandler
 
@@ -61,6 +65,7 @@ class LiveGate:
         count_suppressed = metrics.tally("authgate_audit_suppressed").counter(())
         self._audit = Audit(config.log.audit, self._clock, count_suppressed)
         self._recorder = Recorder(metrics, self._audit)
+        self._pressure = Pressure(metrics, self._clock)
         self._around = Surroundings(
             self._clock, metrics, environ, service_account_dir, on_difference=self._recorder.difference
         )
@@ -113,21 +118,28 @@ class LiveGate:
             limits.max_headers,
             limits.header_timeout,
             config.server.keepalive_timeout,
-            limits.max_connections,
+            self._max_connections(),
         )
         tls = _tls(config.server.tls)
         lane = self._lane(recorder) if config.server.fast_lane else None
+        budget = HeadBudget(limits.max_unfinished_header_bytes, self._pressure.head_ended)
         server = GateServer(
-            handler, bounds, self._metrics, lane=lane, on_unread_body=UnreadBodies(self._clock)
+            handler,
+            bounds,
+            self._metrics,
+            lane=lane,
+            budget=budget,
+            on_refused=self._pressure.connection_refused,
+            on_unread_body=UnreadBodies(self._clock),
         )
         runner = runner_of(server, config.shutdown.timeout)
         for address in config.server.listen:
             await self._listeners.open(runner, address, None if address.startswith("unix:") else tls)
-        await self._open_exchange(recorder, bounds)
+        await self._open_exchange(recorder, bounds, budget)
         if config.server.grpc is not None:
             await self._open_grpc(config.server.grpc)
 
-    async def _open_exchange(self, recorder: Recorder, bounds: ConnectionLimits) -> None:
+    async def _open_exchange(self, recorder: Recorder, bounds: ConnectionLimits, budget: HeadBudget) -> None:
         item = self._config.exchange
         if item is None:
             return
@@ -138,7 +150,10 @@ class LiveGate:
             metrics=self._metrics,
             recorder=recorder,
         )
-        runner = runner_of(GateServer(handler, bounds, self._metrics), self._config.shutdown.timeout)
+        server = GateServer(
+            handler, bounds, self._metrics, budget=budget, on_refused=self._pressure.connection_refused
+        )
+        runner = runner_of(server, self._config.shutdown.timeout)
         await self._exchange.open(
             runner, item.listen, None if item.listen.startswith("unix:") else _tls(item.tls)
         )
@@ -154,13 +169,18 @@ class LiveGate:
                 limits.max_header_bytes,
                 limits.header_timeout,
                 server.keepalive_timeout,
-                limits.max_connections,
+                self._max_connections(),
                 self._config.shutdown.timeout,
             ),
             self._ready,
             shared=self._shared,
         )
         await self._grpc.open(address, _files(server.tls))
+
+    def _max_connections(self) -> int:
+        """Return how many connections each listener may have: as configured, as far as file descriptors allow."""
+        config = self._config
+        return connections_for(config.limits.max_connections, descriptor_limit(), listeners_of(config))
 
     def _ready(self) -> bool:
         return not self._ending and any(check.good for check in self.checks())
@@ -252,6 +272,8 @@ class LiveGate:
         while True:
             await asyncio.sleep(_TURN)
             self._audit.flush()
+            if exhausted():
+                self._pressure.descriptors_exhausted()
             before, lost = lost, self._lost_lines()
             if lost > before:
                 self._metrics.log_dropped += lost - before

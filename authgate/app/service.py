@@ -66,6 +66,8 @@ class Service:
             await self.live.prepare()
             self.metrics.count_reload("success")
             if self._config.server.admin is not None:
+                import authgate.exposition  # noqa: F401 - now: without a file descriptor it could not be loaded later
+
                 runner = admin_runner(self.metrics, self.readiness, self.live.documents, self.metrics)
                 await self._admin.open(runner, self._config.server.admin)
             await self.live.listen()

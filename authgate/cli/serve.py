@@ -69,10 +69,13 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
         CompositionError,
         ListenError,
         Service,
+        memory_limit,
+        raise_limit,
         settle_collector,
         usable_cores,
+        warnings_at_start,
     )
-    from authgate.log import configure
+    from authgate.log import configure, event
     from authgate.log_writer import BackgroundWriter
 
     writer = BackgroundWriter(sys.stderr.fileno())
@@ -80,6 +83,9 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
     log_warnings(loaded)
     workers = loaded.config.server.workers
     count = usable_cores() if workers == "auto" else workers
+    bounds = warnings_at_start(loaded.config, count, descriptors=raise_limit(), memory=memory_limit())
+    for problem in bounds:
+        event(logging.WARNING, "a limit is lower than the configuration allows for", problem=problem)
     settle_collector()
     try:
         if count > 1:

@@ -114,8 +114,17 @@ class LimitsConfig(ConfigModel):
         default=10.0,
         description="How long a client may take to send a request's headers, and may leave answers unread.",
     )
+    max_unfinished_header_bytes: int = Field(
+        default=67108864,
+        ge=8388608,
+        le=68719476736,
+        description="Memory of a process for headers that have begun to arrive and have not ended, over all connections.",
+    )
     max_connections: int = Field(
-        default=10000, ge=1, le=1000000, description="Connections that are open at once."
+        default=10000,
+        ge=1,
+        le=1000000,
+        description="Connections that are open at once on a listener; fewer where file descriptors do not suffice.",
     )
 
     @field_validator("max_header_bytes")

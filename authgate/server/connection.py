@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
 from authgate.errors import Reason
 from authgate.log import event
+from authgate.server.head_budget import HEAD_END, HeadBudget, after_last_head, worst_case
 
 if TYPE_CHECKING:
     import asyncio
@@ -54,9 +57,11 @@ class Connection(RequestHandler):
     """aiohttp's connection with a deadline and a size for the headers of each request."""
 
     __slots__ = (
+        "_budget",
         "_header_bytes",
         "_header_timer",
         "_lane",
+        "_last_body",
         "_limits",
         "_metrics",
         "_unread_body",
@@ -70,6 +75,7 @@ class Connection(RequestHandler):
         limits: ConnectionLimits,
         metrics: Metrics,
         lane: FastLane | None,
+        budget: HeadBudget,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -86,6 +92,9 @@ class Connection(RequestHandler):
         self._limits = limits
         self._metrics = metrics
         self._lane = lane
+        self._budget = budget
+        self._last_body: StreamReader | None = None
+        """The body of the last request whose head is complete."""
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
@@ -100,14 +109,28 @@ class Connection(RequestHandler):
             if answer is not None:
                 self._answered(answer)
                 return
-        requests = self._request_count
+        requests, body = self._request_count, self._last_body
+        before = None if body is None or body.is_eof() else body.total_bytes
         super().data_received(data)
-        if self._request_count != requests:
+        if not data:
+            return  # aiohttp parses what it had kept back; it was counted when it came
+        if self._request_count != requests or (self._buffer_paused and HEAD_END in data):
             self._headers_complete()
-        elif (
-            self._waiter is not None or self._request_count == 0
-        ):  # idle, so this is a piece of a request's head
-            self._headers_incomplete(len(data))
+            data = self._next_head(data)
+        elif before is not None and body is not None:
+            data = data[body.total_bytes - before :] if body.is_eof() else b""
+        if data:
+            self._headers_incomplete(data)
+
+    def _next_head(self, data: bytes) -> bytes:
+        """Return what has arrived of another head behind complete ones; too much of it rather than too little."""
+        if not self._messages or self._buffer_paused:
+            return after_last_head(data)
+        message, self._last_body = self._messages[-1]
+        if not isinstance(message, RawRequestMessage) or not self._last_body.is_eof():
+            return b""
+        sized = self._last_body is not EMPTY_PAYLOAD and not message.chunked
+        return after_last_head(data, body=self._last_body.total_bytes if sized else None)
 
     def leave_lane(self) -> None:
         """Answer every further request the general way."""
@@ -183,26 +206,33 @@ class Connection(RequestHandler):
             self._unread_timer = None
 
     def _headers_complete(self) -> None:
+        self._budget.release(self)
         self._header_bytes = 0
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
 
-    def _headers_incomplete(self, size: int) -> None:
-        self._header_bytes += size
+    def _headers_incomplete(self, data: bytes) -> None:
+        self._header_bytes += len(data)
         if self._header_bytes > self._limits.max_header_bytes:
             self._end(431, _HEADERS_TOO_LARGE)
-        elif self._header_timer is None:
-            self._header_timer = self._loop.call_later(
-                self._limits.header_timeout, self._end, 408, _REQUEST_TIMEOUT
-            )
+            return
+        if self._header_timer is None:
+            self._header_timer = self._loop.call_later(self._limits.header_timeout, self.end_head)
+        self._budget.charge(self, data)
+
+    def end_head(self) -> None:
+        """End the connection: the head took too long, or it is the oldest of too many."""
+        self._end(408, _REQUEST_TIMEOUT)
 
     def _end(self, status: int, answer: bytes) -> None:
         self._headers_complete()
+        self._parser = None  # holds what arrived of the head; the connection itself may end much later
         if self.transport is None:
             return
         self._metrics.http_errors[str(status)] += 1
-        self.transport.write(answer)
+        if not self._messages and (self._waiter is not None or not self._request_count):
+            self.transport.write(answer)  # else it would be read as the answer to the request before
         self.force_close()
 
     def handle_error(
@@ -233,7 +263,8 @@ class Connection(RequestHandler):
 class GateServer(web.Server):
     """aiohttp's low-level server, which makes bounded connections and refuses them beyond a number.
 
-    `on_unread_body` is called when a request is answered before its announced body has arrived.
+    `on_unread_body` is called when a request is answered before its announced body has arrived, `on_refused` for each
+    connection that is refused. Servers that share a `budget` share the memory for unfinished heads.
     """
 
     def __init__(
@@ -243,10 +274,16 @@ class GateServer(web.Server):
         metrics: Metrics,
         *,
         lane: FastLane | None = None,
+        budget: HeadBudget | None = None,
+        on_refused: Callable[[], None] = lambda: None,
         on_unread_body: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(self._answer)
         self._decide = handler
+        self._budget = budget or HeadBudget(
+            worst_case(limits.max_header_bytes, limits.max_headers) * limits.max_connections
+        )
+        self._on_refused = on_refused
         self._lane = lane
         self._limits = limits
         self._metrics = metrics
@@ -291,7 +328,14 @@ class GateServer(web.Server):
 
     def __call__(self) -> Connection:
         """Return the protocol of a new connection."""
-        return Connection(self, loop=self._loop, limits=self._limits, metrics=self._metrics, lane=self._lane)
+        return Connection(
+            self,
+            loop=self._loop,
+            limits=self._limits,
+            metrics=self._metrics,
+            lane=self._lane,
+            budget=self._budget,
+        )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Count a connection, or close it at once where there are too many."""
@@ -299,6 +343,7 @@ class GateServer(web.Server):
         if len(self._connections) <= self._limits.max_connections:
             return
         self._metrics.connections_refused += 1
+        self._on_refused()
         given_up = self._idle_for_longest() if self._limits.makes_room else None
         (transport if given_up is None else given_up).abort()
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 _LISTENERS = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}
 
-NEVER = ("rich", "prometheus_client", "pytest", "authgate.dev", "authgate.doctor", "authgate.snippets")
-"""What serving needs nowhere: terminal output, metrics of another making, the embedded issuer, other commands."""
+NEVER = ("rich", "pytest", "authgate.dev", "authgate.doctor", "authgate.snippets")
+"""What serving needs nowhere: terminal output, the embedded issuer, other commands."""
 WHERE_CONFIGURED = ("kubernetes_asyncio", "urllib3", "cel_expr_python", "re2", "grpc", "google", "envoy")
 """What only some configurations need."""
 
@@ -63,6 +63,15 @@ async def test_a_static_key_needs_few_modules(tmp_path: Path) -> None:
     assert 300 < len(modules) <= 720
 
 
+async def test_what_the_admin_port_needs_is_loaded_before_it_opens(tmp_path: Path) -> None:
+    """A process without a file descriptor cannot load a module any more."""
+    modules = await loaded(
+        tmp_path, {"jwt": [knowing(Issuer("https://issuer.example", SigningKey.generate("ES256")))]}
+    )
+
+    assert among(modules, ("prometheus_client",)) == ["prometheus_client"]
+
+
 async def test_a_cluster_needs_its_client_alone(tmp_path: Path) -> None:
     """Most of the client are the objects that Kubernetes knows; the gate's own budget is what is beside it."""
     async with cluster(tmp_path / "api") as scenario:
@@ -81,7 +90,19 @@ def test_the_command_that_probes_call_loads_no_server() -> None:
 
     modules = modules_of(done.stderr)
     assert (
-        among(modules, (*NEVER, *WHERE_CONFIGURED, "aiohttp", "pydantic", "cryptography", "jwt", "uvloop"))
+        among(
+            modules,
+            (
+                *NEVER,
+                *WHERE_CONFIGURED,
+                "prometheus_client",
+                "aiohttp",
+                "pydantic",
+                "cryptography",
+                "jwt",
+                "uvloop",
+            ),
+        )
         == []
     )
     assert 100 < len(modules) <= 330

@@ -7,7 +7,7 @@ import ssl
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -260,10 +260,12 @@ class GateProcess(RunningGate):
     """`authgate serve --config FILE` as a process of its own while its `async with` lasts.
 
     Its output is in a file beside the configuration, which must not say where to listen. It ends without the delay
-    of a rollout unless `environ` gives it one.
+    of a rollout unless `environ` gives it one. `limits` are arguments of the shell's ulimit, such as "-Hn 1024".
     """
 
-    def __init__(self, file: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, file: Path, environ: Mapping[str, str] | None = None, *, limits: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self._address, self._admin_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
         own = {
@@ -272,7 +274,7 @@ class GateProcess(RunningGate):
             "AUTHGATE_SHUTDOWN__DELAY": "0s",
         }
         self.process = ChildProcess(
-            [sys.executable, "-m", "authgate", "serve", "--config", file],
+            [*_limited(limits), sys.executable, "-m", "authgate", "serve", "--config", file],
             log=file.with_suffix(".log"),
             ready=self._answers,
             environment={**os.environ, **own, **(environ or {})},
@@ -308,6 +310,11 @@ class GateProcess(RunningGate):
             return (await self.request()).status == 401
         except aiohttp.ClientError:
             return False
+
+
+def _limited(limits: Sequence[str]) -> list[str]:
+    script = "".join(f"ulimit {limit} && " for limit in limits)
+    return ["sh", "-c", f'{script}exec "$@"', "sh"] if limits else []
 
 
 def write_configuration(

@@ -1,0 +1,27 @@
+"""What is turned away is counted each time and logged now and then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from authgate.metrics import Metrics
+from authgate.server.pressure import Pressure
+from tests.support.clock import FakeClock
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_flood_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """Of each kind; the figures have them all."""
+    metrics, clock = Metrics(), FakeClock()
+    pressure = Pressure(metrics, clock)
+    for _ in range(1000):
+        pressure.connection_refused()
+        pressure.head_ended()
+        pressure.descriptors_exhausted()
+    assert len(caplog.records) == 3
+    clock.advance(60.0)
+    pressure.connection_refused()
+    assert len(caplog.records) == 4
+    assert (metrics.unfinished_heads_ended, metrics.descriptors_exhausted) == (1000, 1000)
