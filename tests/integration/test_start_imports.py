@@ -60,7 +60,7 @@ async def test_a_static_key_needs_few_modules(tmp_path: Path) -> None:
     )
 
     assert among(modules, NEVER + WHERE_CONFIGURED) == []
-    assert 300 < len(modules) <= 720
+    assert 300 < len(modules) <= 735
 
 
 async def test_what_the_admin_port_needs_is_loaded_before_it_opens(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.scenario import Scenario, running_scenario
 from authgate.dev.server import EmbeddedServer
-from tests.support.gate import AUDIENCE, Gate
+from tests.support.gate import AUDIENCE, Gate, RunningGate
 from tests.support.process import until
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def of_cluster(scenario: Scenario, *, keys: Mapping[str, Any] | None = None, **r
     }
 
 
-async def comes_to(gate: Gate, count: float, name: str, **labels: str) -> None:
+async def comes_to(gate: RunningGate, count: float, name: str, **labels: str) -> None:
     """Waits until a metric has this value."""
 
     async def reached() -> bool:
