@@ -38,6 +38,8 @@ class Program:
     """Whether a 200 opens the app, whoever gives it."""
     any_2xx: bool = False
     """Whether every 2xx opens the app, and not 200 alone."""
+    answers_options: bool = False
+    """Whether it answers `OPTIONS *` itself, whatever its configuration."""
     trailers_pass: bool = False
     """Whether it hands a request's trailers on, and cannot do otherwise."""
     change: Callable[[str], str] = str
@@ -127,6 +129,7 @@ PROGRAMS: Final = {
             ("--configFile=traefik.yaml",),
             ("version",),
             any_200=True,
+            answers_options=True,
         ),
         *(
             Program(
@@ -135,6 +138,7 @@ PROGRAMS: Final = {
                 name,
                 ("run", "--config", "Caddyfile", "--adapter", "caddyfile"),
                 ("version",),
+                answers_options=True,
                 trailers_pass=name == "caddy-2.11.9",
             )
             for name in ("caddy", "caddy-2.11.9")
@@ -154,6 +158,7 @@ PROGRAMS: Final = {
             ("-d", ".", "-f", "httpd.conf", "-D", "FOREGROUND"),
             ("-v",),
             library="socket",
+            answers_options=True,
         ),
     )
 }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import trustme
+
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.snippets import Listen, Options, Upstream
@@ -63,6 +65,15 @@ class Site:
         reply = await self.ask(*lines, token=token or self.token())
         assert (reply.status, len(self.app.seen) - before) == (200, 1), (reply, self.process.log_tail())
         return self.app.seen[-1]
+
+
+def certified(folder: Path) -> None:
+    """Put a certificate and its key for TLS into a proxy's folder."""
+    folder.mkdir(parents=True)
+    certificate = trustme.CA().issue_cert("app.example.com", "127.0.0.1")
+    certificate.private_key_pem.write_to_path(folder / "tls.key")
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(folder / "tls.crt", append=True)
 
 
 def _bytes(line: str | bytes) -> bytes:

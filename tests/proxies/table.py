@@ -27,6 +27,8 @@ ROWS: Final = (
     "gRPC apps (`--app h2c://…`)",
     "2,000 requests need few connections to the gate",
     "no spelling of a path opens another",
+    "targets that are no path, and `CONNECT`, never reach the app",
+    "the host that the gate judges is the host that the app sees",
     "a token of 15 KB and 300 groups arrive whole",
     "a token in the query or in a cookie opens nothing",
     "`--cookie`",

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-import trustme
 
 from authgate.policy.headers import Preset
 from authgate.snippets import Options, Upstream, rendered
-from tests.proxies.site import protected
+from tests.proxies.site import certified, protected
 from tests.support.process import free_port
 from tests.support.tools import require_tool
 
@@ -124,11 +123,7 @@ async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
     """Over TLS, in HTTP/2: a good token passes with a body, a missing one does not, and names are cleared."""
     curl = require_tool("curl", "it is the HTTP/2 client")
     folder = tmp_path / "proxy"
-    folder.mkdir()
-    certificate = trustme.CA().issue_cert("app.example.com", "127.0.0.1")
-    certificate.private_key_pem.write_to_path(folder / "tls.key")
-    for blob in certificate.cert_chain_pems:
-        blob.write_to_path(folder / "tls.crt", append=True)
+    certified(folder)
     async with protected(program, folder, tls=True) as site:
 
         async def ask(*arguments: str) -> list[str]:

@@ -130,6 +130,11 @@ local function unavailable(r)
 end
 
 function check(r)
+    -- Refuse CONNECT and every request target that does not begin with a slash: httpd would choose the virtual host by a
+    -- target such as http://app.example.com/, and tell the app the one in Host.
+    if r.method == "CONNECT" or (r.unparsed_uri or ""):sub(1, 1) ~= "/" then
+        return 400
+    end
     local names = {}
     for name in pairs(r:headers_in_table()) do
         table.insert(names, name)
