@@ -10,6 +10,7 @@ from authgate.config.addresses import ListenAddress, collide, parse_listen
 from authgate.config.checks_claims import claim_findings
 from authgate.config.checks_grpc import as_grpc_opens, findings_of_grpc
 from authgate.config.checks_headers import findings_of_headers
+from authgate.config.checks_hosts import findings_of_hosts
 from authgate.config.checks_policies import HOLDERS, VERSIONS, findings_of_policies
 from authgate.config.checks_roles import findings_of_roles
 from authgate.config.checks_tokens import findings_of_tokens
@@ -36,6 +37,7 @@ def findings_of(values: Values) -> Iterator[Finding]:
     yield from _audiences_are_accepted(values)
     yield from _rules_name_issuers(values)
     yield from findings_of_policies(values)
+    yield from findings_of_hosts(values)
     yield from _access_reviews_have_a_cluster(values)
     yield from _clusters_can_be_told_apart(values)
     yield from _sources(values)
