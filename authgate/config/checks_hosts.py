@@ -12,9 +12,9 @@ from authgate.config.values import Pattern, Values
 _TEXTS = re.compile(r"//[^\n]*|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _READS_HOST = re.compile(r"(?<![\w.])\.?\s*request\s*\.\s*host\b")
 _SENTENCE = (
-    "cannot be decided with server.proxy: ingress-nginx: it builds X-Original-URL from the Host header, and a client can"
-    " reach one virtual host while its Host header names another; write one policy for each Ingress instead, and name it"
-    " in the Ingress' auth-url (/policies/NAME/verify)"
+    "cannot be decided with server.proxy: ingress-nginx: it builds X-Original-URL from the Host header, and a client"
+    " can reach one virtual host while its Host header names another; write one policy for each Ingress instead, and"
+    " name it in the Ingress' auth-url (/policies/NAME/verify)"
 )
 
 

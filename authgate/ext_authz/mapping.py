@@ -9,6 +9,7 @@ from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 
 from authgate.model import Allow
+from authgate.policy.believed import REMOVED
 from authgate.server.request import DEFAULT_POLICY, marked, request_of, text_of
 from authgate.server.response import render
 
@@ -22,6 +23,10 @@ _FRAMING: Final = frozenset({"Content-Length", "Server"})
 """What only an HTTP answer of the gate's own has."""
 _IDENTITY_PREFIXES: Final = ("x-auth-request-", "x-auth-forward-", "x-remote-", "remote-")
 """How headers begin that only a gate may set, whichever preset it has."""
+_BELIEVED: Final = frozenset(name.lower() for name in (*REMOVED, "X-Forwarded-Host"))
+"""What apps believe of a proxy, and a client may have written."""
+_ENVOYS: Final = "x-forwarded-client-cert"
+"""What Envoy removes by itself, and sets where it is configured to."""
 _CODES: Final = {401: 16, 403: 7, 404: 5, 431: 8, 503: 14}
 """HTTP statuses as gRPC's own (google.rpc.Code)."""
 
@@ -97,12 +102,16 @@ def _add(options: Any, name: str, value: str, *, again: bool = False) -> None:
 
 
 def _claimed(headers: RawHeaders, told: Headers) -> Iterator[str]:
-    """Yield the names of the client's fields that an app could take for the gate's, spelt with underscores, too."""
+    """Yield the names of the client's fields that an app could take for the gate's or for Envoy's.
+
+    They may be spelt with underscores, too.
+    """
     own = {name.lower() for name, _ in told}
     for raw, _ in headers:
         name = raw.decode("latin-1").lower()
         read = name.replace("_", "-")
-        if read in own or read.startswith(_IDENTITY_PREFIXES):
+        believed = read in _BELIEVED and name != _ENVOYS
+        if believed or read in own or read.startswith(_IDENTITY_PREFIXES):
             yield name
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
+from authgate.policy.believed import REMOVED
 from authgate.policy.headers import HeaderMapper
 from authgate.snippets.catalog import SNIPPETS, Snippet
 from authgate.snippets.manifests import MANIFESTS, Manifest
@@ -17,6 +18,8 @@ from authgate.snippets.pages import PAGES, told_reasons
 from authgate.snippets.template import render
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from authgate.policy.headers import Preset
     from authgate.snippets.template import Value
 
@@ -76,7 +79,9 @@ def manifests(manifest: Manifest, options: Options) -> tuple[File, ...]:
     refusal = manifest.refusal(options)
     if refusal is not None:
         raise ValueError(refusal)
-    return _filled("kubernetes", manifest.files, _names(options) | _services(manifest, options))
+    return _filled(
+        "kubernetes", manifest.files, _names(options, manifest.own_headers) | _services(manifest, options)
+    )
 
 
 def _services(manifest: Manifest, options: Options) -> dict[str, Value]:
@@ -97,8 +102,12 @@ def _services(manifest: Manifest, options: Options) -> dict[str, Value]:
     }
 
 
-def _names(options: Options) -> dict[str, Value]:
-    """Return what all templates know of the gate: its headers, and those that only it may set."""
+def _names(options: Options, own_headers: Collection[str] = ()) -> dict[str, Value]:
+    """Return what all templates know of the gate: its headers, and those that only it or the proxy may set.
+
+    `own_headers` are those of `REMOVED` that the proxy sets itself.
+    """
+    removed = [name for name in REMOVED if name not in {*own_headers, *options.headers}]
     own = (*identity_headers(options.preset), *options.headers)
     others = [name for preset in PRESETS for name in identity_headers(preset) if name not in own]
     return {
@@ -111,6 +120,8 @@ def _names(options: Options) -> dict[str, Value]:
         "cleared_by_name": [
             _header(name) for name in (*_ALSO_TRUSTED, *own) if not name.startswith(_CLEARED_BY_PREFIX)
         ],
+        "believed": [_header(name) for name in removed],
+        "believed_pattern": "|".join(removed),
         "further_pattern": "".join(f"|{name}$" for name in options.headers),
         "strip_authorization": options.strip_authorization,
     }
@@ -119,7 +130,7 @@ def _names(options: Options) -> dict[str, Value]:
 def _values(snippet: Snippet, options: Options) -> dict[str, Value]:
     gate, app, listen = snippet.gate_of(options), snippet.app_of(options), options.listen
     return {
-        **_names(options),
+        **_names(options, snippet.own_headers),
         "gate_socket": gate.socket,
         "gate_address": gate.address,
         "gate_dial": f"unix/{gate.socket}" if gate.socket else gate.address,

@@ -40,6 +40,8 @@ class Snippet:
     app_schemes: tuple[str, ...] = ("http",)
     pages: Places | None = None
     """What it can write into error pages; None where it has none to send."""
+    own_headers: frozenset[str] = frozenset()
+    """Headers of `policy.believed.REMOVED` that it takes from clients by itself, and sets where it is configured to."""
     templates: str = ""
     """The folder of its templates, where it is another's."""
     grpc: bool = False
@@ -76,6 +78,18 @@ class Snippet:
 
 _ENVOY: Final = Places(code="%RESP(X-AUTH-REASON)%", request_id="%REQ(X-REQUEST-ID)%")
 
+TRAEFIKS_OWN: Final = frozenset(
+    {
+        "X-Forwarded-Method",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Server",
+        "X-Forwarded-Uri",
+        "X-Real-IP",
+    }
+)
+"""Headers that Traefik's entry points replace or remove; its middlewares may set them again."""
+
 SNIPPETS: Final = {
     snippet.proxy: snippet
     for snippet in (
@@ -105,6 +119,7 @@ SNIPPETS: Final = {
             server_proxy="envoy",
             app_schemes=("http", "h2c"),
             pages=_ENVOY,
+            own_headers=frozenset({"X-Forwarded-Client-Cert"}),
         ),
         Snippet(
             proxy="envoy-grpc",
@@ -115,6 +130,7 @@ SNIPPETS: Final = {
             server_proxy="envoy",
             app_schemes=("http", "h2c"),
             pages=_ENVOY,
+            own_headers=frozenset({"X-Forwarded-Client-Cert"}),
             templates="envoy",
             grpc=True,
         ),
@@ -131,6 +147,7 @@ SNIPPETS: Final = {
             no_cookie="Traefik cannot put the cookies that the gate leaves in the place of the client's, and the app"
             " would see the token: let clients send it in Authorization",
             app_schemes=("http", "h2c"),
+            own_headers=TRAEFIKS_OWN,
         ),
         Snippet(
             proxy="caddy",

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from authgate.snippets.catalog import TRAEFIKS_OWN
 from authgate.snippets.options import Options, Upstream
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Manifest:
     """The gate's `server.proxy` for it."""
     grpc: bool = True
     """Whether it asks in gRPC, at the gate's `server.grpc`."""
+    own_headers: frozenset[str] = frozenset()
+    """Headers of `policy.believed.REMOVED` that it takes from clients by itself, and sets where it is configured to."""
     grantee: tuple[str, str] = ("", "")
     """Group and kind of the object that names the gate from another namespace, where that has to be granted."""
     no_preset: Mapping[Preset, str] = field(default_factory=dict)
@@ -132,6 +135,7 @@ MANIFESTS: Final = {
             "Traefik 3.6.12",
             ("traefik-crd.yaml",),
             server_proxy="traefik",
+            own_headers=TRAEFIKS_OWN,
             grpc=False,
         ),
         Manifest(
@@ -140,6 +144,9 @@ MANIFESTS: Final = {
             "Kubernetes' Ingress; of annotations an API server knows nothing",
             ("ingress-nginx.yaml",),
             server_proxy="ingress-nginx",
+            own_headers=frozenset(
+                {"Proxy", "X-Forwarded-Port", "X-Original-Forwarded-For", "X-Real-IP", "X-Scheme"}
+            ),
             grpc=False,
             no_preset={
                 "kubernetes": "ingress-nginx reads only the first of a repeated header, and X-Remote-Group stands once"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from authgate.policy.believed import REMOVED
 from tests.proxies.programs import PROGRAMS
 from tests.proxies.site import protected
 from tests.support.wire import bearer
@@ -56,6 +57,18 @@ async def test_the_gate_itself_clears_names(tmp_path: Path, *, raw: bool) -> Non
         assert seen.values("X-Auth-Request-User") == ["corp:ada"]
         assert seen.values("x-told") == ["corp:ada"]
         assert "mallory" not in str(seen)
+
+
+@RAW
+async def test_the_gate_itself_clears_what_apps_believe(tmp_path: Path, *, raw: bool) -> None:
+    """Names by which a proxy reports a request, however they are spelt."""
+    program = replace(GRPC, change=partial(check_only, raw=raw))
+    async with protected(program, tmp_path / "proxy") as site:
+        for name in ("X-Forwarded-Host", *REMOVED):
+            seen = await site.passes(
+                "GET / HTTP/1.1", f"{name}: mallory", f"{name.replace('-', '_')}: mallory"
+            )
+            assert "mallory" not in str(seen), name
 
 
 @RAW

@@ -137,6 +137,14 @@ async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
         assert await ask() == ["2", "401"]
         assert site.app.seen == []
         headers = ["-H", f"Authorization: Bearer {site.token()}", "-H", "X-Auth-Request-User: mallory"]
+        headers += [
+            "-H",
+            "X-Forwarded-Proto: mallory",
+            "-H",
+            "X-Forwarded-For: mallory",
+            "-H",
+            "Forwarded: mallory",
+        ]
         assert await ask(*headers, "-H", "X_Auth_Request_User: mallory", "--data", "x" * 50_000) == [
             "2",
             "200",
@@ -144,6 +152,10 @@ async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
         [seen] = site.app.seen
         assert (seen.size, seen.values("X-Auth-Request-User")) == (50_000, ["corp:ada"])
         assert "mallory" not in str(seen)
+        assert (seen.values("X-Forwarded-Proto"), seen.values("X-Forwarded-For")) == (
+            ["https"],
+            ["127.0.0.1"],
+        )
 
 
 @pytest.mark.row("gRPC apps (`--app h2c://…`)")

@@ -17,6 +17,14 @@ local ALSO_CLEARED = {
 %% for header in cleared_by_name
     ["<<header.lower>>"] = true,
 %% end
+    -- Names that apps and frameworks believe of a proxy. httpd itself sets X-Forwarded-For, -Host and -Server, and would
+    -- append to the client's.
+    ["x-forwarded-for"] = true,
+    ["x-forwarded-host"] = true,
+    ["x-forwarded-proto"] = true,
+%% for header in believed
+    ["<<header.lower>>"] = true,
+%% end
 }
 local TIME = 2 -- seconds for all of an answer
 local LONGEST = 65536 -- bytes of its headers
@@ -144,6 +152,7 @@ function check(r)
             r.headers_in[name] = nil
         end
     end
+    r.headers_in["X-Forwarded-Proto"] = r.is_https and "https" or "http"
     -- What stands in Connection, httpd takes away on the way to the app.
     local connection = (r.headers_in["Connection"] or ""):lower()
     if (r.headers_in["Upgrade"] or ""):lower() == "websocket" then

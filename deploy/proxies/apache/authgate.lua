@@ -22,6 +22,53 @@ local ALSO_CLEARED = {
     ["x-forwarded-groups"] = true,
     ["x-forwarded-email"] = true,
     ["x-forwarded-preferred-username"] = true,
+    -- Names that apps and frameworks believe of a proxy. httpd itself sets X-Forwarded-For, -Host and -Server, and would
+    -- append to the client's.
+    ["x-forwarded-for"] = true,
+    ["x-forwarded-host"] = true,
+    ["x-forwarded-proto"] = true,
+    ["forwarded"] = true,
+    ["x-forwarded-by"] = true,
+    ["x-forwarded-client-cert"] = true,
+    ["x-forwarded-method"] = true,
+    ["x-forwarded-path"] = true,
+    ["x-forwarded-port"] = true,
+    ["x-forwarded-prefix"] = true,
+    ["x-forwarded-protocol"] = true,
+    ["x-forwarded-scheme"] = true,
+    ["x-forwarded-server"] = true,
+    ["x-forwarded-ssl"] = true,
+    ["x-forwarded-uri"] = true,
+    ["front-end-https"] = true,
+    ["x-host"] = true,
+    ["x-http-host-override"] = true,
+    ["x-scheme"] = true,
+    ["x-url-scheme"] = true,
+    ["cf-connecting-ip"] = true,
+    ["client-ip"] = true,
+    ["fastly-client-ip"] = true,
+    ["true-client-ip"] = true,
+    ["x-client-ip"] = true,
+    ["x-cluster-client-ip"] = true,
+    ["x-original-for"] = true,
+    ["x-original-forwarded-for"] = true,
+    ["x-originating-ip"] = true,
+    ["x-proxyuser-ip"] = true,
+    ["x-real-ip"] = true,
+    ["x-http-method"] = true,
+    ["x-http-method-override"] = true,
+    ["x-method-override"] = true,
+    ["x-original-host"] = true,
+    ["x-original-method"] = true,
+    ["x-original-proto"] = true,
+    ["x-original-uri"] = true,
+    ["x-original-url"] = true,
+    ["x-override-url"] = true,
+    ["x-rewrite-url"] = true,
+    ["proxy"] = true,
+    ["x-accel-mapping"] = true,
+    ["x-middleware-subrequest"] = true,
+    ["x-sendfile-type"] = true,
 }
 local TIME = 2 -- seconds for all of an answer
 local LONGEST = 65536 -- bytes of its headers
@@ -139,6 +186,7 @@ function check(r)
             r.headers_in[name] = nil
         end
     end
+    r.headers_in["X-Forwarded-Proto"] = r.is_https and "https" or "http"
     -- What stands in Connection, httpd takes away on the way to the app.
     local connection = (r.headers_in["Connection"] or ""):lower()
     if (r.headers_in["Upgrade"] or ""):lower() == "websocket" then

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 RULE = "rules: [{%s}]"
 CONDITIONS = {
     "rule": (RULE % "hosts: [a.example.com], anonymous: true", "rules[0].hosts"),
-    "shadow": ("shadow: {" + RULE % "hosts: ['*.example.com'], anonymous: true" + "}", "shadow.rules[0].hosts"),
+    "shadow": (
+        "shadow: {" + RULE % "hosts: ['*.example.com'], anonymous: true" + "}",
+        "shadow.rules[0].hosts",
+    ),
     "expression": ("allow: [{expression: 'request.host == \"a\"'}]", "allow[0].expression"),
     "denied expression": ("deny: [{expression: 'request . host == \"a\"'}]", "deny[0].expression"),
     "rule's expression": (RULE % "expression: 'request.host.size() > 3'", "rules[0].expression"),

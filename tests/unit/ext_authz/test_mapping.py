@@ -41,6 +41,20 @@ def read(**request: Any) -> OriginalRequest:
     return original_of(message, headers_of(message))
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-Host", "Forwarded", "X_HTTP_Method_Override", "x-real-ip"])
+def test_what_apps_believe_of_a_proxy_is_removed(name: str) -> None:
+    """The client may have written it."""
+    answer = answer_of(allowed(), (), [(name.encode(), b"mallory"), (b"x-forwarded-for", b"192.0.2.1")])
+    assert name.lower() in answer.ok_response.headers_to_remove
+    assert "x-forwarded-for" not in answer.ok_response.headers_to_remove
+
+
+def test_envoys_own_header_for_certificates_stays() -> None:
+    """Envoy removes a client's, and sets its own where it is configured to."""
+    answer = answer_of(allowed(), (), [(b"x-forwarded-client-cert", b"By=spiffe://a")])
+    assert "x-forwarded-client-cert" not in answer.ok_response.headers_to_remove
+
+
 @pytest.mark.parametrize(
     ("path", "told", "query"),
     [

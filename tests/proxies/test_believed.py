@@ -1,0 +1,75 @@
+"""Headers by which proxies report a request to apps: the app gets the proxy's own, and never a client's."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.policy.believed import REMOVED, REPLACED
+
+if TYPE_CHECKING:
+    from tests.proxies.site import Site
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ROW = "a client's `{}` never reaches the app"
+NAMES = [
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Server",
+    "Forwarded",
+    "X-Real-IP",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+]
+"""Each with a row of its own: what is told of most, and believed by most."""
+OTHERS = [name for name in (*REPLACED, *REMOVED) if name not in NAMES]
+OWN = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "app.example.com", "X-Forwarded-Proto": "http"}
+
+
+def spellings(name: str) -> list[str]:
+    """The name as it is, in small letters, with underscores for dashes, and with one."""
+    return [name, name.lower(), name.replace("-", "_"), name.replace("-", "_", 1)]
+
+
+async def removed(site: Site, name: str) -> None:
+    """Send the header in every spelling, once and twice, and check what the app saw."""
+    lie = "mallory.example.com"
+    for spelling, times in product(spellings(name), (1, 2)):
+        seen = await site.passes("GET / HTTP/1.1", *[f"{spelling}: {lie}"] * times, f"X-Own: {spelling}")
+        assert lie not in str(seen), (spelling, seen)
+        if name in OWN:
+            assert seen.values(name) == [OWN[name]], spelling
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.row(ROW.format(name))) for name in NAMES],
+    ids=NAMES,
+)
+async def test_a_clients_own_header_never_reaches_the_app(site: Site, name: str) -> None:
+    """The proxy sets it, or removes it."""
+    await removed(site, name)
+
+
+@pytest.mark.row("nor do a client's other headers of this kind")
+@pytest.mark.parametrize("name", OTHERS)
+async def test_a_clients_other_headers_never_reach_the_app(site: Site, name: str) -> None:
+    """Names that other proxies and frameworks know."""
+    await removed(site, name)
+
+
+@pytest.mark.row(ROW.format("X-Forwarded-For"))
+@pytest.mark.parametrize("name", REPLACED)
+async def test_connection_takes_none_away(site: Site, name: str) -> None:
+    """A header that a client names in `Connection` is there all the same, or the proxy refuses the request."""
+    reply = await site.ask("GET / HTTP/1.1", f"Connection: close, {name}", token=site.token())
+    assert [seen.values(name) for seen in site.app.seen] == ([] if reply.status == 400 else [[OWN[name]]])

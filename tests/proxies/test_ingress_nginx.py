@@ -1,0 +1,62 @@
+"""What the manifest for ingress-nginx puts into the controller's locations, run by a real nginx."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from authgate.policy.believed import REMOVED
+from authgate.snippets import MANIFESTS, Options, manifests
+from tests.support.nginx import Nginx
+from tests.support.process import free_port
+from tests.support.wire import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HOSTS = {
+    "one host": (["GET / HTTP/1.1", "Host: app.example.com"], 200),
+    "port": (["GET / HTTP/1.1", "Host: app.example.com:8443"], 200),
+    "capitals": (["GET / HTTP/1.1", "Host: APP.example.com"], 200),
+    "final dot": (["GET / HTTP/1.1", "Host: app.example.com."], 200),
+    "address": (["GET / HTTP/1.1", "Host: [::1]:8443"], 200),
+    "the same in the target": (["GET http://app.example.com/ HTTP/1.1", "Host: app.example.com"], 200),
+    "another in the target": (["GET http://docs.example.com/ HTTP/1.1", "Host: app.example.com"], 400),
+    "a longer one in the target": (
+        ["GET http://app.example.com.evil/ HTTP/1.1", "Host: app.example.com"],
+        400,
+    ),
+    "a longer one in Host": (["GET http://app.example.com/ HTTP/1.1", "Host: app.example.com.evil"], 400),
+    "no host": (["GET / HTTP/1.0"], 400),
+}
+
+
+def controllers() -> dict[str, dict[str, str]]:
+    """The data of the manifest's ConfigMaps by their names."""
+    [file] = manifests(MANIFESTS["ingress-nginx"], Options())
+    objects = yaml.safe_load_all(file.text)
+    return {each["metadata"]["name"]: each["data"] for each in objects if each["kind"] == "ConfigMap"}
+
+
+@pytest.mark.parametrize(("lines", "status"), HOSTS.values(), ids=list(HOSTS))
+async def test_a_host_that_differs_from_nginx_own_is_refused(
+    tmp_path: Path, lines: list[str], status: int
+) -> None:
+    """The virtual host that nginx has chosen is the one that gate and app are told."""
+    port, snippet = free_port(), controllers()["ingress-nginx-controller"]["location-snippet"]
+    location = f"location / {{\n{snippet}\nreturn 200;\n}}"
+    server = f"server {{ listen 127.0.0.1:{port} default_server; server_name _;\n{location}\n}}"
+    async with Nginx(tmp_path / "nginx", server, port=port):
+        reply = await ask(f"127.0.0.1:{port}", *lines, "Connection: close")
+    assert reply.status == status
+
+
+async def test_every_header_that_apps_believe_is_removed() -> None:
+    """By the controller itself or by its list of empty headers, and the token with them."""
+    removed = controllers()["authgate-removed-headers"]
+    assert set(removed) >= set(REMOVED) - MANIFESTS["ingress-nginx"].own_headers | {"Authorization"}
+    assert set(removed.values()) == {""}
