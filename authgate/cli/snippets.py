@@ -70,6 +70,16 @@ def snippets(
             help="Refusals come with a page for those who ask for text/html, and with JSON for all others.",
         ),
     ] = False,
+    gate_timeout: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=25,
+            help="When to give up on the gate: more than twice keys.timeout and twice tokenReview.timeout together.",
+            show_default=False,
+        ),
+    ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Serve TLS, with tls.crt and tls.key.")] = False,
     complete: Annotated[
         bool, typer.Option("--complete", help="A whole configuration, and not what one puts into one's own.")
@@ -100,6 +110,7 @@ def snippets(
         parse_policy,
         parse_preset,
     )
+    from authgate.snippets.timeouts import GATE_TIMEOUT
 
     if proxy is None:
         _print_list(tuple(SNIPPETS.values()), tuple(MANIFESTS.values()))
@@ -118,6 +129,7 @@ def snippets(
             open_paths=tuple(parse_open_path(path) for path in open_ or ()),
             cookie=cookie,
             error_pages=error_pages,
+            gate_timeout=gate_timeout or GATE_TIMEOUT,
             tls=tls,
             complete=complete,
         )

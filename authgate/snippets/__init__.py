@@ -112,6 +112,8 @@ def _names(options: Options, own_headers: Collection[str] = ()) -> dict[str, Val
     others = [name for preset in PRESETS for name in identity_headers(preset) if name not in own]
     return {
         "preset": options.preset,
+        "gate_timeout": str(options.gate_timeout),
+        "client_timeout": str(options.gate_timeout + 3),
         "kubernetes": options.preset == "kubernetes",
         "verify_path": verify_path(options.policy),
         "identity": [_header(name) for name in own],

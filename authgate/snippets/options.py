@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, get_args
 
 from authgate.policy.headers import Preset
+from authgate.snippets.timeouts import GATE_TIMEOUT
 
 _URL = re.compile(
     r"(?P<scheme>[a-z0-9]{2,5})://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?/?",
@@ -82,6 +83,8 @@ class Options:
     """Whether the gate takes tokens from a cookie, too (`credential.sources`)."""
     error_pages: bool = False
     """Whether refusals come with a page, or with JSON for those who ask for no page."""
+    gate_timeout: int = GATE_TIMEOUT
+    """Seconds after which the proxy gives up on the gate."""
     tls: bool = False
     complete: bool = False
 

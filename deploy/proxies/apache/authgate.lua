@@ -1,5 +1,5 @@
 -- Shows a request to authgate and lets it pass on a 200 only. LuaSocket asks, on a connection that is kept for each of
--- httpd's threads (LuaScope thread); a gate that has not answered within 2 seconds is a 503.
+-- httpd's threads (LuaScope thread); a gate that has not answered within 17 seconds is a 503.
 
 local socket = require "socket"
 
@@ -70,7 +70,7 @@ local ALSO_CLEARED = {
     ["x-middleware-subrequest"] = true,
     ["x-sendfile-type"] = true,
 }
-local TIME = 2 -- seconds for all of an answer
+local TIME = 17 -- seconds for all of an answer; longer than the gate's keys.timeout and tokenReview.timeout
 local LONGEST = 65536 -- bytes of its headers
 
 local kept -- this thread's connection to the gate
