@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authgate.errors import Reason
 from authgate.model import Rejected
-from authgate.verify.claims import date
+from authgate.timestamps import date
 from authgate.verify.compact import CompactParser
 
 if TYPE_CHECKING:

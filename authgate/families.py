@@ -180,6 +180,12 @@ _ALL: Final = (
         of_several="most",
     ),
     Family(
+        "authgate_config_rejected_since_timestamp_seconds",
+        "gauge",
+        "Since when the configuration file is rejected and an older one is in use; 0: it is not rejected.",
+        of_several="most",
+    ),
+    Family(
         "authgate_audit_suppressed", "counter", "Decisions that the audit stream has no line of its own for."
     ),
     Family("authgate_log_dropped", "counter", "Log lines lost because standard error was not read."),

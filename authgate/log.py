@@ -11,8 +11,9 @@ import logging
 import re
 import sys
 import traceback
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
+
+from authgate.timestamps import utc
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -109,7 +110,7 @@ class _JSONFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text, number = _OTEL_SEVERITY.get(record.levelno, ("INFO", 9))
         line = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "timestamp": utc(record.created).isoformat(timespec="milliseconds"),
             "severity_text": text,
             "severity_number": number,
             "scope": record.name,
@@ -124,7 +125,7 @@ class _JSONFormatter(logging.Formatter):
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text, _ = _OTEL_SEVERITY.get(record.levelno, ("INFO", 9))
-        time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        time = utc(record.created).strftime("%H:%M:%S")
         attributes = _attributes(record)
         trace = attributes.pop("exception_stacktrace", None)
         # An entry is one line, whatever a value holds; only the gate's own traceback has lines of its own.

@@ -139,6 +139,7 @@ class Metrics:
     """
 
     config_last_success = _Number("authgate_config_last_reload_success_timestamp_seconds")
+    config_rejected_since = _Number("authgate_config_rejected_since_timestamp_seconds")
     audit_suppressed = _Number("authgate_audit_suppressed")
     log_dropped = _Number("authgate_log_dropped")
     internal_errors = _Number("authgate_internal_errors")
@@ -201,6 +202,7 @@ class Metrics:
         self.config_reloads[result] += 1
         if result == "success":
             self.config_last_success = time.time()
+            self.config_rejected_since = 0.0
 
     def answer_cell(self, decision: str, reason: str, source: str, policy: str) -> AnswerCell:
         """Return where answers of this kind are counted; the cell stays the same for the life of the process."""

@@ -55,9 +55,11 @@ class Generation:
 
     async def retire(self) -> None:
         """Stop what runs beside it, and close when the last request is decided; no new ones may come any more."""
-        await self._stop_tasks()
-        await self.serving.idle()
-        await self.pipeline.close()
+        try:
+            await self._stop_tasks()
+            await self.serving.idle()
+        finally:  # also when the gate ends meanwhile and cancels this
+            await self.pipeline.close()
 
     async def close(self) -> None:
         """End it now, with whatever waits for a fetch or a review."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Signals:
-    """Takes SIGTERM and SIGINT, and SIGHUP where there is something to `reload`, while its `with` lasts."""
+    """Takes SIGTERM, SIGINT and SIGHUP while its `with` lasts; SIGHUP does nothing where `reload` is None."""
 
     def __init__(self, reload: Callable[[], None] | None) -> None:
         self._reload = reload
@@ -26,8 +26,7 @@ class Signals:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._received.put_nowait, number)
-        if self._reload is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reload or _ignore_hangup)
         return self
 
     def __exit__(
@@ -48,3 +47,9 @@ class Signals:
         if number is signal.SIGTERM and delay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._received.get(), delay)
+
+
+def _ignore_hangup() -> None:
+    event(
+        logging.WARNING, "SIGHUP ignored: authgate runs without --config, so there is no file to read again"
+    )

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 MOST_SILENT: Final = 10.0
 """Seconds without a word after which a worker is stuck."""
+MOST_ADOPTING: Final = 30.0
+"""Seconds that a worker may take to answer by another configuration."""
 _STEADY: Final = 60.0
 _LONGEST_PAUSE: Final = 30.0
+_POLL: Final = 0.05
 
 
 class Slot:
@@ -41,6 +44,9 @@ class Slot:
         self._hearing: asyncio.Task[None] | None = None
         self._told = Told(listening=False, checks=())
         self._adopted: asyncio.Future[str | None] | None = None
+        self.trial: Config | None = None
+        """The configuration that its next worker tries, instead of the last good one."""
+        self._trying: asyncio.Future[str | None] | None = None
         self._silent = 0.0
         self._stuck = self._called = False
         self._began_at = self._due_at = clock.monotonic()
@@ -134,7 +140,31 @@ class Slot:
             return "the worker is gone"
         self._adopted = asyncio.get_running_loop().create_future()
         self._channel.send(Adopt(config))
-        return await self._adopted
+        done, _ = await asyncio.wait((self._adopted,), timeout=MOST_ADOPTING)
+        if not done:
+            self.kill()  # it could answer by either configuration from now on
+            return f"the worker did not apply the configuration within {MOST_ADOPTING:g} s"
+        return self._adopted.result()
+
+    async def start_with(self, config: Config) -> str | None:
+        """Have a new worker start with a configuration; return why it does not listen, None once it does.
+
+        The worker that is there, if any, is killed. Afterwards workers start with the last good configuration again.
+        """
+        self._trying = None
+        while self._pid is not None:
+            self.kill()
+            await asyncio.sleep(_POLL)
+        self.trial, self._due_at = config, self._clock.monotonic()
+        trying = self._trying = asyncio.get_running_loop().create_future()
+        try:
+            done, _ = await asyncio.wait((trying,), timeout=MOST_ADOPTING)
+            if done:
+                return trying.result()
+            self.kill()
+            return f"the worker did not start within {MOST_ADOPTING:g} s"
+        finally:
+            self.trial = self._trying = None
 
     def checks(self) -> list[Check]:
         """Tell how its worker is, and of each issuer and cluster what it knows."""
@@ -156,10 +186,13 @@ class Slot:
             match report:
                 case Told():
                     self._told = report
+                    if report.listening:
+                        self._tried(None)
                 case Adopted(error):
                     self._answer(error)
                 case Failed(error):
                     self.failure = error
+                    self._tried(error)
                 case Keys():
                     pass
                 case Adopt() | AnnounceEnd() | Stop():
@@ -170,10 +203,15 @@ class Slot:
         if self._adopted is not None and not self._adopted.done():
             self._adopted.set_result(error)
 
+    def _tried(self, error: str | None) -> None:
+        if self._trying is not None and not self._trying.done():
+            self._trying.set_result(error)
+
     def _forget(self) -> None:
         self._pid = None
         self._told = Told(listening=False, checks=())
         self._answer("the worker ended over it")
+        self._tried("the worker ended over it")
         if self._hearing is not None:
             self._hearing.cancel()
         if self._channel is not None:

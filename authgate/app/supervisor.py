@@ -58,7 +58,7 @@ def supervise(
             runner.run(supervisor.open())
             while (slot := runner.run(supervisor.next_start())) is not None:
                 inheritance = Inheritance(
-                    supervisor.config,
+                    supervisor.config_of(slot),
                     environ,
                     service_account_dir,
                     supervisor.addresses,
@@ -66,7 +66,7 @@ def supervise(
                     loop_factory,
                 )
                 runner.run(slot.begin(*fork_worker(inheritance), supervisor.heard))
-                if supervisor.config is not inheritance.config:
+                if supervisor.config_of(slot) is not inheritance.config:
                     slot.kill()  # another was adopted while it was not yet there to follow
         finally:
             runner.run(supervisor.close())
@@ -87,6 +87,7 @@ class _Supervisor:
         self._failures: asyncio.Queue[str] = asyncio.Queue()
         self._until_closed = ExitStack()
         self._ending = False
+        self._turn = -1
 
     async def open(self) -> None:
         """Reserve the addresses and open the admin port; raises `ListenError`."""
@@ -103,6 +104,10 @@ class _Supervisor:
             )
         self._metrics.count_reload("success")
         self._serving = asyncio.create_task(self._serve())
+
+    def config_of(self, slot: Slot) -> Config:
+        """Return what a new worker starts with: the configuration on trial in its place, else the last good one."""
+        return self.config if slot.trial is None else slot.trial
 
     async def next_start(self) -> Slot | None:
         """Return the next place that wants a worker, None when it is time to close."""
@@ -217,11 +222,20 @@ class _Supervisor:
     async def _adopt(self, config: Config) -> None:
         """Have every worker answer by another configuration; one tries it first, and the others only follow.
 
-        One that starts meanwhile was forked with the configuration of before, and follows as soon as it listens.
+        Each attempt is another worker's. Where none listens, one starts with the new configuration, and the last good
+        one is kept until that worker listens. One that starts meanwhile was forked with the configuration of before,
+        and follows as soon as it listens.
         """
         config = settled(self.config, config)
-        first = next((slot for slot in self._slots if slot.listening), None)
-        if first is not None and (error := await first.adopt(config)) is not None:
+        self._turn += 1
+        order = [self._slots[(self._turn + place) % len(self._slots)] for place in range(len(self._slots))]
+        first = next((slot for slot in order if slot.listening), None)
+        if first is not None:
+            error = await first.adopt(config)
+        else:
+            first = next((slot for slot in order if not slot.alive), order[0])
+            error = await first.start_with(config)
+        if error is not None:
             raise CompositionError(error)
         self.config = config
         others = [slot for slot in self._slots if slot.alive and slot is not first]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 TURN = 0.5
 """Seconds between two words of a worker about how it is."""
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STANDARD_ERROR = 2
 _BROKEN = 70  # EX_SOFTWARE of sysexits.h
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the supervisor has them, too, and says what to do
@@ -52,12 +55,14 @@ def fork_worker(inheritance: Inheritance) -> tuple[int, socket.socket]:
     To be called while no event loop runs. The child never returns: it lives on this stack and ends the process.
     """
     ours, theirs = socket.socketpair()
+    parent = os.getpid()
     # No signal may arrive between fork and the moment from which the child no longer has its parent's handlers.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = os.fork()
     if pid == 0:
         status = _BROKEN
         try:
+            _die_with(parent)
             status = _live(inheritance, theirs, mask)
         except BaseException as error:  # noqa: BLE001 - nothing of the parent's stack may be unwound here
             os.write(_STANDARD_ERROR, traceback_of(error).encode())
@@ -66,6 +71,18 @@ def fork_worker(inheritance: Inheritance) -> tuple[int, socket.socket]:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
     return pid, ours
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, busy or stuck as it may be (Linux).
+
+    A worker that runs also ends when the channel closes, which is what other systems rely on.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the kernel was asked
+        os._exit(_BROKEN)
 
 
 def _live(inheritance: Inheritance, channel: socket.socket, mask: set[signal.Signals | int]) -> int:

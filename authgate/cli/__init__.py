@@ -5,6 +5,12 @@ Commands import what is heavy when they run, so that `authgate --help` and `auth
 
 from __future__ import annotations
 
+# Before the imports below, which take most of a second on a busy machine.
+# ruff: noqa: E402
+from authgate.cli.startup import prepare_process
+
+prepare_process()
+
 import sys
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated

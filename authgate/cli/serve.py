@@ -55,8 +55,8 @@ def serve(
     from authgate.config import load
 
     file = None
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # "read it again" is no reason to end
     if config is not None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # "read it again" is no reason to end before it was read
         file = ConfigFile(config, partial(load, config, os.environ, flags))
     run_service(load_or_fail(config, flags), file)
 

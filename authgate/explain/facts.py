@@ -9,7 +9,7 @@ from authgate.errors import REASONS, Reason, Step
 from authgate.explain.steps import detail_of, identity_of, key_of
 from authgate.explain.values import Fact, KnownIssuer, KnownPolicy
 from authgate.json_pointer import Missing, claim_pointer
-from authgate.verify.claims import date
+from authgate.timestamps import date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

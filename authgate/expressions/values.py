@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum, Flag, auto
 from typing import TYPE_CHECKING, Any, Protocol
+
+from authgate.timestamps import utc
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
@@ -179,7 +180,7 @@ class Variables:
         if self._segments is not None:
             data["request.segments"] = list(self._segments)
         if self._now is not None:
-            data["now"] = datetime.fromtimestamp(self._now, UTC)
+            data["now"] = utc(self._now)
         return data
 
 

@@ -8,7 +8,7 @@ read goes through the same gate and the same records.
 from __future__ import annotations
 
 import re
-from email.utils import formatdate
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
 from authgate.metrics import AnswerCell
@@ -16,6 +16,7 @@ from authgate.model import Deny, Pending
 from authgate.policy.conditions import NO_REQUEST
 from authgate.server.request import TELLING, endpoint_of, told_request
 from authgate.server.response import TAIL, head_of
+from authgate.timestamps import utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -294,5 +295,5 @@ class FastLane:
         now = int(self._now())
         if now != self._second:
             self._second = now
-            self._tail = TAIL + formatdate(now, usegmt=True).encode() + b"\r\n\r\n"
+            self._tail = TAIL + format_datetime(utc(now), usegmt=True).encode() + b"\r\n\r\n"
         return self._tail

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
 from authgate.model import Rejected, value
+from authgate.timestamps import date
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,11 +108,6 @@ def confirmation(members: Mapping[str, JSONValue]) -> str | None:
         return "'cnf' is malformed"
     known = ", ".join(name for name in _CONFIRMATIONS if name in bound)
     return f"'cnf' has {known}" if known else "'cnf' has only unknown members"
-
-
-def date(timestamp: float) -> str:
-    """Return a POSIX timestamp as a UTC date and time for people (RFC 3339)."""
-    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _malformed(detail: str) -> Rejected:

@@ -30,6 +30,7 @@ ON_SIGNAL = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "0"}
 NOWHERE = {"KUBECONFIG": "/nonexistent/kubeconfig"}
 """So that a cluster is a configuration that reads well and cannot be put to work."""
 LAST_SUCCESS = "authgate_config_last_reload_success_timestamp_seconds"
+REJECTED_SINCE = "authgate_config_rejected_since_timestamp_seconds"
 
 
 def letting(*users: str, **sections: Any) -> dict[str, Any]:
@@ -261,3 +262,27 @@ async def test_no_worker_takes_a_bad_file_over(tmp_path: Path) -> None:
             await crew.replaced(0, pid, within=20)
             token = ISSUER.mint("jane")
             assert {await crew.verdict(token) for _ in range(20)} == {(200, "")}
+
+
+@pytest.mark.parametrize("workers", [1, 2], ids=["one process", "workers"])
+async def test_a_file_that_arrives_later_makes_a_rejected_configuration_good(
+    tmp_path: Path, workers: int
+) -> None:
+    """A ConfigMap can arrive before the Secret that it names; nobody touches the ConfigMap again."""
+    kubeconfig = tmp_path / "kubeconfig"
+    async with cluster(tmp_path) as scenario:
+        section = of_cluster(scenario)
+        text = scenario.kubeconfig.read_text()
+        section["kubeconfig"] = str(kubeconfig)
+        running: GateProcess
+        running = (
+            Crew(tmp_path, letting("jane"), OFTEN) if workers > 1 else gate(tmp_path, letting("jane"), OFTEN)
+        )
+        async with running:
+            written(tmp_path, letting("joe", cluster=section))
+            await counted(running, success=1, failure=1)
+            assert await running.metric(REJECTED_SINCE) > 0
+            kubeconfig.write_text(text)
+            await counted(running, success=2)
+            assert await running.metric(REJECTED_SINCE) == 0
+            assert await running.verdict(ISSUER.mint("jane")) == (403, "not_allowed")

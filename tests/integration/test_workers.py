@@ -313,3 +313,13 @@ async def test_what_one_worker_fetched_the_others_know(tmp_path: Path) -> None:
             assert {answer.status for answer in answers} == {200}
             assert server.counts[issuer.jwks_path] == fetched + 1
             assert await crew.metric("authgate_jwks_fetches_total") == fetched + 1
+
+
+async def test_a_stuck_worker_does_not_outlive_its_supervisor(crew: Crew) -> None:
+    """It cannot see that the channel is closed; the kernel ends it, so that the port is free."""
+    pids = await crew.pids()
+    await crew.kill(0, signal.SIGSTOP)
+    crew.process.send(signal.SIGKILL)
+    for pid in pids:
+        await gone(pid)
+    assert not await accepts(int(crew.address.rpartition(":")[2]))

@@ -1,0 +1,21 @@
+"""POSIX timestamps as dates, also where a clock is so far out of range that no calendar has the date."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+EARLIEST: Final = -62_135_596_800.0
+"""The first second of the year 1."""
+LATEST: Final = 253_402_300_799.0
+"""The last second of the year 9999."""
+
+
+def utc(timestamp: float) -> datetime:
+    """Return the date and time of a POSIX timestamp; one outside the years 1 to 9999 is the nearest of them."""
+    return datetime.fromtimestamp(min(max(timestamp, EARLIEST), LATEST), UTC)
+
+
+def date(timestamp: float) -> str:
+    """Return a POSIX timestamp as a UTC date and time for people (RFC 3339)."""
+    return utc(timestamp).strftime("%Y-%m-%dT%H:%M:%SZ")
