@@ -138,7 +138,10 @@ class Reloader:
         """Reload whenever there is a reason to, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), self._interval or None)
+                async with asyncio.timeout(
+                    self._interval or None
+                ):  # wait_for of Python 3.11 can lose a cancellation
+                    await self._asked.wait()
             changed = self._file.changed()
             if self._asked.is_set() or changed or self._retry.due(time.monotonic()):
                 self._asked.clear()

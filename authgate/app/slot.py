@@ -156,7 +156,8 @@ class Slot:
             self.kill()
             await asyncio.sleep(_POLL)
         self.trial, self._due_at = config, self._clock.monotonic()
-        trying = self._trying = asyncio.get_running_loop().create_future()
+        trying: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._trying = trying
         try:
             done, _ = await asyncio.wait((trying,), timeout=MOST_ADOPTING)
             if done:

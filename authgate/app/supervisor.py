@@ -88,6 +88,7 @@ class _Supervisor:
         self._until_closed = ExitStack()
         self._ending = False
         self._turn = -1
+        self._signed: tuple[Config | None, dict[str, bytes]] = (None, {})
 
     async def open(self) -> None:
         """Reserve the addresses and open the admin port; raises `ListenError`."""
@@ -123,11 +124,17 @@ class _Supervisor:
 
     def _documents(self) -> dict[str, bytes]:
         """Return what others verify the workers' tokens with, by path; their keys are those of the files."""
-        try:
-            issuer = token_issuer(self.config, Surroundings(self._clock, self._metrics, {}))
-        except CompositionError:
-            return {}  # a file is being replaced
-        return signed_documents(issuer) if issuer else {}
+        config, documents = self._signed
+        if (
+            config is not self.config
+        ):  # asked for every unknown path: the files are read once for a configuration
+            try:
+                issuer = token_issuer(self.config, Surroundings(self._clock, self._metrics, {}))
+            except CompositionError:
+                return {}  # a file is being replaced
+            documents = signed_documents(issuer) if issuer else {}
+            self._signed = self.config, documents
+        return documents
 
     def heard(self, speaker: Slot, report: Report) -> None:
         """Take notice of what a worker said, and have the others know of keys."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from authgate.config import Config
     from authgate.issue.tokens import TokenIssuer
     from authgate.keys.remote import RemoteKeySet
+    from authgate.policy.rules import Policy
     from authgate.verify.access_review import AccessReviewers
     from authgate.verify.cluster import ClusterVerifier
     from authgate.verify.jwt import JWTVerifier
@@ -90,6 +91,33 @@ async def compose(config: Config, around: Surroundings, *, cached: bool = True) 
     verifiers = {item.issuer.url: issuer_verifier(item, around, key_sets) for item in config.jwt}
     named = {item.name: verifiers[item.issuer.url] for item in config.jwt}
     clusters = await compose_clusters(config.clusters, around, frozenset(verifiers))
+    try:
+        return _pipeline(
+            config,
+            around,
+            cached=cached,
+            issuer=issuer,
+            policies=policies,
+            issuers=(verifiers, named),
+            clusters=clusters,
+            key_sets=key_sets,
+        )
+    except BaseException:
+        await clusters.close()
+        raise
+
+
+def _pipeline(
+    config: Config,
+    around: Surroundings,
+    cached: bool,
+    issuer: TokenIssuer | None,
+    policies: dict[str, Policy],
+    issuers: tuple[dict[str, JWTVerifier], dict[str, JWTVerifier]],
+    clusters: Clusters,
+    key_sets: list[RemoteKeySet],
+) -> Pipeline:
+    verifiers, named = issuers
     key_sets += clusters.key_sets.values()
     verifier: Verifier = IssuerRouter(
         {**verifiers, **clusters.static}, clusters.asked, clusters.learn_issuers

@@ -8,12 +8,12 @@ import pytest
 
 from authgate.errors import Reason
 from authgate.model import JSONValue, Rejected
+from authgate.timestamps import date
 from authgate.verify.claims import (
     LEGACY_ISSUER,
     RegisteredClaims,
     TimeRules,
     check_time,
-    date,
     read_registered,
 )
 from tests.support.clock import START
