@@ -110,6 +110,7 @@ async def compose(config: Config, around: Surroundings, *, cached: bool = True) 
 def _pipeline(
     config: Config,
     around: Surroundings,
+    *,
     cached: bool,
     issuer: TokenIssuer | None,
     policies: dict[str, Policy],

@@ -91,8 +91,8 @@ async def protected(
 ) -> AsyncIterator[Site]:
     """The site with a proxy's snippet for these options; with a `socket` the gate listens there.
 
-    `more` is put into the gate's configuration. The proxy gives up on the gate after 2 seconds unless `gate_timeout` says
-    otherwise, so that the tests of a gate that hangs are short.
+    `more` is put into the gate's configuration. The proxy gives up on the gate after 2 seconds unless `gate_timeout`
+    says otherwise, so that the tests of a gate that hangs are short.
     """
     issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
     chosen = Options(complete=True, **{"gate_timeout": 2, **options})
