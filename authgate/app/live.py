@@ -167,6 +167,7 @@ class LiveGate:
             self._metrics,
             GrpcLimits(
                 limits.max_header_bytes,
+                limits.max_unfinished_header_bytes,
                 limits.header_timeout,
                 server.keepalive_timeout,
                 self._max_connections(),

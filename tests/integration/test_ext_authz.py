@@ -328,6 +328,34 @@ async def test_calls_beyond_the_limit_are_refused() -> None:
         assert [(await one).status for one in held] == [200] * 3
 
 
+async def test_the_memory_for_unfinished_messages_bounds_the_calls() -> None:
+    """Each call may hold one message of the largest size; at least 128 calls may be under way."""
+    verifier = ScriptedVerifier()
+    bounds = {"max_connections": 10_000, "max_unfinished_bytes": 8_388_608}
+    async with answering(verifier, **bounds) as gate, AsyncExitStack() as stack:
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        asks = [
+            Asker(await stack.enter_async_context(grpc.aio.insecure_channel(gate.address, options=own)))
+            for _ in range(2)
+        ]
+        assert [(await ask(minted())).status for ask in asks] == [200] * 2
+        verifier.held = True
+        held = [asyncio.create_task(asks[0](minted())) for _ in range(128)]
+        await until(lambda: _is(len(verifier.asked) == 130), within=10)
+        assert await refused(asks[1](minted())) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        verifier.release()
+        assert {(await one).status for one in held} == {200}
+
+
+async def test_a_header_list_that_is_too_large_is_refused() -> None:
+    """A call's own HTTP/2 headers have 8 KB; the client's headers are in the message."""
+    async with answering(ScriptedVerifier()) as gate, asking(gate.address) as ask:
+        message = check_request(minted()).SerializeToString()
+        call = ask.channel.unary_unary(CHECK)(message, metadata=[("x-long", "x" * 9000)])
+        assert await refused(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await ask(minted())).status == 200
+
+
 async def test_connections_beyond_the_limit_are_refused() -> None:
     """Those that there are go on."""
     async with answering(ScriptedVerifier(), max_connections=2) as gate, AsyncExitStack() as stack:

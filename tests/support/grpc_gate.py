@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from authgate.verify.router import Verifier
 
-LIMITS = GrpcLimits(65536, 10.0, 75.0, 100, 5.0)
+LIMITS = GrpcLimits(65536, 67_108_864, 10.0, 75.0, 100, 5.0)
 
 
 @asynccontextmanager
