@@ -33,6 +33,7 @@ ROWS: Final = (
     "CORS preflights pass where the policy says so, and nothing with them",
     "the gate's 503 reaches the client",
     "the gate is down, hangs, closes or speaks something else: 503",
+    "the API server hangs: the gate's 503, with its reason",
     "another server's 200 on the gate's port opens nothing",
     "the app's own errors stay what they are",
     "uploads of 10 MB arrive, and pass by the gate",
