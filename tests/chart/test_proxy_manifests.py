@@ -13,6 +13,7 @@ import yaml
 
 from authgate.policy.headers import Preset
 from authgate.snippets import MANIFESTS, Manifest, Options, manifests
+from authgate.snippets.timeouts import GATE_TIMEOUT
 from tests.support.helm import KubectlError
 from tests.support.process import until
 from tests.support.tools import cache_bin, require_tool
@@ -78,7 +79,7 @@ async def kinds(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> N
     ]
     found = [_definition(yaml.load(text, yaml.CSafeLoader)) for text in texts]
     assert {document["spec"]["names"]["kind"] for document in found} == KINDS
-    for name in ("apps", "gateways"):
+    for name in ("apps", "gateways", "ingress-nginx"):
         kubectl.run("create", "namespace", name)
     file = tmp_path_factory.mktemp("kinds") / "definitions.yaml"
     file.write_text(yaml.dump_all(found, Dumper=yaml.CSafeDumper))
@@ -151,11 +152,13 @@ def test_the_versions_are_those_that_are_told(proxy: str, module: str) -> None:
 
 @EACH
 def test_they_fail_closed(manifest: Manifest) -> None:
-    """Where there is a word for passing while the gate is gone, it says no, and soon."""
+    """Where there is a word for passing while the gate is gone, it says no, and the wait is bounded."""
     text = "".join(file.text for file in manifests(manifest, Options()))
     words = re.findall(r"(?:failOpen|failure_mode_allow): (\w+)", text)
     assert words == ([] if manifest.proxy in WITHOUT_WORDS else ["false"])
-    assert bool(words) is bool(re.search(r"(?:timeout|responseTimeout): 2s|timeout_ms: 2000", text))
+    assert bool(words) is bool(
+        re.search(rf"(?:timeout|responseTimeout): {GATE_TIMEOUT}s|timeout_ms: {GATE_TIMEOUT}000", text)
+    )
 
 
 PRESETS: tuple[Preset, ...] = ("oauth2-proxy", "kubernetes", "remote")
