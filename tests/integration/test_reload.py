@@ -286,3 +286,16 @@ async def test_a_file_that_arrives_later_makes_a_rejected_configuration_good(
             await counted(running, success=2)
             assert await running.metric(REJECTED_SINCE) == 0
             assert await running.verdict(ISSUER.mint("jane")) == (403, "not_allowed")
+
+
+async def test_a_reload_does_not_keep_a_gate_from_ending(tmp_path: Path) -> None:
+    """SIGHUP and SIGTERM that arrive together end the gate; the cancellation of the reload is not lost."""
+    async with gate(
+        tmp_path,
+        letting("jane"),
+        {"AUTHGATE_SERVER__RELOAD_INTERVAL": "60s", "AUTHGATE_SHUTDOWN__DELAY": "0s"},
+    ) as running:
+        running.process.send(signal.SIGHUP)
+        running.process.send(signal.SIGTERM)
+        assert await running.process.ended(within=10)
+        assert running.process.exit_status == 0

@@ -46,7 +46,6 @@ async def test_closed_standard_descriptors_do_not_abort_the_gate(
 
     try:
         await until(answers, within=20)
-        process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(20):
             assert await process.wait() == 0
