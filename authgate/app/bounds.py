@@ -54,16 +54,16 @@ def warnings_at_start(
     possible = connections_for(config.limits.max_connections, descriptors, listeners_of(config))
     if possible < config.limits.max_connections:
         yield (
-            f"limits.maxConnections: {config.limits.max_connections} is more than {descriptors} file descriptors"
-            f" allow; {possible} connections are accepted on each listener."
-            " Raise the hard limit (LimitNOFILE=, ulimit -Hn)"
+            f"limits.maxConnections: {config.limits.max_connections} is more than {descriptors} file descriptors "
+            f"allow; {possible} connections are accepted on each listener. "
+            "Raise the hard limit (LimitNOFILE=, ulimit -Hn)"
         )
     needed = memory_needed(config, processes, descriptors)
     if memory is not None and memory < needed:
         yield (
-            f"the cgroup's memory limit is {memory // _MIB} MiB, but the configured bounds allow {needed // _MIB} MiB,"
-            " so clients could have the gate killed. Raise the limit, or lower cache.maxBytes, limits.maxConnections"
-            " or limits.maxUnfinishedHeaderBytes"
+            f"the cgroup's memory limit is {memory // _MIB} MiB, but the configured bounds allow {needed // _MIB} MiB, "
+            "so clients could have the gate killed. Raise the limit, or lower cache.maxBytes, limits.maxConnections or "
+            "limits.maxUnfinishedHeaderBytes"
         )
 
 

@@ -118,7 +118,7 @@ class LimitsConfig(ConfigModel):
         default=67108864,
         ge=8388608,
         le=68719476736,
-        description="Memory of a process for headers that have not arrived completely, over all connections.",
+        description="Memory of a process for headers that have not ended, over all its connections.",
     )
     max_connections: int = Field(
         default=10000,

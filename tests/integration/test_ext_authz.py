@@ -331,7 +331,7 @@ async def test_calls_beyond_the_limit_are_refused() -> None:
 async def test_the_memory_for_unfinished_messages_bounds_the_calls() -> None:
     """Each call may hold one message of the largest size; at least 128 calls may be under way."""
     verifier = ScriptedVerifier()
-    bounds = {"max_connections": 10_000, "max_unfinished_bytes": 8_388_608}
+    bounds: dict[str, Any] = {"max_connections": 10_000, "max_unfinished_bytes": 8_388_608}
     async with answering(verifier, **bounds) as gate, AsyncExitStack() as stack:
         own = [("grpc.use_local_subchannel_pool", 1)]
         asks = [

@@ -16,7 +16,7 @@ from authgate.metrics import Metrics
 from authgate.server.connection import ConnectionLimits, GateServer
 from authgate.server.listeners import Listeners
 from tests.support.gate import GateProcess
-from tests.support.service import comes_to, knowing, running, written
+from tests.support.service import knowing, running, written
 from tests.support.wire import ask, bearer, connected, head
 
 if TYPE_CHECKING:
@@ -142,7 +142,6 @@ async def test_a_flood_of_unfinished_heads_stays_within_a_memory_limit(
                 if number % 100 == 0:
                     assert (await ask(gate.address, GET, HOST, good)).status == 200
                     assert (await gate.admin("/livez")).status == 200
-        await comes_to(gate, 0, "authgate_in_flight_requests")
         assert await gate.metric(ENDED) > 2500
         assert (_peak(gate.process.pid) - before) < 64 * MIB
         assert gate.process.running

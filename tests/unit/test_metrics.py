@@ -44,6 +44,8 @@ LABELS = {
     "authgate_worker_restarts": {"reason"},
     "authgate_internal_errors": set[str](),
     "authgate_connections_refused": set[str](),
+    "authgate_unfinished_heads_ended": set[str](),
+    "authgate_descriptors_exhausted": set[str](),
     "authgate_build_info": {"version", "python"},
 }
 """Every family and its labels: a contract with dashboards and alerts."""
@@ -77,6 +79,8 @@ def counted() -> Metrics:
     metrics.shadow_differences["default", "not_allowed", "authenticated"] += 1
     metrics.internal_errors = 5
     metrics.connections_refused = 6
+    metrics.unfinished_heads_ended = 10
+    metrics.descriptors_exhausted = 11
     metrics.in_flight = 8
     metrics.exchange_requests["issued"] += 1
     metrics.worker_restarts["killed"] += 1
@@ -153,6 +157,8 @@ def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> No
         ("authgate_audit_suppressed_total", {}, 4),
         ("authgate_internal_errors_total", {}, 5),
         ("authgate_connections_refused_total", {}, 6),
+        ("authgate_unfinished_heads_ended_total", {}, 10),
+        ("authgate_descriptors_exhausted_total", {}, 11),
         ("authgate_in_flight_requests", {}, 8),
     ],
 )
