@@ -9,7 +9,7 @@ import pytest
 from authgate.config import load
 from tests.chart.conftest import NAMESPACE
 from tests.chart.dry_run import DryRun, RefusedError
-from tests.support.helm import MINIMAL, Helm, Object, Rendering, values_of
+from tests.support.helm import MINIMAL, Helm, HelmError, Object, Rendering, values_of
 
 
 def pod_of(rendered: Rendering) -> Object:
@@ -209,3 +209,64 @@ def test_the_image_may_be_pinned(helm: Helm) -> None:
     values["image"]["tag"] = "ignored"
     (container,) = helm.template(values).pod["containers"]
     assert container["image"] == f"images.example.com/platform/authgate@{digest}"
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({}, "495Mi"),
+        ({"limits": {"maxConnections": 1000}, "cache": {"maxBytes": 67_108_864}}, "232Mi"),
+        ({"limits": {"maxUnfinishedHeaderBytes": 8_388_608}}, "439Mi"),
+        ({"server": {"workers": 3}}, "1483Mi"),
+        ({"server": {"grpc": "0.0.0.0:9001"}}, "573Mi"),
+        ({"server": {"tls": {"certFile": "/tls/tls.crt", "keyFile": "/tls/tls.key"}}}, "1354Mi"),
+    ],
+    ids=["defaults", "small", "few heads", "workers", "two listeners", "tls"],
+)
+def test_the_memory_limit_follows_from_the_bounds(helm: Helm, config: dict[str, Any], limit: str) -> None:
+    """A limit below what clients can make the gate take would let them have it killed."""
+    values = with_config(**config)
+    if "tls" in config.get("server", {}):
+        values = {**values_of("tls"), "config": {**values_of("tls")["config"], **config}}
+        config["server"]["tls"] = values_of("tls")["config"]["server"]["tls"]
+    (container,) = helm.template(values).pod["containers"]
+    assert container["resources"]["limits"]["memory"] == limit
+
+
+def test_a_memory_limit_that_is_given_stays(helm: Helm) -> None:
+    """Whoever knows better is believed; the gate warns at start."""
+    rendered = helm.template({**MINIMAL, "resources": {"limits": {"memory": "200Mi"}}})
+    assert rendered.pod["containers"][0]["resources"]["limits"] == {"memory": "200Mi"}
+
+
+def test_a_sidecars_admin_port_is_open_to_monitoring_alone(helm: Helm) -> None:
+    """The app's own ports are open to whom its rules name, and the gate's admin port to Prometheus."""
+    shop, billing = helm.template(values_of("sidecar-network-policy")).all("NetworkPolicy")
+    assert shop["metadata"]["namespace"] == "default"
+    assert shop["spec"]["podSelector"] == {"matchLabels": {"authgate.dev/inject": "true"}}
+    assert billing["spec"]["podSelector"] == {"matchLabels": {"app": "billing"}}
+    for policy in (shop, billing):
+        (admin,) = [
+            rule
+            for rule in policy["spec"]["ingress"]
+            if {"port": 9090} in rule["ports"] and "protocol" not in rule["ports"][0]
+        ]
+        assert admin["from"] == values_of("sidecar-network-policy")["networkPolicy"]["monitoring"]
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        [{"port": 9090}],
+        [{"port": 9000, "endPort": 9100}],
+        [{"protocol": "TCP"}],
+        [{"port": "authgate-admin"}],
+    ],
+    ids=["by number", "in a range", "every port", "by name"],
+)
+def test_a_rule_that_opens_the_admin_port_is_refused(helm: Helm, ports: list[dict[str, Any]]) -> None:
+    """It would undo what the policy is for."""
+    values = {**MINIMAL, "networkPolicy": {"sidecars": [{"ingress": [{"ports": ports}]}]}}
+    with pytest.raises(HelmError) as refused:
+        helm.template(values)
+    assert "opens the admin port 9090" in str(refused.value)

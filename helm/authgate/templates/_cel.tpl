@@ -54,6 +54,6 @@ object.spec.?initContainers.orValue([]).exists(container, container.name == 'aut
 
 {{/* The container, with the env that variables.env holds. */}}
 {{- define "authgate.celSidecar" -}}
-{{- $container := include "authgate.sidecarContainer" . | fromYaml -}}
+{{- $container := include "authgate.sidecarContainer" (dict "root" . "config" .Values.sidecarInjection.config) | fromYaml -}}
 {{- include "authgate.cel" $container | trimSuffix "}" }}, "env": dyn(variables.env)}
 {{- end -}}

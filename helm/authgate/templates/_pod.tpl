@@ -53,3 +53,25 @@ livenessProbe:
       - downwardAPI:
           items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]
 {{- end -}}
+
+{{/*
+The resources of a gate's container. Without a memory limit it is what the gate can need when clients use every bound of
+its configuration: docs/limits.md has the arithmetic, and the gate warns at start where its limit is lower.
+*/}}
+{{- define "authgate.resources" -}}
+{{- $resources := deepCopy .resources -}}
+{{- $limits := $resources.limits | default dict -}}
+{{- if not $limits.memory -}}
+{{- $server := .config.server | default dict -}}
+{{- $own := .config.limits | default dict -}}
+{{- $listeners := add 1 (ternary 1 0 (not (empty .config.exchange))) (ternary 1 0 (not (empty $server.grpc))) -}}
+{{- $each := ternary 98304 8192 (not (empty $server.tls)) -}}
+{{- $connections := mul (int64 ($own.maxConnections | default 10000)) $listeners $each -}}
+{{- $heads := int64 ($own.maxUnfinishedHeaderBytes | default 67108864) -}}
+{{- $cache := int64 ((.config.cache).maxBytes | default 268435456) -}}
+{{- $processes := ternary 4 (int64 ($server.workers | default 1)) (eq (toString $server.workers) "auto") -}}
+{{- $bytes := mul $processes (add 100663296 $connections $heads $cache) -}}
+{{- $resources = set $resources "limits" (set $limits "memory" (printf "%dMi" (div (add $bytes 1048575) 1048576))) -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end -}}

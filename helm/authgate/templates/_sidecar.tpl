@@ -10,7 +10,7 @@ configured by its environment, so that a change of the configuration is a change
 {{- define "authgate.sidecar" -}}
 {{- if hasKey .Values "sidecarInjection" -}}
 {{- include "authgate.checkSidecar" . -}}
-{{- $container := include "authgate.sidecarContainer" . | fromYaml -}}
+{{- $container := include "authgate.sidecarContainer" (dict "root" . "config" .Values.config) | fromYaml -}}
 {{- $env := include "authgate.sidecarEnv" (dict "root" . "config" .Values.config) | fromYamlArray -}}
 {{- $container = set $container "env" (concat $env .Values.env) -}}
 {{- $container = set $container "volumeMounts" (concat $container.volumeMounts (include "authgate.certificateMount" . | fromYamlArray) .Values.volumeMounts) -}}
@@ -51,8 +51,16 @@ authgate
 {{- end }}
 {{- end -}}
 
+{{/* A sidecar's configuration: with lower bounds than a shared gate's, since it serves the clients of one pod. */}}
+{{- define "authgate.sidecarBounds" -}}
+{{- $limits := dict "maxConnections" 1000 "maxUnfinishedHeaderBytes" 16777216 -}}
+{{- dict "limits" (merge (deepCopy (.limits | default dict)) $limits) "cache" (merge (deepCopy (.cache | default dict)) (dict "maxBytes" 67108864)) | toJson -}}
+{{- end -}}
+
 {{/* The container without its env: the same for pods that embed it and for those that get it injected. */}}
 {{- define "authgate.sidecarContainer" -}}
+{{- $config := .config -}}
+{{- with .root -}}
 name: authgate
 image: {{ include "authgate.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
@@ -64,7 +72,7 @@ ports:
     containerPort: {{ include "authgate.port" .Values.sidecar.admin }}
     protocol: TCP
 {{ include "authgate.probes" "authgate-admin" }}
-resources: {{- toYaml .Values.sidecar.resources | nindent 2 }}
+resources: {{- include "authgate.resources" (dict "resources" .Values.sidecar.resources "config" (merge (include "authgate.sidecarBounds" $config | fromJson) $config)) | nindent 2 }}
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
 volumeMounts:
   {{- include "authgate.accountMount" . | nindent 2 }}
@@ -73,13 +81,19 @@ volumeMounts:
     mountPath: {{ trimPrefix "unix:" .Values.sidecar.listen | dir }}
   {{- end }}
 {{- end -}}
+{{- end -}}
 
 {{/* The env of a sidecar: a variable for each section of the configuration, and what being a sidecar means. */}}
 {{- define "authgate.sidecarEnv" -}}
 {{- $root := .root -}}
 {{- $env := list -}}
-{{- range $name, $section := omit .config "apiVersion" "kind" -}}
+{{- range $name, $section := omit .config "apiVersion" "kind" "limits" "cache" -}}
 {{- $env = append $env (dict "name" (printf "AUTHGATE_%s" (upper $name)) "value" (include "authgate.envText" (toJson $section))) -}}
+{{- end -}}
+{{- range $name, $section := include "authgate.sidecarBounds" .config | fromJson -}}
+{{- range $field, $value := $section -}}
+{{- $env = append $env (dict "name" (printf "AUTHGATE_%s__%s" (upper $name) (upper $field)) "value" (ternary (printf "%.0f" $value) (toString $value) (kindIs "float64" $value))) -}}
+{{- end -}}
 {{- end -}}
 {{- $env = append $env (dict "name" "AUTHGATE_SERVER__LISTEN" "value" $root.Values.sidecar.listen) -}}
 {{- $env = append $env (dict "name" "AUTHGATE_SERVER__ADMIN" "value" $root.Values.sidecar.admin) -}}
