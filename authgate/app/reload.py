@@ -160,7 +160,7 @@ class Reloader:
             await self._adopt(loaded.config)
         except (ConfigError, CompositionError) as error:
             self._retry.rejected(files if self._interval else (), time.monotonic())
-            self._reject("; ".join(str(error).splitlines()))
+            self._reject("; ".join(str(error).splitlines()), error.without_values())
             return
         self._retry.accepted()
         self._metrics.count_reload("success")
@@ -172,7 +172,8 @@ class Reloader:
         for warning in loaded.warnings:
             event(logging.WARNING, "configuration: worth a second look", problem=str(warning))
 
-    def _reject(self, why: str) -> None:
+    def _reject(self, why: str, shown: str) -> None:
+        """Record why a file was rejected: in full in the log, as `shown`, without any value, on the admin port."""
         if not self._good and why == self._why:
             return
         path, self._why = str(self._file.path), why
@@ -182,9 +183,9 @@ class Reloader:
         self._good = False
         self._said = (
             f"{path} was rejected at {self._since}; the previous configuration is still in use; "
-            f"authgate tries the file again: {why}"
+            f"authgate tries the file again: {shown}"
             if self._interval
-            else f"{path} was rejected at {self._since}; the previous configuration is still in use: {why}"
+            else f"{path} was rejected at {self._since}; the previous configuration is still in use: {shown}"
         )
         self._metrics.count_reload("failure")
         event(

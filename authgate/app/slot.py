@@ -176,7 +176,7 @@ class Slot:
         before = f"; the one before ended by {self._last_end}" if self._last_end else ""
         if self._pid is None:
             wait = max(0.0, self._due_at - self._clock.monotonic())
-            why = f" ({self.failure})" if self.failure else ""
+            why = " (the log has the reason)" if self.failure else ""
             times = f" {self._ends} times in a row, last" if self._ends > 1 else ""
             return f"ended{times} by {self._last_end}{why}; starts again in {wait:.0f} s"
         return f"process {self._pid} {'listens' if self._told.listening else 'starts'}{before}"

@@ -224,6 +224,7 @@ class _Supervisor:
             worker=slot.name,
             reason=reason,
             state=slot.checks()[0].detail,
+            error_message=slot.failure or "",
         )
 
     async def _adopt(self, config: Config) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -38,8 +37,8 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
         print_json(
             {
                 "valid": not problems,
-                "problems": [asdict(problem) for problem in problems],
-                "warnings": [asdict(warning) for warning in warnings],
+                "problems": [problem.fields() for problem in problems],
+                "warnings": [warning.fields() for warning in warnings],
             }
         )
     else:

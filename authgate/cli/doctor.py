@@ -40,7 +40,7 @@ def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> N
             {
                 "good": not bad,
                 "findings": [asdict(finding) for finding in findings],
-                "warnings": [asdict(problem) for problem in loaded.warnings],
+                "warnings": [problem.fields() for problem in loaded.warnings],
             }
         )
     else:

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
 
 
 class CompositionError(Exception):
-    """The configuration is well-formed but cannot be put to work; the message names the field and what to do."""
+    """The configuration is well-formed but cannot be put to work; the message names the field and what to do.
+
+    `path` is the field's, as in `jwt[0].gate.staticKeys`; "" where it is unknown.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+    def without_values(self) -> str:
+        """Return the field, and nothing that the configuration or the files that it names hold."""
+        return f"{self.path or 'configuration'}: cannot be put to work; the log has the reason"
 
 
 @dataclass(frozen=True, slots=True)

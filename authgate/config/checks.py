@@ -11,15 +11,21 @@ from authgate.config.checks_claims import claim_findings
 from authgate.config.checks_grpc import as_grpc_opens, findings_of_grpc
 from authgate.config.checks_headers import findings_of_headers
 from authgate.config.checks_hosts import findings_of_hosts
-from authgate.config.checks_policies import HOLDERS, VERSIONS, findings_of_policies
-from authgate.config.checks_roles import findings_of_roles
+from authgate.config.checks_policies import (
+    HOLDERS,
+    NEEDS_PROXY,
+    VERSIONS,
+    findings_of_policies,
+    knows_proxy,
+)
+from authgate.config.checks_roles import accepted_audiences, findings_of_roles
 from authgate.config.checks_tokens import findings_of_tokens
 from authgate.config.fields import LABEL
 from authgate.config.models_cluster import ClusterConfig
 from authgate.config.models_server import ServerConfig
 from authgate.config.problems import Finding, Path, dotted, nearest, shown
-from authgate.config.urls import host_of
-from authgate.config.values import Pattern, Values
+from authgate.config.urls import default_names
+from authgate.config.values import Values
 
 
 def findings_of(values: Values) -> Iterator[Finding]:
@@ -77,9 +83,11 @@ def _names_stand_once(values: Values) -> Iterator[Finding]:
         if name is None:
             continue
         if not given and not re.fullmatch(LABEL, name, re.ASCII):
-            yield Finding(path, "is required: the issuer's host does not serve as a label", shown(name))
+            yield Finding(
+                path, "is required: the issuer's host and path do not serve as a label", shown(name)
+            )
         elif (first := taken.setdefault(name, path)) != path:
-            default = "the default" if path[0] == "cluster" else "the issuer's host"
+            default = "the default" if path[0] == "cluster" else "the issuer's host and path"
             whose = "" if given else f" ({default}, as none is given)"
             yield Finding(path, f"must be unique: {_holder(first)} has the same name{whose}", shown(name))
 
@@ -90,12 +98,20 @@ def _named(values: Values) -> Iterator[tuple[Path, str | None, bool]]:
         path: Path = (*cluster, "name")
         default = ClusterConfig.model_fields["name"].default
         yield path, values.text(*path) if values.has(*path) else default, values.has(*path)
-    for issuer, _ in values.find("jwt", ...):
-        path = (*issuer, "gate", "name")
+    issuers = [(*issuer, "gate", "name") for issuer, _ in values.find("jwt", ...)]
+    urls = [None if values.has(*path) else values.text(*path[:2], "issuer", "url") for path in issuers]
+    for path, default in zip(issuers, default_names(urls), strict=True):
         if values.has(*path):
             yield path, values.text(*path), True
         else:
-            yield path, host_of(values.text(*issuer, "issuer", "url") or ""), False
+            yield path, default, False
+
+
+def _names_readable(values: Values) -> bool:
+    """Return whether the names of clusters and issuers can be known: else one that seems unknown may be meant."""
+    named = [(*cluster, "name") for cluster in values.one_or_each("cluster")]
+    given = (("jwt", ..., "gate", "name"), ("jwt", ..., "issuer", "url"))
+    return all(values.readable(*place, kind=str) for place in (*named, *given))
 
 
 def _one_source_of_keys(values: Values, path: Path) -> Iterator[Finding]:
@@ -107,16 +123,9 @@ def _one_source_of_keys(values: Values, path: Path) -> Iterator[Finding]:
 
 
 def _audiences_are_accepted(values: Values) -> Iterator[Finding]:
-    clusters = list(values.one_or_each("cluster"))
-    places: tuple[tuple[Pattern, ...], ...] = (
-        *((*cluster, "audiences") for cluster in clusters),
-        *((*cluster, "tokenReview", "legacyAudiences") for cluster in clusters),
-        ("jwt", ..., "issuer", "audiences"),
-    )
-    lists = [entry for place in places for _, entry in values.find(*place)]
-    if not all(isinstance(entry, list | tuple) for entry in lists):
-        return  # which audiences are accepted is not known before this is mended
-    accepted = {text for place in places for _, text in values.texts(*place, ...)}
+    accepted = accepted_audiences(values)
+    if accepted is None:
+        return
     for version in VERSIONS:
         for path, audience in values.texts(*version, "audiences", ...):
             if audience not in accepted and "*" not in audience:  # a star is reported where it is
@@ -127,7 +136,7 @@ def _audiences_are_accepted(values: Values) -> Iterator[Finding]:
 def _rules_name_issuers(values: Values) -> Iterator[Finding]:
     named = list(_named(values))
     names = {name for _, name, _ in named if name is not None}
-    if len(names) < len(named):
+    if len(names) < len(named) or not _names_readable(values):
         return  # a name that can't be told may be the one that is meant
     by_url = {
         values.text("jwt", path[1], "issuer", "url"): name for path, name, _ in named if path[0] == "jwt"
@@ -150,7 +159,7 @@ def _access_reviews_have_a_cluster(values: Values) -> Iterator[Finding]:
             sentence = f"needs every cluster's API, and {unasked[0]} has staticKeys in its place; leave one of them out"
             yield Finding(path, sentence)
         for place, name in values.texts(*path, "cluster"):
-            if name not in names:
+            if name not in names and _names_readable(values):
                 yield Finding(place, "is no cluster's name", shown(name), nearest(name, names))
 
 
@@ -158,7 +167,10 @@ def _clusters_can_be_told_apart(values: Values) -> Iterator[Finding]:
     servers: dict[tuple[str | None, str | None], Path] = {}
     legacy: Path | None = None
     for path in values.one_or_each("cluster"):
-        if not values.has(*path, "staticKeys"):
+        reached = ((*path, "kubeconfig"), (*path, "context"))
+        if not values.has(*path, "staticKeys") and all(
+            values.readable(*place, kind=str) for place in reached
+        ):
             server = (values.text(*path, "kubeconfig"), values.text(*path, "context"))
             first = servers.setdefault(server, path)
             if first != path:
@@ -186,9 +198,8 @@ def _sources(values: Values) -> Iterator[Finding]:
                 yield Finding(path, "stands twice: a place is read once", shown(name))
             seen.add(entry)
     for path, _ in values.texts("credential", "sources", ..., "query"):
-        if not (values.has("server", "proxy") or values.has("server", "grpc")):
-            sentence = "needs server.proxy to be set: the original query is read from that proxy's header, and trusted"
-            yield Finding(path, sentence)
+        if not knows_proxy(values):
+            yield Finding(path, NEEDS_PROXY)
 
 
 def _listeners(values: Values) -> Iterator[Finding]:
@@ -208,6 +219,8 @@ def _listeners(values: Values) -> Iterator[Finding]:
 
 def _listen_texts(values: Values) -> Iterator[tuple[Path, str]]:
     defaults = ServerConfig()
+    if not values.readable("server", "listen"):
+        return
     if values.has("server", "listen"):
         yield from values.texts("server", "listen", ...)
     else:

@@ -53,7 +53,8 @@ def _validation_rules(values: Values, rules: Path) -> Iterator[Finding]:
         if claim and expression:
             yield Finding(path, _BOTH)
         elif not claim and not expression:
-            yield Finding(path, _NEITHER)
+            if _readable(values, path):
+                yield Finding(path, _NEITHER)
         elif claim and _given(values, path, "message"):
             yield Finding((*path, "message"), "must not stand beside a claim: it belongs to an expression")
         elif expression and _given(values, path, "requiredValue"):
@@ -69,7 +70,8 @@ def _mappings(values: Values, mappings: Path) -> Iterator[Finding]:
         if claim and expression:
             yield Finding(path, _BOTH)
         elif name == "username" and values.mentions(*path) and not claim and not expression:
-            yield Finding(path, _NEITHER)
+            if _readable(values, path):
+                yield Finding(path, _NEITHER)
         elif name != "uid" and claim and values.text(*path, "prefix") is None:
             if not values.has(*path, "prefix"):
                 sentence = 'is required, and is put before the claim\'s value as it stands; "" is none'
@@ -126,6 +128,10 @@ def _unverified_address(values: Values, issuer: Path) -> Iterator[Finding]:
             "uses claims.email, which may be anybody's: claims.email_verified must be asked for here, in a"
             " claimValidationRules expression or in an extra one, such as claims.?email_verified.orValue(true) == true",
         )
+
+
+def _readable(values: Values, path: Path) -> bool:
+    return all(values.readable(*path, name, kind=str) for name in ("claim", "expression"))
 
 
 def _given(values: Values, path: Path, name: str) -> bool:

@@ -17,7 +17,7 @@ PREFIXES = {"oauth2-proxy": "x-auth-request-", "kubernetes": "x-remote-", "remot
 def findings_of_headers(values: Values) -> Iterator[Finding]:
     """Tell headers that stand twice or belong to the preset, and expressions that are none."""
     preset = values.text("headers", "preset") or "oauth2-proxy"
-    prefix = PREFIXES.get(preset)
+    prefix = preset_prefix(values)
     seen: dict[str, Path] = {}
     for path, name in _named(values):
         if prefix is not None and name.lower().startswith(prefix):
@@ -28,6 +28,13 @@ def findings_of_headers(values: Values) -> Iterator[Finding]:
             yield Finding(path, "stands twice: a header has one source", shown(name))
     for path, text in values.texts("headers", "set", ..., "expression"):
         yield from expression_findings(path, text, Sees.CLAIMS | Sees.USER, Expects.ANY)
+
+
+def preset_prefix(values: Values) -> str | None:
+    """Return how the preset's headers begin, in lower case; None for a preset that is unknown or written wrongly."""
+    if not values.readable("headers", "preset", kind=str):
+        return None
+    return PREFIXES.get(values.text("headers", "preset") or "oauth2-proxy")
 
 
 def _named(values: Values) -> Iterator[tuple[Path, str]]:

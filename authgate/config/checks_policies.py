@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 from authgate.config.expressions import expression_findings, understood
+from authgate.config.models_server import Proxy
 from authgate.config.problems import Finding, Path
 from authgate.config.values import Pattern, Values
 from authgate.expressions import Expects, Sees
@@ -20,7 +22,7 @@ HOLDERS: tuple[tuple[Pattern, ...], ...] = tuple(
 
 def findings_of_policies(values: Values) -> Iterator[Finding]:
     """Tell what is wrong between the values of policies, be they valid by themselves or not."""
-    if not (values.has("server", "proxy") or values.has("server", "grpc")):
+    if not knows_proxy(values):
         yield from _needs_a_proxy(values)
     for path, _ in values.find("policies", ..., "shadow", "rules", ..., "accessReview"):
         yield Finding(path, "is not asked for a shadow: the cluster is asked by the live policy only")
@@ -28,10 +30,22 @@ def findings_of_policies(values: Values) -> Iterator[Finding]:
         yield from expression_findings(path, text, sees, Expects.BOOL)
 
 
+def knows_proxy(values: Values) -> bool:
+    """Return whether the original request can be read, or what says so is written wrongly and reported there."""
+    if not values.readable("server", "proxy"):
+        return True
+    return values.has("server", "proxy") or values.has("server", "grpc")
+
+
+NEEDS_PROXY = (
+    "needs server.proxy to be set: the original request is read from that proxy's headers, and trusted; add"
+    f" server: {{proxy: nginx}}, or one of {', '.join(get_args(Proxy)[1:])}"
+)
+"""What a setting says that looks at the client's request while no proxy is configured."""
+
+
 def _needs_a_proxy(values: Values) -> Iterator[Finding]:
-    sentence = (
-        "needs server.proxy to be set: the original request is read from that proxy's headers, and trusted"
-    )
+    sentence = NEEDS_PROXY
     for version in VERSIONS:
         for kind in ("anonymous", "rules"):
             for path, _ in values.find(*version, kind):
@@ -55,7 +69,7 @@ def _expressions(values: Values) -> Iterator[tuple[Path, str, Sees]]:
     lists = [(*holder, kind, ...) for holder in ((), ("rules", ...)) for kind in ("allow", "deny")]
     for version in VERSIONS:
         for policy, _ in values.find(*version):
-            query = any(value is True for _, value in values.find(*policy, "queryRules"))
+            query = any(value is not False for _, value in values.find(*policy, "queryRules"))
             for place in (*lists, ("rules", ...)):
                 for path, text in values.texts(*policy, *place, "expression"):
                     yield path, text, expression_sees(query=query)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from authgate.config.checks_headers import PREFIXES
+from authgate.config.checks_headers import preset_prefix
 from authgate.config.checks_policies import VERSIONS
 from authgate.config.durations import format_duration, parse_duration
 from authgate.config.problems import Finding, Path, nearest, shown
-from authgate.config.values import Pattern, Values
+from authgate.config.values import Values
 
 _CLUSTER_LEEWAY = 60.0
 _USUAL_LEEWAY = 60.0
@@ -23,15 +23,24 @@ def findings_of_roles(values: Values) -> Iterator[Finding]:
             yield from _leeways(values, role)
 
 
+def accepted_audiences(values: Values) -> set[str] | None:
+    """Return every audience that clusters and issuers accept, None while one of their lists is missing or wrong."""
+    clusters = list(values.one_or_each("cluster"))
+    issuers = [path for path, _ in values.find("jwt", ...)]
+    required: list[Path] = [(*cluster, "audiences") for cluster in clusters]
+    required += [(*issuer, "issuer", "audiences") for issuer in issuers]
+    lists = [*required, *((*cluster, "tokenReview", "legacyAudiences") for cluster in clusters)]
+    if not values.readable("jwt", ...) or not all(values.has(*place) for place in required):
+        return None
+    if not all(values.readable(*place, ..., kind=str) for place in lists):
+        return None
+    return {text for place in lists for _, text in values.texts(*place, ...)}
+
+
 def _audiences(values: Values, role: Path) -> Iterator[Finding]:
-    places: tuple[tuple[Pattern, ...], ...] = (
-        ("cluster", "audiences", ...),
-        ("cluster", ..., "audiences", ...),
-        ("cluster", "tokenReview", "legacyAudiences", ...),
-        ("cluster", ..., "tokenReview", "legacyAudiences", ...),
-        ("jwt", ..., "issuer", "audiences", ...),
-    )
-    accepted = {text for place in places for _, text in values.texts(*place)}
+    accepted = accepted_audiences(values)
+    if accepted is None:
+        return
     for path, audience in values.texts(*role, "boundAudiences", ...):
         if audience not in accepted and "*" not in audience:  # a star is reported where it is
             sentence = "is an audience that neither the cluster nor an issuer under jwt accepts"
@@ -39,7 +48,7 @@ def _audiences(values: Values, role: Path) -> Iterator[Finding]:
 
 
 def _headers(values: Values, role: Path) -> Iterator[Finding]:
-    prefix = PREFIXES.get(values.text("headers", "preset") or "oauth2-proxy")
+    prefix = preset_prefix(values)
     taken = {name.lower() for _, name in values.texts("headers", "set", ..., "name")}
     if values.has("identityToken"):
         taken.add((values.text("identityToken", "header") or "X-Auth-Identity").lower())
@@ -53,6 +62,11 @@ def _headers(values: Values, role: Path) -> Iterator[Finding]:
 
 def _leeways(values: Values, role: Path) -> Iterator[Finding]:
     """A role can take fewer tokens than their issuer's rules let through, never more."""
+    given = [("jwt", ..., "gate", name) for name in ("leeway", "expiryLeeway")]
+    if not all(values.readable(*place) for place in given) or any(
+        _seconds(value) is None for place in given for _, value in values.find(*place) if value is not None
+    ):
+        return  # how wide an issuer's leeway is remains unknown until it is written right
     widest = {
         "expirationLeeway": _widest(values, "expiryLeeway", 0.0),
         "notBeforeLeeway": _widest(values, "leeway", _USUAL_LEEWAY),

@@ -18,7 +18,8 @@ def findings_of_tokens(values: Values) -> Iterator[Finding]:
         yield Finding((users[0],), "needs signing: in whose name (signing.issuer) and with which keys")
     if values.has("signing") and not users:
         yield Finding(("signing",), "signs nothing: set identityToken or exchange, or leave it out")
-    if values.has("signing") and not values.has("signing", "keyFiles") and several_workers(values):
+    unnamed = values.readable("signing", "keyFiles") and not values.has("signing", "keyFiles")
+    if values.has("signing") and unnamed and several_workers(values):
         yield Finding(
             ("signing", "keyFiles"),
             "is required with several server.workers: each would make a key of its own",
@@ -30,7 +31,10 @@ def findings_of_tokens(values: Values) -> Iterator[Finding]:
 
 def several_workers(values: Values) -> bool:
     """Tell whether more than one process may serve."""
-    return any(workers not in (None, 1) for _, workers in values.find("server", "workers"))
+    return any(
+        workers == "auto" or (isinstance(workers, int) and workers > 1)
+        for _, workers in values.find("server", "workers")
+    )
 
 
 def _issuer_is_its_own(values: Values) -> Iterator[Finding]:
@@ -42,7 +46,8 @@ def _issuer_is_its_own(values: Values) -> Iterator[Finding]:
 
 
 def _lives_longer_than_verdicts(values: Values) -> Iterator[Finding]:
-    if not values.has("identityToken"):
+    readable = all(values.readable(section, "ttl") for section in ("identityToken", "cache"))
+    if not values.has("identityToken") or not readable:
         return
     ttl = _seconds(values, ("identityToken", "ttl"), IdentityTokenConfig.model_fields["ttl"].default)
     kept = _seconds(values, ("cache", "ttl"), CacheConfig.model_fields["ttl"].default)
@@ -64,6 +69,10 @@ def _seconds(values: Values, path: tuple[str, str], default: float) -> float | N
 
 
 def _policies_exist(values: Values) -> Iterator[Finding]:
+    policies = [value for _, value in values.find("policies")]
+    audiences = [value for _, value in values.find("exchange", "audiences")]
+    if not all(value is None or isinstance(value, dict) for value in (*policies, *audiences)):
+        return
     names = {str(path[1]) for path, _ in values.find("policies", ...)} or {"default"}
     for path, _ in values.find("exchange", "audiences", ...):
         name = str(path[2])

@@ -16,7 +16,8 @@ from authgate.config.yaml_file import parse_yaml, plain_scalar
 PREFIX = "AUTHGATE_"
 _NOT_OURS = frozenset({"AUTHGATE_CONFIG", "AUTHGATE_CACHE"})  # the command line's, and the build's
 _TESTS = "AUTHGATE_TEST_"
-_FILE = "_FILE"
+FROM_FILE = "_FILE"
+"""How a variable ends that names the file with the value; what such a file holds may be a secret."""
 # What the kubelet sets in every pod for a Service whose name begins with "authgate"
 # (k8s.io/kubernetes, pkg/kubelet/envvars/envvars.go).
 _SERVICE = re.compile(
@@ -117,7 +118,7 @@ def _doubtful(env: Mapping[str, str]) -> Iterator[Problem]:
 
 def _find(name: str, shape: Shape) -> _Variable | None:
     """Find the field that a variable names; a field whose own name ends in File wins over the suffix."""
-    for text, from_file in ((name, False), (name.removesuffix(_FILE), True)):
+    for text, from_file in ((name, False), (name.removesuffix(FROM_FILE), True)):
         if from_file and text == name:
             break
         path: list[str] = []
@@ -142,10 +143,12 @@ def _value(variable: _Variable, text: str) -> Setting | Problem:
         try:
             text = read_text(text).rstrip("\r\n")
         except ValueError as error:
-            return Problem(variable.name, f"names a file that {error}", shown(text))
+            sentence = f"names a file that {error}"
+            return Problem(variable.name, sentence, shown(text), rule=f"{variable.name}: {sentence}")
     value = from_text(text, variable.shape)
     if isinstance(value, Problem):
-        return Problem(variable.name, value.message, value.value)
+        seen = "" if variable.from_file else value.value
+        return Problem(variable.name, value.message, seen, rule=f"{variable.name}: is not valid")
     return Setting(variable.path, value, source)
 
 

@@ -10,12 +10,12 @@ from types import MappingProxyType
 
 from authgate.config.cautions import warnings_of
 from authgate.config.checks import findings_of
-from authgate.config.environment import from_text, read_environment
+from authgate.config.environment import FROM_FILE, from_text, read_environment
 from authgate.config.files import read_text
 from authgate.config.layers import Merged, Setting, merge
 from authgate.config.models import Config
 from authgate.config.named_files import absent_token_files, unreadable_files
-from authgate.config.problems import ConfigError, Finding, Path, Problem, dotted
+from authgate.config.problems import PLAIN_KEY, ConfigError, Finding, Path, Problem, dotted
 from authgate.config.shape import Shape, shape_of
 from authgate.config.show import leaves
 from authgate.config.validation import validate
@@ -23,6 +23,7 @@ from authgate.config.values import Values
 from authgate.config.yaml_file import Document, parse_yaml
 
 _NO_FLAGS: Mapping[str, object] = MappingProxyType({})
+_FITS_NOT = "does not fit the rest of the configuration"
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -55,7 +56,7 @@ def load(
     if isinstance(document, Problem):
         raise ConfigError((document, *outside))
     merged = merge(
-        {} if document.value is None else document.value,
+        {} if document.value is None else _without_extensions(document.value),
         None if path is None else str(path),
         (*environment.settings, *flag_settings),
     )
@@ -64,7 +65,7 @@ def load(
     wrong = () if isinstance(outcome, Config) else outcome
     values = Values(merged.tree)
     findings = (*wrong, *findings_of(values), *unreadable_files(values))
-    place = _Placing(merged, document)
+    place = _Placing(merged, document, shape)
     problems = [*document.problems, *map(place, findings)]
     if problems or outside or not isinstance(outcome, Config):
         raise ConfigError((*sorted(problems, key=_line), *outside))
@@ -85,13 +86,22 @@ class _Placing:
 
     merged: Merged
     document: Document
+    shape: Shape
 
     def __call__(self, finding: Finding) -> Problem:
         setting = self.merged.setting(finding.path)
         message = finding.message if setting is None else f"{finding.message} (set by {setting})"
         line = self._line(finding.path) if setting is None else None
         path = dotted(finding.path) or self.merged.file or "configuration"
-        return Problem(path, message, finding.value, finding.suggestion, line)
+        rule = f"{self._known(finding.path)}: {finding.rule or _FITS_NOT}"
+        value = "" if setting is not None and setting.endswith(FROM_FILE) else finding.value
+        return Problem(path, message, value, finding.suggestion, line, rule)
+
+    def _known(self, path: Path) -> str:
+        """Return as much of a path as the format knows; a key beyond that may be a value in the wrong place."""
+        known = next((end for end in range(len(path), 0, -1) if self.shape.at(path[:end]) is not None), 0)
+        plain = [step for step in path[:known] if isinstance(step, int) or PLAIN_KEY.fullmatch(step)]
+        return dotted(tuple(plain)) or "configuration"
 
     def _line(self, path: Path) -> int | None:
         for end in range(len(path), 0, -1):
@@ -108,16 +118,25 @@ def _read(path: FilesystemPath) -> Document | Problem:
     try:
         document = parse_yaml(read_text(path))
     except ValueError as error:
-        return Problem(str(path), str(error))
+        return Problem(str(path), str(error), rule=f"{path}: {error}")
     if isinstance(document, Problem):
-        return Problem(str(path), document.message, document.value, line=document.line)
+        rule = f"{path}: {document.rule}"
+        return Problem(str(path), document.message, document.value, line=document.line, rule=rule)
     return document
+
+
+def _without_extensions(tree: object) -> object:
+    """Leave out the file's `x-…` keys, which hold what its aliases repeat and are not part of the format."""
+    if not isinstance(tree, dict):
+        return tree
+    return {name: value for name, value in tree.items() if not name.startswith("x-")}
 
 
 def _unplaced(setting: Setting) -> Problem:
     whole = setting.path[0]
     sentence = f"is a field of one {whole}, and there is a list of several: set it in the list, or give the whole list"
-    return Problem(setting.source.removeprefix("env "), sentence)
+    name = setting.source.removeprefix("env ")
+    return Problem(name, sentence, rule=f"{name}: {sentence}")
 
 
 def _flags(flags: Mapping[str, object], shape: Shape) -> tuple[list[Setting], list[Problem]]:

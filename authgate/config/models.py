@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from authgate.config.fields import ConfigModel, DNSLabel, Many, OneOrSeveral
+from authgate.config.fields import LABEL, ConfigModel, DNSLabel, Many, OneOrSeveral
 from authgate.config.models_cluster import ClusterConfig
 from authgate.config.models_credential import CredentialConfig
 from authgate.config.models_headers import HeadersConfig
@@ -20,6 +21,26 @@ from authgate.config.models_server import (
     ShutdownConfig,
 )
 from authgate.config.models_tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
+from authgate.config.urls import default_names, host_of
+
+
+def _unnamed_url(item: object) -> str | None:
+    """Return the URL of an issuer that has no name, as far as both can be read."""
+    if not isinstance(item, dict) or not isinstance(issuer := item.get("issuer"), dict):
+        return None
+    gate, url = item.get("gate"), issuer.get("url")
+    if gate is not None and (not isinstance(gate, dict) or gate.get("name") is not None):
+        return None
+    return url if isinstance(url, str) else None
+
+
+def _with_name(item: object, name: str | None) -> object:
+    # A bare host is what `JWTIssuerConfig.name` returns by itself.
+    if name is None or not isinstance(item, dict) or name == host_of(item["issuer"]["url"]):
+        return item
+    if not re.fullmatch(LABEL, name, re.ASCII):
+        return item  # `checks` asks for a name
+    return {**item, "gate": {**(item.get("gate") or {}), "name": name}}
 
 
 def _any_authenticated() -> dict[str, PolicyConfig]:
@@ -68,6 +89,14 @@ class Config(ConfigModel):
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What a request may cost.")
     log: LogConfig = Field(default_factory=LogConfig, description="What is written to the log.")
     shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig, description="How the gate ends.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _issuers_on_one_host_have_names(cls, data: object) -> object:
+        """Give each issuer without a name one with its path where several share a host, such as Keycloak's realms."""
+        if not isinstance(data, dict) or not isinstance(items := data.get("jwt"), list | tuple):
+            return data
+        return {**data, "jwt": tuple(map(_with_name, items, default_names(list(map(_unnamed_url, items)))))}
 
     @property
     def clusters(self) -> tuple[ClusterConfig, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 
 from authgate.config.fields import (
     ConfigModel,
@@ -73,8 +73,40 @@ class WatchConfig(ConfigModel):
     )
 
 
+_WATCH_NEEDS_REVIEWS = (
+    "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
+)
+
+
+def _mode(value: str) -> dict[str, object]:
+    return {"properties": {"mode": {"const": value}}, "required": ["mode"]}
+
+
 class ClusterConfig(ConfigModel):
     """The cluster, and how its API server is reached."""
+
+    # The JSON Schema refuses what the validators below refuse, so that helm does not install what cannot start. Helm
+    # prints the constant that a value should have, so the sentence takes the place of one that cannot hold.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {
+                    "if": {
+                        "properties": {"revocation": {"const": "watch"}, "tokenReview": _mode("never")},
+                        "required": ["revocation", "tokenReview"],
+                    },
+                    "then": {"properties": {"tokenReview": _mode(_WATCH_NEEDS_REVIEWS)}},
+                },
+                {
+                    "if": {"properties": {"staticKeys": {"type": "object"}}, "required": ["staticKeys"]},
+                    "then": {
+                        "properties": {"issuers": {"minItems": 1}, "tokenReview": _mode("never")},
+                        "required": ["issuers", "tokenReview"],
+                    },
+                },
+            ]
+        }
+    )
 
     absent: ClassVar = {
         "audiences": "is required: the audiences that tokens must be issued for, such as [my-audience]"
@@ -118,9 +150,7 @@ class ClusterConfig(ConfigModel):
     def _has_reviews_to_fall_back_on(cls, value: str, info: ValidationInfo) -> str:
         review = info.data.get("token_review")
         if value == "watch" and isinstance(review, TokenReviewConfig) and review.mode == "never":
-            raise ValueError(
-                "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
-            )
+            raise ValueError(_WATCH_NEEDS_REVIEWS)
         return value
 
     @field_validator("static_keys")

@@ -132,7 +132,8 @@ class IssuerGateConfig(ConfigModel):
 
     name: Label | None = Field(
         default=None,
-        description="The issuer's label in metrics, logs and policies; null: the host of its URL.",
+        description="The issuer's label in metrics, logs and policies; null: the host of its URL, with port and path "
+        "where several issuers share the host.",
     )
     algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(_asymmetric)]], different] = Field(
         default=ASYMMETRIC, description="The signature algorithms that its tokens may use."
@@ -193,7 +194,10 @@ class JWTIssuerConfig(ConfigModel):
 
     @property
     def name(self) -> str:
-        """The issuer's label: the configured one, else the host of its URL."""
+        """The issuer's label: the configured one, else the host of its URL.
+
+        Where several issuers share a host, `Config` has given each its name.
+        """
         return self.gate.name or host_of(self.issuer.url) or ""
 
     def mapped_claims(self) -> Iterator[tuple[str, str]]:

@@ -64,9 +64,10 @@ class ServerConfig(ConfigModel):
         default=None,
         description="Where Envoy's gRPC ext_authz is answered, such as 0.0.0.0:9001; null: nowhere.",
     )
-    proxy: Proxy = Field(
-        default="nginx",
-        description="The proxy that asks over HTTP: which headers tell the original request. Beside grpc: envoy.",
+    proxy: Proxy | None = Field(
+        default=None,
+        description="The proxy that asks over HTTP, so which headers carry the original request; null: its method, "
+        "host and path are unknown. Beside grpc: envoy.",
     )
     tls: TLSConfig | None = Field(
         default=None, description="TLS on the TCP addresses of listen and grpc; null: none."

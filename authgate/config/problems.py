@@ -6,20 +6,23 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Path = tuple[str | int, ...]
 """Where a value stands: field names as in the file, keys, and the indexes of lists."""
 
 _MAX_PROBLEMS = 200
+_MAX_PUBLIC = 10
 _MAX_SHOWN = 80
 _MAX_COMPARED = 64
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A key that needs no quotes in a path."""
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL),
     re.compile(r"eyJ[A-Za-z0-9_-]{8,}[A-Za-z0-9_.-]*"),  # the base64url of '{"': a token's header
     re.compile(r"(?<=://)[^/@\s]*(?=@)"),  # user info of a URL
 )
+_URL_QUERY = re.compile(r"(://[^\s?#\"']*\?)[^\s#\"']+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Problem:
     """One thing to mend: where, what is wrong and how to put it right, the value seen (masked), the nearest known name.
 
     `path` is as in `jwt[0].issuer.url`, or the name of the file, variable or flag where no field is concerned.
-    `line` counts from 1 and is None for what did not come from the file.
+    `line` counts from 1 and is None for what did not come from the file. `rule` is the place and the broken rule in
+    words that quote nothing of the configuration; "" where the message has no such form.
     """
 
     path: str
@@ -35,6 +39,23 @@ class Problem:
     value: str = ""
     suggestion: str | None = None
     line: int | None = None
+    rule: str = field(default="", compare=False)
+
+    def fields(self) -> dict[str, object]:
+        """Return what a script gets of the problem, by name."""
+        return {
+            "path": self.path,
+            "message": self.message,
+            "value": self.value,
+            "suggestion": self.suggestion,
+            "line": self.line,
+        }
+
+    def without_values(self) -> str:
+        """Render the place and the broken rule, and nothing that the configuration holds, for the admin port."""
+        line = "" if self.line is None else f" (line {self.line})"
+        place, _, rule = (self.rule or "configuration: is not valid").partition(": ")
+        return f"{place}{line}: {rule}"
 
     def __str__(self) -> str:
         """Render the problem as one line of text."""
@@ -55,15 +76,26 @@ class ConfigError(Exception):
         self.problems = found
         super().__init__("\n".join(map(str, found)))
 
+    def without_values(self) -> str:
+        """Return the places and the broken rules of the first problems, and nothing that the configuration holds."""
+        told = list(dict.fromkeys(problem.without_values() for problem in self.problems))
+        more = [f"and {len(told) - _MAX_PUBLIC} more"] if len(told) > _MAX_PUBLIC else []
+        return "; ".join((*told[:_MAX_PUBLIC], *more))
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem at a path, before it is known from which line or variable the value came."""
+    """A problem at a path, before it is known from which line or variable the value came.
+
+    `rule` is the message where it quotes nothing of the configuration, or another text that does not; "" where there is
+    none.
+    """
 
     path: Path
     message: str
     value: str = ""
     suggestion: str | None = None
+    rule: str = ""
 
 
 def dotted(path: Path) -> str:
@@ -72,7 +104,7 @@ def dotted(path: Path) -> str:
     for step in path:
         if isinstance(step, int):
             text += f"[{step}]"
-        elif _PLAIN_KEY.fullmatch(step):
+        elif PLAIN_KEY.fullmatch(step):
             text += f".{step}" if text else step
         else:
             text += f"[{shown(step)}]"
@@ -100,10 +132,10 @@ def shown(value: object) -> str:
 
 
 def masked(text: str) -> str:
-    """Replace what looks like a private key, a token or a URL's password by `***`."""
+    """Replace what looks like a private key, a token, or a URL's password or query by `***`."""
     for secret in _SECRETS:
         text = secret.sub("***", text)
-    return text
+    return _URL_QUERY.sub(r"\1***", text)
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:

@@ -14,6 +14,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "AuthgateConfiguration",
         **schema,
+        "patternProperties": {"^x-": {"description": "Ignored: values that the file's aliases repeat."}},
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from urllib.parse import SplitResult, urlsplit
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21\x23-\x5b\x5d\x5f\x61-\x7a\x7e%]+")
 
+_NO_LABEL = re.compile(r"[^A-Za-z0-9._-]+")
 _HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # urlsplit has checked what stood in brackets
 
 
@@ -35,6 +37,23 @@ def host_of(url: str) -> str | None:
         return urlsplit(url).hostname or None
     except ValueError:
         return None
+
+
+def default_names(urls: Sequence[str | None]) -> list[str | None]:
+    """Return what issuers without a name are called: by the host, or by host, port and path where several share it.
+
+    None stands for an issuer that has a name, or a URL that cannot be read, and has no default.
+    """
+    hosts = [None if url is None else host_of(url) for url in urls]
+    return [
+        host if url is None or host is None or hosts.count(host) == 1 else _host_and_path(url)
+        for url, host in zip(urls, hosts, strict=True)
+    ]
+
+
+def _host_and_path(url: str) -> str:
+    parts = urlsplit(url)
+    return _NO_LABEL.sub("-", f"{parts.netloc.lower()}{parts.path}").strip("-")
 
 
 def _checked(text: str) -> None:

@@ -14,6 +14,7 @@ from authgate.config.shape import Shape
 
 M = TypeVar("M", bound=ConfigModel)
 
+_INVALID = "is not valid"
 _KEY = "[key]"  # pydantic's mark for "the key itself, not its value"
 
 
@@ -50,22 +51,30 @@ def _finding(error: ErrorDetails, path: Path, shape: Shape) -> Finding:
     match error["type"]:
         case "missing":
             absent = {} if holder is None else holder.absent
-            return Finding(path, absent.get(name, "is required"))
+            return _plain(path, absent.get(name, "is required"))
         case "extra_forbidden" if holder is not None and name in holder.refused:
-            return Finding(path, holder.refused[name].sentence)
+            return _plain(path, holder.refused[name].sentence)
         case "extra_forbidden":
             # The value is not shown: nobody knows what an unknown field holds.
             known = () if holder is None else tuple(holder.members)
-            return Finding(path, "is not a known field", suggestion=nearest(name, known))
+            suggestion = nearest(name, known)
+            return Finding(path, "is not a known field", suggestion=suggestion, rule="has an unknown field")
         case "literal_error":
             expected = str(error["ctx"]["expected"]).replace("'", '"')
             choices = expected.replace('" or "', '", "').strip('"').split('", "')
             suggestion = nearest(error["input"], choices) if isinstance(error["input"], str) else None
-            return Finding(path, f"must be {expected}", shown(error["input"]), suggestion)
+            rule = f"must be {expected}"
+            return Finding(path, rule, shown(error["input"]), suggestion, rule)
         case "value_error" if isinstance(error["input"], dict):
-            return Finding(path, _sentence(error))
+            return _plain(path, _sentence(error))
         case _:
-            return Finding(path, _sentence(error), shown(error["input"]))
+            sentence = _sentence(error)
+            rule = _INVALID if sentence.startswith(_INVALID) else sentence
+            return Finding(path, sentence, shown(error["input"]), rule=rule)
+
+
+def _plain(path: Path, sentence: str) -> Finding:
+    return Finding(path, sentence, rule=sentence)
 
 
 def _sentence(error: ErrorDetails) -> str:
@@ -98,4 +107,4 @@ def _sentence(error: ErrorDetails) -> str:
         case "less_than_equal":
             return f"must be at most {context['le']}"
         case _:
-            return f"is not valid: {error['msg']}"
+            return f"{_INVALID}: {error['msg']}"

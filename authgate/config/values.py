@@ -37,6 +37,14 @@ class Values:
         """Return the text at a path, or None."""
         return next((text for _, text in self.texts(*path)), None)
 
+    def readable(self, *pattern: Pattern, kind: type = object) -> bool:
+        """Return whether all that is written on the way to a pattern's places, and at them, has the right kind.
+
+        Where it has not, what is missing there may only be written wrongly, and a check that compares it with something
+        else would add a second error to the one that is reported already.
+        """
+        return _readable(self._tree, pattern, kind)
+
     def mentions(self, *path: str | int) -> bool:
         """Tell whether a path is written down, be it with null."""
         return any(True for _ in self.find(*path))
@@ -54,6 +62,21 @@ def _find(value: object, path: Path, pattern: tuple[Pattern, ...]) -> Iterator[t
     for name, below in _entries(value):
         if isinstance(step, EllipsisType) or step == name:
             yield from _find(below, (*path, name), tuple(rest))
+
+
+def _readable(value: object, pattern: tuple[Pattern, ...], kind: type) -> bool:
+    if value is None:
+        return True
+    if not pattern:
+        return isinstance(value, kind)
+    step, *rest = pattern
+    wanted: tuple[type, ...] = (list, tuple, dict) if isinstance(step, EllipsisType) else (dict,)
+    if isinstance(step, int):
+        wanted = (list, tuple)
+    if not isinstance(value, wanted):
+        return False
+    chosen = [below for name, below in _entries(value) if isinstance(step, EllipsisType) or step == name]
+    return all(_readable(below, tuple(rest), kind) for below in chosen)
 
 
 def _entries(value: object) -> Iterator[tuple[str | int, object]]:

@@ -1,6 +1,7 @@
 """YAML without its surprises: one document of mappings, lists, texts and numbers, bounded, each with its line.
 
-Refused beside bad syntax: a key that stands twice or is no text, anchors and aliases, tags, several documents.
+Refused beside bad syntax: a key that stands twice or is no text, tags, several documents, and aliases that repeat
+themselves or grow beyond the bounds. Anchors, aliases and merge keys (`<<`) are replaced by the values they stand for.
 Numbers are decimal and dates are texts, as in YAML 1.2; the words that YAML 1.1 reads as truth values (`yes`, `off`)
 stay truth values, so that a text field refuses them until they are quoted.
 """
@@ -8,7 +9,6 @@ stay truth values, so that a text field refuses them until they are quoted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import yaml
@@ -16,7 +16,9 @@ import yaml
 from authgate.config.problems import Path, Problem, dotted, shown
 
 _MAX_DEPTH = 32
-_MAX_NODES = 50_000
+_MAX_NODES = 200_000
+_MAX_CHARACTERS = 4_194_304
+_INVALID = "is not valid YAML"
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = re.compile(r"true|false|yes|no|on|off", re.IGNORECASE)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})", re.ASCII)
@@ -36,29 +38,30 @@ class Document:
 
 
 def parse_yaml(text: str) -> Document | Problem:
-    """Parse a YAML text, or tell the one thing that makes it unreadable; the problem's path is left empty.
+    """Parse a YAML text, or return the one problem that makes it unreadable; the problem's path is left empty.
 
-    The caller bounds the size of the text.
+    The caller bounds the size of the text; what aliases repeat is bounded here.
     """
+    reader = _Reader()
     try:
         loader = _BoundedLoader(text)
         node = loader.get_single_node()
+        value = None if node is None else reader.value(node, ())
     except _RefusedError as error:
-        return Problem("", error.sentence, line=error.line)
+        return Problem("", error.sentence, line=error.line, rule=error.rule)
     except yaml.reader.ReaderError:
-        return Problem("", "holds a control character or a lone surrogate, which YAML forbids")
+        sentence = "holds a control character or a lone surrogate, which YAML forbids"
+        return Problem("", sentence, rule=sentence)
     except yaml.MarkedYAMLError as error:
         line = None if error.problem_mark is None else error.problem_mark.line + 1
         reasons = ", ".join(reason for reason in (error.context, error.problem) if reason)
         if isinstance(error, yaml.scanner.ScannerError) and "alias" in reasons:
             reasons += "; quote a text that begins with *"
-        return Problem("", f"is not valid YAML: {reasons[:300]}", line=line)
+        return Problem("", f"{_INVALID}: {reasons[:300]}", line=line, rule=_INVALID)
     except (ValueError, OverflowError):  # PyYAML hands the number of an escape to chr() as it stands
-        return Problem("", "holds an escape (\\U…) that is no character")
-    lines: dict[Path, int] = {}
-    problems: list[Problem] = []
-    value = None if node is None else _value(node, (), lines, problems)
-    return Document(value, lines, tuple(problems))
+        sentence = "holds an escape (\\U…) that is no character"
+        return Problem("", sentence, rule=sentence)
+    return Document(value, reader.lines, tuple(reader.problems))
 
 
 def plain_scalar(text: str) -> object:
@@ -77,16 +80,23 @@ def plain_scalar(text: str) -> object:
 
 
 class _RefusedError(Exception):
-    """The text is YAML, but uses what is not read here."""
+    """The text is YAML, but uses what is not read here; `rule` quotes nothing of it."""
 
-    def __init__(self, sentence: str, line: int) -> None:
+    def __init__(self, sentence: str, mark: yaml.Mark, rule: str = "") -> None:
         super().__init__(sentence)
         self.sentence = sentence
-        self.line = line
+        self.line = mark.line + 1
+        self.rule = rule or sentence
+
+
+class _Alias(yaml.Node):
+    """A place where `*name` repeats the node that `&name` marks."""
+
+    id = "alias"
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Composes nodes and refuses, before it follows them, what could repeat, grow or run code."""
+    """Composes nodes and refuses, before it follows them, what could grow or run code."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -97,54 +107,120 @@ class _BoundedLoader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs leave its type out
         self._nodes += 1
         self._depth += 1
-        refusal = None
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            refusal = "YAML's anchors and aliases (&, *) are refused; write the value out, or quote the text"
-        elif getattr(event, "tag", None) is not None:
-            refusal = "YAML's tags (!) are refused; leave it out, or quote the text"
-        elif self._depth > _MAX_DEPTH:
-            refusal = f"is nested deeper than {_MAX_DEPTH} levels"
-        elif self._nodes > _MAX_NODES:
-            refusal = f"has more than {_MAX_NODES} values"
-        if refusal is not None:
-            raise _RefusedError(refusal, event.start_mark.line + 1)
-        node = super().compose_node(parent, index)
+        if getattr(event, "tag", None) is not None:
+            raise _RefusedError(
+                "YAML's tags (!) are refused; leave it out, or quote the text", event.start_mark
+            )
+        _check_bounds(event.start_mark, self._depth, self._nodes)
+        if isinstance(event, yaml.AliasEvent):
+            self.get_event()  # type: ignore[no-untyped-call] # as above
+            node: yaml.Node | None = self._alias(event)
+        else:
+            node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
+    def _alias(self, event: yaml.AliasEvent) -> _Alias:
+        target = self.anchors.get(event.anchor)
+        if target is None:
+            sentence = "is not valid YAML: no anchor (&) of this name stands before the alias (*)"
+            raise _RefusedError(
+                f"{sentence}: {shown(event.anchor)}; quote a text that begins with *",
+                event.start_mark,
+                sentence,
+            )
+        return _Alias("", target, event.start_mark, event.end_mark)
 
-def _value(node: yaml.Node, path: Path, lines: dict[Path, int], problems: list[Problem]) -> object:
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        members = _members(node, path, lines, problems)
-        return {name: _value(value, (*path, name), lines, problems) for name, value in members}
-    if isinstance(node, yaml.SequenceNode):
-        return tuple(_value(item, (*path, index), lines, problems) for index, item in enumerate(node.value))
-    return _scalar(node)
+
+class _Reader:
+    """Makes plain values of nodes, with aliases replaced by what they repeat and the line of every path.
+
+    A path that an alias fills has the alias' line; what is inside has the line on which it is written.
+    """
+
+    def __init__(self) -> None:
+        self.lines: dict[Path, int] = {}
+        self.problems: list[Problem] = []
+        self._open: set[int] = set()
+        self._nodes = 0
+        self._characters = 0
+
+    def value(self, node: yaml.Node, path: Path) -> object:
+        """Return the value of a node; raises `_RefusedError` for one that repeats itself or grows too large."""
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        target = self._enter(node, len(path) + 1)
+        value: object
+        if isinstance(target, yaml.MappingNode):
+            members = self._members(target, path, {})
+            value = {name: self.value(member, (*path, name)) for name, member in members.items()}
+        elif isinstance(target, yaml.SequenceNode):
+            value = tuple(self.value(item, (*path, index)) for index, item in enumerate(target.value))
+        else:
+            value = _scalar(target)
+        self._open.discard(id(target))
+        return value
+
+    def _enter(self, node: yaml.Node, depth: int) -> yaml.Node:
+        """Return what a node stands for, counted; the caller removes it from `_open` afterwards."""
+        target: yaml.Node = node.value if isinstance(node, _Alias) else node
+        if id(target) in self._open:
+            raise _RefusedError("an alias (*) repeats the value that it is a part of", node.start_mark)
+        self._nodes += 1
+        _check_bounds(node.start_mark, depth, self._nodes)
+        if isinstance(target, yaml.ScalarNode):
+            self._characters += len(target.value)
+            if self._characters > _MAX_CHARACTERS:
+                sentence = f"has more than {_MAX_CHARACTERS} characters once its aliases (*) are replaced"
+                raise _RefusedError(sentence, node.start_mark)
+        self._open.add(id(target))
+        return target
+
+    def _members(
+        self, node: yaml.MappingNode, path: Path, found: dict[str, yaml.Node]
+    ) -> dict[str, yaml.Node]:
+        """Add to `found` the members of a mapping that it lacks: the mapping's own, then those merged in by `<<`."""
+        own: dict[str, int] = {}
+        merged: list[yaml.Node] = []
+        for key, value in node.value:
+            plain = isinstance(key, yaml.ScalarNode) and key.style is None
+            if plain and key.value == "<<":
+                target = value.value if isinstance(value, _Alias) else value
+                merged += target.value if isinstance(target, yaml.SequenceNode) else [value]
+                continue
+            line = key.start_mark.line + 1
+            name = plain_scalar(key.value) if plain else key.value
+            if not isinstance(name, str):
+                seen = shown(key.value) if isinstance(key, yaml.ScalarNode) else ""
+                self._fault(path, "a key must be a text: put it in quotes", line, seen)
+            elif name in own:
+                self._fault((*path, name), f"stands twice; the first is on line {own[name]}", line)
+            else:
+                own[name] = line
+                if name not in found:
+                    found[name] = value
+                    self.lines[*path, name] = line
+        for other in merged:
+            target = self._enter(other, len(path) + 1)
+            if not isinstance(target, yaml.MappingNode):
+                raise _RefusedError(
+                    "a merge key (<<) needs a mapping, or a list of mappings", other.start_mark
+                )
+            self._members(target, path, found)
+            self._open.discard(id(target))
+        return found
+
+    def _fault(self, path: Path, sentence: str, line: int, seen: str = "") -> None:
+        rule = "configuration: has a key that stands twice or is no text"
+        self.problems.append(Problem(dotted(path), sentence, seen, line=line, rule=rule))
+
+
+def _check_bounds(mark: yaml.Mark, depth: int, nodes: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise _RefusedError(f"is nested deeper than {_MAX_DEPTH} levels", mark)
+    if nodes > _MAX_NODES:
+        raise _RefusedError(f"has more than {_MAX_NODES} values", mark)
 
 
 def _scalar(node: yaml.Node) -> object:
     unquoted = isinstance(node, yaml.ScalarNode) and node.style is None
     return plain_scalar(node.value) if unquoted else node.value
-
-
-def _members(
-    node: yaml.MappingNode, path: Path, lines: dict[Path, int], problems: list[Problem]
-) -> Iterator[tuple[str, yaml.Node]]:
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        name = (
-            plain_scalar(key.value) if isinstance(key, yaml.ScalarNode) and key.style is None else key.value
-        )
-        if not isinstance(name, str):
-            seen = shown(key.value) if isinstance(key, yaml.ScalarNode) else ""
-            problems.append(Problem(dotted(path), "a key must be a text: put it in quotes", seen, line=line))
-            continue
-        if (*path, name) in lines:
-            first = lines[*path, name]
-            problems.append(
-                Problem(dotted((*path, name)), f"stands twice; the first is on line {first}", line=line)
-            )
-            continue
-        lines[*path, name] = line
-        yield name, value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import ceil
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from authgate.model import Clock
 
 MAX_PATIENCE = 1.5
-"""The longest wait for a later fetch, in seconds: proxies give up on a subrequest after 2 s or more."""
+"""The longest wait for a later fetch, in seconds: a waiting client soon needs its answer."""
 
 _MAX_ASKED_KIDS = 1024
 _MAX_WAITING = 256
 _MISSING_KID_MEMORY = 60.0
+_QUERY = re.compile(r"(https?://[^\s?#'\"]{1,2048})\?[^\s'\"]*")
 _LONGEST_NAP = 1.0
 _JUST_NOW = 1.0
 _NOW = "now"
@@ -42,11 +44,12 @@ _NEXT = "next"
 class KeyFetchError(Exception):
     """An issuer's keys could not be fetched; the message says why and holds no secret.
 
-    `retry_after` is how many seconds a server that answered 429 asks to be left alone.
+    `retry_after` is how many seconds a server that answered 429 asks to be left alone. The query of a URL is left out of
+    the message, since that of a JWKS URL may be a key.
     """
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
-        super().__init__(message)
+        super().__init__(_QUERY.sub(r"\1?…", message))
         self.retry_after = retry_after
 
 

@@ -35,7 +35,7 @@ class Decider:
         self._clock = clock
 
     async def decide(
-        self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy], OriginalRequest]
+        self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy | None], OriginalRequest]
     ) -> tuple[Decision, Headers]:
         """Return the decision, and what an allowing answer says of credentials' places; whatever goes wrong inside.
 
@@ -56,7 +56,7 @@ class Decider:
         return decision, forward
 
     async def _decide(
-        self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy], OriginalRequest]
+        self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy | None], OriginalRequest]
     ) -> tuple[Decision, str, Headers]:
         serving = self._serving()
         if policy is None or policy not in serving.gate.policies:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from authgate.metrics import AnswerCell
 from authgate.model import Deny, Pending
 from authgate.policy.conditions import NO_REQUEST
-from authgate.server.request import TELLING, endpoint_of, told_request
+from authgate.server.request import NOTHING_TOLD, TELLING, endpoint_of, told_request
 from authgate.server.response import TAIL, head_of
 from authgate.timestamps import utc
 
@@ -118,9 +118,9 @@ class FastLane:
         self._refusals: dict[tuple[Reason, str], bytes] = {}
         self._heed(serving().proxy)
 
-    def _heed(self, proxy: Proxy) -> None:
+    def _heed(self, proxy: Proxy | None) -> None:
         """Learn by which fields a proxy tells of the client's request: each may stand once, as `Host` must anyhow."""
-        told = TELLING[proxy]
+        told = NOTHING_TOLD if proxy is None else TELLING[proxy]
         roles = {told.method: _TOLD_METHOD, told.uri: _TOLD_URI, told.host: _TOLD_HOST}
         self._proxy = proxy
         self._once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE

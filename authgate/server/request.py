@@ -50,6 +50,8 @@ TELLING: Final[Mapping[Proxy, Telling]] = MappingProxyType(
         "envoy": Telling(None, None, b"host"),
     }
 )
+NOTHING_TOLD: Final = Telling(None, None, None)
+"""Without a configured proxy."""
 
 
 # Fetch, sections 3.1 and 3.2.2: what a browser writes into Origin and Access-Control-Request-Method.
@@ -78,12 +80,15 @@ def values_of(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[bytes
 
 
 def original_request(
-    proxy: Proxy, headers: Sequence[tuple[bytes, bytes]], method: str, endpoint: Endpoint
+    proxy: Proxy | None, headers: Sequence[tuple[bytes, bytes]], method: str, endpoint: Endpoint
 ) -> OriginalRequest:
     """Return what the configured proxy tells of the client's request; nothing is taken from other proxies' headers.
 
-    `method` is the subrequest's own. A header that is missing or stands twice tells nothing.
+    `method` is the subrequest's own. A header that is missing or stands twice tells nothing. Without a configured proxy
+    no header is read.
     """
+    if proxy is None:
+        return OriginalRequest()
     names = TELLING[proxy]
     original_method, uri, host = (
         None if name is None else _only(values_of(headers, name))
@@ -108,7 +113,7 @@ def _has_preflight(headers: Sequence[tuple[bytes, bytes]]) -> bool:
 
 
 def told_request(
-    proxy: Proxy,
+    proxy: Proxy | None,
     method: str,
     endpoint: Endpoint,
     *,
@@ -120,6 +125,8 @@ def told_request(
 
     A method or host that is not printable ASCII is not known; a path is as it was sent, one byte a character.
     """
+    if proxy is None:
+        return OriginalRequest()
     if proxy == "envoy":
         path, query = endpoint.rest, endpoint.query
         return OriginalRequest(method, path, text_of(host), query) if path else OriginalRequest()

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Serving:
-    """A gate, and the proxy whose headers it trusts; entered by whoever waits for one of its decisions."""
+    """A gate, and the proxy whose headers it trusts, if any; entered by whoever waits for one of its decisions."""
 
     __slots__ = ("_left", "_under_way", "gate", "proxy", "sources")
 
-    def __init__(self, gate: Gate, proxy: Proxy, sources: Sources = ONLY_AUTHORIZATION) -> None:
+    def __init__(self, gate: Gate, proxy: Proxy | None, sources: Sources = ONLY_AUTHORIZATION) -> None:
         self.gate = gate
         self.proxy = proxy
         self.sources = sources

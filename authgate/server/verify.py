@@ -46,7 +46,7 @@ class VerifyHandler:
         endpoint = endpoint_of(request.raw_path)
         policy = endpoint.policy if endpoint else None
 
-        def original(proxy: Proxy) -> OriginalRequest:
+        def original(proxy: Proxy | None) -> OriginalRequest:
             if endpoint is None:
                 return OriginalRequest()
             return original_request(proxy, headers, request.method, endpoint)

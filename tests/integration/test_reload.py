@@ -91,28 +91,44 @@ async def test_sighup_has_the_file_read_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "why", "shown"),
     [
-        pytest.param("jwt: [", "is not valid YAML", id="no YAML"),
-        pytest.param("jwt: []", "neither cluster nor jwt is configured", id="nothing accepted"),
-        pytest.param(json.dumps(letting("joe", polices={})), "is not a known field", id="unknown field"),
         pytest.param(
-            json.dumps({"cluster": {"audiences": ["a"]}}),
+            "jwt: [", "is not valid YAML: ", "authgate.yaml (line 1): is not valid YAML", id="no YAML"
+        ),
+        pytest.param("jwt: []", "neither cluster nor jwt", "cluster: does not fit", id="nothing accepted"),
+        pytest.param(
+            json.dumps(letting("joe", s3cr3t={})),
+            "s3cr3t (line 1): is not a known field",
+            "configuration (line 1): has an unknown field",
+            id="unknown field",
+        ),
+        pytest.param(
+            json.dumps(letting("joe", server={"proxy": "s3cr3t"})),
+            'got "s3cr3t"',
+            'server.proxy (line 1): must be "nginx"',
+            id="wrong value",
+        ),
+        pytest.param(
+            json.dumps({"cluster": {"audiences": ["a"], "context": "s3cr3t"}}),
             "/nonexistent/kubeconfig",
+            "cluster: cannot be put to work",
             id="cannot be put to work",
         ),
     ],
 )
-async def test_a_bad_file_changes_nothing(tmp_path: Path, text: str, why: str) -> None:
-    """The gate says why, in its log and where it tells how it is, counts it, and goes on; a mended file is taken."""
+async def test_a_bad_file_changes_nothing(tmp_path: Path, text: str, why: str, shown: str) -> None:
+    """The log has the reason with the value, the admin port the place and the rule, and a corrected file is adopted."""
     async with gate(tmp_path, letting("jane"), {**OFTEN, **NOWHERE}) as running:
         (tmp_path / "authgate.yaml").write_text(text)
         await counted(running, success=1, failure=1)
         assert await running.verdict(ISSUER.mint("jane")) == (200, "")
-        assert "the configuration file is refused" in running.process.output()
-        told = (await running.admin("/readyz?verbose")).body
-        assert "[-]configuration failed:" in told
-        assert why in told
+        assert why in running.process.output().replace('\\"', '"')
+        for page in ("/readyz?verbose", "/status"):
+            told = (await running.admin(page)).body.replace('\\"', '"')
+            assert shown in told
+            assert ("s3cr3t" in told, "/nonexistent" in told) == (False, False)
+        assert "[-]configuration failed:" in (await running.admin("/readyz?verbose")).body
         assert await running.ready()
         written(tmp_path, letting("joe"))
         await counted(running, success=2, failure=1)

@@ -19,6 +19,7 @@
 {{- fail "podMonitor.enabled and serviceMonitor.enabled would have every gate scraped twice: choose one" -}}
 {{- end -}}
 {{- include "authgate.checkTokenRequests" . -}}
+{{- include "authgate.checkClusters" (dict "at" "config" "config" .Values.config) -}}
 {{- range .Values.env -}}
 {{- if hasPrefix "AUTHGATE_" .name -}}
 {{- printf "env: %s sets what belongs to the gate's configuration: write it under config" .name | fail -}}
@@ -134,6 +135,16 @@
 {{- $config := .Values.sidecarInjection.config -}}
 {{- include "authgate.checkFiles" (dict "at" "sidecarInjection.config" "config" $config "mounts" list "cure" "pods that get a gate injected have no volume for it; write the text itself into the configuration, or embed the sidecar") -}}
 {{- include "authgate.checkAddresses" (dict "at" "sidecarInjection.config" "config" $config) -}}
+{{- include "authgate.checkClusters" (dict "at" "sidecarInjection.config" "config" $config) -}}
+{{- end -}}
+
+{{/* The schema refuses this, too; here for whoever has helm skip it. */}}
+{{- define "authgate.checkClusters" -}}
+{{- range include "authgate.clusters" .config | fromJsonArray -}}
+{{- if and (eq (.revocation | default "none") "watch") (eq ((.tokenReview).mode | default "fallback") "never") -}}
+{{- printf "%s.cluster.revocation: watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always" $.at | fail -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "authgate.checkAddresses" -}}

@@ -90,7 +90,7 @@ async def test_a_place_is_called_for_once(place: Place) -> None:
 
 
 async def test_how_a_worker_ended_is_told(place: Place) -> None:
-    """With the reason that it gave itself, where it could not start."""
+    """The reason that it gave itself is for the log, as it may quote the configuration."""
     worker = await place.start("sh", "-c", "exit 3")
     await place.told(worker, Failed("cannot listen on 127.0.0.1:1: Address already in use"))
     assert place.ended() == "exited"
@@ -98,9 +98,8 @@ async def test_how_a_worker_ended_is_told(place: Place) -> None:
     (check,) = place.checks()
 
     assert not check.good
-    assert check.detail == (
-        "ended by exit status 3 (cannot listen on 127.0.0.1:1: Address already in use); starts again in 0 s"
-    )
+    assert check.detail == "ended by exit status 3 (the log has the reason); starts again in 0 s"
+    assert place.failure == "cannot listen on 127.0.0.1:1: Address already in use"
 
 
 async def test_a_silent_worker_is_stuck(place: Place) -> None:

@@ -102,7 +102,7 @@ REFUSED = {
     "an issuer's name": (
         f"cluster: [{{audiences: [a]}}, {{name: idp.example, audiences: [a], context: b}}]\n{JWT}",
         "jwt[0].gate.name",
-        "must be unique: cluster[1] has the same name (the issuer's host, as none is given)",
+        "must be unique: cluster[1] has the same name (the issuer's host and path, as none is given)",
     ),
     "a file that is not there": (
         "cluster: [{audiences: [a], kubeconfig: /nowhere/at-all}]",

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.config import ConfigError, LoadedConfig, Problem, flag_name, load
+from authgate.config import ConfigError, LoadedConfig, Problem, effective, flag_name, load
 
 if TYPE_CHECKING:
-    from tests.unit.config.conftest import Load, Pems
+    from tests.unit.config.conftest import Load, Pems, Problems
 
 CLUSTER = "cluster: {audiences: [my-app]}\n"
 
@@ -336,3 +337,87 @@ def test_every_value_has_a_source(load_text: Load) -> None:
         "env",
         "default",
     }
+
+
+SHARED = """
+x-teams: &teams [corp:a, corp:b]
+x-limits:
+  anything: {at: [all]}
+cluster: {audiences: [my-app]}
+policies:
+  default: {allow: [{groups: *teams}]}
+  admin: {allow: [{groups: *teams, users: [corp:root]}]}
+"""
+
+
+def test_a_list_can_be_shared_by_anchor_and_alias(load_text: Load) -> None:
+    """The keys that hold it begin with `x-`, are not read, and what is shown is the list itself."""
+    loaded = load_text(SHARED)
+    shown = {path: value for path, value, _ in effective(loaded)}
+    assert shown["policies.admin.allow[0].groups"] == ["corp:a", "corp:b"]
+    assert [path for path in shown if path.startswith("x-")] == []
+
+
+def test_an_error_in_a_shared_list_has_the_line_of_the_list(problems: Problems) -> None:
+    """Twice, as it is wrong in two places, and each time with the one line to correct."""
+    found = problems(SHARED.replace("corp:b", "[b]"))
+    assert {path: problem.line for path, problem in found.items()} == {
+        "policies.default.allow[0].groups[1]": 2,
+        "policies.admin.allow[0].groups[1]": 2,
+    }
+
+
+@pytest.mark.parametrize("text", ["cluster: {x-audiences: [a], audiences: [a]}", "policies: {x-a: {x-b: 1}}"])
+def test_only_top_level_keys_hold_what_is_shared(problems: Problems, text: str) -> None:
+    """Elsewhere such a key is a field that nobody knows."""
+    assert [problem.message for problem in problems(f"{text}\njwt: []").values()][0] == "is not a known field"
+
+
+def _realms(*urls: str, gate: str = "") -> str:
+    mappings = "claimMappings: {username: {claim: sub, prefix: 'corp:'}}"
+    issuers = [f"{{issuer: {{url: '{url}', audiences: [a]}}, {mappings}{gate}}}" for url in urls]
+    return f"jwt: [{', '.join(issuers)}]\n"
+
+
+@pytest.mark.parametrize(
+    ("urls", "names"),
+    [
+        (["https://kc.example/realms/a"], ["kc.example"]),
+        (
+            ["https://kc.example/realms/a", "https://kc.example/realms/b", "https://idp.example/x"],
+            ["kc.example-realms-a", "kc.example-realms-b", "idp.example"],
+        ),
+        (["https://kc.example", "https://kc.example/b/"], ["kc.example", "kc.example-b"]),
+        (["https://kc.example:8443", "https://kc.example:9443"], ["kc.example-8443", "kc.example-9443"]),
+    ],
+    ids=["alone", "realms", "root-and-path", "ports"],
+)
+def test_issuers_that_share_a_host_are_named_by_host_and_path(
+    load_text: Load, urls: list[str], names: list[str]
+) -> None:
+    """Which are the names that policies, metrics and logs use; one alone on its host is named by the host."""
+    loaded = load_text(
+        _realms(*urls) + f"policies: {{default: {{allow: [{{issuers: {json.dumps(names)}}}]}}}}"
+    )
+    assert [issuer.name for issuer in loaded.config.jwt] == names
+
+
+def test_an_issuer_on_plain_http_stays_refused(problems: Problems) -> None:
+    """Whatever else it is named by."""
+    found = problems(_realms("http://kc.example/realms/a", "https://kc.example/realms/b"))
+    assert list(found) == ["jwt[0].issuer.url"]
+    assert "must be https://" in found["jwt[0].issuer.url"].message
+
+
+def test_no_proxy_is_assumed(load_text: Load) -> None:
+    """A default that nothing may rely on would be no default."""
+    loaded = load_text("cluster: {audiences: [a]}")
+    assert (loaded.config.server.proxy, loaded.sources["server.proxy"]) == (None, "default")
+
+
+def test_what_needs_a_proxy_says_what_to_add(problems: Problems) -> None:
+    """With every proxy that there is."""
+    (problem,) = problems("cluster: {audiences: [a]}\npolicies: {default: {anonymous: [/healthz]}}").values()
+    assert problem.message.endswith(
+        "add server: {proxy: nginx}, or one of ingress-nginx, envoy, traefik, caddy, haproxy"
+    )

@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authgate.config import ConfigError
+
 if TYPE_CHECKING:
-    from tests.unit.config.conftest import Pems, Problems
+    from pathlib import Path
+
+    from tests.unit.config.conftest import Load, Pems, Problems
 
 
 CLUSTER = "cluster: {audiences: [my-app]}\n"
@@ -375,15 +379,15 @@ GATES = {
     "name-of-v6-host": (
         jwt(url="https://[2001:db8::1]"),
         "jwt[0].gate.name",
-        "the issuer's host does not serve",
+        "the issuer's host and path do not serve",
     ),
     "name-of-long-host": (
         jwt(url=f"https://{'a' * 60}.example.com"),
         "jwt[0].gate.name",
-        "the issuer's host does not serve",
+        "the issuer's host and path do not serve",
     ),
-    "same-host": (
-        f"jwt: [{issuer()}, {issuer(url='https://corp.example.com/b')}]",
+    "same-host-and-no-path-that-differs": (
+        f"jwt: [{issuer(url='https://corp.example.com/a/b')}, {issuer(url='https://corp.example.com/a-b')}]",
         "jwt[1].gate.name",
         "must be unique",
     ),
@@ -676,6 +680,9 @@ LISTENERS = {
     ),
 }
 
+EXPECTED = {"oauth2", "{{ .Namespace"}
+"""Values that rules hold themselves."""
+
 CASES = [
     pytest.param(text, path, words, id=f"{group}-{name}")
     for group, table in {
@@ -764,6 +771,158 @@ def test_an_audience_is_not_doubted_while_a_list_is_mistyped(problems: Problems)
     """Where the accepted audiences can't be told, a policy's are left alone."""
     text = "cluster: {audiences: my-app}\npolicies: {default: {audiences: [my-app]}}"
     assert list(problems(text)) == ["cluster.audiences"]
+
+
+ONE_MISTAKE = {
+    "bound-audiences-beside-a-scalar": (
+        "cluster: {audiences: my-app}\npolicies: {default: {role: {boundAudiences: [my-app]}}}",
+        "cluster.audiences",
+    ),
+    "bound-audiences-beside-a-number": (
+        "cluster: {audiences: [5]}\npolicies: {default: {role: {boundAudiences: ['5']}}}",
+        "cluster.audiences[0]",
+    ),
+    "audiences-beside-no-audiences": (
+        "cluster: {name: a}\npolicies: {default: {audiences: [my-app]}}",
+        "cluster.audiences",
+    ),
+    "audiences-beside-a-text": ("cluster: my-app\npolicies: {default: {audiences: [my-app]}}", "cluster"),
+    "audiences-beside-jwt-as-a-mapping": (
+        "jwt: {issuer: {}}\npolicies: {default: {audiences: [my-app]}}",
+        "jwt",
+    ),
+    "issuers-beside-jwt-as-a-text": ("jwt: corp\npolicies: {default: {allow: [{issuers: [corp]}]}}", "jwt"),
+    "rules-beside-server-as-a-text": (
+        CLUSTER + "server: nginx\npolicies: {default: {rules: [{paths: [/a], allow: [{users: [b]}]}]}}",
+        "server",
+    ),
+    "query-source-beside-server-as-a-text": (
+        CLUSTER + "server: nginx\ncredential: {sources: [{query: token}]}",
+        "server",
+    ),
+    "exchange-beside-server-as-a-text": (
+        CLUSTER
+        + "server: nginx\nsigning: {issuer: 'https://gate.example'}\n"
+        + "exchange: {listen: ':8080', audiences: {default: [a]}}",
+        "server",
+    ),
+    "keys-beside-wrong-workers": (
+        CLUSTER
+        + "server: {workers: two}\nsigning: {issuer: 'https://gate.example'}\nidentityToken: {audience: a}",
+        "server.workers",
+    ),
+    "token-lifetime-beside-a-text": (
+        CLUSTER
+        + "cache: 5m\nsigning: {issuer: 'https://gate.example'}\nidentityToken: {audience: a, ttl: 60s}",
+        "cache",
+    ),
+    "exchange-audiences-as-a-list": (
+        CLUSTER + "signing: {issuer: 'https://gate.example'}\nexchange: {listen: ':8081', audiences: [[a]]}",
+        "exchange.audiences",
+    ),
+    "exchange-beside-policies-as-a-list": (
+        CLUSTER
+        + "signing: {issuer: 'https://gate.example'}\npolicies: [web]\n"
+        + "exchange: {listen: ':8081', audiences: {web: [a]}}",
+        "policies",
+    ),
+    "headers-beside-a-number-as-preset": (
+        CLUSTER + "headers: {preset: 5, set: [{name: X-Auth-Request-Team, claim: /team}]}",
+        "headers.preset",
+    ),
+    "leeway-beside-a-wrong-one": (
+        gate("leeway: soon") + "policies: {default: {role: {notBeforeLeeway: 5m}}}",
+        "jwt[0].gate.leeway",
+    ),
+    "query-beside-a-text": (
+        policy("queryRules: 'on', allow: [{expression: request.query.contains('a')}]"),
+        "policies.default.queryRules",
+    ),
+    "claim-that-is-a-number": (
+        jwt(entry=", claimValidationRules: [{claim: 5}]"),
+        "jwt[0].claimValidationRules[0].claim",
+    ),
+    "username-that-is-a-text": (
+        "jwt: [{issuer: {url: 'https://a.example', audiences: [a]}, claimMappings: {username: sub}}]",
+        "jwt[0].claimMappings.username",
+    ),
+    "contexts-that-are-numbers": (
+        "cluster: [{audiences: [a], context: b}, {name: c, audiences: [a], context: 5}]",
+        "cluster[1].context",
+    ),
+    "reviewed-cluster-beside-a-wrong-name": (
+        "cluster: {audiences: [a], name: [b]}\n"
+        + "policies: {default: {accessReview: {cluster: b, resource: {verb: get, resource: pods}}}}",
+        "cluster.name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "path"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
+def test_one_mistake_is_one_problem(problems: Problems, text: str, path: str) -> None:
+    """What is compared with a value that is written wrongly is left alone until that is put right."""
+    assert list(problems(text)) == [path]
+
+
+@pytest.mark.parametrize("text", [case.values[0] for case in CASES])
+def test_what_the_admin_port_shows_quotes_no_value(load_text: Load, text: str) -> None:
+    """Place and rule are enough there: a value that stands in the wrong place may be a secret."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(text)
+    shown = caught.value.without_values()
+    values = [problem.value.strip('"…') for problem in caught.value.problems]
+    assert [value for value in values if len(value) > 5 and value in shown and value not in EXPECTED] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            CLUSTER + "server: {proxy: s3cr3t}",
+            'server.proxy (line 2): must be "nginx", "ingress-nginx", "envoy", "traefik", "caddy" or "haproxy"',
+        ),
+        (CLUSTER + "server: {s3cr3t: nginx}", "server (line 2): has an unknown field"),
+        (CLUSTER + "s3cr3t", "FILE (line 2): is not valid YAML"),
+        (
+            CLUSTER + "log: *s3cr3t",
+            "FILE (line 2): is not valid YAML: no anchor (&) of this name stands before the alias (*)",
+        ),
+        (
+            CLUSTER + "log: {level: info, 's3cr3t': 1, 's3cr3t': 2}",
+            "has a key that stands twice or is no text",
+        ),
+        (
+            policy("allow: [{expression: 's3cr3t =='}]"),
+            "policies.default.allow[0].expression (line 3): does not fit the rest of the configuration",
+        ),
+        (policy("audiences: [s3cr3t]"), "policies.default.audiences[0] (line 3): does not fit"),
+        (CLUSTER + "policies: {'s3cr3t !': {}}", "policies (line 2): must be a DNS label"),
+    ],
+    ids=["value", "field", "line", "alias", "key-twice", "expression", "audience", "name"],
+)
+def test_the_admin_port_shows_place_and_rule(load_text: Load, text: str, shown: str) -> None:
+    """Whatever a configuration holds, and in whichever form it is quoted in the log."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(text)
+    seen = caught.value.without_values()
+    assert shown.removeprefix("FILE") in seen
+    assert "s3cr3t" not in seen
+
+
+def test_a_value_from_a_file_that_a_variable_names_is_not_shown(load_text: Load, tmp_path: Path) -> None:
+    """Such files hold what is kept out of the configuration, so not even the log may quote them."""
+    secret = tmp_path / "secret"
+    secret.write_text("s3cr3t")
+    with pytest.raises(ConfigError) as caught:
+        load_text(CLUSTER, {"AUTHGATE_SERVER__PROXY_FILE": str(secret)})
+    assert "AUTHGATE_SERVER__PROXY_FILE" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_the_query_of_a_url_is_not_shown(problems: Problems) -> None:
+    """A JWKS URL's may be a key."""
+    (problem,) = problems(gate("jwksURL: 'http://keys.example/jwks?api-key=s3cr3t'")).values()
+    assert problem.value == '"http://keys.example/jwks?***"'
 
 
 EVERYTHING = """
