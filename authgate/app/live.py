@@ -155,7 +155,7 @@ class LiveGate:
         )
         runner = runner_of(server, self._config.shutdown.timeout)
         await self._exchange.open(
-            runner, item.listen, None if item.listen.startswith("unix:") else _tls(item.tls)
+            runner, item.listen, None if item.listen.startswith("unix:") else _tls(item.tls, "exchange.tls")
         )
 
     async def _open_grpc(self, address: str) -> None:
@@ -301,6 +301,6 @@ def _files(tls: TLSConfig | None) -> TLSFiles | None:
     return TLSFiles(tls.cert_file, tls.key_file, tls.client_ca_file) if tls else None
 
 
-def _tls(tls: TLSConfig | None) -> ssl.SSLContext | None:
+def _tls(tls: TLSConfig | None, place: str = "server.tls") -> ssl.SSLContext | None:
     files = _files(tls)
-    return tls_context(files) if files else None
+    return tls_context(files, place) if files else None

@@ -12,27 +12,28 @@ from authgate.cli.settings import ConfigOption, print_problems
 from authgate.cli.terminal import FAILED, Output, OutputOption, print_json
 
 if TYPE_CHECKING:
-    from authgate.config import Config, LoadedConfig, Problem
+    from authgate.config import LoadedConfig, Problem
 
 
 def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
     """Tell everything that is wrong with a configuration.
 
-    Nothing is asked over the network. Exit status 1 where the gate would refuse the configuration at start.
+    Nothing is asked over the network. Exit status 1 where the gate would refuse the configuration at start. What only
+    this machine may lack, such as a free port or the cluster that a pod runs in, is a warning.
     """
     import asyncio
 
     from authgate.config import ConfigError, load
 
-    loaded: LoadedConfig | None = None
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
     try:
         loaded = load(config, os.environ)
     except ConfigError as error:
         problems = error.problems
     else:
-        problems = asyncio.run(_composition_problems(loaded.config))
-    warnings = loaded.warnings if loaded else ()
+        problems, further = asyncio.run(_rehearsed(loaded))
+        warnings = (*loaded.warnings, *further)
     if output is Output.JSON:
         print_json(
             {
@@ -52,23 +53,18 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
         raise typer.Exit(FAILED)
 
 
-async def _composition_problems(config: Config) -> tuple[Problem, ...]:
-    """Put together what needs no network, and tell what refuses: a set of keys of which none can be used.
-
-    Clusters are left out but for those with static keys: how one is reached is for the machine to tell on which the
-    gate will run.
-    """
-    from authgate.app import CompositionError, SystemClock
-    from authgate.compose import Surroundings, compose
-    from authgate.config import Problem
+async def _rehearsed(loaded: LoadedConfig) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Return what a start would refuse, and what it would refuse on this machine but perhaps not on another."""
+    from authgate.app import SystemClock
+    from authgate.app.rehearsal import rehearse
+    from authgate.compose import Surroundings
+    from authgate.config import Finding
     from authgate.metrics import Metrics
 
-    around = Surroundings(SystemClock(), Metrics(), os.environ)
-    static = tuple(cluster for cluster in config.clusters if cluster.static_keys is not None)
-    try:
-        pipeline = await compose(config.model_copy(update={"cluster": static or None}), around)
-    except CompositionError as error:
-        path, _, message = str(error).partition(": ")
-        return (Problem(path, message),)
-    await pipeline.close()
-    return ()
+    obstacles = await rehearse(loaded.config, Surroundings(SystemClock(), Metrics(), os.environ))
+    found = [
+        (obstacle.certain, loaded.located(Finding(obstacle.path, obstacle.message))) for obstacle in obstacles
+    ]
+    return tuple(problem for certain, problem in found if certain), tuple(
+        problem for certain, problem in found if not certain
+    )

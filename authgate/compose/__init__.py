@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from authgate.compose.clusters import Clusters, compose_clusters
 from authgate.compose.headers import header_mapper
 from authgate.compose.issuers import issuer_verifier
 from authgate.compose.policies import policy_of, reads_claims
-from authgate.compose.surroundings import CompositionError, Surroundings
+from authgate.compose.surroundings import CompositionError, Surroundings, placed
 from authgate.compose.tokens import identity_header, token_issuer
 from authgate.gate import Gate
 from authgate.verify.cache import CacheRules, CachingVerifier
@@ -84,11 +85,19 @@ class Pipeline:
 async def compose(config: Config, around: Surroundings, *, cached: bool = True) -> Pipeline:
     """Build a pipeline; raises `CompositionError`. No issuer and no cluster needs to be up for it."""
     issuer = token_issuer(config, around)
-    policies = {name: policy_of(name, item) for name, item in config.policies.items()}
+    policies: dict[str, Policy] = {}
+    for name, item in config.policies.items():
+        policies[name] = policy_of(name, item)
+        await asyncio.sleep(
+            0
+        )  # a reload composes beside requests, which must not wait for a thousand policies
     read = bool(config.headers.set) or reads_claims(policies.values())
     around = replace(around, keep_claims=around.keep_claims or read)
     key_sets: list[RemoteKeySet] = []
-    verifiers = {item.issuer.url: issuer_verifier(item, around, key_sets) for item in config.jwt}
+    verifiers: dict[str, JWTVerifier] = {}
+    for index, item in enumerate(config.jwt):
+        with placed("jwt", index):
+            verifiers[item.issuer.url] = issuer_verifier(item, around, key_sets)
     named = {item.name: verifiers[item.issuer.url] for item in config.jwt}
     clusters = await compose_clusters(config.clusters, around, frozenset(verifiers))
     try:

@@ -12,7 +12,7 @@ from authgate.cluster.client import ClusterClient
 from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder
 from authgate.compose.revocation import revocation_of
-from authgate.compose.surroundings import CompositionError
+from authgate.compose.surroundings import CompositionError, placed
 from authgate.keys.key_set import StaticKeySet
 from authgate.keys.remote import KeyFetchError, RemoteKeySet
 from authgate.keys.sources import ClusterSource
@@ -49,7 +49,8 @@ async def connect(item: ClusterConfig, around: Surroundings) -> ClusterClient:
     try:
         return await ClusterClient.connect(access)
     except ClusterConfigError as error:
-        raise CompositionError(f"cluster '{item.name}': {error}") from None
+        path: tuple[str, ...] = ("kubeconfig",) if item.kubeconfig is not None else ()
+        raise CompositionError(f"cluster '{item.name}': {error}", path, str(error)) from None
 
 
 @dataclass(slots=True)
@@ -110,11 +111,12 @@ async def compose_clusters(
     try:
         for item in items:
             clusters.issuers[item.name] = ClusterIssuers(item.issuers, item.name, among)
-            if item.static_keys is None:
-                clusters.apis[item.name] = await connect(item, around)
-                clusters.verifiers[item.name] = _asked(item, clusters, around, taken)
-            else:
-                clusters.verifiers[item.name] = _static(item, item.static_keys, around)
+            with placed("cluster"):
+                if item.static_keys is None:
+                    clusters.apis[item.name] = await connect(item, around)
+                    clusters.verifiers[item.name] = _asked(item, clusters, around, taken)
+                else:
+                    clusters.verifiers[item.name] = _static(item, item.static_keys, around)
     except CompositionError:
         await clusters.close()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +69,8 @@ def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
             return read_jwk_set(data, origin)
         return read_pem_keys(data, origin)
     except (OSError, KeyDocumentError) as error:
-        raise CompositionError(f"{path}: {error}") from None
+        field = path.rpartition(": ")[2]
+        raise CompositionError(f"{path}: {error}", tuple(field.split(".")), str(error)) from None
 
 
 def refresh_rules(keys: KeyRefreshConfig, around: Surroundings) -> RefreshRules:
@@ -88,15 +90,24 @@ def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetche
     """Return what fetches an issuer's documents: with its CA, the environment's proxies and, if configured, a token."""
     issuer, gate = item.issuer, item.gate
     token_file = gate.keys.token_file
-    return HTTPFetcher(
-        gate.keys.timeout,
-        ca_pem=issuer.certificate_authority,
-        token=partial(_read_token, token_file) if token_file else None,
-        token_origins=frozenset(
-            origin_of(url) for url in (gate.jwks_url or issuer.discovery_url or issuer.url,) if token_file
-        ),
-        proxies=ProxyEnvironment(environ),
-    )
+    ca_pem = issuer.certificate_authority
+    try:
+        return HTTPFetcher(
+            gate.keys.timeout,
+            # OpenSSL takes ASCII only; everything else in the text is a comment.
+            ca_pem=None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode(),
+            token=partial(_read_token, token_file) if token_file else None,
+            token_origins=frozenset(
+                origin_of(url) for url in (gate.jwks_url or issuer.discovery_url or issuer.url,) if token_file
+            ),
+            proxies=ProxyEnvironment(environ),
+        )
+    except (ssl.SSLError, ValueError) as error:
+        place = "issuer.certificateAuthority"
+        reason = f"holds a certificate that OpenSSL does not accept: {error}"
+        raise CompositionError(
+            f"jwt issuer '{item.name}': {place}: {reason}", tuple(place.split(".")), reason
+        ) from None
 
 
 def key_source(item: JWTIssuerConfig, fetcher: Fetcher) -> JWKSSource | DiscoverySource:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.config.problems import dotted
 from authgate.issue.keys import SigningKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from authgate.metrics import Metrics
     from authgate.model import Clock
@@ -19,16 +21,28 @@ if TYPE_CHECKING:
 class CompositionError(Exception):
     """The configuration is well-formed but cannot be put to work; the message names the field and what to do.
 
-    `path` is the field's, as in `jwt[0].gate.staticKeys`; "" where it is unknown.
+    `path` leads to the field, as `("jwt", 0, "gate", "staticKeys")`; it is empty where the field is unknown. `reason`
+    is the message without the field.
     """
 
-    def __init__(self, message: str, path: str = "") -> None:
+    def __init__(self, message: str, path: tuple[str | int, ...] = (), reason: str = "") -> None:
         super().__init__(message)
         self.path = path
+        self.reason = reason or message
 
     def without_values(self) -> str:
         """Return the field, and nothing that the configuration or the files that it names hold."""
-        return f"{self.path or 'configuration'}: cannot be put to work; the log has the reason"
+        return f"{dotted(self.path) or 'configuration'}: cannot be put to work; the log has the reason"
+
+
+@contextmanager
+def placed(*path: str | int) -> Iterator[None]:
+    """Have a `CompositionError` from within lead to a field below `path`."""
+    try:
+        yield
+    except CompositionError as error:
+        error.path = (*path, *error.path)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def token_issuer(config: Config, around: Surroundings) -> TokenIssuer | None:
     if signing is None:
         return None
     if signing.key_files:
-        keys = [_key(file) for file in signing.key_files]
+        keys = [_key(file, index) for index, file in enumerate(signing.key_files)]
     else:
         keys = [around.made_key]
         event(
@@ -34,7 +34,8 @@ def token_issuer(config: Config, around: Surroundings) -> TokenIssuer | None:
             kid=keys[0].kid,
         )
     if len({key.kid for key in keys}) != len(keys):
-        raise CompositionError("signing.keyFiles: two files hold the same key")
+        reason = "two files hold the same key"
+        raise CompositionError(f"signing.keyFiles: {reason}", ("signing", "keyFiles"), reason)
     leeways = {item.name: item.gate.expiry_leeway for item in config.jwt}
     leeways.update((cluster.name, _CLUSTER_LEEWAY) for cluster in config.clusters)
     return TokenIssuer(signing.issuer, keys, around.clock, leeways)
@@ -48,8 +49,9 @@ def identity_header(config: Config, issuer: TokenIssuer | None) -> IdentityHeade
     return IdentityHeader(item.header, item.audience, item.ttl, issuer)
 
 
-def _key(file: str) -> SigningKey:
+def _key(file: str, index: int) -> SigningKey:
     try:
         return read_signing_key(Path(file).read_bytes())
     except (OSError, ValueError) as error:
-        raise CompositionError(f"signing.keyFiles: {file}: {error}") from None
+        path = ("signing", "keyFiles", index)
+        raise CompositionError(f"signing.keyFiles: {file}: {error}", path, str(error)) from None

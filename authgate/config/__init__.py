@@ -42,7 +42,7 @@ from authgate.config.models_server import (
 )
 from authgate.config.models_tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
 from authgate.config.policy_tests import AskingIdentity, PolicyTest, PolicyTests, load_policy_tests
-from authgate.config.problems import ConfigError, Problem
+from authgate.config.problems import ConfigError, Finding, Problem
 from authgate.config.schema import json_schema
 from authgate.config.show import effective
 
@@ -61,6 +61,7 @@ __all__ = [
     "EntryConfig",
     "ExchangeConfig",
     "ExtraMapping",
+    "Finding",
     "HeadersConfig",
     "IdentityTokenConfig",
     "IssuerConfig",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilesystemPath
 from types import MappingProxyType
@@ -38,6 +38,8 @@ class LoadedConfig:
     config: Config
     sources: Mapping[str, str]
     warnings: tuple[Problem, ...]
+    located: Callable[[Finding], Problem]
+    """Gives what is found later about a value its line, or the variable or flag that set it."""
 
 
 def load(
@@ -71,7 +73,7 @@ def load(
         raise ConfigError((*sorted(problems, key=_line), *outside))
     sources = {dotted(leaf): merged.source(leaf) for leaf, _ in leaves(outcome)}
     doubts = (*warnings_of(outcome), *absent_token_files(values))
-    return LoadedConfig(outcome, sources, (*environment.warnings, *map(place, doubts)))
+    return LoadedConfig(outcome, sources, (*environment.warnings, *map(place, doubts)), place)
 
 
 def flag_name(path: str) -> str:

@@ -64,7 +64,7 @@ class Config(ConfigModel):
     credential: CredentialConfig = Field(
         default_factory=CredentialConfig, description="Where a request's token may stand."
     )
-    policies: Annotated[dict[DNSLabel, PolicyConfig], Field(min_length=1, max_length=100)] = Field(
+    policies: Annotated[dict[DNSLabel, PolicyConfig], Field(min_length=1, max_length=1000)] = Field(
         default_factory=_any_authenticated,
         description="Who may pass, by policy: default is asked at /verify, others at /policies/<name>/verify. "
         "Left out: any authenticated identity passes.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
 
 from authgate.config.fields import (
     ConfigModel,
@@ -78,7 +79,7 @@ _WATCH_NEEDS_REVIEWS = (
 )
 
 
-def _mode(value: str) -> dict[str, object]:
+def _mode(value: str) -> JsonDict:
     return {"properties": {"mode": {"const": value}}, "required": ["mode"]}
 
 

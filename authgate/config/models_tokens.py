@@ -53,7 +53,7 @@ class ExchangeConfig(ConfigModel):
         description="Where POST /token, discovery and keys are served; an address of its own."
     )
     tls: TLSConfig | None = Field(default=None, description="TLS on that address; null: plain HTTP.")
-    audiences: Annotated[dict[DNSLabel, SomeExactTexts], Field(min_length=1, max_length=100)] = Field(
+    audiences: Annotated[dict[DNSLabel, SomeExactTexts], Field(min_length=1, max_length=1000)] = Field(
         description="By policy, the audiences that it issues tokens for: default at /token, others at"
         " /policies/<name>/token."
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Any
 
 import yaml
 
@@ -82,10 +83,10 @@ def plain_scalar(text: str) -> object:
 class _RefusedError(Exception):
     """The text is YAML, but uses what is not read here; `rule` quotes nothing of it."""
 
-    def __init__(self, sentence: str, mark: yaml.Mark, rule: str = "") -> None:
+    def __init__(self, sentence: str, mark: Any, rule: str = "") -> None:
         super().__init__(sentence)
         self.sentence = sentence
-        self.line = mark.line + 1
+        self.line: int = mark.line + 1
         self.rule = rule or sentence
 
 
@@ -120,7 +121,7 @@ class _BoundedLoader(yaml.SafeLoader):
         self._depth -= 1
         return node
 
-    def _alias(self, event: yaml.AliasEvent) -> _Alias:
+    def _alias(self, event: Any) -> _Alias:
         target = self.anchors.get(event.anchor)
         if target is None:
             sentence = "is not valid YAML: no anchor (&) of this name stands before the alias (*)"
@@ -214,7 +215,7 @@ class _Reader:
         self.problems.append(Problem(dotted(path), sentence, seen, line=line, rule=rule))
 
 
-def _check_bounds(mark: yaml.Mark, depth: int, nodes: int) -> None:
+def _check_bounds(mark: Any, depth: int, nodes: int) -> None:
     if depth > _MAX_DEPTH:
         raise _RefusedError(f"is nested deeper than {_MAX_DEPTH} levels", mark)
     if nodes > _MAX_NODES:

@@ -36,19 +36,63 @@ class TLSFiles:
     client_ca_file: str | None = None
 
 
-def tls_context(files: TLSFiles) -> ssl.SSLContext:
+def tls_context(files: TLSFiles, place: str = "server.tls") -> ssl.SSLContext:
     """Return the server's TLS context; raises `ListenError` for unusable files."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(files.cert_file, files.key_file)
+        # Without the password an encrypted key would be asked for on the terminal.
+        context.load_cert_chain(files.cert_file, files.key_file, password="")
         if files.client_ca_file:
             context.load_verify_locations(files.client_ca_file)
             context.verify_mode = ssl.CERT_REQUIRED
     except (OSError, ssl.SSLError) as error:
-        raise ListenError(f"server.tls: {error}") from None
+        raise ListenError(f"{place}: {error}") from None
     return context
+
+
+def why_unavailable(address: str) -> str | None:
+    """Return why an address cannot be listened on now, or None where it can be; nothing is left open or changed.
+
+    A host's name is not resolved.
+    """
+    try:
+        if address.startswith("unix:"):
+            return _why_no_socket(Path(address.removeprefix("unix:")))
+        host, port = host_and_port(address)
+        flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
+        for family, *_, place in dict.fromkeys(places):
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                probe.bind(place)
+    except socket.gaierror:
+        return None
+    except OSError as error:
+        return plainly(error)
+    return None
+
+
+def _why_no_socket(path: Path) -> str | None:
+    folder = path.parent
+    if not folder.is_dir():
+        return f"the folder {folder} does not exist"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"the folder {folder} may not be written to by this user"
+    if not path.exists():
+        return None
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        return "a file that is no socket stands there"
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return None  # left by a gate that has ended, and removed by the next
+    return "another process listens there"
 
 
 class SharedAddresses:

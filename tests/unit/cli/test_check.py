@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import json
+import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Run
@@ -15,6 +23,7 @@ jwt:
 - issuer: {url: https://issuer.example, audiences: [my-app]}
   claimMappings: {username: {claim: sub, prefix: "corp:"}}
 """
+NOWHERE = {"server": {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}}
 BAD = """
 cluster:
   audience: [my-audience]
@@ -32,9 +41,15 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+def _written(path: Path, **sections: object) -> Path:
+    """A file with further sections, which is JSON and so YAML."""
+    path.write_text(json.dumps({**yaml.safe_load(GOOD), **NOWHERE, **sections}, indent=1))
+    return path
+
+
 def test_a_good_configuration_passes(run: Run, file: Path) -> None:
     """Exit status 0, and a sentence that says which file."""
-    result = run("check", "--config", file)
+    result = run("check", "--config", _written(file))
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{file}: a configuration that the gate can start with\n"
 
@@ -107,7 +122,7 @@ def test_keys_in_a_file_are_read(run: Run, file: Path, tmp_path: Path) -> None:
     file.write_text(f"{GOOD}  gate: {{name: corp, staticKeys: {{file: {keys}}}}}\n")
     result = run("check", "--config", file)
     assert result.exit_code == 1
-    assert result.stderr.startswith("jwt issuer 'corp': gate.staticKeys: no usable key; key 0: ")
+    assert result.stderr.startswith("jwt[0].gate.staticKeys (line 5): no usable key; key 0: ")
 
 
 def test_a_clusters_keys_of_which_none_can_be_used_are_told(run: Run, file: Path) -> None:
@@ -120,7 +135,7 @@ def test_a_clusters_keys_of_which_none_can_be_used_are_told(run: Run, file: Path
     )
     result = run("check", "--config", file)
     assert result.exit_code == 1
-    assert result.stderr.startswith("cluster 'away': staticKeys: no usable key; key 0: ")
+    assert result.stderr.startswith("cluster[1].staticKeys (line 1): no usable key; key 0: ")
 
 
 def test_a_control_character_in_the_file_does_not_reach_the_terminal(run: Run, file: Path) -> None:
@@ -129,3 +144,148 @@ def test_a_control_character_in_the_file_does_not_reach_the_terminal(run: Run, f
     result = run("check", "--config", file)
     assert result.exit_code == 1
     assert all(char.isprintable() or char == "\n" for char in result.stderr)
+
+
+KUBECONFIG = {
+    "current-context": "a",
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+}
+UNUSABLE: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
+    "server-without-tls": ({"server": "http://10.0.0.1"}, {}, "plain http is accepted on loopback only"),
+    "missing-token-file": ({}, {"tokenFile": "none"}, "cannot be read"),
+    "missing-ca": ({"certificate-authority": "none"}, {}, "cannot be read"),
+    "ca-that-is-none": ({"certificate-authority-data": "YQ=="}, {}, "holds no PEM certificate"),
+    "certificate-without-key": ({}, {"client-certificate-data": "YQ=="}, "client-key: is missing"),
+    "exec-plugin-of-another-version": (
+        {},
+        {"exec": {"apiVersion": "v0", "command": "a"}},
+        "apiVersion: must be",
+    ),
+}
+
+
+def _kubeconfig(file: Path, cluster: dict[str, object], user: dict[str, object]) -> str:
+    path = file.with_name("kubeconfig")
+    clusters = [{"name": "a", "cluster": {"server": "https://127.0.0.1:1", **cluster}}]
+    users = [{"name": "a", "user": user}]
+    path.write_text(json.dumps({**KUBECONFIG, "clusters": clusters, "users": users}))
+    return str(path)
+
+
+@pytest.mark.parametrize(("cluster", "user", "words"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_kubeconfig_that_serve_refuses_is_a_problem(
+    run: Run, file: Path, cluster: dict[str, object], user: dict[str, object], words: str
+) -> None:
+    """With the line that names the file."""
+    section = {"audiences": ["a"], "kubeconfig": _kubeconfig(file, cluster, user)}
+    result = run("check", "--config", _written(file, cluster=section))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cluster.kubeconfig (line ")
+    assert words in result.stderr
+
+
+def test_a_context_that_a_kubeconfig_does_not_have_is_a_problem(run: Run, file: Path) -> None:
+    """Of each cluster, whichever is wrong."""
+    kubeconfig = _kubeconfig(file, {}, {})
+    clusters = [
+        {"name": name, "audiences": ["a"], "kubeconfig": kubeconfig, "context": name}
+        for name in ("a", "b", "c")
+    ]
+    result = run("check", "--config", _written(file, cluster=clusters))
+    assert result.exit_code == 1
+    assert [line.split(" ")[0] for line in result.stderr.splitlines()[:2]] == [
+        "cluster[1].kubeconfig",
+        "cluster[2].kubeconfig",
+    ]
+
+
+def test_a_cluster_that_cannot_be_found_from_here_is_a_warning(run: Run, file: Path) -> None:
+    """In a pod the gate will find it, so the exit status is 0; but nothing was checked, and that is said."""
+    result = run(
+        "check", "--config", _written(file, cluster={"audiences": ["a"]}), env={"HOME": str(file.parent)}
+    )
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: cluster (line ")
+    assert "was not found from here, so it was not checked" in result.stderr
+
+
+def test_an_exec_plugin_that_is_not_installed_here_is_a_warning(run: Run, file: Path) -> None:
+    """It first runs with the first request, so `serve` starts without it."""
+    plugin = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-program"}}
+    section = {"audiences": ["a"], "kubeconfig": _kubeconfig(file, {}, plugin)}
+    result = run("check", "--config", _written(file, cluster=section))
+    assert result.exit_code == 0
+    assert "needs the program no-such-program" in result.stderr
+
+
+def test_two_files_with_one_signing_key_are_a_problem(run: Run, file: Path) -> None:
+    """Each key has its place once."""
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    files = [file.with_name(name) for name in ("one.pem", "two.pem")]
+    for one in files:
+        one.write_bytes(key)
+    signing = {"issuer": "https://gate.example", "keyFiles": [str(one) for one in files]}
+    result = run("check", "--config", _written(file, signing=signing, identityToken={"audience": "apps"}))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("signing.keyFiles (line ")
+    assert "two files hold the same key" in result.stderr
+
+
+@pytest.mark.parametrize("section", ["server", "exchange"])
+def test_a_tls_certificate_that_openssl_refuses_is_a_problem(run: Run, file: Path, section: str) -> None:
+    """One that parses may still be too weak to be used."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gate.example")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pair = {"certFile": file.with_name("tls.crt"), "keyFile": file.with_name("tls.key")}
+    pair["certFile"].write_bytes(certificate.public_bytes(Encoding.PEM))
+    pair["keyFile"].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    tls = {name: str(path) for name, path in pair.items()}
+    signing = {"issuer": "https://gate.example"}
+    exchange = {"listen": "127.0.0.1:0", "audiences": {"default": ["apps"]}}
+    sections: dict[str, object] = {"signing": signing, "exchange": exchange, "server": NOWHERE["server"]}
+    sections[section] = {**sections[section], "tls": tls}  # type: ignore[dict-item]
+    result = run("check", "--config", _written(file, **sections))
+    assert result.exit_code == 1
+    assert f"{section}.tls (line " in result.stderr
+
+
+def test_a_comment_beside_a_certificate_authority_may_have_any_letters(run: Run, file: Path) -> None:
+    """OpenSSL takes ASCII only, and the comment is not for it."""
+    pem = trustme.CA().cert_pem.bytes().decode()
+    issuer = yaml.safe_load(GOOD)["jwt"][0]
+    issuer["issuer"]["certificateAuthority"] = f"# Prüfstelle\n{pem}"
+    assert run("check", "--config", _written(file, jwt=[issuer])).exit_code == 0
+
+
+def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path) -> None:
+    """Another machine, or this one once the other program has ended, may have it free."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = {
+            "listen": [f"unix:{file.parent}/none/gate.sock", f"unix:{file}", "192.0.2.1:0"],
+            "admin": f"127.0.0.1:{taken.getsockname()[1]}",
+        }
+        result = run("check", "--config", _written(file, server=server))
+    told = [line for line in result.stderr.splitlines() if "cannot be listened on here and now" in line]
+    assert result.exit_code == 0
+    assert [line.split(" ")[1] for line in told] == [
+        "server.listen[0]",
+        "server.listen[1]",
+        "server.listen[2]",
+        "server.admin",
+    ]
+    assert ["does not exist" in told[0], "no socket stands there" in told[1], "in use" in told[3]] == [
+        True
+    ] * 3

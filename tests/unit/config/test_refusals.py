@@ -493,9 +493,9 @@ POLICIES = {
     "list": (CLUSTER + "policies: []", "policies", "must be a mapping"),
     "name": (CLUSTER + "policies: {App_A: {}}", "policies.App_A", "must be a DNS label"),
     "too-many": (
-        CLUSTER + f"policies: {{{','.join(map('p{}: {{}}'.format, range(101)))}}}",
+        CLUSTER + f"policies: {{{','.join(map('p{}: {{}}'.format, range(1001)))}}}",
         "policies",
-        "must not have more than 100 entries",
+        "must not have more than 1000 entries",
     ),
     "empty-allow": (policy("allow: []"), "policies.default.allow", "must not be empty"),
     "empty-deny": (policy("deny: []"), "policies.default.deny", "must not be empty"),
@@ -773,6 +773,7 @@ def test_an_audience_is_not_doubted_while_a_list_is_mistyped(problems: Problems)
     assert list(problems(text)) == ["cluster.audiences"]
 
 
+REVIEWED = "policies: {default: {accessReview: {cluster: b, resource: {verb: get, resource: pods}}}}"
 ONE_MISTAKE = {
     "bound-audiences-beside-a-scalar": (
         "cluster: {audiences: my-app}\npolicies: {default: {role: {boundAudiences: [my-app]}}}",
@@ -851,8 +852,7 @@ ONE_MISTAKE = {
         "cluster[1].context",
     ),
     "reviewed-cluster-beside-a-wrong-name": (
-        "cluster: {audiences: [a], name: [b]}\n"
-        + "policies: {default: {accessReview: {cluster: b, resource: {verb: get, resource: pods}}}}",
+        "cluster: {audiences: [a], name: [b]}\n" + REVIEWED,
         "cluster.name",
     ),
 }

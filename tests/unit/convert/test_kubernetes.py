@@ -182,7 +182,7 @@ def test_another_document_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["- a", "a: [", "a: 1\na: 2", "a: &b c", "text"],
+    ["- a", "a: [", "a: 1\na: 2", "a: &b [*b]", "text"],
     ids=["list", "syntax", "twice", "anchor", "text"],
 )
 def test_what_is_no_mapping_is_refused(text: str) -> None:

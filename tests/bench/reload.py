@@ -1,0 +1,107 @@
+"""How long a reload takes, and for how long at once it keeps the event loop from answering.
+
+    python -m tests.bench.reload [--rounds N]
+
+A gate of one process reads and adopts files of so many policies and rules, as `app/reload.py` has it do, while
+a task notes every turn of the loop. Prints, for each size, the median over rounds of the whole time and of the longest
+turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from authgate.app import ConfigFile
+from authgate.app.live import LiveGate
+from authgate.app.reload import Reloader
+from authgate.config import load
+from authgate.metrics import Metrics
+
+_SIZES = ((1, 20), (10, 20), (100, 20), (1000, 10))
+"""Policies, and rules of each: a file holds at most 1 MiB."""
+_ISSUER = {
+    "issuer": {"url": "https://issuer.example", "audiences": ["bench"]},
+    "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+    "gate": {"name": "bench"},
+}
+
+
+def document(policies: int, count: int) -> str:
+    """Return a configuration with so many policies of so many rules; no key is fetched for it."""
+    rules = [{"paths": [f"/team-{number}/*"], "allow": [{"issuers": ["bench"]}]} for number in range(count)]
+    named = {f"policy-{number}": {"rules": rules} for number in range(policies)}
+    keys = {**_ISSUER, "gate": {"name": "bench", "staticKeys": {"inline": _public_key()}}}
+    server = {"proxy": "nginx", "listen": ["127.0.0.1:0"], "admin": None, "reloadInterval": 0}
+    # A file of YAML, as people write it; JSON is a form of it that is quick to make.
+    return json.dumps({"jwt": [keys], "policies": named, "server": server}, separators=(",", ":"))
+
+
+def _public_key() -> str:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+async def _turns(longest: list[float]) -> None:
+    before = time.perf_counter()
+    while True:
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        longest[0] = max(longest[0], now - before)
+        before = now
+
+
+async def _round(file: ConfigFile, gate: LiveGate, first: object, metrics: Metrics) -> tuple[float, float]:
+    reloader = Reloader(file, first, gate.adopt, metrics)  # type: ignore[arg-type]
+    running = asyncio.create_task(reloader.run())
+    longest = [0.0]
+    watching = asyncio.create_task(_turns(longest))
+    await asyncio.sleep(0.05)
+    longest[0], started, done = 0.0, time.perf_counter(), metrics.config_reloads["success"]
+    reloader.ask()
+    while metrics.config_reloads["success"] == done:
+        await asyncio.sleep(0)
+    took = time.perf_counter() - started
+    for task in (running, watching):
+        task.cancel()
+    await asyncio.gather(running, watching, return_exceptions=True)
+    return took, longest[0]
+
+
+async def measure(policies: int, rules: int, rounds: int) -> tuple[float, float]:
+    """Return the median seconds of a reload, and of the longest turn of the loop during one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "authgate.yaml"
+        path.write_text(document(policies, rules))
+        file = ConfigFile(path, partial(load, path, {}))
+        first, metrics = file.read().config, Metrics()
+        gate = LiveGate(first, metrics, os.environ, folder, lost_lines=int)
+        await gate.prepare()
+        seen = [await _round(file, gate, first, metrics) for _ in range(rounds)]
+        await gate.close()
+    return statistics.median(took for took, _ in seen), statistics.median(longest for _, longest in seen)
+
+
+async def _main() -> None:
+    parser = argparse.ArgumentParser(prog="reload", description="how long a reload takes and stalls")
+    parser.add_argument("--rounds", type=int, default=5, help="reloads of each size")
+    arguments = parser.parse_args()
+    for policies, rules in _SIZES:
+        took, longest = await measure(policies, rules, arguments.rounds)
+        print(
+            f"{policies:5} policies of {rules} rules: {took * 1e3:8.0f} ms, longest turn {longest * 1e3:7.1f} ms"
+        )
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
