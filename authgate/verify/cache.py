@@ -25,7 +25,7 @@ _DIGEST_BYTES = 16
 _BLOCK_BYTES: Final = 64
 _TOGETHER: Final = 0.01  # seconds within which verdicts end together
 _EARLIEST, _LATEST = 0.6, 0.85  # parts of its lifetime after which a reviewed verdict is renewed
-_MAX_ATTEMPTS: Final = 1024
+_MIN_ATTEMPTS: Final = 1024  # failed renewals that are remembered before any is pruned
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class CachingVerifier:
         # A secret of one whole block before the token keys the digest; nobody sees one, so that none can be extended.
         self._secret = secrets.token_bytes(_BLOCK_BYTES)
         self._until = 0.0
-        self._attempts: dict[
-            bytes, float
-        ] = {}  # when a renewal that is under way, or failed, may be tried again
+        # When a renewal that is under way, or failed, may be tried again.
+        self._attempts: dict[bytes, float] = {}
+        self._prune_above = _MIN_ATTEMPTS
         self._renewals: set[asyncio.Task[None]] = set()
         self._good = _Shelf(rules.max_entries, rules.max_bytes, on_eviction)
         self._bad = _Shelf(
@@ -120,8 +120,10 @@ class CachingVerifier:
     def _renew(self, token: BearerToken, digest: bytes, verdict: Authenticated) -> Verdict:
         """Start the renewal of a verdict and return it, or what memory says now."""
         now = self._monotonic()
-        if len(self._attempts) >= _MAX_ATTEMPTS:
+        if len(self._attempts) >= self._prune_above:
             self._attempts = {one: again for one, again in self._attempts.items() if again > now}
+            # Pruning visits every entry, so the next one waits until their number has doubled.
+            self._prune_above = max(_MIN_ATTEMPTS, 2 * len(self._attempts))
         self._attempts[digest] = now + 1.0
         begun = self._inner.begin(token)
         if not isinstance(begun, Pending):

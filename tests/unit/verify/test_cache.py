@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 
 import pytest
 
@@ -187,6 +188,22 @@ async def test_a_renewal_that_fails_is_tried_again_when_the_server_wants_it(
     assert not await asked_again(cache, inner)
     clock.advance(0.1)
     assert await asked_again(cache, inner)
+
+
+async def test_many_failed_renewals_cost_little(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """While the API server reviews no token, the last of many tokens is looked up as fast as the first."""
+    cache = CachingVerifier(inner, clock, CacheRules(max_entries=20_000, ttl=60))
+    inner.verdict = good(max_age=60)
+    tokens = [f"token-{number}" for number in range(15_000)]
+    for token in tokens:
+        await ask(cache, token)
+    inner.verdict = OUTAGE
+    clock.advance(52)
+    started = perf_counter()
+    for token in tokens:
+        assert isinstance(await ask(cache, token), Authenticated)
+    assert len(inner.asked) == 2 * len(tokens)
+    assert perf_counter() - started < 3  # about 0.1 s; it takes 10 s if each lookup visits every failed renewal
 
 
 async def test_renewals_are_spread(inner: ScriptedVerifier, clock: FakeClock) -> None:
