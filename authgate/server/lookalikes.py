@@ -27,7 +27,7 @@ _ENCODED: Final = re.compile(rb"[^\x20-\x24\x26-\x2a\x2c-\x7e]")  # not plain AS
 _UNICODE_ESCAPE: Final = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 _MAX_ROUNDS = 3
 _MAX_NAMES = 1000
-_MAX_ENCODED_NAMES = 32
+_MAX_FOREIGN_NAMES = 32
 _MAX_NAME_BYTES = 512  # the longest name of a source, each character encoded three times
 _FIELD: Final = (
     bytes(byte if chr(byte).isalnum() else 0x2D for byte in bytes(range(128)).lower()) + b"-" * 128
@@ -44,11 +44,11 @@ class Lookalikes:
     def found_in(self, pairs: Sequence[bytes]) -> bool:
         """Return whether a parser could find a value for one of the names in these pairs, which none of them names.
 
-        More than 1,000 names, or 32 encoded ones, count as found: no client needs them, and each costs time.
+        More than 1,000 names, or 32 that are not printable ASCII after decoding, count as found: each costs time.
         """
         if sum(pair.count(b"=") for pair in pairs) > _MAX_NAMES:
             return True
-        encoded = 0
+        foreign = 0
         for pair in pairs:
             # Whatever a parser takes for a name is followed by an equals sign.
             for text in pair.split(b"=")[:-1]:
@@ -56,8 +56,16 @@ class Lookalikes:
                     if self._could_name_plainly(text.decode("ascii")):
                         return True
                     continue
-                encoded += 1
-                if encoded > _MAX_ENCODED_NAMES or self._could_name_decoded(text[-_MAX_NAME_BYTES:]):
+                decoded = _decoded(text[-_MAX_NAME_BYTES:])
+                if decoded is None:
+                    return True
+                if decoded.isascii() and decoded.isprintable():
+                    # jQuery and many others encode each bracket: `columns%5B0%5D%5Bdata%5D`.
+                    if any(self._could_name_plainly(part) for part in decoded.split("=")):
+                        return True
+                    continue
+                foreign += 1
+                if foreign > _MAX_FOREIGN_NAMES or self._could_name_decoded(decoded):
                     return True
         return False
 
@@ -65,10 +73,7 @@ class Lookalikes:
         folded = text.lower().translate(_PHP)
         return any(name in folded for name in self._names) and self._could_name(text)
 
-    def _could_name_decoded(self, text: bytes) -> bool:
-        decoded = _decoded(text)
-        if decoded is None:
-            return True
+    def _could_name_decoded(self, decoded: str) -> bool:
         # Some parsers end a name at NUL or at an escaped equals sign, others drop control characters.
         readings = (
             *decoded.split("="),

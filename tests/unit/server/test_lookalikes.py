@@ -123,9 +123,18 @@ def test_names_are_bounded() -> None:
     """Each costs time: more than any client needs count as found."""
     assert not COOKIE.found_in([b"x=1"] * 1000)
     assert COOKIE.found_in([b"x=1"] * 1001)
-    assert not COOKIE.found_in([b"%%41%d=1" % n for n in range(32)])
-    assert COOKIE.found_in([b"%%41%d=1" % n for n in range(33)])
+    assert not COOKIE.found_in([b"%%C3%%A4%d=1" % n for n in range(32)])
+    assert COOKIE.found_in([b"%%C3%%A4%d=1" % n for n in range(33)])
     assert COOKIE.found_in([b"%" * 60_000 + b" at=1"])
+
+
+def test_a_table_of_many_columns_passes() -> None:
+    """jQuery encodes the brackets of each parameter, and DataTables sends six of them for every column."""
+    members = ["data", "name", "searchable", "orderable", "search%5D%5Bvalue", "search%5D%5Bregex"]
+    table = [f"columns%5B{column}%5D%5B{member}%5D=x".encode() for column in range(40) for member in members]
+    assert not URI.found_in(table)
+    assert URI.found_in([*table, b"at%5B0%5D=E"])
+    assert URI.found_in([*table, b"%61t=E"])
 
 
 def test_the_longest_head_costs_little() -> None:
