@@ -86,8 +86,8 @@ async def compose(config: Config, around: Surroundings, *, cached: bool = True) 
     """Build a pipeline; raises `CompositionError`. No issuer and no cluster needs to be up for it."""
     issuer = token_issuer(config, around)
     policies: dict[str, Policy] = {}
-    for name, item in config.policies.items():
-        policies[name] = policy_of(name, item)
+    for name, section in config.policies.items():
+        policies[name] = policy_of(name, section)
         await asyncio.sleep(
             0
         )  # a reload composes beside requests, which must not wait for a thousand policies

@@ -44,8 +44,8 @@ _NEXT = "next"
 class KeyFetchError(Exception):
     """An issuer's keys could not be fetched; the message says why and holds no secret.
 
-    `retry_after` is how many seconds a server that answered 429 asks to be left alone. The query of a URL is left out of
-    the message, since that of a JWKS URL may be a key.
+    `retry_after` is how many seconds a server that answered 429 asks to be left alone. The query of a URL is left out
+    of the message, since that of a JWKS URL may be a key.
     """
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:

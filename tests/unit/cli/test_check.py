@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tests.unit.cli.conftest import Run
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "deploy" / "examples").glob("*.yaml"))
@@ -164,7 +166,7 @@ UNUSABLE: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
 }
 
 
-def _kubeconfig(file: Path, cluster: dict[str, object], user: dict[str, object]) -> str:
+def _kubeconfig(file: Path, cluster: dict[str, object], user: Mapping[str, object]) -> str:
     path = file.with_name("kubeconfig")
     clusters = [{"name": "a", "cluster": {"server": "https://127.0.0.1:1", **cluster}}]
     users = [{"name": "a", "user": user}]
