@@ -19,7 +19,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from authgate.app import ConfigFile
+from authgate.app import ConfigFile, settle_collector
 from authgate.app.live import LiveGate
 from authgate.app.reload import Reloader
 from authgate.config import load
@@ -69,7 +69,7 @@ async def _round(file: ConfigFile, gate: LiveGate, first: object, metrics: Metri
     await asyncio.sleep(0.05)
     longest[0], started, done = 0.0, time.perf_counter(), metrics.config_reloads["success"]
     reloader.ask()
-    while metrics.config_reloads["success"] == done:  # noqa: ASYNC110 - the metric is all that says when it is done
+    while metrics.config_reloads["success"] == done:  # noqa: ASYNC110 - the turns of the loop are what is measured
         await asyncio.sleep(0)
     took = time.perf_counter() - started
     for task in (running, watching):
@@ -96,6 +96,7 @@ async def _main() -> None:
     parser = argparse.ArgumentParser(prog="reload", description="how long a reload takes and stalls")
     parser.add_argument("--rounds", type=int, default=5, help="reloads of each size")
     arguments = parser.parse_args()
+    settle_collector()
     for policies, rules in _SIZES:
         took, longest = await measure(policies, rules, arguments.rounds)
         print(

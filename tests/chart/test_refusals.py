@@ -308,3 +308,35 @@ def test_a_cluster_may_be_too_old(helm: Helm, version: str, sentence: str) -> No
     with pytest.raises(HelmError) as refused:
         helm.template(values_of("injection"), "--kube-version", version)
     assert sentence in str(refused.value)
+
+
+WATCH = {"audiences": ["a"], "revocation": "watch", "tokenReview": {"mode": "never"}}
+BLIND = {name: WATCH[name] for name in ("revocation", "tokenReview")}
+WHY = "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"config": {"cluster": WATCH}},
+        {"config": {"cluster": [{**WATCH, "name": "b"}]}},
+        {"config": {"cluster": CLUSTER}, "sidecarInjection": {"enabled": True, "config": {"cluster": BLIND}}},
+    ],
+    ids=["cluster", "list", "injected"],
+)
+def test_a_watch_without_reviews_is_refused_before_a_pod_crashes_over_it(
+    helm: Helm, values: dict[str, Any]
+) -> None:
+    """By the schema, and by the chart itself where helm skips the schema, in the words of the gate."""
+    for skipped in ((), ("--skip-schema-validation",)):
+        with pytest.raises(HelmError) as caught:
+            helm.template(values, *skipped)
+        assert WHY in str(caught.value)
+
+
+def test_static_keys_beside_reviews_are_refused(helm: Helm) -> None:
+    """The gate would refuse them at start."""
+    keys = {"audiences": ["a"], "issuers": ["x"], "staticKeys": {"inline": "{}"}}
+    with pytest.raises(HelmError) as caught:
+        helm.template({"config": {"cluster": keys}})
+    assert "missing property 'tokenReview'" in str(caught.value)

@@ -213,7 +213,9 @@ def test_a_cluster_that_cannot_be_found_from_here_is_a_warning(run: Run, file: P
 
 def test_an_exec_plugin_that_is_not_installed_here_is_a_warning(run: Run, file: Path) -> None:
     """It first runs with the first request, so `serve` starts without it."""
-    plugin = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-program"}}
+    plugin: dict[str, object] = {
+        "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-program"}
+    }
     section = {"audiences": ["a"], "kubeconfig": _kubeconfig(file, {}, plugin)}
     result = run("check", "--config", _written(file, cluster=section))
     assert result.exit_code == 0

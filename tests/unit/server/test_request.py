@@ -343,3 +343,9 @@ def test_envoys_preflight_is_told_by_the_request_itself() -> None:
     headers = [(b"Host", b"app.example"), ORIGIN, ASKED]
     assert original_request("envoy", headers, "OPTIONS", Endpoint("default", "/x")).preflight
     assert not original_request("envoy", headers, "GET", Endpoint("default", "/x")).preflight
+
+
+def test_without_a_configured_proxy_no_header_is_believed() -> None:
+    """Whoever sends them; a policy that needs them is refused when the configuration is loaded."""
+    headers = [(name, b"/a") for method, uri, _ in TELLING.values() for name in (method, uri, b"Host")]
+    assert original_request(None, headers, "POST", Endpoint("default", "/a", "")) == OriginalRequest()
