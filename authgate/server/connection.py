@@ -154,7 +154,9 @@ class Connection(RequestHandler):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered; the head of one may have begun to arrive."""
+        """Whether no request is being answered; a head, or the body of an answered request, may be arriving."""
+        if self._unread_body is not None:
+            return not self._request_in_progress
         return self._waiter is not None and not self._messages
 
     def _idle(self) -> bool:
@@ -345,12 +347,19 @@ class GateServer(web.Server):
         self._metrics.connections_refused += 1
         self._on_refused()
         given_up = self._idle_for_longest() if self._limits.makes_room else None
-        (transport if given_up is None else given_up).abort()
+        if given_up is not None:
+            given_up.abort()
+        else:
+            # Not at once: aiohttp's task of a connection fails if the connection is lost before the task starts.
+            self._loop.call_soon(transport.abort)
 
     def _idle_for_longest(self) -> asyncio.Transport | None:
         for connection in self.connections:
-            if isinstance(connection, Connection) and connection.idle and connection.transport is not None:
-                return connection.transport
+            if not isinstance(connection, Connection) or not connection.idle:
+                continue
+            transport = connection.transport
+            if transport is not None and not transport.is_closing():
+                return transport
         return None
 
 

@@ -64,6 +64,39 @@ async def test_idle_connections_keep_no_probe_out(gate: Gate, begun: bytes) -> N
     assert refused >= 130
 
 
+async def test_connections_whose_body_is_missing_keep_no_probe_out(gate: Gate) -> None:
+    """Such a connection is answered, and is open for 2 s more: a new one takes its place, and the number holds."""
+    async with AsyncExitStack() as stack:
+        for _ in range(70):
+            wire = await stack.enter_async_context(connected(gate.admin_address))
+            await wire.send("POST /livez HTTP/1.1", "Host: gate", "Content-Length: 9")
+            assert (await wire.reply()).status == 405
+        async with connected(gate.admin_address) as probe:
+            await probe.send("GET /livez HTTP/1.1", "Host: gate")
+            assert (await probe.reply()).body == b"ok"
+
+
+async def test_a_burst_of_connections_exceeds_no_number(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections that arrive together each take another one's place or are refused, and nothing is logged."""
+    async with AsyncExitStack() as stack:
+        for _ in range(64):
+            await stack.enter_async_context(connected(gate.admin_address))
+        burst = await asyncio.gather(
+            *(stack.enter_async_context(connected(gate.admin_address)) for _ in range(200))
+        )
+        answered = 0
+        for wire in burst:
+            try:
+                await wire.send("GET /livez HTTP/1.1", "Host: gate")
+                answered += (await wire.reply()).status == 200
+            except (ConnectionError, asyncio.IncompleteReadError):
+                continue
+        assert 0 < answered <= 64
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 async def test_an_unfinished_head_has_five_seconds(gate: Gate) -> None:
     """Then it is answered 408, and its connection ends."""
     async with connected(gate.admin_address) as wire, asyncio.timeout(8):
