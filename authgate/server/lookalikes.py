@@ -20,9 +20,10 @@ COOKIE_SEPARATORS: Final = ";,&\"'\\"
 URI_SEPARATORS: Final = COOKIE_SEPARATORS + "?#"
 """What ends a parameter for one parser or another, in a query or in a path that is decoded too early."""
 
-# PHP reads each of these in a name as an underscore; "[" also begins an index, and in some parsers "." does.
+# PHP reads each of these in a name as an underscore; "[" also begins an index, and in some query parsers "." does.
 _PHP: Final = str.maketrans(" .[", "___")
 _INDEX: Final = re.compile(r"[\[\].]")
+_BRACKETS: Final = re.compile(r"[\[\]]")
 _ENCODED: Final = re.compile(rb"[^\x20-\x24\x26-\x2a\x2c-\x7e]")  # not plain ASCII, "%" or "+"
 _UNICODE_ESCAPE: Final = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 _MAX_ROUNDS = 3
@@ -40,6 +41,8 @@ class Lookalikes:
     def __init__(self, names: Iterable[bytes], separators: str) -> None:
         self._names = frozenset(_folded(name.decode("ascii")).translate(_PHP) for name in names)
         self._separators = re.compile(f"[{re.escape(separators)}]")
+        # No cookie parser takes "." for an index, and Koa signs each cookie `at` in another one, `at.sig`.
+        self._index = _INDEX if "?" in separators else _BRACKETS
 
     def found_in(self, pairs: Sequence[bytes]) -> bool:
         """Return whether a parser could find a value for one of the names in these pairs, which none of them names.
@@ -86,7 +89,10 @@ class Lookalikes:
         """Return whether the text, or what follows the last separator in it, is one of the names for some parser."""
         folded = _folded(text)
         pieces = self._separators.sub(" ", folded).split()
-        return any(not self._names.isdisjoint(_readings(name)) for name in (folded.strip(), *pieces[-1:]))
+        return any(
+            not self._names.isdisjoint(_readings(name, self._index))
+            for name in (folded.strip(), *pieces[-1:])
+        )
 
 
 def lookalike_field(fields: Iterable[bytes], name: bytes) -> bool:
@@ -107,9 +113,9 @@ def _folded(text: str) -> str:
     return "".join(char if char.isprintable() else " " for char in folded)
 
 
-def _readings(name: str) -> set[str]:
+def _readings(name: str, index: re.Pattern[str]) -> set[str]:
     bare = name.lstrip("$[ ").rstrip("] ")
-    return {bare.translate(_PHP), _INDEX.split(bare, maxsplit=1)[0].strip().translate(_PHP)}
+    return {bare.translate(_PHP), index.split(bare, maxsplit=1)[0].strip().translate(_PHP)}
 
 
 def _decoded(text: bytes) -> str | None:
