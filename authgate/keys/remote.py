@@ -261,7 +261,7 @@ class RemoteKeySet:
             await self.refresh()
 
     def _after_fetch(self, kid: str | None, algorithm: str) -> Lookup:
-        """Return what the last fetch tells of a kid that somebody waited for."""
+        """Return the result for a kid after a fetch that a request waited for."""
         found = self.find(kid, algorithm)
         if found is not None:
             return found

@@ -34,7 +34,7 @@ _KEPT_IN_URI: Final = "!#$%&'()*+,/:;=?@[]~"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a place holds: credentials as `Authorization` values, and the headers that tell what else stood there.
+    """What a place holds: credentials as `Authorization` values, and the headers that hold the rest of it.
 
     `ambiguous` names what could be read as another credential, in words; "" if nothing could.
     """

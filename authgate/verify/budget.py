@@ -16,7 +16,7 @@ _MEASURED: Final = 60.0
 class TokenBucket:
     """A rate limit of `qps` per second with bursts of `burst`, for callers who may wait up to `max_wait` seconds.
 
-    Callers are told apart by a key. The queue always has a share left for a key that is not in it yet: of N keys that
+    A key identifies a caller. The queue always has a share left for a key that is not in it yet: of N keys that
     wait, none holds more than one part in N + 1 of the places.
     """
 
@@ -33,7 +33,7 @@ class TokenBucket:
         self._measured_at = -math.inf
 
     def reserve(self, now: float, key: Hashable = None) -> float | None:
-        """Take a place and return in how many seconds it is due (0 for at once), or None where there is none."""
+        """Take a place and return in how many seconds it is due (0 for at once), or None if no place is left."""
         self._demand = self._demand_at(now) + 1.0 / _MEASURED
         self._measured_at = now
         while self._waiting and self._waiting[0][0] <= now:
@@ -89,7 +89,7 @@ class RecentTokens:
 
 
 def shape_of(token: str) -> tuple[int, bool, bool, bool, bool]:
-    """Return what tells static tokens from most made-up ones without a secret: roughly the length, and the alphabet."""
+    """Return the rough length and the alphabet of a token, which distinguish static tokens from most forged ones."""
     has_lower, has_upper = token != token.upper(), token != token.lower()
     has_digits, has_others = not token.isalpha(), not token.isalnum()
     return len(token).bit_length(), has_lower, has_upper, has_digits, has_others

@@ -44,8 +44,8 @@ class CacheRules:
 class CachingVerifier:
     """A verifier that remembers the final verdicts of another one.
 
-    A verdict lives for min(ttl, the token's remaining life, its own `max_age` and `until`), and only while the lease
-    holds that came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is never
+    A verdict is valid for min(ttl, the token's remaining lifetime, its own `max_age` and `until`), and only while
+    the lease holds that came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is never
     remembered.
     Rejections are kept apart, so that a flood of bad tokens cannot drive out good ones.
 
@@ -118,7 +118,7 @@ class CachingVerifier:
         return verdict
 
     def _renew(self, token: BearerToken, digest: bytes, verdict: Authenticated) -> Verdict:
-        """Start the renewal of a verdict and return it, or what memory says now."""
+        """Start the renewal of a verdict; return the cached verdict, or a new one if it is available at once."""
         now = self._monotonic()
         if len(self._attempts) >= self._prune_above:
             self._attempts = {one: again for one, again in self._attempts.items() if again > now}

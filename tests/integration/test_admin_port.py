@@ -76,9 +76,7 @@ async def test_connections_whose_body_is_missing_keep_no_probe_out(gate: Gate) -
             assert (await probe.reply()).body == b"ok"
 
 
-async def test_a_burst_of_connections_exceeds_no_number(
-    gate: Gate, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_burst_of_connections_exceeds_no_number(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """Connections that arrive together each take another one's place or are refused, and nothing is logged."""
     async with AsyncExitStack() as stack:
         for _ in range(64):
