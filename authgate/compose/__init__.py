@@ -88,7 +88,8 @@ async def compose(config: Config, around: Surroundings, *, cached: bool = True) 
     policies: dict[str, Policy] = {}
     for name, section in config.policies.items():
         policies[name] = policy_of(name, section)
-        await asyncio.sleep(0)  # a reload composes beside requests, which must not wait for a thousand policies
+        # A reload composes beside requests, which must not wait for a thousand policies.
+        await asyncio.sleep(0)
     read = bool(config.headers.set) or reads_claims(policies.values())
     around = replace(around, keep_claims=around.keep_claims or read)
     key_sets: list[RemoteKeySet] = []

@@ -50,7 +50,7 @@ class ConnectionLimits:
     keepalive_timeout: float
     max_connections: int
     makes_room: bool = False
-    """Whether a connection beyond the number takes the place of the one that has been idle for longest."""
+    """Whether a connection beyond the number takes the place of the oldest idle one."""
 
 
 class Connection(RequestHandler):
@@ -346,14 +346,14 @@ class GateServer(web.Server):
             return
         self._metrics.connections_refused += 1
         self._on_refused()
-        given_up = self._idle_for_longest() if self._limits.makes_room else None
+        given_up = self._oldest_idle() if self._limits.makes_room else None
         if given_up is not None:
             given_up.abort()
         else:
             # Not at once: aiohttp's task of a connection fails if the connection is lost before the task starts.
             self._loop.call_soon(transport.abort)
 
-    def _idle_for_longest(self) -> asyncio.Transport | None:
+    def _oldest_idle(self) -> asyncio.Transport | None:
         for connection in self.connections:
             if not isinstance(connection, Connection) or not connection.idle:
                 continue

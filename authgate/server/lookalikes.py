@@ -15,9 +15,9 @@ from urllib.parse import unquote_to_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-COOKIE_SEPARATORS: Final = ";,&\"'\\"
+COOKIE_SEPARATORS: Final = ";,\"'\\"
 """What ends a cookie for one parser or another, beside white space (RFC 2965, RFC 6265, Python's http.cookies)."""
-URI_SEPARATORS: Final = COOKIE_SEPARATORS + "?#"
+URI_SEPARATORS: Final = COOKIE_SEPARATORS + "&?#"
 """What ends a parameter for one parser or another, in a query or in a path that is decoded too early."""
 
 # PHP reads each of these in a name as an underscore; "[" also begins an index, and in some query parsers "." does.

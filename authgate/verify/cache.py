@@ -45,8 +45,8 @@ class CachingVerifier:
     """A verifier that remembers the final verdicts of another one.
 
     A verdict is valid for min(ttl, the token's remaining lifetime, its own `max_age` and `until`), and only while
-    the lease holds that came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is never
-    remembered.
+    the lease holds that came with it, so a retired key or a deleted pod takes its verdicts along. `Unavailable` is
+    never remembered.
     Rejections are kept apart, so that a flood of bad tokens cannot drive out good ones.
 
     A verdict that has a `max_age` comes from TokenReview. When it is used late in its lifetime, it is renewed in the

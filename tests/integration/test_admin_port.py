@@ -48,7 +48,7 @@ async def test_a_head_that_is_too_large_is_refused(gate: Gate, request_: bytes) 
     "begun", [b"", b"GET /livez HTTP/1.1\r\nX-Fill: f"], ids=["silent", "with an unfinished head"]
 )
 async def test_idle_connections_keep_no_probe_out(gate: Gate, begun: bytes) -> None:
-    """Beyond 64 connections the one that has been idle for longest is closed, and the gate still answers."""
+    """Beyond 64 connections the oldest idle one is closed, and the gate still answers."""
     async with AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(connected(gate.admin_address)) for _ in range(200)]
         for wire in wires:
