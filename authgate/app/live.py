@@ -137,7 +137,7 @@ class LiveGate:
             await self._listeners.open(runner, address, None if address.startswith("unix:") else tls)
         await self._open_exchange(recorder, bounds, budget)
         if config.server.grpc is not None:
-            await self._open_grpc(config.server.grpc)
+            await self._open_grpc(config.server.grpc, budget)
 
     async def _open_exchange(self, recorder: Recorder, bounds: ConnectionLimits, budget: HeadBudget) -> None:
         item = self._config.exchange
@@ -158,7 +158,7 @@ class LiveGate:
             runner, item.listen, None if item.listen.startswith("unix:") else _tls(item.tls, "exchange.tls")
         )
 
-    async def _open_grpc(self, address: str) -> None:
+    async def _open_grpc(self, address: str, budget: HeadBudget) -> None:
         from authgate.ext_authz.listener import GrpcLimits, GrpcListener
 
         server, limits = self._config.server, self._config.limits
@@ -167,13 +167,13 @@ class LiveGate:
             self._metrics,
             GrpcLimits(
                 limits.max_header_bytes,
-                limits.max_unfinished_header_bytes,
                 limits.header_timeout,
                 server.keepalive_timeout,
                 self._max_connections(),
                 self._config.shutdown.timeout,
             ),
             self._ready,
+            budget=budget,
             shared=self._shared,
         )
         await self._grpc.open(address, _files(server.tls))

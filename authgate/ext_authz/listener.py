@@ -13,7 +13,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 
-from authgate.ext_authz.services import Authorization, Health
+from authgate.ext_authz.services import Arrival, Authorization, Health
+from authgate.server.head_budget import HeadBudget
 from authgate.server.listeners import (
     ListenError,
     host_and_port,
@@ -31,23 +32,18 @@ if TYPE_CHECKING:
     from authgate.server.listeners import TLSFiles
 
 _STREAMS_PER_CONNECTION: Final = 128
-_FEWEST_CALLS: Final = 128
-_MAX_METADATA: Final = 8192
-"""Bytes of the call's own HTTP/2 header list; the client's headers are in the message."""
 _MESSAGE_OVERHEAD: Final = 16384
+_METADATA: Final = 8192
+"""The header fields of a call, which hold nothing that the gate reads; gRPC refuses a call with more of them."""
 _UNCOMPRESSED: Final = 1
 """The first bit stands for none: what is small on the wire must not be large in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrpcLimits:
-    """What clients may use, as `ConnectionLimits` has it; and seconds to finish at the end.
-
-    `max_unfinished_bytes` is the memory for messages that have not arrived completely, over all connections.
-    """
+    """What clients may use, as `ConnectionLimits` has it; and seconds to finish at the end."""
 
     max_header_bytes: int
-    max_unfinished_bytes: int
     header_timeout: float
     keepalive_timeout: float
     max_connections: int
@@ -64,10 +60,15 @@ class GrpcListener:
         limits: GrpcLimits,
         ready: Callable[[], bool],
         *,
+        budget: HeadBudget | None = None,
         shared: bool = False,
     ) -> None:
         self._services = (Authorization(decider, metrics, limits.max_header_bytes), Health(ready))
         self._limits = limits
+        # Path and host are in a message twice: by themselves, and among the headers.
+        self._message_bytes = 2 * limits.max_header_bytes + _MESSAGE_OVERHEAD
+        budget = budget or HeadBudget(self._message_bytes * limits.max_connections)
+        self._arrival = Arrival(limits.header_timeout, budget, self._message_bytes)
         self._shared = shared
         self._server: grpc.aio.Server | None = None
         self.address = ""
@@ -84,9 +85,9 @@ class GrpcListener:
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
         self._server = grpc.aio.server(
-            handlers=tuple(service.handler(self._limits.header_timeout) for service in self._services),
+            handlers=tuple(service.handler(self._arrival) for service in self._services),
             options=self._options(),
-            maximum_concurrent_rpcs=self._max_calls(),
+            maximum_concurrent_rpcs=self._limits.max_connections,
         )
         try:
             if tls is None or unix:
@@ -106,25 +107,13 @@ class GrpcListener:
             await self._server.stop(self._limits.shutdown_timeout)
             self._server = None
 
-    def _max_message(self) -> int:
-        # A message has the path and the host twice: by themselves, and among the headers.
-        return 2 * self._limits.max_header_bytes + _MESSAGE_OVERHEAD
-
-    def _max_calls(self) -> int:
-        """Return how many calls may be under way: each may hold a message that has not arrived completely."""
-        limits = self._limits
-        return min(
-            limits.max_connections, max(_FEWEST_CALLS, limits.max_unfinished_bytes // self._max_message())
-        )
-
     def _options(self) -> Sequence[tuple[str, int]]:
         limits = self._limits
         return [
             ("grpc.so_reuseport", int(self._shared)),
-            ("grpc.max_receive_message_length", self._max_message()),
-            ("grpc.max_metadata_size", _MAX_METADATA),
-            ("grpc.absolute_max_metadata_size", _MAX_METADATA),
-            ("grpc.http2.max_ping_strikes", 2),
+            ("grpc.max_receive_message_length", self._message_bytes),
+            ("grpc.max_metadata_size", _METADATA),
+            ("grpc.absolute_max_metadata_size", _METADATA),
             ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
             ("grpc.max_allowed_incoming_connections", limits.max_connections),
             ("grpc.max_connection_idle_ms", max(1000, int(limits.keepalive_timeout * 1000))),

@@ -16,11 +16,48 @@ if TYPE_CHECKING:
 
     from authgate.metrics import Metrics
     from authgate.server.decider import Decider
+    from authgate.server.head_budget import HeadBudget
 
     Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 AUTHORIZATION: Final = "envoy.service.auth.v3.Authorization"
 HEALTH: Final = "grpc.health.v1.Health"
+_AT_ONCE: Final = 0.25
+"""Seconds after which a message counts as slow."""
+
+
+class Arrival:
+    """How long a message may take to arrive, and how much of the budget one takes that is slow.
+
+    gRPC keeps what has arrived of a message, up to `size` bytes, out of sight. Nearly all messages come at once.
+    """
+
+    def __init__(self, timeout: float, budget: HeadBudget, size: int) -> None:
+        self._timeout = timeout
+        self._budget = budget
+        self._size = size
+
+    async def read(self, context: Context) -> object:
+        """Return a call's message; raises TimeoutError for one that is too slow, or the oldest of too many."""
+        async with asyncio.timeout(self._timeout) as limit:
+            holder = _Slow(limit)
+            late = asyncio.get_running_loop().call_later(_AT_ONCE, self._budget.reserve, holder, self._size)
+            try:
+                return await context.read()
+            finally:
+                late.cancel()
+                self._budget.release(holder)
+
+
+class _Slow:
+    """A call whose message has not arrived."""
+
+    def __init__(self, limit: asyncio.Timeout) -> None:
+        self._limit = limit
+
+    def end_head(self) -> None:
+        """Let its time be over."""
+        self._limit.reschedule(asyncio.get_running_loop().time())
 
 
 class Authorization:
@@ -31,9 +68,9 @@ class Authorization:
         self._metrics = metrics
         self._max_header_bytes = max_header_bytes
 
-    def handler(self, message_timeout: float) -> grpc.GenericRpcHandler:
-        """Return what a server registers; a message may take so many seconds to arrive."""
-        return _handler(AUTHORIZATION, self.check, CheckRequest, CheckResponse, message_timeout)
+    def handler(self, arrival: Arrival) -> grpc.GenericRpcHandler:
+        """Return what a server registers."""
+        return _handler(AUTHORIZATION, self.check, CheckRequest, CheckResponse, arrival)
 
     async def check(self, request: CheckRequest, _context: Context) -> CheckResponse:
         """Return the gate's answer."""
@@ -56,9 +93,9 @@ class Health:
     def __init__(self, ready: Callable[[], bool]) -> None:
         self._ready = ready
 
-    def handler(self, message_timeout: float) -> grpc.GenericRpcHandler:
-        """Return what a server registers; a message may take so many seconds to arrive."""
-        return _handler(HEALTH, self.check, HealthCheckRequest, HealthCheckResponse, message_timeout)
+    def handler(self, arrival: Arrival) -> grpc.GenericRpcHandler:
+        """Return what a server registers."""
+        return _handler(HEALTH, self.check, HealthCheckRequest, HealthCheckResponse, arrival)
 
     async def check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
         """Return how it is now."""
@@ -73,14 +110,13 @@ def _handler(
     answer: Callable[[Any, Context], Awaitable[Any]],
     request: Any,
     response: Any,
-    message_timeout: float,
+    arrival: Arrival,
 ) -> grpc.GenericRpcHandler:
     """Return a service with one method, Check; its one message is read here: gRPC would wait for it without an end."""
 
     async def check(_messages: object, context: Context) -> object:
         try:
-            async with asyncio.timeout(message_timeout):
-                message = await context.read()
+            message = await arrival.read(context)
         except TimeoutError:
             await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the message did not come in time")
         if not isinstance(message, request):

@@ -59,6 +59,16 @@ class HeadBudget:
         if head is None:
             head = self._heads[holder] = _Head()
         self.held += head.add(data)
+        self._make_room()
+
+    def reserve(self, holder: Holder, size: int) -> None:
+        """Count what may arrive at most, where the pieces of it cannot be seen, and make room for it."""
+        head = self._heads[holder] = _Head()
+        head.cost = size
+        self.held += size
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self.held > self._most:
             oldest = next(iter(self._heads))
             self.release(oldest)

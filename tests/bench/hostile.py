@@ -2,7 +2,8 @@
 
 `slow` holds RATE connections that send a byte a second; `headers`, `large`, `forged` and `unknown` send RATE requests a
 second: 60 KB of headers, 15 KB tokens, forged signatures, unknown key ids, each another one; `unread` holds RATE
-connections that ask and never read an answer.
+connections that ask and never read an answer; `unfinished` holds RATE connections with 63 KB of headers each, without
+their end, and opens each again every four seconds.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from tests.bench.tokens import AUDIENCE, ISSUER
 
 _CONNECTIONS = 16
+_AGAIN = 4.0
 Attack = Callable[[str, int, int, float], Coroutine[Any, Any, None]]
 
 
@@ -40,6 +42,25 @@ async def slow(host: str, port: int, rate: int, until: float) -> None:
                 writer.close()
 
     await asyncio.gather(*(one() for _ in range(rate)))
+
+
+async def unfinished(host: str, port: int, rate: int, until: float) -> None:
+    """Many heads of 63 KB that never end, in the characters that take most memory; each is sent again every 4 s."""
+    sent = b"GET /verify HTTP/1.1\r\nHost: a\r\n" + (b"X: \xf0\x9f\x98\x80" + b"a" * 980 + b"\r\n") * 63
+
+    async def one(start: float) -> None:
+        due = start
+        while due < until:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            due += _AGAIN
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(host, port)
+                writer.write(sent)
+                await asyncio.sleep(max(0.0, min(due, until) - time.monotonic()))
+                writer.transport.abort()
+
+    now = time.monotonic()
+    await asyncio.gather(*(one(now + _AGAIN * number / rate) for number in range(rate)))
 
 
 async def unread(host: str, port: int, rate: int, until: float) -> None:
@@ -114,6 +135,8 @@ def attack_of(kind: str, rate: int, seconds: float, kid: str) -> Attack:
             return slow
         case "unread":
             return unread
+        case "unfinished":
+            return unfinished
         case "headers":
             return _flood(f"GET /verify HTTP/1.1\r\nHost: a\r\n{filler}\r\n".encode, rate, seconds)
         case "large":

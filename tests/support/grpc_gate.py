@@ -14,6 +14,7 @@ from authgate.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
 from authgate.server.decider import Decider
+from authgate.server.head_budget import HeadBudget
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
 
@@ -22,19 +23,19 @@ if TYPE_CHECKING:
 
     from authgate.verify.router import Verifier
 
-LIMITS = GrpcLimits(65536, 67_108_864, 10.0, 75.0, 100, 5.0)
+LIMITS = GrpcLimits(65536, 10.0, 75.0, 100, 5.0)
 
 
 @asynccontextmanager
 async def answering(
-    verifier: Verifier, metrics: Metrics | None = None, **limits: Any
+    verifier: Verifier, metrics: Metrics | None = None, budget: HeadBudget | None = None, **limits: Any
 ) -> AsyncIterator[GrpcListener]:
     """The listener of a gate with this verifier; `limits` are changes to the usual ones."""
     metrics, clock = metrics or Metrics(), SystemClock()
     gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))
     decider = Decider(lambda: Serving(gate, "envoy"), metrics=metrics, recorder=recorder, clock=clock)
-    listener = GrpcListener(decider, metrics, replace(LIMITS, **limits), lambda: True)
+    listener = GrpcListener(decider, metrics, replace(LIMITS, **limits), lambda: True, budget=budget)
     await listener.open("127.0.0.1:0", None)
     try:
         yield listener
