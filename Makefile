@@ -10,6 +10,9 @@ DEV_ARGS ?=
 # Words for the benchmarks, such as BENCH_ARGS=--quick, and the Python that serves in them (with the locked packages).
 BENCH_ARGS ?=
 BENCH_PYTHON ?=
+# Words for `make chaos` and `make soak`, such as CHAOS_ARGS="--only watch-broken" and SOAK_ARGS="--minutes 5".
+CHAOS_ARGS ?=
+SOAK_ARGS ?=
 # LOCK_ARGS=--upgrade takes the newest version of every package; without it a lock keeps what still fits.
 LOCK_ARGS ?=
 # The image's name, and the base it is built on.
@@ -33,7 +36,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-locks e2e bench bench-fleet bench-soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
+.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -74,8 +77,11 @@ bench: $(VENV)/.dev ## measure against Envoy, nginx and others (BENCH_ARGS=--qui
 bench-fleet: $(VENV)/.dev ## count what many gates ask of one API server, in each mode (BENCH_ARGS; needs cluster-tools)
 	@$(BIN)/python -m tests.bench.fleet $(BENCH_ARGS)
 
-bench-soak: $(VENV)/.dev ## ten minutes of load with a new signing key each minute (BENCH_ARGS="--minutes 2")
-	@$(BIN)/python -m tests.bench.soak $(BENCH_ARGS)
+chaos: $(VENV)/.dev ## play faults against real gates: killed workers, outages, reloads (CHAOS_ARGS="--only watch-broken")
+	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+soak: $(VENV)/.dev ## an hour of load with key rotation, reloads and outages (SOAK_ARGS="--minutes 5")
+	@$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
 lint: $(VENV)/.dev ## check style, types, layers, the Dockerfile and shell scripts
 	$(BIN)/ruff check .

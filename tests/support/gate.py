@@ -260,11 +260,17 @@ class GateProcess(RunningGate):
     """`authgate serve --config FILE` as a process of its own while its `async with` lasts.
 
     Its output is in a file beside the configuration, which must not say where to listen. It ends without the delay
-    of a rollout unless `environ` gives it one. `limits` are arguments of the shell's ulimit, such as "-Hn 1024".
+    of a rollout unless `environ` gives it one. `limits` are arguments of the shell's ulimit, such as "-Hn 1024", and
+    `prefix` is a command that runs it, such as `prlimit --nofile=256`.
     """
 
     def __init__(
-        self, file: Path, environ: Mapping[str, str] | None = None, *, limits: Sequence[str] = ()
+        self,
+        file: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        limits: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._address, self._admin_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -274,7 +280,7 @@ class GateProcess(RunningGate):
             "AUTHGATE_SHUTDOWN__DELAY": "0s",
         }
         self.process = ChildProcess(
-            [*_limited(limits), sys.executable, "-m", "authgate", "serve", "--config", file],
+            [*prefix, *_limited(limits), sys.executable, "-m", "authgate", "serve", "--config", file],
             log=file.with_suffix(".log"),
             ready=self._answers,
             environment={**os.environ, **own, **(environ or {})},

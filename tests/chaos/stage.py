@@ -1,0 +1,155 @@
+"""What a scenario is given: a folder, a tally, and the callers whose answers are judged."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from authgate.dev.keys import SigningKey
+from tests.chaos.judge import ALLOW, DENY, Caller, Outcome, Tally
+from tests.chaos.traffic import Load
+from tests.support.process import until
+from tests.support.service import trusting
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from authgate.dev.issuer import Issuer
+    from tests.support.gate import RunningGate
+
+_SETTLE = 2.0
+_MOST = 120.0
+
+
+class NotPlayedError(Exception):
+    """The scenario needs something that this machine does not have; the text names it."""
+
+
+class Stage:
+    """One scenario while it runs. `seconds` is how long its fault lasts, where the scenario can choose."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder = folder
+        self.seconds = seconds
+        self.tally = Tally(time.monotonic())
+        self.figures: list[str] = []
+
+    def caller(self, name: str, token: str, *outcomes: Outcome, user: str | None = None) -> Caller:
+        """A caller to whose token these outcomes are right from now on."""
+        return Caller(name, token, outcomes, time.monotonic(), user=user)
+
+    def usual(self, issuer: Issuer) -> list[Caller]:
+        """Callers of `document(issuer)`: twelve good tokens, and one each that is forged, expired and not allowed."""
+        good = [self.caller("good token", issuer.mint("web"), *ALLOW, user="corp:web") for _ in range(12)]
+        stolen = SigningKey.generate(issuer.key.algorithm, kid=issuer.key.kid)
+        bad = {
+            "forged token": issuer.mint("web", key=stolen),
+            "expired token": issuer.mint("web", lifetime=-3600),
+            "token of a stranger": issuer.mint("stranger"),
+        }
+        return [*good, *(self.caller(name, token, *DENY) for name, token in bad.items())]
+
+    def load(
+        self, callers: Sequence[Caller], *gates: RunningGate, rate: float = 200.0, timeout: float = 5.0
+    ) -> Load:
+        """Requests of these callers to the gate."""
+        return Load(self.tally, callers, lambda: gates[0].address, rate=rate, timeout=timeout)
+
+    def tolerate(self, *outcomes: Outcome) -> None:
+        """Accept these outcomes from every caller from now on; none ends the tolerance."""
+        self.tally.tolerate(time.monotonic(), *outcomes)
+
+    def expect(self, caller: Caller, *outcomes: Outcome) -> None:
+        """Expect these outcomes for a caller from now on."""
+        caller.expected.change(outcomes, time.monotonic())
+
+    async def lasts(self, seconds: float = _SETTLE) -> None:
+        """Let the load go on for a while."""
+        await asyncio.sleep(seconds)
+
+    async def comes(
+        self, what: str, holds: Callable[[], Awaitable[bool]], *, within: float, since: float | None = None
+    ) -> None:
+        """Wait until something holds, and note how long it took; ChildFailedError if it takes too long."""
+        began = time.monotonic() if since is None else since
+        await until(holds, within=within, otherwise=lambda: what)
+        self.figures.append(f"{what}: {time.monotonic() - began:.2f} s")
+
+    async def passes(self, what: str, gate: RunningGate, caller: Caller, *, within: float) -> None:
+        """Wait until a caller's token passes, note how long it took, and expect nothing else from then on."""
+
+        async def opens() -> bool:
+            try:
+                return (await gate.request(caller.token)).status == 200
+            except OSError:
+                return False
+
+        await self.comes(what, opens, within=within)
+        self.expect(caller, *ALLOW)
+
+
+def document(
+    issuer: Issuer, *further: dict[str, Any], users: Sequence[str] = (), **gate: Any
+) -> dict[str, Any]:
+    """A configuration that lets `web` and these users of an issuer pass; `further` are more entries of `jwt`."""
+    allowed = [f"corp:{user}" for user in ("web", *users)]
+    if further:
+        allowed += [f"{entry['gate']['name']}:web" for entry in further]
+    return {
+        "jwt": [trusting(issuer, **gate), *further],
+        "policies": {"default": {"allow": [{"users": allowed}]}},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A fault, and what is promised about it."""
+
+    name: str
+    promise: str
+    play: Callable[[Stage], Awaitable[None]]
+    longest: float
+    """The longest time, in seconds, in which no good token may pass, on top of the length of the fault's phase where
+    `throughout` is set."""
+    throughout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How a scenario ended."""
+
+    name: str
+    verdict: str
+    seconds: float
+    tally: Tally
+    figures: tuple[str, ...] = field(default=())
+
+    @property
+    def good(self) -> bool:
+        """Whether the promise was kept, or the scenario could not be played here."""
+        return self.verdict == "kept" or self.verdict.startswith("not played")
+
+
+async def played(scenario: Scenario, seconds: float) -> Row:
+    """Play a scenario to its end, whatever it is; no exception of it reaches the caller."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="authgate-chaos-") as folder:
+        stage = Stage(Path(folder), seconds)
+        verdict = ""
+        try:
+            async with asyncio.timeout(_MOST + seconds):
+                await scenario.play(stage)
+        except NotPlayedError as error:
+            verdict = f"not played: {error}"
+        except Exception as error:  # noqa: BLE001 - one scenario that fails must not end the others
+            verdict = f"failed: {str(error) or type(error).__name__}".splitlines()[0]
+    longest = scenario.longest + (seconds if scenario.throughout else 0)
+    if not verdict and stage.tally.wrong:
+        verdict = "wrong answers"
+    elif not verdict and stage.tally.longest > longest:
+        verdict = f"too long without an answer, {longest:g} s promised"
+    return Row(scenario.name, verdict or "kept", time.monotonic() - began, stage.tally, tuple(stage.figures))

@@ -1,0 +1,29 @@
+"""The quick scenarios of `make chaos`, with short faults: the same code decides what is right."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.scenarios import SCENARIOS
+from tests.chaos.stage import played
+
+_QUICK = (
+    "workers-killed",
+    "supervisor-killed",
+    "reload-storm",
+    "issuer-down",
+    "key-rotation",
+    "same-key-id",
+    "api-down",
+    "api-hangs",
+)
+_SECONDS = 3.0
+
+
+@pytest.mark.parametrize("name", _QUICK)
+async def test_a_fault_makes_no_answer_wrong(name: str) -> None:
+    """The promise of docs/reliability.md is kept while the fault lasts and after it."""
+    scenario = next(each for each in SCENARIOS if each.name == name)
+    row = await played(scenario, _SECONDS)
+    assert row.verdict == "kept", dict(row.tally.examples)
+    assert row.tally.sent > 0
