@@ -124,4 +124,4 @@ async def _deleted(stage: Stage, plane: ControlPlane, number: int, callers: list
         return caller.denied_since is not None
 
     began = time.monotonic()
-    await stage.comes("a deleted pod's token was refused", refused, within=40, since=began)
+    await stage.comes("a deleted pod's token was refused", refused, within=10, since=began)
