@@ -208,7 +208,8 @@ class LiveGate:
         generation.start()
         try:
             await generation.warm_up(_WARM_UP)
-        except asyncio.CancelledError:
+        except BaseException:
+            undo()
             await generation.close()
             raise
         generation.pipeline.inherit(old.pipeline)

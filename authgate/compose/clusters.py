@@ -117,7 +117,7 @@ async def compose_clusters(
                     clusters.verifiers[item.name] = _asked(item, clusters, around, taken)
                 else:
                     clusters.verifiers[item.name] = _static(item, item.static_keys, around)
-    except CompositionError:
+    except BaseException:
         await clusters.close()
         raise
     return clusters

@@ -29,7 +29,7 @@ _NAMES: dict[str, set[str]] = {
     "HorizontalPodAutoscaler": {_NAME},
     "MutatingAdmissionPolicy": {"sidecars.authgate.dev"},
     "MutatingAdmissionPolicyBinding": {"sidecars.authgate.dev"},
-    "NetworkPolicy": {_NAME},
+    "NetworkPolicy": {_NAME, f"{_NAME}-sidecars-0", f"{_NAME}-sidecars-1"},
     "Pod": {f"{_NAME}-test"},
     "PodDisruptionBudget": {_NAME},
     "PodMonitor": {_NAME, f"{_NAME}-injected"},

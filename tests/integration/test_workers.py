@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from authgate.dev.faults import Hold
 from authgate.dev.issuer import Issuer
@@ -323,3 +325,21 @@ async def test_a_stuck_worker_does_not_outlive_its_supervisor(crew: Crew) -> Non
     for pid in pids:
         await gone(pid)
     assert not await accepts(int(crew.address.rpartition(":")[2]))
+
+
+async def test_unknown_paths_of_the_admin_port_read_no_signing_key(tmp_path: Path) -> None:
+    """The supervisor reads the key files once for a configuration: a damaged file changes nothing that it serves."""
+    key = tmp_path / "signing.pem"
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    key.write_bytes(pem)
+    document = {
+        "jwt": [knowing(ISSUER)],
+        "signing": {"issuer": "https://gate.example", "keyFiles": [str(key)]},
+        "identityToken": {"audience": "apps"},
+    }
+    async with Crew(tmp_path, document) as crew:
+        assert (await crew.admin("/jwks")).status == 200
+        key.write_text("damaged")
+        assert [(await crew.admin(f"/{path}")).status for path in ("a", "b", "jwks")] == [404, 404, 200]
