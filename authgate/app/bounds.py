@@ -16,7 +16,9 @@ _MIB: Final = 1 << 20
 _PROCESS: Final = 96 * _MIB
 """A gate that has loaded everything, with some policies and key sets."""
 _CONNECTION: Final = 8192
-_TLS_CONNECTION: Final = 98304
+_GRPC_CONNECTION: Final = 24576
+_TLS_CONNECTION: Final = 212992
+"""One that has once received as much as fits into the loop's buffer for TLS; an idle one takes a quarter of it."""
 _UNLIMITED: Final = 1 << 60
 """From here on a number of cgroup v1 means that there is no limit."""
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -30,9 +32,13 @@ def listeners_of(config: Config) -> int:
 
 def memory_needed(config: Config, processes: int, descriptors: int) -> int:
     """Return the bytes of memory that these processes can need when clients use every bound (docs/limits.md)."""
-    listeners = listeners_of(config)
-    connections = connections_for(config.limits.max_connections, descriptors, listeners) * listeners
-    each = _CONNECTION if config.server.tls is None else _TLS_CONNECTION
+    server, exchange = config.server, config.exchange
+    each = _TLS_CONNECTION if server.tls else _CONNECTION
+    if server.grpc is not None:
+        each += _TLS_CONNECTION if server.tls else _GRPC_CONNECTION
+    if exchange is not None:
+        each += _TLS_CONNECTION if exchange.tls else _CONNECTION
+    connections = connections_for(config.limits.max_connections, descriptors, listeners_of(config))
     heads = config.limits.max_unfinished_header_bytes
     return processes * (_PROCESS + connections * each + heads + config.cache.max_bytes)
 

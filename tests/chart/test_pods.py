@@ -218,8 +218,8 @@ def test_the_image_may_be_pinned(helm: Helm) -> None:
         ({"limits": {"maxConnections": 1000}, "cache": {"maxBytes": 67_108_864}}, "232Mi"),
         ({"limits": {"maxUnfinishedHeaderBytes": 8_388_608}}, "439Mi"),
         ({"server": {"workers": 3}}, "1483Mi"),
-        ({"server": {"grpc": "0.0.0.0:9001"}}, "573Mi"),
-        ({"server": {"tls": {"certFile": "/tls/tls.crt", "keyFile": "/tls/tls.key"}}}, "1354Mi"),
+        ({"server": {"grpc": "0.0.0.0:9001"}}, "729Mi"),
+        ({"server": {"tls": {"certFile": "/tls/tls.crt", "keyFile": "/tls/tls.key"}}}, "2448Mi"),
     ],
     ids=["defaults", "small", "few heads", "workers", "two listeners", "tls"],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tests.support.gate import GateProcess
 from tests.support.process import until
 from tests.support.service import published, trusting, written
-from tests.support.wire import bearer, connected
+from tests.support.wire import ask, bearer, connected
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,8 @@ async def test_idle_connections_leave_descriptors_for_probes_and_keys(tmp_path: 
                 await stack.enter_async_context(connected(gate.address))
 
             for path in ("/livez", "/readyz", "/status", "/metrics"):
-                assert (await gate.admin(path)).status == 200
+                probe = await ask(gate.admin_address, f"GET {path} HTTP/1.1", HOST, "Connection: close")
+                assert probe.status == 200
             issuer.rotate()
             token = bearer(issuer.mint())
 

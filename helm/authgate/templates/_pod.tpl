@@ -64,9 +64,10 @@ its configuration: docs/limits.md has the arithmetic, and the gate warns at star
 {{- if not $limits.memory -}}
 {{- $server := .config.server | default dict -}}
 {{- $own := .config.limits | default dict -}}
-{{- $listeners := add 1 (ternary 1 0 (not (empty .config.exchange))) (ternary 1 0 (not (empty $server.grpc))) -}}
-{{- $each := ternary 98304 8192 (not (empty $server.tls)) -}}
-{{- $connections := mul (int64 ($own.maxConnections | default 10000)) $listeners $each -}}
+{{- $each := ternary 212992 8192 (not (empty $server.tls)) -}}
+{{- if $server.grpc }}{{ $each = add $each (ternary 212992 24576 (not (empty $server.tls))) }}{{ end -}}
+{{- with .config.exchange }}{{ $each = add $each (ternary 212992 8192 (not (empty .tls))) }}{{ end -}}
+{{- $connections := mul (int64 ($own.maxConnections | default 10000)) $each -}}
 {{- $heads := int64 ($own.maxUnfinishedHeaderBytes | default 67108864) -}}
 {{- $cache := int64 ((.config.cache).maxBytes | default 268435456) -}}
 {{- $processes := ternary 4 (int64 ($server.workers | default 1)) (eq (toString $server.workers) "auto") -}}
