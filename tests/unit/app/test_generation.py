@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,7 +53,7 @@ async def test_a_retirement_that_is_cancelled_still_closes_its_pipeline(tmp_path
     """The gate may end while a request of the old configuration is under way; its connections must not stay open."""
     config = configured(tmp_path, "home")
     pipeline = await compose(config, surroundings())
-    session = pipeline.clusters.apis["home"]._api.rest_client.pool_manager._session
+    session: Any = vars(pipeline.clusters.apis["home"]._api.rest_client.pool_manager)["_session"]
     generation = Generation(pipeline, config, Metrics())
     with generation.serving:
         retiring = asyncio.create_task(generation.retire())
