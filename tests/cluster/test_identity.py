@@ -237,7 +237,7 @@ async def test_tokens_without_audience_are_reviewed_where_told(
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (static_token, "token_opaque"),
+        (static_token, "token_malformed"),  # it has two dots
         (legacy_token, "audience_mismatch"),
         (token_for_nobody, "audience_mismatch"),
     ],

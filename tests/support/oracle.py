@@ -250,7 +250,7 @@ class Oracle:
 
     def _gate_file(self, entries: Sequence[Entry]) -> Path:
         named = [
-            {**entry, "gate": {"name": f"i{place}", **entry.get("gate", {})}}
+            {**entry, "gate": {"name": f"i{place}", "keys": {"cooldown": "0.1s"}, **entry.get("gate", {})}}
             for place, entry in enumerate(entries)
         ]
         path = self._folder / "gate.yaml"
