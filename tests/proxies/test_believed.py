@@ -30,7 +30,7 @@ NAMES = [
     "X-HTTP-Method",
     "X-Method-Override",
 ]
-"""Each with a row of its own: what is told of most, and believed by most."""
+"""Each has a row of its own: the headers that most apps believe."""
 OTHERS = [name for name in (*REPLACED, *REMOVED) if name not in NAMES]
 OWN = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "app.example.com", "X-Forwarded-Proto": "http"}
 

@@ -46,7 +46,7 @@ def controllers() -> dict[str, dict[str, str]]:
 async def test_a_host_that_differs_from_nginx_own_is_refused(
     tmp_path: Path, lines: list[str], status: int
 ) -> None:
-    """The virtual host that nginx has chosen is the one that gate and app are told."""
+    """The gate and the app get the virtual host that nginx has chosen."""
     port, snippet = free_port(), controllers()["ingress-nginx-controller"]["location-snippet"]
     location = f"location / {{\n{snippet}\nreturn 200;\n}}"
     server = f"server {{ listen 127.0.0.1:{port} default_server; server_name _;\n{location}\n}}"

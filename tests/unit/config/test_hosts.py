@@ -45,7 +45,7 @@ def test_a_condition_on_the_host_is_refused(problems: Problems, policy: str, pla
 @pytest.mark.parametrize("proxy", ["nginx", "envoy", "traefik", "caddy", "haproxy"])
 @pytest.mark.parametrize("policy", [policy for policy, _ in CONDITIONS.values()], ids=list(CONDITIONS))
 def test_other_proxies_report_the_host(load_text: Load, policy: str, proxy: str) -> None:
-    """There the gate and the app are told the same host."""
+    """There the gate and the app get the same host."""
     load_text(document(policy, proxy))
 
 

@@ -866,7 +866,7 @@ def test_one_mistake_is_one_problem(problems: Problems, text: str, path: str) ->
 
 @pytest.mark.parametrize("text", [case.values[0] for case in CASES])
 def test_what_the_admin_port_shows_quotes_no_value(load_text: Load, text: str) -> None:
-    """Place and rule are enough there: a value that stands in the wrong place may be a secret."""
+    """Place and rule are enough there: a value in the wrong place may be a secret."""
     with pytest.raises(ConfigError) as caught:
         load_text(text)
     shown = caught.value.without_values()

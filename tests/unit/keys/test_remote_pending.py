@@ -95,7 +95,7 @@ async def test_all_who_wait_share_the_next_fetch(scene: Scene) -> None:
 
 
 async def test_the_number_of_those_who_wait_is_bounded(scene: Scene) -> None:
-    """The first 256 wait; the others are told at once when to come back."""
+    """The first 256 wait; the others get an answer at once that says when to retry."""
     scene.clock.advance(4)
     tasks = await scene.asking(*(f"invented-{number}" for number in range(300)))
     assert sum(task.done() for task in tasks) == 44
@@ -150,7 +150,7 @@ async def test_a_kid_that_was_pending_is_refused_after_any_fetch_without_it(scen
 async def test_a_refresh_that_is_due_before_the_cooldown_ends_is_waited_for(
     pool: KeyPool, clock: FakeClock
 ) -> None:
-    """A set that is refreshed more often than its cooldown does not keep a kid pending for ever."""
+    """A set that is refreshed more often than its cooldown does not keep a kid pending forever."""
     source = ScriptedSource(pool.key("ES256", 0, kid="a"))
     rules = RefreshRules(refresh=1, cooldown=5)
     keys = RemoteKeySet(source, clock, rules, jitter=lambda: 0.0, sleep=clock.sleep)

@@ -23,7 +23,7 @@ def test_it_is_longer_than_the_longest_answer() -> None:
 
 @pytest.mark.parametrize("name", [*SNIPPETS, *(name for name in MANIFESTS if name not in WITHOUT)])
 def test_every_configuration_has_it(name: str) -> None:
-    """A timeout that is asked for stands in each of them."""
+    """Each of them has the timeout that was asked for."""
     options = Options(gate_timeout=23)
     files = rendered(SNIPPETS[name], options) if name in SNIPPETS else manifests(MANIFESTS[name], options)
     assert any(re.search(r"\b23(s|000)?\b", file.text) for file in files)

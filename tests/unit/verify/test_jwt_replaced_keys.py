@@ -146,7 +146,7 @@ async def test_while_the_issuer_is_down_nobody_is_refused_for_a_replaced_key(iss
 
 
 async def test_an_unknown_kid_within_the_cooldown_has_a_reason_of_its_own(issuer: Issuer) -> None:
-    """It is no outage, and when to ask again is told."""
+    """It is no outage, and the answer says when to ask again."""
     verdict = await issuer.verdict(issuer.pool.key("ES256", 1, kid="new").sign(claims()))
 
     assert isinstance(verdict, Unavailable)
