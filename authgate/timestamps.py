@@ -18,4 +18,4 @@ def utc(timestamp: float) -> datetime:
 
 def date(timestamp: float) -> str:
     """Return a POSIX timestamp as a UTC date and time for people (RFC 3339)."""
-    return utc(timestamp).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return utc(timestamp).isoformat(timespec="seconds").replace("+00:00", "Z")

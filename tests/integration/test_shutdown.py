@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from tests.support.gate import GateProcess
-from tests.support.process import accepts, until
+from tests.support.process import accepts, free_port, until
 from tests.support.service import cluster, knowing, of_cluster, written
 from tests.support.wire import bearer, connected
 
@@ -185,3 +186,39 @@ async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, role: str) -> 
     assert f"cannot listen on {taken}: " in output
     assert "in use" in output
     assert "Traceback" not in output
+
+
+async def test_sighup_without_a_file_is_ignored(tmp_path: Path) -> None:
+    """A terminal that closes, or a unit's reload, must not end a gate that is configured by its environment."""
+    port, admin = free_port(), free_port()
+    environ = {
+        **os.environ,
+        "AUTHGATE_JWT": json.dumps([knowing(ISSUER)]),
+        "AUTHGATE_SERVER__LISTEN": f"127.0.0.1:{port}",
+        "AUTHGATE_SERVER__ADMIN": f"127.0.0.1:{admin}",
+        "AUTHGATE_SHUTDOWN__DELAY": "0s",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "authgate", "serve", env=environ, cwd=tmp_path, stderr=asyncio.subprocess.PIPE
+    )
+
+    async def answers() -> bool:
+        assert process.returncode is None
+        return await accepts(port)
+
+    try:
+        await until(answers, within=20)
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        async with asyncio.timeout(10):
+            while b"SIGHUP ignored" not in await process.stderr.readline():
+                pass
+        assert await accepts(port)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await process.communicate()
+        assert process.returncode == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
