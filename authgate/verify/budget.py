@@ -16,8 +16,8 @@ _MEASURED: Final = 60.0
 class TokenBucket:
     """A rate limit of `qps` per second with bursts of `burst`, for callers who may wait up to `max_wait` seconds.
 
-    A key identifies a caller. The queue always has a share left for a key that is not in it yet: of N keys that
-    wait, none holds more than one part in N + 1 of the places.
+    A key identifies a caller. Of N keys that wait, none holds more than one part in N + 1 of the places, so a key that
+    comes later finds one, unless more keys wait than there are places.
     """
 
     def __init__(self, qps: float, burst: int, max_wait: float) -> None:
