@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shlex
+import signal
 import socket
 import sys
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 LISTEN: Final = "127.0.0.1:8080"
 ADMIN: Final = "127.0.0.1:9090"
 _PROXIES: Final = ("http_proxy", "all_proxy", "ALL_PROXY")
+_CTRL_C: Final = {signal.SIGINT}
 
 
 def dev(
@@ -57,10 +59,14 @@ def dev(
     addresses = _free(listen), _free(admin)
     try:
         with ExitStack() as stack:
-            if folder is None:
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authgate-dev-")))
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                runner.run(_run(folder, *addresses))
+            signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)  # what is made here is cleaned up
+            try:
+                if folder is None:
+                    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authgate-dev-")))
+                runner = stack.enter_context(asyncio.Runner(loop_factory=loop_factory()))
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _CTRL_C)
+            runner.run(_run(folder, *addresses))
     except (CompositionError, ListenError) as error:
         fail(str(error))
     except OSError as error:
