@@ -226,7 +226,7 @@ async def test_a_flood_of_new_tokens_leaves_known_good_ones_their_budget(
 async def test_a_token_that_was_refused_is_no_longer_a_known_one(
     api: InMemoryCluster, clock: FakeClock
 ) -> None:
-    """It has to stand in the queue of new tokens again."""
+    """It has to wait in the queue of new tokens again."""
     reviewer = reviewer_of(api, clock, qps=0.5, burst=2)
     await reviewer.review("good", AUDIENCES, "opaque")
     del api.answers["good"]
@@ -261,7 +261,7 @@ async def test_one_namespace_cannot_use_up_the_reviews_of_another(
 async def test_no_review_is_sent_while_the_api_server_wants_none(
     api: InMemoryCluster, clock: FakeClock, seen: Seen
 ) -> None:
-    """`Retry-After` of a 429 holds for all tokens, and clients are told what is left of it."""
+    """`Retry-After` of a 429 holds for all tokens, and the answers say what is left of it."""
     reviewer = reviewer_of(api, clock, seen)
     api.otherwise = ApiError(ApiErrorKind.RATE_LIMITED, "slowly", 7)
     await reviewer.review("bad", AUDIENCES, "issuer")
