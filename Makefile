@@ -125,17 +125,17 @@ chart-schema: $(VENV)/.dev ## write helm/authgate/values.schema.json anew from t
 	@$(BIN)/python helm/authgate/schema/generate.py
 
 proxies: $(VENV)/.dev ## write deploy/proxies anew from the snippets
-	@for proxy in $$($(BIN)/python -c 'from authgate.snippets import SNIPPETS; print(*SNIPPETS)'); do \
+	@for proxy in $$($(BIN)/python -c 'from authgate.tools.snippets import SNIPPETS; print(*SNIPPETS)'); do \
 		rm -rf "build/proxies/$$proxy"; \
 		$(BIN)/authgate snippets "$$proxy" --complete --output "build/proxies/$$proxy" || exit; \
 		rm -rf "deploy/proxies/$$proxy"; \
 		mv "build/proxies/$$proxy" deploy/proxies/ || exit; \
 	done
 	@rm -rf deploy/proxies/errors deploy/proxies/kubernetes; mkdir -p deploy/proxies/errors
-	@for manifest in $$($(BIN)/python -c 'from authgate.snippets import MANIFESTS; print(*MANIFESTS)'); do \
+	@for manifest in $$($(BIN)/python -c 'from authgate.tools.snippets import MANIFESTS; print(*MANIFESTS)'); do \
 		$(BIN)/authgate snippets "$$manifest" --output deploy/proxies/kubernetes || exit; \
 	done
-	@$(BIN)/python -c 'from pathlib import Path; from authgate.snippets.pages import PAGES, Places; \
+	@$(BIN)/python -c 'from pathlib import Path; from authgate.tools.snippets.pages import PAGES, Places; \
 		[Path(f"deploy/proxies/errors/{page.status}.html").write_text(page.html(Places())) for page in PAGES]'
 
 proxy-table: $(VENV)/.dev ## write the table of docs/proxies.md anew, from what the real proxies do now

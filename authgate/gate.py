@@ -6,14 +6,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.api import AccessAnswer
-from authgate.credential import parse_credential
+from authgate.credential.bearer import parse_credential
 from authgate.errors import Reason
 from authgate.model import (
     NO_EVIDENCE,
     Allow,
     Answer,
     Authenticated,
-    CannotTell,
     Decision,
     Deny,
     OriginalRequest,
@@ -22,7 +21,7 @@ from authgate.model import (
     Unavailable,
 )
 from authgate.policy.access_review import Unaskable, told
-from authgate.policy.conditions import NO_REQUEST, Case
+from authgate.policy.conditions import NO_REQUEST, PolicyInput
 from authgate.policy.headers import Unsendable
 from authgate.policy.shadow import Difference
 
@@ -62,7 +61,7 @@ class Gate:
             raise ValueError("a policy asks for access reviews, and no cluster can be asked")
         self._verifier = verifier
         self.digest: Final = verifier.digest
-        """What tells by which digest `recall` knows a token, whatever its bytes."""
+        """What tells by which digest `lookup_cached` knows a token, whatever its bytes."""
         self._policies = dict(policies)
         self._headers = headers
         self._max_token_bytes = max_token_bytes
@@ -88,18 +87,18 @@ class Gate:
     async def decide(
         self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest
     ) -> Decision:
-        """Return whether the request may pass under a policy; see `begin`."""
-        decision = self.begin(authorization, policy_name, request)
+        """Return whether the request may pass under a policy; see `try_decide`."""
+        decision = self.try_decide(authorization, policy_name, request)
         return await decision.finish() if isinstance(decision, Pending) else decision
 
-    def begin(
+    def try_decide(
         self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest, digest: bytes = b""
     ) -> Decision | Pending[Decision]:
         """Return whether the request may pass under a policy, or what must be waited for to tell.
 
         `authorization` holds the raw values of its `Authorization` field lines. A request that presents a credential
         is judged by it, also on an open path, as the kube-apiserver does; only one without any may be anonymous.
-        `digest` is that of what follows `Bearer `, where `recall` was asked just before and had no answer.
+        `digest` is that of what follows `Bearer `, where `lookup_cached` was asked just before and had no answer.
         """
         policy = self._policies.get(policy_name)
         if policy is None:
@@ -111,7 +110,7 @@ class Gate:
             return Deny(token.reason, token.detail, token.evidence)
         if len(authorization[0]) == len(token.text) + 7:  # so that this is what was digested
             token.digest = digest
-        verdict = self._verifier.begin(token)
+        verdict = self._verifier.try_verify(token)
         if isinstance(verdict, Pending):
             return Pending(lambda: self._finish(verdict, policy, request))
         return self._decide(verdict, policy, request)
@@ -124,7 +123,7 @@ class Gate:
         self, verdict: Verdict, policy: Policy, request: OriginalRequest
     ) -> Decision | Pending[Decision]:
         if isinstance(verdict, Unavailable):
-            return CannotTell(verdict.reason, verdict.detail, verdict.retry_after, verdict.evidence)
+            return verdict
         if isinstance(verdict, Rejected):
             return _rejection(verdict, policy).decision
         clause, seen = policy.clause_for(request)
@@ -155,7 +154,9 @@ class Gate:
 
     def _judge(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Refusal | None:
         claims = verdict.claims if clause.reads_claims else None
-        return clause.judge(Case(verdict.identity, claims, seen, self._now() if clause.reads_now else None))
+        return clause.judge(
+            PolicyInput(verdict.identity, claims, seen, self._now() if clause.reads_now else None)
+        )
 
     def _allowed(self, verdict: Authenticated, clause: Clause) -> Answer:
         """Return the one answer of a policy to those whom it lets pass, by whichever clause."""
@@ -219,7 +220,7 @@ class Gate:
         if isinstance(attributes, Unaskable):
             detail = f"policy '{policy.name}'" + (f": {attributes.detail}" if attributes.detail else "")
             return Deny(attributes.reason, detail, decision.evidence, identity)
-        answer = self._reviewers.of(identity, access.cluster).begin(
+        answer = self._reviewers.of(identity, access.cluster).try_review(
             identity, attributes, allowed_ttl=access.allowed_ttl, denied_ttl=access.denied_ttl
         )
         if isinstance(answer, AccessAnswer):
@@ -230,8 +231,10 @@ class Gate:
 
         return Pending(finish)
 
-    def recall(self, digest: bytes, policy_name: str, request: OriginalRequest = NO_REQUEST) -> Answer | None:
-        """Return the answer to a token whose verdict is remembered, None where `begin` has to find it.
+    def lookup_cached(
+        self, digest: bytes, policy_name: str, request: OriginalRequest = NO_REQUEST
+    ) -> Answer | None:
+        """Return the answer to a token whose verdict is remembered, None where `try_decide` has to find it.
 
         `digest` may be that of any bytes: only what was once a well-formed credential is remembered. Where the cluster
         has to be asked about access it is always None.
@@ -242,7 +245,7 @@ class Gate:
         clause, seen = policy.clause_for(request)
         if clause.access is not None:
             return None
-        verdict = self._verifier.recall(digest)
+        verdict = self._verifier.lookup_cached(digest)
         if verdict is None:
             return None
         if isinstance(verdict, Rejected):
@@ -265,7 +268,7 @@ def _concluded(
     answer: AccessAnswer | Unavailable, allowed: Allow, policy: Policy, attributes: AccessAttributes
 ) -> Decision:
     if isinstance(answer, Unavailable):
-        return CannotTell(answer.reason, answer.detail, answer.retry_after, allowed.evidence)
+        return Unavailable(answer.reason, answer.detail, answer.retry_after, allowed.evidence)
     if answer.allowed:
         return allowed
     private = told(attributes) + (f": {answer.reason}" if answer.reason else "")

@@ -1,7 +1,7 @@
 """The values that travel through the gate: frozen, slotted, and without behaviour that needs I/O.
 
-Outcomes are closed unions (`Verdict`, `Decision`), matched exhaustively: "bad token" and "cannot tell" are
-different types and so never share a branch.
+Outcomes are closed unions (`Verdict`, `Decision`), matched exhaustively. A bad token and an outage are different types,
+so no branch can confuse them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class BearerToken:
         return "BearerToken(…)"
 
 
-class Lease:
+class RevocationHandle:
     """The right of verdicts to live on in a cache; its giver revokes it when a key or a configuration goes."""
 
     __slots__ = ("__weakref__", "revoked")
@@ -179,10 +179,10 @@ class Authenticated(Judged):
     identity: Identity
     expires_at: float | None
     evidence: Evidence
-    lease: Lease = field(compare=False)
+    handle: RevocationHandle = field(compare=False)
     max_age: float | None = None
     """For how many seconds a verdict of TokenReview counts before it is reviewed again; None for one of local keys."""
-    bonds: tuple[Lease, ...] = field(default=(), compare=False)
+    object_handles: tuple[RevocationHandle, ...] = field(default=(), compare=False)
     """Further leases: those of the pod, account, node or secret that the token is bound to, where they are watched."""
     claims: VerifiedClaims | None = field(default=None, compare=False, repr=False)
     """What the token claims: kept only where a policy or a header reads it; None where TokenReview decided."""
@@ -201,7 +201,7 @@ class Rejected(Judged):
     detail: str = ""
     evidence: Evidence = NO_EVIDENCE
     final: bool = True
-    lease: Lease | None = field(default=None, compare=False)
+    handle: RevocationHandle | None = field(default=None, compare=False)
     until: float = field(default=inf, compare=False, repr=False)
     """Until when a cache may give it, by the monotonic clock."""
     remember_for: float = field(default=0.0, compare=False)
@@ -209,7 +209,7 @@ class Rejected(Judged):
 
 @value
 class Unavailable:
-    """It cannot be told whether the token is good; never cached. `retry_after` is in seconds."""
+    """No verdict or no decision is possible now: 503 with `Retry-After` of `retry_after` seconds; never cached."""
 
     reason: Reason
     detail: str = ""
@@ -271,17 +271,7 @@ class Deny:
     private: str = ""
 
 
-@value
-class CannotTell:
-    """No decision is possible now: 503 with `Retry-After` of `retry_after` seconds."""
-
-    reason: Reason
-    detail: str
-    retry_after: int
-    evidence: Evidence
-
-
-Decision = Allow | Deny | CannotTell
+Decision = Allow | Deny | Unavailable
 
 
 WRITTEN = Allow(None, Reason.AUTHENTICATED, NO_EVIDENCE, ())

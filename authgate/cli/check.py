@@ -55,13 +55,13 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
 
 async def _rehearsed(loaded: LoadedConfig) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Return what a start would refuse, and what it would refuse on this machine but perhaps not on another."""
-    from authgate.app import SystemClock
-    from authgate.app.rehearsal import rehearse
-    from authgate.compose import Surroundings
+    from authgate.compose import Dependencies
     from authgate.config import Finding
-    from authgate.metrics import Metrics
+    from authgate.observability.metrics import Metrics
+    from authgate.service import SystemClock
+    from authgate.service.preflight import preflight
 
-    obstacles = await rehearse(loaded.config, Surroundings(SystemClock(), Metrics(), os.environ))
+    obstacles = await preflight(loaded.config, Dependencies(SystemClock(), Metrics(), os.environ))
     found = [
         (obstacle.certain, loaded.located(Finding(obstacle.path, obstacle.message))) for obstacle in obstacles
     ]

@@ -15,7 +15,7 @@ from authgate.cli.terminal import FAILED, USAGE, fail
 
 if TYPE_CHECKING:
     from authgate.config import Problem
-    from authgate.convert import Converted
+    from authgate.tools.convert import Converted
 
 
 class Source(StrEnum):
@@ -56,7 +56,7 @@ def convert(
 
     What has no counterpart is listed on standard error. Exit status 1 where authgate's side is no good configuration.
     """
-    from authgate.convert import ConversionError, yaml_text
+    from authgate.tools.convert import ConversionError, yaml_text
 
     if (source is None) == (target is None):
         fail("name the format of FILE with --from, or that of the result with --to", USAGE)
@@ -85,7 +85,7 @@ def convert(
 
 
 def _converted(text: str, source: Source | None) -> Converted:
-    from authgate import convert as conversions
+    from authgate.tools import convert as conversions
 
     if source is None:
         return conversions.to_authentication_configuration(text)
@@ -93,14 +93,14 @@ def _converted(text: str, source: Source | None) -> Converted:
 
 
 def _of_vault(text: str, auth_config: str, policy: str) -> Converted:
-    from authgate.convert import from_vault_role
+    from authgate.tools.convert import from_vault_role
 
     return from_vault_role(text, auth_config, policy)
 
 
 def _read(file: str) -> str:
-    from authgate.config.fields import MAX_FILE_BYTES
-    from authgate.config.files import read_text
+    from authgate.config.models.fields import MAX_FILE_BYTES
+    from authgate.config.reading.files import read_text
 
     if file != "-":
         try:

@@ -21,8 +21,8 @@ from authgate.cli.terminal import USAGE, complain, fail
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from authgate.app import Service
     from authgate.dev.scenario import Scenario
+    from authgate.service import Service
 
 LISTEN: Final = "127.0.0.1:8080"
 ADMIN: Final = "127.0.0.1:9090"
@@ -52,8 +52,8 @@ def dev(
     import asyncio
     import tempfile
 
-    from authgate.app import CompositionError, ListenError
-    from authgate.log import configure
+    from authgate.observability.log import configure
+    from authgate.service import CompositionError, ListenError
 
     configure("warning", "text")
     addresses = _free(listen), _free(admin)
@@ -76,9 +76,9 @@ def dev(
 
 
 async def _run(folder: Path, listen: str, admin: str) -> None:
-    from authgate.app import Service
     from authgate.config import load
     from authgate.dev.scenario import running_scenario
+    from authgate.service import Service
 
     async with running_scenario(folder) as scenario:
         file = _write_configuration(scenario, listen, admin)

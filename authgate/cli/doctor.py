@@ -12,7 +12,7 @@ from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
 from authgate.cli.terminal import FAILED, Output, OutputOption, console, print_json, visible
 
 if TYPE_CHECKING:
-    from authgate.doctor import Finding
+    from authgate.tools.doctor import Finding
 
 _STYLES: Final = {"good": "green", "warning": "yellow", "bad": "bold red"}
 
@@ -24,16 +24,16 @@ def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> N
     """
     import asyncio
 
-    from authgate.app import SystemClock
-    from authgate.compose import Surroundings
-    from authgate.doctor import Level, examine
-    from authgate.log import configure
-    from authgate.metrics import Metrics
+    from authgate.compose import Dependencies
+    from authgate.observability.log import configure
+    from authgate.observability.metrics import Metrics
+    from authgate.service import SystemClock
+    from authgate.tools.doctor import Level, examine
 
     loaded = load_or_fail(config)
     configure("error", "text")
-    around = Surroundings(SystemClock(), Metrics(), os.environ)
-    findings = asyncio.run(examine(loaded.config, around))
+    deps = Dependencies(SystemClock(), Metrics(), os.environ)
+    findings = asyncio.run(examine(loaded.config, deps))
     bad = sum(finding.level is Level.BAD for finding in findings)
     if output is Output.JSON:
         print_json(

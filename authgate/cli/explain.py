@@ -26,8 +26,8 @@ from authgate.cli.token_source import TokenArgument, read_token
 if TYPE_CHECKING:
     from authgate.compose import Pipeline
     from authgate.config import AccessReviewConfig, Config, EntryConfig, RuleConfig
-    from authgate.explain import Explanation, KnownIssuer, KnownPolicy
     from authgate.model import OriginalRequest
+    from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy
 
 _STYLES: Final = {"pass": "green", "fail": "bold red", "cannot tell": "bold yellow"}
 _VERDICTS: Final = {
@@ -65,9 +65,9 @@ def explain(
     """
     import asyncio
 
-    from authgate.app import CompositionError
-    from authgate.log import configure
     from authgate.model import OriginalRequest
+    from authgate.observability.log import configure
+    from authgate.service import CompositionError
 
     loaded = load_or_fail(config)
     if policy not in loaded.config.policies:
@@ -101,16 +101,16 @@ async def explained(
     """
     import asyncio
 
-    from authgate.app import SystemClock
-    from authgate.compose import Surroundings, compose
-    from authgate.explain import explain as explain_decision
-    from authgate.metrics import Metrics
+    from authgate.compose import Dependencies, compose
     from authgate.model import OriginalRequest
+    from authgate.observability.metrics import Metrics
+    from authgate.service import SystemClock
+    from authgate.tools.explain import explain as explain_decision
 
     request = request or OriginalRequest()
     clock = SystemClock()
-    around = Surroundings(clock, Metrics(), os.environ, thorough=True)
-    pipeline = await compose(config, around, cached=False)
+    deps = Dependencies(clock, Metrics(), os.environ, verify_expired=True)
+    pipeline = await compose(config, deps, cached=False)
     try:
         await asyncio.gather(*(keys.refresh() for keys in pipeline.key_sets))
         gate = pipeline.gate
@@ -124,19 +124,19 @@ async def explained(
 
 def exit_status(explanation: Explanation) -> int:
     """Return 0 for an allowed token, 3 for a denied one, 1 where it cannot be told."""
-    from authgate.model import Allow, CannotTell, Deny
+    from authgate.model import Allow, Deny, Unavailable
 
     match explanation.decision:
         case Allow():
             return 0
         case Deny():
             return DENIED
-        case CannotTell():
+        case Unavailable():
             return FAILED
 
 
 def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
-    from authgate.explain import KnownIssuer
+    from authgate.tools.explain import KnownIssuer
 
     known = []
     for item in config.jwt:
@@ -167,7 +167,7 @@ def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
 
 def _known_policy(config: Config, name: str, number: int | None) -> KnownPolicy:
     """Return what decides about a request that falls under the rule of this number, None for no rule."""
-    from authgate.explain import KnownPolicy
+    from authgate.tools.explain import KnownPolicy
 
     item = config.policies[name]
     allow, deny, review, rule = item.allow, item.deny, item.access_review, None

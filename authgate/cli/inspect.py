@@ -12,7 +12,7 @@ from authgate.cli.token_source import TokenArgument, read_token
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from authgate.decode import Decoded
+    from authgate.tools.explain.decode import Decoded
 
 WARNING: Final = (
     "NOTHING WAS VERIFIED: this is what the token says of itself, and anybody could have written it."
@@ -25,7 +25,7 @@ def inspect(file: TokenArgument = None, output: OutputOption = Output.TEXT) -> N
 
     Neither the token nor its signature is printed.
     """
-    from authgate.decode import decode
+    from authgate.tools.explain.decode import decode
 
     decoded = decode(read_token(file), time.time())
     if output is Output.JSON:
@@ -35,8 +35,8 @@ def inspect(file: TokenArgument = None, output: OutputOption = Output.TEXT) -> N
 
 
 def _print(decoded: Decoded) -> None:
-    from authgate.decode import Kind
     from authgate.errors import REASONS
+    from authgate.tools.explain.decode import Kind
 
     out = console()
     out.print(WARNING, style="bold yellow")

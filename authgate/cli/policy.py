@@ -12,7 +12,7 @@ from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
 from authgate.cli.terminal import FAILED, Output, OutputOption, fail, print_json, visible
 
 if TYPE_CHECKING:
-    from authgate.policy_tests import Result
+    from authgate.tools.policy_tests import Result
 
 policy_app = typer.Typer(help="Try out policies.", no_args_is_help=True)
 
@@ -36,9 +36,9 @@ def run_tests(
     """
     import asyncio
 
-    from authgate.app import CompositionError
     from authgate.config import ConfigError, load_policy_tests
-    from authgate.policy_tests import run
+    from authgate.service import CompositionError
+    from authgate.tools.policy_tests import run
 
     try:
         table = load_policy_tests(file)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from authgate.app import ConfigFile, Service
     from authgate.config import LoadedConfig
+    from authgate.service import ConfigFile, Service
 
 
 def serve(
@@ -51,8 +51,8 @@ def serve(
         "log.level": log_level,
         "log.format": log_format,
     }
-    from authgate.app import ConfigFile
     from authgate.config import load
+    from authgate.service import ConfigFile
 
     file = None
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # "read it again" is no reason to end
@@ -65,18 +65,18 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
     """Serve with a configuration until a signal ends it; a failure to start ends the command with one line."""
     import asyncio
 
-    from authgate.app import (
+    from authgate.observability.log import configure, event
+    from authgate.observability.log_writer import BackgroundWriter
+    from authgate.service import (
         CompositionError,
         ListenError,
         Service,
         memory_limit,
         raise_limit,
-        settle_collector,
+        tune_gc,
         usable_cores,
         warnings_at_start,
     )
-    from authgate.log import configure, event
-    from authgate.log_writer import BackgroundWriter
 
     writer = BackgroundWriter(sys.stderr.fileno())
     configure(loaded.config.log.level, loaded.config.log.format, writer)
@@ -86,10 +86,10 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
     bounds = warnings_at_start(loaded.config, count, descriptors=raise_limit(), memory=memory_limit())
     for problem in bounds:
         event(logging.WARNING, "a limit is lower than the configuration allows for", problem=problem)
-    settle_collector()
+    tune_gc()
     try:
         if count > 1:
-            from authgate.app.supervisor import supervise
+            from authgate.service.supervisor import supervise
 
             supervise(loaded.config, os.environ, count, file=file, loop_factory=loop_factory())
             return
@@ -108,7 +108,7 @@ async def _run(service: Service) -> None:
 
 def log_warnings(loaded: LoadedConfig) -> None:
     """Write what is worth a second look in a configuration to the log."""
-    from authgate.log import event
+    from authgate.observability.log import event
 
     for warning in loaded.warnings:
         event(logging.WARNING, "configuration: worth a second look", problem=str(warning))

@@ -12,7 +12,7 @@ from authgate.cli.terminal import FAILED, USAGE, console, fail, print_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from authgate.snippets import File, Manifest, Snippet
+    from authgate.tools.snippets import File, Manifest, Snippet
 
 
 def snippets(
@@ -100,8 +100,8 @@ def snippets(
     Without PROXY: the proxies, and the versions that they were run on. Several files are printed each after a line
     `# file: NAME`.
     """
-    from authgate.snippets import MANIFESTS, SNIPPETS, Options, manifests, rendered
-    from authgate.snippets.options import (
+    from authgate.tools.snippets import MANIFESTS, SNIPPETS, Options, manifests, rendered
+    from authgate.tools.snippets.options import (
         parse_app,
         parse_gate,
         parse_header,
@@ -110,7 +110,7 @@ def snippets(
         parse_policy,
         parse_preset,
     )
-    from authgate.snippets.timeouts import GATE_TIMEOUT
+    from authgate.tools.snippets.timeouts import GATE_TIMEOUT
 
     if proxy is None:
         _print_list(tuple(SNIPPETS.values()), tuple(MANIFESTS.values()))

@@ -74,7 +74,7 @@ def token(
     from authgate.cluster.access import ClusterAccess, ClusterConfigError
     from authgate.cluster.api import ApiError
     from authgate.cluster.token_request import IssuedToken, TokenRefusal
-    from authgate.log import configure
+    from authgate.observability.log import configure
 
     wanted = _wanted(account, namespace, audience, duration, pod=bound_pod, secret=bound_secret)
     access = ClusterAccess(kubeconfig=kubeconfig, context=context, timeout=_TIMEOUT, environ=os.environ)
@@ -119,7 +119,7 @@ def _wanted(
 
 
 def _whole_seconds(duration: str) -> int:
-    from authgate.config.durations import parse_duration
+    from authgate.config.models.durations import parse_duration
 
     try:
         seconds = parse_duration(int(duration) if duration.isascii() and duration.isdigit() else duration)
@@ -142,7 +142,7 @@ async def _requested(access: ClusterAccess, wanted: TokenSpec) -> TokenAnswer:
 
 def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
     from authgate.cluster.token_request import request_body
-    from authgate.config.durations import format_duration
+    from authgate.config.models.durations import format_duration
 
     if issued.lifetime != wanted.lifetime:
         asked, given = format_duration(wanted.lifetime), format_duration(issued.lifetime)

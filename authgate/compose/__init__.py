@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from authgate.compose.access import access_reviewers
 from authgate.compose.clusters import Clusters, compose_clusters
+from authgate.compose.dependencies import CompositionError, Dependencies, placed
 from authgate.compose.headers import header_mapper
 from authgate.compose.issuers import issuer_verifier
 from authgate.compose.policies import policy_of, reads_claims
-from authgate.compose.surroundings import CompositionError, Surroundings, placed
 from authgate.compose.tokens import identity_header, token_issuer
 from authgate.gate import Gate
 from authgate.verify.cache import CacheRules, CachingVerifier
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from authgate.config import Config
-    from authgate.issue.tokens import TokenIssuer
     from authgate.keys.remote import RemoteKeySet
     from authgate.policy.rules import Policy
+    from authgate.signing.tokens import TokenIssuer
     from authgate.verify.access_review import AccessReviewers
     from authgate.verify.cluster import ClusterVerifier
     from authgate.verify.jwt import JWTVerifier
 
-__all__ = ["CompositionError", "Pipeline", "Surroundings", "compose"]
+__all__ = ["CompositionError", "Dependencies", "Pipeline", "compose"]
 
 
 @dataclass(slots=True)
@@ -82,27 +82,27 @@ class Pipeline:
         await self.clusters.close()
 
 
-async def compose(config: Config, around: Surroundings, *, cached: bool = True) -> Pipeline:
+async def compose(config: Config, deps: Dependencies, *, cached: bool = True) -> Pipeline:
     """Build a pipeline; raises `CompositionError`. No issuer and no cluster needs to be up for it."""
-    issuer = token_issuer(config, around)
+    issuer = token_issuer(config, deps)
     policies: dict[str, Policy] = {}
     for name, section in config.policies.items():
         policies[name] = policy_of(name, section)
         # A reload composes beside requests, which must not wait for a thousand policies.
         await asyncio.sleep(0)
     read = bool(config.headers.set) or reads_claims(policies.values())
-    around = replace(around, keep_claims=around.keep_claims or read)
+    deps = replace(deps, keep_claims=deps.keep_claims or read)
     key_sets: list[RemoteKeySet] = []
     verifiers: dict[str, JWTVerifier] = {}
     for index, item in enumerate(config.jwt):
         with placed("jwt", index):
-            verifiers[item.issuer.url] = issuer_verifier(item, around, key_sets)
+            verifiers[item.issuer.url] = issuer_verifier(item, deps, key_sets)
     named = {item.name: verifiers[item.issuer.url] for item in config.jwt}
-    clusters = await compose_clusters(config.clusters, around, frozenset(verifiers))
+    clusters = await compose_clusters(config.clusters, deps, frozenset(verifiers))
     try:
         return _pipeline(
             config,
-            around,
+            deps,
             cached=cached,
             issuer=issuer,
             policies=policies,
@@ -117,7 +117,7 @@ async def compose(config: Config, around: Surroundings, *, cached: bool = True) 
 
 def _pipeline(
     config: Config,
-    around: Surroundings,
+    deps: Dependencies,
     *,
     cached: bool,
     issuer: TokenIssuer | None,
@@ -132,28 +132,28 @@ def _pipeline(
         {**verifiers, **clusters.static}, clusters.asked, clusters.learn_issuers
     )
     if cached:
-        verifier = _cache(config, verifier, around)
+        verifier = _cache(config, verifier, deps)
     headers = header_mapper(config.headers, identity_header(config, issuer))
     asked = [(item, clusters.apis[item.name]) for item in config.clusters if item.name in clusters.apis]
-    reviewers = access_reviewers(config.policies.values(), asked, around)
+    reviewers = access_reviewers(config.policies.values(), asked, deps)
     gate = Gate(
         verifier,
         policies,
         headers,
         config.limits.max_token_bytes,
         reviewers,
-        now=around.clock.now,
-        on_difference=around.on_difference,
+        now=deps.clock.now,
+        on_difference=deps.on_difference,
     )
     return Pipeline(gate, named, clusters, key_sets, reviewers, issuer)
 
 
-def _cache(config: Config, inner: Verifier, around: Surroundings) -> CachingVerifier:
-    metrics, rules = around.metrics, config.cache
+def _cache(config: Config, inner: Verifier, deps: Dependencies) -> CachingVerifier:
+    metrics, rules = deps.metrics, config.cache
 
     cache = CachingVerifier(
         inner,
-        around.clock,
+        deps.clock,
         CacheRules(rules.max_entries, rules.ttl, rules.negative_ttl, rules.max_bytes),
         on_hit=metrics.cache_requests.counter(("verdict", "hit")),
         on_miss=metrics.cache_requests.counter(("verdict", "miss")),

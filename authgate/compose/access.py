@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from authgate.cluster.api import AccessAPI
-    from authgate.compose.surroundings import Surroundings
+    from authgate.compose.dependencies import Dependencies
     from authgate.config import AccessReviewConfig, ClusterConfig, PolicyConfig
 
 
@@ -29,17 +29,17 @@ def access_rule(item: AccessReviewConfig) -> AccessRule:
 def access_reviewers(
     policies: Iterable[PolicyConfig],
     clusters: Iterable[tuple[ClusterConfig, AccessAPI]],
-    around: Surroundings,
+    deps: Dependencies,
 ) -> AccessReviewers | None:
     """Return who asks the clusters, in the file's order, or None where no policy has anything to ask."""
     if not any(True for item in policies for _ in item.access_reviews()):
         return None
-    return AccessReviewers({item.name: _reviewer(item, api, around) for item, api in clusters})
+    return AccessReviewers({item.name: _reviewer(item, api, deps) for item, api in clusters})
 
 
-def _reviewer(item: ClusterConfig, api: AccessAPI, around: Surroundings) -> AccessReviewer:
+def _reviewer(item: ClusterConfig, api: AccessAPI, deps: Dependencies) -> AccessReviewer:
     # As many reviews as tokenReview allows, but with a budget of their own: neither kind can use up the other's.
-    metrics = around.metrics
+    metrics = deps.metrics
 
     def on_lookup(result: str) -> None:
         metrics.cache_requests["access", result] += 1
@@ -49,7 +49,7 @@ def _reviewer(item: ClusterConfig, api: AccessAPI, around: Surroundings) -> Acce
 
     reviewer = AccessReviewer(
         api,
-        around.clock,
+        deps.clock,
         qps=item.token_review.qps,
         burst=item.token_review.burst,
         on_review=partial(metrics.count_access_review, item.name),

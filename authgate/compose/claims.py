@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.surroundings import CompositionError
+from authgate.compose.dependencies import CompositionError
 from authgate.expressions import (
     Expects,
     Expression,

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from authgate.cluster.access import ClusterAccess, ClusterConfigError
 from authgate.cluster.client import ClusterClient
+from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder
 from authgate.compose.revocation import revocation_of
-from authgate.compose.surroundings import CompositionError, placed
 from authgate.keys.key_set import StaticKeySet
 from authgate.keys.remote import KeyFetchError, RemoteKeySet
 from authgate.keys.sources import ClusterSource
-from authgate.model import Lease
+from authgate.model import RevocationHandle
 from authgate.verify.claims import TimeRules
 from authgate.verify.cluster import ClusterRules, ClusterVerifier
 from authgate.verify.cluster_issuers import ClusterIssuers
@@ -27,7 +27,7 @@ from authgate.verify.review import Reviewer
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from authgate.compose.surroundings import Surroundings
+    from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig, StaticKeysConfig
     from authgate.keys.key_set import KeySet
 
@@ -37,14 +37,14 @@ CLUSTER_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 _CLUSTER_TIME = TimeRules(leeway=60.0, expiry_leeway=60.0)  # kubernetes pkg/serviceaccount/claims.go
 
 
-async def connect(item: ClusterConfig, around: Surroundings) -> ClusterClient:
+async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
     """Return the client of a cluster's API server, which may be down; raises `CompositionError`."""
     access = ClusterAccess(
         kubeconfig=item.kubeconfig,
         context=item.context,
         timeout=item.token_review.timeout,
-        service_account_dir=around.service_account_dir,
-        environ=around.environ,
+        service_account_dir=deps.service_account_dir,
+        environ=deps.environ,
     )
     try:
         return await ClusterClient.connect(access)
@@ -103,7 +103,7 @@ class Clusters:
 
 
 async def compose_clusters(
-    items: Iterable[ClusterConfig], around: Surroundings, taken: frozenset[str]
+    items: Iterable[ClusterConfig], deps: Dependencies, taken: frozenset[str]
 ) -> Clusters:
     """Return the clusters; raises `CompositionError`. Issuers in `taken` are refused as a cluster's."""
     clusters = Clusters()
@@ -113,10 +113,10 @@ async def compose_clusters(
             clusters.issuers[item.name] = ClusterIssuers(item.issuers, item.name, among)
             with placed("cluster"):
                 if item.static_keys is None:
-                    clusters.apis[item.name] = await connect(item, around)
-                    clusters.verifiers[item.name] = _asked(item, clusters, around, taken)
+                    clusters.apis[item.name] = await connect(item, deps)
+                    clusters.verifiers[item.name] = _asked(item, clusters, deps, taken)
                 else:
-                    clusters.verifiers[item.name] = _static(item, item.static_keys, around)
+                    clusters.verifiers[item.name] = _static(item, item.static_keys, deps)
     except BaseException:
         await clusters.close()
         raise
@@ -124,7 +124,7 @@ async def compose_clusters(
 
 
 def _asked(
-    item: ClusterConfig, clusters: Clusters, around: Surroundings, taken: frozenset[str]
+    item: ClusterConfig, clusters: Clusters, deps: Dependencies, taken: frozenset[str]
 ) -> ClusterVerifier:
     api, issuers = clusters.apis[item.name], clusters.issuers[item.name]
 
@@ -137,12 +137,12 @@ def _asked(
         if (conflict := issuers.conflict()) is not None:
             raise KeyFetchError(conflict)
 
-    refresh = refresh_rules(item.keys, around)
+    refresh = refresh_rules(item.keys, deps)
     keys = clusters.key_sets[item.name] = RemoteKeySet(
         ClusterSource(api, on_issuer, item.keys.timeout),
-        around.clock,
+        deps.clock,
         refresh,
-        fetch_recorder(item.name, around.metrics),
+        fetch_recorder(item.name, deps.metrics),
         place=f"cluster '{item.name}' at {api.connection.server}",
         on_shared=lambda document: on_issuer(document.issuer),
     )
@@ -152,29 +152,29 @@ def _asked(
     review = item.token_review
     reviewer = Reviewer(
         api,
-        around.clock,
+        deps.clock,
         name=item.name,
         qps=review.qps,
         burst=review.burst,
-        on_review=partial(around.metrics.count_review, item.name),
+        on_review=partial(deps.metrics.count_review, item.name),
         on_state=review_recorder(item.name),
     )
-    around.metrics.reviewers[item.name] = reviewer.saturation
+    deps.metrics.reviewers[item.name] = reviewer.saturation
     rules = ClusterRules(item.name, item.audiences, review.legacy_audiences, review.mode, review.max_age)
-    local = _local_verifier(item, keys, around)
-    revocation = revocation_of(item, api, around, clusters.background)
-    return ClusterVerifier(rules, issuers, local, reviewer, Lease(), revocation=revocation)
+    local = _local_verifier(item, keys, deps)
+    revocation = revocation_of(item, api, deps, clusters.background)
+    return ClusterVerifier(rules, issuers, local, reviewer, RevocationHandle(), revocation=revocation)
 
 
-def _static(item: ClusterConfig, given: StaticKeysConfig, around: Surroundings) -> JWTVerifier:
+def _static(item: ClusterConfig, given: StaticKeysConfig, deps: Dependencies) -> JWTVerifier:
     keys = read_static_keys(given, f"cluster '{item.name}': staticKeys")
-    return _local_verifier(item, StaticKeySet(keys.keys), around)
+    return _local_verifier(item, StaticKeySet(keys.keys), deps)
 
 
-def _local_verifier(item: ClusterConfig, keys: KeySet, around: Surroundings) -> JWTVerifier:
+def _local_verifier(item: ClusterConfig, keys: KeySet, deps: Dependencies) -> JWTVerifier:
     accepted = frozenset(item.audiences)
     rules = IssuerRules(item.name, accepted, frozenset(CLUSTER_ALGORITHMS), frozenset({"jwt"}), _CLUSTER_TIME)
     identify = partial(cluster_identity, cluster=item.name)
     return JWTVerifier(
-        rules, keys, identify, around.clock, keep_claims=around.keep_claims, thorough=around.thorough
+        rules, keys, identify, deps.clock, keep_claims=deps.keep_claims, verify_expired=deps.verify_expired
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.surroundings import CompositionError
+from authgate.compose.dependencies import CompositionError
 from authgate.expressions import Expects, ExpressionError, MissingExtraError, Sees, compile_expression
 from authgate.json_pointer import JSONPointer
 from authgate.policy.headers import HeaderMapper

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authgate.compose.claims import claim_rules
+from authgate.compose.dependencies import CompositionError, Dependencies
 from authgate.compose.recorders import fetch_recorder
-from authgate.compose.surroundings import CompositionError, Surroundings
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher, origin_of
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from authgate.keys.key_set import KeySet
 
 
-def issuer_verifier(item: JWTIssuerConfig, around: Surroundings, key_sets: list[RemoteKeySet]) -> JWTVerifier:
+def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[RemoteKeySet]) -> JWTVerifier:
     """Return the verifier of one issuer; a key set that is fetched is added to `key_sets`."""
     gate = item.gate
     rules = IssuerRules(
@@ -46,15 +46,15 @@ def issuer_verifier(item: JWTIssuerConfig, around: Surroundings, key_sets: list[
             read_static_keys(gate.static_keys, f"jwt issuer '{item.name}': gate.staticKeys").keys
         )
     else:
-        keys = _remote_keys(item, around)
+        keys = _remote_keys(item, deps)
         key_sets.append(keys)
     return JWTVerifier(
         rules,
         keys,
         partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
-        around.clock,
-        keep_claims=around.keep_claims,
-        thorough=around.thorough,
+        deps.clock,
+        keep_claims=deps.keep_claims,
+        verify_expired=deps.verify_expired,
     )
 
 
@@ -73,17 +73,17 @@ def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
         raise CompositionError(f"{path}: {error}", tuple(field.split(".")), str(error)) from None
 
 
-def refresh_rules(keys: KeyRefreshConfig, around: Surroundings) -> RefreshRules:
+def refresh_rules(keys: KeyRefreshConfig, deps: Dependencies) -> RefreshRules:
     """Return when keys are fetched. An explanation fetches for its token again at once, to name a missing key."""
-    cooldown = 0.0 if around.thorough else keys.cooldown
+    cooldown = 0.0 if deps.verify_expired else keys.cooldown
     return RefreshRules(keys.refresh, keys.max_stale, cooldown, min(keys.timeout, MAX_PATIENCE))
 
 
-def _remote_keys(item: JWTIssuerConfig, around: Surroundings) -> RemoteKeySet:
-    rules = refresh_rules(item.gate.keys, around)
-    source = key_source(item, key_fetcher(item, around.environ))
+def _remote_keys(item: JWTIssuerConfig, deps: Dependencies) -> RemoteKeySet:
+    rules = refresh_rules(item.gate.keys, deps)
+    source = key_source(item, key_fetcher(item, deps.environ))
     place = f"{item.issuer.url} {item.issuer.discovery_url} {item.gate.jwks_url}"
-    return RemoteKeySet(source, around.clock, rules, fetch_recorder(item.name, around.metrics), place=place)
+    return RemoteKeySet(source, deps.clock, rules, fetch_recorder(item.name, deps.metrics), place=place)
 
 
 def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetcher:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authgate.compose.access import access_rule
+from authgate.compose.dependencies import CompositionError
 from authgate.compose.roles import role_of
-from authgate.compose.surroundings import CompositionError
 from authgate.config import expression_sees
 from authgate.expressions import Expects, ExpressionError, MissingExtraError, compile_expression
 from authgate.policy.conditions import Entry, ExpressionHolds, GroupIn, IssuerIn, ServiceAccountIn, UserIn

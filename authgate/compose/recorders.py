@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from authgate.log import Transitions, event
+from authgate.observability.log import Transitions, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authgate.keys.remote import FetchReport
-    from authgate.metrics import Metrics
+    from authgate.observability.metrics import Metrics
 
 
 def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from authgate.cluster.metadata import MetadataReader
 from authgate.cluster.watch import Resource, Scope, Watcher, WatchRules
-from authgate.log import Transitions, event
+from authgate.observability.log import Transitions, event
 from authgate.verify.revocation import Revocation, RevocationRules
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from authgate.cluster.client import ClusterClient
-    from authgate.compose.surroundings import Surroundings
+    from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig
-    from authgate.metrics import Metrics
+    from authgate.observability.metrics import Metrics
     from authgate.verify.revocation import View
 
 _TICK = 0.5
@@ -26,23 +26,23 @@ _TICK = 0.5
 def revocation_of(
     item: ClusterConfig,
     api: ClusterClient,
-    around: Surroundings,
+    deps: Dependencies,
     background: list[Callable[[], Awaitable[None]]],
 ) -> Revocation | None:
     """Return what a cluster's watches see, None where there are none; what has to run for it joins `background`."""
     if item.revocation != "watch":
         return None
     rules = RevocationRules(max_objects=item.watch.max_objects, max_stale=item.watch.max_stale)
-    revocation = Revocation(scopes(item), around.clock, rules)
+    revocation = Revocation(scopes(item), deps.clock, rules)
     # A resumed watch is found good or bad before what it saw last is too old; a bookmark comes within 62 s.
     confirm = min(WatchRules().confirm, 0.75 * item.watch.max_stale)
     watch_rules = WatchRules(max_objects=item.watch.max_objects, confirm=confirm)
     reader = MetadataReader(api)
     for view in revocation.views:
-        _record(view, item.name, around.metrics)
+        _record(view, item.name, deps.metrics)
         background.append(Watcher(reader, view.scope, view, watch_rules).run)
     background.append(lambda: _keep_time(revocation))
-    around.metrics.watches[item.name] = revocation.figures
+    deps.metrics.watches[item.name] = revocation.figures
     return revocation
 
 

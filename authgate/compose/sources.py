@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.server.sources import (
+from authgate.credential.sources import (
     ONLY_AUTHORIZATION,
     CookieSource,
     HeaderSource,

@@ -6,20 +6,20 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authgate.compose.surroundings import CompositionError
-from authgate.issue.keys import read_signing_key
-from authgate.issue.tokens import IdentityHeader, TokenIssuer
-from authgate.log import event
+from authgate.compose.dependencies import CompositionError
+from authgate.observability.log import event
+from authgate.signing.keys import read_signing_key
+from authgate.signing.tokens import IdentityHeader, TokenIssuer
 
 if TYPE_CHECKING:
-    from authgate.compose.surroundings import Surroundings
+    from authgate.compose.dependencies import Dependencies
     from authgate.config import Config
-    from authgate.issue.keys import SigningKey
+    from authgate.signing.keys import SigningKey
 
 _CLUSTER_LEEWAY = 60.0
 
 
-def token_issuer(config: Config, around: Surroundings) -> TokenIssuer | None:
+def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
     """Return what signs the gate's own tokens, None where nothing is to be signed; raises `CompositionError`."""
     signing = config.signing
     if signing is None:
@@ -27,7 +27,7 @@ def token_issuer(config: Config, around: Surroundings) -> TokenIssuer | None:
     if signing.key_files:
         keys = [_key(file, index) for index, file in enumerate(signing.key_files)]
     else:
-        keys = [around.made_key]
+        keys = [deps.made_key]
         event(
             logging.WARNING,
             "signing.keyFiles is empty: a key was made, and what it signs can be verified until this process ends",
@@ -38,7 +38,7 @@ def token_issuer(config: Config, around: Surroundings) -> TokenIssuer | None:
         raise CompositionError(f"signing.keyFiles: {reason}", ("signing", "keyFiles"), reason)
     leeways = {item.name: item.gate.expiry_leeway for item in config.jwt}
     leeways.update((cluster.name, _CLUSTER_LEEWAY) for cluster in config.clusters)
-    return TokenIssuer(signing.issuer, keys, around.clock, leeways)
+    return TokenIssuer(signing.issuer, keys, deps.clock, leeways)
 
 
 def identity_header(config: Config, issuer: TokenIssuer | None) -> IdentityHeader | None:

@@ -3,13 +3,11 @@
 Nothing here knows what is built from the values; `app` hands them on.
 """
 
-from authgate.config.addresses import ListenAddress, TCPAddress, UnixAddress, parse_listen
-from authgate.config.checks_policies import expression_sees
-from authgate.config.durations import format_duration, parse_duration
+from authgate.config.checks.policies import expression_sees
 from authgate.config.load import LoadedConfig, flag_name, load
-from authgate.config.models import Config
-from authgate.config.models_access import AccessReviewConfig, ReviewedResourceConfig
-from authgate.config.models_claims import (
+from authgate.config.models.access import AccessReviewConfig, ReviewedResourceConfig
+from authgate.config.models.addresses import ListenAddress, TCPAddress, UnixAddress, parse_listen
+from authgate.config.models.claims import (
     ClaimMappings,
     ClaimOrExpression,
     ClaimValidationRule,
@@ -17,22 +15,24 @@ from authgate.config.models_claims import (
     PrefixedClaimOrExpression,
     UserValidationRule,
 )
-from authgate.config.models_cluster import ClusterConfig, TokenReviewConfig
-from authgate.config.models_credential import CredentialConfig, SourceConfig
-from authgate.config.models_entries import EntryConfig
-from authgate.config.models_headers import HeadersConfig, MappedHeaderConfig
-from authgate.config.models_jwt import (
+from authgate.config.models.cluster import ClusterConfig, TokenReviewConfig
+from authgate.config.models.configuration import Config
+from authgate.config.models.credential import CredentialConfig, SourceConfig
+from authgate.config.models.durations import format_duration, parse_duration
+from authgate.config.models.entries import EntryConfig
+from authgate.config.models.headers import HeadersConfig, MappedHeaderConfig
+from authgate.config.models.jwt import (
     ASYMMETRIC,
     IssuerConfig,
     IssuerGateConfig,
     JWTIssuerConfig,
     KeysConfig,
 )
-from authgate.config.models_keys import KeyRefreshConfig, StaticKeysConfig
-from authgate.config.models_policy import PolicyConfig, PolicyVersionConfig, ShadowConfig
-from authgate.config.models_role import RoleConfig
-from authgate.config.models_rules import RuleConfig
-from authgate.config.models_server import (
+from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
+from authgate.config.models.policy import PolicyConfig, PolicyVersionConfig, ShadowConfig
+from authgate.config.models.role import RoleConfig
+from authgate.config.models.rules import RuleConfig
+from authgate.config.models.server import (
     CacheConfig,
     LimitsConfig,
     LogConfig,
@@ -40,7 +40,7 @@ from authgate.config.models_server import (
     ShutdownConfig,
     TLSConfig,
 )
-from authgate.config.models_tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
+from authgate.config.models.tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
 from authgate.config.policy_tests import AskingIdentity, PolicyTest, PolicyTests, load_policy_tests
 from authgate.config.problems import ConfigError, Finding, Problem
 from authgate.config.schema import json_schema

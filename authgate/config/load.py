@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path as FilesystemPath
 from types import MappingProxyType
 
-from authgate.config.cautions import warnings_of
-from authgate.config.checks import findings_of
-from authgate.config.environment import FROM_FILE, from_text, read_environment
-from authgate.config.files import read_text
-from authgate.config.layers import Merged, Setting, merge
-from authgate.config.models import Config
-from authgate.config.named_files import absent_token_files, unreadable_files
+from authgate.config.checks.references import findings_of
+from authgate.config.checks.warnings import warnings_of
+from authgate.config.models.configuration import Config
 from authgate.config.problems import PLAIN_KEY, ConfigError, Finding, Path, Problem, dotted
+from authgate.config.reading.environment import FROM_FILE, from_text, read_environment
+from authgate.config.reading.files import read_text
+from authgate.config.reading.layers import Merged, Setting, merge
+from authgate.config.reading.named_files import absent_token_files, unreadable_files
+from authgate.config.reading.values import Values
+from authgate.config.reading.yaml_file import Document, parse_yaml
 from authgate.config.shape import Shape, shape_of
 from authgate.config.show import leaves
 from authgate.config.validation import validate
-from authgate.config.values import Values
-from authgate.config.yaml_file import Document, parse_yaml
 
 _NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 _FITS_NOT = "does not fit the rest of the configuration"

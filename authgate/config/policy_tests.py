@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from authgate.config.fields import ConfigModel, FilePath, Label, Many, Matching, Text, as_tuple
-from authgate.config.files import read_text
+from authgate.config.models.fields import ConfigModel, FilePath, Label, Many, Matching, Text, as_tuple
 from authgate.config.problems import ConfigError, Problem, dotted
+from authgate.config.reading.files import read_text
+from authgate.config.reading.yaml_file import parse_yaml
 from authgate.config.shape import shape_of
 from authgate.config.validation import validate
-from authgate.config.yaml_file import parse_yaml
 from authgate.errors import REASONS
 
 _ServiceAccount = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from authgate.config.models import Config
+from authgate.config.models.configuration import Config
 
 
 def json_schema() -> dict[str, Any]:

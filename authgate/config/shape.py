@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from authgate.config.fields import ConfigModel, Refused, Seconds, camel_case
+from authgate.config.models.fields import ConfigModel, Refused, Seconds, camel_case
 from authgate.config.problems import Path
 
 Kind = Literal["mapping", "keyed", "list", "text", "number", "duration"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from authgate.config.durations import format_duration
-from authgate.config.fields import ConfigModel, camel_case
-from authgate.config.models import Config
+from authgate.config.models.configuration import Config
+from authgate.config.models.durations import format_duration
+from authgate.config.models.fields import ConfigModel, camel_case
 from authgate.config.problems import Path, dotted, masked
 from authgate.config.shape import shape_of
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from authgate.config.fields import ONE, SEVERAL, ConfigModel
+from authgate.config.models.fields import ONE, SEVERAL, ConfigModel
 from authgate.config.problems import Finding, Path, nearest, shown
 from authgate.config.shape import Shape
 

@@ -18,7 +18,7 @@ from jwt.exceptions import PyJWTError
 
 from authgate.keys.algorithms import ALGORITHMS, algorithms_for
 from authgate.keys.roca import has_roca_fingerprint
-from authgate.model import KeyInfo, Lease
+from authgate.model import KeyInfo, RevocationHandle
 from authgate.strict_json import StrictJSONError, parse_object
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class VerificationKey:
     material: PublicKey
     fingerprint: bytes
     any_kid: bool = False
-    lease: Lease = field(default_factory=Lease)
+    handle: RevocationHandle = field(default_factory=RevocationHandle)
 
     def verify(self, algorithm: str, message: bytes, signature: bytes) -> bool:
         """Tell whether `signature` is this key's over `message`; false for an algorithm that does not fit the key."""

@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.keys.algorithms import KEY_TYPES
-from authgate.model import Lease
+from authgate.model import RevocationHandle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +22,7 @@ class KeysFound:
     """The keys to try, at least one; `lease` ends when the set they stand in changes."""
 
     keys: tuple[VerificationKey, ...]
-    lease: Lease
+    handle: RevocationHandle
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class KeyMismatch:
     """The kid is known, but its key may not verify this algorithm (an algorithm confusion, or a broken issuer)."""
 
     kid: str
-    lease: Lease = field(compare=False)
+    handle: RevocationHandle = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class KeyIndex:
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self.keys = tuple(keys)
-        self.lease = Lease()
+        self.handle = RevocationHandle()
         self.kids = frozenset(key.info.kid for key in self.keys if not key.any_kid)
         self._fitting: dict[tuple[str | None, str], LocalLookup] = {}
 
@@ -118,8 +118,8 @@ class KeyIndex:
             if algorithm in key.algorithms and (kid is None or key.any_kid or key.info.kid == kid)
         ]
         if fitting:
-            return KeysFound(tuple(fitting[:_MAX_CANDIDATES]), self.lease)
-        return KeyMismatch(kid, self.lease) if kid in self.kids and kid is not None else None
+            return KeysFound(tuple(fitting[:_MAX_CANDIDATES]), self.handle)
+        return KeyMismatch(kid, self.handle) if kid in self.kids and kid is not None else None
 
 
 class StaticKeySet:

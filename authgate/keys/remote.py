@@ -338,7 +338,7 @@ class RemoteKeySet:
             return
         retired = self._index
         self._index = KeyIndex(new.values())
-        retired.lease.revoke()
+        retired.handle.revoke()
         for fingerprint, key in old.items():
             if fingerprint not in new:
-                key.lease.revoke()
+                key.handle.revoke()

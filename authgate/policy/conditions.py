@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NO_REQUEST = OriginalRequest()
 
 
-class Case:
+class PolicyInput:
     """What is decided about.
 
     `claims` is None where the token's are not known, as after a TokenReview; `request` has its path and host as
@@ -40,12 +40,12 @@ class Case:
         self.now = now
         self._variables: Variables | None = None
 
-    def read_eagerly(self) -> Case | None:
+    def read_eagerly(self) -> PolicyInput | None:
         """Return the case with its path as the most eager server reads it, None where all read it alike."""
         if self.request.eager is None:
             return None
         request = replace(self.request, path=self.request.eager, eager=None)
-        return Case(self.identity, self.claims, request, self.now)
+        return PolicyInput(self.identity, self.claims, request, self.now)
 
     def variables(self) -> Variables:
         """Return what expressions see, made for the first that looks; one that asks for unknown claims fails."""
@@ -79,7 +79,7 @@ class Condition(Protocol):
         """Whether the time makes a difference."""
         ...
 
-    def matches(self, case: Case) -> bool | Failed:
+    def matches(self, case: PolicyInput) -> bool | Failed:
         """Tell whether the case fulfils the condition, or that it cannot be told, which denies."""
         ...
 
@@ -101,7 +101,7 @@ class IssuerIn(_OfIdentity):
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
 
-    def matches(self, case: Case) -> bool:
+    def matches(self, case: PolicyInput) -> bool:
         """Tell whether it does."""
         return case.identity.issuer_name in self._names
 
@@ -114,7 +114,7 @@ class UserIn(_OfIdentity):
     def __init__(self, globs: Iterable[str]) -> None:
         self._globs = Globs(globs)
 
-    def matches(self, case: Case) -> bool:
+    def matches(self, case: PolicyInput) -> bool:
         """Tell whether it does."""
         return self._globs.match(case.identity.username)
 
@@ -127,7 +127,7 @@ class GroupIn(_OfIdentity):
     def __init__(self, globs: Iterable[str]) -> None:
         self._globs = Globs(globs)
 
-    def matches(self, case: Case) -> bool:
+    def matches(self, case: PolicyInput) -> bool:
         """Tell whether one does."""
         return self._globs.match_any(case.identity.groups)
 
@@ -144,7 +144,7 @@ class ServiceAccountIn(_OfIdentity):
         pairs = [glob.split("/") for glob in globs]
         self._globs = tuple((Glob(pair[0]), Glob(pair[1])) for pair in pairs if len(pair) == 2)
 
-    def matches(self, case: Case) -> bool:
+    def matches(self, case: PolicyInput) -> bool:
         """Tell whether it is one."""
         account = case.identity.service_account
         if case.identity.cluster is None or account is None or "/" in account.namespace + account.name:
@@ -167,7 +167,7 @@ class ExpressionHolds:
         self.reads_claims = Sees.CLAIMS in expression.reads
         self.reads_now = Sees.NOW in expression.reads
 
-    def matches(self, case: Case) -> bool | Failed:
+    def matches(self, case: PolicyInput) -> bool | Failed:
         """Tell whether it is, or which expression failed."""
         held = self._expression.holds(case.variables())
         return Failed(f"{self._place}: {held.detail}") if isinstance(held, Failed) else held
@@ -183,7 +183,7 @@ class Entry:
         if not self.conditions:
             raise ValueError("an entry without conditions would match everybody")
 
-    def matches(self, case: Case) -> bool | Failed:
+    def matches(self, case: PolicyInput) -> bool | Failed:
         """Tell whether every condition holds; the first that does not, or that cannot be told, says it."""
         for condition in self.conditions:
             held = condition.matches(case)

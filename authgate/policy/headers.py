@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 from urllib.parse import quote
 
-from authgate.clean_text import is_clean
 from authgate.errors import Reason
 from authgate.expressions import Failed
 from authgate.model import POD_NAME
+from authgate.text import is_clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from authgate.clean_text import is_clean
 from authgate.errors import Reason
 from authgate.globs import Globs
 from authgate.policy.mapped_headers import trusted
+from authgate.text import is_clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from authgate.json_pointer import JSONPointer
     from authgate.model import Identity, JSONValue
-    from authgate.policy.conditions import Case
+    from authgate.policy.conditions import PolicyInput
     from authgate.policy.mapped_headers import MappedHeader
 
 Scalar = bool | int | float | str
@@ -85,7 +85,7 @@ class Role:
     leeways: Leeways | None = None
     max_lifetime: float | None = None
 
-    def refuses(self, case: Case) -> tuple[Reason, str] | None:
+    def refuses(self, case: PolicyInput) -> tuple[Reason, str] | None:
         """Return why the case does not have the role, in words for the audit log, or None where it has."""
         if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
             return Reason.AUDIENCE_MISMATCH, "role.boundAudiences"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from authgate.policy.access_review import AccessRule
-    from authgate.policy.conditions import Case, Condition, Entry
+    from authgate.policy.conditions import Condition, Entry, PolicyInput
     from authgate.policy.role import Role
     from authgate.policy.routes import RequestMatch
 
@@ -96,7 +96,7 @@ class Clause:
         object.__setattr__(self, "reads_now", reads_now)
         object.__setattr__(self, "lasting", not reads_request and not reads_now)
 
-    def judge(self, case: Case) -> Refusal | None:
+    def judge(self, case: PolicyInput) -> Refusal | None:
         """Return why the case may not pass, or None where it may."""
         if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
             return Refusal(Reason.AUDIENCE_MISMATCH)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiohttp import web
 
 from authgate import __version__
-from authgate.server.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.exchange import signed_document
+from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from authgate.metrics import Metrics
+    from authgate.observability.metrics import Metrics
 
 ADMIN_LIMITS: Final = ConnectionLimits(
     max_header_bytes=8192,

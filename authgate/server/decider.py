@@ -6,18 +6,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
-from authgate.log import event, traceback_of
-from authgate.model import NO_EVIDENCE, CannotTell, Decision, Deny, OriginalRequest
+from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
+from authgate.observability.log import event, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from authgate.metrics import Metrics
+    from authgate.credential.bearer import RawHeaders
     from authgate.model import Clock, Headers
+    from authgate.observability.metrics import Metrics
+    from authgate.server.http.request import Proxy
     from authgate.server.record import Recorder
-    from authgate.server.request import Proxy
     from authgate.server.serving import Serving
-    from authgate.server.sources import RawHeaders
 
 _NO_REQUEST = OriginalRequest()
 _NOT_FOUND = Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)
@@ -70,7 +70,7 @@ class Decider:
                 return Deny(Reason.CREDENTIAL_AMBIGUOUS, found.ambiguous, NO_EVIDENCE), policy, ()
             return await gate.decide(found.values, policy, request), policy, found.forward
 
-    def _internal_error(self, error: Exception, values: list[bytes]) -> CannotTell:
+    def _internal_error(self, error: Exception, values: list[bytes]) -> Unavailable:
         self._metrics.internal_errors += 1
         secrets = [part.decode("latin-1") for value in values for part in value.split()]
         event(
@@ -79,4 +79,4 @@ class Decider:
             error_type=type(error).__name__,
             exception_stacktrace=traceback_of(error, *secrets),
         )
-        return CannotTell(Reason.INTERNAL_ERROR, "", 1, NO_EVIDENCE)
+        return Unavailable(Reason.INTERNAL_ERROR, "", 1, NO_EVIDENCE)

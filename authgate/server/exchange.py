@@ -16,20 +16,20 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from authgate.errors import REASONS
-from authgate.issue.keys import jwk_set
-from authgate.issue.tokens import EXCHANGED_TOKEN
-from authgate.log import event, traceback_of
-from authgate.model import Allow, CannotTell, Deny, OriginalRequest
-from authgate.server.request import DEFAULT_POLICY
+from authgate.model import Allow, Deny, OriginalRequest, Unavailable
+from authgate.observability.log import event, traceback_of
+from authgate.server.http.request import DEFAULT_POLICY
+from authgate.signing.keys import jwk_set
+from authgate.signing.tokens import EXCHANGED_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from authgate.issue.tokens import TokenIssuer
-    from authgate.metrics import Metrics
     from authgate.model import Decision
+    from authgate.observability.metrics import Metrics
     from authgate.server.record import Recorder
     from authgate.server.serving import Serving
+    from authgate.signing.tokens import TokenIssuer
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
@@ -201,7 +201,7 @@ class ExchangeHandler:
         match decision:
             case Allow():
                 return decision
-            case CannotTell(reason, _, retry_after):
+            case Unavailable(reason, _, retry_after):
                 raise _RefusedError(
                     "temporarily_unavailable", f"{reason.value}: {REASONS[reason].meaning}", 503, retry_after
                 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from authgate.server.connection import GateServer
+from authgate.server.http.connection import GateServer
 
 if TYPE_CHECKING:
     from aiohttp.web_runner import BaseRunner

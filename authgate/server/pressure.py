@@ -6,11 +6,11 @@ import logging
 import math
 from typing import TYPE_CHECKING, Final
 
-from authgate.log import event
+from authgate.observability.log import event
 
 if TYPE_CHECKING:
-    from authgate.metrics import Metrics
     from authgate.model import Clock
+    from authgate.observability.metrics import Metrics
 
 _EVERY: Final = 60.0
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.model import Allow, CannotTell, Decision, Deny
+from authgate.model import Allow, Decision, Deny, Unavailable
 
 if TYPE_CHECKING:
-    from authgate.audit import Audit
-    from authgate.metrics import AnswerCell, Metrics
+    from authgate.observability.audit import Audit
+    from authgate.observability.metrics import AnswerCell, Metrics
     from authgate.policy.shadow import Difference
 
-_OUTCOMES = {Allow: "allow", Deny: "deny", CannotTell: "unavailable"}
+_OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
 
 
 class Recorder:
@@ -68,7 +68,7 @@ class Recorder:
         if not isinstance(decision, Allow):
             private = decision.private if isinstance(decision, Deny) else ""
             attributes["authgate.detail"] = "; ".join(text for text in (decision.detail, private) if text)
-        identity = None if isinstance(decision, CannotTell) else decision.identity
+        identity = None if isinstance(decision, Unavailable) else decision.identity
         if identity is not None:
             attributes["user.name"] = identity.username
         self._audit.record(policy, reason, attributes)

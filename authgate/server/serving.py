@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from authgate.server.sources import ONLY_AUTHORIZATION
+from authgate.credential.sources import ONLY_AUTHORIZATION
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from authgate.credential.sources import Sources
     from authgate.gate import Gate
-    from authgate.server.request import Proxy
-    from authgate.server.sources import Sources
+    from authgate.server.http.request import Proxy
 
 
 class Serving:

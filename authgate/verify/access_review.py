@@ -60,7 +60,7 @@ class AccessReviewer:
     def __len__(self) -> int:
         return len(self._allowed) + len(self._denied)
 
-    def begin(
+    def try_review(
         self, identity: Identity, attributes: AccessAttributes, *, allowed_ttl: float, denied_ttl: float
     ) -> AccessAnswer | Pending[AccessAnswer | Unavailable]:
         """Return the remembered answer that is younger than its TTL (in seconds), or what asks for a new one."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from authgate.log import event
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.observability.log import event
 from authgate.verify.weight import weight_of
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class CachingVerifier:
         self._attempts: dict[bytes, float] = {}
         self._prune_above = _MIN_ATTEMPTS
         self._renewals: set[asyncio.Task[None]] = set()
-        self._good = _Shelf(rules.max_entries, rules.max_bytes, on_eviction)
-        self._bad = _Shelf(
+        self._good = _LruStore(rules.max_entries, rules.max_bytes, on_eviction)
+        self._bad = _LruStore(
             max(1, rules.max_entries // _NEGATIVE_SHARE), rules.max_bytes // _NEGATIVE_SHARE, on_eviction
         )
 
@@ -91,26 +91,26 @@ class CachingVerifier:
 
     async def verify(self, token: BearerToken) -> Verdict:
         """Return the remembered verdict where one still holds, else the inner verifier's."""
-        verdict = self.begin(token)
+        verdict = self.try_verify(token)
         return await verdict.finish() if isinstance(verdict, Pending) else verdict
 
     def digest(self, token: bytes) -> bytes:
         """Return what a token is remembered by."""
         return sha256(self._secret + token).digest()[:_DIGEST_BYTES]
 
-    def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+    def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the remembered verdict where one still holds, else the inner verifier's or what that waits for."""
         digest = token.digest
         if not digest:
             digest = self.digest(token.text.encode("ascii"))
-            remembered = self.recall(digest)
+            remembered = self.lookup_cached(digest)
             if remembered is not None:
                 return remembered
         due = self._good.verdicts.get(digest)
         if isinstance(due, Authenticated) and due.max_age is not None and self._holds(due):
             return self._renew(token, digest, due)
         asked_at = self._monotonic()
-        verdict = self._inner.begin(token)
+        verdict = self._inner.try_verify(token)
         if isinstance(verdict, Pending):
             return Pending(lambda: self._finish(verdict, digest, asked_at))
         self._on_miss()
@@ -125,7 +125,7 @@ class CachingVerifier:
             # Pruning visits every entry, so the next one waits until their number has doubled.
             self._prune_above = max(_MIN_ATTEMPTS, 2 * len(self._attempts))
         self._attempts[digest] = now + 1.0
-        begun = self._inner.begin(token)
+        begun = self._inner.try_verify(token)
         if not isinstance(begun, Pending):
             self._store(digest, begun, now)
             return verdict if isinstance(begun, Unavailable) else begun
@@ -162,7 +162,7 @@ class CachingVerifier:
         self._store(digest, verdict, asked_at)
         return verdict
 
-    def recall(self, digest: bytes) -> Authenticated | Rejected | None:
+    def lookup_cached(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return the remembered verdict where one still holds."""
         shelf = self._good
         verdict = shelf.verdicts.get(digest)
@@ -185,12 +185,12 @@ class CachingVerifier:
         return verdict
 
     def _holds(self, verdict: Authenticated | Rejected) -> bool:
-        if self._monotonic() >= verdict.until or (verdict.lease is not None and verdict.lease.revoked):
+        if self._monotonic() >= verdict.until or (verdict.handle is not None and verdict.handle.revoked):
             return False
         if isinstance(verdict, Rejected):
             return True
-        for bond in verdict.bonds:
-            if bond.revoked:
+        for handle in verdict.object_handles:
+            if handle.revoked:
                 return False
         return verdict.expires_at is None or self._now() < verdict.expires_at
 
@@ -219,7 +219,7 @@ class CachingVerifier:
             shelf.put(digest, remembered)
 
 
-class _Shelf:
+class _LruStore:
     """Verdicts of one kind; once they are too many or weigh too much, the least recently used goes first."""
 
     __slots__ = ("_max_entries", "_max_weight", "_on_eviction", "verdicts", "weight")
@@ -263,10 +263,10 @@ def _remembered(verdict: Authenticated | Rejected, until: float) -> Authenticate
             verdict.identity,
             verdict.expires_at,
             evidence,
-            verdict.lease,
+            verdict.handle,
             verdict.max_age,
-            verdict.bonds,
+            verdict.object_handles,
             verdict.claims,
             until,
         )
-    return Rejected(verdict.reason, verdict.detail, evidence, verdict.final, verdict.lease, until)
+    return Rejected(verdict.reason, verdict.detail, evidence, verdict.final, verdict.handle, until)

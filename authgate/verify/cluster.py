@@ -13,9 +13,9 @@ from authgate.model import (
     Authenticated,
     BearerToken,
     Evidence,
-    Lease,
     Pending,
     Rejected,
+    RevocationHandle,
     Unavailable,
     Verdict,
 )
@@ -66,7 +66,7 @@ class ClusterVerifier:
         issuers: ClusterIssuers,
         local: JWTVerifier,
         reviewer: Reviewer,
-        lease: Lease,
+        handle: RevocationHandle,
         *,
         revocation: Revocation | None = None,
     ) -> None:
@@ -74,7 +74,7 @@ class ClusterVerifier:
         self.issuers = issuers
         self._local = local
         self._reviewer = reviewer
-        self._lease = lease
+        self._handle = handle
         self._revocation = revocation
         self._evidence = Evidence("tokenreview", rules.name)
 
@@ -128,7 +128,7 @@ class ClusterVerifier:
         """End the reviews under way."""
         await self._reviewer.close()
 
-    def begin(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
+    def try_verify(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
         """Return the verdict on a JWT whose issuer is this cluster's, or what it waits for."""
         if not token.registered.audiences or self.accepts_legacy(token.registered.issuer):
             return self._begin_legacy(token.text, "issuer", token)
@@ -228,21 +228,21 @@ class ClusterVerifier:
                 return answer
             case NotAuthenticated(error):
                 return Rejected(
-                    Reason.REVIEW_REJECTED, error, self._evidence, lease=self._lease, remember_for=keep
+                    Reason.REVIEW_REJECTED, error, self._evidence, handle=self._handle, remember_for=keep
                 )
             case ReviewedUser(username="system:anonymous"):
                 # an API server that allows anonymous requests "authenticates" what it takes for no credential at all
-                return Rejected(Reason.REVIEW_REJECTED, "as anonymous", self._evidence, lease=self._lease)
+                return Rejected(Reason.REVIEW_REJECTED, "as anonymous", self._evidence, handle=self._handle)
             case ReviewedUser():
                 audiences = tuple(sorted(set(asked).intersection(answer.audiences)))
                 if not audiences:
                     return Rejected(
-                        Reason.AUDIENCE_MISMATCH, "by TokenReview", self._evidence, lease=self._lease
+                        Reason.AUDIENCE_MISMATCH, "by TokenReview", self._evidence, handle=self._handle
                     )
                 identity = reviewed_identity(answer, self.name, issuer, audiences)
                 aging = self._rules.mode == "always" or self._revocation is not None
                 max_age = self._rules.max_age if aging else math.inf
-                return Authenticated(identity, end, self._evidence, self._lease, max_age)
+                return Authenticated(identity, end, self._evidence, self._handle, max_age)
 
 
 _SINGULAR: dict[str, str] = {
@@ -260,15 +260,15 @@ def _under_watch(
     gone = revocation.gone(bound)
     if gone is not None:
         return Rejected(
-            Reason.OBJECT_DELETED, f"the {_SINGULAR[gone.resource]}", verdict.evidence, lease=verdict.lease
+            Reason.OBJECT_DELETED, f"the {_SINGULAR[gone.resource]}", verdict.evidence, handle=verdict.handle
         )
     return Authenticated(
         verdict.identity,
         verdict.expires_at,
         verdict.evidence,
-        verdict.lease,
+        verdict.handle,
         verdict.max_age,
-        revocation.leases(bound),
+        revocation.handles(bound),
         verdict.claims,
     )
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.clean_text import is_clean, shared
 from authgate.errors import Reason
 from authgate.json_pointer import kind_of
 from authgate.model import POD_NAME, Identity, Rejected, ServiceAccount
+from authgate.text import is_clean, shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from authgate.clean_text import shared
 from authgate.errors import Reason
 from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown
 from authgate.model import (
@@ -18,12 +17,13 @@ from authgate.model import (
     Verdict,
     VerifiedClaims,
 )
+from authgate.text import shared
 from authgate.verify.claims import check_time, confirmation
 
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
     from authgate.keys.key_set import KeySet, KeyStatus
-    from authgate.model import Clock, Lease
+    from authgate.model import Clock, RevocationHandle
     from authgate.verify.claims import TimeRules
     from authgate.verify.compact import UnverifiedToken
 
@@ -82,14 +82,14 @@ class JWTVerifier:
         clock: Clock,
         *,
         keep_claims: bool = False,
-        thorough: bool = False,
+        verify_expired: bool = False,
     ) -> None:
         self._rules = rules
         self._keys = keys
         self._identify = identify
         self._clock = clock
         self._keep_claims = keep_claims
-        self._thorough = thorough
+        self._thorough = verify_expired
         self._no_evidence = Evidence("none", rules.name)
         self._alone = {audience: (audience,) for audience in rules.audiences}
         self._last_key: VerificationKey | None = None
@@ -109,7 +109,7 @@ class JWTVerifier:
         expires_at = token.registered.expires_at
         return None if expires_at is None else expires_at + self._rules.time.expiry_leeway
 
-    def begin(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
+    def try_verify(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
         """Return the verdict, or the shared fetch of the issuer's keys to wait for where none in memory fits."""
         verdict = self.verify_locally(token)
         return Pending(lambda: self.resolve(token, verdict)) if isinstance(verdict, Unresolved) else verdict
@@ -136,8 +136,8 @@ class JWTVerifier:
                 if isinstance(verdict, Rejected) and verdict.reason is Reason.SIGNATURE_INVALID:
                     return self._until_recheck(token, verdict, any_audience=any_audience)
                 return verdict
-            case KeyMismatch(lease=lease):
-                return self._until_recheck(token, self._mismatch(token, lease), any_audience=any_audience)
+            case KeyMismatch(handle=handle):
+                return self._until_recheck(token, self._mismatch(token, handle), any_audience=any_audience)
             case None:
                 return self._check_claims(token, any_audience=any_audience) or Unresolved()
 
@@ -156,8 +156,8 @@ class JWTVerifier:
         match lookup:
             case KeysFound() as found:
                 return self._recheckable(self._verify_with(token, found))
-            case KeyMismatch(lease=lease):
-                return self._recheckable(self._mismatch(token, lease))
+            case KeyMismatch(handle=handle):
+                return self._recheckable(self._mismatch(token, handle))
             case KeyUnknown(detail):
                 return self._rejected(Reason.KEY_UNKNOWN, detail, final=False)
             case KeyPending(detail, retry_after):
@@ -188,7 +188,7 @@ class JWTVerifier:
         for key in found.keys:
             if key.verify(token.header.alg, token.signing_input, token.signature):
                 if rejected is not None:
-                    return replace(rejected, evidence=self._evidence_of(key), lease=key.lease)
+                    return replace(rejected, evidence=self._evidence_of(key), handle=key.handle)
                 return self._verified(token, key)
         if rejected is not None:
             return rejected
@@ -196,7 +196,7 @@ class JWTVerifier:
             Reason.SIGNATURE_INVALID,
             f"{len(found.keys)} key(s) tried",
             self._evidence_of(found.keys[0]),
-            lease=found.lease,
+            handle=found.handle,
         )
 
     def _verified(self, token: UnverifiedToken, key: VerificationKey) -> Authenticated | Rejected:
@@ -209,9 +209,9 @@ class JWTVerifier:
             identity = self._identify(claims, shared(token.registered.issuer), audiences)
             if isinstance(identity, Identity):
                 kept = claims if self._keep_claims else None
-                return Authenticated(identity, self.end_of(token), evidence, key.lease, claims=kept)
+                return Authenticated(identity, self.end_of(token), evidence, key.handle, claims=kept)
             rejected = identity
-        return Rejected(rejected.reason, rejected.detail, evidence, rejected.final, key.lease)
+        return Rejected(rejected.reason, rejected.detail, evidence, rejected.final, key.handle)
 
     def _evidence_of(self, key: VerificationKey) -> Evidence:
         """Return that a key decided; nearly always it is the same as for the last token, and then the same evidence."""
@@ -237,9 +237,9 @@ class JWTVerifier:
             return self._alone.get(named[0], ())
         return tuple(sorted(self._rules.audiences.intersection(named)))
 
-    def _mismatch(self, token: UnverifiedToken, lease: Lease) -> Rejected:
+    def _mismatch(self, token: UnverifiedToken, handle: RevocationHandle) -> Rejected:
         detail = f"the key of this kid does not fit '{_short(token.header.alg)}'"
-        return Rejected(Reason.ALGORITHM_NOT_ALLOWED, detail, self._no_evidence, lease=lease)
+        return Rejected(Reason.ALGORITHM_NOT_ALLOWED, detail, self._no_evidence, handle=handle)
 
     def _rejected(self, reason: Reason, detail: str, *, final: bool = True) -> Rejected:
         return Rejected(reason, detail, self._no_evidence, final)

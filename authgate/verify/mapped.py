@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from authgate.clean_text import is_clean, shared
 from authgate.errors import Reason
 from authgate.expressions import Failed, Variables
 from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Identity, Rejected
+from authgate.text import is_clean, shared
 from authgate.verify.identity import AUTHENTICATED_GROUP, CREDENTIAL_ID, RefusedError, clean
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from authgate.model import Lease
+from authgate.model import RevocationHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -84,7 +84,7 @@ class Revocation:
         self._views = {(scope.resource, scope.namespace): View(self, scope) for scope in scopes}
         self._deleted: OrderedDict[str, float] = OrderedDict()  # until when, monotonic
         self._due: list[tuple[float, str]] = []  # wall clock
-        self._leases: WeakValueDictionary[str, Lease] = WeakValueDictionary()
+        self._handles: WeakValueDictionary[str, RevocationHandle] = WeakValueDictionary()
         self._seeing: set[Scope] = set()
         self.size = 0
 
@@ -125,10 +125,10 @@ class Revocation:
             found = True
         return found
 
-    def leases(self, references: Iterable[Reference]) -> tuple[Lease, ...]:
+    def handles(self, references: Iterable[Reference]) -> tuple[RevocationHandle, ...]:
         """Return what is revoked when a watch sees one of these objects go."""
         return tuple(
-            self._leases.setdefault(reference.uid, Lease())
+            self._handles.setdefault(reference.uid, RevocationHandle())
             for reference in references
             if reference.uid and self._view(reference) is not None
         )
@@ -141,9 +141,9 @@ class Revocation:
         """
         seeing = {view.scope for view in self._views.values() if view.sees}
         if self._seeing - seeing:
-            for lease in list(self._leases.values()):
-                lease.revoke()
-            self._leases.clear()
+            for handle in list(self._handles.values()):
+                handle.revoke()
+            self._handles.clear()
         self._seeing = seeing
         doomed = self._clock.now() - GRACE
         while self._due and self._due[0][0] < doomed:
@@ -152,7 +152,7 @@ class Revocation:
         while self._deleted and next(iter(self._deleted.values())) <= now:
             self._deleted.popitem(last=False)
 
-    def bury(self, uid: str) -> None:
+    def mark_deleted(self, uid: str) -> None:
         """Remember that an object is gone for good, and end what rests on it."""
         self._deleted.pop(uid, None)
         self._deleted[uid] = self._clock.monotonic() + self._rules.remember
@@ -196,9 +196,9 @@ class Revocation:
         )
 
     def _end(self, uid: str) -> None:
-        lease = self._leases.pop(uid, None)
-        if lease is not None:
-            lease.revoke()
+        handle = self._handles.pop(uid, None)
+        if handle is not None:
+            handle.revoke()
 
 
 class View:
@@ -245,7 +245,7 @@ class View:
         self.objects = dict(objects)
         self._store.size += len(objects) - len(before)
         for uid in before.keys() - objects.keys():
-            self._store.bury(uid)
+            self._store.mark_deleted(uid)
         for uid, deletion in objects.items():
             self._store.note(uid, deletion, before.get(uid))
         self._synced = True
@@ -268,7 +268,7 @@ class View:
         if uid in self.objects:
             del self.objects[uid]
             self._store.size -= 1
-        self._store.bury(uid)
+        self._store.mark_deleted(uid)
 
     def heard(self) -> None:
         """Take that a list, a good event or a bookmark arrived: all that happened before is known."""

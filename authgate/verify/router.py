@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Verifier(Protocol):
     """Tells whether a token is good."""
 
-    def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+    def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict, or what to wait for; an error that is nobody's fault is `Unavailable`, no exception."""
         ...
 
@@ -28,7 +28,7 @@ class Verifier(Protocol):
         """Return what `recall` knows a token by, whatever its bytes; nothing can be learned from it."""
         ...
 
-    def recall(self, digest: bytes) -> Authenticated | Rejected | None:
+    def lookup_cached(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return a verdict that is remembered from before and still holds, None where there is none."""
         ...
 
@@ -59,10 +59,10 @@ class IssuerRouter:
 
     async def verify(self, token: BearerToken) -> Verdict:
         """Return the verdict of the verifier that the token belongs to."""
-        verdict = self.begin(token)
+        verdict = self.try_verify(token)
         return await verdict.finish() if isinstance(verdict, Pending) else verdict
 
-    def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+    def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict of the verifier that the token belongs to, or what it waits for."""
         legacy = self._legacy
         if legacy is not None and legacy.reviews_legacy and not holds_json_object(token.text):
@@ -75,10 +75,10 @@ class IssuerRouter:
         issuer = parsed.registered.issuer
         verifier = self._issuers.get(issuer)
         if verifier is not None:
-            return verifier.begin(parsed)
+            return verifier.try_verify(parsed)
         cluster = self._cluster_of(issuer)
         if cluster is not None:
-            return cluster.begin(parsed)
+            return cluster.try_verify(parsed)
         if self._untold() is None:
             return Rejected(Reason.ISSUER_UNKNOWN)
         return Pending(lambda: self._verify_when_learned(parsed))
@@ -87,7 +87,7 @@ class IssuerRouter:
         """Return nothing."""
         return b""
 
-    def recall(self, digest: bytes) -> None:
+    def lookup_cached(self, digest: bytes) -> None:
         """Remember nothing."""
 
     def _cluster_of(self, issuer: str) -> ClusterVerifier | None:
@@ -105,7 +105,7 @@ class IssuerRouter:
             await self._learn_issuers()
         cluster = self._cluster_of(token.registered.issuer)
         if cluster is not None:
-            verdict = cluster.begin(token)
+            verdict = cluster.try_verify(token)
             return await verdict.finish() if isinstance(verdict, Pending) else verdict
         untold = self._untold()
         if untold is None:

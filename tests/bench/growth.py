@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from authgate.app import SystemClock
-from authgate.audit import Audit
-from authgate.compose import Surroundings, compose
+from authgate.compose import Dependencies, compose
 from authgate.config import load
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.metrics import Metrics
-from authgate.server.lane import FastLane
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
+from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
+from authgate.service import SystemClock
 
 _AUDIENCE = "bench"
 _FRESH = 200
@@ -111,7 +111,7 @@ async def _subject(world: World, folder: Path) -> Subject:
     path = folder / "authgate.yaml"
     path.write_text(json.dumps(document))  # JSON is YAML
     clock, metrics = SystemClock(), Metrics()
-    pipeline = await compose(load(path, {}).config, Surroundings(clock, metrics, {}, str(folder)))
+    pipeline = await compose(load(path, {}).config, Dependencies(clock, metrics, {}, str(folder)))
     serving = Serving(pipeline.gate, "nginx")
     recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
     lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=131072, max_headers=256)

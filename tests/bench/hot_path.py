@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from authgate.app import SystemClock, settle_collector
-from authgate.audit import Audit
-from authgate.compose import Surroundings, compose
+from authgate.compose import Dependencies, compose
 from authgate.config import load
-from authgate.metrics import Metrics
 from authgate.model import OriginalRequest, Rejected
-from authgate.server.lane import FastLane
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
+from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
+from authgate.service import SystemClock, tune_gc
 from authgate.verify.compact import CompactParser
 from tests.bench.machine import cache_folder
 from tests.bench.tokens import TokenStore, gate_document
@@ -58,12 +58,12 @@ async def _bench(store: TokenStore, folder: Path) -> Bench:
     path.write_text(gate_document(store.jwks(_ALGORITHM), listen="127.0.0.1:1", admin="127.0.0.1:2"))
     config = load(path, {}, {}).config
     clock, metrics = SystemClock(), Metrics()
-    around = Surroundings(clock, metrics, {}, str(folder))
-    pipeline = await compose(config, around)
+    deps = Dependencies(clock, metrics, {}, str(folder))
+    pipeline = await compose(config, deps)
     recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
     serving = Serving(pipeline.gate, config.server.proxy)
     lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=65536, max_headers=128)
-    return Bench(lane, pipeline, await compose(config, around, cached=False))
+    return Bench(lane, pipeline, await compose(config, deps, cached=False))
 
 
 def _timed(*steps: tuple[Callable[[Any], object], Sequence[object]]) -> list[float]:
@@ -88,14 +88,14 @@ def _steps(bench: Bench, tokens: list[str]) -> list[tuple[str, float]]:
     nothing = OriginalRequest()
 
     def whole(gate: Pipeline) -> Callable[[bytes], object]:
-        return lambda value: gate.gate.begin([value], "default", nothing)
+        return lambda value: gate.gate.try_decide([value], "default", nothing)
 
     everything, decided, uncached, parse, judged, signature = _timed(
         (bench.lane.answer, [_HEAD.format(text).encode() for text in shares[0]]),
         (whole(bench.cached), [f"Bearer {text}".encode() for text in shares[1]]),
         (whole(bench.bare), [f"Bearer {text}".encode() for text in shares[2]]),
         (parser.parse, shares[2]),
-        (issuer.begin, parsed),
+        (issuer.try_verify, parsed),
         (lambda token: key.verify(_ALGORITHM, token.signing_input, token.signature), parsed),
     )
     return [
@@ -131,7 +131,7 @@ async def _main() -> None:
     arguments = parser.parse_args()
     store = TokenStore(cache_folder() / "bench" / "tokens")
     tokens = store.good(_ALGORITHM, 8000).read()
-    settle_collector()
+    tune_gc()
     with tempfile.TemporaryDirectory() as folder:
         bench = await _bench(store, Path(folder))
     first, *rest = [_HEAD.format(token).encode("ascii") for token in tokens[3 * _SHARE :]]

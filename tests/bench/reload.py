@@ -19,11 +19,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from authgate.app import ConfigFile, settle_collector
-from authgate.app.live import LiveGate
-from authgate.app.reload import Reloader
 from authgate.config import load
-from authgate.metrics import Metrics
+from authgate.observability.metrics import Metrics
+from authgate.service import ConfigFile, tune_gc
+from authgate.service.live import LiveGate
+from authgate.service.reload import Reloader
 
 _SIZES = ((1, 20), (10, 20), (100, 20), (1000, 10))
 """Policies, and rules of each: a file holds at most 1 MiB."""
@@ -96,7 +96,7 @@ async def _main() -> None:
     parser = argparse.ArgumentParser(prog="reload", description="how long a reload takes and stalls")
     parser.add_argument("--rounds", type=int, default=5, help="reloads of each size")
     arguments = parser.parse_args()
-    settle_collector()
+    tune_gc()
     for policies, rules in _SIZES:
         took, longest = await measure(policies, rules, arguments.rounds)
         print(

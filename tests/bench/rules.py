@@ -16,14 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from authgate.app import SystemClock
-from authgate.audit import Audit
-from authgate.compose import Surroundings, compose
+from authgate.compose import Dependencies, compose
 from authgate.config import load
-from authgate.metrics import Metrics
-from authgate.server.lane import FastLane
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
+from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
+from authgate.service import SystemClock
 from tests.bench.machine import cache_folder
 from tests.bench.tokens import TokenStore, gate_document
 
@@ -103,7 +103,7 @@ async def _lane(store: TokenStore, folder: Path, policy: dict[str, object]) -> F
     path = folder / "authgate.yaml"
     path.write_text(json.dumps(document))
     clock, metrics = SystemClock(), Metrics()
-    pipeline = await compose(load(path, {}, {}).config, Surroundings(clock, metrics, {}, str(folder)))
+    pipeline = await compose(load(path, {}, {}).config, Dependencies(clock, metrics, {}, str(folder)))
     recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
     serving = Serving(pipeline.gate, "nginx")
     return FastLane(lambda: serving, recorder, clock, max_header_bytes=65536, max_headers=128)

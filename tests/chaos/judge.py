@@ -96,7 +96,7 @@ class Caller:
         self.expected = Timeline(expected, now)
 
 
-class Tally:
+class LabelledCounter:
     """Counts answers, right and wrong, and measures the longest time in which no good token passed."""
 
     def __init__(self, now: float) -> None:

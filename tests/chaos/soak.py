@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from authgate.dev.keys import SigningKey
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from tests.chaos.drift import Usage, drift
-from tests.chaos.judge import ALLOW, Outcome, Tally, percentile
+from tests.chaos.judge import ALLOW, LabelledCounter, Outcome, percentile
 from tests.chaos.stage import Stage, document
 from tests.support.process import until
 from tests.support.service import cluster, of_cluster, published, written
@@ -168,11 +168,11 @@ def usage_of(pids: list[int]) -> Usage:
     return Usage(rss / 1024, sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids))
 
 
-def _counts(tally: Tally) -> tuple[int, int, int]:
+def _counts(tally: LabelledCounter) -> tuple[int, int, int]:
     return tally.sent, tally.wrong, tally.unavailable
 
 
-def _show(number: int, tally: Tally, before: tuple[int, int, int], usage: Usage) -> None:
+def _show(number: int, tally: LabelledCounter, before: tuple[int, int, int], usage: Usage) -> None:
     sent, wrong, unavailable = (now - then for now, then in zip(_counts(tally), before, strict=True))
     p99 = percentile(tally.latencies, 0.99) * 1000
     print(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from authgate.dev.keys import SigningKey
-from tests.chaos.judge import ALLOW, DENY, Caller, Outcome, Tally
+from tests.chaos.judge import ALLOW, DENY, Caller, LabelledCounter, Outcome
 from tests.chaos.traffic import Load
 from tests.support.process import until
 from tests.support.service import trusting
@@ -35,7 +35,7 @@ class Stage:
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder = folder
         self.seconds = seconds
-        self.tally = Tally(time.monotonic())
+        self.tally = LabelledCounter(time.monotonic())
         self.figures: list[str] = []
 
     def caller(self, name: str, token: str, *outcomes: Outcome, user: str | None = None) -> Caller:
@@ -125,7 +125,7 @@ class Row:
     name: str
     verdict: str
     seconds: float
-    tally: Tally
+    tally: LabelledCounter
     figures: tuple[str, ...] = field(default=())
 
     @property

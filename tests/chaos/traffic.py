@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from tests.chaos.judge import Caller, Reply, Tally
+from tests.chaos.judge import Caller, LabelledCounter, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ class Load:
 
     def __init__(
         self,
-        tally: Tally,
+        tally: LabelledCounter,
         callers: Sequence[Caller],
         addresses: Callable[[], str | None],
         *,

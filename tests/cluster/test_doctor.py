@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from authgate.doctor import Level
+from authgate.tools.doctor import Level
 from tests.support.doctor import Findings, found
 from tests.support.gate import AUDIENCE, write_configuration
 from tests.support.kube import CLUSTER_ISSUER, ControlPlane

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from authgate.doctor import Level
 from authgate.model import Allow, Identity
+from authgate.tools.doctor import Level
 from tests.support.doctor import found
 from tests.support.gate import AUDIENCE, Gate
 from tests.support.kube import AWAY_ISSUER, CLUSTER_ISSUER, ControlPlane

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authgate.credential import parse_credential
+from authgate.credential.bearer import parse_credential
 from authgate.dev.compact import changed, compact, json_bytes
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
 from authgate.model import Authenticated, BearerToken, Rejected

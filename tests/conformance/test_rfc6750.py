@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.credential import parse_credential
+from authgate.credential.bearer import parse_credential
 from authgate.errors import REASONS, Challenge, Reason
 from authgate.model import NO_EVIDENCE, BearerToken, Deny, Rejected
-from authgate.server.response import render
+from authgate.server.http.response import render
 
 LIMIT = 4096
 TOKEN_CHARACTERS = (string.ascii_letters + string.digits + "-._~+/").encode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from authgate.credential import parse_credential
+from authgate.credential.bearer import parse_credential
 from authgate.dev.compact import OMIT, json_bytes, segment
 from authgate.errors import Reason
 from authgate.keys.jwk import KeyDocumentError

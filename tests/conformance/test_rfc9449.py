@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.credential import parse_credential
+from authgate.credential.bearer import parse_credential
 from authgate.dev.keys import KeyPool, SigningKey
 from authgate.errors import Reason
 from authgate.model import Rejected

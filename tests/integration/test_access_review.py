@@ -15,8 +15,8 @@ from authgate.dev.access_review import ACCESS_REVIEWS_PATH
 from authgate.dev.faults import CutOff, Drop, Fault, Flood, Hold, failing, json_answer
 from authgate.dev.kube import Permission
 from authgate.errors import Step
-from authgate.log import AUDIT
 from authgate.model import OriginalRequest
+from authgate.observability.log import AUDIT
 from tests.support.service import cluster, knowing, of_cluster, published, running, written
 
 if TYPE_CHECKING:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.app import SystemClock
 from authgate.cli.explain import explained
-from authgate.compose import Surroundings, compose
+from authgate.compose import Dependencies, compose
 from authgate.config import load
 from authgate.dev.access_review import ACCESS_REVIEWS_PATH
 from authgate.dev.faults import Hold, failing
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
-from authgate.doctor import Level
-from authgate.log import AUDIT
-from authgate.metrics import Metrics
 from authgate.model import Allow, OriginalRequest
+from authgate.observability.log import AUDIT
+from authgate.observability.metrics import Metrics
+from authgate.service import SystemClock
+from authgate.tools.doctor import Level
 from tests.support.doctor import found
 from tests.support.process import until
 from tests.support.service import cluster, knowing, of_cluster, published, running, written
@@ -286,20 +286,20 @@ async def test_a_new_configuration_knows_what_its_cluster_told_the_old_one(
     world: World, tmp_path: Path
 ) -> None:
     """Also where the API server is down when the new one is put to work."""
-    around = Surroundings(SystemClock(), Metrics(), {})
+    deps = Dependencies(SystemClock(), Metrics(), {})
     before, after = [
         load(written(tmp_path, {"cluster": world.clusters(), "cache": {"ttl": ttl}}), {}).config
         for ttl in ("60s", "30s")
     ]
     authorization = [f"Bearer {account_token(world.away)}".encode()]
     async with AsyncExitStack() as stack:
-        old = await compose(before, around)
+        old = await compose(before, deps)
         stack.push_async_callback(old.close)
         for keys in old.key_sets:
             await keys.refresh()
         for path in (DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH):
             world.away.server.faults.set(path, failing(500))
-        new = await compose(after, around)
+        new = await compose(after, deps)
         stack.push_async_callback(new.close)
         new.inherit(old)
         decision = await new.gate.decide(authorization, "default", OriginalRequest())

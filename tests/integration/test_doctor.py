@@ -20,7 +20,7 @@ from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, SELF_ACCESS_PATH
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
-from authgate.doctor import Level
+from authgate.tools.doctor import Level
 from tests.support.doctor import found
 from tests.support.process import free_port
 from tests.support.service import cluster, knowing, of_cluster, published, trusting, written

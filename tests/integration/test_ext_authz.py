@@ -18,15 +18,15 @@ import pytest
 import trustme
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from authgate.app import ListenError, Service
 from authgate.config import load
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
-from authgate.ext_authz.services import AUTHORIZATION
-from authgate.metrics import Metrics
 from authgate.model import BearerToken, Unavailable, Verdict
-from authgate.server.head_budget import HeadBudget
+from authgate.observability.metrics import Metrics
+from authgate.server.grpc.services import AUTHORIZATION
+from authgate.server.http.head_budget import HeadBudget
+from authgate.service import ListenError, Service
 from tests.support.envoy_messages import CHECK, Asker, asking, check_request
 from tests.support.gate import AUDIENCE, GateProcess
 from tests.support.grpc_gate import answering
@@ -171,7 +171,11 @@ async def test_calls_are_counted_and_audited_like_requests() -> None:
         }
         assert await gate.metric("authgate_in_flight_requests") == 0
     assert counted == {("allow", "authenticated", "default"): 1, ("deny", "denied", "default"): 1}
-    audit = [json.loads(line) for line in stream.getvalue().splitlines() if '"authgate.audit"' in line]
+    audit = [
+        json.loads(line)
+        for line in stream.getvalue().splitlines()
+        if '"authgate.observability.audit"' in line
+    ]
     assert [line["attributes"]["user.name"] for line in audit] == ["corp:mallory"]
 
 
@@ -207,7 +211,7 @@ async def test_a_client_that_gives_up_leaves_nothing_behind() -> None:
 class Broken(ScriptedVerifier):
     """A verifier with a bug that quotes the token."""
 
-    def begin(self, token: BearerToken) -> Verdict:
+    def try_verify(self, token: BearerToken) -> Verdict:
         raise RuntimeError(f"cannot make anything of {token.text}")
 
 

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from authgate.app import Service
 from authgate.config import load
 from authgate.dev.keys import KeyPool
+from authgate.service import Service
 from tests.support.http_corpus import requests
 
 ISSUER = "https://issuer.example"

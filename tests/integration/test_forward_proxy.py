@@ -14,10 +14,10 @@ from authgate.dev.keys import SigningKey
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import ServerCertificate, throwaway_certificate
-from authgate.doctor import Level
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher
 from authgate.keys.remote import KeyFetchError
+from authgate.tools.doctor import Level
 from tests.support.cluster_client import OWN, connected
 from tests.support.doctor import found
 from tests.support.fake_api import FakeAPI, Kubeconfig, always

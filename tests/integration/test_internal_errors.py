@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.app import SystemClock
-from authgate.audit import Audit
 from authgate.gate import Gate
-from authgate.log import configure
-from authgate.metrics import Metrics
+from authgate.observability.audit import Audit
+from authgate.observability.log import configure
+from authgate.observability.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
-from authgate.server.connection import ConnectionLimits, GateServer, runner_of
+from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
+from authgate.server.http.handler import VerifyHandler
 from authgate.server.listeners import Listeners
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
-from authgate.server.verify import VerifyHandler
+from authgate.service import SystemClock
 from tests.support.wire import Reply, ask, connected
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ RUNTIME_TROUBLE = RuntimeError("trouble")
 class Broken:
     """A verifier with a bug: it raises, and quotes the token wherever an exception can."""
 
-    def begin(self, token: BearerToken) -> Verdict:
+    def try_verify(self, token: BearerToken) -> Verdict:
         try:
             raise KeyError(token.text)
         except KeyError as error:
@@ -49,20 +49,20 @@ class Broken:
     def digest(self, token: bytes) -> bytes:
         return b""
 
-    def recall(self, digest: bytes) -> None:
+    def lookup_cached(self, digest: bytes) -> None:
         """Remembers nothing."""
 
 
 class Slow:
     """A verifier that gives up waiting, which for an HTTP server looks like a time-out of its own."""
 
-    def begin(self, token: BearerToken) -> Verdict:
+    def try_verify(self, token: BearerToken) -> Verdict:
         raise TimeoutError(token.text)
 
     def digest(self, token: bytes) -> bytes:
         return b""
 
-    def recall(self, digest: bytes) -> None:
+    def lookup_cached(self, digest: bytes) -> None:
         """Remembers nothing."""
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from authgate.app import ListenError, Service
 from authgate.config import load
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from authgate.service import ListenError, Service
 from tests.support.process import free_port
 from tests.support.service import knowing, written
 from tests.support.wire import Reply, ask, bearer, connected

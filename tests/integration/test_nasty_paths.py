@@ -12,7 +12,7 @@ import pytest_asyncio
 from authgate.errors import Reason
 from authgate.policy.paths import plain_path
 from authgate.policy.routes import PathPattern, RequestMatch, Routes
-from authgate.server.request import Endpoint, original_request
+from authgate.server.http.request import Endpoint, original_request
 from tests.support.nasty_paths import NASTY
 from tests.support.nginx import Nginx
 from tests.support.process import ChildProcess, accepts, free_port
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from authgate.model import OriginalRequest
-    from authgate.server.request import Proxy
+    from authgate.server.http.request import Proxy
 
 _NGINX = """
 large_client_header_buffers 4 32k;

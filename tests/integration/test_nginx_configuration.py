@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from authgate.snippets import SNIPPETS, Options, rendered
-from authgate.snippets.options import parse_gate
+from authgate.tools.snippets import SNIPPETS, Options, rendered
+from authgate.tools.snippets.options import parse_gate
 from tests.support.nginx import EchoApp, Nginx, SeenRequest, protected_app
 from tests.support.process import free_port
 

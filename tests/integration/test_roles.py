@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from authgate.convert import from_vault_role
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
+from authgate.tools.convert import from_vault_role
 from tests.support.service import running
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LISTENERS = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}
 
-NEVER = ("rich", "pytest", "authgate.dev", "authgate.doctor", "authgate.snippets")
+NEVER = ("rich", "pytest", "authgate.dev", "authgate.tools.doctor", "authgate.tools.snippets")
 """What serving needs nowhere: terminal output, the embedded issuer, other commands."""
 WHERE_CONFIGURED = ("kubernetes_asyncio", "urllib3", "cel_expr_python", "re2", "grpc", "google", "envoy")
 """What only some configurations need."""
@@ -97,7 +97,7 @@ def test_the_command_that_probes_call_loads_no_server() -> None:
 def test_the_collector_leaves_alone_what_lives_as_long_as_the_process() -> None:
     """What is loaded is frozen, and what comes later is looked at less often; asked of a process of its own."""
     code = (
-        "import gc; from authgate.app import settle_collector; before = gc.get_threshold(); settle_collector();"
+        "import gc; from authgate.service import tune_gc; before = gc.get_threshold(); tune_gc();"
         "print(gc.get_freeze_count() > 10_000, gc.get_threshold() > before, gc.isenabled())"
     )
     done = subprocess.run(

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from authgate.cluster.own_token import read_own_token
-from authgate.decode import decode
 from authgate.dev.faults import Answer, Drop, failing, html, json_answer, redirect
 from authgate.dev.kube import Permission
 from authgate.dev.kube_api import token_request_path
+from authgate.tools.explain.decode import decode
 from tests.support.service import cluster
 
 if TYPE_CHECKING:

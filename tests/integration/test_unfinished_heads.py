@@ -12,8 +12,8 @@ from aiohttp import web
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.metrics import Metrics
-from authgate.server.connection import ConnectionLimits, GateServer
+from authgate.observability.metrics import Metrics
+from authgate.server.http.connection import ConnectionLimits, GateServer
 from authgate.server.listeners import Listeners
 from tests.support.gate import GateProcess
 from tests.support.service import knowing, running, written

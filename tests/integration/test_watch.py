@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.app import SystemClock
 from authgate.cluster.metadata import MetadataReader
 from authgate.cluster.watch import Scope, Watcher, WatchRules
 from authgate.cluster.watch_events import LIST_ACCEPT, WATCH_ACCEPT
+from authgate.service import SystemClock
 from authgate.verify.revocation import Reference, Revocation, RevocationRules
 from tests.support.cluster_client import OWN, by_kubeconfig, connected
 from tests.support.process import until

@@ -10,7 +10,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from authgate.snippets import SNIPPETS, Options, Snippet, rendered
+from authgate.tools.snippets import SNIPPETS, Options, Snippet, rendered
 from tests.support.process import ChildProcess
 from tests.support.tools import require_lua, require_tool
 from tests.support.wire import ask

@@ -11,7 +11,7 @@ import trustme
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.snippets import Listen, Options, Upstream
+from authgate.tools.snippets import Listen, Options, Upstream
 from tests.proxies.app import App, Seen
 from tests.proxies.relay import Relay
 from tests.support.gate import AUDIENCE

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from authgate.errors import REASONS, Reason
-from authgate.snippets import Options
+from authgate.tools.snippets import Options
 from tests.proxies.relay import Fault
 from tests.proxies.site import protected
 from tests.proxies.test_refusals import cannot_tell

@@ -8,7 +8,7 @@ import pytest
 
 from authgate.dev.faults import Hold
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
-from authgate.snippets.timeouts import GATE_TIMEOUT
+from authgate.tools.snippets.timeouts import GATE_TIMEOUT
 from tests.proxies.site import protected
 from tests.support.service import cluster, of_cluster
 

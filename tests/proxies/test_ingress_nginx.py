@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from authgate.policy.believed import REMOVED
-from authgate.snippets import MANIFESTS, Options, manifests
+from authgate.tools.snippets import MANIFESTS, Options, manifests
 from tests.support.nginx import Nginx
 from tests.support.process import free_port
 from tests.support.wire import ask

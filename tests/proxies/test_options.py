@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from authgate.policy.headers import Preset
-from authgate.snippets import Options, Upstream, rendered
+from authgate.tools.snippets import Options, Upstream, rendered
 from tests.proxies.site import certified, protected
 from tests.support.process import free_port
 from tests.support.tools import require_tool

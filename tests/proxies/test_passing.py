@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from authgate.snippets import identity_headers
+from authgate.tools.snippets import identity_headers
 from tests.proxies.app import GREETING
 from tests.proxies.site import HEALTH
 from tests.support.wire import bearer, connected

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.snippets import SNIPPETS
+from authgate.tools.snippets import SNIPPETS
 from tests.proxies.programs import PROGRAMS
 from tests.proxies.table import PAGE, replaced, written
 

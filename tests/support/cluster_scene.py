@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from authgate.keys.remote import RefreshRules, RemoteKeySet
-from authgate.model import Authenticated, Lease
+from authgate.model import Authenticated, RevocationHandle
 from authgate.verify.claims import TimeRules
 from authgate.verify.cluster import ClusterRules, ClusterVerifier, ReviewMode
 from authgate.verify.cluster_issuers import ClusterIssuers
@@ -55,7 +55,7 @@ class Cluster:
         self.api = InMemoryCluster(
             otherwise=reviewed(_USER, audiences=(API_SERVER,) if legacy else audiences)
         )
-        self.lease = Lease()
+        self.handle = RevocationHandle()
         self.keys = RemoteKeySet(self.source, clock, RefreshRules(cooldown=5))
         rules = IssuerRules(
             name, frozenset(audiences), frozenset({"RS256", "ES256"}), frozenset({"jwt"}), TimeRules(60, 60)
@@ -67,13 +67,13 @@ class Cluster:
             ClusterIssuers([ISSUER], name) if issuers is None else issuers,
             self.local,
             self.reviewer,
-            self.lease,
+            self.handle,
             revocation=revocation,
         )
 
     async def verdict(self, text: str) -> Verdict:
         """The verdict on a JWT of the cluster."""
-        return await finished(self.verifier.begin(parsed(text)))
+        return await finished(self.verifier.try_verify(parsed(text)))
 
     @property
     def reviews(self) -> int:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from authgate.app import SystemClock
 from authgate.cluster.access import SERVICE_ACCOUNT_DIR
-from authgate.compose import Surroundings
+from authgate.compose import Dependencies
 from authgate.config import load
-from authgate.doctor import Level, examine
-from authgate.metrics import Metrics
+from authgate.observability.metrics import Metrics
+from authgate.service import SystemClock
+from authgate.tools.doctor import Level, examine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from authgate.doctor import Finding
     from authgate.model import Clock
+    from authgate.tools.doctor import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,5 +51,5 @@ async def found(
     """What there is to find for the configuration of a file."""
     environ = environ or {}
     folder = str(service_account_dir or SERVICE_ACCOUNT_DIR)
-    around = Surroundings(clock or SystemClock(), Metrics(), environ, folder)
-    return Findings(tuple(await examine(load(file, environ).config, around)))
+    deps = Dependencies(clock or SystemClock(), Metrics(), environ, folder)
+    return Findings(tuple(await examine(load(file, environ).config, deps)))

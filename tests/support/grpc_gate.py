@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from authgate.app import SystemClock
-from authgate.audit import Audit
-from authgate.ext_authz.listener import GrpcLimits, GrpcListener
 from authgate.gate import Gate
-from authgate.metrics import Metrics
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
 from authgate.server.decider import Decider
-from authgate.server.head_budget import HeadBudget
+from authgate.server.grpc.listener import GrpcLimits, GrpcListener
+from authgate.server.http.head_budget import HeadBudget
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
+from authgate.service import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

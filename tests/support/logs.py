@@ -6,7 +6,7 @@ import io
 import json
 from typing import Any
 
-from authgate.log import Format, configure
+from authgate.observability.log import Format, configure
 
 
 def configured(level: str = "info", format_: Format = "json") -> io.StringIO:

@@ -10,8 +10,8 @@ from typing import Self
 
 from aiohttp import web
 
-from authgate.snippets import SNIPPETS, Listen, Options, rendered
-from authgate.snippets.options import parse_app, parse_gate
+from authgate.tools.snippets import SNIPPETS, Listen, Options, rendered
+from authgate.tools.snippets.options import parse_app, parse_gate
 from tests.support.process import ChildProcess, accepts, free_port
 from tests.support.tools import require_tool
 

@@ -21,16 +21,16 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from authgate.app import SystemClock
-from authgate.compose import Pipeline, Surroundings, compose
+from authgate.compose import Dependencies, Pipeline, compose
 from authgate.config import Config, ConfigError, Problem, load
 from authgate.dev.issuer import Issuer, path_of
 from authgate.dev.keys import SigningKey
 from authgate.dev.openid import OpenIDSite
 from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
-from authgate.metrics import Metrics
-from authgate.model import CannotTell, Deny, OriginalRequest
+from authgate.model import Deny, OriginalRequest, Unavailable
+from authgate.observability.metrics import Metrics
+from authgate.service import SystemClock
 from tests.support.gate import AUDIENCE
 from tests.support.kube import ControlPlane, PlaneOptions
 from tests.support.kube_api import Review
@@ -201,7 +201,7 @@ class Oracle:
     async def _ask_gate(self, token: str) -> Answer:
         assert self._gate is not None, "nothing is configured"
         decision = await self._gate.gate.decide([f"Bearer {token}".encode()], "default", OriginalRequest())
-        assert not isinstance(decision, CannotTell), decision
+        assert not isinstance(decision, Unavailable), decision
         who = decision.identity  # known also where no header could carry it
         if who is None:
             return Refused(f"{decision.reason}: {decision.detail}" if isinstance(decision, Deny) else "")
@@ -269,7 +269,7 @@ class Oracle:
 
 
 async def _composed(config: Config) -> Pipeline:
-    return await compose(config, Surroundings(SystemClock(), Metrics(), {}))
+    return await compose(config, Dependencies(SystemClock(), Metrics(), {}))
 
 
 def _kubernetes(entries: Sequence[Entry]) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.keys.key_set import StaticKeySet
-from authgate.model import Authenticated, Evidence, Identity, Lease, Pending, Rejected
+from authgate.model import Authenticated, Evidence, Identity, Pending, Rejected, RevocationHandle
 from authgate.verify.claims import TimeRules
 from authgate.verify.jwt import IssuerRules, JWTVerifier, Unresolved
 from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
@@ -39,12 +39,12 @@ def issuer_verifier(
     *,
     rules: IssuerRules = RULES,
     claim_rules: ClaimRules | None = None,
-    thorough: bool = False,
+    verify_expired: bool = False,
 ) -> JWTVerifier:
     """The verifier of a `jwt` issuer that names its users by `sub`."""
     mapping = claim_rules or ClaimRules(PrefixedClaim("sub"))
     identify = partial(mapped_identity, rules=mapping, issuer_name=rules.name)
-    return JWTVerifier(rules, keys, identify, clock, thorough=thorough)
+    return JWTVerifier(rules, keys, identify, clock, verify_expired=verify_expired)
 
 
 def static(*keys: SigningKey) -> StaticKeySet:
@@ -71,13 +71,15 @@ def refused(verifier: JWTVerifier, text: str) -> Reason:
     return verdict.reason
 
 
-GOOD = Authenticated(Identity("user-1", audiences=(AUDIENCE,)), None, Evidence("jwks", "corp"), Lease())
+GOOD = Authenticated(
+    Identity("user-1", audiences=(AUDIENCE,)), None, Evidence("jwks", "corp"), RevocationHandle()
+)
 """A verdict that lets "user-1" in, without an end."""
 
 
 def good(*, expires_at: float | None = None, max_age: float | None = None) -> Authenticated:
     """`GOOD` with an end or an age, and a lease of its own."""
-    return replace(GOOD, expires_at=expires_at, max_age=max_age, lease=Lease())
+    return replace(GOOD, expires_at=expires_at, max_age=max_age, handle=RevocationHandle())
 
 
 class ScriptedVerifier:
@@ -94,7 +96,7 @@ class ScriptedVerifier:
         self.meanwhile: Callable[[], None] = lambda: None
         self._released = asyncio.Event()
 
-    def begin(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+    def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """The scripted verdict, as it stands when the question is asked."""
         self.asked.append(token.text)
         verdict = self.answers.get(token.text, self.verdict)
@@ -105,7 +107,7 @@ class ScriptedVerifier:
         """Nothing that it would know a token by."""
         return b""
 
-    def recall(self, digest: bytes) -> None:
+    def lookup_cached(self, digest: bytes) -> None:
         """Remembers nothing."""
 
     async def _when_released(self, verdict: Verdict) -> Verdict:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from authgate.dev.keys import KeyPool
-from authgate.log import AUDIT, LOGGER
+from authgate.observability.log import AUDIT, LOGGER
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import yaml
 
 from authgate.config import json_schema, load
 from authgate.errors import REASONS, Reason
-from authgate.metrics import Metrics
+from authgate.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))

@@ -11,13 +11,13 @@ from authgate.errors import Reason
 from authgate.gate import Gate
 from authgate.model import (
     Allow,
-    CannotTell,
     Decision,
     Deny,
     Identity,
     OriginalRequest,
     Pending,
     Rejected,
+    Unavailable,
 )
 from authgate.policy.access_review import AccessRule, RequestAttributes, ResourceTemplates
 from authgate.policy.conditions import Entry, UserIn
@@ -117,7 +117,7 @@ async def test_where_it_does_not_say_nobody_can_tell(kind: ApiErrorKind, reason:
     scene.api.answer = ApiError(kind, "it said", 7)
     for _ in range(2):
         decision = await scene.decide("request")
-        assert isinstance(decision, CannotTell)
+        assert isinstance(decision, Unavailable)
         assert (decision.reason, decision.detail, decision.retry_after) == (
             reason,
             f"{kind.value}: it said",
@@ -219,7 +219,7 @@ async def test_what_is_remembered_needs_no_waiting() -> None:
     """Both verdict and answer come from memory."""
     scene = Scene()
     await scene.decide("services")
-    decision = scene.gate.begin([b"Bearer token"], "services", OriginalRequest())
+    decision = scene.gate.try_decide([b"Bearer token"], "services", OriginalRequest())
 
     assert not isinstance(decision, Pending)
     assert isinstance(decision, Allow)
@@ -233,8 +233,8 @@ async def test_no_answer_to_a_token_is_recalled(policy: str) -> None:
         await scene.decide(name)
 
     digest = scene.gate.digest(b"token")
-    assert scene.gate.recall(digest, "plain") is not None
-    assert scene.gate.recall(digest, policy) is None
+    assert scene.gate.lookup_cached(digest, "plain") is not None
+    assert scene.gate.lookup_cached(digest, policy) is None
     assert scene.gate.reviews_access(policy)
 
 

@@ -22,7 +22,7 @@ GUARDED = Rule(RequestMatch(paths=(PathPattern("/guarded/*"),)), allow=())
 def reasons(policy: Policy, request: OriginalRequest, *authorization: bytes) -> tuple[type, Reason]:
     """The kind of decision, and its reason."""
     gate = Gate(ScriptedVerifier(), {policy.name: policy}, HeaderMapper("remote", 1000), 4096)
-    decision = gate.begin(authorization, policy.name, request)
+    decision = gate.try_decide(authorization, policy.name, request)
     assert isinstance(decision, Allow | Deny)
     return type(decision), decision.reason
 
@@ -74,5 +74,5 @@ def test_a_shadow_tells_of_preflights() -> None:
         4096,
         on_difference=told.append,
     )
-    assert isinstance(gate.begin((), "api", PREFLIGHT), Deny)
+    assert isinstance(gate.try_decide((), "api", PREFLIGHT), Deny)
     assert told == [Difference("api", Reason.NO_CREDENTIAL, Reason.ANONYMOUS)]

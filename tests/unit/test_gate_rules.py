@@ -15,11 +15,11 @@ from authgate.gate import Gate
 from authgate.model import (
     Allow,
     Answer,
-    CannotTell,
     Decision,
     Deny,
     Identity,
     OriginalRequest,
+    Unavailable,
     VerifiedClaims,
 )
 from authgate.policy.headers import HeaderMapper
@@ -89,10 +89,10 @@ class Scene:
         values = [] if who is None else [f"Bearer {who}".encode()]
         return await self.gate.decide(values, policy, OriginalRequest(method, path, host, query))
 
-    def recall(self, path: str) -> Answer | None:
+    def lookup_cached(self, path: str) -> Answer | None:
         """The answer to a GET by Jane, as it is remembered."""
         digest = self.gate.digest(b"jane")
-        return self.gate.recall(digest, "default", OriginalRequest("GET", path, "app.example"))
+        return self.gate.lookup_cached(digest, "default", OriginalRequest("GET", path, "app.example"))
 
     async def reason(self, *request: str | None, who: str | None = "jane", query: str = "") -> Reason:
         """Its reason; `AUTHENTICATED` and `ANONYMOUS` let pass."""
@@ -258,11 +258,11 @@ async def test_what_depends_on_the_identity_alone_is_remembered(tmp_path: Path) 
     """The answer, and the bytes made of it, are the same for all rules that let somebody pass."""
     scene = Scene(tmp_path, RULES)
     first = await scene.decide("/reports/1")
-    answers = [scene.recall(path) for path in ("/reports/1", "/reports/2", "/all/x")]
+    answers = [scene.lookup_cached(path) for path in ("/reports/1", "/reports/2", "/all/x")]
     assert isinstance(first, Allow)
     assert answers[0] is not None
     assert answers[0] is answers[1] is answers[2]
-    refused = [scene.recall(path) for path in ("/elsewhere", "/also-elsewhere")]
+    refused = [scene.lookup_cached(path) for path in ("/elsewhere", "/also-elsewhere")]
     assert refused[0] is not None
     assert refused[0] is refused[1] is not answers[0]
 
@@ -271,8 +271,8 @@ async def test_what_the_cluster_decides_is_not_recalled(tmp_path: Path) -> None:
     """Its rules go the general way, the others of the policy do not."""
     scene = Scene(tmp_path, RULES)
     await scene.decide("/all/x")
-    assert scene.recall("/reviewed/x") is None
-    assert scene.recall("/all/x") is not None
+    assert scene.lookup_cached("/reviewed/x") is None
+    assert scene.lookup_cached("/all/x") is not None
     assert scene.gate.reviews_access("default")
 
 
@@ -337,14 +337,14 @@ async def test_a_difference_is_told_of_what_is_recalled_too(tmp_path: Path) -> N
     """With who it is about, and the shadow's rule."""
     scene = Scene(tmp_path, SHADOW)
     await scene.decide("/late/x")
-    answer = scene.recall("/late/x")
+    answer = scene.lookup_cached("/late/x")
     assert answer is not None
     assert answer.decision.reason is OK
     assert [(found.policy, found.private, found.identity) for found in scene.differences] == [
         ("default", "rules[1]", JANE)
     ] * 2
     scene.clock.advance(31)
-    scene.recall("/late/x")
+    scene.lookup_cached("/late/x")
     assert len(scene.differences) == 2
 
 
@@ -352,6 +352,6 @@ async def test_what_is_not_decided_is_not_compared(tmp_path: Path) -> None:
     """A bad token is bad for both."""
     scene = Scene(tmp_path, SHADOW)
     scene.scripted.held = True
-    decision = scene.gate.begin([b"Bearer jane"], "default", OriginalRequest("GET", "/x", "app.example"))
-    assert not isinstance(decision, Allow | Deny | CannotTell)
+    decision = scene.gate.try_decide([b"Bearer jane"], "default", OriginalRequest("GET", "/x", "app.example"))
+    assert not isinstance(decision, Allow | Deny | Unavailable)
     assert scene.differences == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authgate.errors import Reason
-from authgate.model import NO_EVIDENCE, Answer, Deny, Evidence, Identity, KeyInfo, Lease, Rejected
+from authgate.model import NO_EVIDENCE, Answer, Deny, Evidence, Identity, KeyInfo, Rejected, RevocationHandle
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_an_extra_value_is_the_first_or_empty(
 
 def test_a_lease_holds_until_it_is_revoked() -> None:
     """And never again afterwards."""
-    lease = Lease()
-    assert not lease.revoked
-    lease.revoke()
-    lease.revoke()
-    assert lease.revoked
+    handle = RevocationHandle()
+    assert not handle.revoked
+    handle.revoke()
+    handle.revoke()
+    assert handle.revoked
 
 
 def test_a_verdict_keeps_an_answer_for_each_question() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.judge import ALLOW, DENY, Caller, Outcome, Reply, Tally, Timeline, percentile
+from tests.chaos.judge import ALLOW, DENY, Caller, LabelledCounter, Outcome, Reply, Timeline, percentile
 
 GOOD = Reply(200, {"x-auth-request-user": "corp:web"})
 BUSY = Reply(503, {"retry-after": "1", "x-auth-reason": "keys_unavailable"})
@@ -41,14 +41,14 @@ def test_a_reply_has_one_outcome(reply: Reply, outcome: Outcome) -> None:
 )
 def test_a_good_token_must_pass(reply: Reply, wrong: int) -> None:
     """Without a fault nothing but a 200 is right for it."""
-    tally = Tally(0.0)
+    tally = LabelledCounter(0.0)
     tally.record(good(), reply, 1.0, 1.1)
     assert (tally.sent, tally.wrong) == (1, wrong)
 
 
 def test_a_bad_token_must_not_pass() -> None:
     """A 200 for it is wrong, whatever else is tolerated."""
-    tally = Tally(0.0)
+    tally = LabelledCounter(0.0)
     tally.tolerate(0.0, Outcome.UNAVAILABLE, Outcome.LOST)
     tally.record(Caller("forged", "token", DENY, 0.0), GOOD, 1.0, 1.1)
     assert tally.wrong == 1
@@ -56,7 +56,7 @@ def test_a_bad_token_must_not_pass() -> None:
 
 def test_a_token_that_passes_as_another_user_is_wrong() -> None:
     """The identity counts as well as the status."""
-    tally = Tally(0.0)
+    tally = LabelledCounter(0.0)
     tally.record(good(), Reply(200, {"x-auth-request-user": "corp:root"}), 1.0, 1.1)
     assert tally.wrong == 1
 
@@ -68,7 +68,7 @@ def test_a_token_that_passes_as_another_user_is_wrong() -> None:
 )
 def test_an_outage_is_tolerated_for_requests_that_met_it(begin: float, end: float, wrong: int) -> None:
     """A request is judged by every moment between its sending and its answer."""
-    tally = Tally(0.0)
+    tally = LabelledCounter(0.0)
     tally.tolerate(1.0, Outcome.UNAVAILABLE)
     tally.tolerate(2.0)
     tally.record(good(), BUSY, begin, end)
@@ -77,7 +77,7 @@ def test_an_outage_is_tolerated_for_requests_that_met_it(begin: float, end: floa
 
 def test_the_first_denial_of_a_deleted_pod_is_final() -> None:
     """It may pass until the gate has seen the deletion, and never again."""
-    tally = Tally(0.0)
+    tally = LabelledCounter(0.0)
     caller = Caller("pod", "token", {Outcome.ALLOW, Outcome.DENY}, 0.0)
     caller.final_denial = True
     tally.record(caller, Reply(200), 1.0, 1.1)
@@ -90,7 +90,7 @@ def test_the_first_denial_of_a_deleted_pod_is_final() -> None:
 
 def test_the_longest_gap_is_between_right_answers_to_good_tokens() -> None:
     """Denials of bad tokens do not shorten it, and the time up to the end counts."""
-    tally = Tally(0.0)
+    tally = LabelledCounter(0.0)
     bad = Caller("forged", "token", DENY, 0.0)
     tally.record(good(), GOOD, 1.0, 1.0)
     tally.record(bad, Reply(401), 3.0, 3.0)

@@ -4,7 +4,7 @@ import pytest
 
 from authgate.cli.healthcheck import DEFAULT_ADMIN
 from authgate.cli.probe import Target, target_of_address, target_of_url
-from authgate.config.models_server import ServerConfig
+from authgate.config.models.server import ServerConfig
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.snippets import MANIFESTS, SNIPPETS
+from authgate.tools.snippets import MANIFESTS, SNIPPETS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from authgate.config import ListenAddress, TCPAddress, UnixAddress, parse_listen
-from authgate.config.addresses import collide
+from authgate.config.models.addresses import collide
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from authgate.config import ConfigError, load
-from authgate.config.environment import _SERVICE, _names
-from authgate.config.models import Config
+from authgate.config.models.configuration import Config
+from authgate.config.reading.environment import _SERVICE, _names
 from authgate.config.shape import shape_of
 from authgate.config.show import leaves
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authgate.config import ConfigError, effective, load
-from authgate.config.models import Config
+from authgate.config.models.configuration import Config
 from authgate.config.shape import Shape, shape_of
 
 SCALARS = (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from authgate.config.problems import Problem
-from authgate.config.yaml_file import Document, parse_yaml
+from authgate.config.reading.yaml_file import Document, parse_yaml
 
 NINE = range(1, 10)
 LAUGHS = "x0: &x0 [lol]\n" + "".join(f"x{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]\n" for n in NINE)

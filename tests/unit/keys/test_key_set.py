@@ -18,7 +18,7 @@ from authgate.keys.key_set import (
     LocalLookup,
     StaticKeySet,
 )
-from authgate.model import Lease
+from authgate.model import RevocationHandle
 
 
 def key_of(signing: SigningKey, *, alg: bool = True) -> VerificationKey:
@@ -79,7 +79,7 @@ def test_a_known_kid_with_an_algorithm_that_does_not_fit_is_a_mismatch(
     index: KeyIndex, kid: str, algorithm: str
 ) -> None:
     """RFC 8725, section 3.1: the key decides which algorithm it may verify, not the token."""
-    assert index.find(kid, algorithm) == KeyMismatch(kid, Lease())
+    assert index.find(kid, algorithm) == KeyMismatch(kid, RevocationHandle())
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_lookup_carries_the_lease_of_the_set(index: KeyIndex) -> None:
     found = index.find("rsa", "RS256")
 
     assert isinstance(found, KeysFound)
-    assert found.lease is index.lease
+    assert found.handle is index.handle
 
 
 def test_strangers_cannot_make_the_index_grow(index: KeyIndex) -> None:
@@ -157,7 +157,7 @@ async def test_static_keys_answer_without_a_fetch(pool: KeyPool) -> None:
     assert kids(keys.find("rsa", "RS256")) == ["rsa"]
     assert keys.find("other", "RS256") is None
     assert isinstance(await keys.resolve("rsa", "RS256"), KeysFound)
-    assert await keys.resolve("rsa", "ES256") == KeyMismatch("rsa", Lease())
+    assert await keys.resolve("rsa", "ES256") == KeyMismatch("rsa", RevocationHandle())
     assert await keys.resolve("other", "RS256") == KeyUnknown()
     assert keys.status() == KeyStatus(usable=True, detail="1 static keys")
 

@@ -10,7 +10,7 @@ import pytest
 from authgate.dev.keys import KeyPool
 from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown, Lookup
 from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
-from authgate.model import Lease
+from authgate.model import RevocationHandle
 from tests.support.clock import FakeClock
 from tests.support.key_sources import ScriptedSource
 
@@ -98,7 +98,7 @@ async def test_a_key_that_does_not_fit_costs_no_fetch(scene: Scene) -> None:
     """An algorithm confusion is known at once."""
     await scene.keys.refresh()
 
-    assert await scene.keys.resolve("a", "RS256") == KeyMismatch("a", Lease())
+    assert await scene.keys.resolve("a", "RS256") == KeyMismatch("a", RevocationHandle())
     assert scene.source.fetches == 1
 
 

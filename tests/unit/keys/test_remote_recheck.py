@@ -47,7 +47,7 @@ async def test_a_replaced_key_is_found_at_once(
 
     assert isinstance(found, KeysFound)
     assert isinstance(old, KeysFound)
-    assert old.lease.revoked
+    assert old.handle.revoked
     assert found.keys != old.keys
 
 

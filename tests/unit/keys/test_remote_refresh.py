@@ -9,7 +9,7 @@ import pytest
 from authgate.dev.keys import KeyPool
 from authgate.keys.key_set import KeysFound, KeysUnavailable
 from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
-from authgate.model import Lease
+from authgate.model import RevocationHandle
 from tests.support.clock import FakeClock
 from tests.support.key_sources import ScriptedSource
 
@@ -39,9 +39,9 @@ def found(keys: RemoteKeySet, kid: str) -> KeysFound:
     return lookup
 
 
-def lease_of(keys: RemoteKeySet, kid: str) -> Lease:
+def lease_of(keys: RemoteKeySet, kid: str) -> RevocationHandle:
     """The lease that verdicts made with this key hold."""
-    return found(keys, kid).keys[0].lease
+    return found(keys, kid).keys[0].handle
 
 
 async def test_the_first_fetch_is_due_at_once(keys: RemoteKeySet, clock: FakeClock) -> None:
@@ -214,17 +214,17 @@ async def test_a_verdict_on_the_whole_set_ends_when_the_set_changes(
 ) -> None:
     """A signature that no key verified may verify with a new one."""
     await keys.refresh()
-    lease = found(keys, "a").lease
+    handle = found(keys, "a").handle
     source.keys = tuple(pool.key("ES256", ord(kid) - ord("a"), kid=kid) for kid in now_published)
     await keys.refresh()
 
-    assert lease.revoked is ends
+    assert handle.revoked is ends
 
 
 async def test_a_failed_fetch_takes_nothing_with_it(keys: RemoteKeySet, source: ScriptedSource) -> None:
     """The last good keys stay, with all that rests on them."""
     await keys.refresh()
-    of_key, of_set = lease_of(keys, "a"), found(keys, "a").lease
+    of_key, of_set = lease_of(keys, "a"), found(keys, "a").handle
     source.error = "down"
     await keys.refresh()
 

@@ -7,12 +7,12 @@ import pytest
 from authgate.expressions import Expects, Failed, Sees, compile_expression
 from authgate.model import Identity, OriginalRequest, ServiceAccount, VerifiedClaims
 from authgate.policy.conditions import (
-    Case,
     Condition,
     Entry,
     ExpressionHolds,
     GroupIn,
     IssuerIn,
+    PolicyInput,
     ServiceAccountIn,
     UserIn,
 )
@@ -61,7 +61,7 @@ def test_a_glob_names_accounts_by_namespace_and_name(
     globs: list[str], namespace: str, name: str, matches: bool
 ) -> None:
     """`*` stands for any characters but the slash; everything else for itself."""
-    assert ServiceAccountIn(globs).matches(Case(account(namespace, name))) is matches
+    assert ServiceAccountIn(globs).matches(PolicyInput(account(namespace, name))) is matches
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_glob_names_accounts_by_namespace_and_name(
 )
 def test_only_clusters_have_service_accounts(identity: Identity) -> None:
     """Whatever another issuer calls its users, `serviceAccounts` does not match them."""
-    assert not ServiceAccountIn(["*/*", "prod/web"]).matches(Case(identity))
+    assert not ServiceAccountIn(["*/*", "prod/web"]).matches(PolicyInput(identity))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_only_clusters_have_service_accounts(identity: Identity) -> None:
 )
 def test_a_user_fits_one_of_the_globs(names: set[str], matches: bool) -> None:
     """The whole name, and its case."""
-    assert UserIn(frozenset(names)).matches(Case(ALICE)) is matches
+    assert UserIn(frozenset(names)).matches(PolicyInput(ALICE)) is matches
 
 
 @pytest.mark.parametrize(
@@ -115,25 +115,25 @@ def test_a_user_fits_one_of_the_globs(names: set[str], matches: bool) -> None:
 )
 def test_one_of_the_groups_is_enough(names: set[str], matches: bool) -> None:
     """Whichever it is that fits a glob."""
-    assert GroupIn(frozenset(names)).matches(Case(ALICE)) is matches
+    assert GroupIn(frozenset(names)).matches(PolicyInput(ALICE)) is matches
 
 
 def test_an_issuer_is_matched_by_its_configured_name() -> None:
     """A cluster's name counts as well as a `jwt` issuer's."""
     names = IssuerIn(frozenset({"corp", "home"}))
 
-    assert names.matches(Case(ALICE))
-    assert names.matches(Case(account()))
-    assert not names.matches(Case(Identity("alice", issuer="corp", issuer_name="other")))
+    assert names.matches(PolicyInput(ALICE))
+    assert names.matches(PolicyInput(account()))
+    assert not names.matches(PolicyInput(Identity("alice", issuer="corp", issuer_name="other")))
 
 
 def test_an_entry_needs_all_of_its_conditions() -> None:
     """An entry is an "and"."""
     entry = Entry([IssuerIn(frozenset({"corp"})), GroupIn(frozenset({"dev"}))])
 
-    assert entry.matches(Case(ALICE))
-    assert not entry.matches(Case(Identity("bob", groups=("dev",), issuer_name="other")))
-    assert not entry.matches(Case(Identity("bob", groups=("qa",), issuer_name="corp")))
+    assert entry.matches(PolicyInput(ALICE))
+    assert not entry.matches(PolicyInput(Identity("bob", groups=("dev",), issuer_name="other")))
+    assert not entry.matches(PolicyInput(Identity("bob", groups=("qa",), issuer_name="corp")))
 
 
 def test_an_entry_without_conditions_cannot_be_made() -> None:
@@ -149,7 +149,7 @@ def expression(text: str) -> ExpressionHolds:
 
 
 REQUEST = OriginalRequest("GET", "/a/b c/", "app.example")
-CASE = Case(ALICE, VerifiedClaims({"level": 3}), REQUEST, 1_800_000_000.0)
+CASE = PolicyInput(ALICE, VerifiedClaims({"level": 3}), REQUEST, 1_800_000_000.0)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_an_expression_sees_the_case(text: str, holds: bool) -> None:
 
 def test_the_root_has_no_segments() -> None:
     """Nor has a request that is not looked at."""
-    root = Case(ALICE, request=OriginalRequest("GET", "/", "app.example"))
+    root = PolicyInput(ALICE, request=OriginalRequest("GET", "/", "app.example"))
     assert expression("request.segments.size() == 0").matches(root) is True
 
 
@@ -185,12 +185,12 @@ def test_an_expression_that_fails_says_where_it_stands() -> None:
 @pytest.mark.parametrize("text", ["!has(claims.sub)", 'claims.?banned.orValue("") == "yes"'])
 def test_of_claims_that_are_not_known_nothing_holds(text: str) -> None:
     """As after a TokenReview, which does not tell them: what a denial asks for may be there."""
-    assert isinstance(expression(text).matches(Case(ALICE)), Failed)
+    assert isinstance(expression(text).matches(PolicyInput(ALICE)), Failed)
 
 
 def test_claims_that_are_not_known_do_not_matter_where_the_user_decides() -> None:
     """Only who needs them fails."""
-    assert expression('user.username == "alice" || has(claims.sub)').matches(Case(ALICE)) is True
+    assert expression('user.username == "alice" || has(claims.sub)').matches(PolicyInput(ALICE)) is True
 
 
 @pytest.mark.parametrize(
@@ -215,5 +215,5 @@ def test_a_condition_tells_what_it_looks_at(condition: Condition, reads: str) ->
 def test_a_glob_of_many_stars_costs_no_more_than_its_text_is_long() -> None:
     """Else whoever may choose an account's name could hold up everybody."""
     stars = ServiceAccountIn(["prod/" + "*a" * 20 + "*b"])
-    assert not stars.matches(Case(account("prod", "a" * 253)))
-    assert stars.matches(Case(account("prod", "a" * 252 + "b")))
+    assert not stars.matches(PolicyInput(account("prod", "a" * 253)))
+    assert stars.matches(PolicyInput(account("prod", "a" * 252 + "b")))

@@ -9,7 +9,7 @@ import pytest
 from authgate.errors import Reason
 from authgate.json_pointer import JSONPointer
 from authgate.model import Identity, VerifiedClaims
-from authgate.policy.conditions import Case
+from authgate.policy.conditions import PolicyInput
 from authgate.policy.role import BoundClaim, Leeways, Role
 
 NOW = 1_800_000_000.0
@@ -33,7 +33,7 @@ CLAIMS: dict[str, Any] = {
 def refusal(role: Role, claims: dict[str, Any] | None = CLAIMS, now: float = NOW) -> Reason | None:
     """Why a case with these claims does not have the role."""
     known = None if claims is None else VerifiedClaims(claims)
-    found = role.refuses(Case(ADA, known, now=now))
+    found = role.refuses(PolicyInput(ADA, known, now=now))
     return found[0] if found else None
 
 

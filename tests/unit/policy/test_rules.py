@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from authgate.errors import Reason
 from authgate.model import Identity
-from authgate.policy.conditions import Case, Entry, GroupIn, UserIn
+from authgate.policy.conditions import Entry, GroupIn, PolicyInput, UserIn
 from authgate.policy.rules import OpenPaths, Policy
 
 ALICE = Identity("alice", groups=("dev", "ops"), issuer_name="corp", audiences=("app-a",))
@@ -40,7 +40,7 @@ IS_BOB = Entry([UserIn(frozenset({"bob"}))])
 )
 def test_a_policy_refuses_by_audience_deny_and_allow(policy: Policy, refusal: Reason | None) -> None:
     """In this order; empty means deny."""
-    found = policy.own.judge(Case(ALICE))
+    found = policy.own.judge(PolicyInput(ALICE))
     assert (None if found is None else found.reason) is refusal
 
 

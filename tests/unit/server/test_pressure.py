@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.metrics import Metrics
+from authgate.observability.metrics import Metrics
 from authgate.server.pressure import Pressure
 from tests.support.clock import FakeClock
 

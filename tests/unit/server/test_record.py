@@ -6,10 +6,10 @@ from typing import Literal
 
 import pytest
 
-from authgate.audit import Audit
 from authgate.errors import Reason
-from authgate.metrics import Metrics
 from authgate.model import Identity
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
 from authgate.policy.shadow import Difference
 from authgate.server.record import Recorder
 from tests.support.clock import FakeClock
@@ -23,7 +23,7 @@ def record(
     audit: Literal["none", "deny"], times: int, caplog: pytest.LogCaptureFixture
 ) -> tuple[float, list[dict[str, object]]]:
     """What the metrics and the audit stream say of so many differences."""
-    caplog.set_level("INFO", logger="authgate.audit")
+    caplog.set_level("INFO", logger="authgate.observability.audit")
     metrics = Metrics()
     recorder = Recorder(metrics, Audit(audit, FakeClock(), lambda: None, burst=2))
     for _ in range(times):

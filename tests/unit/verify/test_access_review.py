@@ -72,7 +72,7 @@ class Scene:
         self, attributes: AccessAttributes = METRICS, identity: Identity = ALICE
     ) -> AccessAnswer | Unavailable:
         """The answer, waited for where it is not remembered."""
-        answer = self.reviewer.begin(identity, attributes, allowed_ttl=300, denied_ttl=30)
+        answer = self.reviewer.try_review(identity, attributes, allowed_ttl=300, denied_ttl=30)
         return await answer.finish() if isinstance(answer, Pending) else answer
 
 

@@ -16,8 +16,8 @@ from authgate.model import (
     Evidence,
     Identity,
     KeyInfo,
-    Lease,
     Rejected,
+    RevocationHandle,
     Unavailable,
     Verdict,
 )
@@ -278,7 +278,7 @@ async def test_a_time_to_live_of_nothing_remembers_nothing(inner: ScriptedVerifi
     assert len(cache) == 0
 
 
-@pytest.mark.parametrize("verdict", [good(), replace(BAD, lease=Lease())], ids=["good", "bad"])
+@pytest.mark.parametrize("verdict", [good(), replace(BAD, handle=RevocationHandle())], ids=["good", "bad"])
 async def test_a_verdict_goes_with_its_lease(
     cache: CachingVerifier, inner: ScriptedVerifier, verdict: Authenticated | Rejected
 ) -> None:
@@ -286,8 +286,8 @@ async def test_a_verdict_goes_with_its_lease(
     inner.verdict = verdict
     await ask(cache)
     assert not await asked_again(cache, inner)
-    assert verdict.lease is not None
-    verdict.lease.revoke()
+    assert verdict.handle is not None
+    verdict.handle.revoke()
 
     assert await asked_again(cache, inner)
     assert len(cache) == 0
@@ -299,7 +299,7 @@ async def test_a_lease_that_ends_during_the_question_is_not_remembered(
     """The key went while its verdict was on its way."""
     verdict = good()
     inner.verdict = verdict
-    inner.meanwhile = verdict.lease.revoke
+    inner.meanwhile = verdict.handle.revoke
     await ask(cache)
 
     assert len(cache) == 0

@@ -151,7 +151,7 @@ async def test_with_always_a_no_of_the_cluster_decides(
     assert (verdict.reason, verdict.detail) == (Reason.REVIEW_REJECTED, "invalid bearer token")
     assert verdict.evidence == Evidence("tokenreview", "home")
     assert verdict.final
-    assert verdict.lease is cluster.lease
+    assert verdict.handle is cluster.handle
 
 
 @pytest.mark.parametrize("kind", ApiErrorKind)
@@ -182,7 +182,7 @@ async def test_only_with_always_does_a_verdict_age(
     assert isinstance(verdict, Authenticated)
     assert verdict.max_age == max_age
     assert verdict.expires_at == START + 3600 + 60
-    assert verdict.lease is cluster.lease
+    assert verdict.handle is cluster.handle
 
 
 async def test_a_review_names_all_audiences_of_the_configuration(
@@ -212,7 +212,7 @@ async def test_a_yes_for_other_audiences_is_a_no(
 
     assert isinstance(verdict, Rejected)
     assert (verdict.reason, verdict.detail) == (Reason.AUDIENCE_MISMATCH, "by TokenReview")
-    assert verdict.lease is cluster.lease
+    assert verdict.handle is cluster.handle
 
 
 async def test_the_anonymous_user_is_nobody(

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from authgate.clean_text import is_clean
 from authgate.cluster.api import ReviewedUser
 from authgate.dev.compact import OMIT, JsonObject, changed
 from authgate.errors import Reason
 from authgate.model import Identity, JSONValue, Rejected, ServiceAccount, VerifiedClaims
+from authgate.text import is_clean
 from authgate.verify.identity import cluster_identity, reviewed_identity
 from tests.support.tokens import POD_BOUND, service_account_claims
 

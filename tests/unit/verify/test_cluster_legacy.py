@@ -64,7 +64,7 @@ async def test_a_token_without_audience_is_refused_where_nothing_may_review_it(
     cluster = Cluster(key, clock, mode, legacy=legacy)
     token = parsed(key.sign(LEGACY[kind]))
 
-    assert await finished(cluster.verifier.begin(token)) == Rejected(
+    assert await finished(cluster.verifier.try_verify(token)) == Rejected(
         Reason.AUDIENCE_MISMATCH, "it names none", Evidence("none", "home")
     )
     assert cluster.reviews == 0
@@ -81,7 +81,7 @@ async def test_a_token_without_audience_is_reviewed_under_the_legacy_audiences(
     if known:
         await cluster.keys.refresh()
     token = parsed(key.sign(LEGACY[kind]))
-    verdict = await finished(cluster.verifier.begin(token))
+    verdict = await finished(cluster.verifier.try_verify(token))
 
     assert cluster.api.reviewed == [(token.text, (API_SERVER,))]
     assert isinstance(verdict, Authenticated)
@@ -115,7 +115,7 @@ async def test_a_token_without_audience_that_is_known_to_be_bad_is_shown_to_nobo
     await cluster.keys.refresh()
     claims = service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT) | changes
     token = parsed(pool.key("RS256", index, kid="key-1").sign(claims, headers))
-    verdict = await finished(cluster.verifier.begin(token))
+    verdict = await finished(cluster.verifier.try_verify(token))
 
     assert summary(verdict) == reason
     assert cluster.reviews == 0

@@ -66,7 +66,7 @@ async def test_a_token_whose_objects_are_there_is_not_reviewed() -> None:
     watched = Watched()
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Authenticated)
-    assert (verdict.evidence.source, verdict.max_age, len(verdict.bonds)) == ("jwks", None, 2)
+    assert (verdict.evidence.source, verdict.max_age, len(verdict.object_handles)) == ("jwks", None, 2)
     assert watched.cluster.reviews == 0
 
 
@@ -91,7 +91,7 @@ async def test_mode_always_reviews_what_is_there_all_the_same() -> None:
     watched = Watched("always")
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Authenticated)
-    assert (verdict.evidence.source, verdict.max_age, len(verdict.bonds)) == ("tokenreview", 30, 2)
+    assert (verdict.evidence.source, verdict.max_age, len(verdict.object_handles)) == ("tokenreview", 30, 2)
 
 
 async def test_an_unknown_pod_is_reviewed_once_and_then_known() -> None:
@@ -136,7 +136,7 @@ async def test_a_token_bound_to_what_is_not_watched_goes_by_its_age() -> None:
     watched = Watched()
     verdict = await watched.cluster.verdict(OF_SECRET)
     assert isinstance(verdict, Authenticated)
-    assert (verdict.evidence.source, verdict.max_age, len(verdict.bonds)) == ("tokenreview", 30, 1)
+    assert (verdict.evidence.source, verdict.max_age, len(verdict.object_handles)) == ("tokenreview", 30, 1)
 
 
 async def test_a_legacy_token_goes_by_its_age() -> None:
@@ -170,7 +170,7 @@ async def test_a_remembered_verdict_ends_with_its_pod() -> None:
     for text in texts:
         await cache.verify(BearerToken(text))
     watched.pods.gone("uid-of-web-0")
-    remembered = [cache.recall(cache.digest(text.encode())) for text in texts]
+    remembered = [cache.lookup_cached(cache.digest(text.encode())) for text in texts]
     assert remembered[0] is None
     assert isinstance(remembered[1], Authenticated)
     assert summary(await cache.verify(BearerToken(TOKEN))) == "object_deleted"

@@ -35,7 +35,7 @@ def test_a_verdict_ends_with_the_key_that_made_it(key: SigningKey, clock: FakeCl
     verdict = judged(issuer_verifier(keys, clock), key.sign(claims()))
 
     assert isinstance(verdict, Authenticated)
-    assert verdict.lease is keys._index.keys[0].lease
+    assert verdict.handle is keys._index.keys[0].handle
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_signed_token_has_to_hold_in_every_claim(
     assert isinstance(verdict, Rejected)
     assert verdict.reason is reason
     assert verdict.evidence.key == KeyInfo("key-1", "RSA", "a test")
-    assert verdict.lease is not None
+    assert verdict.handle is not None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_an_explanation_names_the_key_of_an_expired_token(
     key: SigningKey, stranger: SigningKey, clock: FakeClock
 ) -> None:
     """The reason is the same; a signature that is no good is not told, since its time comes first."""
-    verifier = issuer_verifier(static(key), clock, thorough=True)
+    verifier = issuer_verifier(static(key), clock, verify_expired=True)
     good, forged = (judged(verifier, by.sign(claims({"exp": START}))) for by in (key, stranger))
 
     assert isinstance(good, Rejected)

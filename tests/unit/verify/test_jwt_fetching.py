@@ -25,7 +25,7 @@ class Resolving:
 
     async def verdict(self, text: str) -> Verdict:
         """The verdict, after a fetch where one is needed."""
-        return await finished(self.verifier.begin(parsed(text)))
+        return await finished(self.verifier.try_verify(parsed(text)))
 
 
 async def test_the_first_token_fetches_the_key_that_verifies_it(key: SigningKey, clock: FakeClock) -> None:

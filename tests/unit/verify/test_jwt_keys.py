@@ -63,7 +63,7 @@ def test_a_forgery_is_remembered_no_longer_than_the_keys(
     verdict = judged(issuer_verifier(keys, clock), stranger.sign(claims()))
 
     assert isinstance(verdict, Rejected)
-    assert verdict.lease is keys._index.lease
+    assert verdict.handle is keys._index.handle
 
 
 @pytest.mark.parametrize(
@@ -173,4 +173,4 @@ def test_keys_of_one_issuer_say_nothing_of_anothers_tokens(
 
 def test_a_document_read_twice_gives_keys_of_their_own(key: SigningKey) -> None:
     """Leases are not shared between sets."""
-    assert document(key).keys[0].lease is not document(key).keys[0].lease
+    assert document(key).keys[0].handle is not document(key).keys[0].handle

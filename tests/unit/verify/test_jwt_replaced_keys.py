@@ -42,7 +42,7 @@ class Issuer:
 
     async def verdict(self, text: str) -> Verdict:
         """The verdict, after a fetch where one is needed."""
-        return await finished(self.verifier.begin(parsed(text)))
+        return await finished(self.verifier.try_verify(parsed(text)))
 
     async def cached(self, text: str) -> Verdict:
         """The verdict by way of the cache."""
@@ -106,7 +106,7 @@ async def test_a_refusal_is_not_remembered_beyond_new_keys(issuer: Issuer) -> No
     issuer.replace_key()
     token = issuer.key.sign(claims())
     assert reason(await issuer.cached(token)) is Reason.SIGNATURE_INVALID
-    assert not isinstance(issuer.cache.begin(BearerToken(token)), Pending)
+    assert not isinstance(issuer.cache.try_verify(BearerToken(token)), Pending)
     await issuer.keys.refresh()
 
     assert reason(await issuer.cached(token)) is None

@@ -50,10 +50,10 @@ def test_what_was_never_seen_is_neither_vouched_for_nor_gone() -> None:
 def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
     """A deletion ends at once what rests on the object."""
     store, view = seeing(FakeClock(), "web")
-    [lease] = store.leases([WEB])
+    [handle] = store.handles([WEB])
     view.gone("web")
     assert store.gone([WEB]) == WEB
-    assert lease.revoked
+    assert handle.revoked
 
 
 def test_a_deletion_of_what_was_never_there_is_remembered_too() -> None:
@@ -66,11 +66,11 @@ def test_a_deletion_of_what_was_never_there_is_remembered_too() -> None:
 def test_what_a_later_list_lacks_is_gone() -> None:
     """After 410 the new list tells what was deleted meanwhile."""
     store, view = seeing(FakeClock(), "web", "db")
-    [lease] = store.leases([WEB])
+    [handle] = store.handles([WEB])
     view.broke("expired", "")
     view.listed({"db": None, "new": None})
     assert store.gone([WEB]) == WEB
-    assert lease.revoked
+    assert handle.revoked
     assert store.vouches([Reference("pods", "prod", "db")])
 
 
@@ -89,11 +89,11 @@ def test_a_draining_pod_keeps_its_token_for_a_minute(passed: float, gone: bool) 
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.seen("web", clock.now())
-    [lease] = store.leases([WEB])
+    [handle] = store.handles([WEB])
     clock.advance(passed)
     store.tick()
     assert (store.gone([WEB]) is not None) is gone
-    assert lease.revoked is gone
+    assert handle.revoked is gone
 
 
 def test_a_deletion_time_that_moves_counts_from_where_it_is_last() -> None:
@@ -151,13 +151,13 @@ def test_verdicts_end_when_a_watch_has_been_broken_for_too_long(passed: float, e
     """A cached verdict does not outlive what it rests on: afterwards TokenReview has to confirm it."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    [lease] = store.leases([WEB])
+    [handle] = store.handles([WEB])
     store.tick()
     view.broke("unreachable", "no way")
     clock.advance(passed)
     store.tick()
-    assert lease.revoked is ended
-    [later] = store.leases([WEB])
+    assert handle.revoked is ended
+    [later] = store.handles([WEB])
     store.tick()
     assert later.revoked is False
 
@@ -229,7 +229,7 @@ def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
     view.listed({"web": None})
     assert store.vouches([WEB])
     assert not store.vouches([Reference("pods", "test", "web")])
-    assert store.leases([Reference("pods", "test", "web")]) == ()
+    assert store.handles([Reference("pods", "test", "web")]) == ()
 
 
 def test_more_objects_than_fit_make_a_watch_blind() -> None:
@@ -272,17 +272,17 @@ def test_what_is_listed_again_is_no_longer_gone() -> None:
     view.gone("web")
     view.listed({"web": None})
     assert store.gone([WEB]) is None
-    assert not store.leases([WEB])[0].revoked
+    assert not store.handles([WEB])[0].revoked
 
 
 def test_leases_are_shared_and_live_as_long_as_somebody_holds_them() -> None:
     """All tokens of a pod hold one lease, and the store keeps none that no verdict holds."""
     store, _ = seeing(FakeClock(), "web")
-    held = store.leases([WEB])
-    assert held[0] is store.leases([WEB])[0]
+    held = store.handles([WEB])
+    assert held[0] is store.handles([WEB])[0]
     del held
     gc.collect()
-    assert len(store._leases) == 0
+    assert len(store._handles) == 0
 
 
 def test_the_figures_are_those_of_all_namespaces() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from authgate.errors import Reason
 from authgate.gate import Gate
-from authgate.model import BearerToken, Evidence, Identity, Lease, Rejected, VerifiedClaims
+from authgate.model import BearerToken, Evidence, Identity, Rejected, RevocationHandle, VerifiedClaims
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
 from authgate.verify.cache import CacheRules, CachingVerifier
@@ -34,7 +34,7 @@ def account(number: int, *, groups: int = 3, wide: str = "") -> Authenticated:
     uid = f"{number:036d}{wide}"
     extra = (("authentication.kubernetes.io/credential-id", (f"JTI={uid}",)),)
     identity = Identity(f"user-{number}{wide}", uid, tuple(own), extra, "https://issuer.example", "corp")
-    return replace(GOOD, identity=identity, expires_at=2e9 + number, lease=Lease())
+    return replace(GOOD, identity=identity, expires_at=2e9 + number, handle=RevocationHandle())
 
 
 SHAPES: dict[str, Callable[[int], Authenticated | Rejected]] = {
@@ -46,7 +46,7 @@ SHAPES: dict[str, Callable[[int], Authenticated | Rejected]] = {
         claims=VerifiedClaims(json.loads(json.dumps({str(n): [n + 1000] for n in range(40)}))),
     ),
     "rejected": lambda number: Rejected(
-        Reason.REVIEW_REJECTED, f"{number} " + "x" * 300, Evidence("jwks"), lease=Lease()
+        Reason.REVIEW_REJECTED, f"{number} " + "x" * 300, Evidence("jwks"), handle=RevocationHandle()
     ),
 }
 
@@ -62,9 +62,9 @@ def test_a_verdict_takes_about_what_it_weighs(shape: str) -> None:
     tracemalloc.start()
     for number in range(KEPT):
         verifier.verdict = SHAPES[shape](number)
-        cache.begin(BearerToken(str(number)))
+        cache.try_verify(BearerToken(str(number)))
     for digest in digests:
-        answer = gate.recall(digest, "default")
+        answer = gate.lookup_cached(digest, "default")
         assert answer is not None
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] / KEPT
@@ -78,6 +78,6 @@ def test_the_weight_of_a_verdict_never_changes() -> None:
     verdict = account(1)
     before = weight_of(verdict)
     gate = Gate(ScriptedVerifier(verdict), {"default": Policy("default")}, HeaderMapper("remote", 512), 2048)
-    gate.recall(b"", "default")
+    gate.lookup_cached(b"", "default")
 
     assert weight_of(verdict) == before

@@ -1,0 +1,1 @@
+"""Checks between the sections of a configuration, and warnings about what is allowed but probably wrong."""

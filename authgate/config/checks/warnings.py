@@ -1,0 +1,193 @@
+"""What a configuration may say, but probably should not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Literal
+
+from authgate.config.models.configuration import Config
+from authgate.config.models.entries import EntryConfig
+from authgate.config.models.jwt import JWTIssuerConfig
+from authgate.config.models.policy import PolicyVersionConfig
+from authgate.config.problems import Finding, Path, shown
+from authgate.json_pointer import way_to
+
+_SYSTEM = "system:"
+
+
+def warnings_of(config: Config) -> Iterator[Finding]:
+    """Tell what is allowed and yet worth a second look."""
+    for index, entry in enumerate(config.jwt):
+        yield from _could_name_system(index, entry)
+        yield from _ignores_confirmation(index, entry)
+    for (first, one), (second, other) in combinations(enumerate(config.jwt), 2):
+        yield from _could_collide((first, one), (second, other))
+    yield from _service_accounts_of_some_cluster(config)
+    yield from _rules_never_reached(config)
+    yield from _one_audience_for_two_kinds(config)
+    yield from _stars(config)
+    yield from _claims_with_dots(config)
+
+
+def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
+    for kind, path in _PREFIXES:
+        prefix = _prefix(entry, kind)
+        if prefix is not None and (prefix.startswith(_SYSTEM) or _SYSTEM.startswith(prefix)):
+            whom = "a user" if kind == "username" else "a group"
+            yield Finding(
+                ("jwt", index, *path),
+                f'lets the issuer name {whom} "system:…", as Kubernetes names its own; give a prefix such as "corp:"',
+                shown(prefix),
+            )
+
+
+def _ignores_confirmation(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
+    if entry.gate.unsafe_ignore_confirmation:
+        yield Finding(
+            ("jwt", index, "gate", "unsafeIgnoreConfirmation"),
+            "accepts tokens that are bound to a key or certificate of their sender (cnf) without its proof: whoever"
+            " steals one can use it; have the issuer give out bearer tokens and remove this setting",
+        )
+
+
+def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuerConfig]) -> Iterator[Finding]:
+    for kind, path in _PREFIXES:
+        first, second = _prefix(one[1], kind), _prefix(other[1], kind)
+        if (
+            first is not None
+            and second is not None
+            and (first.startswith(second) or second.startswith(first))
+        ):
+            whom = "users" if kind == "username" else "groups"
+            yield Finding(
+                ("jwt", other[0], *path),
+                f"lets two issuers name the same {whom}: jwt[{one[0]}] has the prefix {shown(first)}",
+                shown(second),
+            )
+
+
+def _service_accounts_of_some_cluster(config: Config) -> Iterator[Finding]:
+    names = ", ".join(cluster.name for cluster in config.clusters)
+    for path, entry in _entries(config):
+        if entry.service_accounts is None:
+            continue
+        if not names:
+            sentence = "never holds: only a cluster has ServiceAccounts, and none is configured"
+            yield Finding((*path, "serviceAccounts"), sentence)
+        elif len(config.clusters) > 1 and path[-2] == "allow" and entry.issuers is None:
+            sentence = (
+                f"holds for accounts of every cluster; write beside it which are meant, issuers: [{names}]"
+            )
+            yield Finding((*path, "serviceAccounts"), sentence)
+
+
+def _entries(config: Config) -> Iterator[tuple[Path, EntryConfig]]:
+    for version, policy in _versions(config):
+        yield from (((*version, *path), entry) for path, entry in policy.entries())
+
+
+def _versions(config: Config) -> Iterator[tuple[Path, PolicyVersionConfig]]:
+    for name, policy in config.policies.items():
+        yield ("policies", name), policy
+        if policy.shadow is not None:
+            yield ("policies", name, "shadow"), policy.shadow
+
+
+def _rules_never_reached(config: Config) -> Iterator[Finding]:
+    for version, policy in _versions(config):
+        for later, rule in enumerate(policy.rules):
+            earlier = next((index for index in range(later) if policy.rules[index].covers(rule)), None)
+            if earlier is not None:
+                sentence = (
+                    f"never decides: rules[{earlier}] comes first and fits every request that fits this one"
+                )
+                yield Finding((*version, "rules", later), sentence)
+
+
+def _one_audience_for_two_kinds(config: Config) -> Iterator[Finding]:
+    if config.identity_token is None or config.exchange is None:
+        return
+    audience = config.identity_token.audience
+    for policy, audiences in config.exchange.audiences.items():
+        if audience in audiences:
+            yield Finding(
+                ("identityToken", "audience"),
+                f"is also an audience of exchange.audiences.{policy}: an app that does not check the token's typ"
+                " accepts exchanged tokens as identity tokens; use different audiences",
+                shown(audience),
+            )
+
+
+def _stars(config: Config) -> Iterator[Finding]:
+    clusters: Path = ("cluster",)
+    several = len(config.clusters) > 1
+    for index, cluster in enumerate(config.clusters):
+        place = (*clusters, index) if several else clusters
+        yield from _literal_stars((*place, "audiences"), cluster.audiences)
+    for index, issuer in enumerate(config.jwt):
+        yield from _literal_stars(("jwt", index, "issuer", "audiences"), issuer.issuer.audiences)
+    for version, policy in _versions(config):
+        role = policy.role
+        if role is not None and role.bound_claims_type == "string":
+            for name, values in (role.bound_claims or {}).items():
+                yield from _literal_stars(
+                    (*version, "role", "boundClaims", name), values, " without boundClaimsType: glob"
+                )
+    for path, entry in _entries(config):
+        for kind in ("users", "groups"):
+            for index, glob in enumerate(getattr(entry, kind) or ()):
+                if _BACKSLASH_BEFORE_LAST_STAR.search(glob):
+                    yield Finding(
+                        (*path, kind, index),
+                        r"ends in \*, which is a star and no pattern; for a backslash and any characters write \\*",
+                        shown(glob),
+                    )
+
+
+def _literal_stars(path: Path, values: tuple[object, ...], unless: str = "") -> Iterator[Finding]:
+    for index, value in enumerate(values):
+        if isinstance(value, str) and "*" in value:
+            yield Finding((*path, index), f"is compared as it is: * is no pattern here{unless}", shown(value))
+
+
+def _claims_with_dots(config: Config) -> Iterator[Finding]:
+    for path, claim in _claims(config):
+        first, *rest = claim.split(".")
+        # kubernetes.io, https://example.com/roles and the like are names with dots
+        if rest and rest[-1] not in _DOMAINS and all(map(_MEMBER.fullmatch, (first, *rest))):
+            pointer = way_to(first, *rest)
+            sentence = f"is one claim with a dot in its name; for the member of an object write {pointer}"
+            yield Finding(path, sentence, shown(claim))
+
+
+def _claims(config: Config) -> Iterator[tuple[Path, str]]:
+    for index, issuer in enumerate(config.jwt):
+        for number, rule in enumerate(issuer.claim_validation_rules):
+            yield ("jwt", index, "claimValidationRules", number, "claim"), rule.claim or ""
+        for name, claim in issuer.mapped_claims():
+            yield ("jwt", index, "claimMappings", name, "claim"), claim
+    for version, policy in _versions(config):
+        role = policy.role
+        if role is not None:
+            yield (*version, "role", "userClaim"), role.user_claim or ""
+            yield (*version, "role", "groupsClaim"), role.groups_claim or ""
+            yield from (((*version, "role", "boundClaims", name), name) for name in role.bound_claims or {})
+            yield from (((*version, "role", "claimMappings", name), name) for name in role.claim_mappings)
+
+
+_MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_DOMAINS = frozenset(("app", "cloud", "com", "dev", "edu", "gov", "io", "net", "org"))
+_BACKSLASH_BEFORE_LAST_STAR = re.compile(r"[^\\](?:\\\\)*\\\*\Z")
+
+_Kind = Literal["username", "groups"]
+_PREFIXES: tuple[tuple[_Kind, Path], ...] = (
+    ("username", ("claimMappings", "username", "prefix")),
+    ("groups", ("claimMappings", "groups", "prefix")),
+)
+
+
+def _prefix(entry: JWTIssuerConfig, kind: _Kind) -> str | None:
+    claim = entry.claim_mappings.username if kind == "username" else entry.claim_mappings.groups
+    return None if claim is None or claim.claim is None else claim.prefix

@@ -1,0 +1,85 @@
+"""`accessReview` of a policy or a rule: what the cluster is asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from authgate.config.models.fields import ConfigModel, Label, Matching, Seconds
+
+_PLACEHOLDER = r"\{\{ ?\.(?:Namespace|ServiceAccount|Pod|Username|UID) ?\}\}"
+_Template = Annotated[
+    str,
+    Field(max_length=256),
+    Matching(
+        rf"(?:[^{{}}\x00-\x1f\x7f-\x9f]|{_PLACEHOLDER})*",
+        "must be plain text; of placeholders it may hold {{ .Namespace }}, {{ .ServiceAccount }}, {{ .Pod }},"
+        " {{ .Username }} and {{ .UID }}, all of the verified identity",
+    ),
+]
+
+
+def _all_or_exact(text: str) -> str:
+    if "*" in text and text != "*":
+        raise ValueError(
+            "must be * alone, which is all, or have none: the cluster is asked about the text as it is"
+        )
+    return text
+
+
+def _exact_or_empty(text: str) -> str:
+    if "*" in text:
+        raise ValueError('must not have a *, which is no pattern here; "" asks about all')
+    return text
+
+
+_OrAll = Annotated[_Template, AfterValidator(_all_or_exact)]
+_Named = Annotated[_OrAll, Field(min_length=1)]
+_Exact = Annotated[_Template, AfterValidator(_exact_or_empty)]
+
+
+class ReviewedResourceConfig(ConfigModel):
+    """The Kubernetes objects that an access review is about; placeholders are filled from the verified identity."""
+
+    verb: _Named = Field(description="What is done: get, list, create and so on.")
+    resource: _Named = Field(description="The kind of object in the plural: services.")
+    group: _OrAll = Field(default="", description='The API group; "" is the core group.')
+    version: _OrAll = Field(default="", description='The API version; "" for any.')
+    namespace: _Exact = Field(
+        default="",
+        description='The namespace; "" asks about a cluster-scoped object, or about all namespaces.',
+    )
+    subresource: _OrAll = Field(default="", description='The subresource, such as proxy; "" for none.')
+    name: _Exact = Field(default="", description='The object\'s name; "" asks about all of them.')
+
+
+class AccessReviewConfig(ConfigModel):
+    """What the cluster's SubjectAccessReview is asked about those whom the lists let pass."""
+
+    non_resource: Literal["request"] | None = Field(
+        default=None,
+        description="request: path and method of the original request, as for nonResourceURLs of RBAC;"
+        " needs server.proxy. Either this or resource.",
+    )
+    resource: ReviewedResourceConfig | None = Field(
+        default=None,
+        description="Kubernetes objects that one must have access to. Either this or nonResource.",
+    )
+    cluster: Label | None = Field(
+        default=None,
+        description="Which of several clusters is asked about identities of jwt issuers; null: the first. Those of a "
+        "cluster are its own to judge.",
+    )
+    allowed_ttl: Annotated[float, Seconds(at_most=3600)] = Field(
+        default=300.0, description="How long a yes is remembered."
+    )
+    denied_ttl: Annotated[float, Seconds(at_most=3600)] = Field(
+        default=30.0, description="How long a no is remembered."
+    )
+
+    @model_validator(mode="after")
+    def _asks_one_thing(self) -> AccessReviewConfig:
+        if (self.non_resource is None) == (self.resource is None):
+            raise ValueError("needs either `nonResource: request` or `resource`, and not both")
+        return self

@@ -1,0 +1,169 @@
+"""`cluster`: the Kubernetes cluster whose ServiceAccount tokens are accepted."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic.config import JsonDict
+
+from authgate.config.models.fields import (
+    ConfigModel,
+    DNSLabel,
+    FilePath,
+    Label,
+    Many,
+    ManyTexts,
+    Seconds,
+    SomeTexts,
+    Text,
+    different,
+)
+from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
+from authgate.config.models.urls import issuer_url
+
+
+def _cluster_issuer(text: str) -> str:
+    # RFC 7519, section 2: an issuer is a StringOrURI; kube-apiserver takes a plain word, too.
+    return issuer_url(text) if "://" in text else text
+
+
+class TokenReviewConfig(ConfigModel):
+    """When the cluster's TokenReview API is asked, and how much of it."""
+
+    mode: Literal["never", "fallback", "always"] = Field(
+        default="fallback",
+        description="never: local keys alone decide; fallback: asked where they can't; always: asked for every token.",
+    )
+    max_age: Annotated[float, Seconds(at_most=3600)] = Field(
+        default=60.0,
+        description="With mode always, and where revocation watch cannot vouch for a token, a verdict is never older "
+        "than this; the API server's own cache adds up to 10 s.",
+    )
+    legacy_audiences: ManyTexts = Field(
+        default=(),
+        description="Audiences under which static and legacy Secret tokens are reviewed, such as "
+        "https://kubernetes.default.svc; empty: tokens that are no JWT, or carry no audience, are refused.",
+    )
+    qps: float = Field(default=50.0, ge=0.1, le=10000, description="Reviews per second, at most.")
+    burst: int = Field(default=100, ge=1, le=100000, description="Reviews that may be sent at once.")
+    timeout: Annotated[float, Seconds(at_least=0.1, at_most=30)] = Field(
+        default=3.0, description="How long one review may take."
+    )
+
+
+class WatchConfig(ConfigModel):
+    """Which objects revocation watch covers; tokens that it does not cover are reviewed every tokenReview.maxAge."""
+
+    namespaces: Annotated[Many[DNSLabel], Field(max_length=25), different] = Field(
+        default=(),
+        description="Namespaces whose ServiceAccounts and pods are watched; empty: all, and nodes, too.",
+    )
+    secrets: bool = Field(
+        default=False,
+        description="Watch Secrets for the tokens bound to them; whoever may list their metadata may read them.",
+    )
+    max_stale: Annotated[float, Seconds(at_least=1, at_most=3600)] = Field(
+        default=90.0, description="How long what a watch saw still counts after its connection broke."
+    )
+    max_objects: int = Field(
+        default=100_000,
+        ge=1,
+        le=2_000_000,
+        description="Objects that may be known at once; with more, TokenReview decides.",
+    )
+
+
+_WATCH_NEEDS_REVIEWS = (
+    "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
+)
+
+
+def _mode(value: str) -> JsonDict:
+    return {"properties": {"mode": {"const": value}}, "required": ["mode"]}
+
+
+class ClusterConfig(ConfigModel):
+    """The cluster, and how its API server is reached."""
+
+    # The JSON Schema refuses what the validators below refuse, so that helm does not install what cannot start. Helm
+    # prints the constant that a value should have, so the sentence takes the place of one that cannot hold.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                {
+                    "if": {
+                        "properties": {"revocation": {"const": "watch"}, "tokenReview": _mode("never")},
+                        "required": ["revocation", "tokenReview"],
+                    },
+                    "then": {"properties": {"tokenReview": _mode(_WATCH_NEEDS_REVIEWS)}},
+                },
+                {
+                    "if": {"properties": {"staticKeys": {"type": "object"}}, "required": ["staticKeys"]},
+                    "then": {
+                        "properties": {"issuers": {"minItems": 1}, "tokenReview": _mode("never")},
+                        "required": ["issuers", "tokenReview"],
+                    },
+                },
+            ]
+        }
+    )
+
+    absent: ClassVar = {
+        "audiences": "is required: the audiences that tokens must be issued for, such as [my-audience]"
+    }
+
+    name: Label = Field(default="home", description="The cluster's label in metrics, logs and headers.")
+    audiences: SomeTexts = Field(
+        description="The audiences that tokens must be issued for; one of them must match."
+    )
+    issuers: Annotated[Many[Annotated[Text, AfterValidator(_cluster_issuer)]], different] = Field(
+        default=(),
+        description="Further issuers of the same cluster, for a migration; its discovery document names the first.",
+    )
+    kubeconfig: FilePath | None = Field(
+        default=None,
+        description="A kubeconfig file; null: the pod's ServiceAccount, else $KUBECONFIG, else ~/.kube/config.",
+    )
+    context: Text | None = Field(default=None, description="The kubeconfig's context; null: its current one.")
+    token_review: TokenReviewConfig = Field(
+        default_factory=TokenReviewConfig, description="When and how often the TokenReview API is asked."
+    )
+    revocation: Literal["none", "watch"] = Field(
+        default="none",
+        description="How deleted pods and accounts are noticed; none: by TokenReview, or not before their tokens "
+        "expire; watch: at once, by a watch on their metadata.",
+    )
+    watch: WatchConfig = Field(
+        default_factory=WatchConfig, description="What revocation watch covers, and what it may cost."
+    )
+    keys: KeyRefreshConfig = Field(
+        default_factory=KeyRefreshConfig, description="How the cluster's keys are fetched and kept."
+    )
+    static_keys: StaticKeysConfig | None = Field(
+        default=None,
+        description="Keys copied out of the cluster, for a gate that cannot reach its API server; needs issuers, and "
+        "tokenReview.mode: never.",
+    )
+
+    @field_validator("revocation")
+    @classmethod
+    def _has_reviews_to_fall_back_on(cls, value: str, info: ValidationInfo) -> str:
+        review = info.data.get("token_review")
+        if value == "watch" and isinstance(review, TokenReviewConfig) and review.mode == "never":
+            raise ValueError(_WATCH_NEEDS_REVIEWS)
+        return value
+
+    @field_validator("static_keys")
+    @classmethod
+    def _need_nobody(cls, value: StaticKeysConfig | None, info: ValidationInfo) -> StaticKeysConfig | None:
+        review = info.data.get("token_review")
+        if value is None:
+            return value
+        if isinstance(review, TokenReviewConfig) and review.mode != "never":
+            raise ValueError("need tokenReview.mode: never, as the API server is not asked about anything")
+        if not info.data.get("issuers", True):
+            raise ValueError("need the cluster's issuer in issuers, as no discovery tells it")
+        if info.data.get("kubeconfig") is not None or info.data.get("context") is not None:
+            raise ValueError("stand in the place of the API server: leave kubeconfig and context out")
+        return value

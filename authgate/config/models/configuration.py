@@ -1,0 +1,110 @@
+"""The configuration as a whole."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from authgate.config.models.cluster import ClusterConfig
+from authgate.config.models.credential import CredentialConfig
+from authgate.config.models.fields import LABEL, ConfigModel, DNSLabel, Many, OneOrSeveral
+from authgate.config.models.headers import HeadersConfig
+from authgate.config.models.jwt import JWTIssuerConfig
+from authgate.config.models.policy import PolicyConfig
+from authgate.config.models.server import (
+    CacheConfig,
+    LimitsConfig,
+    LogConfig,
+    ServerConfig,
+    ShutdownConfig,
+)
+from authgate.config.models.tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
+from authgate.config.models.urls import default_names, host_of
+
+
+def _unnamed_url(item: object) -> str | None:
+    """Return the URL of an issuer that has no name, as far as both can be read."""
+    if not isinstance(item, dict) or not isinstance(issuer := item.get("issuer"), dict):
+        return None
+    gate, url = item.get("gate"), issuer.get("url")
+    if gate is not None and (not isinstance(gate, dict) or gate.get("name") is not None):
+        return None
+    return url if isinstance(url, str) else None
+
+
+def _with_name(item: object, name: str | None) -> object:
+    # A bare host is what `JWTIssuerConfig.name` returns by itself.
+    if name is None or not isinstance(item, dict) or name == host_of(item["issuer"]["url"]):
+        return item
+    if not re.fullmatch(LABEL, name, re.ASCII):
+        return item  # `checks` asks for a name
+    return {**item, "gate": {**(item.get("gate") or {}), "name": name}}
+
+
+def _any_authenticated() -> dict[str, PolicyConfig]:
+    return {"default": PolicyConfig()}
+
+
+class Config(ConfigModel):
+    """authgate's configuration."""
+
+    api_version: Literal["authgate.dev/v1alpha1"] | None = Field(
+        default=None, description="The version of this format; may be left out."
+    )
+    kind: Literal["AuthgateConfiguration"] | None = Field(default=None, description="May be left out.")
+    cluster: OneOrSeveral[ClusterConfig] | None = Field(
+        default=None,
+        description="The Kubernetes cluster whose ServiceAccount tokens are accepted, or a list of them; null: none.",
+    )
+    jwt: Many[JWTIssuerConfig] = Field(
+        default=(), description="Other issuers, as in kube-apiserver's AuthenticationConfiguration."
+    )
+    credential: CredentialConfig = Field(
+        default_factory=CredentialConfig, description="Where a request's token may stand."
+    )
+    policies: Annotated[dict[DNSLabel, PolicyConfig], Field(min_length=1, max_length=1000)] = Field(
+        default_factory=_any_authenticated,
+        description="Who may pass, by policy: default is asked at /verify, others at /policies/<name>/verify. "
+        "Left out: any authenticated identity passes.",
+    )
+    headers: HeadersConfig = Field(
+        default_factory=HeadersConfig, description="How an identity is told to the proxy."
+    )
+    signing: SigningConfig | None = Field(
+        default=None,
+        description="In whose name and with which keys the gate signs tokens of its own; null: none.",
+    )
+    identity_token: IdentityTokenConfig | None = Field(
+        default=None, description="A signed statement of who passed, in a header for the app; null: none."
+    )
+    exchange: ExchangeConfig | None = Field(
+        default=None, description="Token exchange (RFC 8693) on a listener of its own; null: none."
+    )
+    cache: CacheConfig = Field(default_factory=CacheConfig, description="How long verdicts are remembered.")
+    server: ServerConfig = Field(
+        default_factory=ServerConfig, description="Where the gate listens, and for which proxy."
+    )
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What a request may cost.")
+    log: LogConfig = Field(default_factory=LogConfig, description="What is written to the log.")
+    shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig, description="How the gate ends.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _issuers_on_one_host_have_names(cls, data: object) -> object:
+        """Give each issuer without a name one with its path where several share a host, such as Keycloak's realms."""
+        if not isinstance(data, dict) or not isinstance(items := data.get("jwt"), list | tuple):
+            return data
+        return {**data, "jwt": tuple(map(_with_name, items, default_names(list(map(_unnamed_url, items)))))}
+
+    @property
+    def clusters(self) -> tuple[ClusterConfig, ...]:
+        """The clusters, however many there are."""
+        match self.cluster:
+            case None:
+                return ()
+            case ClusterConfig():
+                return (self.cluster,)
+            case _:
+                return self.cluster

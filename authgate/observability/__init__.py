@@ -1,0 +1,1 @@
+"""Metrics, logs and audit records of a running gate."""

@@ -1,0 +1,98 @@
+"""The figures as Prometheus reads them, of one process or of several together."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from authgate.observability.families import BUCKETS, FAMILIES, MetricFamily
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from prometheus_client import Metric
+
+    from authgate.observability.counter_store import CounterStore, Labels
+
+Figures = dict[str, dict["Labels", list[float]]]
+"""Numbers by family and labels."""
+
+_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "least": min, "most": max}
+
+
+class Exposition:
+    """Renders what `figures` returns at the moment of a scrape, and how this process is."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Families(figures))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Return all figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+def figures_of(ledgers: Iterable[tuple[CounterStore, bool]]) -> Figures:
+    """Return what ledgers hold together; the gauges of those only that somebody still writes, which the flag tells."""
+    together: Figures = {}
+    for store, written in ledgers:
+        for (name, labels), numbers in store.numbers():
+            family = FAMILIES[name]
+            if family.kind == "gauge" and (not written or math.isnan(numbers[0])):
+                continue
+            members = together.setdefault(name, {})
+            known = members.get(labels)
+            combine = _COMBINED[family.aggregation]
+            members[labels] = numbers if known is None else [*map(combine, known, numbers)]
+    return together
+
+
+def cumulative(numbers: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
+    """Return a histogram's cumulative count at each upper bound, as Prometheus wants them, and the sum."""
+    total = 0.0
+    buckets: list[tuple[str, float]] = []
+    for bound, count in zip((*map(str, BUCKETS), "+Inf"), numbers[:-1], strict=True):
+        total += count
+        buckets.append((bound, total))
+    return buckets, numbers[-1]
+
+
+class _Families(Collector):
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family, those without a value too."""
+        figures = self._figures()
+        for name, family in FAMILIES.items():
+            members = figures.get(name, {})
+            if not family.labels:
+                members = members or {(): [0.0] * family.width}
+            yield _metric(family, members)
+
+
+def _metric(family: MetricFamily, members: dict[Labels, list[float]]) -> Metric:
+    name, text, labels = family.name, family.text, family.labels
+    match family.kind:
+        case "counter":
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for key, numbers in sorted(members.items()):
+                counter.add_metric(key, numbers[0])
+            return counter
+        case "gauge":
+            gauge = GaugeMetricFamily(name, text, labels=labels)
+            for key, numbers in sorted(members.items()):
+                gauge.add_metric(key, numbers[0])
+            return gauge
+        case "histogram":
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for key, numbers in sorted(members.items()):
+                histogram.add_metric(key, *cumulative(numbers))
+            return histogram

@@ -1,0 +1,137 @@
+"""What the gate writes: one JSON line an event, in OpenTelemetry's names, and never a token.
+
+Loggers of other libraries are held at WARNING, since at lower levels some print requests and answers whole, and
+everything that looks like a token is masked once more on the way out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from authgate.timestamps import utc
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from authgate.observability.log_writer import BackgroundWriter
+
+LOGGER: Final = "authgate"
+AUDIT: Final = "authgate.observability.audit"
+Format = Literal["json", "text"]
+_TOKEN_LIKE = re.compile(r"(?i)bearer\s+\S+|eyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*")
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_OTEL_SEVERITY: Final = {
+    10: ("DEBUG", 5),
+    20: ("INFO", 9),
+    30: ("WARN", 13),
+    40: ("ERROR", 17),
+    50: ("FATAL", 21),
+}
+_CONTROLS: Final = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_MAX_CHARS = 8192
+_MIN_PART = 8
+
+
+def configure(level: str, format_: Format, stream: TextIO | BackgroundWriter | None = None) -> None:
+    """Send the log to `stream` (default standard error) at `level`; what is not the gate's own at WARNING or above."""
+    handler: logging.StreamHandler[TextIO | BackgroundWriter] = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_JSONFormatter() if format_ == "json" else _TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(logging.WARNING, _LEVELS[level]))
+    logging.getLogger(LOGGER).setLevel(_LEVELS[level])
+    logging.getLogger(AUDIT).setLevel(logging.INFO)  # a stream of its own: log.audit alone turns it off
+    # aiohttp quotes the request in its error lines; the server package says what is worth saying itself
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+def event(level: int, message: str, **attributes: object) -> None:
+    """Log one event; attribute names use underscores for the dots of OpenTelemetry (`error_type` is `error.type`)."""
+    logging.getLogger(LOGGER).log(level, message, extra={"attributes": attributes})
+
+
+class Transitions:
+    """Tells what changed since it was last said, so that a lasting state is logged once and not at every turn."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, object] = {}
+
+    def changed(self, subject: str, state: object) -> bool:
+        """Tell whether `subject` is in another state than at the last call."""
+        if subject in self._states and self._states[subject] == state:
+            return False
+        self._states[subject] = state
+        return True
+
+
+def masked(text: str, *secrets: str) -> str:
+    """Return `text` without the given secrets and without anything that looks like a token, bounded in length.
+
+    Of a secret each of its dot-separated parts goes, too: what broke may have held the token in pieces.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "…")
+            for part in secret.split("."):
+                text = text.replace(part, "…") if len(part) >= _MIN_PART else text
+    return _TOKEN_LIKE.sub("…", text)[:_MAX_CHARS]
+
+
+def traceback_of(error: BaseException, *secrets: str) -> str:
+    """Return an exception's traceback for the log: places and types, and its message with all secrets masked."""
+    return masked("".join(traceback.format_exception(error)), *secrets)
+
+
+def _attributes(record: logging.LogRecord) -> dict[str, Any]:
+    attributes: dict[str, Any] = dict(getattr(record, "attributes", {}))
+    if record.exc_info and record.exc_info[1] is not None:
+        attributes["exception_stacktrace"] = traceback_of(record.exc_info[1])
+    return attributes
+
+
+def _masked_value(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case list() | tuple():
+            return [_masked_value(item) for item in value]
+        case _:
+            return masked(str(value))
+
+
+class _JSONFormatter(logging.Formatter):
+    """One line of JSON: Timestamp, SeverityText, SeverityNumber, Body, Attributes (OpenTelemetry logs data model)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text, number = _OTEL_SEVERITY.get(record.levelno, ("INFO", 9))
+        line = {
+            "timestamp": utc(record.created).isoformat(timespec="milliseconds"),
+            "severity_text": text,
+            "severity_number": number,
+            "scope": record.name,
+            "body": masked(record.getMessage()),
+            "attributes": {
+                name.replace("_", "."): _masked_value(value) for name, value in _attributes(record).items()
+            },
+        }
+        return json.dumps(line)
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text, _ = _OTEL_SEVERITY.get(record.levelno, ("INFO", 9))
+        time = utc(record.created).strftime("%H:%M:%S")
+        attributes = _attributes(record)
+        trace = attributes.pop("exception_stacktrace", None)
+        # An entry is one line, whatever a value holds; only the gate's own traceback has lines of its own.
+        parts = [
+            f"{name.replace('_', '.')}={str(value).translate(_CONTROLS)}"
+            for name, value in attributes.items()
+        ]
+        parts += [f"exception.stacktrace={trace}"] if trace is not None else []
+        return masked(" ".join([time, f"{text:5}", record.getMessage(), *parts]))

@@ -1,0 +1,281 @@
+"""Counting what happens: numbers in a ledger, turned into families (`exposition`) when Prometheus asks.
+
+Labels come from closed enums and from configured names only; never a subject, a path or a kid.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+
+from authgate import __version__
+from authgate.observability.counter_store import CounterStore
+from authgate.observability.families import BUCKETS, FAMILIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from authgate.observability.counter_store import Cells
+    from authgate.observability.exposition import Exposition
+
+_Key = TypeVar("_Key", bound="str | tuple[str, ...]")
+_SUM: Final = len(BUCKETS) + 1
+_WIDTH: Final = len(BUCKETS) + 2
+
+
+class Histogram:
+    """A distribution of durations in seconds over `BUCKETS`; the last of its numbers is their sum."""
+
+    __slots__ = ("_at", "_cells")
+
+    def __init__(self, cells: Cells | None = None, at: int = 0) -> None:
+        self._cells: Cells = [0.0] * _WIDTH if cells is None else cells
+        self._at = at
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        cells, at = self._cells, self._at
+        cells[at + bisect_left(BUCKETS, seconds)] += 1
+        cells[at + _SUM] += seconds
+
+
+class AnswerCell:
+    """The count of answers of one kind, and the durations of all that share its source."""
+
+    __slots__ = ("_at", "_cells", "duration")
+
+    def __init__(self, cells: Cells, at: int, duration: Histogram) -> None:
+        self._cells = cells
+        self._at = at
+        self.duration = duration
+
+    @property
+    def count(self) -> int:
+        """How many answers there were."""
+        return int(self._cells[self._at])
+
+    def add(self, seconds: float) -> None:
+        """Count one answer and the time it took."""
+        self._cells[self._at] += 1
+        self.duration.observe(seconds)
+
+
+class LabelledCounter(Generic[_Key]):
+    """The numbers of one family by the values of its labels; what was never counted is 0."""
+
+    def __init__(self, store: CounterStore, family: str) -> None:
+        self._store = store
+        self._family = family
+        self._places: dict[_Key, int] = {}
+
+    def __getitem__(self, key: _Key) -> float:
+        number = self._store.cells[self._place(key)]
+        return 0.0 if math.isnan(number) else number
+
+    def __setitem__(self, key: _Key, number: float) -> None:
+        self._store.cells[self._place(key)] = number
+
+    def counter(self, key: _Key) -> Callable[[], None]:
+        """Return what counts one more for these labels, for where it is done often."""
+        cells, place = self._store.cells, self._place(key)
+
+        def count() -> None:
+            cells[place] += 1
+
+        return count
+
+    def keep_only(self, keys: Iterable[_Key]) -> None:
+        """Have a gauge told no more for other labels than these."""
+        for key in self._places.keys() - set(keys):
+            self._store.cells[self._places[key]] = math.nan
+
+    def replace(self, numbers: Mapping[_Key, float]) -> None:
+        """Have a gauge tell these numbers and no others."""
+        for key, number in numbers.items():
+            self[key] = number
+        self.keep_only(numbers)
+
+    def _place(self, key: _Key) -> int:
+        place = self._places.get(key)
+        if place is None:
+            labels = (key,) if isinstance(key, str) else key
+            place = self._places[key] = self._store.place(self._family, labels)
+        return place
+
+
+class Histograms(dict[str, Histogram]):
+    """The durations of one family by the value of its one label; made when they are first asked for."""
+
+    def __init__(self, store: CounterStore, family: str) -> None:
+        super().__init__()
+        self._store = store
+        self._family = family
+
+    def __missing__(self, label: str) -> Histogram:
+        made = self[label] = Histogram(self._store.cells, self._store.place(self._family, (label,), _WIDTH))
+        return made
+
+
+class _Number:
+    """An attribute of `Metrics` that is the one number of a family without labels."""
+
+    def __init__(self, family: str) -> None:
+        self._family = family
+
+    def __get__(self, metrics: Metrics, owner: type[Metrics]) -> float:
+        return metrics.tally(self._family)[()]
+
+    def __set__(self, metrics: Metrics, number: float) -> None:
+        metrics.tally(self._family)[()] = number
+
+
+class Metrics:
+    """Every figure of one process; the attributes are counted directly by whoever knows them.
+
+    A `ledger` that another process left goes on; its gauges told of that process, and begin anew.
+    """
+
+    config_last_success = _Number("authgate_config_last_reload_success_timestamp_seconds")
+    config_rejected_since = _Number("authgate_config_rejected_since_timestamp_seconds")
+    audit_suppressed = _Number("authgate_audit_suppressed")
+    log_dropped = _Number("authgate_log_dropped")
+    internal_errors = _Number("authgate_internal_errors")
+    connections_refused = _Number("authgate_connections_refused")
+    unfinished_heads_ended = _Number("authgate_unfinished_heads_ended")
+    descriptors_exhausted = _Number("authgate_descriptors_exhausted")
+    in_flight = _Number("authgate_in_flight_requests")
+    workers = _Number("authgate_workers")
+
+    def __init__(self, store: CounterStore | None = None) -> None:
+        self.store = store = CounterStore() if store is None else store
+        self._scalars: dict[str, LabelledCounter[tuple[()]]] = {}
+        for (family, labels), _ in store.numbers():
+            if FAMILIES[family].kind == "gauge":
+                store.cells[store.place(family, labels)] = math.nan
+        self.answers: dict[tuple[str, str, str, str], AnswerCell] = {}
+        """By decision, reason, source, policy."""
+        self.verify_duration = Histograms(store, "authgate_verify_duration_seconds")
+        self.shadow_differences = LabelledCounter[tuple[str, str, str]](store, "authgate_shadow_differences")
+        self.cache_requests = LabelledCounter[tuple[str, str]](store, "authgate_cache_requests")
+        self.cache_evictions = LabelledCounter[str](store, "authgate_cache_evictions")
+        self.cache_entries: dict[str, Callable[[], int]] = {}
+        self.cache_bytes: dict[str, Callable[[], int]] = {}
+        self.jwks_fetches = LabelledCounter[tuple[str, str]](store, "authgate_jwks_fetches")
+        self.jwks_last_success = LabelledCounter[str](store, "authgate_jwks_last_success_timestamp_seconds")
+        self.jwks_keys = LabelledCounter[str](store, "authgate_jwks_keys")
+        self.jwks_skipped = LabelledCounter[str](store, "authgate_jwks_skipped_keys")
+        self.tokenreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_requests")
+        self.tokenreview_duration = Histograms(store, "authgate_tokenreview_duration_seconds")
+        self.reviewers: dict[str, Callable[[], Mapping[str, float]]] = {}
+        """By cluster: what returns the saturation of its budgets."""
+        self._saturation = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_saturation")
+        self.accessreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_accessreview_requests")
+        self.accessreview_duration = Histograms(store, "authgate_accessreview_duration_seconds")
+        self.exchange_requests = LabelledCounter[str](store, "authgate_exchange_requests")
+        self.watch_restarts = LabelledCounter[tuple[str, str, str]](store, "authgate_watch_restarts")
+        self.watches: dict[str, Callable[[], Mapping[str, tuple[int, float]]]] = {}
+        """By cluster: what tells, by resource, how many objects are known and when the server last said anything."""
+        self.config_reloads = LabelledCounter[str](store, "authgate_config_reloads")
+        self.worker_restarts = LabelledCounter[str](store, "authgate_worker_restarts")
+        self.http_errors = LabelledCounter[str](store, "authgate_http_errors")
+        self._cache_entries = LabelledCounter[str](store, "authgate_cache_entries")
+        self._cache_bytes = LabelledCounter[str](store, "authgate_cache_bytes")
+        self._watch_objects = LabelledCounter[tuple[str, str]](store, "authgate_watch_objects")
+        self._watch_last = LabelledCounter[tuple[str, str]](
+            store, "authgate_watch_last_event_timestamp_seconds"
+        )
+        build = LabelledCounter[tuple[str, str]](store, "authgate_build_info")
+        build[__version__, platform.python_version()] = 1.0
+
+        self._exposition: Exposition | None = None
+
+    def tally(self, family: str) -> LabelledCounter[tuple[()]]:
+        """Return the numbers of a family without labels."""
+        found = self._scalars.get(family)
+        if found is None:
+            found = self._scalars[family] = LabelledCounter(self.store, family)
+        return found
+
+    def count_reload(self, result: Literal["success", "failure"]) -> None:
+        """Count that a configuration was taken over now, or refused."""
+        self.config_reloads[result] += 1
+        if result == "success":
+            self.config_last_success = time.time()
+            self.config_rejected_since = 0.0
+
+    def answer_cell(self, decision: str, reason: str, source: str, policy: str) -> AnswerCell:
+        """Return where answers of this kind are counted; the cell stays the same for the life of the process."""
+        labels = (decision, reason, source, policy)
+        cell = self.answers.get(labels)
+        if cell is None:
+            at = self.store.place("authgate_verify_requests", labels)
+            cell = self.answers[labels] = AnswerCell(self.store.cells, at, self.verify_duration[source])
+        return cell
+
+    def count_review(self, cluster: str, result: str, seconds: float) -> None:
+        """Count one TokenReview of a cluster by its result; one that was not sent has no duration."""
+        self.tokenreview_requests[cluster, result] += 1
+        if result != "throttled":
+            self.tokenreview_duration[cluster].observe(seconds)
+
+    def count_access_review(self, cluster: str, result: str, seconds: float) -> None:
+        """Count one SubjectAccessReview of a cluster by its result; one that was not sent has no duration."""
+        self.accessreview_requests[cluster, result] += 1
+        if result != "throttled":
+            self.accessreview_duration[cluster].observe(seconds)
+
+    def publish(self) -> None:
+        """Bring up to date what is not counted along but asked for."""
+        self._cache_entries.replace({cache: float(size()) for cache, size in self.cache_entries.items()})
+        self._cache_bytes.replace({cache: float(size()) for cache, size in self.cache_bytes.items()})
+        told = {
+            (cluster, resource): figure
+            for cluster, figures in self.watches.items()
+            for resource, figure in figures().items()
+        }
+        self._saturation.replace(
+            {
+                (cluster, budget): part
+                for cluster, saturation in self.reviewers.items()
+                for budget, part in saturation().items()
+            }
+        )
+        self._watch_objects.replace({labels: float(count) for labels, (count, _) in told.items()})
+        self._watch_last.replace({labels: heard for labels, (_, heard) in told.items()})
+
+    def hand_over(self) -> Callable[[], None]:
+        """Forget who is asked for gauges, since another composition takes its place; the result undoes it."""
+        asked: tuple[dict[str, Any], ...] = (
+            self.cache_entries,
+            self.cache_bytes,
+            self.watches,
+            self.reviewers,
+        )
+        before = [dict(one) for one in asked]
+        for one in asked:
+            one.clear()
+
+        def undo() -> None:
+            for one, kept in zip(asked, before, strict=True):
+                one.clear()
+                one.update(kept)
+
+        return undo
+
+    def forget_issuers_but(self, names: Iterable[str]) -> None:
+        """Tell no more of the keys of issuers that are not configured any more."""
+        kept = set(names)
+        for tally in (self.jwks_last_success, self.jwks_keys, self.jwks_skipped):
+            tally.keep_only(kept)
+
+    def render(self) -> bytes:
+        """Return all figures in Prometheus' text format."""
+        from authgate.observability.exposition import Exposition, figures_of
+
+        self.publish()
+        if self._exposition is None:
+            self._exposition = Exposition(lambda: figures_of([(self.store, True)]))
+        return self._exposition.render()

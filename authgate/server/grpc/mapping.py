@@ -1,0 +1,119 @@
+"""Envoy's messages (envoy.service.auth.v3): a check request is read, a decision is written. Pure."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from envoy.config.core.v3.base_pb2 import HeaderValueOption
+from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
+
+from authgate.model import Allow
+from authgate.policy.believed import REMOVED
+from authgate.server.http.request import DEFAULT_POLICY, marked, request_of, text_of
+from authgate.server.http.response import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from authgate.credential.bearer import RawHeaders
+    from authgate.model import Decision, Headers, Identity, OriginalRequest
+
+_FRAMING: Final = frozenset({"Content-Length", "Server"})
+"""What only an HTTP answer of the gate's own has."""
+_IDENTITY_PREFIXES: Final = ("x-auth-request-", "x-auth-forward-", "x-remote-", "remote-")
+"""How headers begin that only a gate may set, whichever preset it has."""
+_BELIEVED: Final = frozenset(name.lower() for name in (*REMOVED, "X-Forwarded-Host"))
+"""What apps believe of a proxy, and a client may have written."""
+_ENVOYS: Final = "x-forwarded-client-cert"
+"""What Envoy removes by itself, and sets where it is configured to."""
+_CODES: Final = {401: 16, 403: 7, 404: 5, 431: 8, 503: 14}
+"""HTTP statuses as gRPC's own (google.rpc.Code)."""
+
+
+def policy_of(request: CheckRequest) -> str:
+    """Return the policy that Envoy's configuration names in `context_extensions`, else the default."""
+    name: str = request.attributes.context_extensions.get("policy", DEFAULT_POLICY)
+    return name
+
+
+def headers_of(request: CheckRequest) -> RawHeaders:
+    """Return the client's header fields: one by one where Envoy sends raw ones, else as it has joined them."""
+    http = request.attributes.request.http
+    if http.HasField("header_map"):
+        return [
+            (field.key.encode(), field.raw_value or field.value.encode()) for field in http.header_map.headers
+        ]
+    return [(name.encode(), value.encode()) for name, value in http.headers.items()]
+
+
+def original_of(request: CheckRequest, headers: RawHeaders) -> OriginalRequest:
+    """Return the client's request as Envoy itself tells it; no header has a say in it."""
+    http = request.attributes.request.http
+    method, host = (text_of(text.encode()) if text else None for text in (http.method, http.host))
+    return marked(request_of(method, http.path.encode().decode("latin-1"), host), headers)
+
+
+def answer_of(decision: Decision, forward: Headers, headers: RawHeaders) -> CheckResponse:
+    """Return the answer to a check request with these header fields; `forward` tells what is left of credentials.
+
+    Nothing of a client's reaches the app under a name that the gate sets: a header is overwritten where there is a
+    value, and removed where there is none. Envoy removes after it has set, so no name is in both.
+    """
+    if not isinstance(decision, Allow):
+        status, told = render(decision)
+        return refusal(status, told, decision.reason.value)
+    response = CheckResponse()
+    told = (*decision.headers, *forward)
+    seen: set[str] = set()
+    for name, value in told:
+        if value:
+            _add(response.ok_response.headers, name, value, again=name in seen)
+            seen.add(name)
+    kept = {name.lower() for name in seen}
+    spoofed = {name.lower() for name, _ in told} | set(_claimed(headers, told))
+    response.ok_response.headers_to_remove.extend(sorted(spoofed - kept))
+    if decision.identity is not None:
+        response.dynamic_metadata.update(_metadata(decision.identity))
+    return response
+
+
+def refusal(status: int, headers: Headers, reason: str = "") -> CheckResponse:
+    """Return an answer that has Envoy send the client this status and these headers, and nothing to the app."""
+    response = CheckResponse()
+    response.status.code = _CODES[status]
+    response.status.message = reason or HTTPStatus(status).phrase
+    response.denied_response.status.code = status
+    for name, value in headers:
+        if name not in _FRAMING:
+            _add(response.denied_response.headers, name, value)
+    return response
+
+
+def _add(options: Any, name: str, value: str, *, again: bool = False) -> None:
+    option = options.add()
+    option.header.key = name
+    option.header.value = value
+    if again:
+        option.append.value = True  # Envoy up to 1.40 at least goes by this here, and not by the action
+        option.append_action = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
+    else:
+        option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
+
+
+def _claimed(headers: RawHeaders, told: Headers) -> Iterator[str]:
+    """Yield the names of the client's fields that an app could take for the gate's or for Envoy's.
+
+    They may be spelt with underscores, too.
+    """
+    own = {name.lower() for name, _ in told}
+    for raw, _ in headers:
+        name = raw.decode("latin-1").lower()
+        read = name.replace("_", "-")
+        believed = read in _BELIEVED and name != _ENVOYS
+        if believed or read in own or read.startswith(_IDENTITY_PREFIXES):
+            yield name
+
+
+def _metadata(identity: Identity) -> dict[str, object]:
+    return {"username": identity.username, "groups": list(identity.groups), "issuer": identity.issuer}

@@ -1,0 +1,371 @@
+"""One client connection: aiohttp's, with bounds on headers, time and number, and with answers that keep the contract.
+
+aiohttp answers some requests by itself (400 for what is no HTTP); here those answers are empty, and the log line never
+quotes the request, which may hold a token. A request whose target is not a path, or whose body has not arrived when it
+is answered, ends its connection: what follows could be read in two ways.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import RequestHandler
+
+from authgate.errors import Reason
+from authgate.observability.log import event
+from authgate.server.http.head_budget import HEAD_END, HeadBudget, after_last_head, worst_case
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import StreamReader
+
+    from authgate.observability.metrics import Metrics
+    from authgate.server.http.fast_lane import FastLane
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+_EMPTY = "Content-Length: 0\r\nCache-Control: no-store\r\nServer: authgate\r\nConnection: close\r\n\r\n"
+_REQUEST_TIMEOUT = f"HTTP/1.1 408 Request Timeout\r\n{_EMPTY}".encode()
+_HEADERS_TOO_LARGE = f"HTTP/1.1 431 Request Header Fields Too Large\r\n{_EMPTY}".encode()
+_LINGER = 2.0
+_TOO_MANY = "Too many headers received"  # aiohttp has no class of its own for it
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one client may use: bytes, field lines, seconds for a request's headers, idle seconds, connections."""
+
+    max_header_bytes: int
+    max_headers: int
+    header_timeout: float
+    keepalive_timeout: float
+    max_connections: int
+    makes_room: bool = False
+    """Whether a connection beyond the number takes the place of the oldest idle one."""
+
+
+class Connection(RequestHandler):
+    """aiohttp's connection with a deadline and a size for the headers of each request."""
+
+    __slots__ = (
+        "_budget",
+        "_header_bytes",
+        "_header_timer",
+        "_lane",
+        "_last_body",
+        "_limits",
+        "_metrics",
+        "_unread_body",
+        "_unread_timer",
+    )
+
+    def __init__(
+        self,
+        manager: GateServer,
+        *,
+        limits: ConnectionLimits,
+        metrics: Metrics,
+        lane: FastLane | None,
+        budget: HeadBudget,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            manager,
+            access_log=None,  # type: ignore[arg-type]  # aiohttp takes None for "no access log", its types do not say so
+            keepalive_timeout=limits.keepalive_timeout,
+            max_line_size=limits.max_header_bytes,
+            max_field_size=limits.max_header_bytes,
+            max_headers=limits.max_headers,
+            lingering_time=_LINGER,
+            auto_decompress=False,  # a body is only thrown away
+            **kwargs,
+        )
+        self._limits = limits
+        self._metrics = metrics
+        self._lane = lane
+        self._budget = budget
+        self._last_body: StreamReader | None = None
+        """The body of the last request whose head is complete."""
+        self._header_bytes = 0
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._unread_body: StreamReader | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Answer in the fast lane, or feed the parser, and time and measure a head that is not complete yet."""
+        if self._unread_body is not None:
+            return
+        if self._lane is not None and self._idle():
+            answer = self._lane.answer(data)
+            if answer is not None:
+                self._answered(answer)
+                return
+        requests, body = self._request_count, self._last_body
+        before = None if body is None or body.is_eof() else body.total_bytes
+        super().data_received(data)
+        if not data:
+            return  # aiohttp parses what it had kept back; it was counted when it came
+        if self._request_count != requests or (self._buffer_paused and HEAD_END in data):
+            self._headers_complete()
+            data = self._next_head(data)
+        elif before is not None and body is not None:
+            data = data[body.total_bytes - before :] if body.is_eof() else b""
+        if data:
+            self._headers_incomplete(data)
+
+    def _next_head(self, data: bytes) -> bytes:
+        """Return what has arrived of another head behind complete ones; too much of it rather than too little."""
+        if not self._messages or self._buffer_paused:
+            return after_last_head(data)
+        message, self._last_body = self._messages[-1]
+        if not isinstance(message, RawRequestMessage) or not self._last_body.is_eof():
+            return b""
+        sized = self._last_body is not EMPTY_PAYLOAD and not message.chunked
+        return after_last_head(data, body=self._last_body.total_bytes if sized else None)
+
+    def leave_lane(self) -> None:
+        """Answer every further request the general way."""
+        self._lane = None
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer, and show its end at once to a client that has not sent its body.
+
+        The connection is read for some time more: closed with bytes unread, it would be reset, and the answer lost.
+        """
+        finished = await super().finish_response(request, resp, start_time)
+        if self._unread_body is not None and self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+        return finished
+
+    def discard_rest(self, body: StreamReader) -> None:
+        """Read no request any more after the one whose body is missing: what arrives is thrown away."""
+        self._unread_body = body
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being answered; a head, or the body of an answered request, may be arriving."""
+        if self._unread_body is not None:
+            return not self._request_in_progress
+        return self._waiter is not None and not self._messages
+
+    def _idle(self) -> bool:
+        """Tell whether nothing is under way: aiohttp waits for a request of which no byte has arrived."""
+        waiter = self._waiter
+        return (
+            waiter is not None
+            and not waiter.done()
+            and self._header_timer is None
+            and not self._messages
+            and not self._upgraded
+            and not self._paused
+            and not self._close
+            and not self._force_close
+        )
+
+    def _answered(self, answer: bytes) -> None:
+        """Write an answer of the fast lane and keep the connection's books as aiohttp would have."""
+        self._request_count += 1
+        if self._manager is not None:
+            self._manager.requests_count += 1
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self.transport is not None:
+            self.transport.write(answer)
+
+    def pause_writing(self) -> None:
+        """Give a client that leaves its answers unread as long as one that is slow to ask, then end the connection."""
+        super().pause_writing()
+        if self.transport is not None:
+            abort = self.transport.abort
+            self._unread_timer = self._loop.call_later(self._limits.header_timeout, abort)
+
+    def resume_writing(self) -> None:
+        """Go on, now that the client reads."""
+        self._stop_unread_timer()
+        super().resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Release the timers together with the connection."""
+        self._headers_complete()
+        self._stop_unread_timer()
+        if self._unread_body is not None:
+            self._unread_body.feed_eof()  # aiohttp waits for it
+        super().connection_lost(exc)
+
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _headers_complete(self) -> None:
+        self._budget.release(self)
+        self._header_bytes = 0
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _headers_incomplete(self, data: bytes) -> None:
+        self._header_bytes += len(data)
+        if self._header_bytes > self._limits.max_header_bytes:
+            self._end(431, _HEADERS_TOO_LARGE)
+            return
+        if self._header_timer is None:
+            self._header_timer = self._loop.call_later(self._limits.header_timeout, self.end_head)
+        self._budget.charge(self, data)
+
+    def end_head(self) -> None:
+        """End the connection: the head took too long, or it is the oldest of too many."""
+        self._end(408, _REQUEST_TIMEOUT)
+
+    def _end(self, status: int, answer: bytes) -> None:
+        self._headers_complete()
+        self._parser = None  # holds what arrived of the head; the connection itself may end much later
+        if self.transport is None:
+            return
+        self._metrics.http_errors[str(status)] += 1
+        if not self._messages and (self._waiter is not None or not self._request_count):
+            self.transport.write(answer)  # else it would be read as the answer to the request before
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no proper request, with an empty body and without quoting it anywhere."""
+        headers = {"Cache-Control": "no-store", "Server": "authgate"}
+        if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and exc.message == _TOO_MANY):
+            status = 431
+        elif status >= 500:  # the handler itself broke, outside of its own last line of defence
+            status = 503
+            headers |= {"X-Auth-Reason": Reason.INTERNAL_ERROR.value, "Retry-After": "1"}
+            self._metrics.internal_errors += 1
+            places = "".join(traceback.format_tb(exc.__traceback__)) if exc else ""
+            event(
+                logging.ERROR, "unexpected error; the request was answered 503", exception_stacktrace=places
+            )
+        self._metrics.http_errors[str(status)] += 1
+        response = web.Response(status=status, headers=headers)
+        response.force_close()
+        return response
+
+
+class GateServer(web.Server):
+    """aiohttp's low-level server, which makes bounded connections and refuses them beyond a number.
+
+    `on_unread_body` is called when a request is answered before its announced body has arrived, `on_refused` for each
+    connection that is refused. Servers that share a `budget` share the memory for unfinished heads.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: ConnectionLimits,
+        metrics: Metrics,
+        *,
+        lane: FastLane | None = None,
+        budget: HeadBudget | None = None,
+        on_refused: Callable[[], None] = lambda: None,
+        on_unread_body: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(self._answer)
+        self._decide = handler
+        self._budget = budget or HeadBudget(
+            worst_case(limits.max_header_bytes, limits.max_headers) * limits.max_connections
+        )
+        self._on_refused = on_refused
+        self._lane = lane
+        self._limits = limits
+        self._metrics = metrics
+        self._on_unread_body = on_unread_body
+        self._draining = False
+
+    def drain(self) -> None:
+        """Close each connection with its next answer, so that clients go elsewhere before the listener closes."""
+        self._draining = True
+        self._lane = None
+        for connection in self.connections:
+            if isinstance(connection, Connection):
+                connection.leave_lane()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response: web.StreamResponse
+        if (
+            sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
+            > self._limits.max_header_bytes
+        ):
+            response = self._refusal(431)
+        elif not request.raw_path.startswith("/") or request.method == "CONNECT":
+            response = self._refusal(
+                400
+            )  # not origin-form (RFC 9112, section 3.2), and a proxy asks with a path
+        else:
+            response = await self._decide(request)
+        if not request.content.is_eof():
+            self._on_unread_body()
+            if isinstance(request.protocol, Connection):
+                request.protocol.discard_rest(request.content)
+            response.force_close()
+        elif self._draining or "Upgrade" in request.headers:
+            response.force_close()  # a client that upgrades goes on in another protocol
+        return response
+
+    def _refusal(self, status: int) -> web.Response:
+        self._metrics.http_errors[str(status)] += 1
+        response = web.Response(status=status, headers={"Cache-Control": "no-store", "Server": "authgate"})
+        response.force_close()
+        return response
+
+    def __call__(self) -> Connection:
+        """Return the protocol of a new connection."""
+        return Connection(
+            self,
+            loop=self._loop,
+            limits=self._limits,
+            metrics=self._metrics,
+            lane=self._lane,
+            budget=self._budget,
+        )
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        """Count a connection, or close it at once where there are too many."""
+        super().connection_made(handler, transport)
+        if len(self._connections) <= self._limits.max_connections:
+            return
+        self._metrics.connections_refused += 1
+        self._on_refused()
+        given_up = self._oldest_idle() if self._limits.makes_room else None
+        if given_up is not None:
+            given_up.abort()
+        else:
+            # Not at once: aiohttp's task of a connection fails if the connection is lost before the task starts.
+            self._loop.call_soon(transport.abort)
+
+    def _oldest_idle(self) -> asyncio.Transport | None:
+        for connection in self.connections:
+            if not isinstance(connection, Connection) or not connection.idle:
+                continue
+            transport = connection.transport
+            if transport is not None and not transport.is_closing():
+                return transport
+        return None
+
+
+def runner_of(server: GateServer, shutdown_timeout: float) -> web.ServerRunner:
+    """Return what opens a server on its addresses; needs a running event loop.
+
+    Requests under way have `shutdown_timeout` seconds to end once it closes.
+    """
+    return web.ServerRunner(server, shutdown_timeout=shutdown_timeout)

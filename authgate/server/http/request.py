@@ -1,0 +1,148 @@
+"""Reading the subrequest: its policy, its credential, and what the proxy tells of the original request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
+
+from authgate.credential.bearer import values_of
+from authgate.model import OriginalRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Proxy = Literal["nginx", "ingress-nginx", "envoy", "traefik", "caddy", "haproxy"]
+
+DEFAULT_POLICY: Final = "default"
+_POLICY_PATH = re.compile(r"/policies/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)/verify(?=/|\Z)")
+# A '#' stays in the path: a request target has no fragment, and some apps read on behind it.
+_ABSOLUTE_FORM = re.compile(r"https?://([^/?#\s]+)(/.*)", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a verify path names: a policy, and what follows the prefix ("" or beginning with a slash)."""
+
+    policy: str
+    rest: str
+    query: str = field(default="", compare=False)
+    """The target's own, which chooses nothing; Envoy's is that of the client's request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedHeaders:
+    """The fields, in lower case, by which a proxy tells of the client's request; None where another one tells it."""
+
+    method: bytes | None
+    uri: bytes | None
+    host: bytes | None
+
+
+# ingress-nginx tells a whole URL. Envoy asks with the client's method and host, and its path behind a prefix.
+FORWARDED_HEADERS: Final[Mapping[Proxy, ForwardedHeaders]] = MappingProxyType(
+    {
+        "nginx": ForwardedHeaders(b"x-original-method", b"x-original-uri", b"x-original-host"),
+        "haproxy": ForwardedHeaders(b"x-original-method", b"x-original-uri", b"x-original-host"),
+        "ingress-nginx": ForwardedHeaders(b"x-original-method", b"x-original-url", None),
+        "traefik": ForwardedHeaders(b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-host"),
+        "caddy": ForwardedHeaders(b"x-forwarded-method", b"x-forwarded-uri", b"x-forwarded-host"),
+        "envoy": ForwardedHeaders(None, None, b"host"),
+    }
+)
+NO_FORWARDED_HEADERS: Final = ForwardedHeaders(None, None, None)
+"""Without a configured proxy."""
+
+
+# Fetch, sections 3.1 and 3.2.2: what a browser writes into Origin and Access-Control-Request-Method.
+_ORIGIN = re.compile(rb"null|[a-z][a-z0-9+.-]{0,31}://[^\x00-\x20\x7f-\xff/?#@,]{1,260}")
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
+
+
+def endpoint_of(target: str) -> Endpoint | None:
+    """Return the endpoint that a request target in origin-form names, or None; its query chooses nothing."""
+    path, _, query = target.partition("?")
+    if path == "/verify" or path.startswith("/verify/"):
+        return Endpoint(DEFAULT_POLICY, path[7:], query)
+    match = _POLICY_PATH.match(path)
+    return Endpoint(match[1], path[match.end() :], query) if match else None
+
+
+def original_request(
+    proxy: Proxy | None, headers: Sequence[tuple[bytes, bytes]], method: str, endpoint: Endpoint
+) -> OriginalRequest:
+    """Return what the configured proxy tells of the client's request; nothing is taken from other proxies' headers.
+
+    `method` is the subrequest's own. A header that is missing or stands twice tells nothing. Without a configured proxy
+    no header is read.
+    """
+    if proxy is None:
+        return OriginalRequest()
+    names = FORWARDED_HEADERS[proxy]
+    original_method, uri, host = (
+        None if name is None else _only(values_of(headers, name))
+        for name in (names.method, names.uri, names.host)
+    )
+    told = forwarded_request(proxy, method, endpoint, original_method=original_method, uri=uri, host=host)
+    return marked(told, headers)
+
+
+def marked(told: OriginalRequest, headers: Sequence[tuple[bytes, bytes]]) -> OriginalRequest:
+    """Return a request that is known to be a CORS preflight where its method and fields make it one."""
+    return replace(told, preflight=True) if told.method == "OPTIONS" and _has_preflight(headers) else told
+
+
+def _has_preflight(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Tell whether the fields are there, once each, that make an OPTIONS request a CORS preflight."""
+    origin = _only(values_of(headers, b"origin"))
+    method = _only(values_of(headers, b"access-control-request-method"))
+    if origin is None or method is None:
+        return False
+    return _ORIGIN.fullmatch(origin) is not None and _METHOD.fullmatch(method) is not None
+
+
+def forwarded_request(
+    proxy: Proxy | None,
+    method: str,
+    endpoint: Endpoint,
+    *,
+    original_method: bytes | None,
+    uri: bytes | None,
+    host: bytes | None,
+) -> OriginalRequest:
+    """Return the client's request from the values of its `FORWARDED_HEADERS`; None for those not given.
+
+    A method or host that is not printable ASCII is not known; a path is as it was sent, one byte a character.
+    """
+    if proxy is None:
+        return OriginalRequest()
+    if proxy == "envoy":
+        path, query = endpoint.rest, endpoint.query
+        return OriginalRequest(method, path, text_of(host), query) if path else OriginalRequest()
+    authority = text_of(host)
+    target = "" if uri is None else uri.decode("latin-1")
+    if proxy == "ingress-nginx" and not target.startswith("/"):
+        match = _ABSOLUTE_FORM.match(target)
+        authority, target = (match[1], match[2]) if match else (None, "")
+    return request_of(text_of(original_method), target, authority)
+
+
+def request_of(method: str | None, target: str, authority: str | None) -> OriginalRequest:
+    """Return the request that its target (one byte a character) tells; the path of one in another form is not known."""
+    if not target.startswith("/"):
+        return OriginalRequest(method, None, authority)
+    path, _, query = target.partition("?")
+    return OriginalRequest(method, path, authority, query)
+
+
+def _only(values: list[bytes]) -> bytes | None:
+    return values[0] if len(values) == 1 else None
+
+
+def text_of(value: bytes | None) -> str | None:
+    """Return what is printable ASCII as text; anything else is not known."""
+    if value is None:
+        return None
+    text = value.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else None

@@ -1,0 +1,68 @@
+"""Rendering a decision: the status and header lines of the answer contract; the body is always empty."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from authgate.errors import REASONS, Challenge, Reason
+from authgate.model import Allow, Decision, Deny, Unavailable
+
+if TYPE_CHECKING:
+    from authgate.model import Headers
+
+_MAX_DESCRIPTION = 200
+_NOT_QUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+    for status in (200, *{info.status for info in REASONS.values()})
+}
+_COMMON: Final = (("Cache-Control", "no-store"), ("Content-Length", "0"), ("Server", "authgate"))
+
+
+def render(decision: Decision) -> tuple[int, Headers]:
+    """Return the status and the headers of a decision. Identity headers stand on a 200 and nowhere else."""
+    match decision:
+        case Allow(headers=headers):
+            return 200, headers + _COMMON
+        case Deny(reason, detail):
+            info = REASONS[reason]
+            headers = (("X-Auth-Reason", reason.value), *_COMMON)
+            if info.status == 404:
+                return info.status, headers
+            return info.status, (("WWW-Authenticate", challenge(reason, detail)), *headers)
+        case Unavailable(reason, _, retry_after):
+            retry = ("Retry-After", str(retry_after))
+            return REASONS[reason].status, (retry, ("X-Auth-Reason", reason.value), *_COMMON)
+
+
+def challenge(reason: Reason, detail: str) -> str:
+    """Return the Bearer challenge of a refusal (RFC 6750, section 3).
+
+    A request without any credential gets no error code, as section 3.1 wants it.
+    """
+    info = REASONS[reason]
+    if info.challenge is Challenge.NONE:
+        return 'Bearer realm="authgate"'
+    description = f"{info.meaning}: {detail}" if detail else info.meaning
+    return f'Bearer realm="authgate", error="{info.challenge.value}", error_description="{_quotable(description)}"'
+
+
+def _quotable(text: str) -> str:
+    """Keep what an error_description may hold: %x20-21 / %x23-5B / %x5D-7E (RFC 6750, section 3)."""
+    return _NOT_QUOTABLE.sub("'", text[:_MAX_DESCRIPTION])
+
+
+def head_of(decision: Decision) -> bytes:
+    """Return a decision's whole answer up to its `TAIL`, as aiohttp would write it."""
+    if isinstance(decision, Allow):
+        status, headers = 200, decision.headers
+    else:
+        status, headers = render(decision)
+        headers = headers[: -len(_COMMON)]
+    return (_STATUS_LINES[status] + "".join([f"{name}: {value}\r\n" for name, value in headers])).encode()
+
+
+TAIL: Final = ("".join([f"{name}: {value}\r\n" for name, value in _COMMON]) + "Date: ").encode()
+"""What follows in every answer, but for the date itself and the empty line."""

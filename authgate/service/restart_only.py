@@ -1,0 +1,41 @@
+"""What of a configuration is settled when the gate starts, and what a reload changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from authgate.config import Config
+
+_SECTIONS = ("server", "limits", "log", "shutdown")
+
+
+def keep_restart_only(running: Config, new: Config) -> Config:
+    """Return a new configuration with those of the running one's settings that only a restart can change.
+
+    `server.proxy` is not one of them: which headers tell the original request belongs to the policies that trust them.
+    """
+    kept = {name: getattr(running, name) for name in _SECTIONS}
+    kept["server"] = running.server.model_copy(update={"proxy": new.server.proxy})
+    if running.exchange is None or new.exchange is None:
+        kept["exchange"] = running.exchange
+    else:
+        listener = {"listen": running.exchange.listen, "tls": running.exchange.tls}
+        kept["exchange"] = new.exchange.model_copy(update=listener)
+    return new.model_copy(update=kept)
+
+
+def pending_restart(running: Config, new: Config) -> Iterator[str]:
+    """Yield the names of changed settings that wait for a restart, such as `server.listen`."""
+    taken = keep_restart_only(running, new)
+    for section in (*_SECTIONS, "exchange"):
+        before, after = getattr(taken, section), getattr(new, section)
+        if before is None or after is None:
+            if before is not after:
+                yield section
+            continue
+        for name, field in type(after).model_fields.items():
+            if getattr(before, name) != getattr(after, name):
+                yield f"{section}.{field.alias or name}"

@@ -1,0 +1,55 @@
+"""The signals that a service answers to: when to end, how long to go on before, and when to read the file again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Self
+
+from authgate.observability.log import event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+
+class Signals:
+    """Takes SIGTERM, SIGINT and SIGHUP while its `with` lasts; SIGHUP does nothing where `reload` is None."""
+
+    def __init__(self, reload: Callable[[], None] | None) -> None:
+        self._reload = reload
+        self._received: asyncio.Queue[signal.Signals] = asyncio.Queue()
+
+    def __enter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._received.put_nowait, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reload or _ignore_hangup)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+    async def end(self, delay: float, begin: Callable[[], None]) -> None:
+        """Return when it is time to stop: after a signal, `begin`, and for SIGTERM `delay` seconds.
+
+        SIGINT comes from a person at a terminal, who waits for no balancer; and so does who sends a second signal.
+        """
+        number = await self._received.get()
+        event(logging.INFO, "ending", signal=number.name)
+        begin()
+        if number is signal.SIGTERM and delay:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._received.get(), delay)
+
+
+def _ignore_hangup() -> None:
+    event(
+        logging.WARNING, "SIGHUP ignored: authgate runs without --config, so there is no file to read again"
+    )

@@ -1,0 +1,220 @@
+"""One place for a worker, as the supervisor sees it: whoever is there now, and how the ones before ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from mmap import mmap
+from typing import TYPE_CHECKING, Final
+
+from authgate.observability.counter_store import SHARED_BYTES, SharedCounterStore
+from authgate.server.admin import Check
+from authgate.service.channel import Adopt, Adopted, Channel, Drain, Failed, Keys, Status, Stop
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from authgate.config import Config
+    from authgate.model import Clock
+    from authgate.service.channel import Report
+
+MOST_SILENT: Final = 10.0
+"""Seconds without a word after which a worker is stuck."""
+MOST_ADOPTING: Final = 30.0
+"""Seconds that a worker may take to answer by another configuration."""
+_STEADY: Final = 60.0
+_LONGEST_PAUSE: Final = 30.0
+_POLL: Final = 0.05
+
+
+class Slot:
+    """A worker's place. Its numbers are counted in memory that stays when the worker dies."""
+
+    def __init__(self, index: int, clock: Clock) -> None:
+        self.name = f"worker/{index}"
+        self.memory = mmap(-1, SHARED_BYTES)
+        self.counter_store = SharedCounterStore(self.memory)
+        self.failure: str | None = None
+        """Why the last worker could not start, in its own words."""
+        self._clock = clock
+        self._pid: int | None = None
+        self._channel: Channel | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._told = Status(listening=False, checks=())
+        self._adopted: asyncio.Future[str | None] | None = None
+        self.trial: Config | None = None
+        """The configuration that its next worker tries, instead of the last good one."""
+        self._trying: asyncio.Future[str | None] | None = None
+        self._silent = 0.0
+        self._stuck = self._called = False
+        self._began_at = self._due_at = clock.monotonic()
+        self._ends = 0
+        self._last_end = ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process."""
+        return self._pid is not None
+
+    @property
+    def listening(self) -> bool:
+        """Whether its worker answers requests."""
+        return self.alive and self._told.listening
+
+    @property
+    def ready(self) -> bool:
+        """Whether its worker answers requests and can decide some."""
+        return self.listening and any(check.good for check in self._told.checks)
+
+    def call(self) -> bool:
+        """Tell, once for each, whether a worker is to be started now."""
+        if self._called or self._pid is not None or self._clock.monotonic() < self._due_at:
+            return False
+        self._called = True
+        return True
+
+    async def start(self, pid: int, one: socket.socket, on_heard: Callable[[Slot, Report], None]) -> None:
+        """Take in a worker that was forked; `on_heard` is told whatever it says."""
+        self._pid, self._silent, self._stuck, self._called = pid, 0.0, False, False
+        self._told, self.failure = Status(listening=False, checks=()), None
+        self._began_at = self._clock.monotonic()
+        self._channel = await Channel.over(one)
+        self._hearing = asyncio.create_task(self._hear(self._channel, on_heard))
+
+    def reap(self) -> str | None:
+        """Tell how the worker ended, once: exited, killed or stuck; None while there is nothing to tell.
+
+        The first end in a while has another worker start at once; further ones wait, each twice as long.
+        """
+        if self._pid is None:
+            return None
+        pid, status = os.waitpid(self._pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        now = self._clock.monotonic()
+        self._ends = 1 if now - self._began_at >= _STEADY else self._ends + 1
+        pause = 0.0 if self._ends == 1 else min(_LONGEST_PAUSE, 2.0 ** (self._ends - 2))
+        self._due_at = now + pause
+        code = os.waitstatus_to_exitcode(status)
+        self._last_end = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
+        self._forget()
+        if self._stuck:
+            self._last_end = f"force: it said nothing for {MOST_SILENT:g} s"
+            return "stuck"
+        return "exited" if code >= 0 else "killed"
+
+    def pass_time(self, seconds: float) -> None:
+        """Count time in which the supervisor itself ran, and kill a worker that was silent for too much of it."""
+        if self._pid is None:
+            return
+        self._silent += seconds
+        if self._silent >= MOST_SILENT and not self._stuck:
+            self._stuck = True
+            self.kill()
+
+    def kill(self) -> None:
+        """End the worker without asking."""
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGKILL)
+
+    def hand_on(self, keys: Keys) -> None:
+        """Give the worker what another one fetched."""
+        if self.listening and self._channel is not None:
+            self._channel.send(keys)
+
+    def drain(self) -> None:
+        """Have the worker say that it is not ready, while it goes on."""
+        if self._channel is not None:
+            self._channel.send(Drain())
+
+    def stop(self) -> None:
+        """Have the worker finish and end."""
+        if self._channel is not None:
+            self._channel.send(Stop())
+
+    async def adopt(self, config: Config) -> str | None:
+        """Have the worker answer by another configuration; return why it does not, None where it does."""
+        if self._channel is None:
+            return "the worker is gone"
+        self._adopted = asyncio.get_running_loop().create_future()
+        self._channel.send(Adopt(config))
+        done, _ = await asyncio.wait((self._adopted,), timeout=MOST_ADOPTING)
+        if not done:
+            self.kill()  # it could answer by either configuration from now on
+            return f"the worker did not apply the configuration within {MOST_ADOPTING:g} s"
+        return self._adopted.result()
+
+    async def start_with(self, config: Config) -> str | None:
+        """Have a new worker start with a configuration; return why it does not listen, None once it does.
+
+        The worker that is there, if any, is killed. Afterwards workers start with the last good configuration again.
+        """
+        self._trying = None
+        while self._pid is not None:
+            self.kill()
+            await asyncio.sleep(_POLL)
+        self.trial, self._due_at = config, self._clock.monotonic()
+        trying: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._trying = trying
+        try:
+            done, _ = await asyncio.wait((trying,), timeout=MOST_ADOPTING)
+            if done:
+                return trying.result()
+            self.kill()
+            return f"the worker did not start within {MOST_ADOPTING:g} s"
+        finally:
+            self.trial = self._trying = None
+
+    def checks(self) -> list[Check]:
+        """Tell how its worker is, and of each issuer and cluster what it knows."""
+        own = [Check(f"{self.name}/{check.name}", check.good, check.detail) for check in self._told.checks]
+        return [Check(self.name, self.listening, self._state()), *own]
+
+    def _state(self) -> str:
+        before = f"; the one before ended by {self._last_end}" if self._last_end else ""
+        if self._pid is None:
+            wait = max(0.0, self._due_at - self._clock.monotonic())
+            why = " (the log has the reason)" if self.failure else ""
+            times = f" {self._ends} times in a row, last" if self._ends > 1 else ""
+            return f"ended{times} by {self._last_end}{why}; starts again in {wait:.0f} s"
+        return f"process {self._pid} {'listens' if self._told.listening else 'starts'}{before}"
+
+    async def _hear(self, channel: Channel, on_heard: Callable[[Slot, Report], None]) -> None:
+        while (report := await channel.receive()) is not None:
+            self._silent = 0.0
+            match report:
+                case Status():
+                    self._told = report
+                    if report.listening:
+                        self._tried(None)
+                case Adopted(error):
+                    self._answer(error)
+                case Failed(error):
+                    self.failure = error
+                    self._tried(error)
+                case Keys():
+                    pass
+                case Adopt() | Drain() | Stop():
+                    raise AssertionError("these are the supervisor's own words")
+            on_heard(self, report)
+
+    def _answer(self, error: str | None) -> None:
+        if self._adopted is not None and not self._adopted.done():
+            self._adopted.set_result(error)
+
+    def _tried(self, error: str | None) -> None:
+        if self._trying is not None and not self._trying.done():
+            self._trying.set_result(error)
+
+    def _forget(self) -> None:
+        self._pid = None
+        self._told = Status(listening=False, checks=())
+        self._answer("the worker ended over it")
+        self._tried("the worker ended over it")
+        if self._hearing is not None:
+            self._hearing.cancel()
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = self._hearing = None

@@ -1,0 +1,283 @@
+"""Several processes that share the listen addresses, and the one that keeps them running and tells how they are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from authgate import __version__
+from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.compose import CompositionError, Dependencies
+from authgate.compose.tokens import token_issuer
+from authgate.observability.exposition import Exposition, figures_of
+from authgate.observability.log import event
+from authgate.observability.metrics import Metrics
+from authgate.server.admin import Check, Readiness, admin_runner
+from authgate.server.exchange import signed_documents
+from authgate.server.listeners import ListenError, Listeners, SharedAddresses
+from authgate.service.channel import Keys
+from authgate.service.clock import SystemClock
+from authgate.service.generation import endless
+from authgate.service.reload import Reloader
+from authgate.service.restart_only import keep_restart_only
+from authgate.service.signals import Signals
+from authgate.service.slot import Slot
+from authgate.service.worker import Inheritance, fork_worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from authgate.config import Config
+    from authgate.service.channel import Report
+    from authgate.service.reload import ConfigFile
+
+_TURN = 0.25
+_STOP_GRACE = 5.0
+
+
+def supervise(
+    config: Config,
+    environ: Mapping[str, str],
+    workers: int,
+    *,
+    file: ConfigFile | None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
+    service_account_dir: str = SERVICE_ACCOUNT_DIR,
+) -> None:
+    """Serve with so many processes until a signal ends it; raises `CompositionError` or `ListenError` at start."""
+    if not hasattr(socket, "SO_REUSEPORT") or not hasattr(os, "fork"):
+        raise ListenError("server.workers: this system cannot share a port between processes; set it to 1")
+    # Workers are forked between two runs of the loop, and asyncio's own: uvloop's does not outlive a fork.
+    with asyncio.Runner() as runner:
+        supervisor = _Supervisor(config, workers, file)
+        try:
+            runner.run(supervisor.open())
+            while (slot := runner.run(supervisor.next_start())) is not None:
+                inheritance = Inheritance(
+                    supervisor.config_of(slot),
+                    environ,
+                    service_account_dir,
+                    supervisor.addresses,
+                    slot.memory,
+                    loop_factory,
+                )
+                runner.run(slot.start(*fork_worker(inheritance), supervisor.heard))
+                if supervisor.config_of(slot) is not inheritance.config:
+                    slot.kill()  # another was adopted while it was not yet there to follow
+        finally:
+            runner.run(supervisor.close())
+
+
+class _Supervisor:
+    def __init__(self, config: Config, workers: int, file: ConfigFile | None) -> None:
+        self.config = config
+        self.addresses = SharedAddresses()
+        self._clock = SystemClock()
+        self._metrics = Metrics()
+        self._slots = [Slot(index, self._clock) for index in range(workers)]
+        self._admin = Listeners()
+        self._reloader = Reloader(file, config, self._adopt, self._metrics, forks=True) if file else None
+        self._starts: asyncio.Queue[Slot] = asyncio.Queue()
+        self._serving: asyncio.Task[None] | None = None
+        self._served = False
+        self._failures: asyncio.Queue[str] = asyncio.Queue()
+        self._until_closed = ExitStack()
+        self._ending = False
+        self._turn = -1
+        self._signed: tuple[Config | None, dict[str, bytes]] = (None, {})
+
+    async def open(self) -> None:
+        """Reserve the addresses and open the admin port; raises `ListenError`."""
+        self.config = self._with_real_addresses()
+        if self.config.server.admin is not None:
+            exposition = Exposition(
+                lambda: figures_of(
+                    [
+                        (self._metrics.store, True),
+                        *((slot.counter_store, slot.alive) for slot in self._slots),
+                    ]
+                )
+            )
+            await self._admin.open(
+                admin_runner(exposition, self._readiness, self._documents, self._metrics),
+                self.config.server.admin,
+            )
+        self._metrics.count_reload("success")
+        self._serving = asyncio.create_task(self._serve())
+
+    def config_of(self, slot: Slot) -> Config:
+        """Return what a new worker starts with: the configuration on trial in its place, else the last good one."""
+        return self.config if slot.trial is None else slot.trial
+
+    async def next_start(self) -> Slot | None:
+        """Return the next place that wants a worker, None when it is time to close."""
+        if self._serving is None:
+            raise AssertionError("a supervisor is opened first")
+        wanted = asyncio.create_task(self._starts.get())
+        await asyncio.wait((wanted, self._serving), return_when=asyncio.FIRST_COMPLETED)
+        if not self._serving.done():
+            return wanted.result()
+        wanted.cancel()
+        self._serving.result()
+        return None
+
+    def _documents(self) -> dict[str, bytes]:
+        """Return what others verify the workers' tokens with, by path; their keys are those of the files."""
+        config, documents = self._signed
+        if (
+            config is not self.config
+        ):  # asked for every unknown path: the files are read once for a configuration
+            try:
+                issuer = token_issuer(self.config, Dependencies(self._clock, self._metrics, {}))
+            except CompositionError:
+                return {}  # a file is being replaced
+            documents = signed_documents(issuer) if issuer else {}
+            self._signed = self.config, documents
+        return documents
+
+    def heard(self, speaker: Slot, report: Report) -> None:
+        """Take notice of what a worker said, and have the others know of keys."""
+        if isinstance(report, Keys):
+            for slot in self._slots:
+                if slot is not speaker:
+                    slot.hand_on(report)
+        self._take_stock()
+
+    def _take_stock(self) -> None:
+        self._metrics.workers = sum(slot.listening for slot in self._slots)
+        if self._served:
+            return
+        for slot in self._slots:
+            if slot.failure is not None:
+                self._failures.put_nowait(slot.failure)
+        if all(slot.listening for slot in self._slots):
+            self._served = True
+            event(
+                logging.INFO,
+                "authgate serves",
+                service_version=__version__,
+                verify=", ".join(self.config.server.listen),
+                admin=self._admin.addresses[0] if self._admin.addresses else "",
+                **({"grpc": self.config.server.grpc} if self.config.server.grpc else {}),
+                workers=len(self._slots),
+            )
+
+    async def close(self) -> None:
+        """Have the workers finish, for at most `shutdown.timeout` and a little more, then close the admin port."""
+        self._ending = True
+        self.addresses.close()
+        for slot in self._slots:
+            slot.stop()
+        until = self._clock.monotonic() + self.config.shutdown.timeout + _STOP_GRACE
+        while any(slot.alive for slot in self._slots):
+            if self._clock.monotonic() >= until:
+                for slot in self._slots:
+                    slot.kill()
+            for slot in self._slots:
+                slot.reap()
+            await asyncio.sleep(_TURN / 10)
+        await self._admin.close()
+        self._until_closed.close()
+
+    async def _serve(self) -> None:
+        """Keep the workers running until a signal says otherwise; raises `CompositionError` where they cannot start."""
+        tasks = [asyncio.create_task(self._keep_running())]
+        if self._reloader is not None:
+            tasks.append(asyncio.create_task(endless(self._reloader.run, self._metrics)))
+        signals = self._until_closed.enter_context(Signals(self._reloader.ask if self._reloader else None))
+        ended = asyncio.create_task(signals.end(self.config.shutdown.delay, self._begin_ending))
+        tasks += (ended, asyncio.create_task(self._startable()))
+        done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _startable(self) -> None:
+        raise CompositionError(await self._failures.get())
+
+    def _begin_ending(self) -> None:
+        self._ending = True
+        for slot in self._slots:
+            slot.drain()
+
+    async def _keep_running(self) -> None:
+        while True:
+            for slot in self._slots:
+                slot.pass_time(_TURN)
+                self._on_exit(slot)
+                if slot.call():
+                    self._starts.put_nowait(slot)
+            await asyncio.sleep(_TURN)
+
+    def _on_exit(self, slot: Slot) -> None:
+        reason = slot.reap()
+        if reason is None:
+            return
+        self._take_stock()
+        self._metrics.worker_restarts[reason] += 1
+        event(
+            logging.ERROR,
+            "a worker ended; another takes its place",
+            worker=slot.name,
+            reason=reason,
+            state=slot.checks()[0].detail,
+            error_message=slot.failure or "",
+        )
+
+    async def _adopt(self, config: Config) -> None:
+        """Have every worker answer by another configuration; one tries it first, and the others only follow.
+
+        Each attempt is another worker's. Where none listens, one starts with the new configuration, and the last good
+        one is kept until that worker listens. One that starts meanwhile was forked with the configuration of before,
+        and follows as soon as it listens.
+        """
+        config = keep_restart_only(self.config, config)
+        self._turn += 1
+        order = [self._slots[(self._turn + place) % len(self._slots)] for place in range(len(self._slots))]
+        first = next((slot for slot in order if slot.listening), None)
+        if first is not None:
+            error = await first.adopt(config)
+        else:
+            first = next((slot for slot in order if not slot.alive), order[0])
+            error = await first.start_with(config)
+        if error is not None:
+            raise CompositionError(error)
+        self.config = config
+        others = [slot for slot in self._slots if slot.alive and slot is not first]
+        answers = await asyncio.gather(*(slot.adopt(config) for slot in others))
+        for slot, error in zip(others, answers, strict=True):
+            if error is not None:
+                event(
+                    logging.ERROR,
+                    "a worker did not follow; it starts anew",
+                    worker=slot.name,
+                    error_message=error,
+                )
+                slot.kill()
+
+    def _readiness(self) -> Readiness:
+        checks = [Check("shutdown", not self._ending, "ending" if self._ending else "not ending")]
+        for slot in self._slots:
+            checks += slot.checks()
+        if self._reloader is not None:
+            checks.append(self._reloader.check())
+        return Readiness(not self._ending and all(slot.ready for slot in self._slots), tuple(checks))
+
+    def _with_real_addresses(self) -> Config:
+        config = self.config
+        real: dict[str, object] = {
+            "listen": tuple(self.addresses.reserve(address) for address in config.server.listen)
+        }
+        if config.server.grpc is not None:
+            real["grpc"] = self.addresses.reserve(config.server.grpc)
+        changed: dict[str, object] = {"server": config.server.model_copy(update=real)}
+        if config.exchange is not None:
+            listen = self.addresses.reserve(config.exchange.listen)
+            changed["exchange"] = config.exchange.model_copy(update={"listen": listen})
+        return config.model_copy(update=changed)

@@ -1,0 +1,18 @@
+"""From other programs' configurations to authgate's, and back; what has no counterpart is told, never dropped."""
+
+from authgate.tools.convert.kubernetes import (
+    from_authentication_configuration,
+    to_authentication_configuration,
+)
+from authgate.tools.convert.values import ConversionError, Converted
+from authgate.tools.convert.vault import from_vault_role
+from authgate.tools.convert.yaml_text import yaml_text
+
+__all__ = [
+    "ConversionError",
+    "Converted",
+    "from_authentication_configuration",
+    "from_vault_role",
+    "to_authentication_configuration",
+    "yaml_text",
+]

@@ -1,0 +1,38 @@
+"""Examining a configuration where it is to run: each issuer and cluster is asked what a gate would ask it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from authgate.tools.doctor.clusters import examine_cluster
+from authgate.tools.doctor.findings import Finding, Level
+from authgate.tools.doctor.issuers import examine_issuer
+
+if TYPE_CHECKING:
+    from authgate.compose import Dependencies
+    from authgate.config import Config
+
+__all__ = ["Finding", "Level", "examine"]
+
+
+async def examine(config: Config, deps: Dependencies) -> list[Finding]:
+    """Return what is right and what is not, in the order of the configuration; never raises for what it finds.
+
+    Nothing is changed anywhere: documents are read, and the API server is asked what the gate's account may do.
+    """
+    found = await asyncio.gather(
+        _examine_clusters(config, deps), *(examine_issuer(item, deps.environ) for item in config.jwt)
+    )
+    return [finding for findings in found for finding in findings]
+
+
+async def _examine_clusters(config: Config, deps: Dependencies) -> list[Finding]:
+    # One after the other: which cluster an issuer belongs to is a matter of their order.
+    owners = {issuer: f"cluster '{item.name}'" for item in config.clusters for issuer in item.issuers}
+    owners |= {item.issuer.url: "jwt" for item in config.jwt}
+    reviews_access = any(True for policy in config.policies.values() for _ in policy.access_reviews())
+    found: list[Finding] = []
+    for item in config.clusters:
+        found += await examine_cluster(item, deps, owners, reviews_access=reviews_access)
+    return found

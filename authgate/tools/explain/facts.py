@@ -1,0 +1,135 @@
+"""Putting side by side what the token says and what the configuration wants."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from authgate.errors import REASONS, Reason, Step
+from authgate.json_pointer import Missing, claim_pointer
+from authgate.timestamps import date
+from authgate.tools.explain.steps import detail_of, identity_of, key_of
+from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from authgate.model import Decision
+    from authgate.tools.explain.decode import Decoded
+
+
+def issuer_of(decision: Decision, known: Iterable[KnownIssuer]) -> KnownIssuer | None:
+    """Return what the configuration wants of the issuer that a decision rests on."""
+    return next((issuer for issuer in known if issuer.name == decision.evidence.issuer_name), None)
+
+
+def facts_of(
+    decision: Decision,
+    seen: Decoded,
+    now: float,
+    known: tuple[KnownIssuer, ...],
+    policy: KnownPolicy,
+) -> Iterator[Fact]:
+    """Return what to compare where a token was refused, and who sent one that was not."""
+    yield from _of_reason(decision, seen, now, known, policy)
+    if policy.rule is not None and REASONS[decision.reason].step in (None, Step.POLICY):
+        yield Fact("the request's rule", (policy.rule,))
+
+
+def _of_reason(
+    decision: Decision,
+    seen: Decoded,
+    now: float,
+    known: tuple[KnownIssuer, ...],
+    policy: KnownPolicy,
+) -> Iterator[Fact]:
+    issuer = issuer_of(decision, known)
+    match decision.reason:
+        case Reason.ISSUER_UNKNOWN:
+            yield from _issuer_facts(seen, known)
+        case Reason.TYPE_NOT_ACCEPTED if issuer is not None:
+            yield _fact("the token's typ", seen.header_text("typ"))
+            yield from (Fact("accepted types", issuer.types),) if issuer.types else ()
+        case Reason.ALGORITHM_NOT_ALLOWED if issuer is not None:
+            yield _fact("the token's alg", seen.header_text("alg"))
+            yield from (Fact("allowed algorithms", issuer.algorithms),) if issuer.algorithms else ()
+        case Reason.KEY_UNKNOWN | Reason.KEY_PENDING | Reason.KEYS_UNAVAILABLE:
+            yield _fact("the token's kid", seen.header_text("kid"))
+        case Reason.SIGNATURE_INVALID:
+            yield Fact("tried", (key_of(decision),))
+        case Reason.TOKEN_EXPIRED | Reason.TOKEN_NOT_YET_VALID | Reason.TOKEN_LIFETIME_TOO_LONG:
+            for moment in seen.moments:
+                yield Fact(f"the token's {moment.claim}", (f"{moment.date}, {moment.relation}",))
+            yield Fact("now", (date(now),))
+        case Reason.AUDIENCE_MISMATCH:
+            yield Fact("the token's aud", seen.audiences or ("(none)",))
+            of_policy = identity_of(decision) is not None and policy.audiences is not None
+            accepted = policy.audiences if of_policy else issuer.audiences if issuer else ()
+            yield Fact(f"accepted by policy '{policy.name}'" if of_policy else "accepted", accepted or ())
+        case Reason.CLAIM_RULE_FAILED | Reason.USER_RULE_FAILED | Reason.IDENTITY_INVALID if (
+            issuer is not None
+        ):
+            yield from _refusing_rule(decision, issuer)
+            yield from _missing_claims(seen, issuer)
+        case Reason.DENIED:
+            yield from (
+                *_identity_facts(decision),
+                *_missing_claims(seen, issuer),
+                Fact(f"deny of '{policy.name}'", policy.deny),
+            )
+        case Reason.NOT_ALLOWED:
+            yield from (
+                *_identity_facts(decision),
+                *_missing_claims(seen, issuer),
+                Fact(f"allow of '{policy.name}'", policy.allow or ()),
+            )
+        case Reason.ACCESS_DENIED | Reason.REQUEST_UNKNOWN | Reason.PATH_AMBIGUOUS:
+            yield from _identity_facts(decision)
+            yield _fact(f"access review of '{policy.name}'", policy.access_review)
+        case _:
+            yield from _identity_facts(decision)
+
+
+def _refusing_rule(decision: Decision, issuer: KnownIssuer) -> Iterator[Fact]:
+    detail = detail_of(decision)
+    for place, text in issuer.expressions:
+        if detail.startswith((f"{place}: ", f"{place} ")):
+            yield Fact(place, (text,))
+            return
+    if decision.reason is Reason.CLAIM_RULE_FAILED:
+        yield Fact("required claims", issuer.claim_rules)
+
+
+def _missing_claims(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]:
+    """Name mapped claims that the token does not have, and what is in their place."""
+    for place, claim in () if issuer is None else issuer.claims:
+        found = claim_pointer(claim).lookup(seen.claims or {})
+        if isinstance(found, Missing):
+            yield Fact(place, (f"claim '{claim}' is missing" + (f": {found.why}" if found.why else ""),))
+
+
+def _issuer_facts(seen: Decoded, known: tuple[KnownIssuer, ...]) -> Iterator[Fact]:
+    claimed = seen.claim_text("iss")
+    urls = [url for issuer in known for url in issuer.urls]
+    undiscovered = [f"what cluster '{issuer.name}' names" for issuer in known if issuer.is_cluster]
+    yield _fact("the token's iss", claimed)
+    yield Fact("configured issuers", (*urls, *undiscovered))
+    close = difflib.get_close_matches((claimed or "")[:512], urls, n=1, cutoff=0.8)
+    if close:
+        yield Fact("the nearest is", tuple(close))
+
+
+def _identity_facts(decision: Decision) -> Iterator[Fact]:
+    identity = identity_of(decision)
+    if identity is None:
+        return
+    yield Fact("issuer", (identity.issuer_name,))
+    yield Fact("user", (identity.username,))
+    yield Fact("groups", identity.groups)
+    account = identity.service_account
+    if account is not None:
+        yield Fact("service account", (f"{account.namespace}/{account.name}",))
+
+
+def _fact(name: str, value: str | None) -> Fact:
+    return Fact(name, ("(none)" if value is None else value,))

@@ -1,0 +1,254 @@
+"""Policies under test: each request of a table is decided by a gate of the configuration, without tokens or network.
+
+The gate is the real one. Stated are the verdict on the token, the time, and what the cluster would say of access.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from authgate.cluster.api import AccessAnswer, ApiError, ApiErrorKind
+from authgate.compose.claims import claim_rules
+from authgate.compose.headers import header_mapper
+from authgate.compose.policies import policy_of
+from authgate.errors import Reason
+from authgate.gate import Gate
+from authgate.model import (
+    Authenticated,
+    Deny,
+    Evidence,
+    Identity,
+    OriginalRequest,
+    Rejected,
+    RevocationHandle,
+    ServiceAccount,
+    Unavailable,
+    VerifiedClaims,
+)
+from authgate.verify.access_review import AccessReviewer, AccessReviewers
+from authgate.verify.identity import cluster_identity
+from authgate.verify.mapped import mapped_identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from authgate.cluster.api import AccessAttributes
+    from authgate.config import AskingIdentity, Config, PolicyTest
+    from authgate.model import BearerToken, Decision, JSONValue
+
+_PLENTY = 1000
+
+
+class StatementError(Exception):
+    """A test states what its configuration does not know; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one test: the reason code of the decision, and what was seen beside it.
+
+    `reason` is None where nothing could be decided; `detail` then says why.
+    """
+
+    test: PolicyTest
+    reason: Reason | None
+    detail: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the decision is the expected one."""
+        return self.reason is not None and self.test.is_met_by(self.reason.value)
+
+
+async def run(config: Config, tests: Iterable[PolicyTest]) -> list[Result]:
+    """Decide each test, in their order; raises `CompositionError` where the configuration cannot be put to work."""
+    bench = _Bench(config)
+    results = []
+    for test in tests:
+        try:
+            decision = await bench.decide(test)
+        except StatementError as error:
+            results.append(Result(test, None, str(error)))
+        else:
+            results.append(Result(test, decision.reason, _seen(decision)))
+    return results
+
+
+def _seen(decision: Decision) -> str:
+    match decision:
+        case Deny(detail=detail, private=private):
+            return "; ".join(text for text in (detail, private) if text)
+        case Unavailable(detail=detail):
+            return detail
+        case _:
+            return ""
+
+
+class _Identify(Protocol):
+    def __call__(
+        self, claims: VerifiedClaims, issuer: str, audiences: tuple[str, ...]
+    ) -> Identity | Rejected: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    """An issuer as the configuration has it, or a cluster."""
+
+    name: str
+    urls: tuple[str, ...]
+    audiences: tuple[str, ...]
+    cluster: str | None
+    identify: _Identify
+
+
+class _Bench:
+    """Gates of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._policies = {name: policy_of(name, item) for name, item in config.policies.items()}
+        self._headers = header_mapper(config.headers, None)
+        self._max_token_bytes = config.limits.max_token_bytes
+        self._issuers = [
+            *(
+                _Issuer(
+                    item.name,
+                    item.issuers,
+                    item.audiences,
+                    item.name,
+                    partial(cluster_identity, cluster=item.name),
+                )
+                for item in config.clusters
+            ),
+            *(
+                _Issuer(
+                    item.name,
+                    (item.issuer.url,),
+                    item.issuer.audiences,
+                    None,
+                    partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
+                )
+                for item in config.jwt
+            ),
+        ]
+
+    async def decide(self, test: PolicyTest) -> Decision:
+        """Return the decision on a test; raises `StatementError`."""
+        if test.policy not in self._policies:
+            raise StatementError(f"no policy '{test.policy}' is configured, but {', '.join(self._policies)}")
+        stated = _Stated(self._verdict(test), test)
+        reviewer = AccessReviewer(stated, stated, qps=_PLENTY, burst=_PLENTY)
+        clusters = [issuer.name for issuer in self._issuers if issuer.cluster is not None]
+        gate = Gate(
+            stated,
+            self._policies,
+            self._headers,
+            self._max_token_bytes,
+            AccessReviewers(dict.fromkeys(clusters, reviewer)),
+            now=stated.now,
+        )
+        path, _, query = (test.request.path or "").partition("?")
+        request = OriginalRequest(test.request.method, path or None, test.request.host, query)
+        token = () if test.identity is None and test.claims is None else (b"Bearer stated",)
+        return await gate.decide(token, test.policy, request)
+
+    def _verdict(self, test: PolicyTest) -> Authenticated | Rejected:
+        evidence = Evidence("jwks")
+        if test.identity is not None:
+            return Authenticated(self._identity(test.identity), None, evidence, RevocationHandle())
+        if test.claims is None:
+            return Rejected(Reason.NO_CREDENTIAL)
+        claims: dict[str, JSONValue] = test.claims
+        issuer = self._issuer_of(claims)
+        audiences = _accepted(issuer, claims.get("aud", list(issuer.audiences)))
+        if not audiences:
+            return Rejected(Reason.AUDIENCE_MISMATCH, evidence=evidence)
+        verified = VerifiedClaims(claims)
+        identity = issuer.identify(verified, str(claims.get("iss", "")), audiences)
+        if isinstance(identity, Rejected):
+            return identity
+        return Authenticated(identity, None, evidence, RevocationHandle(), claims=verified)
+
+    def _issuer_of(self, claims: dict[str, JSONValue]) -> _Issuer:
+        url = claims.get("iss")
+        found = next((issuer for issuer in self._issuers if url in issuer.urls), None)
+        # A cluster tells its issuer when it is asked; here nobody is asked, so its tokens are told by their shape.
+        if found is None and "kubernetes.io" in claims:
+            found = next((issuer for issuer in self._issuers if issuer.cluster is not None), None)
+        if found is None:
+            known = [url for issuer in self._issuers for url in issuer.urls]
+            raise StatementError(f"claims.iss must be a configured issuer: {', '.join(known) or 'none is'}")
+        return found
+
+    def _identity(self, asking: AskingIdentity) -> Identity:
+        issuers = [
+            item for item in self._issuers if asking.service_account is None or item.cluster is not None
+        ]
+        if asking.issuer is not None:
+            issuers = [item for item in issuers if item.name == asking.issuer]
+        if not issuers:
+            named = "" if asking.issuer is None else f" of the name '{asking.issuer}'"
+            what = "issuer or cluster" if asking.service_account is None else "cluster"
+            raise StatementError(f"identity: no {what}{named} is configured")
+        issuer, account, groups = issuers[0], None, asking.groups
+        user = asking.user or ""
+        if asking.service_account is not None:
+            account = ServiceAccount(*asking.service_account.split("/"))
+            user = f"system:serviceaccount:{account.namespace}:{account.name}"
+            own = ("system:serviceaccounts", f"system:serviceaccounts:{account.namespace}")
+            groups = (*own, *groups, "system:authenticated")
+        audiences = issuer.audiences if asking.audiences is None else asking.audiences
+        return Identity(
+            user,
+            groups=tuple(dict.fromkeys(groups)),
+            issuer_name=issuer.name,
+            cluster=issuer.cluster,
+            service_account=account,
+            audiences=_accepted(issuer, list(audiences)),
+        )
+
+
+def _accepted(issuer: _Issuer, named: JSONValue) -> tuple[str, ...]:
+    audiences = [named] if isinstance(named, str) else named if isinstance(named, list) else []
+    return tuple(sorted(name for name in audiences if isinstance(name, str) and name in issuer.audiences))
+
+
+class _Stated:
+    """A verifier, a clock and an API server that say what one test states."""
+
+    def __init__(self, verdict: Authenticated | Rejected, test: PolicyTest) -> None:
+        self._verdict = verdict
+        self._at = test.at()
+        self._access = test.access_review
+
+    def try_verify(self, token: BearerToken) -> Authenticated | Rejected:
+        """Return the verdict."""
+        return self._verdict
+
+    def digest(self, token: bytes) -> bytes:
+        """Return the token, which is none."""
+        return token
+
+    def lookup_cached(self, digest: bytes) -> None:
+        """Remember nothing."""
+
+    def now(self) -> float:
+        """Return the time of the test, or what the clock shows."""
+        return time.time() if self._at is None else self._at
+
+    def monotonic(self) -> float:
+        """Return the time that passes meanwhile."""
+        return time.monotonic()
+
+    async def review_access(
+        self,
+        identity: Identity,
+        attributes: AccessAttributes,
+    ) -> AccessAnswer:
+        """Return what the cluster is said to say."""
+        if self._access is None:
+            detail = "the cluster is asked, and the test does not say what it answers: add accessReview"
+            raise ApiError(ApiErrorKind.UNREACHABLE, detail)
+        return AccessAnswer(self._access == "allow")

@@ -1,0 +1,157 @@
+"""Proxies that a cluster's own objects configure: manifests, checked against the definitions of their kinds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from authgate.tools.snippets.catalog import TRAEFIKS_OWN
+from authgate.tools.snippets.options import Options, Upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from authgate.policy.headers import Preset
+
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_SERVICE = re.compile(rf"(?P<name>{_LABEL})\.(?P<namespace>{_LABEL})\.svc(?:\.cluster\.local)?")
+_PLAIN: Final = Options()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service of a cluster, and one of its ports."""
+
+    name: str
+    namespace: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The objects that put the gate before a Service, and where they say no."""
+
+    proxy: str
+    """Its name on the command line."""
+    title: str
+    checked: str
+    """The version of the definitions that the tests have shown it to."""
+    files: tuple[str, ...]
+    server_proxy: str = "envoy"
+    """The gate's `server.proxy` for it."""
+    grpc: bool = True
+    """Whether it asks in gRPC, at the gate's `server.grpc`."""
+    own_headers: frozenset[str] = frozenset()
+    """Headers of `policy.believed.REMOVED` that it takes from clients by itself, and sets where it is configured to."""
+    grantee: tuple[str, str] = ("", "")
+    """Group and kind of the object that names the gate from another namespace, where that has to be granted."""
+    no_preset: Mapping[Preset, str] = field(default_factory=dict)
+    no_policy: bool = False
+    """Whether it cannot name a policy to the gate."""
+
+    def gate(self, options: Options) -> Service:
+        """Return the gate's Service; raises ValueError with a sentence."""
+        port = 9001 if self.grpc else 8080
+        return _service(
+            options.gate or Upstream("authgate.authgate.svc", port), "--gate", "authgate.authgate"
+        )
+
+    def app(self, options: Options) -> Service:
+        """Return the app's Service; raises ValueError with a sentence."""
+        return _service(options.app or Upstream("app.apps.svc", 3000), "--app", "app.apps")
+
+    def refusal(self, options: Options) -> str | None:
+        """Return a sentence that says what of these options the manifests cannot carry, or None."""
+        try:
+            self.gate(options)
+            self.app(options)
+        except ValueError as error:
+            return str(error)
+        if options.preset in self.no_preset:
+            return self.no_preset[options.preset]
+        if options.policy != "default" and self.no_policy:
+            return (
+                f"{self.title} cannot name a policy to the gate: let the rules of the policy 'default' tell apps apart"
+                " by their hosts"
+            )
+        if options.open_paths:
+            return (
+                "in a cluster paths are left open at the gate, which sees them all: policies.NAME.anonymous"
+            )
+        if options.cookie:
+            return (
+                "in a cluster the app would see the token of the cookie: let clients send it in Authorization"
+            )
+        if options.error_pages:
+            return (
+                f"{self.title} has no error pages of its own to send: clients get the status, the challenge and"
+                " X-Auth-Reason"
+            )
+        if options.tls or options.listen != _PLAIN.listen:
+            return "where a proxy of the cluster listens, and with which certificate, its own objects say"
+        return None
+
+
+def _service(upstream: Upstream, option: str, example: str) -> Service:
+    match = _SERVICE.fullmatch(upstream.host)
+    if match is None or upstream.scheme != "http":
+        raise ValueError(
+            f"{option} must name a Service here, such as http://{example}.svc:{upstream.port or 8080}"
+        )
+    return Service(match["name"], match["namespace"], upstream.port)
+
+
+MANIFESTS: Final = {
+    manifest.proxy: manifest
+    for manifest in (
+        Manifest(
+            "istio",
+            "Istio",
+            "istio.io/api 1.31.1",
+            ("istio.yaml", "istio-mesh.yaml"),
+            no_policy=True,
+        ),
+        Manifest(
+            "gateway-api",
+            "Gateway API's ExternalAuth",
+            "Gateway API 1.6.3, experimental channel",
+            ("gateway-api.yaml",),
+            grantee=("gateway.networking.k8s.io", "HTTPRoute"),
+            no_policy=True,
+        ),
+        Manifest(
+            "envoy-gateway",
+            "Envoy Gateway",
+            "Envoy Gateway 1.9.1",
+            ("envoy-gateway.yaml",),
+            grantee=("gateway.envoyproxy.io", "SecurityPolicy"),
+        ),
+        Manifest("contour", "Contour", "Contour 1.33.8", ("contour.yaml",)),
+        Manifest("emissary", "Emissary-ingress", "Emissary 3.9.1", ("emissary.yaml",), no_policy=True),
+        Manifest(
+            "traefik-crd",
+            "Traefik's own kinds",
+            "Traefik 3.6.12",
+            ("traefik-crd.yaml",),
+            server_proxy="traefik",
+            own_headers=TRAEFIKS_OWN,
+            grpc=False,
+        ),
+        Manifest(
+            "ingress-nginx",
+            "ingress-nginx",
+            "Kubernetes' Ingress; of annotations an API server knows nothing",
+            ("ingress-nginx.yaml",),
+            server_proxy="ingress-nginx",
+            own_headers=frozenset(
+                {"Proxy", "X-Forwarded-Port", "X-Original-Forwarded-For", "X-Real-IP", "X-Scheme"}
+            ),
+            grpc=False,
+            no_preset={
+                "kubernetes": "ingress-nginx reads only the first of a repeated header, and X-Remote-Group stands once"
+                " for each group: choose --preset oauth2-proxy or remote, which join groups into one header"
+            },
+        ),
+    )
+}

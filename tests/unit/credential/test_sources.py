@@ -1,0 +1,199 @@
+"""Where a token may stand beside `Authorization`, and what is left of such a place."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.credential.sources import (
+    CookieSource,
+    Found,
+    HeaderSource,
+    QuerySource,
+    Source,
+    Sources,
+    WebSocketSource,
+)
+from authgate.model import OriginalRequest
+
+UNKNOWN = OriginalRequest()
+COOKIE = CookieSource(frozenset({b"session", b"token"}))
+QUERY = QuerySource(frozenset({b"access_token"}))
+BEARER_PROTOCOL = b"base64url.bearer.authorization.k8s.io."
+
+
+def encoded(token: bytes) -> bytes:
+    """The token as a subprotocol."""
+    return BEARER_PROTOCOL + base64.urlsafe_b64encode(token).rstrip(b"=")
+
+
+HEADERS = {
+    "the token alone": (HeaderSource(b"x-token"), [b" abc "], (b"Bearer abc",)),
+    "empty is none": (HeaderSource(b"x-token"), [b"", b"  "], ()),
+    "twice": (HeaderSource(b"x-token"), [b"a", b"b"], (b"Bearer a", b"Bearer b")),
+    "its scheme": (HeaderSource(b"x-token", b"Token"), [b"tOKEN  abc"], (b"Bearer abc",)),
+    "another scheme stays, to be refused": (
+        HeaderSource(b"x-token", b"Bearer"),
+        [b"Basic abc"],
+        (b"Basic abc",),
+    ),
+    "a scheme alone": (HeaderSource(b"x-token", b"Bearer"), [b"Bearer"], (b"Bearer ",)),
+}
+
+
+@pytest.mark.parametrize(("source", "values", "found"), HEADERS.values(), ids=HEADERS)
+def test_a_header(source: Source, values: list[bytes], found: tuple[bytes, ...]) -> None:
+    """A header holds the token, or a scheme and the token."""
+    headers = [(b"X-Token", value) for value in values] + [(b"X-Tokens", b"other")]
+    assert source.read(headers, UNKNOWN) == Found(found)
+
+
+COOKIES = {
+    "among others": ([b"a=1; session=abc; b=2"], (b"Bearer abc",), "a=1; b=2"),
+    "quoted": ([b'session="abc"'], (b"Bearer abc",), ""),
+    "with an equals sign": ([b"session=abc="], (b"Bearer abc=",), ""),
+    "empty is none, and is not handed on": ([b'session=; token=""; a=1'], (), "a=1"),
+    "twice": ([b"session=a; session=b"], (b"Bearer a", b"Bearer b"), ""),
+    "both names": ([b"session=a; token=b"], (b"Bearer a", b"Bearer b"), ""),
+    "two lines": ([b"a=1", b"session=abc"], (b"Bearer abc",), "a=1"),
+    "a name with something before it": ([b"x-session=abc; mytoken=1"], (), "x-session=abc; mytoken=1"),
+    "one quote": ([b'session="'], (b'Bearer "',), ""),
+    "no pair": ([b"session; a"], (), "a"),
+    "what a header cannot carry is dropped": ([b"a=\xe9; b=2"], (), "b=2"),
+    "none": ([], (), ""),
+}
+
+
+@pytest.mark.parametrize(("lines", "values", "left"), COOKIES.values(), ids=COOKIES)
+def test_a_cookie(lines: list[bytes], values: tuple[bytes, ...], left: str) -> None:
+    """The named cookies are credentials, and the others are what is left."""
+    found = COOKIE.read([(b"cookie", line) for line in lines], UNKNOWN)
+    assert found == Found(values, (("X-Auth-Forward-Cookie", left),))
+
+
+QUERIES = {
+    "among others": ("/a", "x=1&access_token=abc&y=2", (b"Bearer abc",), "/a?x=1&y=2"),
+    "alone": ("/a", "access_token=abc", (b"Bearer abc",), "/a"),
+    "escaped": ("/a", "access%5Ftoken=a%2Db", (b"Bearer a-b",), "/a"),
+    "a plus is a plus": ("/a", "access_token=a+b", (b"Bearer a+b",), "/a"),
+    "twice": ("/a", "access_token=a&access_token=b", (b"Bearer a", b"Bearer b"), "/a"),
+    "empty is none": ("/a", "access_token=&x", (), "/a?x"),
+    "other escapes stay": ("/a%2Fb", "x=%41", (), "/a%2Fb?x=%41"),
+    "raw bytes are escaped": ("/\xe9", "x=\xe9", (), "/%E9?x=%E9"),
+    "beyond one byte": ("/\u20ac", "access_token=\u20ac", ("Bearer \u20ac".encode(),), "/%E2%82%AC"),
+    "a value that is no token": ("/a", "access_token=%00", (b"Bearer \x00",), "/a"),
+    "no query": ("/a", "", (), "/a"),
+    "no known request": (None, "access_token=abc", (), ""),
+}
+
+
+@pytest.mark.parametrize(("path", "query", "values", "left"), QUERIES.values(), ids=QUERIES)
+def test_a_query(path: str | None, query: str, values: tuple[bytes, ...], left: str) -> None:
+    """The named parameters are credentials, however they are written, and the URI without them is what is left."""
+    found = QUERY.read([], OriginalRequest("GET", path, None, query))
+    assert found == Found(values, (("X-Auth-Forward-Uri", left),))
+
+
+PROTOCOLS = {
+    "beside another": ([encoded(b"abc") + b", chat"], (b"Bearer abc",), "chat"),
+    "in a line of its own": ([b"chat", encoded(b"abc")], (b"Bearer abc",), "chat"),
+    "alone, so that none could be answered": ([encoded(b"abc")], (b"Bearer ",), ""),
+    "twice": ([encoded(b"a") + b"," + encoded(b"b") + b",chat"], (b"Bearer a", b"Bearer b"), "chat"),
+    "padded": ([BEARER_PROTOCOL + b"YQ==, chat"], (b"Bearer ",), "chat"),
+    "not canonical": ([BEARER_PROTOCOL + b"YR, chat"], (b"Bearer ",), "chat"),
+    "the other alphabet": ([BEARER_PROTOCOL + b"+/+/, chat"], (b"Bearer ",), "chat"),
+    "no base64": ([BEARER_PROTOCOL + b"!, chat"], (b"Bearer ",), "chat"),
+    "empty": ([BEARER_PROTOCOL + b", chat"], (b"Bearer ",), "chat"),
+    "others only": ([b"chat, v2"], (), "chat, v2"),
+}
+
+
+@pytest.mark.parametrize(("lines", "values", "left"), PROTOCOLS.values(), ids=PROTOCOLS)
+def test_a_websocket_protocol(lines: list[bytes], values: tuple[bytes, ...], left: str) -> None:
+    """A bearer protocol beside another one is a credential; what is not written as it must be is malformed."""
+    found = WebSocketSource().read([(b"Sec-WebSocket-Protocol", line) for line in lines], UNKNOWN)
+    assert found == Found(values, (("X-Auth-Forward-Websocket-Protocol", left),))
+
+
+AMBIGUOUS = {
+    "a cookie": (COOKIE, b"cookie", b"x=1 token=EVIL; token=abc"),
+    "a cookie without a token": (COOKIE, b"cookie", b"Token=EVIL"),
+    "a cookie in another one's value": (COOKIE, b"cookie", b"token=abc; x=1,token=EVIL"),
+    "a protocol in another case": (
+        WebSocketSource(),
+        b"sec-websocket-protocol",
+        encoded(b"a").upper() + b", chat",
+    ),
+    "a protocol in quotes": (WebSocketSource(), b"sec-websocket-protocol", b'"' + encoded(b"a") + b'", chat'),
+    "a protocol after another space": (
+        WebSocketSource(),
+        b"sec-websocket-protocol",
+        b"chat,\x0b" + encoded(b"a"),
+    ),
+    "an underscore for a dash": (HeaderSource(b"x-token"), b"X_Token", b"EVIL"),
+    "a dot for a dash": (HeaderSource(b"x-token"), b"x.token", b"EVIL"),
+    "an underscore in the protocols' field": (WebSocketSource(), b"Sec_WebSocket-Protocol", b"chat"),
+}
+
+
+@pytest.mark.parametrize(("source", "field", "value"), AMBIGUOUS.values(), ids=AMBIGUOUS)
+def test_what_could_be_read_as_another_credential_is_ambiguous(
+    source: Source, field: bytes, value: bytes
+) -> None:
+    """Whether or not the request has a token in its proper place."""
+    assert Sources([source]).read([(field, value)], UNKNOWN).ambiguous
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        pytest.param("/a", "x=1;access_token=EVIL", id="semicolon"),
+        pytest.param("/a", "ACCESS_TOKEN=EVIL", id="case"),
+        pytest.param("/a;access_token=EVIL", "", id="path parameter"),
+        pytest.param("/a%3Faccess_token=EVIL", "", id="escaped question mark"),
+    ],
+)
+def test_what_could_be_read_as_another_parameter_is_ambiguous(path: str, query: str) -> None:
+    """In the query, and in a path that some servers decode or cut before they look for a query."""
+    assert QUERY.read([], OriginalRequest("GET", path, None, query)).ambiguous
+
+
+def test_fields_with_other_names_are_not_ambiguous() -> None:
+    """A field counts only if its name differs in nothing but characters that CGI does not tell apart."""
+    sources = Sources([HeaderSource(b"x-token"), COOKIE])
+    headers = [
+        (b"X-TOKEN", b"a"),
+        (b"XToken", b"b"),
+        (b"X--Token", b"b"),
+        (b"X_Tokens", b"c"),
+        (b"Cookie2", b"d"),
+    ]
+    assert not sources.read(headers, UNKNOWN).ambiguous
+
+
+def test_all_places_are_read_together() -> None:
+    """Tokens of several places stand beside each other, for the gate to refuse."""
+    sources = Sources([HeaderSource(b"x-token"), COOKIE])
+    headers = [(b"Authorization", b"Bearer a"), (b"X-Token", b"b"), (b"Cookie", b"session=c")]
+    assert sources.read(headers, UNKNOWN).values == (b"Bearer a", b"Bearer b", b"Bearer c")
+
+
+def test_the_fields_that_may_hold_a_token_are_secret() -> None:
+    """What no log may quote is the whole value of every field that is read."""
+    sources = Sources([HeaderSource(b"x-token"), COOKIE, QUERY])
+    headers = [(b"Authorization", b"Bearer a"), (b"X-Token", b"b"), (b"Cookie", b"c=d"), (b"Accept", b"*/*")]
+    assert sorted(sources.secrets(headers)) == [b"Bearer a", b"b", b"c=d"]
+
+
+@given(line=st.binary(max_size=60), query=st.text(max_size=40), path=st.text(max_size=20))
+def test_no_input_breaks_a_source(line: bytes, query: str, path: str) -> None:
+    """Whatever bytes come, a place is read without an error, and what is left can stand in a header."""
+    request = OriginalRequest("GET", "/" + path.encode("utf-8", "replace").decode("latin-1"), None, query)
+    if any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) < 0xE000 for char in query):
+        return  # no decoder of a request's bytes makes such characters
+    for source in (HeaderSource(b"x"), COOKIE, QUERY, WebSocketSource()):
+        found = source.read([(source.field or b"", line)], request)
+        assert all(value.isascii() and (not value or value.isprintable()) for _, value in found.forward)

@@ -1,0 +1,87 @@
+"""Numbers that are counted in place, in memory that outlives whoever counts."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+import pytest
+
+from authgate.observability.counter_store import SHARED_BYTES, CounterStore, SharedCounterStore
+
+
+def shared() -> mmap.mmap:
+    """Memory as a supervisor makes it for a worker."""
+    return mmap.mmap(-1, SHARED_BYTES)
+
+
+def told(counter_store: CounterStore) -> dict[tuple[str, tuple[str, ...]], list[float]]:
+    """Every name with its numbers."""
+    return dict(counter_store.numbers())
+
+
+@pytest.mark.parametrize(
+    "counter_store", [CounterStore(), SharedCounterStore(shared())], ids=["own", "shared"]
+)
+def test_a_name_keeps_its_place(counter_store: CounterStore) -> None:
+    """Each name has its own, as wide as it was asked for; numbers are 0 at first."""
+    one, other = counter_store.place("a", ("x",)), counter_store.place("b", ("x", "y"), width=3)
+    counter_store.cells[one] += 2
+    counter_store.cells[other + 2] += 0.5
+
+    assert counter_store.place("a", ("x",)) == one
+    assert told(counter_store) == {("a", ("x",)): [2.0], ("b", ("x", "y")): [0.0, 0.0, 0.5]}
+
+
+def test_a_reader_sees_what_is_counted_and_named_later() -> None:
+    """Without being told: it looks at the same memory."""
+    memory = shared()
+    reader, writer = SharedCounterStore(memory), SharedCounterStore(memory)
+    assert told(reader) == {}
+    writer.cells[writer.place("a", ("x",))] = 7
+    assert told(reader) == {("a", ("x",)): [7.0]}
+    writer.cells[writer.place("a", ('quote " and é', ""))] = 8
+    assert told(reader)["a", ('quote " and é', "")] == [8.0]
+
+
+def test_a_process_that_takes_the_place_goes_on() -> None:
+    """With the numbers of the one before, also when that was killed in the middle of its work."""
+    memory = shared()
+    pid = os.fork()
+    if pid == 0:
+        counter_store = SharedCounterStore(memory)
+        counter_store.cells[counter_store.place("a", ("x",))] = 41
+        os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+    successor = SharedCounterStore(memory)
+    successor.cells[successor.place("a", ("x",))] += 1
+    successor.cells[successor.place("b", ())] += 1
+
+    assert told(SharedCounterStore(memory)) == {("a", ("x",)): [42.0], ("b", ()): [1.0]}
+
+
+def test_what_finds_no_place_is_counted_nowhere() -> None:
+    """Memory is bounded; names that have a place keep theirs."""
+    memory = shared()
+    counter_store = SharedCounterStore(memory)
+    kept = counter_store.place("kept", ())
+    counter_store.cells[kept] = 1
+    for number in range(40_000):
+        counter_store.cells[counter_store.place("many", (str(number),))] += 1
+    counter_store.cells[counter_store.place("wide", (), width=16)] += 1
+    names = told(SharedCounterStore(memory))
+
+    assert names["kept", ()] == [1.0]
+    assert 30_000 < len(names) < 33_000
+    assert ("wide", ()) not in names
+    assert {tuple(numbers) for numbers in names.values()} == {(1.0,)}
+
+
+def test_long_names_do_not_run_over() -> None:
+    """The names' room is bounded, too."""
+    memory = shared()
+    counter_store = SharedCounterStore(memory)
+    for number in range(30_000):
+        counter_store.place("family", (f"{number}{'x' * 200}",))
+
+    assert all(len(name[1][0]) > 200 for name in told(SharedCounterStore(memory)))

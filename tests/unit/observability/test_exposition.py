@@ -1,0 +1,100 @@
+"""The figures of several processes, told as those of one gate."""
+
+from __future__ import annotations
+
+from authgate.observability.exposition import Exposition, figures_of
+from authgate.observability.families import FAMILIES
+from authgate.observability.metrics import Metrics
+
+
+def two() -> tuple[Metrics, Metrics]:
+    """The figures of two processes."""
+    one, other = Metrics(), Metrics()
+    for metrics, entries, fetched, keys in ((one, 3, 1000.0, 2), (other, 4, 900.0, 5)):
+        metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
+        metrics.cache_entries["verdict"] = lambda entries=entries: entries  # type: ignore[misc] # bound now
+        metrics.jwks_last_success["corp"] = fetched
+        metrics.jwks_keys["corp"] = keys
+        metrics.jwks_skipped["corp"] = keys
+        metrics.publish()
+    other.answer_cell("deny", "token_expired", "none", "default").add(0.01)
+    return one, other
+
+
+def test_counters_and_histograms_are_sums() -> None:
+    """Whether their process still runs or not."""
+    one, other = two()
+    figures = figures_of([(one.store, True), (other.store, False)])
+
+    assert figures["authgate_verify_requests"] == {
+        ("allow", "authenticated", "jwks", "default"): [2.0],
+        ("deny", "token_expired", "none", "default"): [1.0],
+    }
+    duration = figures["authgate_verify_duration_seconds"]["jwks",]
+    assert sum(duration[:-1]) == 2
+    assert duration[-1] == 0.0006
+
+
+def test_gauges_are_combined_as_they_mean() -> None:
+    """Entries add up; of the age of keys the oldest is told, so that an alert sees a process that has fallen behind."""
+    one, other = two()
+    figures = figures_of([(one.store, True), (other.store, True)])
+
+    assert figures["authgate_cache_entries"] == {("verdict",): [7.0]}
+    assert figures["authgate_jwks_last_success_timestamp_seconds"] == {("corp",): [900.0]}
+    assert figures["authgate_jwks_keys"] == {("corp",): [2.0]}
+    assert figures["authgate_jwks_skipped_keys"] == {("corp",): [5.0]}
+    assert [*figures["authgate_build_info"].values()] == [[1.0]]
+
+
+def test_gauges_of_a_process_that_is_gone_are_not_told() -> None:
+    """Its cache is gone, too."""
+    one, other = two()
+    figures = figures_of([(one.store, True), (other.store, False)])
+
+    assert figures["authgate_cache_entries"] == {("verdict",): [3.0]}
+
+
+def test_a_process_that_goes_on_with_the_figures_begins_its_gauges_anew() -> None:
+    """What it counts goes on."""
+    before, _ = two()
+    after = Metrics(before.store)
+    after.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
+    figures = figures_of([(after.store, True)])
+
+    assert figures["authgate_verify_requests"] == {("allow", "authenticated", "jwks", "default"): [2.0]}
+    assert "authgate_cache_entries" not in figures
+    assert "authgate_jwks_keys" not in figures
+    assert after.in_flight == 0
+
+
+def test_every_family_is_told_without_any_process() -> None:
+    """From the first scrape on, so that dashboards find it."""
+    text = Exposition(dict).render().decode()
+
+    assert [name for name in FAMILIES if f"# HELP {name}" not in text] == []
+
+
+def test_a_gauge_forgets_what_is_no_longer_there() -> None:
+    """Labels that go from the configuration go from the figures; counters stay."""
+    metrics = Metrics()
+    for issuer in ("one", "other"):
+        metrics.jwks_keys[issuer] = 1
+        metrics.jwks_fetches[issuer, "success"] += 1
+    metrics.forget_issuers_but({"one"})
+    figures = figures_of([(metrics.store, True)])
+
+    assert figures["authgate_jwks_keys"] == {("one",): [1.0]}
+    assert len(figures["authgate_jwks_fetches"]) == 2
+
+
+def test_who_is_asked_for_gauges_can_be_handed_over_and_back() -> None:
+    """A composition that fails leaves those of the one before."""
+    metrics = Metrics()
+    metrics.cache_entries["verdict"] = lambda: 7
+    undo = metrics.hand_over()
+    metrics.cache_entries["access"] = lambda: 1
+    undo()
+    metrics.publish()
+
+    assert figures_of([(metrics.store, True)])["authgate_cache_entries"] == {("verdict",): [7.0]}

@@ -1,0 +1,276 @@
+"""The figures: their names, labels and text, as Prometheus reads them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from authgate import __version__
+from authgate.observability.families import BUCKETS
+from authgate.observability.metrics import Metrics
+
+LABELS = {
+    "authgate_verify_requests": {"decision", "reason", "source", "policy"},
+    "authgate_verify_duration_seconds": {"source"},
+    "authgate_shadow_differences": {"policy", "live", "shadow"},
+    "authgate_cache_requests": {"cache", "result"},
+    "authgate_cache_bytes": {"cache"},
+    "authgate_cache_entries": {"cache"},
+    "authgate_cache_evictions": {"cache"},
+    "authgate_jwks_fetches": {"issuer", "result"},
+    "authgate_jwks_last_success_timestamp_seconds": {"issuer"},
+    "authgate_jwks_keys": {"issuer"},
+    "authgate_jwks_skipped_keys": {"issuer"},
+    "authgate_tokenreview_requests": {"cluster", "result"},
+    "authgate_tokenreview_duration_seconds": {"cluster"},
+    "authgate_tokenreview_saturation": {"cluster", "budget"},
+    "authgate_accessreview_requests": {"cluster", "result"},
+    "authgate_accessreview_duration_seconds": {"cluster"},
+    "authgate_exchange_requests": {"result"},
+    "authgate_watch_last_event_timestamp_seconds": {"cluster", "resource"},
+    "authgate_watch_objects": {"cluster", "resource"},
+    "authgate_watch_restarts": {"cluster", "resource", "reason"},
+    "authgate_config_reloads": {"result"},
+    "authgate_config_last_reload_success_timestamp_seconds": set[str](),
+    "authgate_config_rejected_since_timestamp_seconds": set[str](),
+    "authgate_in_flight_requests": set[str](),
+    "authgate_http_errors": {"status"},
+    "authgate_audit_suppressed": set[str](),
+    "authgate_log_dropped": set[str](),
+    "authgate_workers": set[str](),
+    "authgate_worker_restarts": {"reason"},
+    "authgate_internal_errors": set[str](),
+    "authgate_connections_refused": set[str](),
+    "authgate_unfinished_heads_ended": set[str](),
+    "authgate_descriptors_exhausted": set[str](),
+    "authgate_build_info": {"version", "python"},
+}
+"""Every family and its labels: a contract with dashboards and alerts."""
+
+
+def counted() -> Metrics:
+    """Figures with something in each."""
+    metrics = Metrics()
+    metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
+    metrics.answer_cell("allow", "authenticated", "jwks", "default").add(3.0)
+    metrics.answer_cell("deny", "token_expired", "none", "app").add(0.0001)
+    metrics.count_review("home", "authenticated", 0.02)
+    metrics.count_review("home", "throttled", 0.0)
+    metrics.count_access_review("home", "allowed", 0.03)
+    metrics.count_access_review("home", "throttled", 0.0)
+    metrics.cache_requests["verdict", "hit"] += 3
+    metrics.cache_entries["verdict"] = lambda: 7
+    metrics.cache_bytes["verdict"] = lambda: 9000
+    metrics.cache_evictions["verdict"] += 1
+    metrics.jwks_fetches["corp", "success"] += 1
+    metrics.jwks_last_success["corp"] = 1_800_000_000.5
+    metrics.jwks_keys["corp"] = 2
+    metrics.jwks_skipped["corp"] = 1
+    metrics.watches["home"] = lambda: {"pods": (3, 1_800_000_000.0)}
+    metrics.reviewers["home"] = lambda: {"signed": 0.5, "renewal": 1.5}
+    metrics.watch_restarts["home", "pods", "expired"] += 1
+    metrics.config_reloads["success"] += 1
+    metrics.config_last_success = 1_800_000_000.0
+    metrics.http_errors["431"] += 1
+    metrics.audit_suppressed = 4
+    metrics.shadow_differences["default", "not_allowed", "authenticated"] += 1
+    metrics.internal_errors = 5
+    metrics.connections_refused = 6
+    metrics.unfinished_heads_ended = 10
+    metrics.descriptors_exhausted = 11
+    metrics.in_flight = 8
+    metrics.exchange_requests["issued"] += 1
+    metrics.worker_restarts["killed"] += 1
+    return metrics
+
+
+def families(metrics: Metrics) -> dict[str, Metric]:
+    """The gate's own figures as Prometheus reads them, by name."""
+    found = text_string_to_metric_families(metrics.render().decode())
+    return {family.name: family for family in found if not family.name.startswith("process_")}
+
+
+def value(metrics: Metrics, sample: str, **labels: str) -> float:
+    """One sample, which has to be there once."""
+    (found,) = [
+        item.value
+        for family in families(metrics).values()
+        for item in family.samples
+        if item.name == sample and item.labels == labels
+    ]
+    return float(found)
+
+
+def test_every_family_has_its_labels_and_no_others() -> None:
+    """Closed enums and configured names; the buckets' own label aside."""
+    found = {
+        name: {label for sample in family.samples for label in sample.labels} - {"le"}
+        for name, family in families(counted()).items()
+    }
+
+    assert found == LABELS
+
+
+@pytest.mark.parametrize("metrics", [Metrics(), counted()], ids=["nothing counted", "all counted"])
+def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> None:
+    """Also before anything was counted."""
+    found = families(metrics)
+
+    assert set(found) == set(LABELS)
+    assert [
+        name for name, family in found.items() if not re.fullmatch(r"[A-Z].+\S+.*[.1]", family.documentation)
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("sample", "labels", "number"),
+    [
+        (
+            "authgate_verify_requests_total",
+            {"decision": "allow", "reason": "authenticated", "source": "jwks", "policy": "default"},
+            2,
+        ),
+        (
+            "authgate_verify_requests_total",
+            {"decision": "deny", "reason": "token_expired", "source": "none", "policy": "app"},
+            1,
+        ),
+        ("authgate_cache_requests_total", {"cache": "verdict", "result": "hit"}, 3),
+        ("authgate_cache_entries", {"cache": "verdict"}, 7),
+        ("authgate_cache_bytes", {"cache": "verdict"}, 9000),
+        ("authgate_cache_evictions_total", {"cache": "verdict"}, 1),
+        ("authgate_jwks_fetches_total", {"issuer": "corp", "result": "success"}, 1),
+        ("authgate_jwks_last_success_timestamp_seconds", {"issuer": "corp"}, 1_800_000_000.5),
+        ("authgate_jwks_keys", {"issuer": "corp"}, 2),
+        ("authgate_jwks_skipped_keys", {"issuer": "corp"}, 1),
+        ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "authenticated"}, 1),
+        ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
+        ("authgate_tokenreview_saturation", {"cluster": "home", "budget": "renewal"}, 1.5),
+        ("authgate_accessreview_requests_total", {"cluster": "home", "result": "allowed"}, 1),
+        ("authgate_accessreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
+        ("authgate_config_reloads_total", {"result": "success"}, 1),
+        ("authgate_config_last_reload_success_timestamp_seconds", {}, 1_800_000_000),
+        ("authgate_http_errors_total", {"status": "431"}, 1),
+        ("authgate_audit_suppressed_total", {}, 4),
+        ("authgate_internal_errors_total", {}, 5),
+        ("authgate_connections_refused_total", {}, 6),
+        ("authgate_unfinished_heads_ended_total", {}, 10),
+        ("authgate_descriptors_exhausted_total", {}, 11),
+        ("authgate_in_flight_requests", {}, 8),
+    ],
+)
+def test_what_was_counted_is_what_is_read(sample: str, labels: dict[str, str], number: float) -> None:
+    """Each figure under its name."""
+    assert value(counted(), sample, **labels) == number
+
+
+def test_figures_that_go_down_are_not_counters() -> None:
+    """Prometheus treats a counter that falls as a restart."""
+    kinds = {name: family.type for name, family in families(counted()).items()}
+    gauges = {name for name, kind in kinds.items() if kind == "gauge"}
+
+    assert gauges == {
+        "authgate_build_info",
+        "authgate_cache_bytes",
+        "authgate_cache_entries",
+        "authgate_config_last_reload_success_timestamp_seconds",
+        "authgate_config_rejected_since_timestamp_seconds",
+        "authgate_in_flight_requests",
+        "authgate_jwks_keys",
+        "authgate_jwks_last_success_timestamp_seconds",
+        "authgate_jwks_skipped_keys",
+        "authgate_tokenreview_saturation",
+        "authgate_watch_last_event_timestamp_seconds",
+        "authgate_watch_objects",
+        "authgate_workers",
+    }
+    assert {kinds[name] for name in kinds.keys() - gauges} == {"counter", "histogram"}
+
+
+def test_the_duration_of_an_answer_is_counted_by_what_decided() -> None:
+    """From 100 µs to 2.5 s; slower ones are in the last bucket only."""
+    metrics = counted()
+    buckets = {
+        bound: value(metrics, "authgate_verify_duration_seconds_bucket", source="jwks", le=bound)
+        for bound in ("0.00025", "0.0005", "2.5", "+Inf")
+    }
+
+    assert buckets == {"0.00025": 0, "0.0005": 1, "2.5": 1, "+Inf": 2}
+    assert value(metrics, "authgate_verify_duration_seconds_count", source="jwks") == 2
+    assert value(metrics, "authgate_verify_duration_seconds_sum", source="jwks") == pytest.approx(3.0003)
+
+
+def test_a_review_that_was_not_sent_has_no_duration() -> None:
+    """Being throttled takes no time of the API server."""
+    metrics = counted()
+
+    assert value(metrics, "authgate_tokenreview_duration_seconds_count", cluster="home") == 1
+    assert value(metrics, "authgate_tokenreview_duration_seconds_sum", cluster="home") == pytest.approx(0.02)
+    assert value(metrics, "authgate_accessreview_duration_seconds_count", cluster="home") == 1
+    assert value(metrics, "authgate_accessreview_duration_seconds_sum", cluster="home") == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"),
+    [
+        (0.0, 0),
+        (0.0001, 0),
+        (0.00010001, 1),
+        (2.5, len(BUCKETS) - 1),
+        (2.50001, len(BUCKETS)),
+        (1e9, len(BUCKETS)),
+    ],
+)
+def test_a_duration_belongs_to_the_first_bucket_that_holds_it(seconds: float, bucket: int) -> None:
+    """Upper bounds are inclusive, and counts add up."""
+    metrics = Metrics()
+    metrics.verify_duration["jwks"].observe(seconds)
+    family = families(metrics)["authgate_verify_duration_seconds"]
+    counts = [item.value for item in family.samples if item.name.endswith("_bucket")]
+    total = value(metrics, "authgate_verify_duration_seconds_sum", source="jwks")
+
+    assert counts == [0.0] * bucket + [1.0] * (len(BUCKETS) + 1 - bucket)
+    assert total == seconds
+
+
+def test_the_buckets_are_those_of_the_contract() -> None:
+    """100 µs to 2.5 s, in order."""
+    assert (BUCKETS[0], BUCKETS[-1]) == (0.0001, 2.5)
+    assert list(BUCKETS) == sorted(set(BUCKETS))
+
+
+def test_a_gauge_is_read_when_it_is_asked_for() -> None:
+    """The size of a cache is not counted along."""
+    metrics = Metrics()
+    entries = [1, 2]
+    metrics.cache_entries["verdict"] = entries.__len__
+    assert value(metrics, "authgate_cache_entries", cache="verdict") == 2
+    entries.append(3)
+    assert value(metrics, "authgate_cache_entries", cache="verdict") == 3
+
+
+def test_odd_names_are_escaped() -> None:
+    """A configured name may hold a quote."""
+    metrics = Metrics()
+    metrics.jwks_keys['corp "A"\\'] = 1
+
+    assert value(metrics, "authgate_jwks_keys", issuer='corp "A"\\') == 1
+
+
+def test_the_version_is_told() -> None:
+    """So that a dashboard shows which one runs."""
+    (sample,) = families(Metrics())["authgate_build_info"].samples
+
+    assert sample.labels["version"] == __version__
+    assert sample.value == 1
+
+
+def test_two_gates_count_apart() -> None:
+    """No figure is global."""
+    one, two = counted(), Metrics()
+
+    assert value(one, "authgate_internal_errors_total") == 5
+    assert value(two, "authgate_internal_errors_total") == 0

@@ -1,0 +1,204 @@
+"""Which bytes the fast lane answers, and which it leaves to the general HTTP server untouched."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from authgate.errors import Reason
+from authgate.gate import Gate
+from authgate.model import BearerToken, Rejected, Unavailable, Verdict
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
+from authgate.policy.conditions import Entry, UserIn
+from authgate.policy.headers import HeaderMapper
+from authgate.policy.routes import PathPattern, RequestMatch
+from authgate.policy.rules import OpenPaths, Policy, Rule
+from authgate.server.http.fast_lane import FastLane
+from authgate.server.record import Recorder
+from authgate.server.serving import Serving
+from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.router import Verifier
+from tests.support.clock import FakeClock
+from tests.support.http_corpus import requests
+from tests.support.verifiers import ScriptedVerifier
+
+CORPUS = requests({"good": "good-token", "expired": "expired", "forged": "forged", "denied": "denied"})
+ANSWERED = {
+    "good",
+    "good, other case",
+    "scheme in other case",
+    "more spaces",
+    "space at the end",
+    "no space after the colon",
+    "expired",
+    "forged",
+    "denied",
+    "garbage",
+    "opaque",
+    "basic",
+    "empty",
+    "none",
+    "twice",
+    "too long",
+    "empty host",
+    "keep-alive",
+    "length zero",
+    "head",
+    "delete",
+    "policy",
+    "open path",
+    "open path with a token",
+    *(name for name in CORPUS if name.startswith("rules: ")),
+    "many fields",
+    "just short enough",
+    *(name for name in CORPUS if name.startswith("accepted: ")),
+}
+ANSWERED -= {f"accepted: {name} connection" for name in ("close", "keep-alive, close", "TE, keep-alive")}
+ANSWERED -= {f"rules: {name}" for name in ("path twice", "method twice", "host twice", "path of odd bytes")}
+ANSWERED -= {f"rules: preflight{more}" for more in ("", " of another method", " with a token")}
+
+
+class Lane:
+    """A fast lane over a scripted verifier, and what it counted."""
+
+    def __init__(self, verifier: Verifier, *, audit: str = "none") -> None:
+        clock = FakeClock()
+        self.clock = clock
+        self.metrics = Metrics()
+        staff = Rule(RequestMatch(paths=(PathPattern("/staff/*"),)), allow=(Entry([UserIn(["user-1"])]),))
+        policies = {
+            "default": Policy("default"),
+            "open": Policy("open", open_paths=OpenPaths(["/healthz"])),
+            "rules": Policy("rules", allow=(), rules=(staff,)),
+        }
+        gate = Gate(verifier, policies, HeaderMapper("oauth2-proxy", 16384), 2048)
+        recorder = Recorder(self.metrics, Audit("deny" if audit == "deny" else "none", clock, lambda: None))
+        serving = self.serving = Serving(gate, "nginx")
+        self.lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=4096, max_headers=16)
+
+    def status(self, data: bytes) -> int | None:
+        """The status of the answer, None where the bytes are left alone."""
+        answer = self.lane.answer(data)
+        return None if answer is None else int(answer.split(b" ", 2)[1])
+
+
+def counting(verifier: Verifier, lookups: list[str]) -> CachingVerifier:
+    """A cache in front of a verifier that writes down each look-up."""
+    hit, miss = partial(lookups.append, "hit"), partial(lookups.append, "miss")
+    return CachingVerifier(verifier, FakeClock(), CacheRules(), on_hit=hit, on_miss=miss)
+
+
+class Raising(ScriptedVerifier):
+    """A verifier with a bug."""
+
+    def try_verify(self, token: BearerToken) -> Verdict:
+        raise RuntimeError(token.text)
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_only_plain_requests_are_answered(name: str) -> None:
+    """What could mean two things to two parsers is not touched."""
+    assert (Lane(ScriptedVerifier()).status(CORPUS[name]) is not None) == (name in ANSWERED)
+
+
+@pytest.mark.parametrize("end", range(1, len(CORPUS["good"]) - 1), ids=str)
+def test_no_beginning_of_a_request_is_answered(end: int) -> None:
+    """A request that is not complete is not the lane's."""
+    assert Lane(ScriptedVerifier()).status(CORPUS["good"][:end]) is None
+
+
+def test_two_requests_in_one_piece_are_left_alone() -> None:
+    """Pipelined requests are answered in their order by the general server."""
+    assert Lane(ScriptedVerifier()).status(CORPUS["good"] * 2) is None
+
+
+def test_a_remembered_verdict_is_counted_as_one() -> None:
+    """The second answer comes from the cache, and says so in the metrics."""
+    verifier = ScriptedVerifier()
+    lookups: list[str] = []
+    lane = Lane(counting(verifier, lookups))
+    first, second = lane.lane.answer(CORPUS["good"]), lane.lane.answer(CORPUS["good"])
+    assert first == second
+    assert lookups == ["miss", "hit"]
+    assert {(*key[:3], cell.count) for key, cell in lane.metrics.answers.items()} == {
+        ("allow", "authenticated", "jwks", 1),
+        ("allow", "authenticated", "cache", 1),
+    }
+
+
+def test_a_remembered_refusal_still_reaches_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A refusal that costs nothing is recorded like one that does."""
+    caplog.set_level("INFO", logger="authgate.observability.audit")
+    verifier = ScriptedVerifier(Rejected(Reason.TOKEN_EXPIRED))
+    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules()), audit="deny")
+    assert [lane.status(CORPUS["good"]) for _ in range(3)] == [401, 401, 401]
+    assert [record.message for record in caplog.records] == ["decision"] * 3
+
+
+def test_what_must_be_waited_for_is_left_alone_and_not_counted() -> None:
+    """Who has to be asked is asked by the general server, once."""
+    verifier = ScriptedVerifier()
+    verifier.held = True
+    lookups: list[str] = []
+    lane = Lane(counting(verifier, lookups))
+    assert lane.status(CORPUS["good"]) is None
+    assert (lookups, lane.metrics.answers) == ([], {})
+
+
+def test_an_unexpected_error_is_left_to_the_general_server() -> None:
+    """There it becomes a 503 with a line in the log."""
+    assert Lane(Raising()).status(CORPUS["good"]) is None
+
+
+def test_cannot_tell_is_a_503() -> None:
+    """With its Retry-After, as everywhere."""
+    lane = Lane(ScriptedVerifier(Unavailable(Reason.KEYS_UNAVAILABLE, "down", 7)))
+    answer = lane.lane.answer(CORPUS["good"])
+    assert answer is not None
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\n")
+
+
+def test_the_date_is_of_the_answer() -> None:
+    """RFC 9110, section 6.6.1: when the message was made, in seconds."""
+    lane = Lane(ScriptedVerifier())
+    first = lane.lane.answer(CORPUS["good"])
+    lane.clock.advance(1)
+    assert first != lane.lane.answer(CORPUS["good"])
+
+
+def test_what_strangers_send_does_not_grow_what_is_remembered() -> None:
+    """Field names, repeating lines and request lines are remembered up to a number."""
+    lane = Lane(ScriptedVerifier())
+    for number in range(6000):
+        request = f"GET /verify?{number} HTTP/1.1\r\nHost: gate-{number}\r\nX-{number}: 1\r\n\r\n"
+        assert lane.status(request.encode()) == 401
+    kept = lane.lane
+    assert max(len(kept._meanings), len(kept._names), len(kept._targets)) <= 4096
+
+
+def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
+    """One token, one remembered verdict, and another answer for another path."""
+    verifier = ScriptedVerifier()
+    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules()))
+    names = ["rules: staff, a query", "rules: staff, an escape", "rules: no rule", "rules: ambiguous"]
+    assert [lane.status(CORPUS[name]) for name in names * 2] == [200, 200, 403, 403] * 2
+    assert verifier.asked == ["good-token"]
+
+
+def test_the_lane_heeds_another_proxy() -> None:
+    """A reload may change whose fields tell of the client's request."""
+    lane = Lane(ScriptedVerifier())
+    assert [lane.status(CORPUS[f"rules: {name}"]) for name in ("staff", "another proxy's fields")] == [
+        200,
+        403,
+    ]
+    lane.serving.proxy = "traefik"
+    assert [lane.status(CORPUS[f"rules: {name}"]) for name in ("staff", "another proxy's fields")] == [
+        403,
+        200,
+    ]
+    lane.serving.proxy = "envoy"
+    head = b"DELETE /policies/rules/verify/staff/a?b HTTP/1.1\r\nHost: app.example\r\nAuthorization: Bearer a\r\n\r\n"
+    assert [lane.status(head), lane.status(CORPUS["rules: staff"])] == [200, 403]

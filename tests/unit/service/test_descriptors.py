@@ -1,0 +1,23 @@
+"""How many connections the file descriptors of a process suffice for."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate.service.descriptors import connections_for
+
+
+@pytest.mark.parametrize(
+    ("configured", "limit", "listeners", "possible"),
+    [
+        pytest.param(10_000, 1_048_576, 3, 10_000, id="as configured"),
+        pytest.param(10_000, 1024, 1, 768, id="256 are reserved"),
+        pytest.param(10_000, 1024, 3, 256, id="listeners share the rest"),
+        pytest.param(10_000, 100, 1, 50, id="half of few"),
+        pytest.param(10_000, 1, 3, 1, id="one at least"),
+        pytest.param(5, 1024, 1, 5, id="fewer than possible"),
+    ],
+)
+def test_descriptors_bound_connections(configured: int, limit: int, listeners: int, possible: int) -> None:
+    """What the admin port, outgoing connections and files need is never given to clients."""
+    assert connections_for(configured, limit, listeners) == possible

@@ -1,0 +1,168 @@
+"""A worker's place: when another one is started, and which one counts as stuck."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+
+import pytest
+
+from authgate.config import load
+from authgate.server.admin import Check
+from authgate.service.channel import Adopt, Adopted, Channel, Failed, Status, Stop
+from authgate.service.slot import MOST_SILENT, Slot
+from tests.support.clock import FakeClock
+
+GOOD = Check("issuer/corp", good=True, detail="1 static keys")
+BAD = Check("issuer/corp", good=False, detail="not fetched yet")
+
+
+def program(*words: str) -> int:
+    """The process id of a program that runs now."""
+    return os.posix_spawnp(words[0], words, dict(os.environ))
+
+
+class Place(Slot):
+    """A place whose workers are programs of a test."""
+
+    async def run(self, *words: str) -> Channel:
+        """Puts a program there; gives the worker's end of the channel."""
+        near, far = socket.socketpair()
+        await self.start(program(*words), near, lambda _slot, _report: None)
+        return await Channel.over(far)
+
+    async def told(self, worker: Channel, report: Status | Adopted | Failed) -> None:
+        """Has the worker say something, and hears it."""
+        worker.send(report)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def ended(self) -> str | None:
+        """How its program ended, waited for."""
+        assert self._pid is not None
+        os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+        return self.reap()
+
+
+@pytest.fixture
+def place(clock: FakeClock) -> Place:
+    """An empty place."""
+    return Place(0, clock)
+
+
+async def test_workers_that_end_are_started_again_ever_later(place: Place, clock: FakeClock) -> None:
+    """At once after the first end, then after 1 s, twice as long each time, and 30 s at most."""
+    assert place.call()
+    pauses = []
+    for _ in range(9):
+        worker = await place.run("false")
+        assert place.ended() == "exited"
+        worker.close()
+        waited = 0.0
+        while not place.call():
+            clock.advance(0.5)
+            waited += 0.5
+        pauses.append(waited)
+
+    assert pauses == [0, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+async def test_a_worker_that_ran_for_a_while_is_replaced_at_once(place: Place, clock: FakeClock) -> None:
+    """A crash once in a while is no loop."""
+    for _ in range(3):
+        worker = await place.run("false")
+        clock.advance(60)
+        place.ended()
+        worker.close()
+        assert place.call()
+
+
+async def test_a_place_is_called_for_once(place: Place) -> None:
+    """Until a worker is there and gone again."""
+    assert [place.call() for _ in range(3)] == [True, False, False]
+    worker = await place.run("false")
+    assert not place.call()
+    place.ended()
+    worker.close()
+    assert [place.call() for _ in range(2)] == [True, False]
+
+
+async def test_how_a_worker_ended_is_told(place: Place) -> None:
+    """The reason that it gave itself is for the log, as it may quote the configuration."""
+    worker = await place.run("sh", "-c", "exit 3")
+    await place.told(worker, Failed("cannot listen on 127.0.0.1:1: Address already in use"))
+    assert place.ended() == "exited"
+    worker.close()
+    (check,) = place.checks()
+
+    assert not check.good
+    assert check.detail == "ended by exit status 3 (the log has the reason); starts again in 0 s"
+    assert place.failure == "cannot listen on 127.0.0.1:1: Address already in use"
+
+
+async def test_a_silent_worker_is_stuck(place: Place) -> None:
+    """It is killed when it has said nothing for too long; a word in between begins the time anew."""
+    worker = await place.run("sleep", "60")
+    place.pass_time(MOST_SILENT - 1)
+    await place.told(worker, Status(listening=True, checks=(GOOD,)))
+    place.pass_time(MOST_SILENT - 1)
+    assert place.reap() is None
+    place.pass_time(1)
+    assert place.ended() == "stuck"
+    worker.close()
+
+
+async def test_a_killed_worker_is_told_as_such(place: Place) -> None:
+    """By the name of the signal."""
+    worker = await place.run("sleep", "60")
+    assert place._pid is not None
+    os.kill(place._pid, signal.SIGTERM)
+    assert place.ended() == "killed"
+    worker.close()
+    assert "ended by SIGTERM" in place.checks()[0].detail
+
+
+@pytest.mark.parametrize(
+    ("report", "listening", "ready"),
+    [
+        (Status(listening=False, checks=()), False, False),
+        (Status(listening=False, checks=(GOOD,)), False, False),
+        (Status(listening=True, checks=()), True, False),
+        (Status(listening=True, checks=(BAD,)), True, False),
+        (Status(listening=True, checks=(BAD, GOOD)), True, True),
+    ],
+    ids=["starting", "composed", "nobody to decide", "undecided", "ready"],
+)
+async def test_a_worker_is_ready_when_it_listens_and_can_decide(
+    place: Place, report: Status, listening: bool, ready: bool
+) -> None:
+    """One issuer is enough, as for a gate of one process."""
+    worker = await place.run("sleep", "60")
+    await place.told(worker, report)
+    assert (place.listening, place.ready) == (listening, ready)
+    place.kill()
+    place.ended()
+    worker.close()
+    assert (place.listening, place.ready) == (False, False)
+
+
+async def test_orders_reach_the_worker(place: Place) -> None:
+    """And its answers come back; one that ends over an order has not followed it."""
+    config = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config
+    worker = await place.run("sleep", "60")
+    for error in (None, "no cluster is known"):
+        answer = asyncio.create_task(place.adopt(config))
+        assert await worker.receive() == Adopt(config)
+        worker.send(Adopted(error))
+        assert await answer == error
+    answer = asyncio.create_task(place.adopt(config))
+    await worker.receive()
+    place.stop()
+    assert await worker.receive() == Stop()
+    place.kill()
+    place.ended()
+    assert await answer == "the worker ended over it"
+    assert await worker.receive() is None
+    worker.close()

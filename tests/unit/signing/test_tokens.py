@@ -1,0 +1,152 @@
+"""What the gate's own tokens say, and how long they live."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+
+from authgate.model import Identity, ServiceAccount
+from authgate.signing.keys import SigningKey
+from authgate.signing.tokens import EXCHANGED_TOKEN, PRIVATE_CLAIM, IdentityHeader, TokenIssuer
+from tests.support.clock import START, FakeClock
+
+KEY = SigningKey.generate()
+ISSUER = "https://authgate.example"
+ALICE = Identity(
+    "corp:alice",
+    uid="u-1",
+    groups=("dev", "system:authenticated"),
+    issuer="https://corp.example",
+    issuer_name="corp",
+    email="alice@corp.example",
+    preferred_username="Alice",
+)
+POD = Identity(
+    "system:serviceaccount:prod:web",
+    extra=(("authentication.kubernetes.io/pod-name", ("web-0",)),),
+    issuer="https://home.example",
+    issuer_name="home",
+    cluster="home",
+    service_account=ServiceAccount("prod", "web"),
+)
+
+
+def issuer(*keys: SigningKey) -> TokenIssuer:
+    """An issuer that takes tokens of `corp` for 30 s after their end."""
+    return TokenIssuer(ISSUER, keys or (KEY,), FakeClock(), {"corp": 30.0})
+
+
+def claims(
+    identity: Identity = ALICE, *, ttl: float = 300, good_until: float | None = None
+) -> dict[str, Any]:
+    """What a token for the audience `apps` says."""
+    token = issuer().issue(identity, "apps", typ="JWT", policy="default", ttl=ttl, good_until=good_until)
+    assert token is not None
+    return jwt.decode(
+        token.text,
+        KEY.private.public_key(),
+        ["ES256"],
+        audience="apps",
+        issuer=ISSUER,
+        options={
+            "verify_exp": False,
+            "verify_iat": False,
+            "verify_nbf": False,
+        },  # the clock here is a fake one
+    )
+
+
+def test_a_token_names_who_passed() -> None:
+    """Subject, groups, uid and the rest stand in registered claims, where it came from in a private one."""
+    found = claims()
+    assert len(found.pop("jti")) >= 16
+    assert found == {
+        "iss": ISSUER,
+        "sub": "corp:alice",
+        "aud": "apps",
+        "iat": int(START),
+        "nbf": int(START),
+        "exp": int(START) + 300,
+        "groups": ["dev", "system:authenticated"],
+        "uid": "u-1",
+        "email": "alice@corp.example",
+        "preferred_username": "Alice",
+        PRIVATE_CLAIM: {"issuer": "https://corp.example", "policy": "default"},
+    }
+
+
+def test_a_service_account_keeps_its_cluster_and_extra() -> None:
+    """What only a cluster's identity has stands in the private claim."""
+    assert claims(POD)[PRIVATE_CLAIM] == {
+        "issuer": "https://home.example",
+        "policy": "default",
+        "cluster": "home",
+        "serviceAccount": {"namespace": "prod", "name": "web"},
+        "extra": {"authentication.kubernetes.io/pod-name": ["web-0"]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "good_until", "end"),
+    [
+        pytest.param("corp", None, START + 300, id="no end: its own time"),
+        pytest.param("corp", START + 1000, START + 300, id="a later end: its own time"),
+        pytest.param("corp", START + 100, START + 70, id="an earlier end, less the leeway"),
+        pytest.param("else", START + 100, START + 100, id="an earlier end, no leeway"),
+    ],
+)
+def test_a_token_never_outlives_the_one_it_stands_for(
+    name: str, good_until: float | None, end: float
+) -> None:
+    """`exp` is the time configured or the other token's own end, whichever comes first."""
+    assert claims(replace(ALICE, issuer_name=name), good_until=good_until)["exp"] == int(end)
+
+
+def test_within_the_leeway_there_is_no_token() -> None:
+    """A sender whose own token has ended, and passes by leeway alone, gets none."""
+    assert issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=300, good_until=START + 30) is None
+
+
+def test_a_header_without_a_token_is_empty() -> None:
+    """The identity header is there and empty where no token can be made."""
+    header = IdentityHeader("X-Auth-Identity", "apps", 300.0, issuer())
+    assert header.value(ALICE, "default", START + 30) == ""
+    assert header.value(ALICE, "default", START + 60).count(".") == 2
+
+
+def test_the_first_key_signs() -> None:
+    """Of several keys the first signs, and its kid says so."""
+    other = SigningKey.generate()
+    token = issuer(KEY, other).issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, good_until=None)
+    assert token is not None
+    assert jwt.get_unverified_header(token.text) == {"alg": "ES256", "kid": KEY.kid, "typ": "JWT"}
+
+
+def test_an_identity_token_has_a_type_of_its_own() -> None:
+    """The token of a header and that of an exchange differ in `typ` (RFC 8725, section 3.11)."""
+    stated = IdentityHeader("X-Auth-Identity", "apps", 300.0, issuer()).value(ALICE, "default", None)
+    exchanged = issuer().issue(ALICE, "apps", typ=EXCHANGED_TOKEN, policy="default", ttl=1, good_until=None)
+    assert exchanged is not None
+    types = [jwt.get_unverified_header(text)["typ"] for text in (stated, exchanged.text)]
+    assert types == ["authgate-identity+jwt", "JWT"]
+
+
+def test_two_tokens_differ() -> None:
+    """Each token has a `jti` of its own."""
+    assert claims()["jti"] != claims()["jti"]
+
+
+def test_nothing_is_signed_without_a_key() -> None:
+    """An issuer without keys is a mistake of its maker."""
+    with pytest.raises(ValueError, match="without a key"):
+        TokenIssuer(ISSUER, (), FakeClock(), {})
+
+
+def test_a_token_has_no_repr() -> None:
+    """What was issued cannot reach a log by accident."""
+    token = issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, good_until=None)
+    assert token is not None
+    assert token.text not in repr(token)

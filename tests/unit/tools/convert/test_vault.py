@@ -1,0 +1,189 @@
+"""A role of Vault's JWT auth method, to an issuer and a policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from authgate.config import load
+from authgate.tools.convert import ConversionError, Converted, from_vault_role, yaml_text
+
+ROLE = {
+    "role_type": "jwt",
+    "bound_audiences": ["vault"],
+    "bound_subject": "system:serviceaccount:default:default",
+    "user_claim": "sub",
+}
+CONFIG = {"oidc_discovery_url": "https://kubernetes.default.svc.cluster.local"}
+
+
+def converted(role: dict[str, Any], config: dict[str, Any] | None = None) -> Converted:
+    """The conversion of what Vault prints of these."""
+    method = CONFIG if config is None else config
+    return from_vault_role(json.dumps({"data": {**ROLE, **role}}), json.dumps({"data": method}), "vault")
+
+
+def issuer_of(document: Converted) -> Any:
+    """The one issuer."""
+    issuers: Any = document.document["jwt"]
+    assert len(issuers) == 1
+    return issuers[0]
+
+
+def role_of(document: Converted) -> Any:
+    """The policy's role."""
+    policies: Any = document.document["policies"]
+    return policies["vault"]["role"]
+
+
+def test_the_documented_role(tmp_path: Path) -> None:
+    """Discovery, one audience and one subject become a configuration that loads, and nothing is lost."""
+    result = converted({})
+    file = tmp_path / "authgate.yaml"
+    file.write_text(yaml_text(result.document))
+    assert load(file, {}).config.policies["vault"].role is not None
+    assert result.notes == ()
+    assert role_of(result) == {
+        "boundAudiences": ["vault"],
+        "boundSubject": "system:serviceaccount:default:default",
+    }
+    assert issuer_of(result)["issuer"] == {
+        "url": "https://kubernetes.default.svc.cluster.local",
+        "audiences": ["vault"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("skew", "leeway"),
+    [(0, "60s"), (None, "60s"), (-1, "0s"), (30, "30s"), ("45s", "45s")],
+    ids=["usual", "none given", "none wanted", "a number", "a duration"],
+)
+def test_clock_skew(skew: Any, leeway: str) -> None:
+    """Vault takes 0 for 60 s and anything below for none; the issuer allows it, before and after."""
+    gate = issuer_of(converted({"clock_skew_leeway": skew}))["gate"]
+    assert (gate["leeway"], gate["expiryLeeway"]) == (leeway, leeway)
+
+
+def test_bound_claims_are_kept() -> None:
+    """Names, pointers, values, lists and the type stay as they are."""
+    bound = {"color": "red", "/realm/roles": ["a", "b"], "paid": True}
+    role = role_of(converted({"bound_claims": bound, "bound_claims_type": "glob"}))
+    assert (role["boundClaims"], role["boundClaimsType"]) == (bound, "glob")
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept"),
+    [("glob", r"CORP\*", r"CORP\\*"), ("glob", r"CORP\a*", r"CORP\a*"), ("string", r"CORP\*", r"CORP\*")],
+)
+def test_a_backslash_of_a_glob_of_vault_s_stays_one(kind: str, value: str, kept: str) -> None:
+    """Vault's globs have no escapes, those of a role here have."""
+    role = role_of(converted({"bound_claims": {"sub": value, "other": (value,)}, "bound_claims_type": kind}))
+    assert role["boundClaims"] == {"sub": kept, "other": [kept]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "claim"),
+    [
+        ({"user_claim": "email"}, "email"),
+        ({"user_claim": "/email"}, "/~1email"),
+        ({"user_claim": "/a/b", "user_claim_json_pointer": True}, "/a/b"),
+    ],
+    ids=["a name", "a name that looks like a pointer", "a pointer"],
+)
+def test_the_user_claim(fields: dict[str, Any], claim: str) -> None:
+    """A user claim is a name unless Vault is told that it is a pointer."""
+    assert role_of(converted(fields))["userClaim"] == claim
+
+
+def test_metadata_become_headers() -> None:
+    """A claim mapping names a header in place of the metadata, and a note says which."""
+    result = converted({"claim_mappings": {"/kubernetes.io/pod/name": "pod_name"}})
+    assert role_of(result)["claimMappings"] == {"/kubernetes.io/pod/name": "X-Claim-Pod-Name"}
+    assert "X-Claim-Pod-Name" in result.notes[0].message
+
+
+CONFIGS = {
+    "another issuer": (
+        {**CONFIG, "bound_issuer": "https://a.example"},
+        "discoveryURL",
+        "https://kubernetes.default.svc.cluster.local/.well-known/openid-configuration",
+    ),
+    "an authority": ({**CONFIG, "oidc_discovery_ca_pem": "PEM"}, "certificateAuthority", "PEM"),
+}
+
+
+@pytest.mark.parametrize(("config", "field", "value"), CONFIGS.values(), ids=CONFIGS)
+def test_the_issuer(config: dict[str, Any], field: str, value: str) -> None:
+    """What the auth method says of the issuer stands in the issuer."""
+    assert issuer_of(converted({}, config))["issuer"][field] == value
+
+
+GATES = {
+    "a JWKS": ({"bound_issuer": "https://a.example", "jwks_url": "https://k"}, "jwksURL", "https://k"),
+    "keys": (
+        {"bound_issuer": "https://a.example", "jwt_validation_pubkeys": ["A", "B\n"]},
+        "staticKeys",
+        {"inline": "A\nB\n"},
+    ),
+    "algorithms": ({**CONFIG, "jwt_supported_algs": ["ES256"]}, "algorithms", ["ES256"]),
+}
+
+
+@pytest.mark.parametrize(("config", "field", "value"), GATES.values(), ids=GATES)
+def test_the_keys(config: dict[str, Any], field: str, value: object) -> None:
+    """Keys by URL, keys as texts, and algorithms stand under the issuer's gate."""
+    assert issuer_of(converted({}, config))["gate"][field] == value
+
+
+LOST = {
+    "token_policies": ["default"],
+    "token_ttl": 3600,
+    "token_num_uses": 1,
+    "token_bound_cidrs": ["10.0.0.0/8"],
+    "expiration_leeway": 150,
+    "not_before_leeway": 150,
+    "allowed_redirect_uris": ["https://x"],
+    "verbose_oidc_logging": True,
+    "brand_new": 1,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), LOST.items(), ids=LOST)
+def test_nothing_is_dropped_in_silence(name: str, value: object) -> None:
+    """Every option without a counterpart is told with its place."""
+    (note,) = converted({name: value}).notes
+    assert note.path == f"data.{name}"
+    assert note.message.startswith("is left out: ")
+
+
+def test_what_is_left_at_nothing_is_not_told() -> None:
+    """An option that asks for nothing is no loss."""
+    assert converted(dict.fromkeys(LOST, None)).notes == ()
+
+
+def test_no_audience_is_told() -> None:
+    """authgate takes tokens for named audiences only."""
+    assert [note.path for note in converted({"bound_audiences": []}).notes] == ["data.bound_audiences"]
+
+
+@pytest.mark.parametrize(
+    ("role", "config", "words"),
+    [
+        ({"role_type": "oidc"}, CONFIG, "jwt"),
+        ({}, {}, "named issuers"),
+    ],
+    ids=["a role for browsers", "no issuer"],
+)
+def test_what_cannot_be_converted(role: dict[str, Any], config: dict[str, Any], words: str) -> None:
+    """A role of the other kind, or of no issuer, is refused with a sentence."""
+    with pytest.raises(ConversionError, match=words):
+        converted(role, config)
+
+
+def test_what_vault_did_not_print_is_refused() -> None:
+    """A file that is no answer of Vault's is refused."""
+    with pytest.raises(ConversionError, match="vault read"):
+        from_vault_role('{"data": []}', "{}", "vault")

@@ -1,0 +1,138 @@
+"""The error pages: what they say, that everybody can read it, and that nothing in them reaches out."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from authgate.errors import REASONS
+from authgate.tools.snippets import SNIPPETS
+from authgate.tools.snippets.pages import PAGES, Page, Places, told_reasons
+
+ROOT = Path(__file__).parents[4]
+EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.status))
+_RULE = re.compile(r"--(ground|text|quiet|line): #([0-9a-f]{6});")
+NAMED = re.compile(r"[a-z][a-z_]{1,40}")
+HARMLESS = re.compile(r"[A-Za-z0-9 ,.:'()-]{1,120}")
+
+
+class Reader(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: dict[tuple[str, str], str | None] = {}
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remembers an element."""
+        self.tags.append(tag)
+        self.attributes |= {(tag, name): value for name, value in attrs}
+
+    def handle_data(self, data: str) -> None:
+        """Remembers a text."""
+        self.text.append(data.strip())
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour of six hexadecimal digits (WCAG 2.2)."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours (WCAG 2.2)."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_contrast_is_wcags() -> None:
+    """Black on white is 21 to 1, and the grey that just passes on white just passes."""
+    assert contrast("000000", "ffffff") == pytest.approx(21)
+    assert contrast("777777", "ffffff") < 4.5 < contrast("767676", "ffffff")
+
+
+@pytest.mark.parametrize(("scheme", "index"), [("light", 0), ("dark", 1)])
+@pytest.mark.parametrize(("name", "least"), [("text", 7.0), ("quiet", 4.5), ("line", 3.0)])
+def test_everybody_can_read_it(scheme: str, index: int, name: str, least: float) -> None:
+    """Contrast is WCAG AA, that of the text itself AAA, in both schemes."""
+    style = PAGES[0].html(Places())
+    colours = {
+        key: [value for found, value in _RULE.findall(style) if found == key] for key in ("ground", name)
+    }
+    assert contrast(colours["ground"][index], colours[name][index]) >= least, scheme
+
+
+@EACH
+def test_nothing_in_a_page_reaches_out(page: Page) -> None:
+    """No script, no picture, no link, nothing from elsewhere; and the page forbids it to itself."""
+    reader = Reader(page.html(Places("words", "code", "id")))
+    assert set(reader.tags) == {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "main",
+        "h1",
+        "p",
+        "dl",
+        "dt",
+        "dd",
+    }
+    names = {name for _, name in reader.attributes}
+    assert names <= {"lang", "charset", "name", "content", "http-equiv"}
+    assert "url(" not in page.html(Places())
+    assert "@import" not in page.html(Places())
+    assert "default-src 'none'" in page.html(Places())
+
+
+@EACH
+def test_a_page_has_what_readers_need(page: Page) -> None:
+    """A language, a title of its own, one heading, and a width that follows the window."""
+    reader = Reader(page.html(Places()))
+    assert reader.attributes["html", "lang"] == "en"
+    assert f"{page.status}: {page.title}" in reader.text
+    assert reader.tags.count("h1") == 1
+    assert "width=device-width" in page.html(Places())
+
+
+def test_a_page_tells_what_the_proxy_knows() -> None:
+    """What it does not know has no line."""
+    told = Reader(PAGES[0].html(Places(code="CODE", request_id="ID"))).text
+    assert [told[told.index(name) + 1] for name in ("Reason code", "Request id")] == ["CODE", "ID"]
+    assert "Reason" not in told
+
+
+def test_every_reason_has_words() -> None:
+    """Codes and words are of letters that no proxy's configuration takes amiss."""
+    told = told_reasons()
+    assert {reason["code"] for reason in told} == {
+        reason.value for reason, info in REASONS.items() if info.status in {401, 403, 503}
+    }
+    assert [reason for reason in told if not NAMED.fullmatch(reason["code"])] == []
+    assert [reason for reason in told if not HARMLESS.fullmatch(reason["words"])] == []
+
+
+@EACH
+def test_the_folder_holds_the_pages(page: Page) -> None:
+    """deploy/proxies/errors has them without any proxy's places (`make proxies`)."""
+    written = (ROOT / "deploy" / "proxies" / "errors" / f"{page.status}.html").read_text()
+    assert written == page.html(Places())
+
+
+def test_a_page_stands_in_what_every_proxy_can_read() -> None:
+    """Envoy takes a percent sign for the beginning of a place of its own."""
+    for snippet in SNIPPETS.values():
+        if snippet.pages is not None:
+            for page in PAGES:
+                assert "%" not in page.html(Places())

@@ -1,0 +1,122 @@
+"""Every snippet with every option it takes; what real proxies make of them is shown in tests/proxies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from authgate.tools.snippets import SNIPPETS, Options, Snippet, Upstream, identity_headers, rendered
+from authgate.tools.snippets.options import PRESETS
+
+ROOT = Path(__file__).parents[4]
+ALL = pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=list(SNIPPETS))
+COMPLETE = Options(complete=True)
+CHANGES: dict[str, dict[str, object]] = {
+    "policy": {"policy": "billing"},
+    "open paths": {"open_paths": ("/healthz", "/metrics")},
+    "token stays": {"strip_authorization": False},
+    "tls": {"tls": True},
+    "cookie": {"cookie": True},
+    "error pages": {"error_pages": True},
+    "headers": {"headers": ("X-Department", "X-Team")},
+    "socket": {"gate": Upstream("", 0, "/run/authgate.sock")},
+    "h2c": {"app": Upstream("app", 3000, scheme="h2c")},
+    **{preset: {"preset": preset} for preset in PRESETS},
+}
+
+
+def text(snippet: Snippet, options: Options) -> str:
+    """All files of a snippet."""
+    return "".join(file.text for file in rendered(snippet, options))
+
+
+@ALL
+def test_the_folder_of_a_proxy_holds_its_snippet(snippet: Snippet) -> None:
+    """deploy/proxies is what the command prints by default (`make proxies`)."""
+    folder = ROOT / "deploy" / "proxies" / snippet.proxy
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        file.name: file.text for file in rendered(snippet, COMPLETE)
+    }
+
+
+@ALL
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_an_option_is_carried_or_refused(snippet: Snippet, change: dict[str, object]) -> None:
+    """Every option changes something, or is refused with a sentence."""
+    options = replace(COMPLETE, **change)  # type: ignore[arg-type]  # each of its own field's type
+    refusal = snippet.refusal(options)
+    if refusal is None:
+        assert (text(snippet, options) == text(snippet, COMPLETE)) is (options == COMPLETE)
+    else:
+        with pytest.raises(ValueError, match=re.escape(refusal)):
+            rendered(snippet, options)
+
+
+@ALL
+@pytest.mark.parametrize("complete", [False, True], ids=["paste", "complete"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_nothing_of_the_template_stays(
+    snippet: Snippet, change: dict[str, object], *, complete: bool
+) -> None:
+    """A configuration holds none of the marks that it was made with."""
+    options = replace(Options(complete=complete), **change)  # type: ignore[arg-type]  # each of its own field's type
+    if snippet.refusal(options) is None:
+        assert re.search(r"<<|>>|^ *%%", text(snippet, options), re.MULTILINE) is None
+
+
+@ALL
+def test_what_one_pastes_is_what_runs(snippet: Snippet) -> None:
+    """Every line that is pasted stands in the whole configuration, which the tests run."""
+
+    def lines(options: Options) -> list[str]:
+        return [
+            line.strip()
+            for line in text(snippet, options).splitlines()
+            if line.strip() and not line.strip().startswith(("#", "--", "include "))
+        ]
+
+    options = Options(open_paths=("/healthz",)) if not snippet.no_open_path else Options()
+    whole = set(lines(replace(options, complete=True)))
+    own = {"proxy_pass http://127.0.0.1:3000/healthz;"}  # nginx: the app's upstream is the user's own
+    assert [line for line in lines(options) if line not in whole | own] == []
+
+
+@ALL
+def test_every_header_of_the_preset_is_named(snippet: Snippet) -> None:
+    """No header is forgotten, in whichever form the proxy knows them."""
+    told = text(snippet, COMPLETE).lower()
+    if snippet.grpc:
+        pytest.skip("not applicable: the gate's answer names them")
+    if snippet.proxy == "traefik":  # by their prefix
+        assert "x-auth-request-" in told
+        return
+    assert [name for name in identity_headers("oauth2-proxy") if name.lower() not in told] == []
+
+
+@ALL
+def test_a_snippet_says_what_the_gate_needs(snippet: Snippet) -> None:
+    """The gate's own settings for the proxy stand in it."""
+    told = " ".join(text(snippet, Options(preset="remote")).split())
+    assert ("`server.grpc`" if snippet.grpc else f"`server.proxy: {snippet.server_proxy}`") in told
+    assert "`headers.preset: remote`" in told
+
+
+@pytest.mark.parametrize("snippet", [SNIPPETS["envoy"], SNIPPETS["traefik"]], ids=["envoy", "traefik"])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_yaml_is_yaml(snippet: Snippet, change: dict[str, object]) -> None:
+    """Whatever the options, the files parse."""
+    options = replace(COMPLETE, **change)  # type: ignore[arg-type]  # each of its own field's type
+    if snippet.refusal(options) is None:
+        for complete in (False, True):
+            for file in rendered(snippet, replace(options, complete=complete)):
+                assert not file.name.endswith(".yaml") or yaml.safe_load(file.text)
+
+
+def test_the_page_knows_every_proxy() -> None:
+    """Every proxy's name stands in the page about them."""
+    page = (ROOT / "docs" / "proxies.md").read_text()
+    assert [proxy for proxy in SNIPPETS if f"`authgate snippets {proxy}" not in page] == []

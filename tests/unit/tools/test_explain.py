@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.errors import REASONS, Reason, Step
+from authgate.model import (
+    NO_EVIDENCE,
+    Allow,
+    Deny,
+    Evidence,
+    Identity,
+    KeyInfo,
+    ServiceAccount,
+    Unavailable,
+)
+from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy, Outcome, explain
+from tests.support.clock import START
+from tests.support.tokens import AUDIENCE, ISSUER, claims, unsigned
+
+if TYPE_CHECKING:
+    from authgate.model import Decision
+
+KEY = KeyInfo("key-1", "RSA", "https://issuer.example/jwks")
+BY_KEY = Evidence("jwks", "corp", KEY)
+BY_REVIEW = Evidence("tokenreview", "home")
+ROUTED = Evidence("none", "corp")
+JANE = Identity("corp:jane", groups=("corp:staff",), issuer_name="corp", audiences=(AUDIENCE,))
+WEB = Identity(
+    "system:serviceaccount:prod:web",
+    cluster="home",
+    issuer_name="home",
+    service_account=ServiceAccount("prod", "web"),
+    audiences=(AUDIENCE,),
+)
+EXPRESSIONS = (
+    ("claimValidationRules[1].expression", "claims.n > 1"),
+    ("claimMappings.username.expression", "claims.name"),
+    ("userValidationRules[0].expression", "user.uid != ''"),
+)
+CORP = KnownIssuer("corp", (ISSUER,), (AUDIENCE,), ("RS256",), ("JWT",), ("hd = 'example.com'",), EXPRESSIONS)
+HOME = KnownIssuer("home", ("https://kubernetes.default.svc",), (AUDIENCE,), is_cluster=True)
+POLICY = KnownPolicy("default", ("shop",), ('{"users":["corp:joe"]}',), ('{"groups":["corp:staff"]}',))
+TOKEN = unsigned({"alg": "RS256", "kid": "key-1", "typ": "JWT"}, claims())
+
+P, F, U, S, N = Outcome.PASS, Outcome.FAIL, Outcome.CANNOT_TELL, Outcome.SKIPPED, Outcome.NOT_REACHED
+
+
+def explained(decision: Decision, token: str = TOKEN) -> Explanation:
+    """What is said of a decision about a token."""
+    return explain(decision, token, START, (CORP, HOME), POLICY)
+
+
+def facts(decision: Decision, token: str = TOKEN) -> dict[str, tuple[str, ...]]:
+    """The facts that are told with it."""
+    return {fact.name: fact.values for fact in explained(decision, token).facts}
+
+
+def deny(reason: Reason, evidence: Evidence = NO_EVIDENCE, identity: Identity | None = None) -> Deny:
+    """A refusal."""
+    return Deny(reason, "why", evidence, identity)
+
+
+# The steps:                                         cred str iss key sig tim aud ide pol
+CASES: dict[str, tuple[Decision, str, list[Outcome]]] = {
+    "allowed by a key": (Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ()), TOKEN, [P, P, P, P, P, P, P, P, P]),
+    "allowed by review": (
+        Allow(WEB, Reason.AUTHENTICATED, BY_REVIEW, ()),
+        TOKEN,
+        [P, P, P, S, P, P, P, P, P],
+    ),
+    "opaque, allowed by review": (
+        Allow(WEB, Reason.AUTHENTICATED, BY_REVIEW, ()),
+        "opaque",
+        [P, S, S, S, P, P, P, P, P],
+    ),
+    "anonymous": (Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, ()), "", [S, S, S, S, S, S, S, S, P]),
+    "no bearer token": (deny(Reason.CREDENTIAL_MALFORMED), "a b", [F, N, N, N, N, N, N, N, N]),
+    "malformed": (deny(Reason.TOKEN_MALFORMED), "a.b.c", [P, F, N, N, N, N, N, N, N]),
+    "opaque": (deny(Reason.TOKEN_OPAQUE, Evidence("none", "home")), "opaque", [P, F, N, N, N, N, N, N, N]),
+    "a type its issuer does not accept": (
+        deny(Reason.TYPE_NOT_ACCEPTED, ROUTED),
+        TOKEN,
+        [P, F, P, N, N, N, N, N, N],
+    ),
+    "a token that is bound to its sender": (
+        deny(Reason.TOKEN_SENDER_CONSTRAINED, ROUTED),
+        TOKEN,
+        [P, F, P, N, N, N, N, N, N],
+    ),
+    "unknown issuer": (deny(Reason.ISSUER_UNKNOWN), TOKEN, [P, P, F, N, N, N, N, N, N]),
+    "bad algorithm": (deny(Reason.ALGORITHM_NOT_ALLOWED, ROUTED), TOKEN, [P, P, P, F, N, N, N, N, N]),
+    "unknown key": (deny(Reason.KEY_UNKNOWN, ROUTED), TOKEN, [P, P, P, F, N, N, N, N, N]),
+    "keys unavailable": (
+        Unavailable(Reason.KEYS_UNAVAILABLE, "down", 1, ROUTED),
+        TOKEN,
+        [P, P, P, U, N, N, N, N, N],
+    ),
+    "a cluster that has not told its issuer": (
+        Unavailable(Reason.KEYS_UNAVAILABLE, "not known yet", 1, NO_EVIDENCE),
+        TOKEN,
+        [P, P, U, N, N, N, N, N, N],
+    ),
+    "forged": (deny(Reason.SIGNATURE_INVALID, BY_KEY), TOKEN, [P, P, P, P, F, N, N, N, N]),
+    "refused by review": (deny(Reason.REVIEW_REJECTED, BY_REVIEW), TOKEN, [P, P, P, S, F, N, N, N, N]),
+    "review unavailable": (
+        Unavailable(Reason.REVIEW_UNAVAILABLE, "down", 1, BY_REVIEW),
+        "opaque",
+        [P, S, S, S, U, N, N, N, N],
+    ),
+    "expired": (deny(Reason.TOKEN_EXPIRED, BY_KEY), TOKEN, [P, P, P, P, P, F, N, N, N]),
+    "expired, no key at hand": (deny(Reason.TOKEN_EXPIRED, ROUTED), TOKEN, [P, P, P, S, S, F, N, N, N]),
+    "wrong audience": (deny(Reason.AUDIENCE_MISMATCH, BY_KEY), TOKEN, [P, P, P, P, P, P, F, N, N]),
+    "wrong audience, no key at hand": (
+        deny(Reason.AUDIENCE_MISMATCH, ROUTED),
+        TOKEN,
+        [P, P, P, S, S, P, F, N, N],
+    ),
+    "a cluster's token without audience": (
+        deny(Reason.AUDIENCE_MISMATCH, Evidence("none", "home")),
+        unsigned({"alg": "RS256"}, {"iss": "https://kubernetes.default.svc", "exp": START}),
+        [P, P, P, S, S, S, F, N, N],
+    ),
+    "wrong audience by review": (
+        deny(Reason.AUDIENCE_MISMATCH, BY_REVIEW),
+        TOKEN,
+        [P, P, P, S, P, P, F, N, N],
+    ),
+    "the policy's audiences": (
+        deny(Reason.AUDIENCE_MISMATCH, BY_KEY, JANE),
+        TOKEN,
+        [P, P, P, P, P, P, F, P, N],
+    ),
+    "a claim rule": (deny(Reason.CLAIM_RULE_FAILED, BY_KEY), TOKEN, [P, P, P, P, P, P, P, F, N]),
+    "not allowed": (deny(Reason.NOT_ALLOWED, BY_KEY, JANE), TOKEN, [P, P, P, P, P, P, P, P, F]),
+    "no such policy": (deny(Reason.NO_SUCH_ENDPOINT), TOKEN, [N, N, N, N, N, N, N, N, N]),
+}
+
+
+@pytest.mark.parametrize(("decision", "token", "outcomes"), CASES.values(), ids=CASES.keys())
+def test_each_step_is_told(decision: Decision, token: str, outcomes: list[Outcome]) -> None:
+    """What passed, what failed, what did not have to decide and what was not reached."""
+    steps = explained(decision, token).steps
+    assert [step.step for step in steps] == list(Step)
+    assert [step.outcome for step in steps] == outcomes
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if REASONS[reason].status != 200], ids=str)
+def test_every_refusal_says_what_would_have_to_change(reason: Reason) -> None:
+    """Status, meaning and remedy are those of the reason, and at most one step has failed."""
+    cannot = REASONS[reason].status == 503
+    decision = Unavailable(reason, "", 1, BY_KEY) if cannot else deny(reason, BY_KEY)
+    explanation = explained(decision)
+    info = REASONS[reason]
+    assert (explanation.reason, explanation.status, explanation.remedy) == (reason, info.status, info.remedy)
+    failed = [step.step for step in explanation.steps if step.outcome in (F, U)]
+    assert failed == ([] if info.step is None else [info.step])
+
+
+def test_the_key_and_where_it_came_from_are_told() -> None:
+    """Its id, type and origin."""
+    step = explained(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ())).steps[3]
+    assert step.detail == "kid key-1 (RSA) from https://issuer.example/jwks"
+
+
+def test_a_key_without_an_id_is_told_as_such() -> None:
+    """PEM keys have none."""
+    evidence = Evidence("jwks", "corp", KeyInfo("", "EC", "keys.pem"))
+    step = explained(Allow(JANE, Reason.AUTHENTICATED, evidence, ())).steps[3]
+    assert step.detail == "a key without kid (EC) from keys.pem"
+
+
+@pytest.mark.parametrize("step", [3, 4, 5], ids=["key", "signature", "time"])
+def test_what_review_decided_says_so(step: int) -> None:
+    """And names the cluster."""
+    details = [step.detail for step in explained(Allow(WEB, Reason.AUTHENTICATED, BY_REVIEW, ())).steps]
+    assert details[step] == "decided by TokenReview of cluster 'home'"
+
+
+def test_a_failed_step_says_what_and_in_detail() -> None:
+    """The reason's meaning, then the decision's own words."""
+    step = explained(Deny(Reason.TOKEN_EXPIRED, "at noon", BY_KEY)).steps[5]
+    assert step.detail == "the token has expired: at noon"
+
+
+def test_an_unknown_issuer_is_compared_with_the_configured_ones() -> None:
+    """With the nearest: a slash too many is the usual mistake."""
+    token = unsigned({"alg": "RS256"}, claims(iss=ISSUER + "/"))
+    assert facts(deny(Reason.ISSUER_UNKNOWN), token) == {
+        "the token's iss": (ISSUER + "/",),
+        "configured issuers": (ISSUER, "https://kubernetes.default.svc", "what cluster 'home' names"),
+        "the nearest is": (ISSUER,),
+    }
+
+
+def test_an_issuer_that_resembles_none_is_told_none() -> None:
+    """A guess that is not near would only mislead."""
+    token = unsigned({"alg": "RS256"}, claims(iss="x" * 10_000))
+    assert "the nearest is" not in facts(deny(Reason.ISSUER_UNKNOWN), token)
+
+
+@pytest.mark.parametrize(
+    ("decision", "expected"),
+    [
+        (
+            deny(Reason.AUDIENCE_MISMATCH, BY_KEY),
+            {"the token's aud": (AUDIENCE,), "accepted": (AUDIENCE,)},
+        ),
+        (
+            deny(Reason.AUDIENCE_MISMATCH, BY_KEY, JANE),
+            {"the token's aud": (AUDIENCE,), "accepted by policy 'default'": ("shop",)},
+        ),
+        (
+            deny(Reason.TYPE_NOT_ACCEPTED, ROUTED),
+            {"the token's typ": ("JWT",), "accepted types": ("JWT",)},
+        ),
+        (
+            deny(Reason.ALGORITHM_NOT_ALLOWED, ROUTED),
+            {"the token's alg": ("RS256",), "allowed algorithms": ("RS256",)},
+        ),
+        (deny(Reason.KEY_UNKNOWN, ROUTED), {"the token's kid": ("key-1",)}),
+        (
+            deny(Reason.SIGNATURE_INVALID, BY_KEY),
+            {"tried": ("kid key-1 (RSA) from https://issuer.example/jwks",)},
+        ),
+        (
+            deny(Reason.TOKEN_EXPIRED, BY_KEY),
+            {
+                "the token's exp": ("2027-01-15T09:00:00Z, expires in 60 min",),
+                "the token's nbf": ("2027-01-15T08:00:00Z, became valid 0 s ago",),
+                "the token's iat": ("2027-01-15T08:00:00Z, issued 0 s ago",),
+                "now": ("2027-01-15T08:00:00Z",),
+            },
+        ),
+        (deny(Reason.CLAIM_RULE_FAILED, BY_KEY), {"required claims": ("hd = 'example.com'",)}),
+        (
+            deny(Reason.DENIED, BY_KEY, JANE),
+            {
+                "issuer": ("corp",),
+                "user": ("corp:jane",),
+                "groups": ("corp:staff",),
+                "deny of 'default'": ('{"groups":["corp:staff"]}',),
+            },
+        ),
+        (
+            deny(Reason.NOT_ALLOWED, BY_REVIEW, WEB),
+            {
+                "issuer": ("home",),
+                "user": ("system:serviceaccount:prod:web",),
+                "groups": (),
+                "service account": ("prod/web",),
+                "allow of 'default'": ('{"users":["corp:joe"]}',),
+            },
+        ),
+        (deny(Reason.TOKEN_MALFORMED), {}),
+    ],
+    ids=[
+        "audience", "policy-audience", "type", "algorithm", "kid", "signature", "time", "claim-rule", "denied",
+        "not-allowed", "malformed",
+    ],
+)  # fmt: skip
+def test_what_the_token_says_is_set_against_what_is_wanted(
+    decision: Decision, expected: dict[str, tuple[str, ...]]
+) -> None:
+    """So that the two can be compared."""
+    assert facts(decision) == expected
+
+
+def test_what_a_token_lacks_is_told_as_none() -> None:
+    """An empty place could be overlooked."""
+    bare = unsigned({"alg": "RS256"}, {"iss": ISSUER})
+    assert facts(deny(Reason.KEY_UNKNOWN, ROUTED), bare)["the token's kid"] == ("(none)",)
+    assert facts(deny(Reason.AUDIENCE_MISMATCH, BY_KEY), bare)["the token's aud"] == ("(none)",)
+
+
+def test_who_passed_is_told() -> None:
+    """An allowed token has facts, too."""
+    assert facts(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ()))["user"] == ("corp:jane",)
+
+
+@pytest.mark.parametrize(
+    ("reason", "place", "text"),
+    [
+        (Reason.CLAIM_RULE_FAILED, "claimValidationRules[1].expression", "claims.n > 1"),
+        (Reason.IDENTITY_INVALID, "claimMappings.username.expression", "claims.name"),
+        (Reason.USER_RULE_FAILED, "userValidationRules[0].expression", "user.uid != ''"),
+    ],
+)
+def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: str) -> None:
+    """Which expression it was is told by its place, and what it says beside it."""
+    decision = Deny(reason, f"{place}: is not true", BY_KEY)
+
+    assert facts(decision) == {place: (text,)}
+
+
+@pytest.mark.parametrize("reason", [Reason.NOT_ALLOWED, Reason.DENIED, Reason.IDENTITY_INVALID])
+def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
+    """With what is in its place: somebody without groups is not told from one whose groups are looked for elsewhere."""
+    mapped = (
+        ("claimMappings.username.claim", "sub"),
+        ("claimMappings.groups.claim", "realm_access.roles"),
+        ("claimMappings.uid.claim", "/realm_access/id"),
+    )
+    token = unsigned({"alg": "RS256"}, claims(realm_access={"roles": ["a"]}))
+    identity = None if reason is Reason.IDENTITY_INVALID else JANE
+
+    found = explain(deny(reason, BY_KEY, identity), token, START, (replace(CORP, claims=mapped),), POLICY)
+
+    told = {fact.name: fact.values[0] for fact in found.facts if fact.name.endswith(".claim")}
+    assert told == {
+        "claimMappings.groups.claim": "claim 'realm_access.roles' is missing: 'realm_access' is an object; "
+        "the claim of its member 'roles' is written /realm_access/roles",
+        "claimMappings.uid.claim": "claim '/realm_access/id' is missing: 'realm_access' has no member 'id'",
+    }
