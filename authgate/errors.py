@@ -126,10 +126,10 @@ def _unavailable(step: Step | None, meaning: str, remedy: str) -> ReasonInfo:
 
 _TABLE: Final = {
     Reason.AUTHENTICATED: ReasonInfo(
-        200, Challenge.NONE, None, "the token was verified and the policy lets it pass", ""
+        200, Challenge.NONE, None, "the token is valid and the policy allows the request", ""
     ),
     Reason.ANONYMOUS: ReasonInfo(
-        200, Challenge.NONE, None, "the path, or a CORS preflight, is open to requests without a token", ""
+        200, Challenge.NONE, None, "the policy allows this path, or this CORS preflight, without a token", ""
     ),
     Reason.NO_CREDENTIAL: ReasonInfo(
         401,
@@ -142,117 +142,118 @@ _TABLE: Final = {
         "the request has more than one credential", "send exactly one Authorization header with one token"
     ),
     Reason.CREDENTIAL_AMBIGUOUS: _bad_request(
-        "the app could read another credential in the request than authgate",
-        "send one token under the exact name of its source, and no cookie, parameter or header that resembles it",
+        "the request is ambiguous: the app may read a different credential from it than authgate",
+        "send one token under the exact name of its source; remove cookies, parameters and headers with similar names",
     ),
     Reason.SCHEME_NOT_BEARER: _bad_request(
         "the authorization scheme is not Bearer", "send 'Authorization: Bearer <token>'"
     ),
     Reason.CREDENTIAL_MALFORMED: _bad_request(
-        "the Authorization header is not one Bearer token",
-        "send the token alone: no quotes, spaces or control characters",
+        "the Authorization header does not contain exactly one Bearer token",
+        "send only the token after 'Bearer ', without quotes, spaces or control characters",
     ),
     Reason.CREDENTIAL_TOO_LARGE: _bad_request(
-        "the token is longer than the limit", "request a smaller token, or raise limits.maxTokenBytes"
+        "the token is longer than limits.maxTokenBytes",
+        "request a smaller token (for example with fewer groups), or raise limits.maxTokenBytes",
     ),
     Reason.TOKEN_MALFORMED: _bad_token(
         Step.STRUCTURE,
         "the token is not a well-formed signed JWT",
-        "check that the whole token arrived; 'authgate inspect' shows what is wrong",
+        "check that the token was not cut off; 'authgate inspect' shows what is wrong",
     ),
     Reason.TOKEN_ENCRYPTED: _bad_token(
         Step.STRUCTURE,
         "the token is an encrypted JWT",
-        "request a signed token (JWS); encrypted ones (JWE) are not accepted",
+        "request a signed token (JWS); encrypted tokens (JWE) are not supported",
     ),
     Reason.TOKEN_OPAQUE: _bad_token(
         Step.STRUCTURE,
-        "the token is no JWT and nothing is configured that could review it",
-        "send a JWT, or name cluster.tokenReview.legacyAudiences to have such tokens reviewed",
+        "the token is not a JWT, and no TokenReview is configured for such tokens",
+        "send a JWT, or set cluster.tokenReview.legacyAudiences to send such tokens to the TokenReview API",
     ),
     Reason.DUPLICATE_MEMBER: _bad_token(
         Step.STRUCTURE,
-        "a JSON object of the token names a member twice",
-        "the issuer must not repeat member names (RFC 7519, section 4)",
+        "a JSON object in the token has a duplicate member",
+        "fix the issuer: member names must be unique (RFC 7519, section 4)",
     ),
     Reason.CRITICAL_HEADER: _bad_token(
         Step.STRUCTURE,
-        "the token demands a critical extension that is not understood",
-        "the issuer must not set 'crit' (RFC 7515, section 4.1.11)",
+        "the token's 'crit' header requires an extension that authgate does not support",
+        "configure the issuer not to set 'crit' (RFC 7515, section 4.1.11)",
     ),
     Reason.TYPE_NOT_ACCEPTED: _bad_token(
         Step.STRUCTURE,
-        "the token's 'typ' is not one that is accepted",
-        "send an access or identity token, or add its type to gate.types",
+        "the token's 'typ' is not accepted",
+        "send an access token or ID token, or add the type to gate.types",
     ),
     Reason.TOKEN_SENDER_CONSTRAINED: _bad_token(
         Step.STRUCTURE,
-        "the token is bound to a key or certificate of its sender (cnf), and authgate cannot verify the proof",
+        "the token is bound to its sender's key or certificate ('cnf'), which authgate cannot verify",
         "request a bearer token without 'cnf', or accept the risk with gate.unsafeIgnoreConfirmation",
     ),
     Reason.CLAIM_MALFORMED: _bad_token(
         Step.STRUCTURE,
         "a registered claim is missing or has the wrong JSON type",
-        "the issuer must write it as RFC 7519, section 4.1 says",
+        "fix the issuer: RFC 7519, section 4.1 defines the claim",
     ),
     Reason.ISSUER_UNKNOWN: _bad_token(
         Step.ISSUER,
         "the token's issuer is not configured",
-        "compare the token's 'iss' with the configured issuers, character by character",
+        "compare the token's 'iss' with the configured issuer URLs; they must be identical, including a trailing slash",
     ),
     Reason.ALGORITHM_NOT_ALLOWED: _bad_token(
         Step.KEY,
-        "the token's algorithm is not allowed for its issuer",
-        "sign with one of gate.algorithms; 'none' and HMAC can never be allowed",
+        "the token's signing algorithm is not allowed for its issuer",
+        "sign with one of gate.algorithms, or add the algorithm there; 'none' and HMAC are never allowed",
     ),
     Reason.KEY_UNKNOWN: _bad_token(
         Step.KEY,
-        "the issuer publishes no key that fits the token",
-        "request a new token; the issuer may have rotated its keys",
+        "no published key of the issuer matches the token",
+        "request a new token: the issuer may have rotated its keys",
     ),
     Reason.SIGNATURE_INVALID: _bad_token(
         Step.SIGNATURE,
-        "the token's signature does not verify",
-        "the token was changed or signed by another key; request a new one",
+        "the token's signature is invalid",
+        "request a new token: this one was changed, or was signed with a different key",
     ),
     Reason.TOKEN_EXPIRED: _bad_token(Step.TIME, "the token has expired", "request a new token"),
     Reason.TOKEN_NOT_YET_VALID: _bad_token(
-        Step.TIME, "the token is not valid yet", "compare the clocks of the issuer and of this host"
+        Step.TIME, "the token is not valid yet", "compare the clocks of the issuer and of authgate's host"
     ),
     Reason.TOKEN_LIFETIME_TOO_LONG: _bad_token(
         Step.TIME,
-        "the token lives longer than its issuer may grant",
+        "the token's lifetime is longer than gate.maxTokenLifetime",
         "request a token with a shorter lifetime, or raise gate.maxTokenLifetime",
     ),
     Reason.AUDIENCE_MISMATCH: _bad_token(
         Step.AUDIENCE,
-        "the token is meant for another audience",
-        "request a token for an audience that is accepted here",
+        "the token is for a different audience",
+        "request a token for one of the accepted audiences",
     ),
     Reason.CLAIM_RULE_FAILED: _bad_token(
         Step.IDENTITY,
-        "the claims break a validation rule of their issuer",
-        "compare the token's claims with claimValidationRules",
+        "the token's claims do not satisfy a validation rule of the issuer",
+        "compare the token's claims with the issuer's claimValidationRules",
     ),
     Reason.USER_RULE_FAILED: _bad_token(
         Step.IDENTITY,
-        "the user that the claims name breaks a validation rule of their issuer",
-        "compare the token's claims and claimMappings with userValidationRules",
+        "the user built from the claims does not satisfy a validation rule of the issuer",
+        "compare the token's claims and the issuer's claimMappings with its userValidationRules",
     ),
     Reason.IDENTITY_INVALID: _bad_token(
         Step.IDENTITY,
-        "the token's claims give no valid identity",
-        "compare the token's claims with claimMappings",
+        "the token's claims do not form a valid identity",
+        "compare the token's claims with the issuer's claimMappings",
     ),
     Reason.REVIEW_REJECTED: _bad_token(
         Step.SIGNATURE,
-        "the cluster's TokenReview refused the token",
-        "request a new token; its account, pod or secret may be gone",
+        "the cluster's TokenReview API rejected the token",
+        "request a new token: its service account, pod or secret may have been deleted",
     ),
     Reason.OBJECT_DELETED: _bad_token(
         Step.IDENTITY,
-        "the pod, account, node or secret that the token is bound to is gone",
-        "request a new token for one that exists",
+        "the pod, service account, node or secret that the token is bound to was deleted",
+        "request a new token for an object that exists",
     ),
     Reason.NOT_ALLOWED: _forbidden(
         "no allow entry of the policy matches the identity", "add the identity to the policy's allow list"
@@ -261,78 +262,78 @@ _TABLE: Final = {
         "a deny entry of the policy matches the identity", "remove the identity from the policy's deny list"
     ),
     Reason.ACCESS_DENIED: _forbidden(
-        "the cluster does not allow the identity what the policy asks for",
-        "bind a Role or ClusterRole that allows it; the audit log has the API server's words",
+        "the cluster's RBAC does not grant the identity the access that the policy requires",
+        "bind a Role or ClusterRole that grants it; the audit log shows the API server's reason",
     ),
     Reason.REQUEST_UNKNOWN: _forbidden(
-        "the proxy did not tell what the policy asks about of the original request",
-        "have the proxy send method, path and host in the headers that server.proxy stands for",
+        "the proxy did not send the original method, host or path, which this policy needs",
+        "configure the proxy to send the original method, path and host in the headers of server.proxy",
     ),
     Reason.PATH_AMBIGUOUS: _forbidden(
-        "the path could mean another one to the app than to the gate",
-        "request the plain path, without empty or dot segments, semicolons, backslashes or escaped ones of these",
+        "the path is ambiguous: the app may read it differently from authgate",
+        "request the plain path: no empty or dot segments, semicolons or backslashes, escaped or not",
     ),
     Reason.EXPRESSION_FAILED: _forbidden(
-        "an expression of the policy cannot be evaluated for this request",
-        "see the audit log for the expression; have it ask with has() or ?. for what may be missing",
+        "a CEL expression of the policy failed for this request",
+        "find the expression in the audit log; use has() or .? for fields that may be missing",
     ),
     Reason.IDENTITY_UNSENDABLE: _forbidden(
-        "a header cannot carry a value of the identity unchanged",
-        "the issuer must not use names that begin or end with white space",
+        "an identity value cannot be sent in a header unchanged",
+        "remove leading and trailing white space from the name at the issuer",
     ),
     Reason.IDENTITY_TOO_LARGE: _forbidden(
-        "the identity headers would be longer than the limit",
-        "put the account into fewer groups, or raise headers.maxBytes and the proxy's buffers",
+        "the identity headers are longer than headers.maxBytes",
+        "reduce the number of groups, or raise headers.maxBytes and the proxy's buffer sizes",
     ),
     Reason.NO_SUCH_ENDPOINT: ReasonInfo(
         404,
         Challenge.NONE,
         None,
-        "the path names no endpoint or policy of the gate",
-        "send the subrequest to /verify or /policies/<name>/verify",
+        "the path is not an authgate endpoint, or the policy does not exist",
+        "configure the proxy to send the subrequest to /verify or /policies/<name>/verify",
     ),
     Reason.KEYS_UNAVAILABLE: _unavailable(
         Step.KEY,
-        "the issuer's keys cannot be had at the moment",
-        "see /readyz?verbose for the fetch that fails",
+        "the issuer's keys are not available now",
+        "open /readyz?verbose on the admin port to see which fetch fails and why",
     ),
     Reason.KEY_PENDING: _unavailable(
         Step.KEY,
-        "keys were fetched a moment ago without the key of this token, and the next fetch may bring it",
-        "retry after Retry-After; no outage: the issuer rotates its keys, or the token is not the issuer's",
+        "the token's key was missing when the keys were last fetched, seconds ago; the next fetch may include it",
+        "retry after the time in Retry-After; not an outage: the issuer is rotating keys, or the token is forged",
     ),
     Reason.REVIEW_UNAVAILABLE: _unavailable(
         Step.SIGNATURE,
-        "the cluster's TokenReview API cannot be reached or answers with an error",
-        "see the log for what the API server said",
+        "the cluster's TokenReview API is unreachable or returns errors",
+        "read the API server's error in the log",
     ),
     Reason.REVIEW_FORBIDDEN: _unavailable(
         Step.SIGNATURE,
-        "the gate is not allowed to create tokenreviews",
-        "bind the ClusterRole system:auth-delegator to the gate's ServiceAccount",
+        "authgate is not allowed to create TokenReviews",
+        "bind the ClusterRole system:auth-delegator to authgate's ServiceAccount",
     ),
     Reason.REVIEW_THROTTLED: _unavailable(
         Step.SIGNATURE,
-        "more tokens need a TokenReview than its budget allows",
-        "raise cluster.tokenReview.qps and burst, or make local keys available",
+        "more tokens need a TokenReview than the budget allows",
+        "raise cluster.tokenReview.qps and burst, or give authgate access to the cluster's keys",
     ),
     Reason.ACCESS_REVIEW_UNAVAILABLE: _unavailable(
         Step.POLICY,
-        "the cluster's SubjectAccessReview API cannot be reached or answers with an error",
-        "see the log for what the API server said",
+        "the cluster's SubjectAccessReview API is unreachable or returns errors",
+        "read the API server's error in the log",
     ),
     Reason.ACCESS_REVIEW_FORBIDDEN: _unavailable(
         Step.POLICY,
-        "the gate is not allowed to create subjectaccessreviews",
-        "bind the ClusterRole system:auth-delegator to the gate's ServiceAccount with a ClusterRoleBinding",
+        "authgate is not allowed to create SubjectAccessReviews",
+        "bind the ClusterRole system:auth-delegator to authgate's ServiceAccount with a ClusterRoleBinding",
     ),
     Reason.ACCESS_REVIEW_THROTTLED: _unavailable(
         Step.POLICY,
-        "more requests need a SubjectAccessReview than its budget allows",
+        "more requests need a SubjectAccessReview than the budget allows",
         "raise cluster.tokenReview.qps and burst, or the policy's allowedTTL",
     ),
     Reason.INTERNAL_ERROR: _unavailable(
-        None, "the gate met an error that it did not expect", "see the log; please report it"
+        None, "an unexpected error occurred in authgate", "report the traceback from the log as a bug"
     ),
 }
 

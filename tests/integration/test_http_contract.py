@@ -265,7 +265,7 @@ async def test_a_refusal_tells_why(gate: Gate, issuer: Issuer) -> None:
     assert (reply.status, reply.reason) == (401, "audience_mismatch")
     assert reply.value("WWW-Authenticate") == (
         'Bearer realm="authgate", error="invalid_token", '
-        'error_description="the token is meant for another audience"'
+        'error_description="the token is for a different audience"'
     )
 
 

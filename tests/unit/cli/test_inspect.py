@@ -67,7 +67,9 @@ def test_what_the_gates_parser_refuses_is_said(run: Run) -> None:
     """The claims are shown all the same, so that the mistake can be found."""
     token = compact(json_bytes(HEADER), b'{"iss":"https://a","sub":"x","sub":"y","exp":1}', b"")
     output = run("inspect", stdin=token).stdout
-    assert "the gate would refuse it: a JSON object of the token names a member twice: the payload" in output
+    assert (
+        "the gate would refuse it: a JSON object in the token has a duplicate member: the payload" in output
+    )
     assert "sub  y" in output
 
 
