@@ -47,6 +47,30 @@ def test_the_files_that_documents_link_to_exist() -> None:
     assert broken == []
 
 
+def test_the_policies_of_the_readme_work_below_its_issuer(tmp_path: Path) -> None:
+    """A reader can paste the README's YAML blocks into one file, one below the other."""
+    file = tmp_path / "authgate.yaml"
+    file.write_text("".join(re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)))
+    assert set(load(file, {}).config.policies) == {"default", "admin"}
+
+
+def test_the_headings_that_documents_link_to_exist() -> None:
+    """Every fragment of a relative link is the anchor of a heading in the linked document."""
+    documents = [path for folder in ("", "docs/", "helm/authgate/") for path in ROOT.glob(f"{folder}*.md")]
+    broken = [
+        f"{document.name}: {target}#{anchor}"
+        for document in documents
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", document.read_text())
+        if anchor not in _anchors((document.parent / target) if target else document)
+    ]
+    assert broken == []
+
+
+def _anchors(document: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_every_reason_is_explained() -> None:
     """docs/reasons.md has a row for each reason, with the words that the code uses."""
     rows = re.findall(
