@@ -63,12 +63,12 @@ def test_the_example_names_a_user(rules: ClaimRules) -> None:
         (
             {"exp": 1_700_003_601},
             Reason.CLAIM_RULE_FAILED,
-            "claimValidationRules[1].expression: tokens must not live for longer than an hour",
+            "claimValidationRules[1].expression: the token lifetime must be at most one hour",
         ),
         (
             {"amr": ["pwd"]},
             Reason.CLAIM_RULE_FAILED,
-            "claimValidationRules[2].expression: a second factor is needed",
+            "claimValidationRules[2].expression: the user must log in with a second factor",
         ),
         (
             {"groups": [1]},
@@ -78,12 +78,12 @@ def test_the_example_names_a_user(rules: ClaimRules) -> None:
         (
             {"email": "jane doe@example.com"},
             Reason.USER_RULE_FAILED,
-            "userValidationRules[0].expression: names have no spaces",
+            "userValidationRules[0].expression: a username must not contain spaces",
         ),
         (
             {"groups": []},
             Reason.USER_RULE_FAILED,
-            "userValidationRules[1].expression: nobody passes who is in no group",
+            "userValidationRules[1].expression: the user must be in at least one group",
         ),
     ],
     ids=["claim", "lifetime", "second factor", "groups", "name", "no group"],
