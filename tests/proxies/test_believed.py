@@ -60,7 +60,7 @@ async def test_a_clients_own_header_never_reaches_the_app(site: Site, name: str)
     await removed(site, name)
 
 
-@pytest.mark.row("nor do a client's other headers of this kind")
+@pytest.mark.row("a client's other forwarding headers never reach the app")
 @pytest.mark.parametrize("name", OTHERS)
 async def test_a_clients_other_headers_never_reach_the_app(site: Site, name: str) -> None:
     """Names that other proxies and frameworks know."""

@@ -81,7 +81,7 @@ class Client:
 async def with_pages(program: Program, folder: Path, note: Note) -> AsyncIterator[Client | None]:
     """Whoever asks a site with error pages, or None where the proxy has none, of which the table then tells."""
     if program.snippet.refusal(Options(error_pages=True)) is not None:
-        note("refused")
+        note("not supported")
         yield None
         return
     async with (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest.mark.row("the API server hangs: the gate's 503, with its reason")
+@pytest.mark.row("the API server hangs: authgate's 503 with its reason")
 async def test_a_hung_api_server_is_reported(program: Program, tmp_path: Path, note: Note) -> None:
     """With the default timeouts of the gate and of the snippet."""
     async with cluster(tmp_path / "cluster") as scenario:
@@ -33,6 +33,6 @@ async def test_a_hung_api_server_is_reported(program: Program, tmp_path: Path, n
             reply = await site.ask("GET / HTTP/1.1", token="opaque-token-of-nobody")
             assert (reply.status, site.app.seen) == (503, [])
             if site.program.constant_503:
-                note("with no reason")
+                note("without a reason")
                 return
             assert reply.reason == "review_unavailable"

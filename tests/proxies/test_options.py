@@ -30,7 +30,7 @@ def refused(program: Program, options: Options, note: Note) -> bool:
         return False
     with pytest.raises(ValueError, match=r"\w+"):
         rendered(program.snippet, options)
-    note("refused")
+    note("not supported")
     return True
 
 

@@ -26,7 +26,7 @@ FEW = 64
 """The most connections that the gate may see of them."""
 
 
-@pytest.mark.row("a good token opens the app, which learns who calls from the gate alone")
+@pytest.mark.row("a valid token reaches the app, which gets the identity only from authgate")
 async def test_a_good_token_opens_the_app(site: Site) -> None:
     """Method, path and query reach the app unchanged, with the identity that the gate names and without the token."""
     token = site.token(groups=["dev", "ops"])
@@ -42,7 +42,7 @@ async def test_a_good_token_opens_the_app(site: Site) -> None:
     assert token.encode() not in bytes(site.way.received)
 
 
-@pytest.mark.row("a good token opens the app, which learns who calls from the gate alone")
+@pytest.mark.row("a valid token reaches the app, which gets the identity only from authgate")
 async def test_identity_headers_without_a_value_name_nobody(site: Site) -> None:
     """What the gate does not know of a caller is empty at the app, or not there."""
     seen = await site.passes("GET / HTTP/1.1")
@@ -51,7 +51,7 @@ async def test_identity_headers_without_a_value_name_nobody(site: Site) -> None:
         assert "".join(seen.values(name)) == "", name
 
 
-@pytest.mark.row("the app's own errors stay what they are")
+@pytest.mark.row("the app's errors reach the client unchanged")
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
 async def test_the_apps_own_errors_are_its_own(site: Site, status: int) -> None:
     """What the app answers is not taken for the gate's answer."""
@@ -61,7 +61,7 @@ async def test_the_apps_own_errors_are_its_own(site: Site, status: int) -> None:
     assert "retry-after" not in dict(reply.lines)
 
 
-@pytest.mark.row("uploads of 10 MB arrive, and pass by the gate")
+@pytest.mark.row("uploads of 10 MB reach the app and are not sent to authgate")
 @pytest.mark.parametrize("how", ["length", "chunked", "expect"])
 async def test_an_upload_passes_by_the_gate(site: Site, how: str) -> None:
     """Ten megabytes reach the app once and whole, and the gate sees none of them."""
@@ -93,7 +93,7 @@ async def test_an_upload_passes_by_the_gate(site: Site, how: str) -> None:
     assert site.gate.bytes_received < 10_000
 
 
-@pytest.mark.row("WebSocket passes, and no other upgrade")
+@pytest.mark.row("WebSocket upgrades pass, other upgrades do not")
 async def test_a_websocket_passes(site: Site) -> None:
     """The handshake is shown to the gate, and then both sides speak."""
     headers = {"Authorization": f"Bearer {site.token()}", "X-Auth-Request-User": "mallory"}
@@ -106,7 +106,7 @@ async def test_a_websocket_passes(site: Site) -> None:
     assert site.app.seen[0].values("X-Auth-Request-User") == ["corp:ada"]
 
 
-@pytest.mark.row("WebSocket passes, and no other upgrade")
+@pytest.mark.row("WebSocket upgrades pass, other upgrades do not")
 async def test_a_websocket_without_a_token_does_not(site: Site) -> None:
     """A handshake is a request as any other."""
     lines = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
@@ -115,7 +115,7 @@ async def test_a_websocket_without_a_token_does_not(site: Site) -> None:
     assert site.app.seen == []
 
 
-@pytest.mark.row("WebSocket passes, and no other upgrade")
+@pytest.mark.row("WebSocket upgrades pass, other upgrades do not")
 @pytest.mark.parametrize("upgrades", [["h2c"], ["h2c", "websocket"], ["h2c, websocket"]], ids=str)
 async def test_no_other_protocol_passes(site: Site, upgrades: list[str]) -> None:
     """A client that asks for HTTP/2 on the way (h2c) would say behind the gate's back whatever it likes."""
@@ -126,7 +126,7 @@ async def test_no_other_protocol_passes(site: Site, upgrades: list[str]) -> None
     assert [seen.values("Upgrade") for seen in site.app.seen] in ([], [[]], [["websocket"]])
 
 
-@pytest.mark.row("2,000 requests need few connections to the gate")
+@pytest.mark.row("2,000 requests need few connections to authgate")
 async def test_connections_to_the_gate_are_kept(site: Site) -> None:
     """Two thousand requests need no more than a few connections to the gate."""
     request = f"GET / HTTP/1.1\r\nHost: app\r\n{bearer(site.token())}\r\n\r\n".encode()
@@ -150,7 +150,7 @@ async def test_connections_to_the_gate_are_kept(site: Site) -> None:
     assert site.gate.connections <= FEW
 
 
-@pytest.mark.row("a token of 15 KB and 300 groups arrive whole")
+@pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
 async def test_a_long_token_passes(site: Site) -> None:
     """A token of 15 KB opens the app."""
     token = site.token(padding="x" * 11_000)
@@ -158,7 +158,7 @@ async def test_a_long_token_passes(site: Site) -> None:
     await site.passes("GET / HTTP/1.1", token=token)
 
 
-@pytest.mark.row("a token of 15 KB and 300 groups arrive whole")
+@pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
 async def test_many_groups_are_never_fewer(site: Site) -> None:
     """Three hundred groups reach the app, all of them."""
     groups = [f"department-{number:03}-of-the-shop" for number in range(300)]
@@ -166,7 +166,7 @@ async def test_many_groups_are_never_fewer(site: Site) -> None:
     assert seen.values("X-Auth-Request-Groups") == [",".join([*groups, "system:authenticated"])]
 
 
-@pytest.mark.row("a token of 15 KB and 300 groups arrive whole")
+@pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
 async def test_an_identity_that_is_too_large_is_refused(site: Site) -> None:
     """What the gate's headers cannot hold is its 403."""
     groups = [f"{number:03}" + "," * 20 for number in range(300)]  # a comma takes three letters in the header
@@ -179,7 +179,7 @@ async def test_an_identity_that_is_too_large_is_refused(site: Site) -> None:
 async def test_the_health_path_needs_no_token(site: Site, note: Note) -> None:
     """The path that the proxy leaves open passes without a token and names nobody, whatever the client says."""
     if site.program.snippet.no_open_path:
-        note("refused: the gate's to open")
+        note("not supported; use the policy's `anonymous`")
         return
     reply = await site.ask(f"GET {HEALTH} HTTP/1.1", "X-Auth-Request-User: mallory", "Remote-User: mallory")
     assert reply.status == 200

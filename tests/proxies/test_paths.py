@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.row("no spelling of a path opens another"),
+    pytest.mark.row("no spelling of a path opens a different path"),
 ]
 
 TRICKS = [

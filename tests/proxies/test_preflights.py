@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.row("CORS preflights pass where the policy says so, and nothing with them"),
+    pytest.mark.row("CORS preflights pass if the policy allows them, and no other request does"),
 ]
 
 ORIGIN = "Origin: https://pages.example.com"

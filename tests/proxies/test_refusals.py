@@ -39,7 +39,7 @@ async def cannot_tell(site: Site) -> AsyncIterator[None]:
         yield
 
 
-@pytest.mark.row("no token, a bad token: 401 and why")
+@pytest.mark.row("no token or an invalid token: 401 with the reason")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
 async def test_without_a_token(site: Site, method: str) -> None:
     """The client gets the gate's challenge and reason, once each."""
@@ -50,7 +50,7 @@ async def test_without_a_token(site: Site, method: str) -> None:
     assert site.app.seen == []
 
 
-@pytest.mark.row("no token, a bad token: 401 and why")
+@pytest.mark.row("no token or an invalid token: 401 with the reason")
 async def test_a_bad_token(site: Site) -> None:
     """The challenge says what is wrong with a token."""
     reply = await site.ask("GET / HTTP/1.1", token=site.token(exp=1))
@@ -59,7 +59,7 @@ async def test_a_bad_token(site: Site) -> None:
     assert site.app.seen == []
 
 
-@pytest.mark.row("no token, a bad token: 401 and why")
+@pytest.mark.row("no token or an invalid token: 401 with the reason")
 async def test_two_tokens(site: Site) -> None:
     """Which of two Authorization headers counts is never guessed."""
     reply = await site.ask(
@@ -69,7 +69,7 @@ async def test_two_tokens(site: Site) -> None:
     assert site.app.seen == []
 
 
-@pytest.mark.row("not allowed: 403 and why")
+@pytest.mark.row("not permitted: 403 with the reason")
 async def test_somebody_who_may_not(site: Site) -> None:
     """A 403 comes with its challenge and reason."""
     reply = await site.ask("GET / HTTP/1.1", token=site.token("mallory"))
@@ -78,7 +78,7 @@ async def test_somebody_who_may_not(site: Site) -> None:
     assert site.app.seen == []
 
 
-@pytest.mark.row("the gate's 503 reaches the client")
+@pytest.mark.row("authgate's 503 reaches the client")
 async def test_a_gate_that_cannot_tell(site: Site, note: Note) -> None:
     """The gate's 503 is a 503 with a time to try again."""
     async with cannot_tell(site):
@@ -88,12 +88,12 @@ async def test_a_gate_that_cannot_tell(site: Site, note: Note) -> None:
     assert site.app.seen == []
     if site.program.constant_503:
         assert reply.value("Retry-After") == "5"
-        note("with a constant Retry-After, and no reason")
+        note("with a constant Retry-After and no reason")
     else:
         assert (reply.value("Retry-After"), reply.reason) == ("7", "review_unavailable")
 
 
-@pytest.mark.row("the gate is down, hangs, closes or speaks something else: 503")
+@pytest.mark.row("authgate is down, hangs, closes the connection or sends an unknown status: 503")
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
 async def test_a_gate_that_fails(site: Site, fault: Fault) -> None:
     """Whatever becomes of the gate, the answer is a 503 with a time to try again.
@@ -107,7 +107,7 @@ async def test_a_gate_that_fails(site: Site, fault: Fault) -> None:
     assert site.app.seen == []
 
 
-@pytest.mark.row("the gate is down, hangs, closes or speaks something else: 503")
+@pytest.mark.row("authgate is down, hangs, closes the connection or sends an unknown status: 503")
 @pytest.mark.parametrize("status", ["204 No Content", "302 Found", "404 Not Found", "418 Teapot", "500 Oops"])
 async def test_a_gate_that_answers_strangely(site: Site, note: Note, status: str) -> None:
     """Only the statuses that a gate gives count; 204 is not among them."""
@@ -123,7 +123,7 @@ async def test_a_gate_that_answers_strangely(site: Site, note: Note, status: str
     assert site.app.seen == []
 
 
-@pytest.mark.row("another server's 200 on the gate's port opens nothing")
+@pytest.mark.row("a different server's 200 on authgate's port does not open the app")
 async def test_another_server_in_the_gates_place(site: Site, note: Note) -> None:
     """A 200 that names nobody is no gate's; the proxies that believe it name nobody to the app."""
     async with site.gate.failing(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"):
@@ -136,7 +136,7 @@ async def test_another_server_in_the_gates_place(site: Site, note: Note) -> None
     assert site.app.seen == []
 
 
-@pytest.mark.row("a token in the query or in a cookie opens nothing")
+@pytest.mark.row("a token in the query or in a cookie is not accepted")
 async def test_a_token_elsewhere_is_none(site: Site) -> None:
     """A token in the query or in a cookie opens nothing."""
     token = site.token()

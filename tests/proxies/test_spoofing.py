@@ -32,7 +32,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.row("identity headers of the client's own never reach the app")
+@pytest.mark.row("identity headers sent by the client never reach the app")
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_clients_own_header(site: Site, name: str) -> None:
     """Once or twice, in any spelling."""
@@ -41,7 +41,7 @@ async def test_a_clients_own_header(site: Site, name: str) -> None:
     assert seen.values("X-Auth-Request-User") == ["corp:ada"]
 
 
-@pytest.mark.row("identity headers of the client's own never reach the app")
+@pytest.mark.row("identity headers sent by the client never reach the app")
 @pytest.mark.parametrize(
     "connection",
     [
@@ -59,7 +59,7 @@ async def test_a_header_named_in_connection(site: Site, connection: str) -> None
     assert seen.values("X-Auth-Request-Groups") == ["dev,system:authenticated"]
 
 
-@pytest.mark.row("nor do they in trailers")
+@pytest.mark.row("identity headers in trailers never reach the app")
 async def test_a_header_in_the_trailers(site: Site, note: Note) -> None:
     """A trailer is dropped by the proxies that can; no app should read identity there."""
     head = ["POST / HTTP/1.1", "Host: app", bearer(site.token()), "Transfer-Encoding: chunked"]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ROW = pytest.mark.row("targets that are no path, and `CONNECT`, never reach the app")
-HOSTS = pytest.mark.row("the host that the gate judges is the host that the app sees")
+ROW = pytest.mark.row("`CONNECT` and request targets that are not a path never reach the app")
+HOSTS = pytest.mark.row("authgate and the app see the same host")
 TARGETS = [
     "foo:http://x/verify/../admin",
     "foo:http://x/policies/public/verify/../../admin",
@@ -72,7 +72,7 @@ async def test_only_paths_reach_the_app(
                 continue
             assert reply.status in REFUSED, line
     if program.name == "traefik":
-        note("where the policy has `rules`")
+        note("if the policy has `rules`")
 
 
 @ROW

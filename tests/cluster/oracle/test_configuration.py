@@ -155,7 +155,7 @@ TAKEN: dict[str, Entry] = {
 
 STRICTER: dict[str, Entry] = {
     "`egressSelectorType`": issuer(egressSelectorType="cluster"),
-    "a `claim` that begins with `/` and is no JSON pointer": mappings(
+    "a `claim` that begins with `/` and is not a JSON pointer": mappings(
         username={"claim": "/a~b", "prefix": ""}
     ),
     "a URL that ends in `?`": issuer(url="https://empty.example?"),
@@ -163,7 +163,7 @@ STRICTER: dict[str, Entry] = {
 }
 """Entries that only the gate refuses, in the words of docs/kubernetes-parity.md."""
 
-WIDER: dict[str, Entry] = {"refuses `http://` issuers": issuer(url="http://127.0.0.1:8000")}
+WIDER: dict[str, Entry] = {"rejects `http://` issuers": issuer(url="http://127.0.0.1:8000")}
 """Entries that only the server refuses, in the words of docs/kubernetes-parity.md."""
 
 MALFORMED: dict[str, tuple[Entry, str]] = {
