@@ -166,7 +166,7 @@ def behind_nginx(stage: Stage) -> None:
     """nginx that asks by auth_request and sends a static file; front and gate share the server's core."""
     if stage.peers.nginx is None:
         return
-    nginx, case = stage.peers.nginx, "nginx auth_request, gate, static file"
+    nginx, case = stage.peers.nginx, "nginx auth_request, authgate, static file"
     stage.say(case)
     with ExitStack() as servers:
         gate = servers.enter_context(stage.gate())
@@ -174,7 +174,7 @@ def behind_nginx(stage: Stage) -> None:
             stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
         )
         urls = {}
-        for name, server in (("authgate", gate), ("the same, nginx return 200 as the gate", null)):
+        for name, server in (("authgate", gate), ("the same, nginx return 200 instead of authgate", null)):
             address = server.url.removeprefix("http://").removesuffix("/verify")
             port = free_port()
             front = Server(

@@ -48,11 +48,11 @@ class World:
 
 
 WORLDS = {
-    "as little as possible": World(),
+    "minimal": World(),
     **{f"{count} issuers": World(issuers=count) for count in (10, 60)},
     **{f"{count} policies": World(policies=count) for count in (10, 100)},
     **{f"{count} groups": World(groups=count) for count in (10, 100, 300)},
-    **{f"{size // 1024} KB of further headers": World(headers=size) for size in (1024, 8192, 32768)},
+    **{f"{size // 1024} KB of other headers": World(headers=size) for size in (1024, 8192, 32768)},
     **{f"{count:,} verdicts in the cache": World(cached=count) for count in (1000, 20_000)},
 }
 """What is measured, by name; each differs from the first in one thing."""

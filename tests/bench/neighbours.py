@@ -21,8 +21,8 @@ _SHARE = 0.5
 """What well-behaved clients must keep of their rate."""
 
 _ATTACKS = {
-    "5,000 connections, a byte a second each": ("slow", 5000),
-    "200 clients that never read": ("unread", 200),
+    "5,000 connections that send one byte a second": ("slow", 5000),
+    "200 clients that never read responses": ("unread", 200),
     "3,700 connections with 63 KB of unfinished headers": ("unfinished", 3700),
     "500 requests a second with 60 KB of headers": ("headers", 500),
     "500 tokens of 15 KB a second": ("large", 500),

@@ -69,7 +69,7 @@ POLICIES: dict[str, dict[str, object]] = {
     "5 expressions on the user": _entries(5, "user.uid"),
     "1 expression on the request": _entries(1, "request.path"),
     "5 expressions on the request": _entries(5, "request.path"),
-    "100 rules, and the same as shadow": {**_rules(100), "shadow": _rules(100)},
+    "100 rules, and the same rules as shadow": {**_rules(100), "shadow": _rules(100)},
 }
 """What is measured, by name; the first has no rules."""
 
