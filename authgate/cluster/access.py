@@ -23,6 +23,13 @@ class ClusterConfigError(Exception):
     """The cluster cannot be used as it is configured; the message says what to change and holds no secret."""
 
 
+@dataclass(slots=True)
+class RunningPrograms:
+    """How many exec plugins run now; each one's exit status belongs to the event loop until it is counted off."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
     """Where the cluster is and how long an answer may take.
@@ -37,6 +44,7 @@ class ClusterAccess:
     timeout: float = 3.0
     service_account_dir: str = SERVICE_ACCOUNT_DIR
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
+    programs: RunningPrograms = field(default_factory=RunningPrograms)
 
 
 @dataclass(frozen=True, slots=True)

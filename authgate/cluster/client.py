@@ -270,7 +270,7 @@ def _credential(connection: Connection, access: ClusterAccess) -> Credential:
         case TokenFile(path):
             return FileCredential(path, certificate, time.monotonic)
         case ExecPlugin() as plugin:
-            return PluginCredential(plugin, access.environ, time.time, time.monotonic)
+            return PluginCredential(plugin, access.environ, time.time, time.monotonic, access.programs)
         case Authorization(value):
             return FixedCredential(Shown(value, certificate))
         case None:

@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from authgate.cluster.access import ClientCertificate, ClusterConfigError, ExecPlugin, header_safe
+from authgate.cluster.access import (
+    ClientCertificate,
+    ClusterConfigError,
+    ExecPlugin,
+    RunningPrograms,
+    header_safe,
+)
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.credentials import Shown
 from authgate.cluster.wording import clean
@@ -53,12 +59,15 @@ class PluginCredential:
         environ: Mapping[str, str],
         wall: Callable[[], float],
         monotonic: Callable[[], float],
+        programs: RunningPrograms | None = None,
+        *,
         timeout: float = 60.0,
     ) -> None:
         self._plugin = plugin
         self._environ = environ
         self._wall = wall
         self._monotonic = monotonic
+        self._programs = programs or RunningPrograms()
         self._timeout = timeout
         self._flights: SingleFlight[None, _Printed] = SingleFlight()
         self._printed: _Printed | None = None
@@ -88,6 +97,7 @@ class PluginCredential:
         return printed.expires_at is not None and self._wall() >= printed.expires_at - _EXPIRY_MARGIN
 
     async def _run(self) -> _Printed:
+        self._programs.count += 1
         try:
             async with asyncio.timeout(self._timeout):
                 printed = _credential(await _output(self._plugin, self._environ))
@@ -99,6 +109,8 @@ class PluginCredential:
             )
         except _PluginError as error:
             printed = self._failed(str(error))
+        finally:
+            self._programs.count -= 1
         self._printed, self._ended_at = printed, self._monotonic()
         return printed
 

@@ -45,6 +45,7 @@ async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
         timeout=item.token_review.timeout,
         service_account_dir=deps.service_account_dir,
         environ=deps.environ,
+        programs=deps.programs,
     )
     try:
         return await ClusterClient.connect(access)

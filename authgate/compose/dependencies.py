@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.cluster.access import SERVICE_ACCOUNT_DIR, RunningPrograms
 from authgate.config.problems import dotted
 from authgate.signing.keys import SigningKey
 
@@ -61,3 +61,4 @@ class Dependencies:
     """Whether explanations are wanted: then the key is found, too, of a token that its time refuses."""
     made_key: SigningKey = field(default_factory=SigningKey.generate)
     """What signs where no key file is given: one key for the life of the process, whatever is reloaded."""
+    programs: RunningPrograms = field(default_factory=RunningPrograms)

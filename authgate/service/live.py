@@ -25,6 +25,7 @@ from authgate.service.bounds import listeners_of
 from authgate.service.clock import SystemClock
 from authgate.service.descriptors import connections_for, descriptor_limit, exhausted
 from authgate.service.generation import Generation
+from authgate.service.orphans import reap_orphans
 from authgate.service.restart_only import keep_restart_only
 
 if TYPE_CHECKING:
@@ -274,6 +275,8 @@ class LiveGate:
         while True:
             await asyncio.sleep(_TURN)
             self._audit.flush()
+            if not self._around.programs.count:  # else an ended child may be an exec plugin
+                reap_orphans()
             if exhausted():
                 self._pressure.descriptors_exhausted()
             before, lost = lost, self._lost_lines()

@@ -54,6 +54,16 @@ class Slot:
         self._last_end = ""
 
     @property
+    def pid(self) -> int:
+        """The worker's process id, 0 without a worker."""
+        return self._pid or 0
+
+    @property
+    def starting(self) -> bool:
+        """Whether a worker is called for, and its process may already exist."""
+        return self._called
+
+    @property
     def alive(self) -> bool:
         """Whether there is a process."""
         return self._pid is not None

@@ -22,6 +22,7 @@ from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from authgate.service.channel import Keys
 from authgate.service.clock import SystemClock
 from authgate.service.generation import endless
+from authgate.service.orphans import reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
@@ -213,6 +214,8 @@ class _Supervisor:
                 self._on_exit(slot)
                 if slot.call():
                     self._starts.put_nowait(slot)
+            if not any(slot.starting for slot in self._slots):  # else a worker may not be in its place yet
+                reap_orphans({slot.pid for slot in self._slots})
             await asyncio.sleep(_TURN)
 
     def _on_exit(self, slot: Slot) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
+import re
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from tests.chaos.stage import NotPlayedError, document
 from tests.chaos.traffic import Load
 from tests.support.gate import GateProcess
 from tests.support.process import ChildFailedError, until
+from tests.support.process_one import AS_PROCESS_ONE, process_one, why_impossible
 from tests.support.service import knowing, published, written
 from tests.support.workers import Crew, gone
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
 _KILL_EVERY = 2.0
-_EARLY = (0.2, 0.4, 0.6, 0.8, 1.0, 1.5)
-"""Seconds after the start. Python itself needs a tenth; until then the kernel drops what is sent to process 1."""
+_EARLY = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5)
+"""Seconds after SIGTERM has a handler. Until then, Python starts, and the kernel drops what is sent to process 1."""
 
 
 async def workers_killed(stage: Stage) -> None:
@@ -172,12 +174,12 @@ async def _ready(gate: GateProcess) -> bool:
 
 async def early_signals(stage: Stage) -> None:
     """Send SIGTERM to a gate that is process 1 of a container, at moments of its first seconds."""
-    if shutil.which("unshare") is None or os.geteuid():
-        raise NotPlayedError("a process 1 of its own needs unshare (util-linux) and root")
+    if (why := why_impossible()) is not None:
+        raise NotPlayedError(why)
     issuer = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
     file = written(stage.folder, {"jwt": [knowing(issuer)]})
     for delay in _EARLY:
-        gate = GateProcess(file, prefix=("unshare", "--pid", "--fork", "--kill-child"))
+        gate = GateProcess(file, prefix=AS_PROCESS_ONE)
         try:
             await _ends_early(stage, gate, delay)
         finally:
@@ -188,13 +190,14 @@ async def early_signals(stage: Stage) -> None:
 async def _ends_early(stage: Stage, gate: GateProcess, delay: float) -> None:
     starting = asyncio.create_task(gate.process.start())
     try:
-        inner = await _process_one(gate)
+        inner = await process_one(gate.process)
+        await until(partial(_handles_sigterm, inner), within=5)
         await asyncio.sleep(delay)
         os.kill(inner, signal.SIGTERM)
         stage.tally.sent += 1
         began = time.monotonic()
         if not await gate.process.ended(within=5):
-            stage.tally.fail(f"process 1 goes on 5 s after a SIGTERM that came {delay:g} s after its start")
+            stage.tally.fail(f"process 1 goes on 5 s after a SIGTERM that came {delay:g} s after its handler")
         else:
             stage.tally.longest = max(stage.tally.longest, time.monotonic() - began)
     finally:
@@ -202,15 +205,6 @@ async def _ends_early(stage: Stage, gate: GateProcess, delay: float) -> None:
         await asyncio.gather(starting, return_exceptions=True)
 
 
-async def _process_one(gate: GateProcess) -> int:
-    found: list[int] = []
-
-    async def started() -> bool:
-        if not gate.process.running:
-            return False
-        pid = gate.process.pid
-        found[:] = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return bool(found) and b"authgate" in Path(f"/proc/{found[0]}/cmdline").read_bytes()
-
-    await until(started, within=5)
-    return found[0]
+async def _handles_sigterm(pid: int) -> bool:
+    caught = re.search(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return caught is not None and bool(int(caught[1], 16) & 1 << signal.SIGTERM - 1)

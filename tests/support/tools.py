@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import pytest
 
+from tests.support.process_one import why_impossible
+
 _INSTALL = {
     "kube-apiserver": "run `make cluster-tools` (needs Go), or point KUBEBUILDER_ASSETS at an envtest folder",
     "kubectl": "run `make cluster-tools` (needs Go), or point KUBEBUILDER_ASSETS at an envtest folder",
@@ -62,8 +64,18 @@ def require_lua(library: str, why: str) -> None:
         _missing(f"lua-{library}", why)
 
 
+def require_process_one() -> None:
+    """Does without a PID namespace of its own as `require_tool` does without a program."""
+    why = why_impossible()
+    if why is not None:
+        _skip(why)
+
+
 def _missing(name: str, why: str) -> NoReturn:
-    reason = f"{name} is missing: {why}; {_INSTALL.get(name, 'install it')}"
+    _skip(f"{name} is missing: {why}; {_INSTALL.get(name, 'install it')}")
+
+
+def _skip(reason: str) -> NoReturn:
     if os.environ.get("AUTHGATE_TEST_STRICT") == "1":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.cluster.access import ExecPlugin
+from authgate.cluster.access import ExecPlugin, RunningPrograms
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.exec_plugin import PluginCredential
 
@@ -183,3 +183,20 @@ async def test_missing_plugin() -> None:
     plugin = PluginCredential(ExecPlugin(VERSION, "no-such-plugin"), {}, clock, clock)
     with pytest.raises(ApiError, match=r"exec plugin no-such-plugin: cannot be run: .*install it"):
         await plugin.current()
+
+
+@pytest.mark.parametrize("timeout", [60.0, 0.2], ids=["ends", "is ended"])
+async def test_a_running_plugin_is_counted(tmp_path: Path, timeout: float) -> None:  # noqa: ASYNC109 - the plugin's
+    """From before its start until its exit status is known, so that nobody else collects the status."""
+    clock, programs = Seconds(), RunningPrograms()
+    script = f"touch '{tmp_path / 'began'}'; sleep 0.5; echo '{credential_object(token='abc')}'"
+    plugin = ExecPlugin(VERSION, "sh", ("-c", script))
+    credential = PluginCredential(
+        plugin, {"PATH": os.environ["PATH"]}, clock, clock, programs, timeout=timeout
+    )
+    running = asyncio.create_task(credential.current())
+    while not (tmp_path / "began").exists():  # noqa: ASYNC110 - another process sets no event of ours
+        await asyncio.sleep(0.01)
+    assert programs.count == 1
+    await asyncio.gather(running, return_exceptions=True)
+    assert programs.count == 0
