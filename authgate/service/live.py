@@ -22,7 +22,7 @@ from authgate.server.listeners import Listeners, TLSFiles, tls_context
 from authgate.server.pressure import Pressure
 from authgate.server.record import Recorder
 from authgate.service.bounds import listeners_of
-from authgate.service.clock import SystemClock
+from authgate.service.clock import ClockWatch, SystemClock
 from authgate.service.descriptors import connections_for, descriptor_limit, exhausted
 from authgate.service.generation import Generation
 from authgate.service.orphans import reap_orphans
@@ -271,8 +271,10 @@ class LiveGate:
         self._metrics.forget_issuers_but({*pipeline.issuers, *pipeline.clusters.verifiers})
 
     async def _keep_house(self) -> None:
-        lost = self._lost_lines()
+        lost, watch = self._lost_lines(), ClockWatch()
         while True:
+            if not self._shared:  # else the supervisor looks, so that it is logged once
+                watch.look(self._clock.now())
             await asyncio.sleep(_TURN)
             self._audit.flush()
             if not self._around.programs.count:  # else an ended child may be an exec plugin

@@ -20,7 +20,7 @@ from authgate.server.admin import Check, Readiness, admin_runner
 from authgate.server.exchange import signed_documents
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from authgate.service.channel import Keys
-from authgate.service.clock import SystemClock
+from authgate.service.clock import ClockWatch, SystemClock
 from authgate.service.generation import endless
 from authgate.service.orphans import reap_orphans
 from authgate.service.reload import Reloader
@@ -208,7 +208,9 @@ class _Supervisor:
             slot.drain()
 
     async def _keep_running(self) -> None:
+        watch = ClockWatch()
         while True:
+            watch.look(self._clock.now())
             for slot in self._slots:
                 slot.pass_time(_TURN)
                 self._on_exit(slot)

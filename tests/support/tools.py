@@ -22,6 +22,7 @@ _INSTALL = {
     "caddy-2.11.9": "run `make proxy-tools` (needs Go)",
     "prometheus": "install it (Debian: prometheus)",
     "systemd-analyze": "install systemd",
+    "faketime": "install it (Debian: faketime)",
     "chromium": "install it (Debian: chromium)",
 }
 

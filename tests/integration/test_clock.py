@@ -1,0 +1,83 @@
+"""A system clock that is far out of range: one clear line, never a traceback, and every request has its answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from tests.support.gate import GateProcess
+from tests.support.service import knowing, written
+from tests.support.tools import require_tool
+
+if TYPE_CHECKING:
+    from tests.support.gate import RunningGate
+
+ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
+WRONG = "the system clock is wrong"
+
+
+def faked(moment: str) -> tuple[str, ...]:
+    """The command that runs another one with a clock that begins at a moment; timers go on as they are."""
+    tool = require_tool("faketime", "it changes a program's clock")
+    return (str(tool), "--exclude-monotonic", "-f", f"@{moment}")
+
+
+async def wrong_clocks(gate: RunningGate, at: datetime) -> None:
+    """Asks a gate whose clock begins at a moment everything that there is to ask."""
+    now = int(at.timestamp())
+    claims = {"iat": now, "nbf": now, "exp": now + 3600}
+    assert await gate.verdict(ISSUER.mint(claims=claims)) == (200, "")
+    assert await gate.verdict(ISSUER.mint(claims={**claims, "exp": now - 3600})) == (401, "token_expired")
+    early = ISSUER.mint(claims={**claims, "nbf": now + 1800})
+    assert await gate.verdict(early) == (401, "token_not_yet_valid")
+    for path in ("/livez", "/readyz", "/readyz?verbose", "/status", "/metrics"):
+        assert (await gate.admin(path)).status == 200
+    assert await gate.metric("authgate_config_last_reload_success_timestamp_seconds") >= now
+
+
+@pytest.mark.parametrize(
+    ("year", "workers", "lines"),
+    [
+        pytest.param(1971, 1, 1, id="a dead battery"),
+        pytest.param(1971, 2, 1, id="workers"),
+        pytest.param(2037, 1, 0, id="before 32 bits end"),
+        pytest.param(2039, 1, 0, id="after 32 bits ended"),
+        pytest.param(2107, 1, 1, id="after unsigned 32 bits ended"),
+        pytest.param(2262, 1, 1, id="the last year of Python's clock"),
+    ],
+)
+async def test_a_gate_answers_whatever_year_it_is(
+    tmp_path: Path, year: int, workers: int, lines: int
+) -> None:
+    """Tokens are judged by the clock as it is, and one line of the log names a year that cannot be."""
+    began = datetime(year, 2, 1, tzinfo=UTC)
+    file = written(tmp_path, {"jwt": [knowing(ISSUER)], "server": {"workers": workers}})
+    gate = GateProcess(file, {"TZ": "UTC"}, prefix=faked(f"{began:%Y-%m-%d %H:%M:%S}"))
+    async with gate:
+        await gate.becomes_ready(within=20)
+        await wrong_clocks(gate, began)
+    log = [json.loads(line) for line in gate.process.output().splitlines()]
+    assert sum(WRONG in line["body"] for line in log) == lines
+    assert "Traceback" not in gate.process.output()
+
+
+@pytest.mark.parametrize("command", [["serve"], ["version"]], ids=" ".join)
+def test_a_clock_that_python_cannot_read_is_one_line(command: list[str]) -> None:
+    """Python counts nanoseconds in 64 bits, up to 2262; the kernel allows no such clock, but a library may."""
+    done = subprocess.run(
+        [*faked("9999-12-31 23:59:58"), sys.executable, "-m", "authgate", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert WRONG in done.stderr
