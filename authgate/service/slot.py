@@ -22,23 +22,26 @@ if TYPE_CHECKING:
 
 MOST_SILENT: Final = 10.0
 """Seconds without a word after which a worker is stuck."""
-MOST_ADOPTING: Final = 30.0
-"""Seconds that a worker may take to answer by another configuration."""
+_MOST_ADOPTING: Final = 30.0
 _STEADY: Final = 60.0
 _LONGEST_PAUSE: Final = 30.0
 _POLL: Final = 0.05
 
 
 class Slot:
-    """A worker's place. Its numbers are counted in memory that stays when the worker dies."""
+    """A worker's place. Its numbers are counted in memory that stays when the worker dies.
 
-    def __init__(self, index: int, clock: Clock) -> None:
+    A worker may take `trial_timeout` seconds to start with a configuration or to answer by another one.
+    """
+
+    def __init__(self, index: int, clock: Clock, *, trial_timeout: float = _MOST_ADOPTING) -> None:
         self.name = f"worker/{index}"
         self.memory = mmap(-1, SHARED_BYTES)
         self.counter_store = SharedCounterStore(self.memory)
         self.failure: str | None = None
         """Why the last worker could not start, in its own words."""
         self._clock = clock
+        self._trial_timeout = trial_timeout
         self._pid: int | None = None
         self._channel: Channel | None = None
         self._hearing: asyncio.Task[None] | None = None
@@ -150,10 +153,10 @@ class Slot:
             return "the worker is gone"
         self._adopted = asyncio.get_running_loop().create_future()
         self._channel.send(Adopt(config))
-        done, _ = await asyncio.wait((self._adopted,), timeout=MOST_ADOPTING)
+        done, _ = await asyncio.wait((self._adopted,), timeout=self._trial_timeout)
         if not done:
             self.kill()  # it could answer by either configuration from now on
-            return f"the worker did not apply the configuration within {MOST_ADOPTING:g} s"
+            return f"the worker did not apply the configuration within {self._trial_timeout:g} s"
         return self._adopted.result()
 
     async def start_with(self, config: Config) -> str | None:
@@ -169,11 +172,11 @@ class Slot:
         trying: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._trying = trying
         try:
-            done, _ = await asyncio.wait((trying,), timeout=MOST_ADOPTING)
+            done, _ = await asyncio.wait((trying,), timeout=self._trial_timeout)
             if done:
                 return trying.result()
             self.kill()
-            return f"the worker did not start within {MOST_ADOPTING:g} s"
+            return f"the worker did not start within {self._trial_timeout:g} s"
         finally:
             self.trial = self._trying = None
 

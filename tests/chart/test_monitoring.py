@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,30 +45,56 @@ def test_the_rules_are_promethean(helm: Helm, tmp_path: Path) -> None:
 )
 def test_an_outage_fires_and_invented_key_ids_do_not(tmp_path: Path, reason: str, fires: bool) -> None:
     """A stranger whose tokens name keys that nobody has wakes no operator."""
-    labels = {"severity": "warning", "reason": reason}
-    rules = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
-    alert = next(rule for rule in rules["groups"][0]["rules"] if 'decision="unavailable"' in rule["expr"])
-    (tmp_path / "rules.yaml").write_text(
-        yaml.safe_dump({"groups": [{"name": "one", "rules": [{**alert, "annotations": {}}]}]})
-    )
+    (alert,) = {rule["alert"] for rule in _rules() if 'decision="unavailable"' in rule["expr"]}
     sample = f'authgate_verify_requests_total{{decision="unavailable", reason="{reason}"}}'
-    expected = {"eval_time": "20m", "alertname": alert["alert"]}
+    labels = {"severity": "warning", "reason": reason}
+    _judge(tmp_path, alert, {sample: "0+30x60"}, {"20m": [labels] if fires else []})
+
+
+def test_a_rejected_configuration_fires_after_a_minute(tmp_path: Path) -> None:
+    """For the gate that rejects it, until it is accepted; a gate that rejects none is silent."""
+    name = "authgate_config_rejected_since_timestamp_seconds"
+    # Samples are 30 s apart: rejected from 60 s on, tried again in vain, and accepted at 240 s.
+    series = {f'{name}{{pod="one"}}': "0 0 60x5 0x5", f'{name}{{pod="other"}}': "0x13"}
+    firing = {"severity": "critical", "pod": "one"}
+    _judge(
+        tmp_path,
+        "AuthgateConfigRejected",
+        series,
+        {"30s": [], "1m": [], "2m": [], "2m30s": [firing], "3m30s": [firing], "4m": [], "6m": []},
+    )
+
+
+def _rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+def _judge(folder: Path, name: str, series: dict[str, str], firing: dict[str, list[dict[str, str]]]) -> None:
+    """Has promtool compare an alert over these series, with a sample each 30 s, with its labels at some moments."""
+    (alert,) = [{**rule, "annotations": {}} for rule in _rules() if rule["alert"] == name]
+    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [alert]}]}))
     test = {
-        "interval": "1m",
-        "input_series": [{"series": sample, "values": "0+60x30"}],
-        "alert_rule_test": [{**expected, "exp_alerts": [{"exp_labels": labels}] if fires else []}],
+        "interval": "30s",
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
+        "alert_rule_test": [
+            {"eval_time": at, "alertname": name, "exp_alerts": [{"exp_labels": labels} for labels in found]}
+            for at, found in firing.items()
+        ],
     }
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "tests": [test]}))
+    (folder / "test.yaml").write_text(
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "30s", "tests": [test]})
+    )
     promtool = require_tool("promtool", "it evaluates the alert")
-    test_file = tmp_path / "test.yaml"
+    test_file = folder / "test.yaml"
     done = subprocess.run([promtool, "test", "rules", test_file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_says_what_it_is() -> None:
     """An alert has a severity, a summary and a description of what to do."""
-    (group,) = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
-    for rule in group["rules"]:
+    for rule in _rules():
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"].keys() == {"summary", "description"}
 

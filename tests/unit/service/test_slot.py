@@ -16,6 +16,7 @@ from authgate.service.slot import MOST_SILENT, Slot
 from tests.support.clock import FakeClock
 
 GOOD = Check("issuer/corp", good=True, detail="1 static keys")
+CONFIG = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config
 BAD = Check("issuer/corp", good=False, detail="not fetched yet")
 
 
@@ -150,14 +151,13 @@ async def test_a_worker_is_ready_when_it_listens_and_can_decide(
 
 async def test_orders_reach_the_worker(place: Place) -> None:
     """And its answers come back; one that ends over an order has not followed it."""
-    config = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config
     worker = await place.run("sleep", "60")
     for error in (None, "no cluster is known"):
-        answer = asyncio.create_task(place.adopt(config))
-        assert await worker.receive() == Adopt(config)
+        answer = asyncio.create_task(place.adopt(CONFIG))
+        assert await worker.receive() == Adopt(CONFIG)
         worker.send(Adopted(error))
         assert await answer == error
-    answer = asyncio.create_task(place.adopt(config))
+    answer = asyncio.create_task(place.adopt(CONFIG))
     await worker.receive()
     place.stop()
     assert await worker.receive() == Stop()
@@ -165,4 +165,26 @@ async def test_orders_reach_the_worker(place: Place) -> None:
     place.ended()
     assert await answer == "the worker ended over it"
     assert await worker.receive() is None
+    worker.close()
+
+
+async def test_a_trial_without_an_answer_is_given_up(clock: FakeClock) -> None:
+    """A worker that could answer by either configuration is killed, and another one starts with the last good one."""
+    place = Place(0, clock, trial_timeout=0.05)
+    worker = await place.run("sleep", "60")
+    assert await place.adopt(CONFIG) == "the worker did not apply the configuration within 0.05 s"
+    assert place.ended() == "killed"
+    worker.close()
+
+
+async def test_a_start_that_does_not_end_is_given_up(clock: FakeClock) -> None:
+    """So is a worker that does not come to listen with the configuration on trial."""
+    place = Place(0, clock, trial_timeout=0.05)
+    trying = asyncio.create_task(place.start_with(CONFIG))
+    await asyncio.sleep(0)
+    assert (place.call(), place.trial) == (True, CONFIG)
+    worker = await place.run("sleep", "60")
+    assert await trying == "the worker did not start within 0.05 s"
+    assert place.trial is None
+    assert place.ended() == "killed"
     worker.close()

@@ -1,0 +1,82 @@
+"""Which worker tries a new configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.compose import CompositionError
+from authgate.config import load
+from authgate.service.channel import Adopt, Adopted, Channel, Status
+from authgate.service.supervisor import _Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CONFIG = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config
+COUNT = 3
+
+
+@asynccontextmanager
+async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
+    """Programs that count as listening workers, by their ends of the channels; the test speaks for them."""
+    channels = []
+    for slot in supervisor._slots:
+        near, far = socket.socketpair()
+        pid = os.posix_spawnp("sleep", ("sleep", "60"), dict(os.environ))
+        await slot.BEGIN(pid, near, supervisor.heard)
+        channels.append(await Channel.over(far))
+        channels[-1].send(Status(listening=True, checks=()))
+    while not all(slot.listening for slot in supervisor._slots):  # noqa: ASYNC110 - a slot sets no event
+        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        yield channels
+    for slot, channel in zip(supervisor._slots, channels, strict=True):
+        if slot.alive:
+            slot.kill()
+            os.waitid(os.P_PID, slot.pid, os.WEXITED | os.WNOWAIT)
+            slot.reap()
+        channel.close()
+
+
+async def test_each_trial_is_another_workers() -> None:
+    """One that is rejected reaches no other worker; the next attempt is the next worker's; all follow a good one."""
+    supervisor = _Supervisor(CONFIG, COUNT, None)
+    async with workers(supervisor) as channels:
+        for turn in range(COUNT + 1):
+            trial = asyncio.create_task(supervisor._adopt(CONFIG))
+            assert isinstance(await channels[turn % COUNT].receive(), Adopt)
+            channels[turn % COUNT].send(Adopted("it does not work"))
+            with pytest.raises(CompositionError, match="it does not work"):
+                await trial
+        trial = asyncio.create_task(supervisor._adopt(CONFIG))
+        for turn in (1, 2, 0):
+            # Had a rejected one reached a worker, its place would wait for two answers now.
+            assert isinstance(await channels[turn].receive(), Adopt)
+            channels[turn].send(Adopted(None))
+        await trial
+
+
+async def test_a_worker_that_dies_over_a_trial_is_not_asked_again_at_once() -> None:
+    """The configuration may be to blame, or that worker: the next attempt is another one's."""
+    supervisor = _Supervisor(CONFIG, COUNT, None)
+    async with workers(supervisor) as channels:
+        trial = asyncio.create_task(supervisor._adopt(CONFIG))
+        await channels[0].receive()
+        supervisor._slots[0].kill()
+        while not trial.done():
+            supervisor._slots[0].reap()
+            await asyncio.sleep(0)
+        with pytest.raises(CompositionError, match="the worker ended over it"):
+            await trial
+        trial = asyncio.create_task(supervisor._adopt(CONFIG))
+        await channels[1].receive()
+        channels[1].send(Adopted(None))
+        await channels[2].receive()
+        channels[2].send(Adopted(None))
+        await trial
