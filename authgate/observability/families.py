@@ -76,7 +76,9 @@ _ALL: Final = (
         ("policy", "live", "shadow"),
     ),
     MetricFamily("authgate_cache_entries", "gauge", "Entries in a cache.", ("cache",)),
-    MetricFamily("authgate_cache_bytes", "gauge", "Estimated size of a cache's entries in bytes.", ("cache",)),
+    MetricFamily(
+        "authgate_cache_bytes", "gauge", "Estimated size of a cache's entries in bytes.", ("cache",)
+    ),
     MetricFamily(
         "authgate_cache_evictions",
         "counter",
@@ -185,8 +187,12 @@ _ALL: Final = (
         "Unix time since when the configuration file is rejected and an older one is in use; 0 if it is accepted.",
         aggregation="most",
     ),
-    MetricFamily("authgate_audit_suppressed", "counter", "Decisions without their own line in the audit log."),
-    MetricFamily("authgate_log_dropped", "counter", "Log lines dropped because standard error was not being read."),
+    MetricFamily(
+        "authgate_audit_suppressed", "counter", "Decisions without their own line in the audit log."
+    ),
+    MetricFamily(
+        "authgate_log_dropped", "counter", "Log lines dropped because standard error was not being read."
+    ),
     MetricFamily("authgate_internal_errors", "counter", "Unexpected errors, answered with 503."),
     MetricFamily(
         "authgate_connections_refused",

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
 
 _MEASURED: Final = 60.0
 """Seconds over which demand is averaged."""
+_INVENTED: Final = object()
+"""The key whose part all invented keys share."""
 
 
 class TokenBucket:
     """A rate limit of `qps` per second with bursts of `burst`, for callers who may wait up to `max_wait` seconds.
 
     A key identifies a caller. Of N keys that wait, none holds more than one part in N + 1 of the places, so a key that
-    comes later finds one, unless more keys wait than there are places.
+    comes later finds one, unless more keys wait than there are places. Keys that a stranger can invent share the part
+    of one key, and divide it among themselves by the same rule.
     """
 
     def __init__(self, qps: float, burst: int, max_wait: float) -> None:
@@ -27,27 +30,36 @@ class TokenBucket:
         self._max_wait = max_wait
         self._places = int(max_wait * qps)
         self._busy_until = -math.inf  # a monotonic clock may begin at 0
-        self._waiting: deque[tuple[float, Hashable]] = deque()
+        self._waiting: deque[tuple[float, Hashable, bool]] = deque()
         self._held: Counter[Hashable] = Counter()
+        self._invented: Counter[Hashable] = Counter()
         self._demand = 0.0
         self._measured_at = -math.inf
 
-    def reserve(self, now: float, key: Hashable = None) -> float | None:
-        """Take a place and return in how many seconds it is due (0 for at once), or None if no place is left."""
+    def reserve(self, now: float, key: Hashable = None, *, invented: bool = False) -> float | None:
+        """Take a place and return in how many seconds it is due (0 for at once), or None if no place is left.
+
+        `invented` keys together have the part of one key.
+        """
         self._demand = self._demand_at(now) + 1.0 / _MEASURED
         self._measured_at = now
         while self._waiting and self._waiting[0][0] <= now:
-            self._leave(self._waiting.popleft()[1])
+            self._leave(*self._waiting.popleft()[1:])
         start = max(self._busy_until, now - self._capacity + self._interval)
         wait = max(0.0, start - now)
         if wait > self._max_wait:
             return None
         if wait:
-            others = len(self._held) - (key in self._held)
-            if self._held[key] >= max(1, self._places // (others + 2)):
+            owner = _INVENTED if invented else key
+            share = _share(self._held, owner, self._places)
+            if self._held[owner] >= share:
                 return None
-            self._held[key] += 1
-            self._waiting.append((start, key))
+            if invented:
+                if self._invented[key] >= _share(self._invented, key, share):
+                    return None
+                self._invented[key] += 1
+            self._held[owner] += 1
+            self._waiting.append((start, key, invented))
         self._busy_until = start + self._interval
         return wait
 
@@ -58,10 +70,22 @@ class TokenBucket:
     def _demand_at(self, now: float) -> float:
         return self._demand * math.exp((self._measured_at - now) / _MEASURED)
 
-    def _leave(self, key: Hashable) -> None:
-        self._held[key] -= 1
-        if not self._held[key]:
-            del self._held[key]
+    def _leave(self, key: Hashable, invented: bool) -> None:
+        _give_back(self._held, _INVENTED if invented else key)
+        if invented:
+            _give_back(self._invented, key)
+
+
+def _share(held: Counter[Hashable], key: Hashable, places: int) -> int:
+    """Return how many of these places a key may hold beside the others that hold some."""
+    others = len(held) - (key in held)
+    return max(1, places // (others + 2))
+
+
+def _give_back(held: Counter[Hashable], key: Hashable) -> None:
+    held[key] -= 1
+    if not held[key]:
+        del held[key]
 
 
 class RecentTokens:

@@ -54,6 +54,7 @@ class Reviewer:
         self._budgets = {budget: TokenBucket(qps, burst, _MAX_WAIT) for budget in BUDGETS}
         self._secret = secrets.token_bytes(64)  # one block of the hash, so that no digest can be extended
         self._good = RecentTokens(_MAX_RECENT, _RECENT)
+        self._good_shapes: set[Hashable] = {None}  # None: the probe's own
         self._resume_at = -math.inf
         self._flights: SingleFlight[
             tuple[str, tuple[str, ...]], ReviewedUser | NotAuthenticated | Unavailable
@@ -69,7 +70,9 @@ class Reviewer:
     ) -> ReviewedUser | NotAuthenticated | Unavailable:
         """Return the API server's answer about `token` for `audiences`; every error is `Unavailable`, never a no.
 
-        `key` names whose reviews share the budget's queue: an account's namespace, or the shape of an opaque token.
+        `key` names whose reviews share the budget's queue: an account's namespace, or the shape of a token that no key
+        vouches for. Shapes of which no token was ever good share one part of the queue, since a stranger can invent
+        many; there are few hundred shapes.
         """
         return await self._flights.do((token, audiences), lambda: self._review(token, audiences, budget, key))
 
@@ -80,7 +83,7 @@ class Reviewer:
 
     def inherit(self, other: Reviewer) -> None:
         """Adopt another reviewer's knowledge of which tokens were good lately, so that a reload does not end it."""
-        self._secret, self._good = other._secret, other._good
+        self._secret, self._good, self._good_shapes = other._secret, other._good, other._good_shapes
 
     async def probe(self, audiences: tuple[str, ...]) -> None:
         """Find out whether the API server reviews tokens at all, by one that is certainly bad."""
@@ -105,7 +108,8 @@ class Reviewer:
             )
         digest = sha256(self._secret + token.encode("utf-8", "surrogatepass")).digest()[:16]
         known = self._good.has(digest, now)
-        wait = self._budgets[_RENEWAL if known else budget].reserve(now, key)
+        invented = not known and budget != "signed" and key not in self._good_shapes
+        wait = self._budgets[_RENEWAL if known else budget].reserve(now, key, invented=invented)
         if wait is None:
             self._on_review("throttled", 0.0)
             return Unavailable(Reason.REVIEW_THROTTLED, "", 1, self._evidence)
@@ -123,6 +127,8 @@ class Reviewer:
         result = "authenticated" if good else "refused"
         if good:
             self._good.add(digest, self._clock.monotonic())
+            if budget != "signed":
+                self._good_shapes.add(key)
         else:
             self._good.discard(digest)
         self._on_review(result, self._clock.monotonic() - started)

@@ -29,7 +29,7 @@ async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
     for slot in supervisor._slots:
         near, far = socket.socketpair()
         pid = os.posix_spawnp("sleep", ("sleep", "60"), dict(os.environ))
-        await slot.BEGIN(pid, near, supervisor.heard)
+        await slot.start(pid, near, supervisor.heard)
         channels.append(await Channel.over(far))
         channels[-1].send(Status(listening=True, checks=()))
     while not all(slot.listening for slot in supervisor._slots):  # noqa: ASYNC110 - a slot sets no event

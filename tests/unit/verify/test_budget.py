@@ -36,6 +36,29 @@ def test_a_flood_that_goes_on_keeps_nobody_else_out() -> None:
     assert None not in quiet
 
 
+def test_a_flood_of_invented_keys_keeps_no_known_key_out() -> None:
+    """1,000 a second of 240 keys, against a request a second of a known one: it always gets its place."""
+    bucket = TokenBucket(50, 100, 1.0)
+    quiet = []
+    for second in range(60):
+        for number in range(1000):
+            bucket.reserve(1000 + second + number / 1000, number % 240, invented=True)
+        quiet.append(bucket.reserve(1001 + second, "known"))
+    assert None not in quiet
+
+
+def test_invented_keys_divide_their_part() -> None:
+    """Of 32 places they get 16: one key of them 8, the next one 5, and one that comes later still finds one."""
+    bucket = TokenBucket(32, 1, 1.0)
+    bucket.reserve(1000)
+    held = []
+    for key in ("flood", "second", "third", "fourth"):
+        waits = [bucket.reserve(1000, key, invented=True) for _ in range(100)]
+        held.append(100 - waits.count(None))
+    assert held == [8, 5, 3, 0]
+    assert places(bucket, 1000, 100, "known").count(None) == 100 - 32 // 3
+
+
 def test_a_caller_that_is_turned_away_takes_no_place() -> None:
     """A flood does not push the next place further off."""
     bucket = TokenBucket(8, 1, 0.0)

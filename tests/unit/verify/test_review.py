@@ -258,6 +258,37 @@ async def test_one_namespace_cannot_use_up_the_reviews_of_another(
     assert last == reviewed()
 
 
+@pytest.mark.parametrize("reloaded", [False, True], ids=["same reviewer", "after a reload"])
+async def test_invented_shapes_cannot_use_up_the_reviews_of_a_shape_that_was_good(
+    api: InMemoryCluster, clock: FakeClock, reloaded: bool
+) -> None:
+    """Made-up tokens of more shapes than the queue has places leave places for a new token of a known shape."""
+    api.answers["new"] = reviewed()
+    reviewer = reviewer_of(api, clock, qps=10_000, burst=1)
+    await reviewer.review("good", AUDIENCES, "opaque", "known shape")
+    if reloaded:
+        before, reviewer = reviewer, reviewer_of(api, clock, qps=10_000, burst=1)
+        reviewer.inherit(before)
+    invented = [reviewer.review(f"bad-{number}", AUDIENCES, "opaque", number) for number in range(12_000)]
+    *answers, last = await asyncio.gather(
+        *invented, reviewer.review("new", AUDIENCES, "opaque", "known shape")
+    )
+
+    assert any(isinstance(answer, Unavailable) for answer in answers)
+    assert last == reviewed()
+
+
+async def test_a_refused_token_makes_its_shape_no_known_one(api: InMemoryCluster, clock: FakeClock) -> None:
+    """Only a token that is good does; refused ones of any number of shapes share the part of unknown ones."""
+    reviewer = reviewer_of(api, clock, qps=10_000, burst=6_000)
+    for number in range(6_000):
+        await reviewer.review(f"first-{number}", AUDIENCES, "opaque", number)
+    invented = [reviewer.review(f"bad-{number}", AUDIENCES, "opaque", number) for number in range(6_000)]
+    answers = await asyncio.gather(*invented)
+
+    assert sum(isinstance(answer, Unavailable) for answer in answers) >= 1_000
+
+
 async def test_no_review_is_sent_while_the_api_server_wants_none(
     api: InMemoryCluster, clock: FakeClock, seen: Seen
 ) -> None:
