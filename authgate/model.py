@@ -34,9 +34,6 @@ Source = Literal["none", "jwks", "tokenreview", "cache"]
 Headers = tuple[tuple[str, str], ...]
 """Header names and values, in the order in which they are sent."""
 
-POD_NAME = "authentication.kubernetes.io/pod-name"
-"""The `extra` key that names the pod a ServiceAccount token is bound to."""
-
 
 class Clock(Protocol):
     """Time as the gate sees it; both in seconds."""

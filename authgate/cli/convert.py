@@ -12,6 +12,7 @@ import typer
 
 from authgate.cli.settings import print_problems
 from authgate.cli.terminal import FAILED, USAGE, fail
+from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from authgate.config import Problem
@@ -46,7 +47,7 @@ def convert(
             metavar="FILE", help="vault-role: what `vault read -format=json auth/jwt/config` prints."
         ),
     ] = None,
-    policy: Annotated[str, typer.Option(help="vault-role: the name of the policy.")] = "default",
+    policy: Annotated[str, typer.Option(help="vault-role: the name of the policy.")] = DEFAULT_POLICY,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where to write it instead of standard output."),

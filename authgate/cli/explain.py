@@ -22,6 +22,7 @@ from authgate.cli.terminal import (
     visible,
 )
 from authgate.cli.token_source import TokenArgument, read_token
+from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from authgate.compose import Pipeline
@@ -41,7 +42,7 @@ def explain(
     file: TokenArgument = None,
     config: ConfigOption = None,
     *,
-    policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that is asked.")] = "default",
+    policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that is asked.")] = DEFAULT_POLICY,
     path: Annotated[
         str | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authgate.cli.terminal import FAILED, USAGE, console, fail, print_rows
+from authgate.vocabulary import DEFAULT_POLICY, DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,13 +30,15 @@ def snippets(
         typer.Option(metavar="URL", help="Where the app listens; on this machine at port 3000 by default."),
     ] = None,
     listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Where the proxy is to listen.")] = ":8000",
-    policy: Annotated[str, typer.Option(metavar="NAME", help="The gate's policy for the app.")] = "default",
+    policy: Annotated[
+        str, typer.Option(metavar="NAME", help="The gate's policy for the app.")
+    ] = DEFAULT_POLICY,
     preset: Annotated[
         str,
         typer.Option(
             metavar="NAME", help="The gate's headers.preset: oauth2-proxy, kubernetes, remote or none."
         ),
-    ] = "oauth2-proxy",
+    ] = DEFAULT_PRESET,
     header: Annotated[
         list[str] | None,
         typer.Option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 from authgate.cli.terminal import FAILED, USAGE, complain, fail, print_json
+from authgate.vocabulary import SERVICE_ACCOUNT_USER
 
 if TYPE_CHECKING:
     from authgate.cluster.access import ClusterAccess
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = 10.0
 _NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_ACCOUNT_USER: Final = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})")
 _RBAC: Final = "rbac.authorization.k8s.io"
 
 
@@ -224,7 +224,7 @@ def _missing_role(wanted: TokenSpec, user: str) -> str:
 
 
 def _subject(user: str) -> dict[str, str]:
-    account = _ACCOUNT_USER.fullmatch(user)
+    account = SERVICE_ACCOUNT_USER.fullmatch(user)
     if account is not None:
         return {"kind": "ServiceAccount", "name": account[2], "namespace": account[1]}
     return {"apiGroup": _RBAC, "kind": "User", "name": user or "who shall be allowed"}

@@ -23,6 +23,7 @@ from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.review import Reviewer
+from authgate.vocabulary import CLUSTER_ALGORITHMS, CLUSTER_LEEWAY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -31,10 +32,7 @@ if TYPE_CHECKING:
     from authgate.config import ClusterConfig, StaticKeysConfig
     from authgate.keys.key_set import KeySet
 
-CLUSTER_ALGORITHMS = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
-"""What a kube-apiserver signs with."""
-
-_CLUSTER_TIME = TimeRules(leeway=60.0, expiry_leeway=60.0)  # kubernetes pkg/serviceaccount/claims.go
+_CLUSTER_TIME = TimeRules(CLUSTER_LEEWAY, CLUSTER_LEEWAY)  # kubernetes pkg/serviceaccount/claims.go
 
 
 async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:

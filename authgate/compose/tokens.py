@@ -10,13 +10,12 @@ from authgate.compose.dependencies import CompositionError
 from authgate.observability.log import event
 from authgate.signing.keys import read_signing_key
 from authgate.signing.tokens import IdentityHeader, TokenIssuer
+from authgate.vocabulary import CLUSTER_LEEWAY
 
 if TYPE_CHECKING:
     from authgate.compose.dependencies import Dependencies
     from authgate.config import Config
     from authgate.signing.keys import SigningKey
-
-_CLUSTER_LEEWAY = 60.0
 
 
 def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
@@ -37,7 +36,7 @@ def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
         reason = "two files hold the same key"
         raise CompositionError(f"signing.keyFiles: {reason}", ("signing", "keyFiles"), reason)
     leeways = {item.name: item.gate.expiry_leeway for item in config.jwt}
-    leeways.update((cluster.name, _CLUSTER_LEEWAY) for cluster in config.clusters)
+    leeways.update((cluster.name, CLUSTER_LEEWAY) for cluster in config.clusters)
     return TokenIssuer(signing.issuer, keys, deps.clock, leeways)
 
 

@@ -22,7 +22,6 @@ from authgate.config.models.durations import format_duration, parse_duration
 from authgate.config.models.entries import EntryConfig
 from authgate.config.models.headers import HeadersConfig, MappedHeaderConfig
 from authgate.config.models.jwt import (
-    ASYMMETRIC,
     IssuerConfig,
     IssuerGateConfig,
     JWTIssuerConfig,
@@ -47,7 +46,6 @@ from authgate.config.schema import json_schema
 from authgate.config.show import effective
 
 __all__ = [
-    "ASYMMETRIC",
     "AccessReviewConfig",
     "AskingIdentity",
     "CacheConfig",

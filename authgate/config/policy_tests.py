@@ -15,6 +15,7 @@ from authgate.config.reading.yaml_file import parse_yaml
 from authgate.config.shape import shape_of
 from authgate.config.validation import validate
 from authgate.errors import REASONS
+from authgate.vocabulary import DEFAULT_POLICY
 
 _ServiceAccount = Annotated[
     Text, Matching(r"[a-z0-9-]{1,63}/[a-z0-9.-]{1,253}", 'must be "namespace/name", such as "prod/web"')
@@ -85,7 +86,7 @@ class PolicyTest(ConfigModel):
     """One request and what is expected of it; without identity and claims it has no token."""
 
     name: Text = Field(description="What is tested, in a few words.")
-    policy: Text = Field(default="default", description="The policy that is asked.")
+    policy: Text = Field(default=DEFAULT_POLICY, description="The policy that is asked.")
     identity: AskingIdentity | None = Field(default=None, description="Who asks.")
     claims: Annotated[dict[str, Any], BeforeValidator(_as_json)] | None = Field(
         default=None, description="Or what the token claims, iss among it: mappings and rules are applied."

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from authgate.credential.bearer import RawHeaders, credentials, values_of
 from authgate.credential.lookalikes import COOKIE_SEPARATORS, URI_SEPARATORS, Lookalikes, lookalike_field
+from authgate.vocabulary import FORWARD_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,9 @@ _BEARER = b"Bearer "
 _MALFORMED: Final = _BEARER
 """Presented, and never good."""
 _BEARER_PROTOCOL: Final = b"base64url.bearer.authorization.k8s.io."
+_FORWARD_COOKIE: Final = f"{FORWARD_PREFIX}Cookie"
+_FORWARD_URI: Final = f"{FORWARD_PREFIX}Uri"
+_FORWARD_PROTOCOL: Final = f"{FORWARD_PREFIX}Websocket-Protocol"
 _KEPT_IN_URI: Final = "!#$%&'()*+,/:;=?@[]~"
 
 
@@ -101,7 +105,7 @@ class CookieSource:
                     quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
                     values.append(_BEARER + (value[1:-1] if quoted else value))
         ambiguous = "another cookie" if self._lookalikes.found_in(others) else ""
-        return Found(tuple(values), (("X-Auth-Forward-Cookie", _joined("; ", others)),), ambiguous)
+        return Found(tuple(values), ((_FORWARD_COOKIE, _joined("; ", others)),), ambiguous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class QuerySource:
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return the decoded value of every parameter of these names, however they are written."""
         if request.path is None:
-            return Found((), (("X-Auth-Forward-Uri", ""),))
+            return Found((), ((_FORWARD_URI, ""),))
         values: list[bytes] = []
         others: list[str] = []
         for pair in (request.query or "").split("&"):
@@ -136,7 +140,7 @@ class QuerySource:
         forward = quote(_bytes(uri), safe=_KEPT_IN_URI)
         rest = (_bytes(request.path), *(_bytes(pair) for pair in others))
         ambiguous = "another part of the URI" if self._lookalikes.found_in(rest) else ""
-        return Found(tuple(values), (("X-Auth-Forward-Uri", forward),), ambiguous)
+        return Found(tuple(values), ((_FORWARD_URI, forward),), ambiguous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ class WebSocketSource:
         ]
         lookalike = any(_BEARER_PROTOCOL in protocol.lower() for protocol in others)
         ambiguous = "another WebSocket protocol" if lookalike else ""
-        forward = (("X-Auth-Forward-Websocket-Protocol", _joined(", ", others)),)
+        forward = ((_FORWARD_PROTOCOL, _joined(", ", others)),)
         return Found(tuple(values), forward, ambiguous)
 
 

@@ -33,9 +33,7 @@ from authgate.dev.kube import (
     User,
 )
 from authgate.dev.objects import SERVICE_ACCOUNT_PREFIX, KubeObject, Node, Pod, Secret, ServiceAccount
-
-LEEWAY: Final = 60.0
-"""Seconds allowed on exp, nbf, iat and deletion times (go-jose's DefaultLeeway)."""
+from authgate.vocabulary import CLUSTER_LEEWAY
 
 _EXTRA: Final = "authentication.kubernetes.io/"
 _INVALID: Final = "invalid bearer token"
@@ -156,16 +154,16 @@ def _quoted(audiences: Sequence[str]) -> str:
 def _check_times(claims: Claims, now: float) -> None:
     """Holds the token to its times; one without exp never ends (go-jose jwt/validation.go)."""
     begins, ends, issued = (seconds_of(claims, name) for name in ("nbf", "exp", "iat"))
-    if begins is not None and now + LEEWAY < begins:
+    if begins is not None and now + CLUSTER_LEEWAY < begins:
         raise InvalidTokenError("service account token is not valid yet")
-    if ends is not None and now - LEEWAY > ends:
+    if ends is not None and now - CLUSTER_LEEWAY > ends:
         raise InvalidTokenError("service account token has expired")
-    if issued is not None and now + LEEWAY < issued:
+    if issued is not None and now + CLUSTER_LEEWAY < issued:
         raise InvalidTokenError("service account token is issued in the future")
 
 
 def _alive(item: KubeObject, now: float) -> bool:
-    return item.deletion is None or item.deletion >= now - LEEWAY
+    return item.deletion is None or item.deletion >= now - CLUSTER_LEEWAY
 
 
 def _check_reference(item: Pod | Secret | Node | None, uid: str, now: float) -> None:

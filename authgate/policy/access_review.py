@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from authgate.cluster.api import AccessAttributes, NonResourceAttributes, ResourceAttributes
 from authgate.errors import Reason
-from authgate.model import POD_NAME
 from authgate.policy.paths import plain_path
+from authgate.vocabulary import POD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

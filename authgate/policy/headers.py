@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from authgate.errors import Reason
 from authgate.expressions import Failed
-from authgate.model import POD_NAME
 from authgate.text import is_clean
+from authgate.vocabulary import POD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from authgate.model import Headers, Identity, VerifiedClaims
     from authgate.policy.mapped_headers import MappedHeader
     from authgate.policy.role import Role
-
-Preset = Literal["oauth2-proxy", "kubernetes", "remote", "none"]
+    from authgate.vocabulary import Preset
 
 
 class Statement(Protocol):

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from authgate.credential.bearer import RawHeaders
     from authgate.model import Clock, Headers
     from authgate.observability.metrics import Metrics
-    from authgate.server.http.request import Proxy
     from authgate.server.record import Recorder
     from authgate.server.serving import Serving
+    from authgate.vocabulary import Proxy
 
 _NO_REQUEST = OriginalRequest()
 _NOT_FOUND = Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)

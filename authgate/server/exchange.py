@@ -18,9 +18,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from authgate.errors import REASONS
 from authgate.model import Allow, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
-from authgate.server.http.request import DEFAULT_POLICY
 from authgate.signing.keys import jwk_set
 from authgate.signing.tokens import EXCHANGED_TOKEN
+from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

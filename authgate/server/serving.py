@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from authgate.credential.sources import Sources
     from authgate.gate import Gate
-    from authgate.server.http.request import Proxy
+    from authgate.vocabulary import Proxy
 
 
 class Serving:

@@ -31,6 +31,7 @@ from authgate.model import (
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.mapped import mapped_identity
+from authgate.vocabulary import AUTHENTICATED_GROUP, SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -196,9 +197,9 @@ class _Bench:
         user = asking.user or ""
         if asking.service_account is not None:
             account = ServiceAccount(*asking.service_account.split("/"))
-            user = f"system:serviceaccount:{account.namespace}:{account.name}"
-            own = ("system:serviceaccounts", f"system:serviceaccounts:{account.namespace}")
-            groups = (*own, *groups, "system:authenticated")
+            user = f"{SERVICE_ACCOUNT_PREFIX}{account.namespace}:{account.name}"
+            own = (SERVICE_ACCOUNTS_GROUP, f"{SERVICE_ACCOUNTS_GROUP}:{account.namespace}")
+            groups = (*own, *groups, AUTHENTICATED_GROUP)
         audiences = issuer.audiences if asking.audiences is None else asking.audiences
         return Identity(
             user,

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
 from authgate.json_pointer import kind_of
-from authgate.model import POD_NAME, Identity, Rejected, ServiceAccount
+from authgate.model import Identity, Rejected, ServiceAccount
 from authgate.text import is_clean, shared
+from authgate.vocabulary import (
+    AUTHENTICATED_GROUP,
+    CREDENTIAL_ID,
+    NODE_NAME,
+    NODE_UID,
+    POD_NAME,
+    POD_UID,
+    SERVICE_ACCOUNT_PREFIX,
+    SERVICE_ACCOUNTS_GROUP,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authgate.cluster.api import ReviewedUser
     from authgate.model import JSONValue, VerifiedClaims
-
-CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
-POD_UID = "authentication.kubernetes.io/pod-uid"
-NODE_NAME = "authentication.kubernetes.io/node-name"
-NODE_UID = "authentication.kubernetes.io/node-uid"
-
-AUTHENTICATED_GROUP = "system:authenticated"
-_SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
-_SERVICE_ACCOUNTS_GROUP = "system:serviceaccounts"
 
 
 class RefusedError(Exception):
@@ -45,8 +46,8 @@ def cluster_identity(
 def reviewed_identity(user: ReviewedUser, cluster: str, issuer: str, audiences: tuple[str, ...]) -> Identity:
     """Return the identity of a token that TokenReview authenticated."""
     account = None
-    parts = user.username.removeprefix(_SERVICE_ACCOUNT_PREFIX).split(":")
-    if user.username.startswith(_SERVICE_ACCOUNT_PREFIX) and len(parts) == 2 and all(parts):
+    parts = user.username.removeprefix(SERVICE_ACCOUNT_PREFIX).split(":")
+    if user.username.startswith(SERVICE_ACCOUNT_PREFIX) and len(parts) == 2 and all(parts):
         account = ServiceAccount(parts[0], parts[1])
     return Identity(
         username=user.username,
@@ -94,11 +95,11 @@ def _cluster_identity(
         if object_name and object_uid:
             extra[uid_key] = object_uid
     return Identity(
-        username=shared(f"{_SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account's tokens are many
+        username=shared(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account's tokens are many
         uid=shared(uid),
         groups=(
-            _SERVICE_ACCOUNTS_GROUP,
-            shared(f"{_SERVICE_ACCOUNTS_GROUP}:{namespace}"),
+            SERVICE_ACCOUNTS_GROUP,
+            shared(f"{SERVICE_ACCOUNTS_GROUP}:{namespace}"),
             AUTHENTICATED_GROUP,
         ),
         extra=tuple(sorted((key, (value,)) for key, value in extra.items())),

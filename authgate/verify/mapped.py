@@ -13,7 +13,8 @@ from authgate.expressions import Failed, Variables
 from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Identity, Rejected
 from authgate.text import is_clean, shared
-from authgate.verify.identity import AUTHENTICATED_GROUP, CREDENTIAL_ID, RefusedError, clean
+from authgate.verify.identity import RefusedError, clean
+from authgate.vocabulary import AUTHENTICATED_GROUP, CREDENTIAL_ID, UNAUTHENTICATED_GROUP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from authgate.expressions import Expression
     from authgate.model import JSONValue, VerifiedClaims
 
-_UNAUTHENTICATED_GROUP = "system:unauthenticated"
 _ANONYMOUS_USER = "system:anonymous"
 
 
@@ -101,7 +101,7 @@ def mapped_identity(
     if (
         username != _ANONYMOUS_USER
         and AUTHENTICATED_GROUP not in groups
-        and _UNAUTHENTICATED_GROUP not in groups
+        and UNAUTHENTICATED_GROUP not in groups
     ):
         groups = (*groups, AUTHENTICATED_GROUP)
     return Identity(

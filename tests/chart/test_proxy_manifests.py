@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 import yaml
 
-from authgate.policy.headers import Preset
 from authgate.tools.snippets import MANIFESTS, Manifest, Options, manifests
 from authgate.tools.snippets.timeouts import GATE_TIMEOUT
+from authgate.vocabulary import Preset
 from tests.support.helm import KubectlError
 from tests.support.process import until
 from tests.support.tools import cache_bin, require_tool

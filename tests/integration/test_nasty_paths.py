@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from authgate.model import OriginalRequest
-    from authgate.server.http.request import Proxy
+    from authgate.vocabulary import Proxy
 
 _NGINX = """
 large_client_header_buffers 4 32k;

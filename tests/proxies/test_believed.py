@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.policy.believed import REMOVED, REPLACED
+from authgate.vocabulary import REMOVED_HEADERS, REPLACED_HEADERS
 
 if TYPE_CHECKING:
     from tests.proxies.site import Site
@@ -31,7 +31,7 @@ NAMES = [
     "X-Method-Override",
 ]
 """Each has a row of its own: the headers that most apps believe."""
-OTHERS = [name for name in (*REPLACED, *REMOVED) if name not in NAMES]
+OTHERS = [name for name in (*REPLACED_HEADERS, *REMOVED_HEADERS) if name not in NAMES]
 OWN = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "app.example.com", "X-Forwarded-Proto": "http"}
 
 
@@ -68,7 +68,7 @@ async def test_a_clients_other_headers_never_reach_the_app(site: Site, name: str
 
 
 @pytest.mark.row(ROW.format("X-Forwarded-For"))
-@pytest.mark.parametrize("name", REPLACED)
+@pytest.mark.parametrize("name", REPLACED_HEADERS)
 async def test_connection_takes_none_away(site: Site, name: str) -> None:
     """A header that a client names in `Connection` is there all the same, or the proxy refuses the request."""
     reply = await site.ask("GET / HTTP/1.1", f"Connection: close, {name}", token=site.token())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from authgate.policy.believed import REMOVED
+from authgate.vocabulary import REMOVED_HEADERS
 from tests.proxies.programs import PROGRAMS
 from tests.proxies.site import protected
 from tests.support.wire import bearer
@@ -64,7 +64,7 @@ async def test_the_gate_itself_clears_what_apps_believe(tmp_path: Path, *, raw: 
     """Names by which a proxy reports a request, however they are spelt."""
     program = replace(GRPC, change=partial(check_only, raw=raw))
     async with protected(program, tmp_path / "proxy") as site:
-        for name in ("X-Forwarded-Host", *REMOVED):
+        for name in ("X-Forwarded-Host", *REMOVED_HEADERS):
             seen = await site.passes(
                 "GET / HTTP/1.1", f"{name}: mallory", f"{name.replace('-', '_')}: mallory"
             )

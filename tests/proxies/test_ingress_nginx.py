@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from authgate.policy.believed import REMOVED
 from authgate.tools.snippets import MANIFESTS, Options, manifests
+from authgate.vocabulary import REMOVED_HEADERS
 from tests.support.nginx import Nginx
 from tests.support.process import free_port
 from tests.support.wire import ask
@@ -58,5 +58,5 @@ async def test_a_host_that_differs_from_nginx_own_is_refused(
 async def test_every_header_that_apps_believe_is_removed() -> None:
     """By the controller itself or by its list of empty headers, and the token with them."""
     removed = controllers()["authgate-removed-headers"]
-    assert set(removed) >= set(REMOVED) - MANIFESTS["ingress-nginx"].own_headers | {"Authorization"}
+    assert set(removed) >= set(REMOVED_HEADERS) - MANIFESTS["ingress-nginx"].own_headers | {"Authorization"}
     assert set(removed.values()) == {""}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from authgate.policy.headers import Preset
 from authgate.tools.snippets import Options, Upstream, rendered
+from authgate.vocabulary import Preset
 from tests.proxies.site import certified, protected
 from tests.support.process import free_port
 from tests.support.tools import require_tool

@@ -9,14 +9,14 @@ from authgate.config.models.tokens import IdentityTokenConfig
 from authgate.config.problems import Finding, Path, shown
 from authgate.config.reading.values import Values
 from authgate.expressions import Expects, Sees
+from authgate.vocabulary import DEFAULT_PRESET, PRESET_PREFIXES
 
-PREFIXES = {"oauth2-proxy": "x-auth-request-", "kubernetes": "x-remote-", "remote": "remote-"}
-"""How the headers of each preset begin, in lower case."""
+_PREFIXES = {str(preset): prefix.lower() for preset, prefix in PRESET_PREFIXES.items()}
 
 
 def findings_of_headers(values: Values) -> Iterator[Finding]:
     """Tell headers that stand twice or belong to the preset, and expressions that are none."""
-    preset = values.text("headers", "preset") or "oauth2-proxy"
+    preset = values.text("headers", "preset") or DEFAULT_PRESET
     prefix = preset_prefix(values)
     seen: dict[str, Path] = {}
     for path, name in _named(values):
@@ -34,7 +34,7 @@ def preset_prefix(values: Values) -> str | None:
     """Return how the preset's headers begin, in lower case; None for a preset that is unknown or written wrongly."""
     if not values.readable("headers", "preset", kind=str):
         return None
-    return PREFIXES.get(values.text("headers", "preset") or "oauth2-proxy")
+    return _PREFIXES.get(values.text("headers", "preset") or DEFAULT_PRESET)
 
 
 def _named(values: Values) -> Iterator[tuple[Path, str]]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import get_args
 
 from authgate.config.models.expressions import expression_findings, understood
-from authgate.config.models.server import Proxy
 from authgate.config.problems import Finding, Path
 from authgate.config.reading.values import Pattern, Values
 from authgate.expressions import Expects, Sees
+from authgate.vocabulary import Proxy
 
 VERSIONS: tuple[tuple[Pattern, ...], ...] = (("policies", ...), ("policies", ..., "shadow"))
 """Where versions of policies stand: the live ones and their shadows."""

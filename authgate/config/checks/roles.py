@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from authgate.config.checks.headers import preset_prefix
 from authgate.config.checks.policies import VERSIONS
 from authgate.config.models.durations import format_duration, parse_duration
+from authgate.config.models.jwt import IssuerGateConfig
+from authgate.config.models.tokens import IdentityTokenConfig
 from authgate.config.problems import Finding, Path, nearest, shown
 from authgate.config.reading.values import Values
+from authgate.vocabulary import CLUSTER_LEEWAY
 
-_CLUSTER_LEEWAY = 60.0
-_USUAL_LEEWAY = 60.0
+_USUAL_LEEWAY: float = IssuerGateConfig.model_fields["leeway"].default
 
 
 def findings_of_roles(values: Values) -> Iterator[Finding]:
@@ -51,7 +53,8 @@ def _headers(values: Values, role: Path) -> Iterator[Finding]:
     prefix = preset_prefix(values)
     taken = {name.lower() for _, name in values.texts("headers", "set", ..., "name")}
     if values.has("identityToken"):
-        taken.add((values.text("identityToken", "header") or "X-Auth-Identity").lower())
+        given = values.text("identityToken", "header")
+        taken.add((given or IdentityTokenConfig.model_fields["header"].default).lower())
     for path, name in values.texts(*role, "claimMappings", ...):
         if prefix is not None and name.lower().startswith(prefix):
             yield Finding(path, "belongs to the preset, whose headers begin so; name another", shown(name))
@@ -84,7 +87,7 @@ def _leeways(values: Values, role: Path) -> Iterator[Finding]:
 
 
 def _widest(values: Values, name: str, default: float) -> float:
-    leeways = [_CLUSTER_LEEWAY] if values.has("cluster") else []
+    leeways = [CLUSTER_LEEWAY] if values.has("cluster") else []
     for issuer, _ in values.find("jwt", ...):
         given = [_seconds(value) for _, value in values.find(*issuer, "gate", name)]
         leeways.append(next((seconds for seconds in given if seconds is not None), default))

@@ -9,6 +9,7 @@ from authgate.config.models.server import CacheConfig
 from authgate.config.models.tokens import IdentityTokenConfig
 from authgate.config.problems import Finding, nearest, shown
 from authgate.config.reading.values import Values
+from authgate.vocabulary import DEFAULT_POLICY
 
 
 def findings_of_tokens(values: Values) -> Iterator[Finding]:
@@ -73,7 +74,7 @@ def _policies_exist(values: Values) -> Iterator[Finding]:
     audiences = [value for _, value in values.find("exchange", "audiences")]
     if not all(value is None or isinstance(value, dict) for value in (*policies, *audiences)):
         return
-    names = {str(path[1]) for path, _ in values.find("policies", ...)} or {"default"}
+    names = {str(path[1]) for path, _ in values.find("policies", ...)} or {DEFAULT_POLICY}
     for path, _ in values.find("exchange", "audiences", ...):
         name = str(path[2])
         if name not in names:

@@ -22,6 +22,7 @@ from authgate.config.models.server import (
 )
 from authgate.config.models.tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
 from authgate.config.models.urls import default_names, host_of
+from authgate.vocabulary import DEFAULT_POLICY
 
 
 def _unnamed_url(item: object) -> str | None:
@@ -44,7 +45,7 @@ def _with_name(item: object, name: str | None) -> object:
 
 
 def _any_authenticated() -> dict[str, PolicyConfig]:
-    return {"default": PolicyConfig()}
+    return {DEFAULT_POLICY: PolicyConfig()}
 
 
 class Config(ConfigModel):

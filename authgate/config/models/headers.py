@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
 from authgate.config.models.fields import Block, ConfigModel, Many, Matching, Text
 from authgate.json_pointer import JSONPointer
+from authgate.vocabulary import DEFAULT_PRESET, IDENTITY_HEADER_PATTERN, Preset
 
-_OWNED = (
-    "accept|accept-.*|authorization|cache-control|connection|content-.*|cookie|date|expect|forwarded|host|keep-alive|"
-    "proxy-.*|retry-after|server|set-cookie|te|trailer|transfer-encoding|upgrade|via|www-authenticate|"
-    "x-auth-forward-.*|x-auth-reason|x-forwarded-.*|x-original-.*|x-real-ip"
-)
 HeaderName = Annotated[
     str,
     Matching(
-        rf"(?!(?i:{_OWNED})$)[A-Za-z][A-Za-z0-9-]{{0,63}}",
+        IDENTITY_HEADER_PATTERN,
         "must be letters, digits and dashes, and none of the names that HTTP or the proxy owns (Authorization, Host,"
         " X-Forwarded-…)",
     ),
@@ -52,8 +48,8 @@ class MappedHeaderConfig(ConfigModel):
 class HeadersConfig(ConfigModel):
     """How an identity is told to the proxy."""
 
-    preset: Literal["oauth2-proxy", "kubernetes", "remote", "none"] = Field(
-        default="oauth2-proxy",
+    preset: Preset = Field(
+        default=DEFAULT_PRESET,
         description="The set of headers that tell who passed; none: those of set alone.",
     )
     set: Many[MappedHeaderConfig] = Field(

@@ -42,21 +42,7 @@ from authgate.config.models.fields import (
 from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
 from authgate.config.models.pem import check_certificates
 from authgate.config.models.urls import host_of
-
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-ASYMMETRIC: tuple[Algorithm, ...] = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-)
-"""Every signature algorithm that an issuer may be allowed to use."""
+from authgate.vocabulary import ALGORITHMS, Algorithm
 
 
 def _asymmetric(value: object) -> object:
@@ -136,7 +122,7 @@ class IssuerGateConfig(ConfigModel):
         "where several issuers share the host.",
     )
     algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(_asymmetric)]], different] = Field(
-        default=ASYMMETRIC, description="The signature algorithms that its tokens may use."
+        default=ALGORITHMS, description="The signature algorithms that its tokens may use."
     )
     leeway: Annotated[float, Seconds(at_most=600)] = Field(
         default=60.0, description="How far the issuer's clock may be ahead, for `nbf` and `iat`."

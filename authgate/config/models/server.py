@@ -15,8 +15,7 @@ from authgate.config.models.fields import (
     Workers,
     different,
 )
-
-Proxy = Literal["nginx", "ingress-nginx", "envoy", "traefik", "caddy", "haproxy"]
+from authgate.vocabulary import Proxy
 
 
 class CacheConfig(ConfigModel):

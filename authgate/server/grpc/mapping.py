@@ -9,9 +9,9 @@ from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 
 from authgate.model import Allow
-from authgate.policy.believed import REMOVED
-from authgate.server.http.request import DEFAULT_POLICY, marked, request_of, text_of
+from authgate.server.http.request import marked, request_of, text_of
 from authgate.server.http.response import render
+from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, REMOVED_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _FRAMING: Final = frozenset({"Content-Length", "Server"})
 """What only an HTTP answer of the gate's own has."""
-_IDENTITY_PREFIXES: Final = ("x-auth-request-", "x-auth-forward-", "x-remote-", "remote-")
+_IDENTITY_PREFIXES: Final = tuple(prefix.lower() for prefix in IDENTITY_PREFIXES)
 """How headers begin that only a gate may set, whichever preset it has."""
-_BELIEVED: Final = frozenset(name.lower() for name in (*REMOVED, "X-Forwarded-Host"))
+_BELIEVED: Final = frozenset(name.lower() for name in (*REMOVED_HEADERS, "X-Forwarded-Host"))
 """What apps believe of a proxy, and a client may have written."""
 _ENVOYS: Final = "x-forwarded-client-cert"
 """What Envoy removes by itself, and sets where it is configured to."""

@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from authgate.errors import Reason
 from authgate.observability.log import event
 from authgate.server.http.head_budget import HEAD_END, HeadBudget, after_last_head, worst_case
+from authgate.vocabulary import REASON_HEADER
 
 if TYPE_CHECKING:
     import asyncio
@@ -250,7 +251,7 @@ class Connection(RequestHandler):
             status = 431
         elif status >= 500:  # the handler itself broke, outside of its own last line of defence
             status = 503
-            headers |= {"X-Auth-Reason": Reason.INTERNAL_ERROR.value, "Retry-After": "1"}
+            headers |= {REASON_HEADER: Reason.INTERNAL_ERROR.value, "Retry-After": "1"}
             self._metrics.internal_errors += 1
             places = "".join(traceback.format_tb(exc.__traceback__)) if exc else ""
             event(

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     from authgate.errors import Reason
     from authgate.model import Answer, Clock, Decision, OriginalRequest
-    from authgate.server.http.request import Endpoint, Proxy
+    from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
     from authgate.server.serving import Serving
+    from authgate.vocabulary import Proxy
 
 _REQUEST_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*) HTTP/1\.1"

@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from authgate.credential.bearer import values_of
 from authgate.model import OriginalRequest
+from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Proxy = Literal["nginx", "ingress-nginx", "envoy", "traefik", "caddy", "haproxy"]
+    from authgate.vocabulary import Proxy
 
-DEFAULT_POLICY: Final = "default"
 _POLICY_PATH = re.compile(r"/policies/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)/verify(?=/|\Z)")
 # A '#' stays in the path: a request target has no fragment, and some apps read on behind it.
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#\s]+)(/.*)", re.IGNORECASE | re.DOTALL)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from authgate.errors import REASONS, Challenge, Reason
 from authgate.model import Allow, Decision, Deny, Unavailable
+from authgate.vocabulary import REASON_HEADER
 
 if TYPE_CHECKING:
     from authgate.model import Headers
@@ -28,13 +29,13 @@ def render(decision: Decision) -> tuple[int, Headers]:
             return 200, headers + _COMMON
         case Deny(reason, detail):
             info = REASONS[reason]
-            headers = (("X-Auth-Reason", reason.value), *_COMMON)
+            headers = ((REASON_HEADER, reason.value), *_COMMON)
             if info.status == 404:
                 return info.status, headers
             return info.status, (("WWW-Authenticate", challenge(reason, detail)), *headers)
         case Unavailable(reason, _, retry_after):
             retry = ("Retry-After", str(retry_after))
-            return REASONS[reason].status, (retry, ("X-Auth-Reason", reason.value), *_COMMON)
+            return REASONS[reason].status, (retry, (REASON_HEADER, reason.value), *_COMMON)
 
 
 def challenge(reason: Reason, detail: str) -> str:

@@ -10,13 +10,14 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
-from authgate.config import ASYMMETRIC, Problem
+from authgate.config import Problem
 from authgate.config.models.fields import LABEL
 from authgate.config.models.urls import host_of
 from authgate.config.problems import shown
 from authgate.config.reading.values import Pattern, Values
 from authgate.json_pointer import claim_name, claim_named
 from authgate.tools.convert.values import ConversionError, Converted, read_original
+from authgate.vocabulary import ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from authgate.config.problems import Path
     from authgate.tools.convert.values import Original
 
-ALGORITHMS = tuple(name for name in ASYMMETRIC if name != "EdDSA")
+_ALGORITHMS = tuple(name for name in ALGORITHMS if name != "EdDSA")
 """The signatures that a kube-apiserver takes."""
 
 _KIND = "AuthenticationConfiguration"
@@ -72,7 +73,7 @@ _DISCOVERY_ONLY = (
     "is left out: kube-apiserver finds keys by discovery only, so the issuer needs a discovery document"
 )
 _LOST_OF_GATE = {
-    "algorithms": f"is left out: kube-apiserver takes {', '.join(ALGORITHMS)} of every issuer",
+    "algorithms": f"is left out: kube-apiserver takes {', '.join(_ALGORITHMS)} of every issuer",
     "jwksURL": _DISCOVERY_ONLY,
     "staticKeys": _DISCOVERY_ONLY,
     "maxTokenLifetime": "is left out: write a claimValidationRules expression over claims.exp and claims.iat instead",
@@ -106,7 +107,7 @@ def from_authentication_configuration(text: str) -> Converted:
             for pattern in _CLAIMS:
                 for found, claim in list(Values(issuer).texts(*pattern)):
                     _holder(issuer, found)["claim"] = claim_named(claim)
-            issuer.setdefault("gate", {})["algorithms"] = list(ALGORITHMS)
+            issuer.setdefault("gate", {})["algorithms"] = list(_ALGORITHMS)
     head = {"apiVersion": "authgate.dev/v1alpha1", "kind": "AuthgateConfiguration"}
     return Converted({**head, "jwt": issuers}, tuple(notes))
 

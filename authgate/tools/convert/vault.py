@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from authgate.config import Problem
 from authgate.json_pointer import claim_named
 from authgate.tools.convert.values import ConversionError, Converted, Original, read_original
+from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +64,7 @@ _LOGIN: Final = ("oidc_", "allowed_redirect", "verbose_oidc", "namespace_in", "m
 _UNKNOWN: Final = "is left out: it is no field of a JWT role that authgate knows"
 
 
-def from_vault_role(role: str, auth_config: str, policy: str = "default") -> Converted:
+def from_vault_role(role: str, auth_config: str, policy: str = DEFAULT_POLICY) -> Converted:
     """Return the configuration of a gate that lets pass whom a Vault role lets log in; raises `ConversionError`.
 
     `role` is what `vault read -format=json auth/jwt/role/NAME` prints, `auth_config` that of `auth/jwt/config`.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.access_check import Action
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.compose.clusters import CLUSTER_ALGORITHMS, connect
+from authgate.compose.clusters import connect
 from authgate.compose.dependencies import CompositionError
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, ClusterSource
@@ -15,6 +15,7 @@ from authgate.tools.doctor.findings import Finding, Level, bad, good, warning
 from authgate.tools.doctor.issuers import keys_found, static_keys_found
 from authgate.tools.doctor.own_account import bind_command, clock_finding, own_token_findings
 from authgate.tools.doctor.watches import watch_findings
+from authgate.vocabulary import CLUSTER_ALGORITHMS
 
 if TYPE_CHECKING:
     from authgate.cluster.client import ClusterClient

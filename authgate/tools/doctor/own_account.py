@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Final
 from authgate.cluster.access import Authorization
 from authgate.tools.doctor.findings import Finding, bad, good, warning
 from authgate.tools.explain.decode import span
+from authgate.vocabulary import CLUSTER_LEEWAY, SERVICE_ACCOUNT_USER
 
 if TYPE_CHECKING:
     from authgate.cluster.client import ClusterClient
     from authgate.cluster.own_token import OwnToken
 
-LEEWAY: Final = 60.0
-"""Seconds by which a cluster's clock and the gate's may differ before tokens are judged wrongly."""
-
 _SOON: Final = 60.0
-_ACCOUNT: Final = re.compile(r"system:serviceaccount:([a-z0-9-]{1,63}):([a-z0-9.-]{1,253})")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9@._:/+-]{1,253}")
 
 
@@ -29,7 +26,7 @@ def bind_command(role: str, own: OwnToken | None) -> str:
     command = (
         f"kubectl create clusterrolebinding authgate-{role.removeprefix('system:')} --clusterrole={role}"
     )
-    account = _ACCOUNT.fullmatch(subject)
+    account = SERVICE_ACCOUNT_USER.fullmatch(subject)
     if account is not None:
         return f"{command} --serviceaccount={account[1]}:{account[2]}"
     # What is not plain would have to be quoted for a shell, of which there are too many.
@@ -50,10 +47,10 @@ def clock_finding(subject: str, date: str, asked_at: float, took: float) -> Find
     which = "ahead of" if ahead > 0 else "behind"
     sentence = f"this clock is {span(abs(ahead))} {which} the API server's"
     remedy = "set both clocks by NTP (chrony or systemd-timesyncd)"
-    if off > LEEWAY:
+    if off > CLUSTER_LEEWAY:
         return bad(subject, f"{sentence}: tokens are taken for expired, or for not yet valid", remedy)
-    if off > LEEWAY / 2:
-        return warning(subject, f"{sentence}; {LEEWAY:g} s are allowed for", remedy)
+    if off > CLUSTER_LEEWAY / 2:
+        return warning(subject, f"{sentence}; {CLUSTER_LEEWAY:g} s are allowed for", remedy)
     return good(subject, f"it agrees with the API server's to {abs(ahead) + unsure:.1f} s")
 
 

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from authgate.policy.believed import REMOVED
 from authgate.policy.headers import HeaderMapper
 from authgate.tools.snippets.catalog import SNIPPETS, Snippet
 from authgate.tools.snippets.manifests import MANIFESTS, Manifest
-from authgate.tools.snippets.options import PRESETS, Listen, Options, Upstream, verify_path
+from authgate.tools.snippets.options import Listen, Options, Upstream, verify_path
 from authgate.tools.snippets.pages import PAGES, told_reasons
 from authgate.tools.snippets.template import render
+from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, PRESET_PREFIXES, PRESETS, REMOVED_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from authgate.policy.headers import Preset
     from authgate.tools.snippets.template import Value
+    from authgate.vocabulary import Preset
 
 __all__ = [
     "MANIFESTS",
@@ -45,7 +45,7 @@ _ALSO_TRUSTED: Final = (
     "X-Forwarded-Preferred-Username",
 )
 """Names by which other gates tell apps who calls; an app may know them, so no client may say them."""
-_CLEARED_BY_PREFIX: Final = ("X-Auth-Request-", "X-Remote-", "Remote-")
+_CLEARED_BY_PREFIX: Final = tuple(PRESET_PREFIXES.values())
 """Beginnings of names that are cleared whatever follows, by the proxies that can."""
 
 
@@ -96,7 +96,7 @@ def _services(manifest: Manifest, options: Options) -> dict[str, Value]:
         "app_port": str(app.port),
         "grantee_group": manifest.grantee[0],
         "grantee": manifest.grantee[1],
-        "grpc_policy": "" if options.policy == "default" else options.policy,
+        "grpc_policy": "" if options.policy == DEFAULT_POLICY else options.policy,
         "removed": [_header(name) for name in (*["Authorization"] * options.strip_authorization, *named)],
         "identity_list": ",".join((*identity_headers(options.preset), *options.headers)),
     }
@@ -105,9 +105,9 @@ def _services(manifest: Manifest, options: Options) -> dict[str, Value]:
 def _names(options: Options, own_headers: Collection[str] = ()) -> dict[str, Value]:
     """Return what all templates know of the gate: its headers, and those that only it or the proxy may set.
 
-    `own_headers` are those of `REMOVED` that the proxy sets itself.
+    `own_headers` are those of `REMOVED_HEADERS` that the proxy sets itself.
     """
-    removed = [name for name in REMOVED if name not in {*own_headers, *options.headers}]
+    removed = [name for name in REMOVED_HEADERS if name not in {*own_headers, *options.headers}]
     own = (*identity_headers(options.preset), *options.headers)
     others = [name for preset in PRESETS for name in identity_headers(preset) if name not in own]
     return {
@@ -122,6 +122,8 @@ def _names(options: Options, own_headers: Collection[str] = ()) -> dict[str, Val
         "cleared_by_name": [
             _header(name) for name in (*_ALSO_TRUSTED, *own) if not name.startswith(_CLEARED_BY_PREFIX)
         ],
+        "prefixes": [_header(prefix) for prefix in IDENTITY_PREFIXES],
+        "preset_prefix_pattern": "|".join(PRESET_PREFIXES.values()),
         "believed": [_header(name) for name in removed],
         "believed_pattern": "|".join(removed),
         "further_pattern": "".join(f"|{name}$" for name in options.headers),
@@ -152,7 +154,7 @@ def _values(snippet: Snippet, options: Options) -> dict[str, Value]:
         "inner_name": f"authgate-{listen.port}",
         "inner_port": str(listen.port + 1),
         "grpc": snippet.grpc,
-        "grpc_policy": options.policy if snippet.grpc and options.policy != "default" else "",
+        "grpc_policy": options.policy if snippet.grpc and options.policy != DEFAULT_POLICY else "",
         "gate_setting": "server.grpc" if snippet.grpc else "verify port",
         "gate_needs": "server.grpc" if snippet.grpc else "server.proxy: envoy",
         "server_proxy": snippet.server_proxy,

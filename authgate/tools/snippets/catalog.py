@@ -11,7 +11,7 @@ from authgate.tools.snippets.pages import Places
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from authgate.policy.headers import Preset
+    from authgate.vocabulary import Preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Snippet:
     pages: Places | None = None
     """What it can write into error pages; None where it has none to send."""
     own_headers: frozenset[str] = frozenset()
-    """Headers of `policy.believed.REMOVED` that it takes from clients by itself, and sets where it is configured to."""
+    """Headers of `REMOVED_HEADERS` that it takes from clients by itself, and sets where it is configured to."""
     templates: str = ""
     """The folder of its templates, where it is another's."""
     grpc: bool = False

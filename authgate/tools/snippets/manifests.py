@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from authgate.tools.snippets.catalog import TRAEFIKS_OWN
 from authgate.tools.snippets.options import Options, Upstream
+from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from authgate.policy.headers import Preset
+    from authgate.vocabulary import Preset
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SERVICE = re.compile(rf"(?P<name>{_LABEL})\.(?P<namespace>{_LABEL})\.svc(?:\.cluster\.local)?")
@@ -43,7 +44,7 @@ class Manifest:
     grpc: bool = True
     """Whether it asks in gRPC, at the gate's `server.grpc`."""
     own_headers: frozenset[str] = frozenset()
-    """Headers of `policy.believed.REMOVED` that it takes from clients by itself, and sets where it is configured to."""
+    """Headers of `REMOVED_HEADERS` that it takes from clients by itself, and sets where it is configured to."""
     grantee: tuple[str, str] = ("", "")
     """Group and kind of the object that names the gate from another namespace, where that has to be granted."""
     no_preset: Mapping[Preset, str] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Manifest:
             return str(error)
         if options.preset in self.no_preset:
             return self.no_preset[options.preset]
-        if options.policy != "default" and self.no_policy:
+        if options.policy != DEFAULT_POLICY and self.no_policy:
             return (
                 f"{self.title} cannot name a policy to the gate: let the rules of the policy 'default' tell apps apart"
                 " by their hosts"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final, get_args
 
-from authgate.policy.headers import Preset
 from authgate.tools.snippets.timeouts import GATE_TIMEOUT
+from authgate.vocabulary import DEFAULT_POLICY, DEFAULT_PRESET, IDENTITY_HEADER_PATTERN, PRESETS, Preset
 
 _URL = re.compile(
     r"(?P<scheme>[a-z0-9]{2,5})://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>\d{1,5}))?/?",
@@ -19,15 +18,8 @@ _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,
 _SOCKET = re.compile(r"/[A-Za-z0-9._/-]{1,106}", re.ASCII)
 _POLICY = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _OPEN_PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){1,10}", re.ASCII)
-# What the gate's own configuration takes (`headers.set`).
-_HEADER = re.compile(
-    r"(?!(?i:accept|accept-.*|authorization|cache-control|connection|content-.*|cookie|date|expect|forwarded|host"
-    r"|keep-alive|proxy-.*|retry-after|server|set-cookie|te|trailer|transfer-encoding|upgrade|via|www-authenticate"
-    r"|x-auth-forward-.*|x-auth-reason|x-forwarded-.*|x-original-.*|x-real-ip)$)[A-Za-z][A-Za-z0-9-]{0,63}",
-    re.ASCII,
-)
+_HEADER = re.compile(IDENTITY_HEADER_PATTERN, re.ASCII)
 _APP_SCHEMES = ("http", "h2c")
-PRESETS: Final[tuple[Preset, ...]] = get_args(Preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +65,8 @@ class Options:
     app: Upstream | None = None
     """None: on the same machine, at port 3000; in a cluster, an example."""
     listen: Listen = Listen("", 8000)
-    policy: str = "default"
-    preset: Preset = "oauth2-proxy"
+    policy: str = DEFAULT_POLICY
+    preset: Preset = DEFAULT_PRESET
     strip_authorization: bool = True
     headers: tuple[str, ...] = ()
     """Headers that the gate sends beside the preset's."""
@@ -165,7 +157,7 @@ def parse_open_path(text: str) -> str:
 
 def verify_path(policy: str) -> str:
     """The gate's path for a policy."""
-    return "/verify" if policy == "default" else f"/policies/{policy}/verify"
+    return "/verify" if policy == DEFAULT_POLICY else f"/policies/{policy}/verify"
 
 
 def _upstream(text: str, option: str) -> Upstream:

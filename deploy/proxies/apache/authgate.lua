@@ -16,8 +16,13 @@ local IDENTITY = {
     "X-Auth-Request-Preferred-Username",
 }
 local HANDED_ON = { "WWW-Authenticate", "X-Auth-Reason", "Retry-After", "Cache-Control" }
-local CLEARED = { "^x%-auth%-request%-", "^x%-auth%-forward%-", "^x%-remote%-", "^remote%-", "_" }
-local ALSO_CLEARED = {
+local CLEARED_PREFIXES = {
+    "x-auth-request-",
+    "x-remote-",
+    "remote-",
+    "x-auth-forward-",
+}
+local CLEARED = {
     ["x-forwarded-user"] = true,
     ["x-forwarded-groups"] = true,
     ["x-forwarded-email"] = true,
@@ -157,12 +162,12 @@ end
 
 local function cleared(name)
     name = name:lower()
-    for _, pattern in ipairs(CLEARED) do
-        if name:find(pattern) then
+    for _, prefix in ipairs(CLEARED_PREFIXES) do
+        if name:sub(1, #prefix) == prefix then
             return true
         end
     end
-    return ALSO_CLEARED[name]
+    return CLEARED[name] or name:find("_", 1, true) ~= nil
 end
 
 local function unavailable(r)

@@ -8,8 +8,9 @@ import pytest
 
 from authgate.cluster.api import AccessAttributes, NonResourceAttributes, ResourceAttributes
 from authgate.errors import Reason
-from authgate.model import POD_NAME, Identity, OriginalRequest, ServiceAccount
+from authgate.model import Identity, OriginalRequest, ServiceAccount
 from authgate.policy.access_review import RequestAttributes, ResourceTemplates, Template, Unaskable, told
+from authgate.vocabulary import POD_NAME
 
 ACCOUNT = Identity(
     "system:serviceaccount:prod:web",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from authgate.errors import Reason
 from authgate.model import Headers, Identity, ServiceAccount
-from authgate.policy.headers import HeaderMapper, Preset, Unsendable
+from authgate.policy.headers import HeaderMapper, Unsendable
+from authgate.vocabulary import Preset
 
 POD = Identity(
     username="system:serviceaccount:prod:web",

@@ -12,8 +12,12 @@ local IDENTITY = {
 %% end
 }
 local HANDED_ON = { "WWW-Authenticate", "X-Auth-Reason", "Retry-After", "Cache-Control" }
-local CLEARED = { "^x%-auth%-request%-", "^x%-auth%-forward%-", "^x%-remote%-", "^remote%-", "_" }
-local ALSO_CLEARED = {
+local CLEARED_PREFIXES = {
+%% for prefix in prefixes
+    "<<prefix.lower>>",
+%% end
+}
+local CLEARED = {
 %% for header in cleared_by_name
     ["<<header.lower>>"] = true,
 %% end
@@ -123,12 +127,12 @@ end
 
 local function cleared(name)
     name = name:lower()
-    for _, pattern in ipairs(CLEARED) do
-        if name:find(pattern) then
+    for _, prefix in ipairs(CLEARED_PREFIXES) do
+        if name:sub(1, #prefix) == prefix then
             return true
         end
     end
-    return ALSO_CLEARED[name]
+    return CLEARED[name] or name:find("_", 1, true) ~= nil
 end
 
 local function unavailable(r)

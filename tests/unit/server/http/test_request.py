@@ -13,10 +13,10 @@ from authgate.model import OriginalRequest
 from authgate.policy.paths import plain_path
 from authgate.server.http.request import (
     Endpoint,
-    Proxy,
     endpoint_of,
     original_request,
 )
+from authgate.vocabulary import Proxy
 
 RawHeaders = list[tuple[bytes, bytes]]
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from authgate.tools.snippets import SNIPPETS, Options, Snippet, Upstream, identity_headers, rendered
-from authgate.tools.snippets.options import PRESETS
+from authgate.vocabulary import PRESETS
 
 ROOT = Path(__file__).parents[4]
 ALL = pytest.mark.parametrize("snippet", SNIPPETS.values(), ids=list(SNIPPETS))
