@@ -14,7 +14,7 @@ from authgate.cli.terminal import FAILED, USAGE, complain, fail, print_json
 from authgate.vocabulary import SERVICE_ACCOUNT_USER
 
 if TYPE_CHECKING:
-    from authgate.cluster.access import ClusterAccess
+    from authgate.cluster.connection import ConnectionSettings
     from authgate.cluster.token_request import IssuedToken, TokenAnswer, TokenRefusal, TokenSpec
 
 _TIMEOUT: Final = 10.0
@@ -71,13 +71,13 @@ def token(
     """
     import asyncio
 
-    from authgate.cluster.access import ClusterAccess, ClusterConfigError
     from authgate.cluster.api import ApiError
+    from authgate.cluster.connection import ClusterConfigError, ConnectionSettings
     from authgate.cluster.token_request import IssuedToken, TokenRefusal
     from authgate.observability.log import configure
 
     wanted = _wanted(account, namespace, audience, duration, pod=bound_pod, secret=bound_secret)
-    access = ClusterAccess(kubeconfig=kubeconfig, context=context, timeout=_TIMEOUT, environ=os.environ)
+    access = ConnectionSettings(kubeconfig=kubeconfig, context=context, timeout=_TIMEOUT, environ=os.environ)
     configure("error", "text")
     try:
         answer = asyncio.run(_requested(access, wanted))
@@ -130,7 +130,7 @@ def _whole_seconds(duration: str) -> int:
     return int(seconds)
 
 
-async def _requested(access: ClusterAccess, wanted: TokenSpec) -> TokenAnswer:
+async def _requested(access: ConnectionSettings, wanted: TokenSpec) -> TokenAnswer:
     from authgate.cluster.client import ClusterClient
 
     client = await ClusterClient.connect(access)

@@ -12,17 +12,17 @@ import aiohttp
 
 from authgate import __version__
 from authgate.cluster import access_check, subjectaccessreview, token_request, tokenreview
-from authgate.cluster.access import (
+from authgate.cluster.api import AccessAnswer, AccessAttributes, ApiError, ApiErrorKind, ReviewAnswer
+from authgate.cluster.connection import (
     Authorization,
-    ClusterAccess,
     ClusterConfigError,
     Connection,
+    ConnectionSettings,
     ExecPlugin,
     TokenFile,
     pod_connection,
     present,
 )
-from authgate.cluster.api import AccessAnswer, AccessAttributes, ApiError, ApiErrorKind, ReviewAnswer
 from authgate.cluster.credentials import Credential, FileCredential, FixedCredential, Shown
 from authgate.cluster.exec_plugin import PluginCredential
 from authgate.cluster.failures import Call, network_error, status_error
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from authgate.cluster.token_request import TokenAnswer, TokenSpec
     from authgate.model import Identity
 
-__all__ = ["ClusterAccess", "ClusterClient", "ClusterConfigError"]
+__all__ = ["ClusterClient", "ClusterConfigError", "ConnectionSettings"]
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class ClusterClient:
         self._timeout = timeout
 
     @classmethod
-    async def connect(cls, access: ClusterAccess) -> ClusterClient:
+    async def connect(cls, access: ConnectionSettings) -> ClusterClient:
         """Return a client for the cluster of `access`; raises `ClusterConfigError`.
 
         No request is sent: the API server may be down, and comes into use when it is up.
@@ -236,7 +236,7 @@ class ClusterClient:
         return cast("aiohttp.ClientResponse", response)
 
 
-def find_connection(access: ClusterAccess) -> Connection:
+def find_connection(access: ConnectionSettings) -> Connection:
     """Return the connection that `access` describes; raises `ClusterConfigError`.
 
     Without a proxy-url the environment's proxy is used, as by client-go, in a pod as well.
@@ -250,7 +250,7 @@ def find_connection(access: ClusterAccess) -> Connection:
         raise ClusterConfigError(str(error)) from None
 
 
-def _described(access: ClusterAccess) -> Connection:
+def _described(access: ConnectionSettings) -> Connection:
     if access.kubeconfig is None and access.context is None and (pod := pod_connection(access)) is not None:
         return pod
     paths = kubeconfig_paths(access.kubeconfig, access.environ)
@@ -264,7 +264,7 @@ def _described(access: ClusterAccess) -> Connection:
     return read_kubeconfig(found, access.context)
 
 
-def _credential(connection: Connection, access: ClusterAccess) -> Credential:
+def _credential(connection: Connection, access: ConnectionSettings) -> Credential:
     certificate = connection.client_certificate
     match connection.credential:
         case TokenFile(path):

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from authgate.cluster.access import ClientCertificate, ClusterConfigError, header_safe
+from authgate.cluster.connection import ClientCertificate, ClusterConfigError, header_safe
 from authgate.cluster.own_token import MAX_TOKEN_BYTES
 
 if TYPE_CHECKING:

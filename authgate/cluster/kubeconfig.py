@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from authgate.cluster.access import (
+from authgate.cluster.connection import (
     Authorization,
     ClientCertificate,
     ClusterConfigError,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from authgate.cluster.access import ClientCertificate, ClusterConfigError, Connection
+from authgate.cluster.connection import ClientCertificate, ClusterConfigError, Connection
 from authgate.cluster.credentials import file_mark
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from authgate.compose.access import access_reviewers
+from authgate.compose.access_review import access_reviewers
 from authgate.compose.clusters import Clusters, compose_clusters
 from authgate.compose.dependencies import CompositionError, Dependencies, placed
 from authgate.compose.headers import header_mapper

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from authgate.cluster.access import ClusterAccess, ClusterConfigError
 from authgate.cluster.client import ClusterClient
+from authgate.cluster.connection import ClusterConfigError, ConnectionSettings
 from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder
@@ -37,7 +37,7 @@ _CLUSTER_TIME = TimeRules(CLUSTER_LEEWAY, CLUSTER_LEEWAY)  # kubernetes pkg/serv
 
 async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
     """Return the client of a cluster's API server, which may be down; raises `CompositionError`."""
-    access = ClusterAccess(
+    access = ConnectionSettings(
         kubeconfig=item.kubeconfig,
         context=item.context,
         timeout=item.token_review.timeout,

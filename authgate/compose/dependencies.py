@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from authgate.cluster.access import SERVICE_ACCOUNT_DIR, RunningPrograms
+from authgate.cluster.connection import SERVICE_ACCOUNT_DIR, RunningPrograms
 from authgate.config.problems import dotted
 from authgate.signing.keys import SigningKey
 

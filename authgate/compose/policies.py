@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.access import access_rule
+from authgate.compose.access_review import access_rule
 from authgate.compose.dependencies import CompositionError
 from authgate.compose.roles import role_of
 from authgate.config import expression_sees

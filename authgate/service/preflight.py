@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from authgate.cluster.access import ExecPlugin
+from authgate.cluster.connection import ExecPlugin
 from authgate.compose import CompositionError, compose
 from authgate.compose.clusters import connect
 from authgate.compose.dependencies import placed

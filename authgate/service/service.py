@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from authgate import __version__
-from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError
 from authgate.observability.log import event
 from authgate.observability.metrics import Metrics

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from authgate import __version__
-from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies
 from authgate.compose.tokens import token_issuer
 from authgate.observability.exposition import Exposition, figures_of

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from authgate.cluster.api import ApiError, NotAuthenticated, ReviewedUser
 from authgate.cluster.api import ApiErrorKind as Kind
-from authgate.cluster.client import ClusterAccess
+from authgate.cluster.client import ConnectionSettings
 from tests.support.cluster_client import OWN, REVIEWED, by_kubeconfig, connected, jwt_of, refused
 from tests.support.fake_api import (
     ALICE,
@@ -99,7 +99,7 @@ async def test_proxy(tmp_path: Path) -> None:
     """A kubeconfig's proxy-url is where requests go."""
     async with FakeAPI(always(b"{}")) as proxy:
         config = Kubeconfig("http://127.0.0.1:1", cluster={"proxy-url": proxy.url}, user={"token": OWN})
-        access = ClusterAccess(kubeconfig=config.write(tmp_path / "kubeconfig"))
+        access = ConnectionSettings(kubeconfig=config.write(tmp_path / "kubeconfig"))
         async with connected(access) as client:
             await client.get("/x", limit=10)
     assert proxy.received[0].target == "http://127.0.0.1:1/x"

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from authgate.cluster.api import ApiErrorKind as Kind
 from authgate.cluster.api import ReviewedUser
-from authgate.cluster.client import ClusterAccess, ClusterClient, ClusterConfigError
+from authgate.cluster.client import ClusterClient, ClusterConfigError, ConnectionSettings
 from tests.support.cluster_client import (
     OWN,
     REVIEWED,
@@ -79,7 +79,7 @@ async def test_token_file_of_a_kubeconfig(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("first-token\n")
     async with FakeAPI(always(b"{}")) as api:
         config = Kubeconfig(api.url, user={"tokenFile": "token"}).write(tmp_path / "kubeconfig")
-        async with connected(ClusterAccess(kubeconfig=config)) as client:
+        async with connected(ConnectionSettings(kubeconfig=config)) as client:
             await client.get("/x", limit=10)
             (tmp_path / "token").write_text("second-token\n")
             await client.get("/x", limit=10)
@@ -162,7 +162,9 @@ async def test_server_name(
     ca = embedded(authority.cert_pem)
     async with FakeAPI(always(ALICE), tls=serving(authority, "kubernetes.example")) as api:
         config = Kubeconfig(api.url, cluster={"certificate-authority-data": ca, **cluster})
-        async with connected(ClusterAccess(kubeconfig=config.write(tmp_path / "k"), timeout=10)) as client:
+        async with connected(
+            ConnectionSettings(kubeconfig=config.write(tmp_path / "k"), timeout=10)
+        ) as client:
             if works:
                 await client.review_token(REVIEWED, ("app",))
             else:
@@ -180,7 +182,7 @@ async def test_client_certificate(tmp_path: Path, authority: trustme.CA) -> None
         }
         ca = embedded(authority.cert_pem)
         config = Kubeconfig(api.url, {"certificate-authority-data": ca}, user).write(tmp_path / "k")
-        async with connected(ClusterAccess(kubeconfig=config, timeout=10)) as client:
+        async with connected(ConnectionSettings(kubeconfig=config, timeout=10)) as client:
             assert isinstance(await client.review_token(REVIEWED, ("app",)), ReviewedUser)
 
 
@@ -196,7 +198,7 @@ async def test_unverified_server(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     """insecure-skip-tls-verify works as for kubectl, and warns at start."""
     async with FakeAPI(always(b"{}"), tls=serving(trustme.CA())) as api:
         config = Kubeconfig(api.url, cluster={"insecure-skip-tls-verify": True}, user={"token": OWN})
-        async with connected(ClusterAccess(kubeconfig=config.write(tmp_path / "k"))) as client:
+        async with connected(ConnectionSettings(kubeconfig=config.write(tmp_path / "k"))) as client:
             assert await client.get("/x", limit=10) == b"{}"
     assert "insecure-skip-tls-verify" in caplog.text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authgate.cluster.api import ApiError
-from authgate.cluster.client import ClusterAccess
+from authgate.cluster.client import ConnectionSettings
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.openid import OpenIDSite
@@ -90,7 +90,7 @@ async def test_no_password_of_the_home_directory_goes_to_an_issuer_through_a_pro
 async def test_no_password_of_the_home_directory_goes_to_an_api_server(tmp_path: Path) -> None:
     """Also where the kubeconfig has no credential."""
     async with FakeAPI(always(b"{}")) as api:
-        access = ClusterAccess(kubeconfig=Kubeconfig(api.url).write(tmp_path / "kubeconfig"))
+        access = ConnectionSettings(kubeconfig=Kubeconfig(api.url).write(tmp_path / "kubeconfig"))
         async with connected(access) as client:
             await client.get("/x", limit=10)
     assert "Authorization" not in api.received[0].headers
@@ -199,7 +199,7 @@ async def test_a_cluster_behind_a_proxy_that_is_down_says_what_to_check(
 
 def of_cluster(
     folder: Path, certificate: ServerCertificate, environ: dict[str, str], **cluster: str
-) -> ClusterAccess:
+) -> ConnectionSettings:
     """The way to an API server that only the proxy reaches."""
     ca = folder / "ca.crt"
     ca.write_bytes(certificate.ca_pem)
@@ -208,9 +208,9 @@ def of_cluster(
         cluster={"certificate-authority": str(ca), **cluster},
         user={"token": OWN},
     )
-    return ClusterAccess(kubeconfig=config.write(folder / "kubeconfig"), environ=environ)
+    return ConnectionSettings(kubeconfig=config.write(folder / "kubeconfig"), environ=environ)
 
 
-def cluster_file(folder: Path, access: ClusterAccess) -> Path:
+def cluster_file(folder: Path, access: ConnectionSettings) -> Path:
     """A configuration with that cluster."""
     return written(folder, {"cluster": {"audiences": ["app"], "kubeconfig": access.kubeconfig}})

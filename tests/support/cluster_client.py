@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from authgate.cluster.api import ApiError
-from authgate.cluster.client import ClusterAccess, ClusterClient
+from authgate.cluster.client import ClusterClient, ConnectionSettings
 from tests.support.fake_api import FakeAPI, Kubeconfig
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def jwt_of(**claims: Any) -> str:
 
 
 @asynccontextmanager
-async def connected(access: ClusterAccess) -> AsyncIterator[ClusterClient]:
+async def connected(access: ConnectionSettings) -> AsyncIterator[ClusterClient]:
     """A client that is closed at the end."""
     client = await ClusterClient.connect(access)
     try:
@@ -49,10 +49,10 @@ async def refused(client: ClusterClient) -> ApiError:
     return caught.value
 
 
-def by_kubeconfig(folder: Path, server: str, timeout: float = 10.0, **user: Any) -> ClusterAccess:
+def by_kubeconfig(folder: Path, server: str, timeout: float = 10.0, **user: Any) -> ConnectionSettings:
     """Writes a kubeconfig for a server and its user, by default the owner of OWN, and gives the access to it."""
     path = Kubeconfig(server, user=user or {"token": OWN}).write(folder / "kubeconfig")
-    return ClusterAccess(kubeconfig=path, timeout=timeout)
+    return ConnectionSettings(kubeconfig=path, timeout=timeout)
 
 
 def serving(authority: trustme.CA, *names: str, clients: trustme.CA | None = None) -> ssl.SSLContext:
@@ -88,7 +88,7 @@ class Pod:
         """Replaces the CA file."""
         self.write("ca.crt", authority.cert_pem.bytes().decode())
 
-    def access(self, api: FakeAPI) -> ClusterAccess:
+    def access(self, api: FakeAPI) -> ConnectionSettings:
         """The access to a server that listens on 127.0.0.1."""
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
-        return ClusterAccess(timeout=10, service_account_dir=str(self.folder), environ=environ)
+        return ConnectionSettings(timeout=10, service_account_dir=str(self.folder), environ=environ)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import Dependencies
 from authgate.config import load
 from authgate.observability.metrics import Metrics

@@ -17,7 +17,7 @@ import aiohttp
 from multidict import CIMultiDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from authgate.cluster.access import SERVICE_ACCOUNT_DIR
+from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.config import load
 from authgate.model import Decision, OriginalRequest
 from authgate.service import Service

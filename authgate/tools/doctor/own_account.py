@@ -7,7 +7,7 @@ import re
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 
-from authgate.cluster.access import Authorization
+from authgate.cluster.connection import Authorization
 from authgate.tools.doctor.findings import Finding, bad, good, warning
 from authgate.tools.explain.decode import span
 from authgate.vocabulary import CLUSTER_LEEWAY, SERVICE_ACCOUNT_USER

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.cluster.access import ClusterConfigError
+from authgate.cluster.connection import ClusterConfigError
 from authgate.cluster.credentials import FileCredential, FixedCredential, Shown
 from authgate.cluster.own_token import OwnToken, read_own_token
 

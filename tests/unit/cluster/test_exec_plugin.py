@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.cluster.access import ExecPlugin, RunningPrograms
 from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.connection import ExecPlugin, RunningPrograms
 from authgate.cluster.exec_plugin import PluginCredential
 
 if TYPE_CHECKING:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.cluster.access import (
+from authgate.cluster.client import find_connection
+from authgate.cluster.connection import (
     Authorization,
     ClientCertificate,
-    ClusterAccess,
     ClusterConfigError,
     Connection,
+    ConnectionSettings,
     ExecPlugin,
     TokenFile,
     pod_connection,
     present,
     server_url,
 )
-from authgate.cluster.client import find_connection
 from authgate.cluster.kubeconfig import kubeconfig_paths, read_kubeconfig
 from authgate.http_proxy import Proxy
 from tests.support.fake_api import Kubeconfig
@@ -189,7 +189,7 @@ def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     """An explicit file that is not there is named."""
-    access = ClusterAccess(kubeconfig=str(tmp_path / "none"))
+    access = ConnectionSettings(kubeconfig=str(tmp_path / "none"))
     with pytest.raises(ClusterConfigError, match="none: cannot be read: No such file"):
         find_connection(access)
 
@@ -219,7 +219,7 @@ def test_merged_files(tmp_path: Path) -> None:
     Kubeconfig("https://first", {"certificate-authority": "ca"}).write(tmp_path / "one" / "config")
     Kubeconfig("https://second").write(tmp_path / "two")
     listed = ":".join(str(tmp_path / name) for name in ("none", "one/config", "two"))
-    found = find_connection(ClusterAccess(environ={"KUBECONFIG": listed}))
+    found = find_connection(ConnectionSettings(environ={"KUBECONFIG": listed}))
     assert (found.server, found.ca) == ("https://first", tmp_path / "one" / "ca")
 
 
@@ -251,7 +251,7 @@ def account(folder: Path) -> Path:
 
 def test_pod(tmp_path: Path) -> None:
     """In a pod the API server comes from the environment, and CA and token from the ServiceAccount's folder."""
-    access = ClusterAccess(service_account_dir=str(account(tmp_path)), environ=POD)
+    access = ConnectionSettings(service_account_dir=str(account(tmp_path)), environ=POD)
     assert find_connection(access) == Connection(
         origin="the pod's ServiceAccount",
         server="https://10.0.0.1:443",
@@ -263,7 +263,7 @@ def test_pod(tmp_path: Path) -> None:
 def test_pod_with_ipv6(tmp_path: Path) -> None:
     """An IPv6 address of the API server is put in brackets."""
     environ = {**POD, "KUBERNETES_SERVICE_HOST": "fd00::1"}
-    found = pod_connection(ClusterAccess(service_account_dir=str(account(tmp_path)), environ=environ))
+    found = pod_connection(ConnectionSettings(service_account_dir=str(account(tmp_path)), environ=environ))
     assert found is not None
     assert found.server == "https://[fd00::1]:443"
 
@@ -272,7 +272,7 @@ def test_pod_with_ipv6(tmp_path: Path) -> None:
 def test_pod_without_files(tmp_path: Path, missing: str) -> None:
     """A pod without its ServiceAccount's files counts as none, and the error says where to look."""
     (account(tmp_path) / missing).unlink()
-    access = ClusterAccess(service_account_dir=str(tmp_path), environ={**POD, "HOME": str(tmp_path)})
+    access = ConnectionSettings(service_account_dir=str(tmp_path), environ={**POD, "HOME": str(tmp_path)})
     with pytest.raises(ClusterConfigError, match=r"automountServiceAccountToken.*cluster\.kubeconfig"):
         find_connection(access)
 
@@ -281,7 +281,7 @@ def test_pod_without_files(tmp_path: Path, missing: str) -> None:
 def test_pod_with_a_kubeconfig(tmp_path: Path, chosen: str) -> None:
     """An explicit kubeconfig or context wins over the pod's ServiceAccount."""
     path = Kubeconfig(SERVER).write(tmp_path / "config")
-    access = ClusterAccess(
+    access = ConnectionSettings(
         kubeconfig=path if chosen == "kubeconfig" else None,
         context="x" if chosen == "context" else None,
         service_account_dir=str(account(tmp_path)),

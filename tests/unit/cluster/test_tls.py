@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from authgate.cluster.access import ClientCertificate, ClusterConfigError, Connection
+from authgate.cluster.connection import ClientCertificate, ClusterConfigError, Connection
 from authgate.cluster.tls import TLSContexts
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ class RunningPrograms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterAccess:
+class ConnectionSettings:
     """Where the cluster is and how long an answer may take.
 
     `kubeconfig` is an explicit file. Without one it is the pod's ServiceAccount where its files and environment
@@ -138,7 +138,7 @@ def header_safe(token: str, where: str) -> str:
     return token
 
 
-def pod_connection(access: ClusterAccess) -> Connection | None:
+def pod_connection(access: ConnectionSettings) -> Connection | None:
     """Return the way to the cluster that this pod runs in, or None outside one (as client-go's InClusterConfig)."""
     host = access.environ.get("KUBERNETES_SERVICE_HOST", "")
     port = access.environ.get("KUBERNETES_SERVICE_PORT", "")
