@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from authgate.cli.probe import Target
+    from authgate.listen_address import ListenAddress
 
 DEFAULT_ADMIN: Final = "0.0.0.0:9090"
 _TIMEOUT: Final = 2.0
@@ -72,19 +73,28 @@ def _parsed(words: list[str]) -> Namespace:
 def _target(arguments: Namespace) -> Target:
     from authgate.cli.probe import target_of_address
 
-    address = arguments.admin if arguments.admin is not None else _configured(arguments.config)
-    if address is None or address == "null":
+    address = _configured(arguments.config) if arguments.admin is None else _parsed_address(arguments.admin)
+    if address is None:
         fail("server.admin is null: the gate has no port to ask")
     return target_of_address(address)
 
 
-def _configured(config: Path | None) -> str | None:
+def _parsed_address(text: str) -> ListenAddress | None:
+    from authgate.listen_address import ListenAddress
+
+    try:
+        return None if text == "null" else ListenAddress.parse(text)
+    except ValueError as error:
+        raise ValueError(f"the admin address {error}, but is {text!r}; correct it, or give --url") from None
+
+
+def _configured(config: Path | None) -> ListenAddress | None:
     """Return the admin address in effect; reading a whole configuration is spared where one variable decides."""
     variables = {name: value for name, value in os.environ.items() if name.startswith("AUTHGATE_SERVER")}
     if "AUTHGATE_SERVER__ADMIN" in variables:
-        return variables["AUTHGATE_SERVER__ADMIN"]
+        return _parsed_address(variables["AUTHGATE_SERVER__ADMIN"])
     if config is None and not variables:
-        return DEFAULT_ADMIN
+        return _parsed_address(DEFAULT_ADMIN)
     from authgate.cli.settings import load_or_fail
 
     return load_or_fail(config).config.server.admin

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Final
 from urllib.parse import urlsplit
 
-_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^\[\]:]*)):(?P<port>\d{1,5})", re.ASCII)
+from authgate.listen_address import ListenAddress
+
 _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
 _MAX_BODY: Final = 1 << 16
 
@@ -36,24 +36,22 @@ class ProbeError(Exception):
     """The gate did not answer; the message says why."""
 
 
-def target_of_address(address: str) -> Target:
-    """Return where a listener at `address` can be asked from the same machine; raises ValueError.
+def target_of_address(address: ListenAddress) -> Target:
+    """Return where a listener can be reached from the same machine; raises ValueError where the kernel picks the port.
 
-    Every address stands for loopback; a port that the kernel picks cannot be known.
+    An address that means every address is reached on loopback.
     """
-    if address.startswith("unix:"):
-        return Target("localhost", 0, address.removeprefix("unix:"))
-    match = _ADDRESS.fullmatch(address)
-    if match is None or not 0 < int(match["port"]) < 65536:
-        raise ValueError(f"{address} is no address that can be asked; give one as --url")
-    host = match["v6"] or match["host"]
-    return Target(_ANY.get(host, host), int(match["port"]))
+    if address.unix is not None:
+        return Target("localhost", 0, address.unix)
+    if address.port == 0:
+        raise ValueError(f"the kernel picks the port of {address}; give the address as --url")
+    return Target(_ANY.get(address.host, address.host), address.port)
 
 
 def target_of_url(url: str) -> Target:
     """Return where a URL points: `http://host:port[/path]`, or `unix:/path` for a socket; raises ValueError."""
     if url.startswith("unix:"):
-        return target_of_address(url)
+        return target_of_address(ListenAddress.parse(url))
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc:
         raise ValueError("--url must be http://host:port or unix:/path")

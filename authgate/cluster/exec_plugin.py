@@ -12,7 +12,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.cluster.connection import ClientCertificate, ClusterConfigError, ExecPlugin, RunningPrograms, header_safe
+from authgate.cluster.connection import (
+    ClientCertificate,
+    ClusterConfigError,
+    ExecPlugin,
+    RunningPrograms,
+    header_safe,
+)
 from authgate.cluster.credentials import Shown
 from authgate.cluster.wording import clean
 from authgate.single_flight import SingleFlight

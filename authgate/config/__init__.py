@@ -6,7 +6,6 @@ Nothing here knows what is built from the values; `app` hands them on.
 from authgate.config.checks.policies import expression_sees
 from authgate.config.load import LoadedConfig, flag_name, load
 from authgate.config.models.access import AccessReviewConfig, ReviewedResourceConfig
-from authgate.config.models.addresses import ListenAddress, TCPAddress, UnixAddress, parse_listen
 from authgate.config.models.claims import (
     ClaimMappings,
     ClaimOrExpression,
@@ -68,7 +67,6 @@ __all__ = [
     "KeyRefreshConfig",
     "KeysConfig",
     "LimitsConfig",
-    "ListenAddress",
     "LoadedConfig",
     "LogConfig",
     "MappedHeaderConfig",
@@ -87,10 +85,8 @@ __all__ = [
     "SigningConfig",
     "SourceConfig",
     "StaticKeysConfig",
-    "TCPAddress",
     "TLSConfig",
     "TokenReviewConfig",
-    "UnixAddress",
     "UserValidationRule",
     "effective",
     "expression_sees",
@@ -100,5 +96,4 @@ __all__ = [
     "load",
     "load_policy_tests",
     "parse_duration",
-    "parse_listen",
 ]

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema
+
 from authgate.config.models.configuration import Config
+from authgate.config.show import as_written
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the configuration file, with every field described."""
-    schema = _untitled(Config.model_json_schema(by_alias=True))
+    schema = _untitled(Config.model_json_schema(by_alias=True, schema_generator=_WithWrittenDefaults))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "AuthgateConfiguration",
         **schema,
         "patternProperties": {"^x-": {"description": "Ignored: values that the file's aliases repeat."}},
     }
+
+
+class _WithWrittenDefaults(GenerateJsonSchema):
+    """Writes defaults as a file would have them."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return super().encode_default(as_written(dft))
 
 
 def _untitled(schema: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from authgate.config.models.durations import format_duration
 from authgate.config.models.fields import ConfigModel, camel_case
 from authgate.config.problems import Path, dotted, masked
 from authgate.config.shape import shape_of
+from authgate.listen_address import ListenAddress
 
 if TYPE_CHECKING:
     from authgate.config.load import LoadedConfig
@@ -22,7 +23,7 @@ def effective(loaded: LoadedConfig) -> list[tuple[str, object, str]]:
     for path, value in leaves(loaded.config):
         at = shape.at(path)
         timed = at is not None and at.kind == "duration"
-        text = format_duration(value) if timed and isinstance(value, float) else _shown(value)
+        text = format_duration(value) if timed and isinstance(value, float) else as_written(value)
         shown.append((dotted(path), text, loaded.sources.get(dotted(path), "default")))
     return shown
 
@@ -47,11 +48,14 @@ def _leaves(path: Path, value: object) -> Iterator[tuple[Path, object]]:
             yield path, value
 
 
-def _shown(value: object) -> object:
+def as_written(value: object) -> object:
+    """Return a value as a file would have it, with secrets masked."""
     match value:
         case str():
             return masked(value)
+        case ListenAddress():
+            return str(value)
         case tuple():
-            return [_shown(item) for item in value]
+            return [as_written(item) for item in value]
         case _:
             return value

@@ -20,6 +20,8 @@ from authgate.server.http.connection import GateServer
 if TYPE_CHECKING:
     from aiohttp.web_runner import BaseRunner
 
+    from authgate.listen_address import ListenAddress
+
 _BACKLOG = 1024
 
 
@@ -52,17 +54,16 @@ def tls_context(files: TLSFiles, place: str = "server.tls") -> ssl.SSLContext:
     return context
 
 
-def why_unavailable(address: str) -> str | None:
+def why_unavailable(address: ListenAddress) -> str | None:
     """Return why an address cannot be listened on now, or None where it can be; nothing is left open or changed.
 
     A host's name is not resolved.
     """
     try:
-        if address.startswith("unix:"):
-            return _why_no_socket(Path(address.removeprefix("unix:")))
-        host, port = host_and_port(address)
+        if address.unix is not None:
+            return _why_no_socket(Path(address.unix))
         flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
-        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
+        places = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=flags)
         for family, *_, place in dict.fromkeys(places):
             with socket.socket(family) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,21 +108,21 @@ class SharedAddresses:
         self._unix: dict[str, socket.socket] = {}
         self._files: dict[Path, int] = {}
 
-    def reserve(self, address: str) -> str:
+    def reserve(self, address: ListenAddress) -> ListenAddress:
         """Return an address with its real port, which from now on belongs to these processes; raises `ListenError`."""
         try:
-            if address.startswith("unix:"):
-                path = Path(address.removeprefix("unix:"))
-                self._unix[address] = _bound_unix(path)
+            if address.unix is not None:
+                path = Path(address.unix)
+                self._unix[address.unix] = _bound_unix(path)
                 self._files[path] = path.stat().st_ino
                 return address
             return self._reserve_port(address)
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
 
-    def inherited(self, address: str) -> socket.socket:
-        """Return the unix socket of an address."""
-        return self._unix[address]
+    def inherited(self, path: str) -> socket.socket:
+        """Return the unix socket at a path."""
+        return self._unix[path]
 
     def keep(self) -> list[int]:
         """Return the descriptors that a process needs to inherit."""
@@ -139,9 +140,11 @@ class SharedAddresses:
         self._unix.clear()
         self._files.clear()
 
-    def _reserve_port(self, address: str) -> str:
-        host, port = host_and_port(address)
-        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    def _reserve_port(self, address: ListenAddress) -> ListenAddress:
+        port = address.port
+        places = socket.getaddrinfo(
+            address.host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         for family, *_, place in dict.fromkeys(places):
             one = socket.socket(family)
             self._reserved.append(one)
@@ -153,7 +156,7 @@ class SharedAddresses:
             )  # alone: another gate on this port is an error, not company
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             port = one.getsockname()[1]
-        return shown(host, port)
+        return address.with_port(port)
 
 
 class Listeners:
@@ -167,19 +170,25 @@ class Listeners:
         self._runners: list[BaseRunner] = []
         self.addresses: list[str] = []
 
-    async def open(self, runner: BaseRunner, address: str, tls: ssl.SSLContext | None = None) -> str:
-        """Listen on `host:port`, `[v6]:port`, `:port` or `unix:/path`; returns the address, raises `ListenError`."""
+    async def open(
+        self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None = None
+    ) -> str:
+        """Listen on an address, and return it with its real port; raises `ListenError`.
+
+        `tls` is for TCP: a unix socket never has it.
+        """
         if runner not in self._runners:
             await runner.setup()
             self._runners.append(runner)
         try:
-            if not address.startswith("unix:"):
+            if address.unix is None:
                 actual = await _open_tcp(runner, address, tls, shared=self._shared is not None)
-            elif self._shared is not None:
-                await _InheritedSite(runner, self._shared.inherited(address)).start()
-                actual = address
             else:
-                actual = await _open_unix(runner, address.removeprefix("unix:"), tls)
+                if self._shared is not None:
+                    await _InheritedSite(runner, self._shared.inherited(address.unix)).start()
+                else:
+                    await _open_unix(runner, address.unix)
+                actual = str(address)
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
         self.addresses.append(actual)
@@ -203,11 +212,10 @@ def plainly(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
-async def _open_unix(runner: BaseRunner, path: str, tls: ssl.SSLContext | None) -> str:
+async def _open_unix(runner: BaseRunner, path: str) -> None:
     remove_stale(Path(path))
-    await web.UnixSite(runner, path, ssl_context=tls, backlog=_BACKLOG).start()
+    await web.UnixSite(runner, path, backlog=_BACKLOG).start()
     open_to_all(Path(path))
-    return f"unix:{path}"
 
 
 def open_to_all(path: Path) -> None:
@@ -240,25 +248,24 @@ def remove_stale(path: Path) -> None:
 
 
 async def _open_tcp(
-    runner: BaseRunner, address: str, tls: ssl.SSLContext | None, *, shared: bool = False
+    runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None, *, shared: bool = False
 ) -> str:
-    host, port = host_and_port(address)
     site = web.TCPSite(
-        runner, host or None, port, ssl_context=tls, backlog=_BACKLOG, reuse_port=shared or None
+        runner,
+        address.host or None,
+        address.port,
+        ssl_context=tls,
+        backlog=_BACKLOG,
+        reuse_port=shared or None,
     )
     await site.start()
-    return shown(host, runner.addresses[-1][1])
+    return opened_at(address, runner.addresses[-1][1])
 
 
-def host_and_port(address: str) -> tuple[str, int]:
-    """Return the parts of an address, "" for every host, an IPv6 address without its brackets."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def shown(host: str, port: int) -> str:
-    """Return a host and a port as an address."""
-    return f"{host or '0.0.0.0'}:{port}" if ":" not in host else f"[{host}]:{port}"  # noqa: S104 - shown only
+def opened_at(address: ListenAddress, port: int) -> str:
+    """Return where a TCP listener is reachable, given its real port: `0.0.0.0:port` for every address."""
+    opened = str(address.with_port(port))
+    return opened if address.host else f"0.0.0.0{opened}"  # noqa: S104 - shown only
 
 
 def _bound_unix(path: Path) -> socket.socket:

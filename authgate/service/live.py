@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from authgate.config import Config, TLSConfig
     from authgate.keys.jwk import KeyDocument
+    from authgate.listen_address import ListenAddress
     from authgate.observability.metrics import Metrics
     from authgate.server.grpc.listener import GrpcListener
     from authgate.server.listeners import SharedAddresses
@@ -135,7 +136,7 @@ class LiveGate:
         )
         runner = runner_of(server, config.shutdown.timeout)
         for address in config.server.listen:
-            await self._listeners.open(runner, address, None if address.startswith("unix:") else tls)
+            await self._listeners.open(runner, address, tls)
         await self._open_exchange(recorder, bounds, budget)
         if config.server.grpc is not None:
             await self._open_grpc(config.server.grpc, budget)
@@ -155,11 +156,9 @@ class LiveGate:
             handler, bounds, self._metrics, budget=budget, on_refused=self._pressure.connection_refused
         )
         runner = runner_of(server, self._config.shutdown.timeout)
-        await self._exchange.open(
-            runner, item.listen, None if item.listen.startswith("unix:") else _tls(item.tls, "exchange.tls")
-        )
+        await self._exchange.open(runner, item.listen, _tls(item.tls, "exchange.tls"))
 
-    async def _open_grpc(self, address: str, budget: HeadBudget) -> None:
+    async def _open_grpc(self, address: ListenAddress, budget: HeadBudget) -> None:
         from authgate.server.grpc.listener import GrpcLimits, GrpcListener
 
         server, limits = self._config.server, self._config.limits

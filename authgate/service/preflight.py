@@ -22,6 +22,7 @@ from authgate.server.listeners import ListenError, TLSFiles, tls_context, why_un
 if TYPE_CHECKING:
     from authgate.compose import Dependencies
     from authgate.config import Config, TLSConfig
+    from authgate.listen_address import ListenAddress
 
 _Path = tuple[str | int, ...]
 
@@ -125,13 +126,13 @@ async def _whole(config: Config, deps: Dependencies) -> list[Obstacle]:
 
 def _addresses(config: Config) -> Iterator[Obstacle]:
     server = config.server
-    places: list[tuple[_Path, str | None]] = [
-        (("server", "listen", index), text) for index, text in enumerate(server.listen)
+    places: list[tuple[_Path, ListenAddress | None]] = [
+        (("server", "listen", index), address) for index, address in enumerate(server.listen)
     ]
     places += [(("server", "admin"), server.admin), (("server", "grpc"), server.grpc)]
     places.append((("exchange", "listen"), None if config.exchange is None else config.exchange.listen))
-    for path, text in places:
-        why = None if text is None else why_unavailable(text)
+    for path, address in places:
+        why = None if address is None else why_unavailable(address)
         if why is not None:
             sentence = f"cannot be listened on here and now: {why}"
             yield Obstacle(path, sentence, certain=False)

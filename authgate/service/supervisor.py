@@ -161,9 +161,9 @@ class _Supervisor:
                 logging.INFO,
                 "authgate serves",
                 service_version=__version__,
-                verify=", ".join(self.config.server.listen),
+                verify=", ".join(map(str, self.config.server.listen)),
                 admin=self._admin.addresses[0] if self._admin.addresses else "",
-                **({"grpc": self.config.server.grpc} if self.config.server.grpc else {}),
+                **({"grpc": str(self.config.server.grpc)} if self.config.server.grpc else {}),
                 workers=len(self._slots),
             )
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from authgate.listen_address import ListenAddress
 from tests.chart.conftest import NAMESPACE
 from tests.chart.dry_run import DryRun, RefusedError
 from tests.chart.sidecars import RESTRICTED, app_chart, configuration_of, gate_of
@@ -73,7 +74,7 @@ async def test_a_pod_gets_a_gate(server: DryRun) -> None:
     container = gate_of(made)
     assert container["securityContext"]["runAsUser"] == 65532
     assert [item["name"] for item in made["spec"]["volumes"]] == ["authgate-account"]
-    assert configuration_of(container).server.listen == ("127.0.0.1:8080",)
+    assert configuration_of(container).server.listen == (ListenAddress("127.0.0.1", 8080),)
 
 
 async def test_it_is_the_gate_that_charts_embed(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from authgate.listen_address import ListenAddress
 from tests.chart.conftest import NAMESPACE
 from tests.chart.dry_run import DryRun
 from tests.chart.sidecars import app_chart, configuration_of, environment_of, gate_of
@@ -52,9 +53,9 @@ def test_it_listens_on_loopback_and_ends_at_once(helm: Helm, tmp_path: Path) -> 
     """Only the pod's own proxy reaches it, probes reach the admin port, and nobody is left to be waited for."""
     container = gate_of(embed(helm, tmp_path, SIDECAR).one("Pod"))
     gate = configuration_of(container)
-    assert gate.server.listen == ("127.0.0.1:8080",)
+    assert gate.server.listen == (ListenAddress("127.0.0.1", 8080),)
     assert gate.shutdown.delay == 0
-    assert gate.server.admin == "0.0.0.0:9090"
+    assert gate.server.admin == ListenAddress("0.0.0.0", 9090)
     assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"authgate-admin": 9090}
 
 
@@ -70,7 +71,7 @@ def test_it_may_listen_on_a_socket(helm: Helm, tmp_path: Path) -> None:
     values = {**SIDECAR, "sidecar": {"listen": "unix:/run/authgate/authgate.sock"}}
     pod = embed(helm, tmp_path, values).one("Pod")
     container = gate_of(pod)
-    assert configuration_of(container).server.listen == ("unix:/run/authgate/authgate.sock",)
+    assert configuration_of(container).server.listen == (ListenAddress(unix="/run/authgate/authgate.sock"),)
     assert {"name": "authgate-socket", "mountPath": "/run/authgate"} in container["volumeMounts"]
     assert "emptyDir" in next(item for item in pod["spec"]["volumes"] if item["name"] == "authgate-socket")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.gate import Gate
+from authgate.listen_address import ListenAddress
 from authgate.observability.audit import Audit
 from authgate.observability.log import configure
 from authgate.observability.metrics import Metrics
@@ -84,7 +85,9 @@ async def serving(
 ) -> AsyncIterator[str]:
     """The address of a verify port with this handler."""
     listeners = Listeners()
-    address = await listeners.open(runner_of(GateServer(handler, LIMITS, metrics), 1.0), "127.0.0.1:0")
+    address = await listeners.open(
+        runner_of(GateServer(handler, LIMITS, metrics), 1.0), ListenAddress("127.0.0.1")
+    )
     try:
         yield address
     finally:
@@ -145,7 +148,7 @@ async def test_the_traceback_is_logged_without_the_token(log: io.StringIO, crede
     lines = [json.loads(line) for line in log.getvalue().splitlines()]
     told = next(line for line in lines if line["severity_text"] == "ERROR")
     assert told["attributes"]["error.type"] == "RuntimeError"
-    assert "in begin" in told["attributes"]["exception.stacktrace"]
+    assert "in try_verify" in told["attributes"]["exception.stacktrace"]
     token = credential.rsplit(maxsplit=1)[-1]
     assert not [part for part in (token, *token.split(".")) if part in log.getvalue()]
 

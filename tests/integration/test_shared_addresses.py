@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from authgate.listen_address import ListenAddress
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from tests.support.wire import ask
 
@@ -42,7 +43,7 @@ def socket_path() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def listening(shared: SharedAddresses, *addresses: str) -> AsyncIterator[Listeners]:
+async def listening(shared: SharedAddresses, *addresses: ListenAddress) -> AsyncIterator[Listeners]:
     """A listener on addresses, as one of the processes has it."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
@@ -50,7 +51,7 @@ async def listening(shared: SharedAddresses, *addresses: str) -> AsyncIterator[L
 
     listeners, runner = Listeners(shared), web.ServerRunner(web.Server(answer))
     for address in addresses:
-        assert await listeners.open(runner, address) == address
+        assert (await listeners.open(runner, address)).endswith(str(address))
     try:
         yield listeners
     finally:
@@ -65,8 +66,8 @@ async def status(address: str) -> int:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", ""])
 async def test_a_reserved_port_is_listened_on_by_several(shared: SharedAddresses, host: str) -> None:
     """The kernel picks it once, on every address that the host stands for."""
-    address = shared.reserve(f"{host}:0")
-    reachable = f"127.0.0.1:{address.rpartition(':')[2]}"
+    address = shared.reserve(ListenAddress(host))
+    reachable = f"127.0.0.1:{address.port}"
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(listening(shared, address))
@@ -77,7 +78,7 @@ async def test_nobody_else_gets_a_port_that_is_listened_on(
     shared: SharedAddresses, other: SharedAddresses
 ) -> None:
     """Another gate with workers neither, although it would share the port with its own."""
-    address = shared.reserve("127.0.0.1:0")
+    address = shared.reserve(ListenAddress("127.0.0.1"))
     async with listening(shared, address):
         with pytest.raises(ListenError, match=f"cannot listen on {address}: "):
             other.reserve(address)
@@ -86,7 +87,7 @@ async def test_nobody_else_gets_a_port_that_is_listened_on(
 async def test_a_taken_port_is_not_reserved(shared: SharedAddresses) -> None:
     """The address is named."""
     with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        taken = ListenAddress("127.0.0.1", other.getsockname()[1])
         with pytest.raises(ListenError, match=f"cannot listen on {taken}: "):
             shared.reserve(taken)
 
@@ -95,12 +96,12 @@ async def test_a_unix_socket_outlives_those_who_listen_on_it(
     shared: SharedAddresses, socket_path: Path
 ) -> None:
     """It is the supervisor's: open to the proxy, and gone with it."""
-    address = shared.reserve(f"unix:{socket_path}")
+    address = shared.reserve(ListenAddress(unix=str(socket_path)))
     for _ in range(2):
         inherited = SharedAddresses()
-        inherited._unix[address] = shared.inherited(address).dup()  # as after a fork
+        inherited._unix[str(socket_path)] = shared.inherited(str(socket_path)).dup()  # as after a fork
         async with listening(inherited, address):
-            assert await status(address) == 200
+            assert await status(str(address)) == 200
         assert socket_path.stat().st_mode & 0o777 == 0o666
     shared.close()
     assert not socket_path.exists()
@@ -108,7 +109,7 @@ async def test_a_unix_socket_outlives_those_who_listen_on_it(
 
 async def test_the_socket_of_another_gate_is_left_alone(shared: SharedAddresses, socket_path: Path) -> None:
     """One that took the place while this one ended."""
-    shared.reserve(f"unix:{socket_path}")
+    shared.reserve(ListenAddress(unix=str(socket_path)))
     socket_path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(os.fspath(socket_path))
@@ -120,5 +121,5 @@ async def test_a_file_that_is_no_socket_is_left_alone(shared: SharedAddresses, s
     """As for a gate of one process."""
     socket_path.write_text("precious")
     with pytest.raises(ListenError, match="no socket"):
-        shared.reserve(f"unix:{socket_path}")
+        shared.reserve(ListenAddress(unix=str(socket_path)))
     assert socket_path.read_text() == "precious"

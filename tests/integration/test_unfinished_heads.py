@@ -12,6 +12,7 @@ from aiohttp import web
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from authgate.listen_address import ListenAddress
 from authgate.observability.metrics import Metrics
 from authgate.server.http.connection import ConnectionLimits, GateServer
 from authgate.server.listeners import Listeners
@@ -88,7 +89,7 @@ async def test_a_head_that_arrives_during_a_decision_is_measured() -> None:
     limits = ConnectionLimits(65536, 128, 10.0, 75.0, 100)
     listeners = Listeners()
     server = GateServer(decide, limits, metrics, lane=None)
-    address = await listeners.open(web.ServerRunner(server, shutdown_timeout=0.1), "127.0.0.1:0")
+    address = await listeners.open(web.ServerRunner(server, shutdown_timeout=0.1), ListenAddress("127.0.0.1"))
     async with connected(address) as wire:
         await wire.send(GET, HOST)
         await begun.wait()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from authgate.gate import Gate
+from authgate.listen_address import ListenAddress
 from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
@@ -36,7 +37,7 @@ async def answering(
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))
     decider = Decider(lambda: Serving(gate, "envoy"), metrics=metrics, recorder=recorder, clock=clock)
     listener = GrpcListener(decider, metrics, replace(LIMITS, **limits), lambda: True, budget=budget)
-    await listener.open("127.0.0.1:0", None)
+    await listener.open(ListenAddress("127.0.0.1"), None)
     try:
         yield listener
     finally:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 
 from authgate.config.checks.tokens import several_workers
-from authgate.config.models.addresses import ListenAddress, TCPAddress
 from authgate.config.problems import Finding, shown
 from authgate.config.reading.values import Values
+from authgate.listen_address import ListenAddress
 
 _PACKAGES = ("grpc", "grpc_health", "envoy")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -30,6 +30,6 @@ def findings_of_grpc(values: Values) -> Iterator[Finding]:
 
 def as_grpc_opens(address: ListenAddress) -> ListenAddress:
     """Return an address as gRPC opens it: every address of IPv4 or of IPv6 is both for it."""
-    if isinstance(address, TCPAddress) and address.host in _EVERYWHERE:
-        return TCPAddress(None, address.port)
+    if address.unix is None and address.host in _EVERYWHERE:
+        return ListenAddress(port=address.port)
     return address

@@ -19,13 +19,13 @@ from authgate.config.checks.policies import (
 )
 from authgate.config.checks.roles import accepted_audiences, findings_of_roles
 from authgate.config.checks.tokens import findings_of_tokens
-from authgate.config.models.addresses import ListenAddress, collide, parse_listen
 from authgate.config.models.cluster import ClusterConfig
 from authgate.config.models.fields import LABEL
 from authgate.config.models.server import ServerConfig
 from authgate.config.models.urls import default_names
 from authgate.config.problems import Finding, Path, dotted, nearest, shown
 from authgate.config.reading.values import Values
+from authgate.listen_address import ListenAddress
 
 
 def findings_of(values: Values) -> Iterator[Finding]:
@@ -206,12 +206,12 @@ def _listeners(values: Values) -> Iterator[Finding]:
     opened: list[tuple[str, ListenAddress]] = []
     for path, text in _listen_texts(values):
         try:
-            address = parse_listen(text)
+            address = ListenAddress.parse(text)
         except ValueError:
             continue  # told already, where it stands
         if path == ("server", "grpc"):
             address = as_grpc_opens(address)
-        other = next((there for there, earlier in opened if collide(address, earlier)), None)
+        other = next((there for there, earlier in opened if address.collides_with(earlier)), None)
         if other is not None:
             yield Finding(path, f"collides with {other}: each address can be opened once", shown(text))
         opened.append((text, address))
@@ -224,10 +224,12 @@ def _listen_texts(values: Values) -> Iterator[tuple[Path, str]]:
     if values.has("server", "listen"):
         yield from values.texts("server", "listen", ...)
     else:
-        yield from ((("server", "listen", index), text) for index, text in enumerate(defaults.listen))
+        yield from (
+            (("server", "listen", index), str(address)) for index, address in enumerate(defaults.listen)
+        )
     if values.mentions("server", "admin"):
         yield from values.texts("server", "admin")
     elif defaults.admin is not None:
-        yield ("server", "admin"), defaults.admin
+        yield ("server", "admin"), str(defaults.admin)
     yield from values.texts("server", "grpc")
     yield from values.texts("exchange", "listen")

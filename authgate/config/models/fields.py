@@ -23,11 +23,11 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from authgate.config.models.addresses import parse_listen
 from authgate.config.models.durations import DURATION_PATTERN, format_duration, parse_duration
 from authgate.config.models.urls import issuer_url, keys_url
 from authgate.globs import MAX_GLOBS, MAX_STARS, parts_of
 from authgate.json_pointer import JSONPointer
+from authgate.listen_address import ListenAddress
 
 _T = TypeVar("_T")
 _ACRONYMS = {"url": "URL", "ttl": "TTL", "ca": "CA"}
@@ -173,18 +173,13 @@ class WorkerCount:
         return {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": self.at_most}]}
 
 
-def _without_repetition(values: tuple[str, ...]) -> tuple[str, ...]:
-    seen: set[str] = set()
+def _without_repetition(values: tuple[_T, ...]) -> tuple[_T, ...]:
+    seen: set[_T] = set()
     for value in values:
         if value in seen:
             raise ValueError("names the same entry twice")
         seen.add(value)
     return values
-
-
-def _listen(text: str) -> str:
-    parse_listen(text)
-    return text
 
 
 _PRINTABLE = Matching(r"[^\x00-\x1f\x7f-\x9f]*", "must not hold control characters or line breaks")
@@ -260,7 +255,20 @@ IssuerURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(is
 KeysURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(keys_url)]
 """A JWKS URL."""
 
-Listen = Annotated[str, StringConstraints(max_length=300), AfterValidator(_listen)]
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A text that is parsed into a `ListenAddress`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            ListenAddress.parse,
+            core_schema.str_schema(max_length=300, strict=True),
+            serialization=core_schema.to_string_ser_schema(),
+        )
+
+
+Listen = Annotated[ListenAddress, Address()]
 """An address to listen on."""
 
 Workers = Annotated[int | Literal["auto"], WorkerCount()]

@@ -15,6 +15,7 @@ from authgate.config.models.fields import (
     Workers,
     different,
 )
+from authgate.listen_address import ListenAddress
 from authgate.vocabulary import Proxy
 
 
@@ -52,11 +53,11 @@ class ServerConfig(ConfigModel):
     """Where the gate listens, and for which proxy."""
 
     listen: Annotated[Some[Listen], different] = Field(
-        default=("0.0.0.0:8080",),
+        default=(ListenAddress("0.0.0.0", 8080),),  # noqa: S104 - so that proxies in other pods can reach it
         description='Where /verify is served: "host:port", "[v6]:port", ":port" or "unix:/path".',
     )
     admin: Listen | None = Field(
-        default="0.0.0.0:9090",
+        default=ListenAddress("0.0.0.0", 9090),  # noqa: S104 - as above
         description="Where metrics and probes are served, never a verify address; null: nowhere.",
     )
     grpc: Listen | None = Field(

@@ -17,16 +17,16 @@ from authgate.server.grpc.services import Arrival, Authorization, Health
 from authgate.server.http.head_budget import HeadBudget
 from authgate.server.listeners import (
     ListenError,
-    host_and_port,
     open_to_all,
+    opened_at,
     plainly,
     remove_stale,
-    shown,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from authgate.listen_address import ListenAddress
     from authgate.observability.metrics import Metrics
     from authgate.server.decider import Decider
     from authgate.server.listeners import TLSFiles
@@ -74,14 +74,17 @@ class GrpcListener:
         self.address = ""
         """Where it listens, with its real port."""
 
-    async def open(self, address: str, tls: TLSFiles | None) -> None:
+    async def open(self, address: ListenAddress, tls: TLSFiles | None) -> None:
         """Listen; raises `ListenError`.
 
         gRPC takes `0.0.0.0` and `[::]` alike for all addresses of the machine.
         """
-        unix = address.startswith("unix:")
         try:
-            target = _free_socket(address) if unix else _free_port(address, shared=self._shared)
+            if address.unix is None:
+                target = _free_port(address, shared=self._shared)
+            else:
+                remove_stale(Path(address.unix))
+                target = str(address)
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
         self._server = grpc.aio.server(
@@ -90,16 +93,18 @@ class GrpcListener:
             maximum_concurrent_rpcs=self._limits.max_connections,
         )
         try:
-            if tls is None or unix:
+            if tls is None or address.unix is not None:
                 port = self._server.add_insecure_port(target)
             else:
                 port = self._server.add_secure_port(target, _credentials(tls))
         except RuntimeError:
             raise ListenError(f"cannot listen on {address}: gRPC could not open it") from None
         await self._server.start()
-        if unix:
-            open_to_all(Path(target.removeprefix("unix:")))
-        self.address = address if unix else shown(host_and_port(address)[0], port)
+        if address.unix is None:
+            self.address = opened_at(address, port)
+        else:
+            open_to_all(Path(address.unix))
+            self.address = str(address)
 
     async def close(self) -> None:
         """Stop listening, let calls under way finish within their time, and close all connections."""
@@ -122,21 +127,17 @@ class GrpcListener:
         ]
 
 
-def _free_socket(address: str) -> str:
-    remove_stale(Path(address.removeprefix("unix:")))
-    return address
-
-
-def _free_port(address: str, *, shared: bool) -> str:
+def _free_port(address: ListenAddress, *, shared: bool) -> str:
     """Return an address as gRPC reads it; raises OSError where it cannot be opened, for which gRPC has no words."""
-    host, port = host_and_port(address)
     if not shared:
-        places = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        places = socket.getaddrinfo(
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         family, *_, place = places[0]
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(place)
-    return shown(host or "::", port)
+    return str(address) if address.host else f"[::]{address}"
 
 
 def _credentials(tls: TLSFiles) -> grpc.ServerCredentials:

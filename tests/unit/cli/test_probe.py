@@ -5,6 +5,7 @@ import pytest
 from authgate.cli.healthcheck import DEFAULT_ADMIN
 from authgate.cli.probe import Target, target_of_address, target_of_url
 from authgate.config.models.server import ServerConfig
+from authgate.listen_address import ListenAddress
 
 
 @pytest.mark.parametrize(
@@ -22,14 +23,13 @@ from authgate.config.models.server import ServerConfig
 )
 def test_a_listener_is_asked_where_it_listens(address: str, target: Target) -> None:
     """An address that stands for all is asked on loopback."""
-    assert target_of_address(address) == target
+    assert target_of_address(ListenAddress.parse(address)) == target
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "127.0.0.1", "nonsense", "[::]9090", "a:99999", ""])
-def test_what_cannot_be_asked_is_refused(address: str) -> None:
-    """A port of the kernel's choice cannot be known."""
+def test_a_port_of_the_kernels_choice_is_refused() -> None:
+    """It cannot be known from outside."""
     with pytest.raises(ValueError, match="--url"):
-        target_of_address(address)
+        target_of_address(ListenAddress.parse("127.0.0.1:0"))
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_another_url_is_refused(url: str) -> None:
 
 def test_the_default_is_the_configurations() -> None:
     """It is known without loading the configuration, and must not differ from it."""
-    assert ServerConfig().admin == DEFAULT_ADMIN
+    assert str(ServerConfig().admin) == DEFAULT_ADMIN

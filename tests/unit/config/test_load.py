@@ -233,7 +233,7 @@ def test_flag_over_env_over_file_over_default(
     loaded = load_text(text, env, flags)
     told = loaded.sources["server.listen"]
     directory = told.removeprefix("file ").removesuffix("authgate.yaml") if told.startswith("file ") else ""
-    assert (loaded.config.server.listen[0], told.replace(directory, "")) == (listen, source)
+    assert (str(loaded.config.server.listen[0]), told.replace(directory, "")) == (listen, source)
 
 
 def test_a_variable_adds_to_a_section_of_the_file(load_text: Load) -> None:

@@ -2,26 +2,31 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.config import ListenAddress, TCPAddress, UnixAddress, parse_listen
-from authgate.config.models.addresses import collide
+from authgate.listen_address import ListenAddress
 
 
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("0.0.0.0:8080", TCPAddress("0.0.0.0", 8080)),
-        ("127.0.0.1:0", TCPAddress("127.0.0.1", 0)),
-        ("[::1]:8080", TCPAddress("::1", 8080)),
-        ("[::]:65535", TCPAddress("::", 65535)),
-        (":8080", TCPAddress(None, 8080)),
-        ("Localhost:80", TCPAddress("localhost", 80)),
-        ("gate.example.com:80", TCPAddress("gate.example.com", 80)),
-        ("unix:/run/authgate/authgate.sock", UnixAddress("/run/authgate/authgate.sock")),
+        ("0.0.0.0:8080", ListenAddress("0.0.0.0", 8080)),
+        ("127.0.0.1:0", ListenAddress("127.0.0.1", 0)),
+        ("[::1]:8080", ListenAddress("::1", 8080)),
+        ("[::]:65535", ListenAddress("::", 65535)),
+        (":8080", ListenAddress("", 8080)),
+        ("Localhost:80", ListenAddress("localhost", 80)),
+        ("gate.example.com:80", ListenAddress("gate.example.com", 80)),
+        ("unix:/run/authgate/authgate.sock", ListenAddress(unix="/run/authgate/authgate.sock")),
     ],
 )
 def test_an_address_is_read(text: str, address: ListenAddress) -> None:
     """Each form of an address to listen on means what it says."""
-    assert parse_listen(text) == address
+    assert ListenAddress.parse(text) == address
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:80", "[::1]:80", ":80", "a.example:80", "unix:/run/a.sock"])
+def test_an_address_is_written_as_it_was_read(text: str) -> None:
+    """A configuration that is shown can be read again."""
+    assert str(ListenAddress.parse(text)) == text
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,7 @@ def test_an_address_is_read(text: str, address: ListenAddress) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     """Anything else is refused with a sentence."""
     with pytest.raises(ValueError, match="must"):
-        parse_listen(text)
+        ListenAddress.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +82,8 @@ def test_two_listeners_collide_where_one_stands_in_the_others_way(
     one: str, other: str, expected: bool
 ) -> None:
     """Two addresses collide if both can't be opened, in either order."""
-    addresses = parse_listen(one), parse_listen(other)
-    assert (collide(*addresses), collide(*reversed(addresses))) == (expected, expected)
+    addresses = ListenAddress.parse(one), ListenAddress.parse(other)
+    assert (addresses[0].collides_with(addresses[1]), addresses[1].collides_with(addresses[0])) == (
+        expected,
+        expected,
+    )
