@@ -299,7 +299,7 @@ _TABLE: Final = {
     ),
     Reason.KEY_PENDING: _unavailable(
         Step.KEY,
-        "the token's key was missing when the keys were last fetched, seconds ago; the next fetch may include it",
+        "the token's key was missing in the last fetch seconds ago, and the next fetch may include it",
         "retry after the time in Retry-After; not an outage: the issuer is rotating keys, or the token is forged",
     ),
     Reason.REVIEW_UNAVAILABLE: _unavailable(
