@@ -1,4 +1,4 @@
-# Any image with Python >= 3.11 and pip will do as the base; both stages use the same one.
+# The base can be any image with Python >= 3.11 and pip. Both stages use the same one.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
@@ -10,7 +10,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 WORKDIR /src
 
-# The dependencies are a layer of their own: a change of the sources alone does not install them again.
+# Install dependencies in their own layer, so a change in the sources does not reinstall them.
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python3 -m pip install --no-deps --require-hashes -r requirements/build.txt \
  && python3 -m venv --without-pip /opt/authgate \
@@ -20,8 +20,8 @@ RUN python3 -m pip install --no-deps --require-hashes -r requirements/build.txt 
 COPY LICENSE README.md pyproject.toml ./
 COPY authgate authgate
 
-# Bytecode is made here and once: the image's files are not the server's to write, and need not be compared with
-# their sources at each start.
+# Compile bytecode at build time: the server cannot write to the image's files. With unchecked-hash, Python does not compare
+# bytecode with sources at startup.
 RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
  && python3 -m pip --python /opt/authgate/bin/python install --no-compile --no-deps --no-index dist/*.whl \
  && python3 -m pip --python /opt/authgate/bin/python check \
@@ -42,7 +42,7 @@ ENV PATH=/opt/authgate/bin:$PATH \
 
 COPY --from=build /opt/authgate /opt/authgate
 
-# A number, so that Kubernetes' runAsNonRoot can see that it is not root.
+# Kubernetes' runAsNonRoot needs a numeric user.
 USER 65532:65532
 
 # The verify port and the admin port.
@@ -50,6 +50,6 @@ EXPOSE 8080 9090
 
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD ["/opt/authgate/bin/authgate", "healthcheck"]
 
-# No shell anywhere: the script's first line names the interpreter by its path.
+# Runs without a shell: the script's first line is the interpreter's path.
 ENTRYPOINT ["/opt/authgate/bin/authgate"]
 CMD ["serve"]

