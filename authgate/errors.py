@@ -1,7 +1,7 @@
-"""Why a request was refused: the closed set of reason codes and what each means on the wire.
+"""Reason codes: why a request was allowed, denied or unavailable, and what each code means in the response.
 
-The same code stands in the ``X-Auth-Reason`` header, the audit log and the ``reason`` label of the metrics.
-``docs/reasons.md`` explains each on one page; a test holds that page and this table together.
+The same code is in the ``X-Auth-Reason`` header, the audit log and the ``reason`` label of the metrics.
+``docs/reasons.md`` lists all of them; a test compares that page with this table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Step(StrEnum):
-    """A step of the gate's pipeline, in the order in which a request passes them."""
+    """A step of a request through authgate, in order."""
 
     CREDENTIAL = "credential"
     STRUCTURE = "structure"
@@ -39,7 +39,7 @@ class Challenge(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a decision is what it is; closed, so that headers, logs and metrics stay countable."""
+    """The reason for a decision. The set is closed, so metrics have a bounded number of labels."""
 
     # allowed
     AUTHENTICATED = "authenticated"
@@ -99,7 +99,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReasonInfo:
-    """What one reason means: its HTTP status, its RFC 6750 error, the step that gave it, and words for people."""
+    """The HTTP status, RFC 6750 error and pipeline step of a reason, what it means and how to fix it."""
 
     status: int
     challenge: Challenge
@@ -338,4 +338,4 @@ _TABLE: Final = {
 }
 
 REASONS: Final[Mapping[Reason, ReasonInfo]] = MappingProxyType(_TABLE)
-"""Every reason's meaning; total over :class:`Reason`."""
+"""The meaning of every :class:`Reason`."""

@@ -1,7 +1,7 @@
-r"""Globs: texts in which `*` is any run of characters, also none, and `\*` is a star.
+r"""Globs: patterns in which `*` matches any run of characters, including none, and `\*` matches a star.
 
-A backslash is special only before a star: `\\*` is a backslash and then any characters, `a\b` is itself. The match is
-linear: a text is searched once for each literal part, from left to right, and nothing is tried twice.
+A backslash is special only before a star: `\\*` matches a backslash and then any characters, `a\b` matches itself.
+Matching takes linear time: each literal part is searched once, from left to right, without backtracking.
 """
 
 from __future__ import annotations
@@ -13,36 +13,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_STARS: Final = 8
-"""How many stars a configured glob may have."""
+"""The most stars in one configured glob."""
 
 MAX_GLOBS: Final = 64
-"""How many globs a configured list may have beside its exact texts."""
+"""The most globs in one configured list; exact texts do not count."""
 
 _STAR = re.compile(r"(\\*)\*")
 
 
 def parts_of(glob: str) -> tuple[str, ...]:
-    """Return the literal texts between the stars of a glob; one alone where it has no star."""
-    parts, text, place = [], "", 0
+    """Split a glob at its stars into literal texts; a glob without a star has one part."""
+    parts, text, position = [], "", 0
     for found in _STAR.finditer(glob):
         backslashes = len(found[1])
-        text += glob[place : found.start()] + "\\" * (backslashes // 2)
-        place = found.end()
+        text += glob[position : found.start()] + "\\" * (backslashes // 2)
+        position = found.end()
         if backslashes % 2:
             text += "*"
         else:
             parts.append(text)
             text = ""
-    return (*parts, text + glob[place:])
-
-
-def escaped(text: str) -> str:
-    """Return the glob that only this text fits."""
-    return _STAR.sub(lambda found: f"{found[1] * 2}\\*", text)
+    return (*parts, text + glob[position:])
 
 
 class Glob:
-    """One glob."""
+    """One glob, parsed."""
 
     __slots__ = ("_between", "_exact", "_first", "_last", "_shortest")
 
@@ -53,22 +48,22 @@ class Glob:
         self._shortest = sum(map(len, parts))
 
     def matches(self, text: str) -> bool:
-        """Tell whether the whole text fits."""
+        """Return whether the glob matches the whole text."""
         if self._exact:
             return text == self._first
         if len(text) < self._shortest or not (text.startswith(self._first) and text.endswith(self._last)):
             return False
-        place, end = len(self._first), len(text) - len(self._last)
+        position, end = len(self._first), len(text) - len(self._last)
         for part in self._between:
-            place = text.find(part, place, end)
-            if place < 0:
+            position = text.find(part, position, end)
+            if position < 0:
                 return False
-            place += len(part)
+            position += len(part)
         return True
 
 
 class Globs:
-    """A list of globs; those without a star are looked up, whatever their number."""
+    """A list of globs. Those without a star are in a set, so their number does not slow a match down."""
 
     __slots__ = ("_exact", "_globs")
 
@@ -78,9 +73,9 @@ class Globs:
         self._globs = tuple(Glob(glob) for glob, parts in parsed if len(parts) > 1)
 
     def match(self, text: str) -> bool:
-        """Tell whether the text fits one of them."""
+        """Return whether any glob matches the text."""
         return text in self._exact or any(glob.matches(text) for glob in self._globs)
 
     def match_any(self, texts: Iterable[str]) -> bool:
-        """Tell whether one of the texts fits one of them."""
+        """Return whether any glob matches any of the texts."""
         return not self._exact.isdisjoint(texts) or (bool(self._globs) and any(map(self.match, texts)))

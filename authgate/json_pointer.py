@@ -1,4 +1,4 @@
-"""JSON pointers (RFC 6901): one value inside a JSON document, named by the way to it."""
+"""JSON pointers (RFC 6901): the path to one value inside a JSON document."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _INDEX = re.compile(r"0|[1-9][0-9]{0,5}")
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A pointer leads nowhere. `why` names the member that is missing and what is in its place, never a claim's value.
+    """There is no value at the pointer. `why` names the missing member and what was found, never a claim's value.
 
-    It is empty where the claim itself is missing and there is no more to say. With `blocked` a value that has no
-    members, such as a string, is where an object should be.
+    `why` is empty if the claim itself is missing. `blocked` means that a value without members, such as a string, is
+    where an object should be.
     """
 
     why: str = ""
@@ -30,33 +30,33 @@ class Missing:
 
 
 class JSONPointer:
-    """A way into a JSON document, such as `/realm_access/roles/0`; raises ValueError for a text that is none."""
+    """A parsed JSON pointer, such as `/realm_access/roles/0`. Raises ValueError if the text is not a JSON pointer."""
 
     __slots__ = ("_steps", "text")
 
     def __init__(self, text: str) -> None:
         steps = text.split("/")
         if steps[0] or len(steps) < 2:
-            raise ValueError('must be a JSON pointer: it begins with a slash, such as "/realm_access/roles"')
+            raise ValueError('must be a JSON pointer that starts with a slash, such as "/realm_access/roles"')
         if len(steps) - 1 > MAX_STEPS:
             raise ValueError(f"must not have more than {MAX_STEPS} steps")
         if not all(_STEP.fullmatch(step) for step in steps):
-            raise ValueError('must be a JSON pointer: a "~" in a name is written ~0, a "/" ~1')
+            raise ValueError('must be a JSON pointer: write ~0 for "~" and ~1 for "/" inside a name')
         self.text = text
         self._steps = tuple(step.replace("~1", "/").replace("~0", "~") for step in steps[1:])
 
     @property
     def member(self) -> str:
-        """The document's own member that the way begins with."""
+        """The top-level member that the pointer starts with."""
         return self._steps[0]
 
     def find(self, document: Mapping[str, JSONValue]) -> JSONValue:
-        """Return the value that it leads to; None where it leads nowhere, as for null."""
+        """Return the value at the pointer; None if it is missing or null."""
         value = self.lookup(document)
         return None if isinstance(value, Missing) else value
 
     def lookup(self, document: Mapping[str, JSONValue]) -> JSONValue | Missing:
-        """Return the value that it leads to, or why it leads nowhere."""
+        """Return the value at the pointer, or why it is missing."""
         first, *rest = self._steps
         if first not in document:
             return Missing(_instead_of(first, document))
@@ -81,17 +81,17 @@ class JSONPointer:
 
 
 def way_to(*steps: str) -> str:
-    """Return the pointer that takes these steps."""
+    """Return the pointer with these steps, escaped."""
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def claim_named(name: str) -> str:
-    """Return how a `claim:` means the token's own member of this name, which may begin with a slash."""
+    """Return what to write as `claim:` for a top-level claim; a name that starts with a slash needs a pointer."""
     return way_to(name) if name.startswith("/") else name
 
 
 def claim_name(claim: str) -> str | None:
-    """Return the name of the token's own member that a configured `claim:` means, or None for a nested one."""
+    """Return the name of the top-level claim that a configured `claim:` refers to, or None for a nested one."""
     if not claim.startswith("/"):
         return claim
     return None if "/" in claim[1:] else JSONPointer(claim).member
@@ -99,12 +99,12 @@ def claim_name(claim: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def claim_pointer(claim: str) -> JSONPointer:
-    """Return the way to a configured `claim:`: a pointer if it begins with a slash, else a name."""
+    """Return the pointer for a configured `claim:`, which is a pointer if it starts with a slash, else a name."""
     return JSONPointer(claim if claim.startswith("/") else way_to(claim))
 
 
 def kind_of(value: object) -> str:
-    """Return what kind of JSON value this is, with its article."""
+    """Return the type of a JSON value with its article, such as "a string"."""
     match value:
         case None:
             return "null"
@@ -121,8 +121,8 @@ def kind_of(value: object) -> str:
 
 
 def _instead_of(name: str, document: Mapping[str, JSONValue]) -> str:
-    """Return what a missing name with dots may have meant: a member of an object."""
+    """Explain a missing name with dots that was probably meant as a member of an object."""
     first, *rest = name.split(".")
     if not rest or not isinstance(document.get(first), dict):
         return ""
-    return f"'{first}' is an object; the claim of its member '{'.'.join(rest)}' is written {way_to(first, *rest)}"
+    return f"'{first}' is an object; for its member '{'.'.join(rest)}' write {way_to(first, *rest)}"

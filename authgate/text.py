@@ -1,4 +1,4 @@
-"""What text headers and logs can carry."""
+"""Which texts headers and logs can carry, and how equal texts share memory."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def is_clean(value: str) -> bool:
-    """Tell whether a value holds no control character and no lone surrogate, so that headers and logs can carry it."""
-    # what is printable is neither, and tells sooner
+    """Return whether headers and logs can carry a value: no control characters and no lone surrogates."""
+    # isprintable() is faster than the expression, and true for most values.
     return value.isprintable() or _UNSAFE.search(value) is None
 
 
 if sys.version_info[:2] == (3, 12):
 
-    def shared(text: str) -> str:
-        """Return the text: CPython 3.12 would keep every interned one for ever, and names are made by strangers."""
+    def intern_text(text: str) -> str:
+        """Return the text itself: CPython 3.12 never frees interned strings, and clients choose the names in tokens."""
         return text
 
 else:
 
-    def shared(text: str) -> str:
-        """Return the one copy of a text that many tokens hold; it goes with the last of them."""
+    def intern_text(text: str) -> str:
+        """Return the one copy of a text that many tokens contain; it is freed with the last reference."""
         return sys.intern(text)

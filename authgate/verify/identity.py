@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from authgate.errors import Reason
 from authgate.json_pointer import kind_of
 from authgate.model import Identity, Rejected, ServiceAccount
-from authgate.text import is_clean, shared
+from authgate.text import intern_text, is_clean
 from authgate.vocabulary import (
     AUTHENTICATED_GROUP,
     CREDENTIAL_ID,
@@ -95,18 +95,18 @@ def _cluster_identity(
         if object_name and object_uid:
             extra[uid_key] = object_uid
     return Identity(
-        username=shared(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account's tokens are many
-        uid=shared(uid),
+        username=intern_text(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account's tokens are many
+        uid=intern_text(uid),
         groups=(
             SERVICE_ACCOUNTS_GROUP,
-            shared(f"{SERVICE_ACCOUNTS_GROUP}:{namespace}"),
+            intern_text(f"{SERVICE_ACCOUNTS_GROUP}:{namespace}"),
             AUTHENTICATED_GROUP,
         ),
         extra=tuple(sorted((key, (value,)) for key, value in extra.items())),
         issuer=issuer,
         issuer_name=cluster,
         cluster=cluster,
-        service_account=ServiceAccount(shared(namespace), shared(name)),
+        service_account=ServiceAccount(intern_text(namespace), intern_text(name)),
         audiences=audiences,
     )
 

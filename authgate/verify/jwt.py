@@ -17,7 +17,7 @@ from authgate.model import (
     Verdict,
     VerifiedClaims,
 )
-from authgate.text import shared
+from authgate.text import intern_text
 from authgate.verify.claims import check_time, confirmation
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ class JWTVerifier:
             rejected = _no_audience(token, evidence)
         else:
             claims = VerifiedClaims(token.claims.members)
-            identity = self._identify(claims, shared(token.registered.issuer), audiences)
+            identity = self._identify(claims, intern_text(token.registered.issuer), audiences)
             if isinstance(identity, Identity):
                 kept = claims if self._keep_claims else None
                 return Authenticated(identity, self.end_of(token), evidence, key.handle, claims=kept)

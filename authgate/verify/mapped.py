@@ -12,7 +12,7 @@ from authgate.errors import Reason
 from authgate.expressions import Failed, Variables
 from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Identity, Rejected
-from authgate.text import is_clean, shared
+from authgate.text import intern_text, is_clean
 from authgate.verify.identity import RefusedError, clean
 from authgate.vocabulary import AUTHENTICATED_GROUP, CREDENTIAL_ID, UNAUTHENTICATED_GROUP
 
@@ -105,9 +105,9 @@ def mapped_identity(
     ):
         groups = (*groups, AUTHENTICATED_GROUP)
     return Identity(
-        username=shared(username),  # a user's tokens are many, and so are a group's users
+        username=intern_text(username),  # a user's tokens are many, and so are a group's users
         uid=uid,
-        groups=tuple(map(shared, groups)),
+        groups=tuple(map(intern_text, groups)),
         extra=extra,
         issuer=issuer,
         issuer_name=issuer_name,

@@ -1,4 +1,4 @@
-"""The table of reasons: total, and true to RFC 6750."""
+"""The table of reasons is complete and follows RFC 6750."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ FOR_STATUS = {
 }
 
 
-def test_every_reason_has_its_row() -> None:
-    """The table is total over the enum."""
+def test_every_reason_has_a_row() -> None:
+    """The table has every member of the enum."""
     assert set(REASONS) == set(Reason)
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_reason_has_a_status_of_the_contract_and_an_error_that_goes_with_it(reason: Reason) -> None:
-    """RFC 6750, section 3.1: what a challenge may say depends on the status."""
+def test_the_error_of_a_reason_fits_its_status(reason: Reason) -> None:
+    """RFC 6750, section 3.1: each error code belongs to one status."""
     assert REASONS[reason].challenge in FOR_STATUS[REASONS[reason].status]
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_code_is_fit_for_a_header_a_label_and_an_anchor(reason: Reason) -> None:
-    """Small letters and underscores only."""
+def test_a_code_can_be_a_header_value_a_label_and_an_anchor(reason: Reason) -> None:
+    """It has only lower-case letters and underscores."""
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", reason.value)
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_reason_says_what_it_means_and_what_to_do(reason: Reason) -> None:
-    """Whoever is refused is told the way out; whoever passes needs none."""
+def test_a_reason_has_a_meaning_and_a_remedy(reason: Reason) -> None:
+    """Every refusal includes what to do; an allowed request needs no remedy."""
     info = REASONS[reason]
 
     assert info.meaning
@@ -44,13 +44,13 @@ def test_a_reason_says_what_it_means_and_what_to_do(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", Reason)
-def test_a_meaning_can_be_quoted_in_a_challenge_as_it_is(reason: Reason) -> None:
-    """It holds no character that an error_description may not hold (RFC 6750, section 3)."""
+def test_a_meaning_can_be_quoted_in_a_challenge(reason: Reason) -> None:
+    """It has only characters that are allowed in an error_description (RFC 6750, section 3)."""
     assert re.fullmatch(r"[ !#-\[\]-~]+", REASONS[reason].meaning)
 
 
-def test_no_meaning_stands_twice() -> None:
-    """Two reasons that read alike would be one."""
+def test_every_meaning_is_different() -> None:
+    """Two reasons with the same meaning should be one reason."""
     assert len({info.meaning for info in REASONS.values()}) == len(REASONS)
 
 

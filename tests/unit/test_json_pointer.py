@@ -1,4 +1,4 @@
-"""JSON pointers, as RFC 6901 has them."""
+"""JSON pointers (RFC 6901)."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ DOCUMENT: dict[str, Any] = {
         ("/deep/er/est", None),
     ],
 )
-def test_a_pointer_leads_to_one_value(text: str, value: object) -> None:
-    """RFC 6901's examples (section 5) and ways that lead nowhere."""
+def test_a_pointer_finds_one_value(text: str, value: object) -> None:
+    """The examples of RFC 6901, section 5, and pointers without a value."""
     assert JSONPointer(text).find(DOCUMENT) == value
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "begins with a slash"),
-        ("foo", "begins with a slash"),
-        ("#/foo", "begins with a slash"),
+        ("", "starts with a slash"),
+        ("foo", "starts with a slash"),
+        ("#/foo", "starts with a slash"),
         ("/a~", "~0"),
         ("/a~2b", "~0"),
         ("/a\x00", "~0"),
         ("/a" * 17, "more than 16"),
     ],
 )
-def test_what_is_no_pointer_is_refused(text: str, why: str) -> None:
-    """Each with a sentence that shows what one looks like."""
+def test_an_invalid_pointer_is_rejected(text: str, why: str) -> None:
+    """The message shows how to write a pointer."""
     with pytest.raises(ValueError, match=why):
         JSONPointer(text)
 
 
 @pytest.mark.parametrize("name", ["sub", "/", "/a/b", "a~1.b", "/~", "https://example.com/roles"])
 def test_any_name_of_a_claim_can_be_written(name: str) -> None:
-    """One that begins with a slash as a pointer."""
+    """A name that starts with a slash is written as a pointer."""
     assert claim_pointer(claim_named(name)).find({name: 1}) == 1
     assert claim_name(claim_named(name)) == name
     assert claim_name("/a/b") is None

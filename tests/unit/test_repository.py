@@ -1,4 +1,4 @@
-"""What the repository's files promise one another."""
+"""The files of the repository agree with each other."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OF_ONE_MACHINE = re.compile(r"(?<![\w.$}~-])/(?:[r]oot|[w]ork|[h]ome|[U]sers)/[\w.]")
 OF_A_REGISTRY = re.compile(r"(?:[p]ypi|[p]ythonhosted|[n]pmjs|[p]roxy\.golang)\.(?:org|com)")
 
-# Packages that are part of another's interface and pinned by it: pydantic's and aiohttp's functions take and return
-# their types, so they are imported without being dependencies of their own.
+# Packages that belong to the interface of another package and are pinned by it: functions of pydantic and aiohttp
+# take and return their types, so authgate imports them without depending on them directly.
 PARTS = {"multidict": "aiohttp", "pydantic-core": "pydantic", "yarl": "aiohttp"}
 
 
@@ -34,7 +34,7 @@ def name_of(requirement: str) -> str:
 
 
 def files_of_the_project() -> list[Path]:
-    """The files git knows or would add; a folder without git has been packed by somebody and is not checked."""
+    """The files that git tracks or would add. A folder without git, such as an unpacked archive, is not checked."""
     if not (ROOT / ".git").exists():
         pytest.skip("not applicable: not a git checkout")
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -43,7 +43,7 @@ def files_of_the_project() -> list[Path]:
 
 
 def texts_of_the_project() -> dict[str, str]:
-    """The project's text files by their path."""
+    """The text files of the project by path."""
     texts = {}
     for path in files_of_the_project():
         data = path.read_bytes()
@@ -53,7 +53,7 @@ def texts_of_the_project() -> dict[str, str]:
 
 
 def packages_imported() -> set[str]:
-    """The top-level names that authgate's modules import, its own and the standard library's left out."""
+    """The top-level names that authgate's modules import, except authgate and the standard library."""
     names: set[str] = set()
     for path in (ROOT / "authgate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -68,7 +68,7 @@ def packages_imported() -> set[str]:
 
 
 def distributions_imported() -> set[str]:
-    """The names of the distributions that authgate's modules import, a part under the name of its whole."""
+    """The names of the distributions that authgate's modules import; a part counts as its parent (`PARTS`)."""
     known = packages_distributions()
     names = {name_of(found) for package in packages_imported() for found in known.get(package, [package])}
     return {PARTS.get(name, name) for name in names}
@@ -76,7 +76,7 @@ def distributions_imported() -> set[str]:
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_every_locked_package_has_a_version_and_a_hash(lock: Path) -> None:
-    """A lock says which bytes are installed, not only which version."""
+    """A lock fixes the bytes that are installed, not only the version."""
     entries = re.split(r"\n(?=\w)", re.sub(r"(?m)^ *#.*\n?", "", lock.read_text()).strip())
 
     unlocked = [
@@ -87,23 +87,23 @@ def test_every_locked_package_has_a_version_and_a_hash(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
-def test_a_lock_leaves_the_index_to_its_user(lock: Path) -> None:
-    """A lock names no index and no address, so that it installs from a mirror as from anywhere."""
+def test_a_lock_contains_no_index_address(lock: Path) -> None:
+    """A lock can be installed from any mirror."""
     assert re.findall(r"(?m)^-.*|\S+://\S+", lock.read_text()) == []
 
 
 @pytest.mark.parametrize(
     "lock", [lock for lock in LOCKS if lock.name != "build.txt"], ids=lambda lock: lock.name
 )
-def test_a_lock_holds_every_dependency(lock: Path) -> None:
-    """A dependency added to pyproject.toml is added to the locks (`make lock`)."""
+def test_a_lock_contains_every_dependency(lock: Path) -> None:
+    """After a change of the dependencies in pyproject.toml, run `make lock`."""
     locked = {name_of(line) for line in lock.read_text().splitlines() if re.match(r"\w", line)}
 
     assert {name_of(requirement) for requirement in PROJECT["dependencies"]} <= locked
 
 
 def test_the_locks_agree() -> None:
-    """What is tested is what is shipped: a package has one version in all locks."""
+    """A package has the same version in all locks, so the tested version is the shipped one."""
     versions: dict[str, set[str]] = {}
     for lock in LOCKS:
         for name, version in re.findall(r"(?m)^([\w.-]+)==(\S+)", lock.read_text()):
@@ -113,22 +113,22 @@ def test_the_locks_agree() -> None:
 
 
 def test_every_dependency_is_imported() -> None:
-    """A dependency earns its place: authgate imports it."""
+    """A dependency that authgate does not import must be removed."""
     declared = {name_of(requirement) for requirement in PROJECT["dependencies"]}
 
     assert declared - distributions_imported() == set()
 
 
 def test_every_import_is_a_dependency() -> None:
-    """Nothing is imported that is there only because another package needs it; extras may be imported, too."""
+    """authgate imports no package that is installed only because another package needs it."""
     extras = itertools.chain(*PROJECT["optional-dependencies"].values())
     declared = {name_of(requirement) for requirement in (*PROJECT["dependencies"], *extras)}
 
     assert distributions_imported() - declared == set()
 
 
-def test_no_file_names_a_path_of_one_machine() -> None:
-    """The project is built and tested wherever it is checked out."""
+def test_no_file_contains_a_path_of_one_machine() -> None:
+    """The project can be built and tested in any folder."""
     found = {
         name: hits for name, text in texts_of_the_project().items() if (hits := OF_ONE_MACHINE.findall(text))
     }
@@ -136,8 +136,8 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     assert found == {}
 
 
-def test_no_file_names_the_host_of_a_registry() -> None:
-    """Where packages come from is the business of the machine that installs them."""
+def test_no_file_contains_the_host_of_a_registry() -> None:
+    """The machine that installs packages chooses the registry."""
     found = {
         name: hits for name, text in texts_of_the_project().items() if (hits := OF_A_REGISTRY.findall(text))
     }
@@ -150,13 +150,13 @@ def test_no_file_names_the_host_of_a_registry() -> None:
     [
         pytest.param("", "nginx is missing", "skipped", id="skipped elsewhere"),
         pytest.param("1", "nginx is missing", "failed", id="failed when strict"),
-        pytest.param("1", "not applicable: no Ed448", "skipped", id="skipped where nothing could help"),
+        pytest.param("1", "not applicable: no Ed448", "skipped", id="skipped if it cannot apply"),
     ],
 )
 def test_a_skip_fails_in_strict_mode(
     monkeypatch: pytest.MonkeyPatch, strict: str, reason: str, outcome: str
 ) -> None:
-    """With AUTHGATE_TEST_STRICT=1 nothing that could be installed is skipped."""
+    """With AUTHGATE_TEST_STRICT=1 a missing program fails the test instead of skipping it."""
     monkeypatch.setenv("AUTHGATE_TEST_STRICT", strict)
     report = pytest.TestReport(
         "test", ("test.py", 1, "test"), {}, "skipped", ("test.py", 1, f"Skipped: {reason}"), "setup"
@@ -167,8 +167,8 @@ def test_a_skip_fails_in_strict_mode(
     assert report.outcome == outcome
 
 
-def test_a_lock_is_installed_without_resolving_anything() -> None:
-    """An old pip otherwise looks at an index for packages with extras, and fails once a newer version is there."""
+def test_locks_are_installed_without_resolving() -> None:
+    """Otherwise an old pip asks the index about packages with extras, and fails once a newer version exists."""
     installs = re.findall(
         r"^.*--require-hashes.*$",
         (ROOT / "Makefile").read_text() + (ROOT / "Dockerfile").read_text(),
@@ -178,8 +178,8 @@ def test_a_lock_is_installed_without_resolving_anything() -> None:
     assert [line for line in installs if "--no-deps" not in line] == []
 
 
-def test_no_file_names_a_package_that_is_not_published() -> None:
-    """A stranger could register the name on the index, and everybody who follows the advice would run his code."""
+def test_no_file_recommends_a_package_that_is_not_published() -> None:
+    """Anyone could register the name, and everyone who follows the advice would run their code."""
     unpublished = re.compile(r"pip install +(?:-[\w-]+ +)*['\"]?[a]uthgate\b")
     found = [path for path, text in texts_of_the_project().items() if unpublished.search(text)]
     assert found == []

@@ -311,6 +311,6 @@ def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
     told = {fact.name: fact.values[0] for fact in found.facts if fact.name.endswith(".claim")}
     assert told == {
         "claimMappings.groups.claim": "claim 'realm_access.roles' is missing: 'realm_access' is an object; "
-        "the claim of its member 'roles' is written /realm_access/roles",
+        "for its member 'roles' write /realm_access/roles",
         "claimMappings.uid.claim": "claim '/realm_access/id' is missing: 'realm_access' has no member 'id'",
     }

@@ -368,7 +368,7 @@ def test_a_name_with_dots_is_a_name() -> None:
         (
             "realm.name",
             {"name": "jane"},
-            "'realm' is an object; the claim of its member 'name' is written /realm/name",
+            "'realm' is an object; for its member 'name' write /realm/name",
         ),
         ("/realm/name", {}, "'realm' has no member 'name'"),
         ("/realm/name", {"name": None}, ""),
