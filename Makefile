@@ -83,11 +83,12 @@ chaos: $(VENV)/.dev ## inject faults and check every response: killed workers, o
 soak: $(VENV)/.dev ## run an hour of load with key rotation, reloads and outages (SOAK_ARGS="--minutes 5")
 	@$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
-lint: $(VENV)/.dev ## check style, types, layers, the Dockerfile and shell scripts
+lint: $(VENV)/.dev ## check style, types, layers, words, the Dockerfile and shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tests.lint.words
 	$(BIN)/hadolint Dockerfile
 	@if command -v shellcheck >/dev/null; then \
 		shellcheck $$(grep -rIlsE -m 1 '^#!.*sh$$' .ci deploy tests); \

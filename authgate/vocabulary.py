@@ -109,7 +109,7 @@ CLUSTER_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("RS256", "RS384", "RS512", "
 # --- Kubernetes ---
 
 CLUSTER_LEEWAY: Final = 60.0
-"""Seconds by which kube-apiserver lets clocks differ for `exp`, `nbf` and `iat` (go-jose's `DefaultLeeway`)."""
+"""Leeway in seconds that kube-apiserver allows for `exp`, `nbf` and `iat` (go-jose's `DefaultLeeway`)."""
 
 CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
 POD_NAME: Final = "authentication.kubernetes.io/pod-name"
