@@ -20,9 +20,9 @@ from authgate.model import (
     Rejected,
     Unavailable,
 )
-from authgate.policy.access_review import Unaskable, told
+from authgate.policy.access_review import NothingToReview, describe
 from authgate.policy.conditions import NO_REQUEST, PolicyInput
-from authgate.policy.headers import Unsendable
+from authgate.policy.headers import HeaderFailure
 from authgate.policy.shadow import Difference
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Gate:
 
     def _answer(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Answer:
         """Return what lists, expressions and headers say; what may differ for the next request is not remembered."""
-        answer = verdict.answer_to(clause.key) if clause.lasting else None
+        answer = verdict.answer_to(clause.key) if clause.cacheable else None
         if answer is not None:
             return answer
         refusal = self._judge(verdict, clause, seen)
@@ -148,13 +148,13 @@ class Gate:
         else:
             detail = f"policy '{clause.policy}'"
             answer = Answer(Deny(refusal.reason, detail, verdict.evidence, verdict.identity, refusal.private))
-        if clause.lasting:
+        if clause.cacheable:
             verdict.keep(clause.key, answer)
         return answer
 
     def _judge(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Refusal | None:
         claims = verdict.claims if clause.reads_claims else None
-        return clause.judge(
+        return clause.check(
             PolicyInput(verdict.identity, claims, seen, self._now() if clause.reads_now else None)
         )
 
@@ -170,7 +170,7 @@ class Gate:
         """Return that the sender may pass, and who it is; or why headers cannot tell that."""
         identity, evidence, ends = verdict.identity, verdict.evidence, verdict.expires_at
         headers = self._headers.map(identity, clause.policy, ends, verdict.claims, clause.role)
-        if isinstance(headers, Unsendable):
+        if isinstance(headers, HeaderFailure):
             detail = "; ".join(text for text in (f"policy '{clause.policy}'", headers.detail) if text)
             return Deny(headers.reason, detail, evidence, identity)
         return Allow(identity, Reason.AUTHENTICATED, evidence, headers, ends)
@@ -195,14 +195,14 @@ class Gate:
         if live.reason in _NOT_COMPARED:
             return
         clause, seen = shadow.clause_for(request)
-        answer = verdict.answer_to(clause.key) if clause.lasting else None
+        answer = verdict.answer_to(clause.key) if clause.cacheable else None
         if answer is None:
             refusal = self._judge(verdict, clause, seen)
             if refusal is None:
                 answer = Answer(Allow(verdict.identity, Reason.AUTHENTICATED, verdict.evidence, ()))
             else:
                 answer = Answer(Deny(refusal.reason, "", verdict.evidence, verdict.identity, refusal.private))
-            if clause.lasting:
+            if clause.cacheable:
                 verdict.keep(clause.key, answer)
         other = answer.decision
         if type(other) is not type(live):
@@ -217,7 +217,7 @@ class Gate:
         if identity is None or self._reviewers is None:
             raise AssertionError("an access review is about somebody, and of a cluster")
         attributes = access.rule.attributes(identity, request)
-        if isinstance(attributes, Unaskable):
+        if isinstance(attributes, NothingToReview):
             detail = f"policy '{policy.name}'" + (f": {attributes.detail}" if attributes.detail else "")
             return Deny(attributes.reason, detail, decision.evidence, identity)
         answer = self._reviewers.of(identity, access.cluster).try_review(
@@ -271,5 +271,5 @@ def _concluded(
         return Unavailable(answer.reason, answer.detail, answer.retry_after, allowed.evidence)
     if answer.allowed:
         return allowed
-    private = told(attributes) + (f": {answer.reason}" if answer.reason else "")
+    private = describe(attributes) + (f": {answer.reason}" if answer.reason else "")
     return Deny(Reason.ACCESS_DENIED, f"policy '{policy.name}'", allowed.evidence, allowed.identity, private)

@@ -12,14 +12,14 @@ from authgate.policy.mapped_headers import ClaimHeader, ExpressionHeader
 
 if TYPE_CHECKING:
     from authgate.config import HeadersConfig, MappedHeaderConfig
-    from authgate.policy.headers import Statement
+    from authgate.policy.headers import IdentityToken
     from authgate.policy.mapped_headers import MappedHeader
 
 
-def header_mapper(config: HeadersConfig, statement: Statement | None) -> HeaderMapper:
+def header_mapper(config: HeadersConfig, identity_token: IdentityToken | None) -> HeaderMapper:
     """Return what names identities in headers; raises `CompositionError` for what is no expression."""
     mapped = [_mapped(item, f"headers.set[{index}]") for index, item in enumerate(config.set)]
-    return HeaderMapper(config.preset, config.max_bytes, mapped=mapped, statement=statement)
+    return HeaderMapper(config.preset, config.max_bytes, mapped=mapped, identity_token=identity_token)
 
 
 def _mapped(item: MappedHeaderConfig, place: str) -> MappedHeader:

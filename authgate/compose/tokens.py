@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from authgate.compose.dependencies import CompositionError
 from authgate.observability.log import event
 from authgate.signing.keys import read_signing_key
-from authgate.signing.tokens import IdentityHeader, TokenIssuer
+from authgate.signing.tokens import IdentityTokenHeader, TokenIssuer
 from authgate.vocabulary import CLUSTER_LEEWAY
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
     return TokenIssuer(signing.issuer, keys, deps.clock, leeways)
 
 
-def identity_header(config: Config, issuer: TokenIssuer | None) -> IdentityHeader | None:
+def identity_header(config: Config, issuer: TokenIssuer | None) -> IdentityTokenHeader | None:
     """Return the header that states who passed, None where none is wanted."""
     item = config.identity_token
     if item is None or issuer is None:
         return None
-    return IdentityHeader(item.header, item.audience, item.ttl, issuer)
+    return IdentityTokenHeader(item.header, item.audience, item.ttl, issuer)
 
 
 def _key(file: str, index: int) -> SigningKey:

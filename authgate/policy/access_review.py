@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
     from authgate.model import Identity, OriginalRequest
 
-_MAX_TOLD: Final = 200
+_MAX_PATH: Final = 200
 _PLACEHOLDER = re.compile(r"\{\{ ?\.([A-Za-z]+) ?\}\}")
 # A method is a token (RFC 9110, section 9.1); those of letters and dashes are all that are registered.
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
-class Unaskable:
+class NothingToReview:
     """There is nothing to ask the cluster about: the request is refused for `reason`."""
 
     reason: Reason
@@ -41,7 +41,7 @@ class AttributesRule(Protocol):
         """Whether the answer depends on the original request."""
         ...
 
-    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | Unaskable:
+    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | NothingToReview:
         """Return what to ask about `identity`, or why nothing can be asked."""
         ...
 
@@ -55,14 +55,14 @@ class RequestAttributes:
 
     reads_request = True
 
-    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | Unaskable:
+    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | NothingToReview:
         """Return the request's path and verb; the identity adds nothing."""
         method, path = request.method, request.path
         if method is None or path is None or _METHOD.fullmatch(method) is None:
-            return Unaskable(Reason.REQUEST_UNKNOWN)
+            return NothingToReview(Reason.REQUEST_UNKNOWN)
         plain = plain_path(path)
         if plain is None:
-            return Unaskable(Reason.PATH_AMBIGUOUS)
+            return NothingToReview(Reason.PATH_AMBIGUOUS)
         return NonResourceAttributes(plain, method.lower())
 
 
@@ -77,14 +77,14 @@ class Template:
         if unknown or any("{{" in part or "}}" in part for part in self._parts[::2]):
             raise ValueError(f"{text!r} holds something else than {', '.join(_VALUES)} as {{{{ .Name }}}}")
 
-    def render(self, identity: Identity) -> str | Unaskable:
+    def render(self, identity: Identity) -> str | NothingToReview:
         """Return the text; a value that is missing or `*`, which would mean all, makes it unaskable."""
         rendered = list(self._parts)
         for index in range(1, len(rendered), 2):
             name = rendered[index]
             value = _VALUES[name](identity)
             if value in ("", "*"):
-                return Unaskable(Reason.ACCESS_DENIED, f"the identity has no {name}")
+                return NothingToReview(Reason.ACCESS_DENIED, f"the identity has no {name}")
             rendered[index] = value
         return "".join(rendered)
 
@@ -120,12 +120,12 @@ class ResourceTemplates:
     def __init__(self, texts: ResourceAttributes) -> None:
         self._templates = {field.name: Template(getattr(texts, field.name)) for field in fields(texts)}
 
-    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | Unaskable:
+    def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | NothingToReview:
         """Return the attributes with the identity's values; the request adds nothing."""
         rendered: dict[str, str] = {}
         for name, template in self._templates.items():
             text = template.render(identity)
-            if isinstance(text, Unaskable):
+            if isinstance(text, NothingToReview):
                 return text
             rendered[name] = text
         return ResourceAttributes(**rendered)
@@ -144,10 +144,10 @@ class AccessRule:
     cluster: str | None = None
 
 
-def told(attributes: AccessAttributes) -> str:
+def describe(attributes: AccessAttributes) -> str:
     """Return what is asked in a few words, for people; a path may be cut short."""
     if isinstance(attributes, NonResourceAttributes):
-        return f"{attributes.verb} {attributes.path[:_MAX_TOLD]}"
+        return f"{attributes.verb} {attributes.path[:_MAX_PATH]}"
     what = "/".join(text for text in (attributes.resource, attributes.subresource) if text)
     parts = [attributes.verb, f"{what}.{attributes.group}" if attributes.group else what]
     parts += [f"'{attributes.name}'"] if attributes.name else []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from authgate.vocabulary import Preset
 
 
-class Statement(Protocol):
+class IdentityToken(Protocol):
     """A header whose value is a signed statement of who passed."""
 
     @property
@@ -28,8 +28,8 @@ class Statement(Protocol):
         """The header's name."""
         ...
 
-    def value(self, identity: Identity, policy: str, good_until: float | None) -> str:
-        """Return the statement, "" where none can be made; `good_until` is the verdict's end in POSIX seconds."""
+    def value(self, identity: Identity, policy: str, expires_at: float | None) -> str:
+        """Return the statement, "" where none can be made; `expires_at` is the verdict's end in POSIX seconds."""
         ...
 
 
@@ -37,7 +37,7 @@ _UTF8_BYTES: Final = 4  # of one character, at most
 
 
 @dataclass(frozen=True, slots=True)
-class Unsendable:
+class HeaderFailure:
     """Headers cannot carry an identity: why, and which of them, without its value."""
 
     reason: Literal[Reason.IDENTITY_UNSENDABLE, Reason.IDENTITY_TOO_LARGE]
@@ -56,19 +56,19 @@ class HeaderMapper:
         max_bytes: int,
         *,
         mapped: Iterable[MappedHeader] = (),
-        statement: Statement | None = None,
+        identity_token: IdentityToken | None = None,
     ) -> None:
         self._render = _PRESETS[preset]
         self._max_bytes = max_bytes
         self._mapped = tuple(mapped)
-        self._statement = statement
+        self._identity_token = identity_token
 
     def anonymous(self, role: Role | None = None) -> Headers:
         """Return the headers of a request that nobody sent: every name, and no value."""
         further = [
             *self._mapped,
             *(role.headers if role else ()),
-            *([self._statement] if self._statement else ()),
+            *([self._identity_token] if self._identity_token else ()),
         ]
         return (*self._render(None), *((header.name, "") for header in further))
 
@@ -76,13 +76,13 @@ class HeaderMapper:
         self,
         identity: Identity,
         policy: str = "",
-        good_until: float | None = None,
+        expires_at: float | None = None,
         claims: VerifiedClaims | None = None,
         role: Role | None = None,
-    ) -> Headers | Unsendable:
+    ) -> Headers | HeaderFailure:
         """Return the header names and values in their order; every name, always.
 
-        A statement says under which `policy` the identity passed, and ends with `good_until` (POSIX seconds). Without
+        A statement says under which `policy` the identity passed, and ends with `expires_at` (POSIX seconds). Without
         `claims`, as after a TokenReview, headers from claims are empty. A `role` may name the sender otherwise, and has
         headers of its own.
         """
@@ -90,34 +90,37 @@ class HeaderMapper:
         if role is not None:
             named = role.named(identity, {} if claims is None else claims.members)
             if isinstance(named, str):
-                return Unsendable(Reason.IDENTITY_UNSENDABLE, named)
+                return HeaderFailure(Reason.IDENTITY_UNSENDABLE, named)
             identity, mapped = named, (*mapped, *role.headers)
         for value in _values(identity):
             if value.strip() != value:  # white space at its ends would be dropped (RFC 9110, section 5.5)
-                return Unsendable(Reason.IDENTITY_UNSENDABLE)
+                return HeaderFailure(Reason.IDENTITY_UNSENDABLE)
         headers = self._render(identity)
         for header in mapped:
             text = _mapped(header, identity, claims)
-            if isinstance(text, Unsendable):
+            if isinstance(text, HeaderFailure):
                 return text
             headers = (*headers, (header.name, text))
-        if self._statement is not None:
-            headers = (*headers, (self._statement.name, self._statement.value(identity, policy, good_until)))
+        if self._identity_token is not None:
+            headers = (
+                *headers,
+                (self._identity_token.name, self._identity_token.value(identity, policy, expires_at)),
+            )
         size = sum([len(name) + len(value) + 4 for name, value in headers])
         if _UTF8_BYTES * size > self._max_bytes:  # else it cannot be too much, whatever the characters
             size = sum([len(name) + len(value.encode()) + 4 for name, value in headers])
             if size > self._max_bytes:
-                return Unsendable(Reason.IDENTITY_TOO_LARGE)
+                return HeaderFailure(Reason.IDENTITY_TOO_LARGE)
         return headers
 
 
-def _mapped(header: MappedHeader, identity: Identity, claims: VerifiedClaims | None) -> str | Unsendable:
+def _mapped(header: MappedHeader, identity: Identity, claims: VerifiedClaims | None) -> str | HeaderFailure:
     values = header.values(identity, {} if claims is None else claims.members)
     if isinstance(values, Failed):
-        return Unsendable(Reason.IDENTITY_UNSENDABLE, f"header {header.name}: {values.detail}")
+        return HeaderFailure(Reason.IDENTITY_UNSENDABLE, f"header {header.name}: {values.detail}")
     text = _joined(values)
     if any(value.strip() != value for value in values) or not is_clean(text):
-        return Unsendable(Reason.IDENTITY_UNSENDABLE, f"header {header.name}")
+        return HeaderFailure(Reason.IDENTITY_UNSENDABLE, f"header {header.name}")
     return text
 
 

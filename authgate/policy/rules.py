@@ -82,7 +82,7 @@ class Clause:
     """Whether an entry looks at what the token claims."""
     reads_now: bool = field(init=False)
     """Whether an entry looks at the time."""
-    lasting: bool = field(init=False)
+    cacheable: bool = field(init=False)
     """Whether its answer holds as long as the verdict: neither the request nor the time makes a difference."""
 
     def __post_init__(self) -> None:
@@ -94,9 +94,9 @@ class Clause:
         aging = self.role is not None and self.role.leeways is not None
         reads_now = aging or any(condition.reads_now for condition in conditions)
         object.__setattr__(self, "reads_now", reads_now)
-        object.__setattr__(self, "lasting", not reads_request and not reads_now)
+        object.__setattr__(self, "cacheable", not reads_request and not reads_now)
 
-    def judge(self, case: PolicyInput) -> Refusal | None:
+    def check(self, case: PolicyInput) -> Refusal | None:
         """Return why the case may not pass, or None where it may."""
         if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
             return Refusal(Reason.AUDIENCE_MISMATCH)

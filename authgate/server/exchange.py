@@ -184,7 +184,7 @@ class ExchangeHandler:
             typ=EXCHANGED_TOKEN,
             policy=policy,
             ttl=exchange.ttl,
-            good_until=allowed.expires_at,
+            expires_at=allowed.expires_at,
         )
         if token is None:
             raise _RefusedError("invalid_request", "the subject token has ended")

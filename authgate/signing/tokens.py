@@ -64,18 +64,18 @@ class TokenIssuer:
         typ: TokenType,
         policy: str,
         ttl: float,
-        good_until: float | None,
+        expires_at: float | None,
     ) -> IssuedToken | None:
         """Return a token that lives for `ttl` seconds but never beyond the one it stands for; None where that is over.
 
-        `good_until` is when the verdict on that one ends, leeway included (POSIX seconds; None for no end).
+        `expires_at` is when the verdict on that one ends, leeway included (POSIX seconds; None for no end).
 
         The token names the identity in the headers' words. There is no `act`: nobody acts for somebody else.
         """
         now = int(self._clock.now())
         end = now + int(ttl)
-        if good_until is not None:
-            end = min(end, int(good_until - self._leeways.get(identity.issuer_name, 0.0)))
+        if expires_at is not None:
+            end = min(end, int(expires_at - self._leeways.get(identity.issuer_name, 0.0)))
         if end <= now:
             return None
         claims: dict[str, JSONValue] = {
@@ -95,7 +95,7 @@ class TokenIssuer:
 
 
 @dataclass(frozen=True, slots=True)
-class IdentityHeader:
+class IdentityTokenHeader:
     """A header of every allowing answer that holds a token for `audience`, living `ttl` seconds, under `name`."""
 
     name: str
@@ -103,10 +103,10 @@ class IdentityHeader:
     ttl: float
     issuer: TokenIssuer
 
-    def value(self, identity: Identity, policy: str, good_until: float | None) -> str:
+    def value(self, identity: Identity, policy: str, expires_at: float | None) -> str:
         """Return the token; "" where the sender's own has ended and only leeway lets it pass."""
         token = self.issuer.issue(
-            identity, self.audience, typ=IDENTITY_TOKEN, policy=policy, ttl=self.ttl, good_until=good_until
+            identity, self.audience, typ=IDENTITY_TOKEN, policy=policy, ttl=self.ttl, expires_at=expires_at
         )
         return token.text if token else ""
 

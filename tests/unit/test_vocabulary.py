@@ -13,7 +13,7 @@ from authgate.config import ConfigError, load
 from authgate.errors import Reason
 from authgate.keys.algorithms import KEY_TYPES
 from authgate.model import NO_EVIDENCE, Allow, Identity, ServiceAccount
-from authgate.policy.headers import HeaderMapper, Unsendable
+from authgate.policy.headers import HeaderFailure, HeaderMapper
 from authgate.server.grpc.mapping import answer_of
 from authgate.server.http.request import FORWARDED_HEADERS
 from authgate.tools.snippets import MANIFESTS, SNIPPETS, Options, identity_headers, manifests, rendered
@@ -48,7 +48,7 @@ WITH_HEADERS = pytest.mark.parametrize("preset", [preset for preset in PRESETS i
 def test_the_headers_of_a_preset_start_with_its_prefix(preset: Preset) -> None:
     """Without a prefix of its own, a preset's headers would not be removed from client requests."""
     headers = HeaderMapper(preset, 100_000).map(FULL)
-    assert not isinstance(headers, Unsendable)
+    assert not isinstance(headers, HeaderFailure)
     assert [name for name, _ in headers if not name.startswith(PRESET_PREFIXES[preset])] == []
 
 

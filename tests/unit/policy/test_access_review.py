@@ -9,7 +9,13 @@ import pytest
 from authgate.cluster.api import AccessAttributes, NonResourceAttributes, ResourceAttributes
 from authgate.errors import Reason
 from authgate.model import Identity, OriginalRequest, ServiceAccount
-from authgate.policy.access_review import RequestAttributes, ResourceTemplates, Template, Unaskable, told
+from authgate.policy.access_review import (
+    NothingToReview,
+    RequestAttributes,
+    ResourceTemplates,
+    Template,
+    describe,
+)
 from authgate.vocabulary import POD_NAME
 
 ACCOUNT = Identity(
@@ -22,7 +28,7 @@ ACCOUNT = Identity(
 PERSON = Identity("corp:jane")
 
 
-def asked(path: str | None, method: str | None = "GET") -> AccessAttributes | Unaskable:
+def asked(path: str | None, method: str | None = "GET") -> AccessAttributes | NothingToReview:
     """What is asked about a request."""
     return RequestAttributes().attributes(PERSON, OriginalRequest(method, path))
 
@@ -87,7 +93,7 @@ def test_a_plain_path_is_asked_decoded_once(path: str, sent: str) -> None:
 )
 def test_a_path_that_two_servers_could_read_in_two_ways_is_not_asked_about(path: str) -> None:
     """The answer would be about another path than the app's."""
-    assert asked(path) == Unaskable(Reason.PATH_AMBIGUOUS)
+    assert asked(path) == NothingToReview(Reason.PATH_AMBIGUOUS)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def test_the_verb_is_the_method_in_lower_case(method: str, verb: str) -> None:
 )
 def test_a_request_that_is_not_known_is_not_guessed(path: str | None, method: str | None) -> None:
     """Whatever the proxy failed to tell."""
-    assert asked(path, method) == Unaskable(Reason.REQUEST_UNKNOWN)
+    assert asked(path, method) == NothingToReview(Reason.REQUEST_UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def test_who_lacks_a_value_is_refused(name: str, identity: Identity) -> None:
     rule = ResourceTemplates(ResourceAttributes("get", "services", namespace=f"{{{{ .{name} }}}}"))
     refusal = rule.attributes(identity, OriginalRequest())
 
-    assert refusal == Unaskable(Reason.ACCESS_DENIED, f"the identity has no {name}")
+    assert refusal == NothingToReview(Reason.ACCESS_DENIED, f"the identity has no {name}")
 
 
 def test_every_attribute_is_a_template() -> None:
@@ -197,4 +203,4 @@ def test_every_attribute_is_a_template() -> None:
 )
 def test_what_is_asked_is_told(attributes: AccessAttributes, words: str) -> None:
     """In few words, however long the path."""
-    assert told(attributes) == words
+    assert describe(attributes) == words

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from authgate.errors import Reason
 from authgate.model import Headers, Identity, ServiceAccount
-from authgate.policy.headers import HeaderMapper, Unsendable
+from authgate.policy.headers import HeaderFailure, HeaderMapper
 from authgate.vocabulary import Preset
 
 POD = Identity(
@@ -36,7 +36,7 @@ PRESETS: list[Preset] = ["oauth2-proxy", "kubernetes", "remote"]
 def headers(preset: Preset, identity: Identity) -> Headers:
     """The headers of an identity, which have to be sendable."""
     found = HeaderMapper(preset, 100_000).map(identity)
-    assert not isinstance(found, Unsendable)
+    assert not isinstance(found, HeaderFailure)
     return found
 
 
@@ -160,7 +160,7 @@ UNSENDABLE = {
 @pytest.mark.parametrize("identity", UNSENDABLE.values(), ids=UNSENDABLE)
 def test_a_value_that_would_arrive_changed_is_not_sent(preset: Preset, identity: Identity) -> None:
     """White space at its ends is dropped on the way (RFC 9110, section 5.5), and " admin" would be "admin"."""
-    assert HeaderMapper(preset, 100_000).map(identity) == Unsendable(Reason.IDENTITY_UNSENDABLE)
+    assert HeaderMapper(preset, 100_000).map(identity) == HeaderFailure(Reason.IDENTITY_UNSENDABLE)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -170,7 +170,7 @@ def test_headers_have_a_limit_in_bytes(preset: Preset) -> None:
     size = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers(preset, identity))
 
     assert HeaderMapper(preset, size).map(identity) == headers(preset, identity)
-    assert HeaderMapper(preset, size - 1).map(identity) == Unsendable(Reason.IDENTITY_TOO_LARGE)
+    assert HeaderMapper(preset, size - 1).map(identity) == HeaderFailure(Reason.IDENTITY_TOO_LARGE)
 
 
 def test_an_extra_key_in_any_language_is_a_header_name() -> None:

@@ -10,7 +10,7 @@ from authgate.errors import Reason
 from authgate.expressions import Expects, Sees, compile_expression
 from authgate.json_pointer import JSONPointer
 from authgate.model import Headers, Identity, VerifiedClaims
-from authgate.policy.headers import HeaderMapper, Unsendable
+from authgate.policy.headers import HeaderFailure, HeaderMapper
 from authgate.policy.mapped_headers import ClaimHeader, ExpressionHeader, MappedHeader
 
 ADA = Identity("ada", groups=("dev",))
@@ -27,7 +27,9 @@ def of_expression(text: str) -> MappedHeader:
     return ExpressionHeader("X", expression, "headers.set[0].expression")
 
 
-def told(header: MappedHeader, claims: dict[str, Any] | None, max_bytes: int = 1000) -> Headers | Unsendable:
+def told(
+    header: MappedHeader, claims: dict[str, Any] | None, max_bytes: int = 1000
+) -> Headers | HeaderFailure:
     """What a mapper with this header alone says of Ada."""
     mapper = HeaderMapper("none", max_bytes, mapped=[header])
     return mapper.map(ADA, claims=None if claims is None else VerifiedClaims(claims))
@@ -83,14 +85,14 @@ def test_an_absent_claim_is_an_empty_header(claims: dict[str, Any] | None) -> No
 def test_what_no_header_can_carry_is_refused(value: object) -> None:
     """A value is sent as it is, or nobody passes; the refusal names the header, not the value."""
     refused = told(of_claim(), {"x": value})
-    assert isinstance(refused, Unsendable)
+    assert isinstance(refused, HeaderFailure)
     assert refused.reason is Reason.IDENTITY_UNSENDABLE
     assert refused.detail.startswith("header X")
 
 
 def test_a_claim_that_is_too_long_is_refused() -> None:
     """Nothing is truncated: beyond `headers.maxBytes` nobody passes."""
-    assert told(of_claim(), {"x": ["g" * 50] * 10_000}) == Unsendable(Reason.IDENTITY_TOO_LARGE)
+    assert told(of_claim(), {"x": ["g" * 50] * 10_000}) == HeaderFailure(Reason.IDENTITY_TOO_LARGE)
 
 
 def test_a_nested_claim_is_named_by_its_pointer() -> None:
@@ -114,7 +116,7 @@ def test_an_expression_becomes_a_header(text: str, header: str) -> None:
 def test_an_expression_that_fails_refuses() -> None:
     """An evaluation error lets nobody pass, and says which expression it was."""
     refused = told(of_expression("claims.missing"), {})
-    assert isinstance(refused, Unsendable)
+    assert isinstance(refused, HeaderFailure)
     assert refused.detail.startswith("header X: headers.set[0].expression: ")
 
 

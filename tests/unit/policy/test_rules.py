@@ -40,7 +40,7 @@ IS_BOB = Entry([UserIn(frozenset({"bob"}))])
 )
 def test_a_policy_refuses_by_audience_deny_and_allow(policy: Policy, refusal: Reason | None) -> None:
     """In this order; empty means deny."""
-    found = policy.own.judge(PolicyInput(ALICE))
+    found = policy.own.check(PolicyInput(ALICE))
     assert (None if found is None else found.reason) is refusal
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from authgate.model import Identity, ServiceAccount
 from authgate.signing.keys import SigningKey
-from authgate.signing.tokens import EXCHANGED_TOKEN, PRIVATE_CLAIM, IdentityHeader, TokenIssuer
+from authgate.signing.tokens import EXCHANGED_TOKEN, PRIVATE_CLAIM, IdentityTokenHeader, TokenIssuer
 from tests.support.clock import START, FakeClock
 
 KEY = SigningKey.generate()
@@ -40,10 +40,10 @@ def issuer(*keys: SigningKey) -> TokenIssuer:
 
 
 def claims(
-    identity: Identity = ALICE, *, ttl: float = 300, good_until: float | None = None
+    identity: Identity = ALICE, *, ttl: float = 300, expires_at: float | None = None
 ) -> dict[str, Any]:
     """What a token for the audience `apps` says."""
-    token = issuer().issue(identity, "apps", typ="JWT", policy="default", ttl=ttl, good_until=good_until)
+    token = issuer().issue(identity, "apps", typ="JWT", policy="default", ttl=ttl, expires_at=expires_at)
     assert token is not None
     return jwt.decode(
         token.text,
@@ -90,7 +90,7 @@ def test_a_service_account_keeps_its_cluster_and_extra() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "good_until", "end"),
+    ("name", "expires_at", "end"),
     [
         pytest.param("corp", None, START + 300, id="no end: its own time"),
         pytest.param("corp", START + 1000, START + 300, id="a later end: its own time"),
@@ -99,20 +99,20 @@ def test_a_service_account_keeps_its_cluster_and_extra() -> None:
     ],
 )
 def test_a_token_never_outlives_the_one_it_stands_for(
-    name: str, good_until: float | None, end: float
+    name: str, expires_at: float | None, end: float
 ) -> None:
     """`exp` is the time configured or the other token's own end, whichever comes first."""
-    assert claims(replace(ALICE, issuer_name=name), good_until=good_until)["exp"] == int(end)
+    assert claims(replace(ALICE, issuer_name=name), expires_at=expires_at)["exp"] == int(end)
 
 
 def test_within_the_leeway_there_is_no_token() -> None:
     """A sender whose own token has ended, and passes by leeway alone, gets none."""
-    assert issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=300, good_until=START + 30) is None
+    assert issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=300, expires_at=START + 30) is None
 
 
 def test_a_header_without_a_token_is_empty() -> None:
     """The identity header is there and empty where no token can be made."""
-    header = IdentityHeader("X-Auth-Identity", "apps", 300.0, issuer())
+    header = IdentityTokenHeader("X-Auth-Identity", "apps", 300.0, issuer())
     assert header.value(ALICE, "default", START + 30) == ""
     assert header.value(ALICE, "default", START + 60).count(".") == 2
 
@@ -120,15 +120,15 @@ def test_a_header_without_a_token_is_empty() -> None:
 def test_the_first_key_signs() -> None:
     """Of several keys the first signs, and its kid says so."""
     other = SigningKey.generate()
-    token = issuer(KEY, other).issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, good_until=None)
+    token = issuer(KEY, other).issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, expires_at=None)
     assert token is not None
     assert jwt.get_unverified_header(token.text) == {"alg": "ES256", "kid": KEY.kid, "typ": "JWT"}
 
 
 def test_an_identity_token_has_a_type_of_its_own() -> None:
     """The token of a header and that of an exchange differ in `typ` (RFC 8725, section 3.11)."""
-    stated = IdentityHeader("X-Auth-Identity", "apps", 300.0, issuer()).value(ALICE, "default", None)
-    exchanged = issuer().issue(ALICE, "apps", typ=EXCHANGED_TOKEN, policy="default", ttl=1, good_until=None)
+    stated = IdentityTokenHeader("X-Auth-Identity", "apps", 300.0, issuer()).value(ALICE, "default", None)
+    exchanged = issuer().issue(ALICE, "apps", typ=EXCHANGED_TOKEN, policy="default", ttl=1, expires_at=None)
     assert exchanged is not None
     types = [jwt.get_unverified_header(text)["typ"] for text in (stated, exchanged.text)]
     assert types == ["authgate-identity+jwt", "JWT"]
@@ -147,6 +147,6 @@ def test_nothing_is_signed_without_a_key() -> None:
 
 def test_a_token_has_no_repr() -> None:
     """What was issued cannot reach a log by accident."""
-    token = issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, good_until=None)
+    token = issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, expires_at=None)
     assert token is not None
     assert token.text not in repr(token)
