@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from authgate.dev.scenario import Scenario
-    from authgate.service import Service
 
 LISTEN: Final = "127.0.0.1:8080"
 ADMIN: Final = "127.0.0.1:9090"
@@ -33,21 +31,23 @@ _CTRL_C: Final = {signal.SIGINT}
 def dev(
     listen: Annotated[
         str,
-        typer.Option(metavar="HOST:PORT", help="Where the gate serves; a free port where this one is taken."),
+        typer.Option(
+            metavar="HOST:PORT", help="The address of the gate; a free port is used if this one is taken."
+        ),
     ] = LISTEN,
     admin: Annotated[str, typer.Option(metavar="HOST:PORT", help="The same for metrics and probes.")] = ADMIN,
     folder: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where tokens and configuration are kept; else a folder that goes again.",
+            help="The folder for tokens and the configuration; by default a temporary one that is deleted at the end.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Try the gate with an issuer and an API of its own.
+    """Run a gate to try, with its own issuer and Kubernetes API.
 
-    Prints the files of tokens, and commands to paste. Ctrl-C ends it.
+    Prints the files that hold tokens, and commands to paste. Ctrl-C stops it.
     """
     import asyncio
     import tempfile
@@ -59,7 +59,7 @@ def dev(
     addresses = _free(listen), _free(admin)
     try:
         with ExitStack() as stack:
-            signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)  # what is made here is cleaned up
+            signal.pthread_sigmask(signal.SIG_BLOCK, _CTRL_C)  # nothing is left behind
             try:
                 if folder is None:
                     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authgate-dev-")))
@@ -71,21 +71,25 @@ def dev(
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or folder}: {error.strerror or error}")
-    except KeyboardInterrupt:  # before the service took over the signal
+    except KeyboardInterrupt:  # before the service handles the signal
         return
 
 
 async def _run(folder: Path, listen: str, admin: str) -> None:
     from authgate.config import load
-    from authgate.dev.scenario import running_scenario
+    from authgate.dev.scenario import Scenario
+    from authgate.dev.server import EmbeddedServer
     from authgate.service import Service
 
-    async with running_scenario(folder) as scenario:
+    scenario = Scenario(folder)
+    async with EmbeddedServer(scenario.api, certificate=scenario.certificate) as api_server:
+        scenario.write_files(api_server.url)
         file = _write_configuration(scenario, listen, admin)
         service = Service(load(file, {}).config, {})
         await service.start()
-        for line in _instructions(_Running(scenario, service, file)):
-            print(line)
+        verify_url = f"http://{_reachable(service.verify_addresses[0])}/verify"
+        admin_url = f"http://{_reachable(service.admin_address or '')}"
+        print(*_instructions(scenario, api_server.url, verify_url, admin_url, file), sep="\n")
         sys.stdout.flush()
         await service.run()
 
@@ -114,10 +118,10 @@ def _write_configuration(scenario: Scenario, listen: str, admin: str) -> Path:
 
 
 def _free(address: str) -> str:
-    """Return the address, with port 0 where its own is taken."""
+    """Return the address, with port 0 if its port is in use."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        fail(f"{address}: HOST:PORT is expected, such as {LISTEN}", USAGE)
+        fail(f"{address}: must be HOST:PORT, such as {LISTEN}", USAGE)
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -126,24 +130,9 @@ def _free(address: str) -> str:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 fail(f"cannot listen on {address}: {error.strerror or error}")
-            complain(f"port {port} is taken: a free one is used instead")
+            complain(f"port {port} is in use: a free port is used instead")
             return f"{host}:0"
     return address
-
-
-@dataclass(frozen=True, slots=True)
-class _Running:
-    scenario: Scenario
-    service: Service
-    configuration: Path
-
-    @property
-    def verify_url(self) -> str:
-        return f"http://{_reachable(self.service.verify_addresses[0])}/verify"
-
-    @property
-    def admin_url(self) -> str:
-        return f"http://{_reachable(self.service.admin_address or '')}"
 
 
 def _reachable(address: str) -> str:
@@ -151,38 +140,38 @@ def _reachable(address: str) -> str:
     return f"{ {'0.0.0.0': '127.0.0.1', '[::]': '[::1]'}.get(host, host) }:{port}"  # noqa: S104 - shown only
 
 
-def _instructions(running: _Running) -> Iterator[str]:
-    scenario = running.scenario
-    configuration = shlex.quote(str(running.configuration))
-    yield "A gate is running, with an issuer and an API server of its own. Nothing here is for production."
+def _instructions(
+    scenario: Scenario, api_url: str, verify_url: str, admin_url: str, file: Path
+) -> Iterator[str]:
+    yield "A gate is running with its own issuer and API server. Do not use it in production."
     yield ""
-    yield f"  gate           {running.verify_url}"
-    yield f"  admin          {running.admin_url}"
-    yield f"  API server     {scenario.api_url}"
-    yield f"  configuration  {running.configuration}"
+    yield f"  gate           {verify_url}"
+    yield f"  admin          {admin_url}"
+    yield f"  API server     {api_url}"
+    yield f"  configuration  {file}"
     yield f"  token          {scenario.token_file}"
     yield ""
-    yield "Paste these into another terminal."
+    yield "Paste these commands into another terminal."
     for title, token in (
-        ("A good token: 200, and who sent it", scenario.token_file),
+        ("A valid token: 200 with the identity headers", scenario.token_file),
         ("No token: 401", None),
         ("A token for another audience: 401 with the reason", scenario.other_audience_file),
         ("An opaque token, which only the API server's TokenReview can decide: 200", scenario.reviewed_file),
     ):
         yield f"\n# {title}"
-        yield _curl("-si", token, running.verify_url)
+        yield _curl("-si", token, verify_url)
     yield "\n# The metrics"
-    yield _curl("-s", None, f"{running.admin_url}/metrics")
-    yield "\n# Each step of a verdict"
+    yield _curl("-s", None, f"{admin_url}/metrics")
+    yield "\n# Each step of a decision"
     yield (
-        f"{shlex.quote(sys.executable)} -m authgate explain --config {configuration}"
+        f"{shlex.quote(sys.executable)} -m authgate explain --config {shlex.quote(str(file))}"
         f" {shlex.quote(str(scenario.other_audience_file))}"
     )
-    yield "\nCtrl-C ends it."
+    yield "\nPress Ctrl-C to stop."
 
 
 def _curl(options: str, token: Path | None, url: str) -> str:
-    # A proxy of the user's own network does not know this machine's loopback.
+    # An HTTP proxy cannot reach the loopback address of this machine.
     direct = " --noproxy '*'" if any(os.environ.get(name) for name in _PROXIES) else ""
     header = "" if token is None else f' -H "Authorization: Bearer $(cat {shlex.quote(str(token))})"'
     return f"curl {options}{direct}{header} {url}"

@@ -1,1 +1,1 @@
-"""A small issuer and the part of the kube API that the gate talks to, for `authgate dev` and for tests."""
+"""An embedded issuer and kube API for `authgate dev`; tests build on them in `tests/support`."""

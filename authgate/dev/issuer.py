@@ -1,4 +1,4 @@
-"""An OpenID provider reduced to what a verifier sees of one: the documents it publishes and the tokens it signs."""
+"""A minimal OpenID provider: the documents it publishes and the tokens it signs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ WELL_KNOWN = "/.well-known/openid-configuration"
 
 
 def path_of(url: str) -> str:
-    """The decoded path of a URL, as a server compares it."""
+    """Return the decoded path of a URL."""
     return unquote(urlsplit(url).path)
 
 
 class Issuer:
-    """Signs with one key, publishes that one and older ones, and misbehaves where a test asks it to.
+    """Sign with one key, and publish this key and older ones.
 
-    `bad_keys` are published beside the good ones as they are; `discovery_changes` are applied to the discovery
-    document (`OMIT` leaves a member out). Both may be changed at any time.
+    `bad_keys` are published unchanged after the valid keys. `discovery_changes` are applied to the discovery document
+    (`OMIT` removes a member). Both may be changed at any time.
     """
 
     def __init__(
@@ -38,17 +38,17 @@ class Issuer:
 
     @property
     def key(self) -> SigningKey:
-        """The key that signs now."""
+        """The current signing key."""
         return self._key
 
     @property
     def keys(self) -> tuple[SigningKey, ...]:
-        """The keys that are published now."""
+        """The currently published keys."""
         return tuple(self._published)
 
     @property
     def jwks_path(self) -> str:
-        """The path of the JWKS on whichever server publishes it."""
+        """The path of the JWKS on its server."""
         return path_of(self.jwks_uri)
 
     @property
@@ -57,15 +57,15 @@ class Issuer:
         return path_of(self.url).rstrip("/") + WELL_KNOWN
 
     def announce(self, key: SigningKey) -> None:
-        """Publishes a key that does not sign yet."""
+        """Publish a key that does not sign yet."""
         self._published.append(key)
 
     def withdraw(self, *keys: SigningKey) -> None:
-        """Publishes these keys no longer; the one that signs goes on signing."""
+        """Stop publishing these keys; the signing key keeps signing."""
         self._published = [key for key in self._published if key not in keys]
 
     def rotate(self, key: SigningKey | None = None, *, overlap: bool = True) -> SigningKey:
-        """Signs with another key from now on, a fresh one unless given; without overlap it alone is published."""
+        """Sign with a new key from now on, by default a generated one; without overlap, publish only this key."""
         new = self._key.successor() if key is None else key
         older = [known for known in self._published if known is not new] if overlap else []
         self._key, self._published = new, [new, *older]
@@ -81,9 +81,9 @@ class Issuer:
         headers: Mapping[str, object] | None = None,
         key: SigningKey | None = None,
     ) -> str:
-        """A token as most issuers make one, valid from now on for `lifetime` seconds.
+        """Return a token with the usual claims, valid from now on for `lifetime` seconds.
 
-        `claims` and `headers` replace, add and (by `OMIT`) leave out members; `key` may be one never published.
+        `claims` and `headers` replace, add and (with `OMIT`) remove members; `key` need not be published.
         """
         now = int(self.clock())
         usual: JsonObject = {
@@ -98,11 +98,11 @@ class Issuer:
         return (key or self._key).sign(changed(usual, claims), {"typ": "JWT", **(headers or {})})
 
     def jwks(self) -> JsonObject:
-        """The JWK Set (RFC 7517 section 5): the published keys, the one that signs first, then the bad ones."""
+        """Return the JWK Set (RFC 7517 section 5): the signing key, the other published keys, then the bad keys."""
         return {"keys": [*(key.jwk() for key in self._published), *self.bad_keys]}
 
     def discovery(self) -> JsonObject:
-        """The discovery document with the members that a kube-apiserver gives it, and the changes applied."""
+        """Return the discovery document with the members that kube-apiserver writes, and the changes applied."""
         usual: JsonObject = {
             "issuer": self.url,
             "jwks_uri": self.jwks_uri,

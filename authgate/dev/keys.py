@@ -1,4 +1,4 @@
-"""Signing keys of every kind that the gate accepts, and a few that it must refuse."""
+"""Signing keys of every kind that the gate accepts, and a few that it must reject."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PublicKey: TypeAlias = (
 
 
 class Shape(enum.StrEnum):
-    """What a private key is made of: its kind and its size or curve."""
+    """The type of a private key, with its size or curve."""
 
     RSA_1024 = "RSA-1024"
     RSA_2048 = "RSA-2048"
@@ -54,11 +54,11 @@ USUAL_SHAPES: Final[Mapping[str, Shape]] = {
     "ES512": Shape.P521,
     "EdDSA": Shape.ED25519,
 }
-"""Every algorithm a `SigningKey` signs with, and the shape of key it gets unless another is asked for."""
+"""Every algorithm that a `SigningKey` can sign with, and the default shape of its key."""
 
 
 def new_private_key(shape: Shape) -> PrivateKey:
-    """A fresh private key of this shape; an RSA key takes tens of milliseconds, others well under one."""
+    """Generate a private key: tens of milliseconds for RSA, less than one for the others."""
     match shape:
         case Shape.RSA_1024 | Shape.RSA_2048 | Shape.RSA_3072 | Shape.RSA_4096:
             return rsa.generate_private_key(public_exponent=65537, key_size=int(shape.removeprefix("RSA-")))
@@ -71,7 +71,7 @@ def new_private_key(shape: Shape) -> PrivateKey:
 
 
 def usual_shape(algorithm: str) -> Shape:
-    """The shape of key that goes with a JWS algorithm; ValueError names those there are."""
+    """Return the default shape of key for a JWS algorithm; raises ValueError for an unknown algorithm."""
     try:
         return USUAL_SHAPES[algorithm]
     except KeyError:
@@ -81,7 +81,7 @@ def usual_shape(algorithm: str) -> Shape:
 
 
 def key_id(public: PublicKey) -> str:
-    """The kid a kube-apiserver gives a key: its DER's SHA-256 (Kubernetes pkg/serviceaccount/jwt.go)."""
+    """Return the kid that kube-apiserver gives a key: the SHA-256 of its DER (Kubernetes pkg/serviceaccount/jwt.go)."""
     return segment(
         hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
     )
@@ -89,7 +89,7 @@ def key_id(public: PublicKey) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
-    """A private key, the algorithm it signs with, and the kid it goes by (None: the key has no kid)."""
+    """A private key with its algorithm and kid (None: the key has no kid)."""
 
     algorithm: str
     kid: str | None
@@ -105,7 +105,7 @@ class SigningKey:
         shape: Shape | None = None,
         kid: str | None = None,
     ) -> SigningKey:
-        """The key for a private key at hand, by the kid that a kube-apiserver would give it unless one is given."""
+        """Wrap a private key; its kid defaults to the one that kube-apiserver would give it."""
         shape = shape or usual_shape(algorithm)
         return cls(algorithm, kid or key_id(private.public_key()), shape, private)
 
@@ -113,59 +113,42 @@ class SigningKey:
     def generate(
         cls, algorithm: str = "RS256", *, shape: Shape | None = None, kid: str | None = None
     ) -> SigningKey:
-        """A fresh key; a shape that does not fit the algorithm is taken as it is, for tests of such keys."""
+        """Generate a key; a shape that does not match the algorithm is accepted, for tests of such keys."""
         shape = shape or usual_shape(algorithm)
         return cls.of(new_private_key(shape), algorithm=algorithm, shape=shape, kid=kid)
 
     def without_kid(self) -> SigningKey:
-        """The same key, named neither in its JWK nor in the tokens it signs."""
+        """Return the same key without a kid in its JWK and in the tokens it signs."""
         return replace(self, kid=None)
 
     def successor(self) -> SigningKey:
-        """A fresh key of the same algorithm and shape, with a kid of its own."""
+        """Generate a key of the same algorithm and shape, with its own kid."""
         return SigningKey.generate(self.algorithm, shape=self.shape)
 
     @property
     def public(self) -> PublicKey:
-        """The public half."""
+        """The public key."""
         return self.private.public_key()
 
     def public_pem(self) -> bytes:
-        """The public half as SubjectPublicKeyInfo in PEM, as `--service-account-key-file` takes it."""
+        """Return the public key as SubjectPublicKeyInfo in PEM, the format of `--service-account-key-file`."""
         return self.public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def jwk(self, changes: Mapping[str, object] | None = None) -> JsonObject:
-        """The public half as a JWK with kid, alg and use (RFC 7517 section 4), with the changes applied."""
+        """Return the public key as a JWK with kid, alg and use (RFC 7517 section 4), and apply the changes."""
         material = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.public, as_dict=True)
-        material.pop("key_ops", None)  # a kube-apiserver writes none
+        material.pop("key_ops", None)  # kube-apiserver does not write them
         named = {} if self.kid is None else {"kid": self.kid}
         return changed({**material, **named, "alg": self.algorithm, "use": "sig"}, changes)
 
     def sign(self, claims: Mapping[str, object], headers: Mapping[str, object] | None = None) -> str:
-        """A compact JWT of the claims; its header holds alg and kid, with the changes applied."""
+        """Sign the claims as a compact JWT; `headers` are changes to the header, which has alg and kid."""
         named = {} if self.kid is None else {"kid": self.kid}
         header = changed({"alg": self.algorithm, **named}, headers)
         return self.sign_raw(json_bytes(header), json_bytes(claims))
 
     def sign_raw(self, header: bytes, payload: bytes) -> str:
-        """A compact JWS over exactly these bytes; the signature is right, and whatever it covers may be wrong."""
+        """Sign exactly these bytes as a compact JWS: a valid signature over content that may be invalid."""
         signing_input = f"{segment(header)}.{segment(payload)}".encode("ascii")
         signature = jwt.get_algorithm_by_name(self.algorithm).sign(signing_input, self.private)
         return compact(header, payload, signature)
-
-
-class KeyPool:
-    """Private keys made once and handed out again, since RSA keys are slow to make; share it to share them."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[Shape, int], PrivateKey] = {}
-
-    def key(
-        self, algorithm: str = "RS256", index: int = 0, *, shape: Shape | None = None, kid: str | None = None
-    ) -> SigningKey:
-        """The index-th key of the shape; RS256 and PS512 with one index share their private key."""
-        shape = shape or usual_shape(algorithm)
-        private = self._made.get((shape, index))
-        if private is None:
-            private = self._made[shape, index] = new_private_key(shape)
-        return SigningKey.of(private, algorithm=algorithm, shape=shape, kid=kid)

@@ -1,4 +1,4 @@
-"""A cluster's state as far as authentication sees it, and the tokens a kube-apiserver would issue for it."""
+"""The state of a cluster that matters for authentication, and the tokens that kube-apiserver would issue."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LEGACY_ISSUER = "kubernetes/serviceaccount"
 LEGACY_CLAIM = "kubernetes.io/serviceaccount/"
 DEFAULT_ISSUER = "https://kubernetes.default.svc"
 UNREACHABLE_JWKS_URI = "https://192.0.2.2:6443/openid/v1/jwks"
-"""A real server advertises its node's address, which many clients cannot reach; this one is nobody's (RFC 5737)."""
+"""A real server advertises its node's address, which many clients cannot reach; nobody has this one (RFC 5737)."""
 
 
 class Permission(enum.StrEnum):
-    """What a caller of the API can be allowed by a ClusterRoleBinding."""
+    """A permission that a ClusterRoleBinding can grant."""
 
     DISCOVER = "system:service-account-issuer-discovery"
     REVIEW_TOKENS = "system:auth-delegator"
@@ -36,7 +36,7 @@ class Permission(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who somebody is to the API server (authentication.k8s.io/v1 UserInfo)."""
+    """A user of the API server (authentication.k8s.io/v1 UserInfo)."""
 
     username: str
     uid: str = ""
@@ -44,15 +44,15 @@ class User:
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def with_group(self, group: str) -> User:
-        """The same user, once in this group."""
+        """Return the user with this group added if it is missing."""
         return self if group in self.groups else replace(self, groups=(*self.groups, group))
 
 
 class KubeState:
-    """Accounts, objects, static tokens and role bindings of one cluster; change it at any time.
+    """Accounts, objects, static tokens and role bindings of one cluster; may be changed at any time.
 
-    As in a fresh cluster, service accounts may read the issuer's documents, and `system:masters` may do everything;
-    `public` lets everybody read the documents.
+    As in a new cluster, service accounts may read the issuer's documents and `system:masters` has every permission.
+    With `public`, anonymous callers may read the documents as well.
     """
 
     def __init__(
@@ -82,65 +82,65 @@ class KubeState:
 
     @property
     def clock(self) -> Clock:
-        """The clock that tokens are minted and judged by."""
+        """The clock for issuing and reviewing tokens."""
         return self.issuer.clock
 
     @property
     def issuers(self) -> tuple[str, ...]:
-        """Every `iss` that the API server accepts of its ServiceAccounts."""
+        """Every `iss` that the API server accepts in ServiceAccount tokens."""
         return (self.issuer.url, *self.further_issuers)
 
     @property
     def verification_keys(self) -> tuple[SigningKey, ...]:
-        """The keys that the API server itself verifies with."""
+        """The keys with which the API server itself verifies tokens."""
         return (*self.issuer.keys, *self._unpublished)
 
     def accept_unpublished(self, key: SigningKey) -> None:
-        """Verifies with a key that the JWKS does not show, as one of an external signer excluded from discovery."""
+        """Verify with a key that is not in the JWKS, such as an external signer's that is excluded from discovery."""
         self._unpublished.append(key)
 
     # Role bindings
 
     def allow(self, subject: str, *permissions: Permission) -> None:
-        """Binds permissions to a user's or a group's name."""
+        """Grant permissions to a user or group by name."""
         self._bindings[subject] = self._bindings.get(subject, frozenset()) | frozenset(permissions)
 
     def forbid(self, subject: str, *permissions: Permission) -> None:
-        """Takes permissions from a user's or a group's name again."""
+        """Withdraw permissions from a user or group by name."""
         self._bindings[subject] = self._bindings.get(subject, frozenset()) - frozenset(permissions)
 
     def is_allowed(self, user: User, permission: Permission) -> bool:
-        """Whether a binding for the user or one of its groups has the permission."""
+        """Report whether the user or one of its groups has a permission."""
         return any(permission in self._bindings.get(name, ()) for name in (user.username, *user.groups))
 
     def grant(self, subject: str, **attributes: str) -> None:
-        """Lets a user or a group, by name, do what SubjectAccessReview asks with exactly these attributes."""
+        """Allow a user or group SubjectAccessReviews with exactly these attributes."""
         self._grants.add((subject, frozenset(attributes.items())))
 
     def revoke(self, subject: str, **attributes: str) -> None:
-        """Takes such a permission away again."""
+        """Withdraw such a permission."""
         self._grants.discard((subject, frozenset(attributes.items())))
 
     def is_granted(self, subject: str, attributes: Mapping[str, str]) -> bool:
-        """Whether a user or a group, by name, may do what these attributes say."""
+        """Report whether a user or group was granted exactly these attributes."""
         return (subject, frozenset(attributes.items())) in self._grants
 
     # Objects
 
     def service_account(self, name: str, namespace: str = "default") -> ServiceAccount:
-        """Creates an account; creating it again gives it another UID, as in a cluster."""
+        """Create an account; creating it again gives it a new UID, as in a cluster."""
         return self.objects.add(ServiceAccount(namespace, name))
 
     def pod(self, account: ServiceAccount, name: str, *, node: Node | None = None) -> Pod:
-        """Creates a pod that runs as the account, on the node if one is given."""
+        """Create a pod that runs as the account, optionally on a node."""
         return self.objects.add(Pod(account.namespace, name, account.name, node.name if node else ""))
 
     def node(self, name: str) -> Node:
-        """Creates a node."""
+        """Create a node."""
         return self.objects.add(Node(name))
 
     def secret(self, name: str, namespace: str = "default") -> Secret:
-        """Creates a secret."""
+        """Create a secret."""
         return self.objects.add(Secret(namespace, name))
 
     # Tokens
@@ -148,17 +148,17 @@ class KubeState:
     def static_token(
         self, username: str, *, groups: Sequence[str] = (), uid: str = "", token: str | None = None
     ) -> str:
-        """An opaque token as a line of `--token-auth-file` makes one; random unless given."""
+        """Create an opaque token like a line of `--token-auth-file`; by default a random one."""
         token = secrets.token_urlsafe(24) if token is None else token
         self._static_tokens[token] = User(username, uid, tuple(groups))
         return token
 
     def remove_static_token(self, token: str) -> None:
-        """Makes a static token worthless."""
+        """Invalidate a static token."""
         self._static_tokens.pop(token, None)
 
     def user_of_static_token(self, token: str) -> User | None:
-        """Whose static token this is, if it is one."""
+        """Return the user of a static token, or None."""
         return self._static_tokens.get(token)
 
     def account_token(
@@ -172,9 +172,9 @@ class KubeState:
         headers: Mapping[str, object] | None = None,
         key: SigningKey | None = None,
     ) -> str:
-        """A ServiceAccount token, claim for claim as a kube-apiserver issues it (pkg/serviceaccount/claims.go).
+        """Return a ServiceAccount token with the claims that kube-apiserver issues (pkg/serviceaccount/claims.go).
 
-        `claims` and `headers` replace, add and (by `OMIT`) leave out members; `key` may be one never published.
+        `claims` and `headers` replace, add and (with `OMIT`) remove members; `key` need not be published.
         """
         now = int(self.clock())
         usual: JsonObject = {
@@ -194,7 +194,7 @@ class KubeState:
         return (key or self.issuer.key).sign(changed(usual, claims), headers)
 
     def legacy_token(self, account: ServiceAccount, secret_name: str) -> str:
-        """The token of a Secret of type kubernetes.io/service-account-token, without audience or end."""
+        """Create a Secret of type kubernetes.io/service-account-token and return its token, without aud and exp."""
         claims: JsonObject = {
             "iss": LEGACY_ISSUER,
             "sub": account.username,
@@ -222,7 +222,7 @@ class KubeState:
         if not pod.node:
             return {}
         node = self.objects.get(Node, pod.node)
-        # The server still names a node whose object is gone, without a UID.
+        # The server also names a node whose object was deleted, without a UID.
         return {"node": _reference(node) if node else {"name": pod.node}}
 
 

@@ -1,10 +1,8 @@
-"""The part of the kube API that the gate talks to, answering as a kube-apiserver 1.36 was seen to answer."""
+"""The part of the kube API that `authgate dev` needs, with the responses of kube-apiserver 1.36."""
 
 from __future__ import annotations
 
-import functools
 import platform
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,21 +10,19 @@ from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from authgate.dev import status
-from authgate.dev.access_review import ACCESS_REVIEWS_PATH, review_access
-from authgate.dev.api_body import BadBodyError, members, posted, strings, text
+from authgate.dev import messages
+from authgate.dev.access import answer_self_access, review_access
 from authgate.dev.compact import JsonObject
 from authgate.dev.issuer import WELL_KNOWN
 from authgate.dev.kube import KubeState, Permission, User
+from authgate.dev.messages import BadBodyError, members, posted, strings, text
 from authgate.dev.review import Authenticated, Outcome, Refused, authenticate, review
-from authgate.dev.self_access import answer_self_access
-from authgate.dev.token_request import answer_token_request
 
 DISCOVERY_PATH: Final = WELL_KNOWN
 JWKS_PATH: Final = "/openid/v1/jwks"
 TOKEN_REVIEWS_PATH: Final = "/apis/authentication.k8s.io/v1/tokenreviews"
+ACCESS_REVIEWS_PATH: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 SELF_ACCESS_PATH: Final = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-_TOKEN_PATH: Final = re.compile(r"/api/v1/namespaces/([^/]+)/serviceaccounts/([^/]+)/token")
 _MAX_AGE: Final = "public, max-age=3600"
 _VERSION: Final[Mapping[str, object]] = {
     "major": "1",
@@ -38,14 +34,9 @@ _VERSION: Final[Mapping[str, object]] = {
 Handler: TypeAlias = Callable[[User, web.BaseRequest], Awaitable[web.Response]]
 
 
-def token_request_path(namespace: str, name: str) -> str:
-    """Where tokens of an account are asked for."""
-    return f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-
-
 @dataclass(frozen=True, slots=True)
 class ReviewRecord:
-    """One TokenReview that was answered: who asked, for which audiences, and the verdict, but never the token."""
+    """One answered TokenReview: the caller, the requested audiences and the verdict, but never the token."""
 
     caller: str
     audiences: tuple[str, ...]
@@ -53,10 +44,9 @@ class ReviewRecord:
 
 
 class KubeAPI:
-    """Serves discovery, JWKS, TokenReview, both SubjectAccessReviews, TokenRequest, version and health of one cluster.
+    """Serve discovery, JWKS, TokenReview, SubjectAccessReview and its self variant, version and health of one cluster.
 
-    `reviews` remembers the last thousand TokenReviews and `access_reviews` what the last thousand SubjectAccessReviews
-    asked, for tests that ask what the gate asked.
+    `reviews` and `access_reviews` keep the last thousand TokenReviews and SubjectAccessReview specs.
     """
 
     def __init__(self, state: KubeState) -> None:
@@ -76,26 +66,21 @@ class KubeAPI:
         }
 
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
-        """The answer to a request for one of this API's paths; None for any other path."""
-        handler = self._handler(request.path)
+        """Return the response to a request, or None if this API does not have the path."""
+        handler = self._handlers.get(request.path)
         if handler is None:
             return None
         match authenticate(self.state, request.headers.get("Authorization", "")):
             case Refused():
-                return status.unauthorized()
+                return messages.unauthorized()
             case Authenticated(user=user):
                 return await handler(user, request)
 
-    def _handler(self, path: str) -> Handler | None:
-        if (account := _TOKEN_PATH.fullmatch(path)) is not None:
-            return functools.partial(self._token_request, account[1], account[2])
-        return self._handlers.get(path)
-
     async def _version(self, _user: User, request: web.BaseRequest) -> web.Response:
-        return status.answer(_VERSION) if request.method == "GET" else status.method_not_allowed()
+        return messages.answer(_VERSION) if request.method == "GET" else messages.method_not_allowed()
 
     async def _health(self, _user: User, request: web.BaseRequest) -> web.Response:
-        return status.plain("ok") if request.method == "GET" else status.method_not_allowed()
+        return messages.plain("ok") if request.method == "GET" else messages.method_not_allowed()
 
     async def _discovery(self, user: User, request: web.BaseRequest) -> web.Response:
         return self._document(user, request, self.state.issuer.discovery(), "application/json")
@@ -107,21 +92,21 @@ class KubeAPI:
         self, user: User, request: web.BaseRequest, document: JsonObject, content_type: str
     ) -> web.Response:
         if not self.state.is_allowed(user, Permission.DISCOVER):
-            return status.forbidden_path(user, request.method, request.path)
+            return messages.forbidden_path(user, request.method, request.path)
         if request.method != "GET":
-            return status.method_not_allowed()
-        return status.answer(document, content_type=content_type, cache_control=_MAX_AGE)
+            return messages.method_not_allowed()
+        return messages.answer(document, content_type=content_type, cache_control=_MAX_AGE)
 
     async def _token_review(self, user: User, request: web.BaseRequest) -> web.Response:
         if not self.state.is_allowed(user, Permission.REVIEW_TOKENS):
-            return status.forbidden_review(user)
+            return messages.forbidden_to_create(user, "tokenreviews", "authentication.k8s.io")
         try:
             spec = members(await posted(request, "TokenReview"), "spec")
             token, audiences = text(spec, "token"), strings(spec, "audiences")
         except BadBodyError as bad:
             return bad.response
         if not token:
-            return status.bad_request("token is required for TokenReview in authentication")
+            return messages.bad_request("token is required for TokenReview in authentication")
         verdict = review(self.state, token, audiences)
         self.reviews.append(ReviewRecord(user.username, audiences, isinstance(verdict, Authenticated)))
         reviewed: JsonObject = {
@@ -131,11 +116,11 @@ class KubeAPI:
             "spec": {"token": token, **({"audiences": list(audiences)} if audiences else {})},
             "status": _review_status(verdict),
         }
-        return status.answer(reviewed, 201)
+        return messages.answer(reviewed, 201)
 
     async def _access_review(self, user: User, request: web.BaseRequest) -> web.Response:
         if not self.state.is_allowed(user, Permission.REVIEW_TOKENS):
-            return status.forbidden_access_review(user)
+            return messages.forbidden_to_create(user, "subjectaccessreviews", "authorization.k8s.io")
         try:
             spec = members(await posted(request, "SubjectAccessReview"), "spec")
             answer = review_access(self.state, spec)
@@ -143,21 +128,11 @@ class KubeAPI:
             return bad.response
         self.access_reviews.append(spec)
         kind: JsonObject = {"kind": "SubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
-        return status.answer({**kind, "metadata": {}, "spec": spec, "status": answer}, 201)
+        return messages.answer({**kind, "metadata": {}, "spec": spec, "status": answer}, 201)
 
     async def _self_access(self, user: User, request: web.BaseRequest) -> web.Response:
         try:
             return answer_self_access(self.state, user, await posted(request, "SelfSubjectAccessReview"))
-        except BadBodyError as bad:
-            return bad.response
-
-    async def _token_request(
-        self, namespace: str, name: str, user: User, request: web.BaseRequest
-    ) -> web.Response:
-        if not self.state.is_allowed(user, Permission.REQUEST_TOKENS):
-            return status.forbidden_token(user, namespace, name)
-        try:
-            return answer_token_request(self.state, namespace, name, await posted(request, "TokenRequest"))
         except BadBodyError as bad:
             return bad.response
 
@@ -171,7 +146,7 @@ def _review_status(verdict: Outcome) -> JsonObject:
 
 
 def _user_info(user: User) -> JsonObject:
-    """The user as the server writes one: empty members are left out."""
+    """Return the user as the server serializes it: without empty members."""
     written: JsonObject = {
         "username": user.username,
         "uid": user.uid,

@@ -10,13 +10,13 @@ SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 
 
 def new_uid() -> str:
-    """A UID as the API server gives one to every object."""
+    """Return a new UID, as the API server gives one to every object."""
     return str(uuid.uuid4())
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """An account that tokens speak for."""
+    """An account that tokens identify."""
 
     resource: ClassVar[str] = "serviceaccounts"
     namespace: str
@@ -26,7 +26,7 @@ class ServiceAccount:
 
     @property
     def username(self) -> str:
-        """The name that the API server knows the account by."""
+        """The account's user name."""
         return f"{SERVICE_ACCOUNT_PREFIX}{self.namespace}:{self.name}"
 
 
@@ -56,7 +56,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that tokens can be bound to; one that holds a legacy token has it in `token`."""
+    """A secret that tokens can be bound to; `token` is the legacy token that it holds, or ""."""
 
     resource: ClassVar[str] = "secrets"
     namespace: str
@@ -72,25 +72,25 @@ ObjectT = TypeVar("ObjectT", bound=KubeObject)
 
 
 class ObjectStore:
-    """The objects that exist now, by kind, namespace and name."""
+    """The existing objects by kind, namespace and name."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str, str], KubeObject] = {}
 
     def add(self, item: ObjectT) -> ObjectT:
-        """Creates the object, or replaces the one of its kind, namespace and name."""
+        """Create an object, or replace the one with the same kind, namespace and name."""
         self._objects[item.resource, item.namespace, item.name] = item
         return item
 
     def get(self, kind: type[ObjectT], name: str, namespace: str = "") -> ObjectT | None:
-        """The object, or None where there is none."""
+        """Return the object, or None if it does not exist."""
         found = self._objects.get((kind.resource, namespace, name))
         return found if isinstance(found, kind) else None
 
     def terminate(self, item: ObjectT, at: float) -> ObjectT:
-        """Sets the deletion time, as deleting a pod with a grace period does; the object stays until it is removed."""
+        """Set the deletion time, as deleting a pod with a grace period does; the object exists until `remove`."""
         return self.add(replace(item, deletion=at))
 
     def remove(self, item: KubeObject) -> None:
-        """Takes the object away at once; one that is not there is no error."""
+        """Delete the object immediately; a missing object is not an error."""
         self._objects.pop((item.resource, item.namespace, item.name), None)

@@ -1,4 +1,4 @@
-"""How a kube-apiserver 1.36 tells whose a bearer token is: for TokenReview and for its own callers alike."""
+"""Bearer token authentication as in kube-apiserver 1.36, for TokenReview and for the API's own callers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,6 @@ from typing import Final, NoReturn, TypeAlias
 import jwt
 from jwt.api_jws import PyJWS
 
-from authgate.dev.claims import (
-    Claims,
-    InvalidTokenError,
-    audience_of,
-    members_of,
-    reference_of,
-    seconds_of,
-    text_of,
-)
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube import (
     ANONYMOUS,
@@ -39,12 +30,20 @@ _EXTRA: Final = "authentication.kubernetes.io/"
 _INVALID: Final = "invalid bearer token"
 _BAD_SIGNATURE: Final = "go-jose/go-jose: error in cryptographic primitive"
 _INVALIDATED: Final = "service account token has been invalidated"
+_INT64: Final = float(2**63)
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
+
+
+Claims: TypeAlias = Mapping[str, object]
+
+
+class InvalidTokenError(Exception):
+    """The token breaks a rule; the message is the API server's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The user, and those of the requested audiences that the token is for."""
+    """The user, and the requested audiences that the token is for."""
 
     user: User
     audiences: tuple[str, ...]
@@ -52,7 +51,7 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No valid token, with the words of `status.error`."""
+    """The token is invalid; `error` is the text of `status.error`."""
 
     error: str
 
@@ -61,16 +60,16 @@ Outcome: TypeAlias = Authenticated | Refused
 
 
 def review(state: KubeState, token: str, audiences: Sequence[str] = ()) -> Outcome:
-    """The verdict of a TokenReview (Kubernetes pkg/registry/authentication/tokenreview/storage.go).
+    """Return the verdict of a TokenReview (Kubernetes pkg/registry/authentication/tokenreview/storage.go).
 
-    The server judges a made-up request with the token as its bearer, so a token that begins with a space is no
-    credential at all, and the verdict is `system:anonymous`, authenticated.
+    The server authenticates a synthetic request with this bearer token. A token that begins with a space is therefore
+    no credential, and the verdict is an authenticated `system:anonymous`.
     """
     return authenticate(state, f"Bearer {token}", audiences)
 
 
 def authenticate(state: KubeState, authorization: str, audiences: Sequence[str] = ()) -> Outcome:
-    """Whose request this is by its Authorization header ("" for none), for the server's own audiences unless given."""
+    """Authenticate a request by its Authorization header ("" for none); `audiences` default to the server's own."""
     requested = tuple(audiences) or state.api_audiences
     token = _bearer(authorization)
     if not token:
@@ -83,7 +82,7 @@ def authenticate(state: KubeState, authorization: str, audiences: Sequence[str] 
         return Refused(_INVALID)
     try:
         claims = _verified(state, token)
-        audience = audience_of(claims) or state.api_audiences
+        audience = _audience_of(claims) or state.api_audiences
         matching = _intersection(audience, requested)
         if not matching:
             raise InvalidTokenError(
@@ -96,13 +95,13 @@ def authenticate(state: KubeState, authorization: str, audiences: Sequence[str] 
 
 
 def _bearer(authorization: str) -> str:
-    """The token of the header as apiserver pkg/authentication/request/bearertoken splits it; "" if there is none."""
+    """Return the header's token as apiserver pkg/authentication/request/bearertoken splits it, or ""."""
     scheme, *rest = authorization.strip().split(" ", 2)
     return rest[0] if rest and scheme.lower() == "bearer" else ""
 
 
 def _unverified_issuer(token: str) -> object:
-    """What the token says its issuer is; None if it is no JWT."""
+    """Return the unverified `iss` of a JWT, or None."""
     parts = token.split(".")
     if len(parts) != 3 or not set(parts[1]).isdisjoint("=+/"):
         return None
@@ -116,11 +115,11 @@ def _unverified_issuer(token: str) -> object:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _verified(state: KubeState, token: str) -> Claims:
-    """The claims, once a key of the server's has verified them: the one that kid names, without a kid any of them."""
+    """Return the claims if a key of the server verifies them: the key that kid names, or any key without a kid."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
     except jwt.PyJWTError:
@@ -133,13 +132,13 @@ def _verified(state: KubeState, token: str) -> Claims:
             payload = PyJWS().decode(token, key.public, algorithms=_algorithms(key))
         except jwt.PyJWTError:
             continue
-        claims: Claims = json.loads(payload)  # an object: its iss has been read before
+        claims: Claims = json.loads(payload)  # an object: its iss was read earlier
         return claims
     raise InvalidTokenError(_BAD_SIGNATURE)
 
 
 def _algorithms(key: SigningKey) -> tuple[str, ...]:
-    """A real server does not hold an RSA key to the algorithm that its JWK names."""
+    """Return the accepted algorithms; for RSA keys, a real server ignores the algorithm in the JWK."""
     return _RSA if key.algorithm in _RSA else (key.algorithm,)
 
 
@@ -152,8 +151,8 @@ def _quoted(audiences: Sequence[str]) -> str:
 
 
 def _check_times(claims: Claims, now: float) -> None:
-    """Holds the token to its times; one without exp never ends (go-jose jwt/validation.go)."""
-    begins, ends, issued = (seconds_of(claims, name) for name in ("nbf", "exp", "iat"))
+    """Check nbf, exp and iat; a token without exp never expires (go-jose jwt/validation.go)."""
+    begins, ends, issued = (_seconds_of(claims, name) for name in ("nbf", "exp", "iat"))
     if begins is not None and now + CLUSTER_LEEWAY < begins:
         raise InvalidTokenError("service account token is not valid yet")
     if ends is not None and now - CLUSTER_LEEWAY > ends:
@@ -167,7 +166,7 @@ def _alive(item: KubeObject, now: float) -> bool:
 
 
 def _check_reference(item: Pod | Secret | Node | None, uid: str, now: float) -> None:
-    """Holds a token to the object it is bound to: there, the same one, and not deleted for more than a minute."""
+    """Check that the bound object exists, has the same UID, and was not deleted more than a minute ago."""
     if item is None:
         raise InvalidTokenError(_INVALIDATED)
     if item.uid != uid:
@@ -200,14 +199,14 @@ def _user(account: ServiceAccount, extra: Mapping[str, str]) -> User:
 
 
 def _bound_user(state: KubeState, claims: Claims) -> User:
-    """Whose bound token this is (Kubernetes pkg/serviceaccount/claims.go): named by `kubernetes.io`, not by sub."""
+    """Return the user of a bound token (Kubernetes pkg/serviceaccount/claims.go), from `kubernetes.io` and not sub."""
     now = state.clock()
-    text_of(claims, "sub")  # must be a string, and counts for nothing
-    token_id = text_of(claims, "jti")
-    bound = members_of(claims, "kubernetes.io") or {}
-    namespace = text_of(bound, "namespace")
-    name, uid = reference_of(bound, "serviceaccount") or ("", "")
-    pod, node, secret = (reference_of(bound, kind) for kind in ("pod", "node", "secret"))
+    _text_of(claims, "sub")  # only its type is checked
+    token_id = _text_of(claims, "jti")
+    bound = _members_of(claims, "kubernetes.io") or {}
+    namespace = _text_of(bound, "namespace")
+    name, uid = _reference_of(bound, "serviceaccount") or ("", "")
+    pod, node, secret = (_reference_of(bound, kind) for kind in ("pod", "node", "secret"))
     _check_times(claims, now)
     account = _account(state, namespace, name, uid)
     if not _alive(account, now):
@@ -219,28 +218,85 @@ def _bound_user(state: KubeState, claims: Claims) -> User:
         _check_reference(state.objects.get(Pod, pod[0], namespace), pod[1], now)
         extra |= {"pod-name": pod[0], "pod-uid": pod[1]}
     if node:
-        if not pod:  # a pod's token outlives its node
+        if not pod:  # a pod's token stays valid after its node is deleted
             _check_reference(state.objects.get(Node, node[0]), node[1], now)
         extra |= {"node-name": node[0], "node-uid": node[1]}
     return _user(account, extra)
 
 
 def _legacy_user(state: KubeState, token: str, claims: Claims) -> User:
-    """Whose Secret's token this is (Kubernetes pkg/serviceaccount/legacy.go); its times are not looked at."""
-    namespace = text_of(claims, LEGACY_CLAIM + "namespace")
-    name = text_of(claims, LEGACY_CLAIM + "service-account.name")
+    """Return the user of a Secret's token (Kubernetes pkg/serviceaccount/legacy.go); its times are ignored."""
+    namespace = _text_of(claims, LEGACY_CLAIM + "namespace")
+    name = _text_of(claims, LEGACY_CLAIM + "service-account.name")
     if not namespace or not name:
         raise InvalidTokenError(
             "namespace claim is missing" if not namespace else "serviceAccountName claim is missing"
         )
     if claims.get("sub") != f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}":
         raise InvalidTokenError("sub claim is invalid")
-    secret = state.objects.get(Secret, text_of(claims, LEGACY_CLAIM + "secret.name"), namespace)
+    secret = state.objects.get(Secret, _text_of(claims, LEGACY_CLAIM + "secret.name"), namespace)
     if secret is None or secret.deletion is not None:
         raise InvalidTokenError("Token has been invalidated")
     if secret.token != token:
         raise InvalidTokenError("Token does not match server's copy")
-    account = _account(state, namespace, name, text_of(claims, LEGACY_CLAIM + "service-account.uid"))
+    account = _account(state, namespace, name, _text_of(claims, LEGACY_CLAIM + "service-account.uid"))
     if account.deletion is not None:
         raise InvalidTokenError(f"ServiceAccount {namespace}/{name} has been deleted")
     return _user(account, {})
+
+
+# A claim of the wrong type raises InvalidTokenError, as decoding it into a Go struct would fail.
+
+
+def _audience_of(claims: Claims) -> tuple[str, ...]:
+    """Return the audiences, empty if aud is missing or null; a string is one audience."""
+    match claims.get("aud"):
+        case None:
+            return ()
+        case str(one):
+            return (one,)
+        case list(several) if all(isinstance(one, str) for one in several):
+            return tuple(several)
+        case _:
+            raise InvalidTokenError(
+                "go-jose/go-jose/jwt: expected string or array value to unmarshal to Audience"
+            )
+
+
+def _seconds_of(claims: Claims, name: str) -> float | None:
+    """Return a time in seconds since the epoch, or None if it is missing or null."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidTokenError("go-jose/go-jose/jwt: expected number value to unmarshal NumericDate")
+    # Beyond 64 bits, Go's conversion yields the earliest possible time.
+    return value if abs(value) < _INT64 else -_INT64
+
+
+def _text_of(claims: Claims, name: str) -> str:
+    """Return a string, empty if it is missing or null."""
+    match claims.get(name):
+        case None:
+            return ""
+        case str(text):
+            return text
+        case _:
+            raise InvalidTokenError(f"json: cannot unmarshal {name} into Go value of type string")
+
+
+def _members_of(claims: Claims, name: str) -> Claims | None:
+    """Return an object, or None if it is missing or null."""
+    match claims.get(name):
+        case None:
+            return None
+        case dict(members):
+            return members
+        case _:
+            raise InvalidTokenError(f"json: cannot unmarshal {name} into Go value of type struct")
+
+
+def _reference_of(claims: Claims, name: str) -> tuple[str, str] | None:
+    """Return the name and UID of an object that the token is bound to, or None."""
+    named = _members_of(claims, name)
+    return None if named is None else (_text_of(named, "name"), _text_of(named, "uid"))

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority and one server's certificate from it."""
+"""A server certificate from a temporary certificate authority."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ _CERTIFYING_ONLY = x509.KeyUsage(
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
-    """A server's certificate and key, and the authority whose PEM a client has to trust."""
+    """A server's certificate and key, and the certificate authority that clients must trust."""
 
     ca_pem: bytes
     certificate_pem: bytes
     key_pem: bytes = field(repr=False)
 
     def server_context(self) -> ssl.SSLContext:
-        """The context to serve with."""
+        """Return the TLS context of the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as folder:  # ssl reads certificates from files only
             certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
@@ -60,16 +60,16 @@ class ServerCertificate:
         return context
 
     def client_context(self) -> ssl.SSLContext:
-        """The context of a client that trusts this authority alone."""
+        """Return the TLS context of a client that trusts only this authority."""
         return ssl.create_default_context(cadata=self.ca_pem.decode("ascii"))
 
 
 def throwaway_certificate(hosts: Sequence[str] = ("127.0.0.1", "::1", "localhost")) -> ServerCertificate:
-    """A certificate for these names and addresses, good for 30 days; its authority's key is already forgotten."""
+    """Return a certificate for these names and addresses, valid for 30 days; the authority's key is discarded."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authgate dev CA")])
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
-    # Clients of Python 3.13 and later verify as RFC 5280 asks: both key identifiers and a critical key usage.
+    # Python 3.13 and later require what RFC 5280 does: both key identifiers and a critical key usage.
     authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
     ca = (
         _unsigned(ca_name, ca_name, ca_key.public_key())

@@ -9,9 +9,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from authgate.dev.scenario import running_scenario
 from tests.bench.machine import cache_folder
 from tests.bench.tokens import TokenStore
+from tests.support.scenario import running_scenario
 
 
 async def _main(folder: Path, port: int) -> None:

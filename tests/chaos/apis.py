@@ -6,11 +6,11 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from authgate.dev.faults import Hold
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from tests.chaos.judge import ALLOW, DENY, Caller, Outcome
 from tests.chaos.stage import NotPlayedError
+from tests.support.faults import Hold
 from tests.support.gate import AUDIENCE, GateProcess, write_configuration
 from tests.support.kube import ControlPlane
 from tests.support.service import cluster, of_cluster, written
@@ -18,8 +18,8 @@ from tests.support.tools import find_tool
 from tests.support.watching import comes_to_see, let_watch, pod_token
 
 if TYPE_CHECKING:
-    from authgate.dev.scenario import Scenario
     from tests.chaos.stage import Stage
+    from tests.support.scenario import Scenario
 
 _NAMESPACE = "chaos"
 _CACHE = {"ttl": "3s", "negativeTTL": "1s"}

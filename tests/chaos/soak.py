@@ -27,10 +27,10 @@ from tests.support.workers import Crew
 
 if TYPE_CHECKING:
     from authgate.dev.issuer import Issuer
-    from authgate.dev.scenario import Scenario
-    from authgate.dev.server import EmbeddedServer
     from tests.chaos.judge import Caller
     from tests.chaos.traffic import Load
+    from tests.support.embedded_server import EmbeddedServer
+    from tests.support.scenario import Scenario
 
 _OUTAGE = 10.0
 _RECOVERY = 8.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authgate.dev.keys import KeyPool
+from tests.support.key_pool import KeyPool
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from tests.conformance.tokens import claim_changes, header_changes, json_texts, 
 from tests.conformance.trusted import AUDIENCE, ISSUER, NOW, StoppedClock, claims, published, trusting
 
 if TYPE_CHECKING:
-    from authgate.dev.keys import KeyPool
+    from tests.support.key_pool import KeyPool
 
 HYPOTHESIS = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 

@@ -19,7 +19,8 @@ from tests.conformance.tokens import claim_changes, header_changes, json_texts, 
 from tests.conformance.trusted import AUDIENCE, ISSUER, LEEWAY, Trusted, claims, gate
 
 if TYPE_CHECKING:
-    from authgate.dev.keys import KeyPool, SigningKey
+    from authgate.dev.keys import SigningKey
+    from tests.support.key_pool import KeyPool
 
 NULL_IS_ABSENT = ("sub", "jti", "nbf")
 """Claims whose null the gate reads as the kube-apiserver does, as absent, and PyJWT refuses."""

@@ -27,7 +27,7 @@ from tests.conformance.trusted import (
 from tests.support.vectors import rfc_example
 
 if TYPE_CHECKING:
-    from authgate.dev.keys import KeyPool
+    from tests.support.key_pool import KeyPool
 
 EXPIRY = 1300819380
 """The `exp` of the RFC's examples."""

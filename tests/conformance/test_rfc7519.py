@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authgate.dev.compact import OMIT, json_bytes
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken
 from tests.conformance.trusted import (
@@ -20,6 +20,7 @@ from tests.conformance.trusted import (
     judged,
     trusting,
 )
+from tests.support.key_pool import KeyPool
 from tests.support.vectors import rfc_example
 
 GOOD, MALFORMED = Reason.AUTHENTICATED, Reason.CLAIM_MALFORMED

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.dev.keys import KeyPool, Shape
+from authgate.dev.keys import Shape
 from authgate.errors import Reason
 from authgate.keys.jwk import KeyDocumentError
 from tests.conformance.trusted import claims, judged, jws_accepted, published, trusting
+from tests.support.key_pool import KeyPool
 from tests.support.vectors import rfc_example
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.dev.compact import OMIT, compact, json_bytes, segment
-from authgate.dev.keys import KeyPool, Shape, SigningKey
+from authgate.dev.keys import Shape, SigningKey
 from authgate.errors import Reason
 from authgate.keys.algorithms import ALGORITHMS
 from authgate.keys.jwk import KeyDocumentError, read_jwk_set
 from tests.conformance.trusted import Trusted, claims, gate, judged, trusting
+from tests.support.key_pool import KeyPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable

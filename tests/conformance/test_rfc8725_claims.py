@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from authgate.dev.compact import OMIT, Omit
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from tests.conformance.trusted import AUDIENCE, ISSUER, Trusted, claims, gate, judged, trusting
+from tests.support.key_pool import KeyPool
 
 OTHER_ISSUER = "https://other.example"
 OTHER_AUDIENCE = "another"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from authgate.credential.bearer import parse_credential
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Rejected
 from tests.conformance.trusted import claims, judged, trusting
+from tests.support.key_pool import KeyPool
 
 CONFIRMATIONS: dict[str, object] = {
     "RFC 9449, 6.1: a DPoP key": {"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},

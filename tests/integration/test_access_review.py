@@ -11,20 +11,20 @@ import pytest
 
 from authgate.cli.explain import explained
 from authgate.config import load
-from authgate.dev.access_review import ACCESS_REVIEWS_PATH
-from authgate.dev.faults import CutOff, Drop, Fault, Flood, Hold, failing, json_answer
 from authgate.dev.kube import Permission
+from authgate.dev.kube_api import ACCESS_REVIEWS_PATH
 from authgate.errors import Step
 from authgate.model import OriginalRequest
 from authgate.observability.log import AUDIT
+from tests.support.faults import CutOff, Drop, Fault, Flood, Hold, failing, json_answer
 from tests.support.service import cluster, knowing, of_cluster, published, running, written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from authgate.dev.scenario import Scenario
     from tests.support.gate import Answer, Gate
+    from tests.support.scenario import Scenario
 
 DEMO = "system:serviceaccount:default:demo"
 BY_REQUEST = {"accessReview": {"nonResource": "request"}}

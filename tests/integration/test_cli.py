@@ -274,7 +274,7 @@ def developing(
     log = folder / "dev.log"
 
     async def has_printed() -> bool:
-        return "Ctrl-C ends it." in log.read_text()
+        return "Press Ctrl-C to stop." in log.read_text()
 
     ports = ("--listen", f"127.0.0.1:{free_port()}", "--admin", f"127.0.0.1:{free_port()}")
     return ChildProcess(
@@ -351,7 +351,7 @@ async def test_dev_takes_free_ports_where_its_own_are_taken(tmp_path: Path) -> N
         words = ("--listen", f"127.0.0.1:{taken[0]}", "--admin", f"127.0.0.1:{taken[1]}")
         async with developing(tmp_path, *words) as dev:
             for port in taken:
-                assert f"authgate: port {port} is taken: a free one is used instead" in dev.output()
+                assert f"authgate: port {port} is in use: a free port is used instead" in dev.output()
                 assert f":{port}/" not in dev.output()
             assert "200 OK" in (await paste(printed(dev, "curl ")[0])).stdout
 

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.dev.faults import (
+from authgate.dev.kube import Permission
+from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
+from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import (
     Answer,
     CutOff,
     Delay,
@@ -23,10 +27,6 @@ from authgate.dev.faults import (
     json_answer,
     redirect,
 )
-from authgate.dev.kube import Permission
-from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
-from authgate.dev.scenario import LEGACY_AUDIENCE
-from authgate.dev.server import EmbeddedServer
 from tests.support.process import until
 from tests.support.service import cluster, of_cluster, running, settled
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from authgate.dev.scenario import Scenario
     from tests.support.gate import Gate
+    from tests.support.scenario import Scenario
 
 UNAVAILABLE, FORBIDDEN = "review_unavailable", "review_forbidden"
 GATE = "system:serviceaccount:authgate:authgate"

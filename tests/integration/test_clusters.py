@@ -13,16 +13,15 @@ import pytest
 from authgate.cli.explain import explained
 from authgate.compose import Dependencies, compose
 from authgate.config import load
-from authgate.dev.access_review import ACCESS_REVIEWS_PATH
-from authgate.dev.faults import Hold, failing
 from authgate.dev.keys import SigningKey
-from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
+from authgate.dev.kube_api import ACCESS_REVIEWS_PATH, DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH
 from authgate.model import Allow, OriginalRequest
 from authgate.observability.log import AUDIT
 from authgate.observability.metrics import Metrics
 from authgate.service import SystemClock
 from authgate.tools.doctor import Level
 from tests.support.doctor import found
+from tests.support.faults import Hold, failing
 from tests.support.process import until
 from tests.support.service import cluster, knowing, of_cluster, published, running, written
 
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from authgate.dev.scenario import Scenario
     from tests.support.gate import Gate
+    from tests.support.scenario import Scenario
 
 HERE, AWAY = "https://here.example", "https://away.example"
 

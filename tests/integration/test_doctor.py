@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.dev.faults import Answer, Drop, Hold, broken_json, failing, html, json_answer
 from authgate.dev.issuer import WELL_KNOWN, Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube import Permission
 from authgate.dev.kube_api import DISCOVERY_PATH, JWKS_PATH, SELF_ACCESS_PATH
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
 from authgate.tools.doctor import Level
 from tests.support.doctor import found
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import Answer, Drop, Hold, broken_json, failing, html, json_answer
+from tests.support.openid import OpenIDSite
 from tests.support.process import free_port
 from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from authgate.dev.faults import Fault
-    from authgate.dev.scenario import Scenario
     from tests.support.doctor import Findings
+    from tests.support.faults import Fault
+    from tests.support.scenario import Scenario
 
 GATE = "system:serviceaccount:authgate:authgate"
 LEEWAYS = {"ahead": 1, "behind": -1}

@@ -14,7 +14,21 @@ import jwt
 import pytest
 import yaml
 
-from authgate.dev.faults import (
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.dev.kube import MASTERS, KubeState, Permission
+from authgate.dev.kube_api import (
+    DISCOVERY_PATH,
+    JWKS_PATH,
+    TOKEN_REVIEWS_PATH,
+    KubeAPI,
+    ReviewRecord,
+)
+from authgate.dev.review import Authenticated, review
+from authgate.dev.scenario import AUDIENCE, LEGACY_AUDIENCE, OTHER_AUDIENCE
+from authgate.dev.tls import throwaway_certificate
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import (
     Answer,
     CutOff,
     Delay,
@@ -28,22 +42,9 @@ from authgate.dev.faults import (
     json_answer,
     redirect,
 )
-from authgate.dev.issuer import Issuer
-from authgate.dev.keys import SigningKey
-from authgate.dev.kube import MASTERS, KubeState, Permission
-from authgate.dev.kube_api import (
-    DISCOVERY_PATH,
-    JWKS_PATH,
-    TOKEN_REVIEWS_PATH,
-    KubeAPI,
-    ReviewRecord,
-    token_request_path,
-)
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.review import Authenticated, review
-from authgate.dev.scenario import AUDIENCE, LEGACY_AUDIENCE, OTHER_AUDIENCE, running_scenario
-from authgate.dev.server import EmbeddedServer
-from authgate.dev.tls import throwaway_certificate
+from tests.support.openid import OpenIDSite
+from tests.support.scenario import running_scenario
+from tests.support.token_requests import TokenRequests, token_request_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -114,7 +115,7 @@ async def cluster(key: SigningKey, client: aiohttp.ClientSession) -> AsyncIterat
     state.static_token("weak", token=WEAK.removeprefix("Bearer "))
     state.service_account("demo")
     api = KubeAPI(state)
-    async with EmbeddedServer(api) as server:
+    async with EmbeddedServer(TokenRequests(state), api) as server:
         yield Cluster(state, api, server, client)
 
 

@@ -16,7 +16,6 @@ import yaml
 from authgate.cli.explain import explained
 from authgate.config import load
 from authgate.dev.compact import OMIT, json_bytes, segment
-from authgate.dev.faults import failing
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube import LEGACY_ISSUER, Permission
@@ -24,6 +23,7 @@ from authgate.dev.kube_api import JWKS_PATH, TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from authgate.errors import Reason
 from authgate.model import OriginalRequest
+from tests.support.faults import failing
 from tests.support.gate import AUDIENCE
 from tests.support.process import free_port
 from tests.support.service import cluster, comes_to, of_cluster, published, running, trusting, written
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from authgate.dev.scenario import Scenario
     from tests.support.gate import Gate
+    from tests.support.scenario import Scenario
 
 POLICIES: dict[str, Any] = {
     "default": {},

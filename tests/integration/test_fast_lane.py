@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authgate.config import load
-from authgate.dev.keys import KeyPool
 from authgate.service import Service
 from tests.support.http_corpus import requests
+from tests.support.key_pool import KeyPool
 
 ISSUER = "https://issuer.example"
 _QUIET_ROUNDS = 5  # a request of the general server takes a few turns of its loop

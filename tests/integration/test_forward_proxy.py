@@ -11,8 +11,6 @@ from authgate.cluster.api import ApiError
 from authgate.cluster.client import ConnectionSettings
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import ServerCertificate, throwaway_certificate
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher
@@ -20,9 +18,11 @@ from authgate.keys.remote import KeyFetchError
 from authgate.tools.doctor import Level
 from tests.support.cluster_client import OWN, connected
 from tests.support.doctor import found
+from tests.support.embedded_server import EmbeddedServer
 from tests.support.fake_api import FakeAPI, Kubeconfig, always
 from tests.support.forward_proxy import ForwardProxy, Tunnel
 from tests.support.gate import GateProcess
+from tests.support.openid import OpenIDSite
 from tests.support.process import free_port
 from tests.support.service import trusting, written
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.dev.compact import OMIT
-from authgate.dev.faults import (
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import (
     Answer,
     CutOff,
     Drop,
@@ -23,10 +26,7 @@ from authgate.dev.faults import (
     json_answer,
     redirect,
 )
-from authgate.dev.issuer import Issuer
-from authgate.dev.keys import SigningKey
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.server import EmbeddedServer
+from tests.support.openid import OpenIDSite
 from tests.support.process import free_port, until
 from tests.support.service import comes_to, published, running, trusting
 

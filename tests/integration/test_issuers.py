@@ -10,13 +10,13 @@ import pytest
 from aiohttp import web
 
 from authgate.dev.compact import JsonObject
-from authgate.dev.faults import json_answer
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
+from tests.support.embedded_server import EmbeddedServer
 from tests.support.fake_api import FakeAPI
+from tests.support.faults import json_answer
+from tests.support.openid import OpenIDSite
 from tests.support.process import until
 from tests.support.service import comes_to, published, running, trusting
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate import __version__
-from authgate.dev.faults import Hold, failing
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from authgate.errors import Reason
+from tests.support.faults import Hold, failing
 from tests.support.process import until
 from tests.support.service import cluster, comes_to, of_cluster, published, running, trusting
 from tests.support.tools import require_tool
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from authgate.dev.issuer import Issuer
-    from authgate.dev.scenario import Scenario
     from tests.support.gate import Gate
+    from tests.support.scenario import Scenario
 
 MADE_UP = "made-up-by-a-stranger"
 SOURCES = {"none", "jwks", "tokenreview", "cache"}

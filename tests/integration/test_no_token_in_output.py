@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.dev.compact import OMIT, JsonObject
-from authgate.dev.faults import Fault, Hold, failing, json_answer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.faults import Fault, Hold, failing, json_answer
 from tests.support.gate import GateProcess
 from tests.support.service import cluster, of_cluster, published, trusting, written
 from tests.support.wire import bearer, connected
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from authgate.dev.issuer import Issuer
-    from authgate.dev.scenario import Scenario
+    from tests.support.scenario import Scenario
 
 _SHORTEST = 8
 BASIC = base64.b64encode(b"operator:pass-word-of-ada").decode()

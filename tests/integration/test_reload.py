@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.dev.faults import Hold
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.faults import Hold
 from tests.support.gate import GateProcess
 from tests.support.process import until
 from tests.support.service import cluster, knowing, of_cluster, published, trusting, written

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authgate.dev.compact import OMIT, json_bytes, segment
-from authgate.dev.faults import Hold, failing
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube import LEGACY_ISSUER
 from authgate.dev.kube_api import JWKS_PATH, TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.faults import Hold, failing
 from tests.support.process import until
 from tests.support.service import cluster, comes_to, of_cluster, published, running, settled, trusting
 from tests.support.wire import bearer, connected
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from authgate.dev.scenario import Scenario
+    from tests.support.scenario import Scenario
 
 LEGACY: dict[str, Any] = {"legacyAudiences": [LEGACY_AUDIENCE]}
 

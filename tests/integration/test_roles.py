@@ -11,10 +11,10 @@ import yaml
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
 from authgate.tools.convert import from_vault_role
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.openid import OpenIDSite
 from tests.support.service import running
 
 if TYPE_CHECKING:

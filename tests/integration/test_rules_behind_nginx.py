@@ -10,8 +10,8 @@ from urllib.parse import unquote
 import pytest
 import pytest_asyncio
 
-from authgate.dev.keys import KeyPool
 from tests.support.gate import Gate
+from tests.support.key_pool import KeyPool
 from tests.support.nasty_paths import NASTY
 from tests.support.nginx import SeenRequest
 from tests.support.site import Site, site_behind

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.dev.faults import Hold
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.faults import Hold
 from tests.support.gate import GateProcess
 from tests.support.process import accepts, free_port, until
 from tests.support.service import cluster, knowing, of_cluster, written
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from authgate.dev.scenario import Scenario
+    from tests.support.scenario import Scenario
 
 ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 GET, HOST = "GET /verify HTTP/1.1", "Host: gate"

@@ -13,18 +13,18 @@ import pytest
 import yaml
 
 from authgate.cluster.own_token import read_own_token
-from authgate.dev.faults import Answer, Drop, failing, html, json_answer, redirect
 from authgate.dev.kube import Permission
-from authgate.dev.kube_api import token_request_path
 from authgate.tools.explain.decode import decode
+from tests.support.faults import Answer, Drop, failing, html, json_answer, redirect
 from tests.support.service import cluster
+from tests.support.token_requests import token_request_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from authgate.dev.faults import Fault
-    from authgate.dev.scenario import Scenario
+    from tests.support.faults import Fault
+    from tests.support.scenario import Scenario
 
 PATH = token_request_path("default", "demo")
 GATE = "system:serviceaccount:authgate:authgate"

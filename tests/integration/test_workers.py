@@ -18,11 +18,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from authgate.dev.faults import Hold
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
+from tests.support.faults import Hold
 from tests.support.process import accepts, until
 from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
 from tests.support.wire import PATIENCE, Wire, ask, bearer, connected

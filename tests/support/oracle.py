@@ -25,15 +25,15 @@ from authgate.compose import Dependencies, Pipeline, compose
 from authgate.config import Config, ConfigError, Problem, load
 from authgate.dev.issuer import Issuer, path_of
 from authgate.dev.keys import SigningKey
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.server import EmbeddedServer
 from authgate.dev.tls import throwaway_certificate
 from authgate.model import Deny, OriginalRequest, Unavailable
 from authgate.observability.metrics import Metrics
 from authgate.service import SystemClock
+from tests.support.embedded_server import EmbeddedServer
 from tests.support.gate import AUDIENCE
 from tests.support.kube import ControlPlane, PlaneOptions
 from tests.support.kube_api import Review
+from tests.support.openid import OpenIDSite
 from tests.support.process import until
 
 Entry = Mapping[str, Any]

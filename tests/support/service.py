@@ -12,11 +12,11 @@ from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube import DEFAULT_ISSUER
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
-from authgate.dev.openid import OpenIDSite
-from authgate.dev.scenario import Scenario, running_scenario
-from authgate.dev.server import EmbeddedServer
+from tests.support.embedded_server import EmbeddedServer
 from tests.support.gate import AUDIENCE, Gate, RunningGate
+from tests.support.openid import OpenIDSite
 from tests.support.process import until
+from tests.support.scenario import Scenario, running_scenario
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping

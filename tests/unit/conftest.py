@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
-from authgate.dev.keys import KeyPool
 from authgate.observability.log import AUDIT, LOGGER
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from authgate.dev.keys import KeyPool
 from authgate.errors import Reason
 from authgate.gate import Gate
 from authgate.model import (
@@ -28,6 +27,7 @@ from authgate.verify.router import IssuerRouter, Verifier
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import Cluster
 from tests.support.in_memory_cluster import reviewed
+from tests.support.key_pool import KeyPool
 from tests.support.tokens import service_account_claims
 from tests.support.verifiers import GOOD, RULES, ScriptedVerifier, issuer_verifier, static
 

@@ -7,8 +7,8 @@ import pytest
 from authgate.dev.kube import KubeState
 
 if TYPE_CHECKING:
-    from authgate.dev.keys import KeyPool
     from tests.support.clock import FakeClock
+    from tests.support.key_pool import KeyPool
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 
 from authgate.dev.compact import OMIT, JsonObject
 from authgate.dev.issuer import Issuer
-from authgate.dev.keys import KeyPool
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 
 URL = "https://issuer.example/tenant"
 

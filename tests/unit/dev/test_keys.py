@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.types import JWKDict
 
 from authgate.dev.compact import OMIT, JsonObject, compact, json_bytes
-from authgate.dev.keys import USUAL_SHAPES, KeyPool, Shape, SigningKey, key_id
+from authgate.dev.keys import USUAL_SHAPES, Shape, SigningKey, key_id
+from tests.support.key_pool import KeyPool
 
 CLAIMS: JsonObject = {"sub": "somebody"}
 

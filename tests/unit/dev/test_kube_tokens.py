@@ -7,10 +7,10 @@ import re
 import jwt
 import pytest
 
-from authgate.dev.keys import KeyPool
 from authgate.dev.kube import MASTERS, SERVICE_ACCOUNTS, KubeState, Permission, User
 from authgate.dev.objects import Node, Pod, Secret, ServiceAccount
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from authgate.dev.compact import OMIT, JsonObject, compact, json_bytes
-from authgate.dev.keys import KeyPool
 from authgate.dev.kube import DEFAULT_ISSUER, KubeState, User
 from authgate.dev.objects import Bindable, Secret, ServiceAccount
 from authgate.dev.review import Authenticated, Refused, authenticate, review
 from tests.support.clock import START, FakeClock
+from tests.support.key_pool import KeyPool
 
 MINE = ("my-audience",)
 NOW = int(START)

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.dev.compact import OMIT, JsonObject, json_bytes, segment
-from authgate.dev.keys import KeyPool, Shape
+from authgate.dev.keys import Shape
 from authgate.keys.algorithms import algorithms_for
 from authgate.keys.jwk import MAX_KEYS, KeyDocument, KeyDocumentError, read_jwk_set
+from tests.support.key_pool import KeyPool
 
 ORIGIN = "https://issuer.example/jwks"
 SMALL_PRIMES = math.prod(number for number in range(3, 168) if all(number % i for i in range(2, number)))

@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from authgate.dev.compact import OMIT, json_bytes
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.keys.jwk import VerificationKey, read_jwk_set, read_pem_keys
 from authgate.keys.key_set import (
     KeyIndex,
@@ -19,6 +19,7 @@ from authgate.keys.key_set import (
     StaticKeySet,
 )
 from authgate.model import RevocationHandle
+from tests.support.key_pool import KeyPool
 
 
 def key_of(signing: SigningKey, *, alg: bool = True) -> VerificationKey:

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from authgate.dev.keys import KeyPool, Shape, SigningKey
+from authgate.dev.keys import Shape, SigningKey
 from authgate.keys.jwk import KeyDocumentError, read_pem_keys
+from tests.support.key_pool import KeyPool
 
 ORIGIN = "keys.pem"
 

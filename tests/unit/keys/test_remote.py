@@ -7,11 +7,11 @@ import random
 
 import pytest
 
-from authgate.dev.keys import KeyPool
 from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown, Lookup
 from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
 from authgate.model import RevocationHandle
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource
 
 RULES = RefreshRules(refresh=300, max_stale=3600, cooldown=5)

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from authgate.dev.keys import KeyPool
 from authgate.keys.key_set import KeyPending, KeysFound, KeysUnavailable, KeyUnknown, Lookup
 from authgate.keys.remote import RefreshRules, RemoteKeySet
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource
 
 RULES = RefreshRules(refresh=300, cooldown=5, patience=1.5)

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from authgate.dev.keys import KeyPool
 from authgate.keys.key_set import KeysFound, KeysUnavailable
 from authgate.keys.remote import FetchReport, RefreshRules, RemoteKeySet
 from authgate.model import RevocationHandle
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.dev.keys import KeyPool
 from authgate.keys.jwk import KeyDocument
 from authgate.keys.key_set import KeysFound
 from authgate.keys.remote import FetchReport, KeyFetchError, RefreshRules, RemoteKeySet
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource, document
 
 RULES = RefreshRules(refresh=300, max_stale=3600)

@@ -6,11 +6,11 @@ import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.dev.compact import OMIT, JsonObject, changed, json_bytes
-from authgate.dev.keys import KeyPool
 from authgate.keys.fetch import MAX_BYTES
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, WELL_KNOWN, ClusterSource, DiscoverySource, JWKSSource
 from tests.support.in_memory_cluster import InMemoryCluster
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedFetcher
 
 ISSUER = "https://issuer.example"

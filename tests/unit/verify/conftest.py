@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.verify.jwt import JWTVerifier
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.verifiers import issuer_verifier, static
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind, ReviewedUser
 from authgate.dev.compact import OMIT, JsonObject
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, Evidence, Rejected, Unavailable
 from authgate.verify.cluster import ReviewMode
@@ -16,6 +16,7 @@ from authgate.verify.cluster_issuers import ClusterIssuers
 from tests.support.clock import START, FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
 from tests.support.in_memory_cluster import REFUSED, reviewed
+from tests.support.key_pool import KeyPool
 from tests.support.tokens import service_account_claims
 
 ALWAYS_BAD: dict[str, tuple[Reason, JsonObject, JsonObject]] = {

@@ -6,13 +6,14 @@ import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.dev.compact import OMIT, JsonObject
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Evidence, Rejected
 from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.cluster import ReviewMode
 from tests.support.clock import START, FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
+from tests.support.key_pool import KeyPool
 from tests.support.tokens import ISSUER, parsed, service_account_claims
 from tests.support.verifiers import finished
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from authgate.dev.compact import OMIT, JsonObject
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.cluster import ReviewMode
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
+from tests.support.key_pool import KeyPool
 from tests.support.tokens import service_account_claims
 
 LEGACY = service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from authgate.dev.compact import OMIT, JsonObject
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.keys.remote import RefreshRules, RemoteKeySet
 from authgate.model import Authenticated, Evidence, Rejected, Unavailable, Verdict
 from authgate.verify.jwt import Unresolved
 from tests.support.clock import START, FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource
 from tests.support.tokens import claims, parsed
 from tests.support.verifiers import finished, issuer_verifier, judged

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from authgate.dev.compact import compact, json_bytes
-from authgate.dev.keys import KeyPool, Shape, SigningKey
+from authgate.dev.keys import Shape, SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, Evidence, KeyInfo, Rejected
 from authgate.verify.jwt import JWTVerifier
 from tests.support.clock import FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import document
 from tests.support.tokens import claims, parsed
 from tests.support.verifiers import RULES, issuer_verifier, judged, refused, static

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from authgate.dev.compact import JsonObject
-from authgate.dev.keys import KeyPool
 from authgate.errors import Reason
 from authgate.keys.remote import RefreshRules, RemoteKeySet
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
 from authgate.verify.cache import CacheRules, CachingVerifier
 from authgate.verify.router import IssuerRouter
 from tests.support.clock import START, FakeClock
+from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource
 from tests.support.tokens import ISSUER, claims, parsed
 from tests.support.verifiers import finished, issuer_verifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from authgate.dev.compact import OMIT
-from authgate.dev.keys import KeyPool, SigningKey
+from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict
 from authgate.verify.claims import LEGACY_ISSUER
@@ -13,6 +13,7 @@ from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.router import IssuerRouter
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, Cluster, summary
+from tests.support.key_pool import KeyPool
 from tests.support.tokens import ISSUER, claims, service_account_claims, unsigned
 from tests.support.verifiers import issuer_verifier, static
 

@@ -1,4 +1,4 @@
-"""Ways for a server to fail, switched on by path."""
+"""Ways for a server to fail, by path."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _FLOOD_BEGIN: Final = b'{"keys":['
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Answers rightly, after so many seconds."""
+    """Respond correctly after some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Does not answer while the fault stands, and rightly once it is cleared: a server that hangs."""
+    """Hang until the fault is cleared, then respond correctly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answers with this status, body and headers instead."""
+    """Respond with this status, body and headers instead."""
 
     status: int = 200
     body: bytes = b""
@@ -39,14 +39,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Flood:
-    """Answers 200 with JSON that goes on for at least so many bytes, or (None) until the client is gone."""
+    """Respond 200 with JSON of at least `size` bytes, or (None) endless JSON until the client disconnects."""
 
     size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CutOff:
-    """Sends the head of an answer and a part of its body, then closes the connection."""
+    """Send the head of a response and part of its body, then close the connection."""
 
     sent: bytes = b'{"keys":['
     promised: int = 10_000
@@ -54,14 +54,14 @@ class CutOff:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Closes the connection without an answer."""
+    """Close the connection without a response."""
 
 
 Fault: TypeAlias = Delay | Hold | Answer | Flood | CutOff | Drop
 
 
 def failing(status: int = 500, *, retry_after: int | None = None) -> Answer:
-    """An answer of this status in plain text, with Retry-After in seconds if given."""
+    """Return a plain text response with this status, and Retry-After in seconds if given."""
     headers = {"Content-Type": "text/plain"}
     if retry_after is not None:
         headers["Retry-After"] = str(retry_after)
@@ -69,68 +69,68 @@ def failing(status: int = 500, *, retry_after: int | None = None) -> Answer:
 
 
 def html(status: int = 200) -> Answer:
-    """The page of a proxy, a captive portal or a login form that stands in the way."""
+    """Return an HTML page, like that of a proxy, captive portal or login form."""
     return Answer(status, b"<!doctype html><title>Sign in</title>\n", {"Content-Type": "text/html"})
 
 
 def json_answer(document: JsonObject, status: int = 200) -> Answer:
-    """Another JSON object than the right one."""
+    """Return another JSON object than the correct one."""
     return Answer(status, json_bytes(document), {"Content-Type": "application/json"})
 
 
 def broken_json() -> Answer:
-    """A 200 of type JSON whose body is none."""
+    """Return a 200 of type JSON whose body is not JSON."""
     return Answer(200, b'{"keys": [', {"Content-Type": "application/json"})
 
 
 def redirect(location: str, status: int = 302) -> Answer:
-    """A redirect to another URL."""
+    """Return a redirect to another URL."""
     return Answer(status, b"", {"Location": location})
 
 
 @dataclass(slots=True)
-class _Standing:
+class _Active:
     fault: Fault
     left: int | None
     cleared: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Faults:
-    """The faults that stand now, at most one a path."""
+    """The active faults, at most one per path."""
 
     def __init__(self) -> None:
-        self._standing: dict[str, _Standing] = {}
+        self._active: dict[str, _Active] = {}
         self._held: Counter[str] = Counter()
 
     def set(self, path: str, fault: Fault, *, times: int | None = None) -> None:
-        """Switches a fault on, for the next so many requests or until it is cleared, in place of an earlier one."""
+        """Activate a fault for the next `times` requests or until it is cleared; it replaces an earlier one."""
         self.clear(path)
-        self._standing[path] = _Standing(fault, times)
+        self._active[path] = _Active(fault, times)
 
     def clear(self, path: str | None = None) -> None:
-        """Switches the fault of the path off, or all of them; requests that were held are answered now."""
-        for name in [path] if path is not None else list(self._standing):
-            standing = self._standing.pop(name, None)
-            if standing is not None:
-                standing.cleared.set()
+        """Clear the fault of a path, or all faults; held requests are answered now."""
+        for name in [path] if path is not None else list(self._active):
+            active = self._active.pop(name, None)
+            if active is not None:
+                active.cleared.set()
 
     def held(self, path: str) -> int:
-        """How many requests for the path are waiting now, by `Hold` or `Delay`."""
+        """Return how many requests for the path are waiting because of `Hold` or `Delay`."""
         return self._held[path]
 
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
-        """The wrong answer, or None where the right one is to be given (now, or after the wait that this was)."""
-        standing = self._standing.get(request.path)
-        if standing is None or standing.left == 0:
+        """Return the wrong response, or None if the correct one is due, after waiting for `Hold` or `Delay`."""
+        active = self._active.get(request.path)
+        if active is None or active.left == 0:
             return None
-        if standing.left is not None:
-            standing.left -= 1
-        match standing.fault:
+        if active.left is not None:
+            active.left -= 1
+        match active.fault:
             case Delay(seconds=seconds):
-                await self._wait(request.path, standing, seconds)
+                await self._wait(request.path, active, seconds)
                 return None
             case Hold():
-                await self._wait(request.path, standing, None)
+                await self._wait(request.path, active, None)
                 return None
             case Answer(status=status, body=body, headers=headers):
                 return web.Response(status=status, body=body, headers=headers)
@@ -141,11 +141,11 @@ class Faults:
             case Drop():
                 return _drop(request)
 
-    async def _wait(self, path: str, standing: _Standing, seconds: float | None) -> None:
+    async def _wait(self, path: str, active: _Active, seconds: float | None) -> None:
         self._held[path] += 1
         try:
             async with asyncio.timeout(seconds):
-                await standing.cleared.wait()
+                await active.cleared.wait()
         except TimeoutError:
             pass
         finally:
@@ -161,11 +161,11 @@ async def _flood(request: web.BaseRequest, size: int | None) -> web.StreamRespon
         while size is None or sent < size:
             await response.write(_FLOOD_CHUNK)
             sent += len(_FLOOD_CHUNK)
-            # A write to a transport that has failed returns at once; without a pause nobody would hear of the failure.
+            # A write to a failed transport returns immediately; the pause lets the failure be reported.
             await asyncio.sleep(0)
         await response.write(b'""]}')
     except ConnectionError:
-        pass  # the client has had enough, which is what a flood is for
+        pass  # the client disconnected, which is the purpose of a flood
     return response
 
 
@@ -182,4 +182,4 @@ async def _cut_off(request: web.BaseRequest, sent: bytes, promised: int) -> web.
 def _drop(request: web.BaseRequest) -> web.StreamResponse:
     if request.transport is not None:
         request.transport.abort()
-    return web.Response(status=503)  # goes nowhere
+    return web.Response(status=503)  # is never sent

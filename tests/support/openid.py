@@ -1,4 +1,4 @@
-"""Serves an issuer's two documents to everybody, as OpenID providers do."""
+"""The public documents of an OpenID provider."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from authgate.dev.issuer import WELL_KNOWN, Issuer
 
 
 class OpenIDSite:
-    """Discovery and JWKS of one issuer.
+    """Serve discovery and JWKS of one issuer at the paths of its URLs, whatever their host.
 
-    Both stand where the issuer's own URLs say, whichever host these name; `discovery_prefix` puts the discovery
-    document below another path, as where a configuration has a `discoveryURL`.
+    `discovery_prefix` puts the discovery document below another path, for a configuration with `discoveryURL`.
     """
 
     def __init__(self, issuer: Issuer, *, discovery_prefix: str | None = None) -> None:
@@ -21,13 +20,13 @@ class OpenIDSite:
 
     @property
     def discovery_path(self) -> str:
-        """Where the discovery document stands."""
+        """The path of the discovery document."""
         if self._prefix is None:
             return self.issuer.discovery_path
         return self._prefix.rstrip("/") + WELL_KNOWN
 
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
-        """The document by the request's path; None for any other path."""
+        """Return the document for a path, or None for any other path."""
         if request.path == self.discovery_path:
             document, content_type = self.issuer.discovery(), "application/json"
         elif request.path == self.issuer.jwks_path:
