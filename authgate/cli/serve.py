@@ -94,7 +94,7 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
             supervise(loaded.config, os.environ, count, file=file, loop_factory=loop_factory())
             return
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_run(Service(loaded.config, os.environ, file=file, lost_lines=writer.lost)))
+            runner.run(_run(Service(loaded.config, os.environ, file=file, dropped_lines=writer.dropped)))
     except (CompositionError, ListenError) as error:
         fail(str(error))
     finally:

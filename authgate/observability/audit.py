@@ -1,4 +1,4 @@
-"""The stream of decisions: lines for the first ones of a kind, and a count for those that are too many."""
+"""The audit log: one line per decision, or one summary line for those beyond a limit per policy and reason."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from authgate.model import Clock
 
 INTERVAL: Final = 10.0
-"""Seconds over which decisions of a kind are counted together."""
+"""Length of an interval in seconds."""
 BURST: Final = 100
-"""Decisions of a kind that have lines of their own in each interval."""
+"""Decisions with the same policy and reason that get a line each, per interval."""
 
 
 @dataclass(slots=True)
-class _Window:
+class _Interval:
     began: float
     written: int = 0
-    left_out: int = 0
+    suppressed: int = 0
 
 
 class Audit:
-    """Writes decisions: in each interval `burst` lines for each policy and reason, and one line that counts the rest.
+    """Write decisions: per interval `burst` lines for each policy and reason, and one line that counts the rest.
 
-    `flush` has to be called every now and then, so that the count is told also where no further decision comes.
+    Call `flush` every second or so, so that the count is written even if no further decision follows.
     """
 
     def __init__(
@@ -43,56 +43,58 @@ class Audit:
         self._clock = clock
         self._on_suppressed = on_suppressed
         self._burst = burst
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self._intervals: dict[tuple[str, str], _Interval] = {}
         self._logger = logging.getLogger(AUDIT)
 
     def wants(self, *, allowed: bool) -> bool:
-        """Tell whether such a decision is to be recorded at all."""
+        """Return whether allowed decisions, or denials, are recorded."""
         return self._mode == "all" or (self._mode == "deny" and not allowed)
 
-    def leaves_out(self, policy: str, reason: str) -> bool:
-        """Count one decision of a kind that had its share of lines in this interval; False: it is to be written."""
-        window = self._windows.get((policy, reason))
-        if window is None or window.written < self._burst:
+    def suppresses(self, policy: str, reason: str) -> bool:
+        """Count a decision that gets no line because this interval has its share, or return False."""
+        interval = self._intervals.get((policy, reason))
+        if interval is None or interval.written < self._burst:
             return False
-        if self._clock.monotonic() - window.began >= INTERVAL:
+        if self._clock.monotonic() - interval.began >= INTERVAL:
             return False
-        window.left_out += 1
+        interval.suppressed += 1
         self._on_suppressed()
         return True
 
     def record(
         self, policy: str, reason: str, attributes: Mapping[str, object], body: str = "decision"
     ) -> None:
-        """Write one decision, or count it where this interval already had its share of the same kind."""
-        if self.leaves_out(policy, reason):
+        """Write one decision, or count it if this interval already has its share of lines."""
+        if self.suppresses(policy, reason):
             return
         now = self._clock.monotonic()
         kind = (policy, reason)
-        window = self._windows.get(kind)
-        if window is None or now - window.began >= INTERVAL:
-            if window is not None:
-                self._summarise(kind, window)
-            window = self._windows[kind] = _Window(now)
-        window.written += 1
+        interval = self._intervals.get(kind)
+        if interval is None or now - interval.began >= INTERVAL:
+            if interval is not None:
+                self._summarise(kind, interval)
+            interval = self._intervals[kind] = _Interval(now)
+        interval.written += 1
         self._logger.info(body, extra={"attributes": attributes})
 
     def flush(self, *, everything: bool = False) -> None:
-        """Tell how many decisions were left out in the intervals that are over, or with `everything` in all."""
+        """Write how many decisions were suppressed in finished intervals, or with `everything` in all."""
         now = self._clock.monotonic()
-        over = [
-            kind for kind, window in self._windows.items() if everything or now - window.began >= INTERVAL
+        finished = [
+            kind
+            for kind, interval in self._intervals.items()
+            if everything or now - interval.began >= INTERVAL
         ]
-        for kind in over:
-            self._summarise(kind, self._windows.pop(kind))
+        for kind in finished:
+            self._summarise(kind, self._intervals.pop(kind))
 
-    def _summarise(self, kind: tuple[str, str], window: _Window) -> None:
-        if not window.left_out:
+    def _summarise(self, kind: tuple[str, str], interval: _Interval) -> None:
+        if not interval.suppressed:
             return
         policy, reason = kind
         attributes = {
             "authgate.policy": policy,
             "authgate.reason": reason,
-            "suppressed": window.left_out,
+            "suppressed": interval.suppressed,
         }
-        self._logger.info("decisions without a line of their own", extra={"attributes": attributes})
+        self._logger.info("decisions suppressed: too many with this reason", extra={"attributes": attributes})

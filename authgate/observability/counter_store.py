@@ -1,7 +1,7 @@
 """Numbers by name, counted in place: in the process's own memory, or in shared memory that outlives a process.
 
-A ledger has one writer. What it counts in shared memory is exact for a reader at any time, also when the writer was
-killed; a process that takes the writer's place goes on with the same numbers.
+A store has one writer. Shared memory is exact for a reader at any time, also after the writer was killed. A process
+that replaces the writer continues with the same numbers.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ Name = tuple[str, Labels]
 _WORD = 8  # bytes of a double
 _CELLS: Final = 1 << 15
 _NAMES_AT: Final = _CELLS * _WORD
-_NAMES_END = 0  # the cell that says how many bytes of names there are
-_SPARE: Final = 1  # where numbers go that found no place, and are not told: a histogram's width and more
+_NAMES_END = 0  # the cell with the number of bytes of names
+_SPARE: Final = 1  # numbers without a place go here and are not exposed; a histogram fits before _FIRST
 _FIRST: Final = 64
 SHARED_BYTES: Final = _NAMES_AT + (1 << 22)
-"""The size of shared memory: 32,768 numbers and 4 MiB of names, of which only what is used takes memory."""
+"""The size of shared memory: 32,768 numbers and 4 MiB of names. Only the used part takes memory."""
 
 
 class Cells(Protocol):
-    """Numbers by their place."""
+    """Numbers by their index."""
 
     def __getitem__(self, at: int, /) -> float: ...
 
@@ -46,14 +46,14 @@ class CounterStore:
         self._places: dict[Name, tuple[int, int]] = {}
 
     def place(self, family: str, labels: Labels, width: int = 1) -> int:
-        """Return the first cell of a name's numbers, `width` of them; 0 at first, and always the same cell."""
+        """Return the first of a name's `width` cells. They start at 0, and the place never changes."""
         found = self._places.get((family, labels))
         if found is None:
             found = self._places[family, labels] = (self._allot(family, labels, width), width)
         return found[0]
 
     def numbers(self) -> Iterator[tuple[Name, list[float]]]:
-        """Yield every name and its numbers as they are now."""
+        """Yield every name and its current numbers."""
         for name, (at, width) in tuple(self._places.items()):
             if at != _SPARE:
                 yield name, [self.cells[cell] for cell in range(at, at + width)]
@@ -64,9 +64,9 @@ class CounterStore:
 
 
 class SharedCounterStore(CounterStore):
-    """Numbers in shared memory of `SHARED_BYTES`, zero at first.
+    """Numbers in shared memory of `SHARED_BYTES`, which is zero at first.
 
-    Names that find no room any more are counted nowhere; there is room for all that one configuration can name.
+    Once the memory is full, new names are not counted. There is room for all names of one configuration.
     """
 
     def __init__(self, memory: mmap) -> None:
@@ -78,7 +78,7 @@ class SharedCounterStore(CounterStore):
         self._read_names()
 
     def numbers(self) -> Iterator[tuple[Name, list[float]]]:
-        """Yield every name and its numbers as they are now, those that another process added included."""
+        """Yield every name and its current numbers, including names that another process added."""
         self._read_names()
         return super().numbers()
 
@@ -91,7 +91,7 @@ class SharedCounterStore(CounterStore):
         self._memory[begin : begin + len(line)] = line
         self._next += width
         self._read_names_to += len(line)
-        self.cells[_NAMES_END] = self._read_names_to  # last: a reader never sees half a name
+        self.cells[_NAMES_END] = self._read_names_to  # last, so that a reader never sees half a name
         return at
 
     def _read_names(self) -> None:

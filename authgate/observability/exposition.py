@@ -1,4 +1,4 @@
-"""The figures as Prometheus reads them, of one process or of several together."""
+"""Metrics in Prometheus' text format, of one process or of several combined."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 Figures = dict[str, dict["Labels", list[float]]]
 """Numbers by family and labels."""
 
-_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "least": min, "most": max}
+_COMBINED: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "min": min, "max": max}
 
 
 class Exposition:
-    """Renders what `figures` returns at the moment of a scrape, and how this process is."""
+    """Render what `figures` returns at a scrape, and the metrics of this process."""
 
     def __init__(self, figures: Callable[[], Figures]) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
@@ -35,27 +35,30 @@ class Exposition:
         ProcessCollector(registry=self._registry)
 
     def render(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
-def figures_of(ledgers: Iterable[tuple[CounterStore, bool]]) -> Figures:
-    """Return what ledgers hold together; the gauges of those only that somebody still writes, which the flag tells."""
-    together: Figures = {}
-    for store, written in ledgers:
+def figures_of(stores: Iterable[tuple[CounterStore, bool]]) -> Figures:
+    """Return the combined figures of several stores. The flag is False for a store without a live writer.
+
+    A store without a live writer contributes its counters and histograms, but no gauges.
+    """
+    combined: Figures = {}
+    for store, live in stores:
         for (name, labels), numbers in store.numbers():
             family = FAMILIES[name]
-            if family.kind == "gauge" and (not written or math.isnan(numbers[0])):
+            if family.kind == "gauge" and (not live or math.isnan(numbers[0])):
                 continue
-            members = together.setdefault(name, {})
+            members = combined.setdefault(name, {})
             known = members.get(labels)
             combine = _COMBINED[family.aggregation]
             members[labels] = numbers if known is None else [*map(combine, known, numbers)]
-    return together
+    return combined
 
 
 def cumulative(numbers: Sequence[float]) -> tuple[list[tuple[str, float]], float]:
-    """Return a histogram's cumulative count at each upper bound, as Prometheus wants them, and the sum."""
+    """Return a histogram's cumulative count at each upper bound, as Prometheus expects, and the sum."""
     total = 0.0
     buckets: list[tuple[str, float]] = []
     for bound, count in zip((*map(str, BUCKETS), "+Inf"), numbers[:-1], strict=True):
@@ -69,7 +72,7 @@ class _Families(Collector):
         self._figures = figures
 
     def collect(self) -> Iterator[Metric]:
-        """Yield every family, those without a value too."""
+        """Yield every family, including those without a value."""
         figures = self._figures()
         for name, family in FAMILIES.items():
             members = figures.get(name, {})

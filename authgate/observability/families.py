@@ -1,4 +1,4 @@
-"""The figures that the gate tells: every family's name, kind, labels and meaning, and how several processes' add up."""
+"""Every metric family: name, kind, labels, help text, and how the gauges of several processes are combined."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ BUCKETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MetricFamily:
-    """One family; of several processes that each tell a gauge, their `sum`, the `least` or the `most` is told.
+    """One metric family. `aggregation` is how a gauge is combined over several processes.
 
-    Counters and histograms are always sums. The name is that of the file format, without a counter's `_total`.
+    Counters and histograms are always summed. The name has no `_total`, which the text format adds to counters.
     """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     text: str
     labels: tuple[str, ...] = ()
-    aggregation: Literal["sum", "least", "most"] = "sum"
+    aggregation: Literal["sum", "min", "max"] = "sum"
 
     @property
     def width(self) -> int:
-        """How many numbers stand for one combination of labels: of a histogram its buckets, and their sum."""
+        """How many numbers one combination of labels has: for a histogram its buckets and their sum, else one."""
         return len(BUCKETS) + 2 if self.kind == "histogram" else 1
 
 
@@ -96,21 +96,21 @@ _ALL: Final = (
         "gauge",
         "Unix time of the last successful fetch of an issuer's keys.",
         ("issuer",),
-        "least",
+        "min",
     ),
     MetricFamily(
         "authgate_jwks_keys",
         "gauge",
         "Usable keys in the last successful fetch.",
         ("issuer",),
-        "least",
+        "min",
     ),
     MetricFamily(
         "authgate_jwks_skipped_keys",
         "gauge",
         "Keys in the last successful fetch that authgate cannot use.",
         ("issuer",),
-        "most",
+        "max",
     ),
     MetricFamily(
         "authgate_tokenreview_requests",
@@ -129,7 +129,7 @@ _ALL: Final = (
         "gauge",
         "TokenReviews needed in the last minute divided by those that tokenReview.qps allows, by budget.",
         ("cluster", "budget"),
-        "most",
+        "max",
     ),
     MetricFamily(
         "authgate_accessreview_requests",
@@ -154,14 +154,14 @@ _ALL: Final = (
         "gauge",
         "Unix time of the last event or bookmark of a watch; 0 if there was no event yet.",
         ("cluster", "resource"),
-        "least",
+        "min",
     ),
     MetricFamily(
         "authgate_watch_objects",
         "gauge",
         "Objects that a watch currently tracks.",
         ("cluster", "resource"),
-        "most",
+        "max",
     ),
     MetricFamily(
         "authgate_watch_restarts",
@@ -179,13 +179,13 @@ _ALL: Final = (
         "authgate_config_last_reload_success_timestamp_seconds",
         "gauge",
         "Unix time of the last successful configuration load.",
-        aggregation="most",
+        aggregation="max",
     ),
     MetricFamily(
         "authgate_config_rejected_since_timestamp_seconds",
         "gauge",
         "Unix time since when the configuration file is rejected and an older one is in use; 0 if it is accepted.",
-        aggregation="most",
+        aggregation="max",
     ),
     MetricFamily(
         "authgate_audit_suppressed", "counter", "Decisions without their own line in the audit log."
@@ -221,9 +221,9 @@ _ALL: Final = (
         "gauge",
         "Version of authgate and of Python, as labels; the value is always 1.",
         ("version", "python"),
-        "most",
+        "max",
     ),
 )
 
 FAMILIES: Final = {family.name: family for family in _ALL}
-"""Every family by its name, in the order in which they are told."""
+"""Every family by name, in the order of the exposition."""

@@ -1,7 +1,7 @@
-"""What the gate writes: one JSON line an event, in OpenTelemetry's names, and never a token.
+"""The log: one JSON line per event, with OpenTelemetry's attribute names and without tokens.
 
-Loggers of other libraries are held at WARNING, since at lower levels some print requests and answers whole, and
-everything that looks like a token is masked once more on the way out.
+Loggers of other libraries are set to WARNING, since at lower levels some print whole requests and responses. Everything
+that looks like a token is masked before it is written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from authgate.observability.log_writer import BackgroundWriter
 
 LOGGER: Final = "authgate"
-AUDIT: Final = "authgate.observability.audit"
+AUDIT: Final = "authgate.audit"
 Format = Literal["json", "text"]
 _TOKEN_LIKE = re.compile(r"(?i)bearer\s+\S+|eyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -38,15 +38,15 @@ _MIN_PART = 8
 
 
 def configure(level: str, format_: Format, stream: TextIO | BackgroundWriter | None = None) -> None:
-    """Send the log to `stream` (default standard error) at `level`; what is not the gate's own at WARNING or above."""
+    """Send the log to `stream` (default: standard error) at `level`, and that of libraries at WARNING or above."""
     handler: logging.StreamHandler[TextIO | BackgroundWriter] = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JSONFormatter() if format_ == "json" else _TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, _LEVELS[level]))
     logging.getLogger(LOGGER).setLevel(_LEVELS[level])
-    logging.getLogger(AUDIT).setLevel(logging.INFO)  # a stream of its own: log.audit alone turns it off
-    # aiohttp quotes the request in its error lines; the server package says what is worth saying itself
+    logging.getLogger(AUDIT).setLevel(logging.INFO)  # only log.audit turns the audit log off
+    # aiohttp quotes the request in its error lines; the server package logs these errors itself
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
 
 
@@ -56,13 +56,13 @@ def event(level: int, message: str, **attributes: object) -> None:
 
 
 class Transitions:
-    """Tells what changed since it was last said, so that a lasting state is logged once and not at every turn."""
+    """Remember the last state of each subject, so that a lasting state is logged once."""
 
     def __init__(self) -> None:
         self._states: dict[str, object] = {}
 
     def changed(self, subject: str, state: object) -> bool:
-        """Tell whether `subject` is in another state than at the last call."""
+        """Return whether the state of `subject` differs from that of the last call."""
         if subject in self._states and self._states[subject] == state:
             return False
         self._states[subject] = state
@@ -70,9 +70,9 @@ class Transitions:
 
 
 def masked(text: str, *secrets: str) -> str:
-    """Return `text` without the given secrets and without anything that looks like a token, bounded in length.
+    """Return `text` without the given secrets and without anything that looks like a token, and limit its length.
 
-    Of a secret each of its dot-separated parts goes, too: what broke may have held the token in pieces.
+    Each dot-separated part of a secret is masked, too, since the failed code may have held parts of the token.
     """
     for secret in secrets:
         if secret:
@@ -83,7 +83,7 @@ def masked(text: str, *secrets: str) -> str:
 
 
 def traceback_of(error: BaseException, *secrets: str) -> str:
-    """Return an exception's traceback for the log: places and types, and its message with all secrets masked."""
+    """Return an exception's traceback for the log, with all secrets masked."""
     return masked("".join(traceback.format_exception(error)), *secrets)
 
 
@@ -128,7 +128,7 @@ class _TextFormatter(logging.Formatter):
         time = utc(record.created).strftime("%H:%M:%S")
         attributes = _attributes(record)
         trace = attributes.pop("exception_stacktrace", None)
-        # An entry is one line, whatever a value holds; only the gate's own traceback has lines of its own.
+        # An entry is one line, even if a value has line breaks. Only a traceback takes several lines.
         parts = [
             f"{name.replace('_', '.')}={str(value).translate(_CONTROLS)}"
             for name, value in attributes.items()

@@ -1,4 +1,4 @@
-"""Writing lines without ever waiting for whoever reads them."""
+"""Write log lines without waiting for their reader."""
 
 from __future__ import annotations
 
@@ -11,29 +11,27 @@ _MAX_WAITING: Final = 1 << 20
 
 
 class BackgroundWriter:
-    """A stream whose `write` never blocks: a thread of its own writes to the file descriptor.
+    """A stream whose `write` never blocks: a background thread writes to the file descriptor.
 
-    At most 1 MiB waits while nobody reads the other end; further text is lost and counted. After a fork the child
-    makes one of its own.
+    At most 1 MiB waits while the other end is not read; further lines are dropped and counted. After a fork the child
+    needs a writer of its own. There is no `flush`, because logging's handlers would call it after every line.
     """
-
-    # No flush: logging's handlers call it after every line.
 
     def __init__(self, descriptor: int, max_waiting: int = _MAX_WAITING) -> None:
         self._descriptor = descriptor
         self._max_waiting = max_waiting
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
-        self._lost = 0
+        self._dropped = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
     def write(self, text: str) -> int:
-        """Take a text to be written, whole, or lose it whole; return its length."""
+        """Queue a text or drop it; return its length."""
         data = text.encode("utf-8", "backslashreplace")
         with self._changed:
             if self._bytes + len(data) > self._max_waiting:
-                self._lost += 1
+                self._dropped += 1
                 return len(text)
             self._waiting.append(data)
             self._bytes += len(data)
@@ -43,14 +41,14 @@ class BackgroundWriter:
             self._changed.notify_all()
         return len(text)
 
-    def lost(self) -> int:
-        """Return how many texts were lost so far."""
-        return self._lost
+    def dropped(self) -> int:
+        """Return how many texts were dropped so far."""
+        return self._dropped
 
-    def drain(self, patience: float = 1.0) -> None:
-        """Wait until everything is written, for at most so many seconds."""
+    def drain(self, timeout: float = 1.0) -> None:
+        """Wait until everything is written, for at most `timeout` seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._bytes, patience)
+            self._changed.wait_for(lambda: not self._bytes, timeout)
 
     def _run(self) -> None:
         while True:
@@ -61,7 +59,7 @@ class BackgroundWriter:
             written = self._written(data)
             with self._changed:
                 self._bytes -= len(data)
-                self._lost += not written
+                self._dropped += not written
                 self._changed.notify_all()
 
     def _written(self, data: bytes) -> bool:
@@ -69,6 +67,6 @@ class BackgroundWriter:
         while rest:
             try:
                 rest = rest[os.write(self._descriptor, rest) :]
-            except OSError:  # nobody will ever read it; the gate goes on
+            except OSError:  # the other end is closed
                 return False
         return True

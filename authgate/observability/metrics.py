@@ -1,6 +1,6 @@
-"""Counting what happens: numbers in a ledger, turned into families (`exposition`) when Prometheus asks.
+"""Count events in a counter store. `exposition` renders the numbers as metric families at a scrape.
 
-Labels come from closed enums and from configured names only; never a subject, a path or a kid.
+Label values come only from closed enums and configured names, never from a subject, a path or a kid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WIDTH: Final = len(BUCKETS) + 2
 
 
 class Histogram:
-    """A distribution of durations in seconds over `BUCKETS`; the last of its numbers is their sum."""
+    """A distribution of durations in seconds over `BUCKETS`. The last of its numbers is their sum."""
 
     __slots__ = ("_at", "_cells")
 
@@ -43,7 +43,7 @@ class Histogram:
 
 
 class AnswerCell:
-    """The count of answers of one kind, and the durations of all that share its source."""
+    """The count of answers with the same labels, and the histogram of all answers with the same source."""
 
     __slots__ = ("_at", "_cells", "duration")
 
@@ -54,17 +54,17 @@ class AnswerCell:
 
     @property
     def count(self) -> int:
-        """How many answers there were."""
+        """The number of answers."""
         return int(self._cells[self._at])
 
     def add(self, seconds: float) -> None:
-        """Count one answer and the time it took."""
+        """Count one answer and its duration."""
         self._cells[self._at] += 1
         self.duration.observe(seconds)
 
 
 class LabelledCounter(Generic[_Key]):
-    """The numbers of one family by the values of its labels; what was never counted is 0."""
+    """The numbers of one family by the values of its labels. Labels that were never counted have 0."""
 
     def __init__(self, store: CounterStore, family: str) -> None:
         self._store = store
@@ -79,7 +79,7 @@ class LabelledCounter(Generic[_Key]):
         self._store.cells[self._place(key)] = number
 
     def counter(self, key: _Key) -> Callable[[], None]:
-        """Return what counts one more for these labels, for where it is done often."""
+        """Return a function that adds 1 for these labels, for hot paths."""
         cells, place = self._store.cells, self._place(key)
 
         def count() -> None:
@@ -88,12 +88,12 @@ class LabelledCounter(Generic[_Key]):
         return count
 
     def keep_only(self, keys: Iterable[_Key]) -> None:
-        """Have a gauge told no more for other labels than these."""
+        """Stop exposing a gauge for all labels but these."""
         for key in self._places.keys() - set(keys):
             self._store.cells[self._places[key]] = math.nan
 
     def replace(self, numbers: Mapping[_Key, float]) -> None:
-        """Have a gauge tell these numbers and no others."""
+        """Set a gauge to these numbers and stop exposing all other labels."""
         for key, number in numbers.items():
             self[key] = number
         self.keep_only(numbers)
@@ -107,7 +107,7 @@ class LabelledCounter(Generic[_Key]):
 
 
 class Histograms(dict[str, Histogram]):
-    """The durations of one family by the value of its one label; made when they are first asked for."""
+    """The histograms of one family by the value of its one label. Each is created at its first use."""
 
     def __init__(self, store: CounterStore, family: str) -> None:
         super().__init__()
@@ -120,22 +120,22 @@ class Histograms(dict[str, Histogram]):
 
 
 class _Number:
-    """An attribute of `Metrics` that is the one number of a family without labels."""
+    """An attribute of `Metrics`: the number of a family without labels."""
 
     def __init__(self, family: str) -> None:
         self._family = family
 
     def __get__(self, metrics: Metrics, owner: type[Metrics]) -> float:
-        return metrics.tally(self._family)[()]
+        return metrics.unlabelled(self._family)[()]
 
     def __set__(self, metrics: Metrics, number: float) -> None:
-        metrics.tally(self._family)[()] = number
+        metrics.unlabelled(self._family)[()] = number
 
 
 class Metrics:
-    """Every figure of one process; the attributes are counted directly by whoever knows them.
+    """All metrics of one process. The code that observes an event counts it in an attribute directly.
 
-    A `ledger` that another process left goes on; its gauges told of that process, and begin anew.
+    A `store` that an ended process left is continued, except for its gauges, which described that process.
     """
 
     config_last_success = _Number("authgate_config_last_reload_success_timestamp_seconds")
@@ -151,12 +151,12 @@ class Metrics:
 
     def __init__(self, store: CounterStore | None = None) -> None:
         self.store = store = CounterStore() if store is None else store
-        self._scalars: dict[str, LabelledCounter[tuple[()]]] = {}
+        self._unlabelled: dict[str, LabelledCounter[tuple[()]]] = {}
         for (family, labels), _ in store.numbers():
             if FAMILIES[family].kind == "gauge":
                 store.cells[store.place(family, labels)] = math.nan
         self.answers: dict[tuple[str, str, str, str], AnswerCell] = {}
-        """By decision, reason, source, policy."""
+        """Keys are decision, reason, source and policy."""
         self.verify_duration = Histograms(store, "authgate_verify_duration_seconds")
         self.shadow_differences = LabelledCounter[tuple[str, str, str]](store, "authgate_shadow_differences")
         self.cache_requests = LabelledCounter[tuple[str, str]](store, "authgate_cache_requests")
@@ -192,22 +192,22 @@ class Metrics:
 
         self._exposition: Exposition | None = None
 
-    def tally(self, family: str) -> LabelledCounter[tuple[()]]:
-        """Return the numbers of a family without labels."""
-        found = self._scalars.get(family)
+    def unlabelled(self, family: str) -> LabelledCounter[tuple[()]]:
+        """Return the counter of a family without labels."""
+        found = self._unlabelled.get(family)
         if found is None:
-            found = self._scalars[family] = LabelledCounter(self.store, family)
+            found = self._unlabelled[family] = LabelledCounter(self.store, family)
         return found
 
     def count_reload(self, result: Literal["success", "failure"]) -> None:
-        """Count that a configuration was taken over now, or refused."""
+        """Count that a configuration was applied or rejected now."""
         self.config_reloads[result] += 1
         if result == "success":
             self.config_last_success = time.time()
             self.config_rejected_since = 0.0
 
     def answer_cell(self, decision: str, reason: str, source: str, policy: str) -> AnswerCell:
-        """Return where answers of this kind are counted; the cell stays the same for the life of the process."""
+        """Return the cell that counts answers with these labels. It stays the same for the lifetime of the process."""
         labels = (decision, reason, source, policy)
         cell = self.answers.get(labels)
         if cell is None:
@@ -216,19 +216,19 @@ class Metrics:
         return cell
 
     def count_review(self, cluster: str, result: str, seconds: float) -> None:
-        """Count one TokenReview of a cluster by its result; one that was not sent has no duration."""
+        """Count one TokenReview of a cluster by its result. A throttled one was not sent and has no duration."""
         self.tokenreview_requests[cluster, result] += 1
         if result != "throttled":
             self.tokenreview_duration[cluster].observe(seconds)
 
     def count_access_review(self, cluster: str, result: str, seconds: float) -> None:
-        """Count one SubjectAccessReview of a cluster by its result; one that was not sent has no duration."""
+        """Count one SubjectAccessReview of a cluster by its result. A throttled one has no duration."""
         self.accessreview_requests[cluster, result] += 1
         if result != "throttled":
             self.accessreview_duration[cluster].observe(seconds)
 
     def publish(self) -> None:
-        """Bring up to date what is not counted along but asked for."""
+        """Update the gauges that are read at a scrape instead of being counted."""
         self._cache_entries.replace({cache: float(size()) for cache, size in self.cache_entries.items()})
         self._cache_bytes.replace({cache: float(size()) for cache, size in self.cache_bytes.items()})
         told = {
@@ -265,14 +265,14 @@ class Metrics:
 
         return undo
 
-    def forget_issuers_but(self, names: Iterable[str]) -> None:
-        """Tell no more of the keys of issuers that are not configured any more."""
+    def keep_only_issuers(self, names: Iterable[str]) -> None:
+        """Stop exposing the gauges of issuers that are no longer configured."""
         kept = set(names)
-        for tally in (self.jwks_last_success, self.jwks_keys, self.jwks_skipped):
-            tally.keep_only(kept)
+        for gauge in (self.jwks_last_success, self.jwks_keys, self.jwks_skipped):
+            gauge.keep_only(kept)
 
     def render(self) -> bytes:
-        """Return all figures in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         from authgate.observability.exposition import Exposition, figures_of
 
         self.publish()

@@ -1,5 +1,5 @@
-"""The first and the last step of a request: sockets, what is read from HTTP, and what is answered.
+"""The first and the last step of a request: sockets, reading the subrequest, writing the answer.
 
-`connection` bounds what a client may do, `request` reads the subrequest, `response` renders a decision, `verify` and
-`admin` are the two listeners' handlers, `listeners` opens and drains their sockets.
+`http` and `grpc` serve the verify port, `exchange` and `admin` the other two ports. All protocols use `decider` and
+`record`. `listeners` opens and drains sockets.
 """

@@ -1,4 +1,4 @@
-"""The admin port: metrics, probes and the state of every verifier; never on the verify port."""
+"""The admin port: metrics, probes and the status of every issuer and cluster. It is never the verify port."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADMIN_LIMITS: Final = ConnectionLimits(
     header_timeout=5.0,
     keepalive_timeout=75.0,
     max_connections=64,
-    makes_room=True,  # idle connections must not keep a probe out
+    makes_room=True,  # idle connections must not block a probe
 )
 _GRACE = 1.0
 _RENDER_EVERY: Final = 1.0
@@ -33,7 +33,7 @@ _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One condition of readiness: its name, whether it holds, and why not in words for operators."""
+    """One readiness check: its name, whether it passes, and the reason or state for operators."""
 
     name: str
     good: bool
@@ -42,30 +42,30 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether the gate can decide requests, and the checks behind it; verifiers may be down one by one."""
+    """Whether the gate can decide requests, and the checks. A ready gate may have failed checks of single issuers."""
 
     ready: bool
     checks: tuple[Check, ...]
 
 
-class Rendered(Protocol):
-    """Figures that Prometheus can read."""
+class Renderer(Protocol):
+    """A source of metrics in Prometheus' text format."""
 
     def render(self) -> bytes:
-        """Return all of them in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         ...
 
 
 class AdminHandler:
-    """Answers probes, metrics and status.
+    """Answer probes, metrics and status.
 
-    `documents` are those by which others verify the gate's own tokens, by path. Metrics are rendered at most once a
-    second, however many clients ask for them.
+    `documents` returns, by path, the documents with which others verify the gate's own tokens. Metrics are rendered at
+    most once a second, however many clients request them.
     """
 
     def __init__(
         self,
-        metrics: Rendered,
+        metrics: Renderer,
         readiness: Callable[[], Readiness],
         documents: Callable[[], Mapping[str, bytes]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
@@ -109,18 +109,18 @@ class AdminHandler:
 
 
 def admin_runner(
-    rendered: Rendered,
+    renderer: Renderer,
     readiness: Callable[[], Readiness],
     documents: Callable[[], Mapping[str, bytes]],
     metrics: Metrics,
 ) -> web.ServerRunner:
-    """Return the admin port's server, to be opened on its address; its own errors are counted in `metrics`."""
-    handler = AdminHandler(rendered, readiness, documents)
+    """Return the admin port's server, ready to be opened on an address. Its own errors are counted in `metrics`."""
+    handler = AdminHandler(renderer, readiness, documents)
     return runner_of(GateServer(handler, ADMIN_LIMITS, metrics), _GRACE)
 
 
 def _report(state: Readiness, *, verbose: bool) -> str:
-    """Return a report in the kube-apiserver's form: `[+]name ok`, `[-]name failed: why`."""
+    """Return the checks in kube-apiserver's format: `[+]name ok`, `[-]name failed: why`."""
     if state.ready and not verbose:
         return "ok"
     lines = [

@@ -1,7 +1,7 @@
-"""Token exchange (RFC 8693) on a listener of its own, and the documents that verify what it issues.
+"""Token exchange (RFC 8693) on its own listener, and the documents that verify the issued tokens.
 
-The subject token passes the same gate and the same policy as at /verify; what comes back is a short-lived JWT of the
-gate's own, for one audience that the policy is configured to hand out.
+The subject token is checked by the same gate and policy as at /verify. The answer is a short-lived JWT signed by the
+gate, for one audience that the policy is configured to issue tokens for.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _DOCUMENT_AGE = 300
 
 
 class _RefusedError(Exception):
-    """A request cannot be answered with a token: its OAuth error, status and words (RFC 6749, section 5.2)."""
+    """A request that gets no token: the OAuth error, its description and the status (RFC 6749, section 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400, retry_after: int = 0) -> None:
         super().__init__(description)
@@ -64,9 +64,9 @@ class _RefusedError(Exception):
 
 
 def signed_documents(issuer: TokenIssuer) -> dict[str, bytes]:
-    """Return what tells others how to verify the gate's tokens (OpenID Connect Discovery 1.0, section 4), by path.
+    """Return the discovery document and the key set of the gate's own tokens, by path.
 
-    The documents stand at the root and below the issuer's own path.
+    They are served at the root and below the issuer's own path (OpenID Connect Discovery 1.0, section 4).
     """
     base = issuer.issuer.rstrip("/")
     discovery = {
@@ -85,7 +85,7 @@ def signed_documents(issuer: TokenIssuer) -> dict[str, bytes]:
 
 
 def signed_document(documents: Mapping[str, bytes], path: str) -> web.Response | None:
-    """Return the answer to a request for one of the documents, None where there is none at the path."""
+    """Return the answer to a request for one of the documents, or None if the path names none of them."""
     body = documents.get(path)
     if body is None:
         return None
@@ -136,7 +136,7 @@ class ExchangeHandler:
         self._recorder = recorder
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
-        """Return a token, a document, or why not; never a 500, and never a word of what was sent."""
+        """Return a token, a document or an error. It is never a 500 and never quotes the request."""
         exchange = self._now()
         policy = exchange.policy_at(request.path) if exchange else None
         if exchange is None or policy is None:
@@ -149,11 +149,11 @@ class ExchangeHandler:
             result = "issued"
         except _RefusedError as refused:
             response, result = _refusal(refused), refused.error
-        except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happens, the wire gets a 503
+        except Exception as error:  # noqa: BLE001 - the last line of defence: the client gets a 503
             self._metrics.internal_errors += 1
             event(
                 logging.ERROR,
-                "unexpected error in a token exchange",
+                "unexpected error in a token exchange; the request was answered 503",
                 error_type=type(error).__name__,
                 exception_stacktrace=traceback_of(error),
             )
@@ -164,7 +164,7 @@ class ExchangeHandler:
 
     async def _exchange(self, request: web.BaseRequest, policy: str) -> web.Response:
         if request.method != "POST":
-            raise _RefusedError("invalid_request", "tokens are exchanged by POST", 405)
+            raise _RefusedError("invalid_request", "send the exchange request with POST", 405)
         form = await self._form(request)
         exchange = self._now()  # a form may take its time, and the configuration change meanwhile
         if exchange is None or policy not in exchange.audiences:
@@ -175,9 +175,7 @@ class ExchangeHandler:
             decision = await gate.decide([b"Bearer " + subject.encode()], policy, _NOTHING_KNOWN)
         allowed = self._allowed(decision, policy)
         if allowed.identity is None:
-            raise _RefusedError(
-                "invalid_request", "the policy lets pass without a token: there is nobody to name"
-            )
+            raise _RefusedError("invalid_request", "anonymous requests cannot be exchanged")
         token = exchange.issuer.issue(
             allowed.identity,
             audience,
@@ -187,7 +185,7 @@ class ExchangeHandler:
             expires_at=allowed.expires_at,
         )
         if token is None:
-            raise _RefusedError("invalid_request", "the subject token has ended")
+            raise _RefusedError("invalid_request", "the subject token has expired")
         body = {
             "access_token": token.text,
             "issued_token_type": JWT_TYPE,
@@ -225,30 +223,34 @@ class ExchangeHandler:
                 max_num_fields=_MAX_FIELDS,
             )
         except ValueError:
-            raise _RefusedError("invalid_request", "the body is no well-formed form") from None
+            raise _RefusedError("invalid_request", "the body is not a well-formed form") from None
         form = dict(pairs)
         if len(form) != len(pairs):
-            raise _RefusedError("invalid_request", "a parameter stands twice; a token is for one audience")
+            raise _RefusedError(
+                "invalid_request", "a parameter is repeated; send each one once, and one audience per request"
+            )
         return {name: value for name, value in form.items() if name in _KNOWN and value}
 
     async def _body(self, request: web.BaseRequest) -> bytes:
-        most = self._max_body_bytes
+        max_bytes = self._max_body_bytes
         body = b""
         try:
             async with asyncio.timeout(self._body_timeout):
-                while len(body) <= most and (chunk := await request.content.readany()):
+                while len(body) <= max_bytes and (chunk := await request.content.readany()):
                     body += chunk
         except TimeoutError:
-            raise _RefusedError("invalid_request", "the body did not come in time", 408) from None
+            raise _RefusedError(
+                "invalid_request", "the body did not arrive within the time limit", 408
+            ) from None
         except (OSError, ClientError, HttpProcessingError):
-            raise _RefusedError("invalid_request", "the body broke off") from None
-        if len(body) > most:
-            raise _RefusedError("invalid_request", f"the body is larger than {most} bytes", 413)
+            raise _RefusedError("invalid_request", "the body is incomplete") from None
+        if len(body) > max_bytes:
+            raise _RefusedError("invalid_request", f"the body is larger than {max_bytes} bytes", 413)
         return body
 
 
 def _no_endpoint() -> _RefusedError:
-    return _RefusedError("invalid_request", "there is no such endpoint", 404)
+    return _RefusedError("invalid_request", "no such endpoint", 404)
 
 
 def _audience(form: Mapping[str, str], offered: frozenset[str]) -> str:
@@ -261,20 +263,20 @@ def _audience(form: Mapping[str, str], offered: frozenset[str]) -> str:
         raise _RefusedError("invalid_request", f"requested_token_type must be {JWT_TYPE}")
     audience = form.get("audience")
     if audience is None:
-        raise _RefusedError("invalid_request", "audience is missing: name who the token is for")
+        raise _RefusedError("invalid_request", "audience is missing: send the app that the token is for")
     if audience not in offered:
-        raise _RefusedError("invalid_target", "this policy issues no tokens for that audience")
+        raise _RefusedError("invalid_target", "this policy does not issue tokens for that audience")
     return audience
 
 
 def _subject_token(form: Mapping[str, str]) -> str:
     if form.get("subject_token_type") not in _TYPES:
         raise _RefusedError("invalid_request", f"subject_token_type must be {JWT_TYPE}")
-    token = form.get("subject_token", "").rstrip("\r\n")  # as files end
+    token = form.get("subject_token", "").rstrip("\r\n")  # the end of a file that a client sent as it is
     if not token:
         raise _RefusedError("invalid_request", "subject_token is missing")
     if not token.isascii():
-        raise _RefusedError("invalid_request", "subject_token is no bearer token")
+        raise _RefusedError("invalid_request", "subject_token is not a bearer token")
     return token
 
 

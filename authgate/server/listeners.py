@@ -1,4 +1,4 @@
-"""Opening and draining the sockets of both listeners."""
+"""Open and drain listening sockets: TCP, unix, and those that several processes share."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _BACKLOG = 1024
 
 
 class ListenError(Exception):
-    """An address cannot be listened on; the message names it and what to do."""
+    """An address cannot be listened on. The message names the address and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class TLSFiles:
-    """The certificate chain and key of the verify listener, and the CA whose clients alone may connect."""
+    """A listener's certificate chain and key, and the CA that client certificates must come from, if required."""
 
     cert_file: str
     key_file: str
@@ -39,12 +39,12 @@ class TLSFiles:
 
 
 def tls_context(files: TLSFiles, place: str = "server.tls") -> ssl.SSLContext:
-    """Return the server's TLS context; raises `ListenError` for unusable files."""
+    """Return a server's TLS context; raise `ListenError` if a file is unusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     try:
-        # Without the password an encrypted key would be asked for on the terminal.
+        # Without a password, OpenSSL asks for that of an encrypted key on the terminal.
         context.load_cert_chain(files.cert_file, files.key_file, password="")
         if files.client_ca_file:
             context.load_verify_locations(files.client_ca_file)
@@ -55,9 +55,9 @@ def tls_context(files: TLSFiles, place: str = "server.tls") -> ssl.SSLContext:
 
 
 def why_unavailable(address: ListenAddress) -> str | None:
-    """Return why an address cannot be listened on now, or None where it can be; nothing is left open or changed.
+    """Return why an address cannot be listened on now, or None if it can. Nothing is left open or changed.
 
-    A host's name is not resolved.
+    Host names are not resolved.
     """
     try:
         if address.unix is not None:
@@ -82,25 +82,25 @@ def _why_no_socket(path: Path) -> str | None:
     if not folder.is_dir():
         return f"the folder {folder} does not exist"
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"the folder {folder} may not be written to by this user"
+        return f"this user may not write to the folder {folder}"
     if not path.exists():
         return None
     if not stat.S_ISSOCK(path.stat().st_mode):
-        return "a file that is no socket stands there"
+        return "a file that is not a socket exists there"
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1.0)
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
-            return None  # left by a gate that has ended, and removed by the next
+            return None  # left by a gate that has ended; the next gate removes it
     return "another process listens there"
 
 
 class SharedAddresses:
-    """Addresses that several processes listen on; made by their parent, which itself accepts nothing.
+    """Addresses that several processes listen on. Their parent makes this object and accepts no connection itself.
 
-    TCP ports are reserved, and each process opens them for itself (SO_REUSEPORT), so that one that dies takes no
-    connection of the others with it. A unix socket is open once and inherited.
+    The parent reserves TCP ports, and each process opens them for itself (SO_REUSEPORT), so that a process that dies
+    takes no connection of the others with it. A unix socket is opened once and inherited.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class SharedAddresses:
         self._files: dict[Path, int] = {}
 
     def reserve(self, address: ListenAddress) -> ListenAddress:
-        """Return an address with its real port, which from now on belongs to these processes; raises `ListenError`."""
+        """Reserve an address for these processes and return it with its real port; raise `ListenError`."""
         try:
             if address.unix is not None:
                 path = Path(address.unix)
@@ -125,16 +125,16 @@ class SharedAddresses:
         return self._unix[path]
 
     def keep(self) -> list[int]:
-        """Return the descriptors that a process needs to inherit."""
+        """Return the descriptors that a child process must inherit."""
         return [one.fileno() for one in self._unix.values()]
 
     def close(self) -> None:
-        """Give everything up; sockets stay open while a process listens on them."""
+        """Close the parent's sockets and remove its socket files. Processes that listen keep their sockets."""
         for one in (*self._reserved, *self._unix.values()):
             one.close()
         for path, number in self._files.items():
             with suppress(OSError):
-                if path.stat().st_ino == number:  # else it is the socket of a gate that took its place
+                if path.stat().st_ino == number:  # else it is the socket of a newer gate
                     path.unlink()
         self._reserved.clear()
         self._unix.clear()
@@ -151,18 +151,17 @@ class SharedAddresses:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            one.bind(
-                (place[0], port, *place[2:])
-            )  # alone: another gate on this port is an error, not company
+            # Without SO_REUSEPORT yet: another gate on this port is an error.
+            one.bind((place[0], port, *place[2:]))
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             port = one.getsockname()[1]
         return address.with_port(port)
 
 
 class Listeners:
-    """The sockets that serve one or more handlers; `addresses` tells where, with real port numbers.
+    """The sockets of one or more servers. `addresses` lists them with real port numbers.
 
-    With `shared` the addresses are some of those, which other processes listen on, too.
+    With `shared`, other processes listen on the same addresses.
     """
 
     def __init__(self, shared: SharedAddresses | None = None) -> None:
@@ -173,9 +172,9 @@ class Listeners:
     async def open(
         self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None = None
     ) -> str:
-        """Listen on an address, and return it with its real port; raises `ListenError`.
+        """Listen on an address and return it with its real port; raise `ListenError`.
 
-        `tls` is for TCP: a unix socket never has it.
+        `tls` is for TCP. A unix socket never uses TLS.
         """
         if runner not in self._runners:
             await runner.setup()
@@ -195,20 +194,20 @@ class Listeners:
         return actual
 
     def drain(self) -> None:
-        """Have every answer from now on close its connection."""
+        """Close each connection with its next answer."""
         for runner in self._runners:
             if isinstance(runner.server, GateServer):
                 runner.server.drain()
 
     async def close(self) -> None:
-        """Stop listening, let requests under way finish within the runners' time, and close all connections."""
+        """Stop listening, let open requests finish within the shutdown timeout, and close all connections."""
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
 
 
 def plainly(error: OSError) -> str:
-    """Return the system's words for an error; asyncio's own repeat the address. A resolver's have numbers below 0."""
+    """Return the system's text for an error, since asyncio's repeats the address. Resolver errors are below 0."""
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
@@ -219,19 +218,20 @@ async def _open_unix(runner: BaseRunner, path: str) -> None:
 
 
 def open_to_all(path: Path) -> None:
-    """Let every user connect who can reach the folder: the proxy beside the gate usually runs as another one."""
+    """Let every user who can reach the folder connect: the proxy usually runs as another user than the gate."""
     path.chmod(0o666)
 
 
 def remove_stale(path: Path) -> None:
-    """Remove the socket file of a gate that is gone; one that somebody listens on, or any other file, is an error.
+    """Remove the socket file of a gate that has ended; raise `ListenError` for a socket in use and any other file.
 
-    The event loop itself would remove every socket file, and so take the connections of whoever listens there.
+    The event loop itself would remove every socket file, also that of a process that still listens there.
     """
     try:
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise ListenError(
-                f"cannot listen on unix:{path}: a file that is no socket stands there; remove it, or name another path"
+                f"cannot listen on unix:{path}: a file that is not a socket exists there; "
+                "remove it or use another path"
             )
     except FileNotFoundError:
         return
@@ -243,7 +243,7 @@ def remove_stale(path: Path) -> None:
             path.unlink()
             return
     raise ListenError(
-        f"cannot listen on unix:{path}: another process listens there; stop it, or name another path"
+        f"cannot listen on unix:{path}: another process listens there; stop it or use another path"
     )
 
 
@@ -263,7 +263,7 @@ async def _open_tcp(
 
 
 def opened_at(address: ListenAddress, port: int) -> str:
-    """Return where a TCP listener is reachable, given its real port: `0.0.0.0:port` for every address."""
+    """Return an address with its real port, and with `0.0.0.0` if it has no host."""
     opened = str(address.with_port(port))
     return opened if address.host else f"0.0.0.0{opened}"  # noqa: S104 - shown only
 
@@ -283,7 +283,7 @@ def _bound_unix(path: Path) -> socket.socket:
 
 
 class _InheritedSite(web.BaseSite):
-    """A unix socket that a parent opened, and that outlives the process."""
+    """A unix socket that the parent process opened and that stays open when this process ends."""
 
     def __init__(self, runner: BaseRunner, one: socket.socket) -> None:
         super().__init__(runner, backlog=_BACKLOG)
@@ -291,7 +291,7 @@ class _InheritedSite(web.BaseSite):
 
     @property
     def name(self) -> str:
-        """Where it is."""
+        """The socket's address."""
         return f"unix:{self._socket.getsockname()}"
 
     async def start(self) -> None:
@@ -300,6 +300,6 @@ class _InheritedSite(web.BaseSite):
         loop, server = asyncio.get_running_loop(), self._runner.server
         if server is None:
             raise AssertionError("a runner is set up before its sites start")
-        # From 3.13 on a loop removes the file when it stops to listen, but others go on.
+        # Since Python 3.13 a loop removes the file when it stops listening, but other processes still listen there.
         kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
         self._server = await loop.create_unix_server(server, sock=self._socket, **kept)

@@ -1,4 +1,4 @@
-"""What the gate turns away because clients take too much: counted each time, logged once a minute at most."""
+"""Connections refused because a limit is reached: each is counted, and one a minute is logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERY: Final = 60.0
 
 
 class Pressure:
-    """Counts and logs connections that are refused or ended, and seconds without a file descriptor."""
+    """Count and log refused and closed connections, and seconds without a free file descriptor."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
@@ -24,25 +24,25 @@ class Pressure:
         self._logged_at: dict[str, float] = {}
 
     def connection_refused(self) -> None:
-        """Log that a connection was closed at once; the server that closed it has counted it."""
+        """Log that a connection was closed at once. The server that closed it has counted it."""
         self._log(
-            "connections are refused: as many are open as are allowed",
-            "limits.maxConnections is reached, or what file descriptors allow; see docs/limits.md",
+            "connections are refused: the limit of open connections is reached",
+            "raise limits.maxConnections or the number of file descriptors, whichever is lower; see docs/limits.md",
         )
 
     def head_ended(self) -> None:
-        """Count and log that a connection was closed, whose head was the oldest of too many unfinished ones."""
+        """Count and log that a connection was closed because its unfinished head was the oldest of too many."""
         self._metrics.unfinished_heads_ended += 1
         self._log(
             "connections are closed: unfinished request headers take limits.maxUnfinishedHeaderBytes",
-            "find the clients that begin requests and do not end them",
+            "find the clients that start requests and do not complete them",
         )
 
     def descriptors_exhausted(self) -> None:
         """Count and log a second without a file descriptor."""
         self._metrics.descriptors_exhausted += 1
         self._log(
-            "no file descriptor is left: connections are refused, and keys may not be fetched",
+            "no file descriptor is left: connections are refused, and key fetches may fail",
             "raise the hard limit (LimitNOFILE=, ulimit -Hn), or lower limits.maxConnections",
         )
 

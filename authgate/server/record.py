@@ -25,7 +25,7 @@ class Recorder:
         """Count a decision under a policy's configured name ("" for none) and the time it took."""
         outcome, reason = _OUTCOMES[type(decision)], decision.reason
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
-        if self._audit.wants(allowed=outcome == "allow") and not self._audit.leaves_out(policy, reason):
+        if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):
             self._write(decision, outcome, reason, policy)
 
     def audit(self, decision: Decision, policy: str) -> None:

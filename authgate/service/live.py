@@ -58,20 +58,20 @@ class LiveGate:
         environ: Mapping[str, str],
         service_account_dir: str,
         *,
-        lost_lines: Callable[[], int],
+        dropped_lines: Callable[[], int],
         shared: SharedAddresses | None = None,
     ) -> None:
         self._config = config
         self._metrics = metrics
         self._clock = SystemClock()
-        count_suppressed = metrics.tally("authgate_audit_suppressed").counter(())
+        count_suppressed = metrics.unlabelled("authgate_audit_suppressed").counter(())
         self._audit = Audit(config.log.audit, self._clock, count_suppressed)
         self._recorder = Recorder(metrics, self._audit)
         self._pressure = Pressure(metrics, self._clock)
         self._around = Dependencies(
             self._clock, metrics, environ, service_account_dir, on_difference=self._recorder.difference
         )
-        self._lost_lines = lost_lines
+        self._dropped_lines = dropped_lines
         self._listeners = Listeners(shared)
         self._exchange = Listeners(shared)
         self._shared = shared is not None
@@ -116,11 +116,11 @@ class LiveGate:
             clock=self._clock,
         )
         bounds = ConnectionLimits(
-            limits.max_header_bytes,
-            limits.max_headers,
-            limits.header_timeout,
-            config.server.keepalive_timeout,
-            self._max_connections(),
+            max_header_bytes=limits.max_header_bytes,
+            max_headers=limits.max_headers,
+            header_timeout=limits.header_timeout,
+            keepalive_timeout=config.server.keepalive_timeout,
+            max_connections=self._max_connections(),
         )
         tls = _tls(config.server.tls)
         lane = self._lane(recorder) if config.server.fast_lane else None
@@ -166,11 +166,11 @@ class LiveGate:
             Decider(self._serving, metrics=self._metrics, recorder=self._recorder, clock=self._clock),
             self._metrics,
             GrpcLimits(
-                limits.max_header_bytes,
-                limits.header_timeout,
-                server.keepalive_timeout,
-                self._max_connections(),
-                self._config.shutdown.timeout,
+                max_header_bytes=limits.max_header_bytes,
+                header_timeout=limits.header_timeout,
+                keepalive_timeout=server.keepalive_timeout,
+                max_connections=self._max_connections(),
+                shutdown_timeout=self._config.shutdown.timeout,
             ),
             self._ready,
             budget=budget,
@@ -267,10 +267,10 @@ class LiveGate:
     async def _retire(self, old: Generation) -> None:
         await old.retire()
         pipeline = self._now.pipeline
-        self._metrics.forget_issuers_but({*pipeline.issuers, *pipeline.clusters.verifiers})
+        self._metrics.keep_only_issuers({*pipeline.issuers, *pipeline.clusters.verifiers})
 
     async def _keep_house(self) -> None:
-        lost, watch = self._lost_lines(), ClockWatch()
+        lost, watch = self._dropped_lines(), ClockWatch()
         while True:
             if not self._shared:  # else the supervisor looks, so that it is logged once
                 watch.look(self._clock.now())
@@ -280,10 +280,10 @@ class LiveGate:
                 reap_orphans()
             if exhausted():
                 self._pressure.descriptors_exhausted()
-            before, lost = lost, self._lost_lines()
+            before, lost = lost, self._dropped_lines()
             if lost > before:
                 self._metrics.log_dropped += lost - before
-                event(logging.WARNING, "lines of this log were lost: nobody read it", lines=lost - before)
+                event(logging.WARNING, "log lines dropped: stderr was not being read", lines=lost - before)
 
     def _lane(self, recorder: Recorder) -> FastLane | None:
         if not lane_fits():

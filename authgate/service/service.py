@@ -29,7 +29,7 @@ class Service:
     """One gate with its listeners; `verify_addresses` and `admin_address` are real ones once it has started.
 
     `service_account_dir` is where a pod finds its own account. Where the configuration comes from a `file`, that is
-    taken over when it changes. `lost_lines` tells how many lines of the log could not be written.
+    taken over when it changes. `dropped_lines` tells how many lines of the log could not be written.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Service:
         service_account_dir: str = SERVICE_ACCOUNT_DIR,
         *,
         file: ConfigFile | None = None,
-        lost_lines: Callable[[], int] = int,
+        dropped_lines: Callable[[], int] = int,
     ) -> None:
         self._config = config
         self.metrics = Metrics()
         self.metrics.workers = 1
-        self.live = LiveGate(config, self.metrics, environ, service_account_dir, lost_lines=lost_lines)
+        self.live = LiveGate(config, self.metrics, environ, service_account_dir, dropped_lines=dropped_lines)
         self._admin = Listeners()
         self._reloader = Reloader(file, config, self.live.adopt, self.metrics) if file else None
         self._reloading: asyncio.Task[None] | None = None

@@ -94,7 +94,7 @@ def _live(inheritance: Inheritance, channel: socket.socket, mask: set[signal.Sig
     writer = BackgroundWriter(_STANDARD_ERROR)
     configure(inheritance.config.log.level, inheritance.config.log.format, writer)
     with asyncio.Runner(loop_factory=inheritance.loop_factory) as runner:
-        status = runner.run(_Worker(inheritance, channel, writer.lost).run())
+        status = runner.run(_Worker(inheritance, channel, writer.dropped).run())
     writer.drain()
     return status
 
@@ -112,7 +112,9 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 class _Worker:
-    def __init__(self, inheritance: Inheritance, one: socket.socket, lost_lines: Callable[[], int]) -> None:
+    def __init__(
+        self, inheritance: Inheritance, one: socket.socket, dropped_lines: Callable[[], int]
+    ) -> None:
         self._socket = one
         self._metrics = Metrics(SharedCounterStore(inheritance.memory))
         self._listening = False
@@ -121,7 +123,7 @@ class _Worker:
             self._metrics,
             inheritance.environ,
             inheritance.service_account_dir,
-            lost_lines=lost_lines,
+            dropped_lines=dropped_lines,
             shared=inheritance.addresses,
         )
 

@@ -85,7 +85,7 @@ async def measure(policies: int, rules: int, rounds: int) -> tuple[float, float]
         path.write_text(document(policies, rules))
         file = ConfigFile(path, partial(load, path, {}))
         first, metrics = file.read().config, Metrics()
-        gate = LiveGate(first, metrics, os.environ, folder, lost_lines=int)
+        gate = LiveGate(first, metrics, os.environ, folder, dropped_lines=int)
         await gate.prepare()
         seen = [await _round(file, gate, first, metrics) for _ in range(rounds)]
         await gate.close()

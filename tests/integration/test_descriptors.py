@@ -44,6 +44,9 @@ async def test_idle_connections_leave_descriptors_for_probes_and_keys(tmp_path: 
             assert await gate.metric("authgate_connections_refused_total") >= 1100 - 1024 + 256
             assert await gate.metric("authgate_descriptors_exhausted_total") == 0
             assert (
-                gate.process.output().count("connections are refused: as many are open as are allowed") == 1
+                gate.process.output().count(
+                    "connections are refused: the limit of open connections is reached"
+                )
+                == 1
             )
             assert "10000 is more than 1024 file descriptors allow; 768 connections" in gate.process.output()

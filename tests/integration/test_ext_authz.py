@@ -171,11 +171,7 @@ async def test_calls_are_counted_and_audited_like_requests() -> None:
         }
         assert await gate.metric("authgate_in_flight_requests") == 0
     assert counted == {("allow", "authenticated", "default"): 1, ("deny", "denied", "default"): 1}
-    audit = [
-        json.loads(line)
-        for line in stream.getvalue().splitlines()
-        if '"authgate.observability.audit"' in line
-    ]
+    audit = [json.loads(line) for line in stream.getvalue().splitlines() if '"authgate.audit"' in line]
     assert [line["attributes"]["user.name"] for line in audit] == ["corp:mallory"]
 
 

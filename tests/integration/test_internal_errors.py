@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from authgate.model import BearerToken, Verdict
 
 JWT = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLW9mLWFkYQ"
-LIMITS = ConnectionLimits(65536, 128, 10.0, 75.0, 100)
+LIMITS = ConnectionLimits(
+    max_header_bytes=65536, max_headers=128, header_timeout=10.0, keepalive_timeout=75.0, max_connections=100
+)
 RUNTIME_TROUBLE = RuntimeError("trouble")
 
 

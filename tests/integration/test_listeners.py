@@ -113,7 +113,7 @@ async def test_a_living_gates_socket_is_left_alone(tmp_path: Path, socket_path: 
 async def test_any_other_file_is_left_alone(tmp_path: Path, socket_path: Path) -> None:
     """It is nobody's socket, and not ours to remove."""
     socket_path.write_text("precious")
-    with pytest.raises(ListenError, match="no socket"):
+    with pytest.raises(ListenError, match="not a socket"):
         await service(tmp_path, listen=[f"unix:{socket_path}"]).start()
     assert socket_path.read_text() == "precious"
 

@@ -37,7 +37,7 @@ async def test_a_flood_of_refusals_is_a_burst_of_lines_and_a_count(tmp_path: Pat
         assert (await gate.verdict(forged))[0] == 401
         suppressed = await gate.metric("authgate_audit_suppressed_total")
     lines = [json.loads(line) for line in gate.process.output().splitlines()]
-    audit = [line for line in lines if line["scope"] == "authgate.observability.audit"]
+    audit = [line for line in lines if line["scope"] == "authgate.audit"]
     of_expired = [
         line["attributes"] for line in audit if line["attributes"]["authgate.reason"] == "token_expired"
     ]

@@ -86,7 +86,13 @@ async def test_a_head_that_arrives_during_a_decision_is_measured() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    limits = ConnectionLimits(65536, 128, 10.0, 75.0, 100)
+    limits = ConnectionLimits(
+        max_header_bytes=65536,
+        max_headers=128,
+        header_timeout=10.0,
+        keepalive_timeout=75.0,
+        max_connections=100,
+    )
     listeners = Listeners()
     server = GateServer(decide, limits, metrics, lane=None)
     address = await listeners.open(web.ServerRunner(server, shutdown_timeout=0.1), ListenAddress("127.0.0.1"))

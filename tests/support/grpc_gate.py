@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 
     from authgate.verify.router import Verifier
 
-LIMITS = GrpcLimits(65536, 10.0, 75.0, 100, 5.0)
+LIMITS = GrpcLimits(
+    max_header_bytes=65536,
+    header_timeout=10.0,
+    keepalive_timeout=75.0,
+    max_connections=100,
+    shutdown_timeout=5.0,
+)
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
-"""The gate for proxies that ask in gRPC: Envoy's external authorization, beside `server` and with the same answers.
+"""Envoy's external authorization over gRPC, with the same decisions as over HTTP.
 
-`mapping` reads a check request and writes its answer, `services` are what can be called, `listener` opens and drains
-the port. Only importer of grpc and of Envoy's messages; loaded only where `server.grpc` is set.
+`mapping` reads a check request and writes its answer, `services` are the callable services, `listener` opens and drains
+the port. Only this package imports grpc and Envoy's messages. It is loaded only if `server.grpc` is set.
 """

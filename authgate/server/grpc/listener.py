@@ -1,4 +1,4 @@
-"""Opening and draining the port on which gRPC is served."""
+"""Open and drain the gRPC port."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-# gRPC's core has a log of its own, which is no JSON and tells of clients; it is off unless somebody asks for it.
+# gRPC's core logs by itself, not in JSON and with details of clients. It is off unless the variable is set.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 _STREAMS_PER_CONNECTION: Final = 128
 _MESSAGE_OVERHEAD: Final = 16384
 _METADATA: Final = 8192
-"""The header fields of a call, which hold nothing that the gate reads; gRPC refuses a call with more of them."""
+"""Maximum bytes of a call's header fields. The gate reads none of them; gRPC refuses a call with more."""
 _UNCOMPRESSED: Final = 1
-"""The first bit stands for none: what is small on the wire must not be large in memory."""
+"""The bit of "no compression": a message that is small on the wire must not be large in memory."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrpcLimits:
-    """What clients may use, as `ConnectionLimits` has it; and seconds to finish at the end."""
+    """Limits of clients, as in `ConnectionLimits`, and the seconds that open calls have at shutdown."""
 
     max_header_bytes: int
     header_timeout: float
@@ -51,7 +51,7 @@ class GrpcLimits:
 
 
 class GrpcListener:
-    """Serves Authorization and Health on one address; with `shared` other processes listen there, too."""
+    """Serve Authorization and Health on one address. With `shared`, other processes listen there, too."""
 
     def __init__(
         self,
@@ -65,19 +65,19 @@ class GrpcListener:
     ) -> None:
         self._services = (Authorization(decider, metrics, limits.max_header_bytes), Health(ready))
         self._limits = limits
-        # Path and host are in a message twice: by themselves, and among the headers.
+        # A message contains path and host twice: as fields of their own and among the headers.
         self._message_bytes = 2 * limits.max_header_bytes + _MESSAGE_OVERHEAD
         budget = budget or HeadBudget(self._message_bytes * limits.max_connections)
         self._arrival = Arrival(limits.header_timeout, budget, self._message_bytes)
         self._shared = shared
         self._server: grpc.aio.Server | None = None
         self.address = ""
-        """Where it listens, with its real port."""
+        """The address, with its real port."""
 
     async def open(self, address: ListenAddress, tls: TLSFiles | None) -> None:
-        """Listen; raises `ListenError`.
+        """Listen on an address; raise `ListenError`.
 
-        gRPC takes `0.0.0.0` and `[::]` alike for all addresses of the machine.
+        For gRPC, `0.0.0.0` and `[::]` both mean all addresses of the machine.
         """
         try:
             if address.unix is None:
@@ -107,7 +107,7 @@ class GrpcListener:
             self.address = str(address)
 
     async def close(self) -> None:
-        """Stop listening, let calls under way finish within their time, and close all connections."""
+        """Stop listening, let open calls finish within the shutdown timeout, and close all connections."""
         if self._server is not None:
             await self._server.stop(self._limits.shutdown_timeout)
             self._server = None
@@ -128,7 +128,7 @@ class GrpcListener:
 
 
 def _free_port(address: ListenAddress, *, shared: bool) -> str:
-    """Return an address as gRPC reads it; raises OSError where it cannot be opened, for which gRPC has no words."""
+    """Return an address in gRPC's notation; raise OSError if it cannot be opened, since gRPC does not say why."""
     if not shared:
         places = socket.getaddrinfo(
             address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -141,7 +141,7 @@ def _free_port(address: ListenAddress, *, shared: bool) -> str:
 
 
 def _credentials(tls: TLSFiles) -> grpc.ServerCredentials:
-    """Return the certificate, and whose clients may connect; the files were read for HTTP just before."""
+    """Return the certificate and the CA of client certificates. The HTTP listener has already checked the files."""
     try:
         pair = Path(tls.key_file).read_bytes(), Path(tls.cert_file).read_bytes()
         authority = Path(tls.client_ca_file).read_bytes() if tls.client_ca_file else None

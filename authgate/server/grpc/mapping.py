@@ -1,4 +1,4 @@
-"""Envoy's messages (envoy.service.auth.v3): a check request is read, a decision is written. Pure."""
+"""Read Envoy's check requests and write its answers (envoy.service.auth.v3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from envoy.config.core.v3.base_pb2 import HeaderValueOption
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 
 from authgate.model import Allow
-from authgate.server.http.request import marked, request_of, text_of
+from authgate.server.http.request import mark_preflight, request_of, text_of
 from authgate.server.http.response import render
 from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, REMOVED_HEADERS
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from authgate.model import Decision, Headers, Identity, OriginalRequest
 
 _FRAMING: Final = frozenset({"Content-Length", "Server"})
-"""What only an HTTP answer of the gate's own has."""
+"""Headers that only the gate's HTTP answers have."""
 _IDENTITY_PREFIXES: Final = tuple(prefix.lower() for prefix in IDENTITY_PREFIXES)
-"""How headers begin that only a gate may set, whichever preset it has."""
+"""Prefixes of headers that only a gate may set, with any preset."""
 _BELIEVED: Final = frozenset(name.lower() for name in (*REMOVED_HEADERS, "X-Forwarded-Host"))
-"""What apps believe of a proxy, and a client may have written."""
+"""Headers that apps trust because proxies set them, and that a client may have sent."""
 _ENVOYS: Final = "x-forwarded-client-cert"
-"""What Envoy removes by itself, and sets where it is configured to."""
+"""A header that Envoy itself removes, or sets if configured."""
 _CODES: Final = {401: 16, 403: 7, 404: 5, 431: 8, 503: 14}
-"""HTTP statuses as gRPC's own (google.rpc.Code)."""
+"""gRPC's codes for HTTP statuses (google.rpc.Code)."""
 
 
 def policy_of(request: CheckRequest) -> str:
@@ -38,7 +38,7 @@ def policy_of(request: CheckRequest) -> str:
 
 
 def headers_of(request: CheckRequest) -> RawHeaders:
-    """Return the client's header fields: one by one where Envoy sends raw ones, else as it has joined them."""
+    """Return the client's header fields: single ones if Envoy sends them raw, else as Envoy has joined them."""
     http = request.attributes.request.http
     if http.HasField("header_map"):
         return [
@@ -48,30 +48,31 @@ def headers_of(request: CheckRequest) -> RawHeaders:
 
 
 def original_of(request: CheckRequest, headers: RawHeaders) -> OriginalRequest:
-    """Return the client's request as Envoy itself tells it; no header has a say in it."""
+    """Return the client's request as Envoy describes it. No header affects it."""
     http = request.attributes.request.http
     method, host = (text_of(text.encode()) if text else None for text in (http.method, http.host))
-    return marked(request_of(method, http.path.encode().decode("latin-1"), host), headers)
+    return mark_preflight(request_of(method, http.path.encode().decode("latin-1"), host), headers)
 
 
 def answer_of(decision: Decision, forward: Headers, headers: RawHeaders) -> CheckResponse:
-    """Return the answer to a check request with these header fields; `forward` tells what is left of credentials.
+    """Return the answer to a check request with these header fields.
 
-    Nothing of a client's reaches the app under a name that the gate sets: a header is overwritten where there is a
-    value, and removed where there is none. Envoy removes after it has set, so no name is in both.
+    `forward` holds the headers that remain when credentials are removed from them. No client header reaches the app
+    under a name that the gate sets: it is overwritten if there is a value, else removed. Envoy removes headers after
+    setting them, so no name is in both lists.
     """
     if not isinstance(decision, Allow):
-        status, told = render(decision)
-        return refusal(status, told, decision.reason.value)
+        status, refusal_headers = render(decision)
+        return refusal(status, refusal_headers, decision.reason.value)
     response = CheckResponse()
-    told = (*decision.headers, *forward)
+    own = (*decision.headers, *forward)
     seen: set[str] = set()
-    for name, value in told:
+    for name, value in own:
         if value:
             _add(response.ok_response.headers, name, value, again=name in seen)
             seen.add(name)
     kept = {name.lower() for name in seen}
-    spoofed = {name.lower() for name, _ in told} | set(_claimed(headers, told))
+    spoofed = {name.lower() for name, _ in own} | set(_claimed(headers, own))
     response.ok_response.headers_to_remove.extend(sorted(spoofed - kept))
     if decision.identity is not None:
         response.dynamic_metadata.update(_metadata(decision.identity))
@@ -79,7 +80,7 @@ def answer_of(decision: Decision, forward: Headers, headers: RawHeaders) -> Chec
 
 
 def refusal(status: int, headers: Headers, reason: str = "") -> CheckResponse:
-    """Return an answer that has Envoy send the client this status and these headers, and nothing to the app."""
+    """Return an answer with which Envoy sends the client this status and these headers, and the app nothing."""
     response = CheckResponse()
     response.status.code = _CODES[status]
     response.status.message = reason or HTTPStatus(status).phrase
@@ -95,18 +96,18 @@ def _add(options: Any, name: str, value: str, *, again: bool = False) -> None:
     option.header.key = name
     option.header.value = value
     if again:
-        option.append.value = True  # Envoy up to 1.40 at least goes by this here, and not by the action
+        option.append.value = True  # Envoy (at least up to 1.40) uses this here instead of the action
         option.append_action = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD
     else:
         option.append_action = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
 
-def _claimed(headers: RawHeaders, told: Headers) -> Iterator[str]:
-    """Yield the names of the client's fields that an app could take for the gate's or for Envoy's.
+def _claimed(headers: RawHeaders, ours: Headers) -> Iterator[str]:
+    """Yield the names of client fields that an app could take for the gate's or for Envoy's.
 
-    They may be spelt with underscores, too.
+    Names with underscores count, too.
     """
-    own = {name.lower() for name, _ in told}
+    own = {name.lower() for name, _ in ours}
     for raw, _ in headers:
         name = raw.decode("latin-1").lower()
         read = name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""What can be called: Envoy's Authorization, and the question of gRPC's own health service. There is no reflection."""
+"""The callable services: Envoy's Authorization and gRPC's health check. There is no reflection."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _AT_ONCE: Final = 0.25
 
 
 class Arrival:
-    """How long a message may take to arrive, and how much of the budget one takes that is slow.
+    """Limit how long a message may take to arrive, and charge slow ones to the memory budget.
 
-    gRPC keeps what has arrived of a message, up to `size` bytes, out of sight. Nearly all messages come at once.
+    gRPC does not show how much of a message has arrived, so a slow one is charged `size` bytes, the maximum. Nearly
+    all messages arrive at once.
     """
 
     def __init__(self, timeout: float, budget: HeadBudget, size: int) -> None:
@@ -38,7 +39,7 @@ class Arrival:
         self._size = size
 
     async def read(self, context: Context) -> object:
-        """Return a call's message; raises TimeoutError for one that is too slow, or the oldest of too many."""
+        """Return a call's message; raise TimeoutError if it is too slow or the oldest of too many."""
         async with asyncio.timeout(self._timeout) as limit:
             holder = _Slow(limit)
             late = asyncio.get_running_loop().call_later(_AT_ONCE, self._budget.reserve, holder, self._size)
@@ -56,12 +57,12 @@ class _Slow:
         self._limit = limit
 
     def end_head(self) -> None:
-        """Let its time be over."""
+        """End the wait for the message now."""
         self._limit.reschedule(asyncio.get_running_loop().time())
 
 
 class Authorization:
-    """Answers check requests with the gate's decisions; the headers of one may be so many bytes."""
+    """Answer check requests with the gate's decisions. `max_header_bytes` limits the headers of one request."""
 
     def __init__(self, decider: Decider, metrics: Metrics, max_header_bytes: int) -> None:
         self._decider = decider
@@ -69,7 +70,7 @@ class Authorization:
         self._max_header_bytes = max_header_bytes
 
     def handler(self, arrival: Arrival) -> grpc.GenericRpcHandler:
-        """Return what a server registers."""
+        """Return the handler that a server registers."""
         return _handler(AUTHORIZATION, self.check, CheckRequest, CheckResponse, arrival)
 
     async def check(self, request: CheckRequest, _context: Context) -> CheckResponse:
@@ -85,22 +86,22 @@ class Authorization:
 
 
 class Health:
-    """Tells what `ready` says of the gate as a whole, which has no name, and of Authorization.
+    """Report whether the gate is ready, under the empty name and under that of Authorization.
 
-    It can be asked and not watched, which would keep calls open for as long as somebody likes.
+    There is no Watch method, because it would keep calls open without a limit.
     """
 
     def __init__(self, ready: Callable[[], bool]) -> None:
         self._ready = ready
 
     def handler(self, arrival: Arrival) -> grpc.GenericRpcHandler:
-        """Return what a server registers."""
+        """Return the handler that a server registers."""
         return _handler(HEALTH, self.check, HealthCheckRequest, HealthCheckResponse, arrival)
 
     async def check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
-        """Return how it is now."""
+        """Return the current health."""
         if request.service not in ("", AUTHORIZATION):
-            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such service")
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such service")
         status = HealthCheckResponse.SERVING if self._ready() else HealthCheckResponse.NOT_SERVING
         return HealthCheckResponse(status=status)
 
@@ -112,15 +113,17 @@ def _handler(
     response: Any,
     arrival: Arrival,
 ) -> grpc.GenericRpcHandler:
-    """Return a service with one method, Check; its one message is read here: gRPC would wait for it without an end."""
+    """Return a service with the one method Check. It reads the message itself: gRPC would wait without a timeout."""
 
     async def check(_messages: object, context: Context) -> object:
         try:
             message = await arrival.read(context)
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the message did not come in time")
+            await context.abort(
+                grpc.StatusCode.DEADLINE_EXCEEDED, "the message did not arrive within the time limit"
+            )
         if not isinstance(message, request):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a call has one message")
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call needs one message")
         return await answer(message, context)
 
     method = grpc.stream_unary_rpc_method_handler(check, request.FromString, response.SerializeToString)

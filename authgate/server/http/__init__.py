@@ -1,1 +1,1 @@
-"""The HTTP listener, first and last step of a request: connections, fast lane, subrequest and answer."""
+"""HTTP, the first and last step of a request: connections, fast lane, reading the subrequest, writing the answer."""

@@ -1,7 +1,7 @@
-"""Whether the fast lane fits the aiohttp that is installed.
+"""Check that the fast lane works with the installed aiohttp.
 
-The lane keeps the books of aiohttp's connection class in its stead, and so depends on a few of its methods word for
-word. It was proven with the version named here; another one will do while those methods read the same.
+The lane updates the state of aiohttp's connection class itself, so it depends on the exact source of a few methods. It
+was tested with the version below. Another version is fine if those methods have the same source.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RELIED_ON: Final = (
 
 
 def source_digest() -> str:
-    """Return a digest of the methods that the lane depends on, as they are installed; "" where their text is not."""
+    """Return a digest of the installed source of the methods that the lane depends on, "" if there is no source."""
     try:
         text = "".join(inspect.getsource(method) for method in _RELIED_ON)
     except (OSError, TypeError):
@@ -40,5 +40,5 @@ def source_digest() -> str:
 
 
 def lane_fits(version: str = aiohttp.__version__) -> bool:
-    """Tell whether the lane may be used with the installed aiohttp, whose version is `version`."""
+    """Return whether the lane may be used with the installed aiohttp of this version."""
     return version == PROVEN_VERSION or source_digest() == PROVEN_SOURCE

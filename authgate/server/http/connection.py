@@ -1,8 +1,8 @@
-"""One client connection: aiohttp's, with bounds on headers, time and number, and with answers that keep the contract.
+"""Client connections: aiohttp's, with limits on header bytes, time and number.
 
-aiohttp answers some requests by itself (400 for what is no HTTP); here those answers are empty, and the log line never
-quotes the request, which may hold a token. A request whose target is not a path, or whose body has not arrived when it
-is answered, ends its connection: what follows could be read in two ways.
+aiohttp answers some requests by itself (400 for bytes that are not HTTP). Here those answers are empty, and the log
+line never quotes the request, which may hold a token. A request whose target is not a path, or whose body has not
+arrived when it is answered, ends its connection: what follows could be read in two ways.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _EMPTY = "Content-Length: 0\r\nCache-Control: no-store\r\nServer: authgate\r\nCo
 _REQUEST_TIMEOUT = f"HTTP/1.1 408 Request Timeout\r\n{_EMPTY}".encode()
 _HEADERS_TOO_LARGE = f"HTTP/1.1 431 Request Header Fields Too Large\r\n{_EMPTY}".encode()
 _LINGER = 2.0
-_TOO_MANY = "Too many headers received"  # aiohttp has no class of its own for it
+_TOO_MANY = "Too many headers received"  # aiohttp has no exception class for it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """What one client may use: bytes, field lines, seconds for a request's headers, idle seconds, connections."""
+    """Limits of one listener: bytes, lines and seconds for a request's headers, idle seconds, and connections."""
 
     max_header_bytes: int
     max_headers: int
@@ -51,11 +51,11 @@ class ConnectionLimits:
     keepalive_timeout: float
     max_connections: int
     makes_room: bool = False
-    """Whether a connection beyond the number takes the place of the oldest idle one."""
+    """Whether a connection beyond the limit replaces the oldest idle one."""
 
 
 class Connection(RequestHandler):
-    """aiohttp's connection with a deadline and a size for the headers of each request."""
+    """aiohttp's connection, with a deadline and a maximum size for the headers of each request."""
 
     __slots__ = (
         "_budget",
@@ -95,14 +95,14 @@ class Connection(RequestHandler):
         self._lane = lane
         self._budget = budget
         self._last_body: StreamReader | None = None
-        """The body of the last request whose head is complete."""
+        """The body of the last request with a complete head."""
         self._header_bytes = 0
         self._header_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._unread_body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer in the fast lane, or feed the parser, and time and measure a head that is not complete yet."""
+        """Answer in the fast lane, or feed aiohttp's parser and limit the time and size of an incomplete head."""
         if self._unread_body is not None:
             return
         if self._lane is not None and self._idle():
@@ -114,7 +114,7 @@ class Connection(RequestHandler):
         before = None if body is None or body.is_eof() else body.total_bytes
         super().data_received(data)
         if not data:
-            return  # aiohttp parses what it had kept back; it was counted when it came
+            return  # aiohttp parses bytes that it had kept; they were counted when they arrived
         if self._request_count != requests or (self._buffer_paused and HEAD_END in data):
             self._headers_complete()
             data = self._next_head(data)
@@ -124,7 +124,7 @@ class Connection(RequestHandler):
             self._headers_incomplete(data)
 
     def _next_head(self, data: bytes) -> bytes:
-        """Return what has arrived of another head behind complete ones; too much of it rather than too little."""
+        """Return the bytes of another head behind complete ones. Where this is unclear, return too many."""
         if not self._messages or self._buffer_paused:
             return after_last_head(data)
         message, self._last_body = self._messages[-1]
@@ -134,15 +134,15 @@ class Connection(RequestHandler):
         return after_last_head(data, body=self._last_body.total_bytes if sized else None)
 
     def leave_lane(self) -> None:
-        """Answer every further request the general way."""
+        """Answer all further requests through aiohttp."""
         self._lane = None
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write an answer, and show its end at once to a client that has not sent its body.
+        """Write an answer. If the client has not sent its body, also end the writing side at once.
 
-        The connection is read for some time more: closed with bytes unread, it would be reset, and the answer lost.
+        Reading continues for a while: closing a connection with unread bytes resets it, and the answer is lost.
         """
         finished = await super().finish_response(request, resp, start_time)
         if self._unread_body is not None and self.transport is not None and self.transport.can_write_eof():
@@ -150,18 +150,18 @@ class Connection(RequestHandler):
         return finished
 
     def discard_rest(self, body: StreamReader) -> None:
-        """Read no request any more after the one whose body is missing: what arrives is thrown away."""
+        """Discard everything that arrives from now on, because the body of a request is missing."""
         self._unread_body = body
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being answered; a head, or the body of an answered request, may be arriving."""
+        """Whether no request is being answered. A head, or the body of an answered request, may be arriving."""
         if self._unread_body is not None:
             return not self._request_in_progress
         return self._waiter is not None and not self._messages
 
     def _idle(self) -> bool:
-        """Tell whether nothing is under way: aiohttp waits for a request of which no byte has arrived."""
+        """Return whether aiohttp waits for a request of which no byte has arrived."""
         waiter = self._waiter
         return (
             waiter is not None
@@ -175,7 +175,7 @@ class Connection(RequestHandler):
         )
 
     def _answered(self, answer: bytes) -> None:
-        """Write an answer of the fast lane and keep the connection's books as aiohttp would have."""
+        """Write an answer of the fast lane and update aiohttp's counters and timers as aiohttp would have."""
         self._request_count += 1
         if self._manager is not None:
             self._manager.requests_count += 1
@@ -184,19 +184,19 @@ class Connection(RequestHandler):
             self.transport.write(answer)
 
     def pause_writing(self) -> None:
-        """Give a client that leaves its answers unread as long as one that is slow to ask, then end the connection."""
+        """End the connection if the client does not read its answers within the timeout for request headers."""
         super().pause_writing()
         if self.transport is not None:
             abort = self.transport.abort
             self._unread_timer = self._loop.call_later(self._limits.header_timeout, abort)
 
     def resume_writing(self) -> None:
-        """Go on, now that the client reads."""
+        """Continue, because the client reads again."""
         self._stop_unread_timer()
         super().resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Release the timers together with the connection."""
+        """Stop the timers when the connection is lost."""
         self._headers_complete()
         self._stop_unread_timer()
         if self._unread_body is not None:
@@ -225,17 +225,17 @@ class Connection(RequestHandler):
         self._budget.charge(self, data)
 
     def end_head(self) -> None:
-        """End the connection: the head took too long, or it is the oldest of too many."""
+        """End the connection, because its head took too long or is the oldest of too many."""
         self._end(408, _REQUEST_TIMEOUT)
 
     def _end(self, status: int, answer: bytes) -> None:
         self._headers_complete()
-        self._parser = None  # holds what arrived of the head; the connection itself may end much later
+        self._parser = None  # frees the bytes of the head; the connection itself may end much later
         if self.transport is None:
             return
         self._metrics.http_errors[str(status)] += 1
         if not self._messages and (self._waiter is not None or not self._request_count):
-            self.transport.write(answer)  # else it would be read as the answer to the request before
+            self.transport.write(answer)  # else the client would take it for the answer to an earlier request
         self.force_close()
 
     def handle_error(
@@ -245,11 +245,11 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no proper request, with an empty body and without quoting it anywhere."""
+        """Answer a malformed request with an empty body, and quote it nowhere."""
         headers = {"Cache-Control": "no-store", "Server": "authgate"}
         if isinstance(exc, LineTooLong) or (isinstance(exc, BadHttpMessage) and exc.message == _TOO_MANY):
             status = 431
-        elif status >= 500:  # the handler itself broke, outside of its own last line of defence
+        elif status >= 500:  # the handler failed outside its own last line of defence
             status = 503
             headers |= {REASON_HEADER: Reason.INTERNAL_ERROR.value, "Retry-After": "1"}
             self._metrics.internal_errors += 1
@@ -264,10 +264,10 @@ class Connection(RequestHandler):
 
 
 class GateServer(web.Server):
-    """aiohttp's low-level server, which makes bounded connections and refuses them beyond a number.
+    """aiohttp's low-level server with a limit on connections and on each connection.
 
     `on_unread_body` is called when a request is answered before its announced body has arrived, `on_refused` for each
-    connection that is refused. Servers that share a `budget` share the memory for unfinished heads.
+    refused connection. Servers that share a `budget` share the memory for unfinished heads.
     """
 
     def __init__(
@@ -294,7 +294,7 @@ class GateServer(web.Server):
         self._draining = False
 
     def drain(self) -> None:
-        """Close each connection with its next answer, so that clients go elsewhere before the listener closes."""
+        """Close each connection with its next answer, so that clients reconnect to another gate in time."""
         self._draining = True
         self._lane = None
         for connection in self.connections:
@@ -309,9 +309,8 @@ class GateServer(web.Server):
         ):
             response = self._refusal(431)
         elif not request.raw_path.startswith("/") or request.method == "CONNECT":
-            response = self._refusal(
-                400
-            )  # not origin-form (RFC 9112, section 3.2), and a proxy asks with a path
+            # Proxies send a path, the origin-form of RFC 9112, section 3.2.
+            response = self._refusal(400)
         else:
             response = await self._decide(request)
         if not request.content.is_eof():
@@ -320,7 +319,7 @@ class GateServer(web.Server):
                 request.protocol.discard_rest(request.content)
             response.force_close()
         elif self._draining or "Upgrade" in request.headers:
-            response.force_close()  # a client that upgrades goes on in another protocol
+            response.force_close()  # after an upgrade the client continues in another protocol
         return response
 
     def _refusal(self, status: int) -> web.Response:
@@ -330,7 +329,7 @@ class GateServer(web.Server):
         return response
 
     def __call__(self) -> Connection:
-        """Return the protocol of a new connection."""
+        """Return a new connection."""
         return Connection(
             self,
             loop=self._loop,
@@ -341,7 +340,7 @@ class GateServer(web.Server):
         )
 
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Count a connection, or close it at once where there are too many."""
+        """Register a connection, or close it at once if there are too many."""
         super().connection_made(handler, transport)
         if len(self._connections) <= self._limits.max_connections:
             return
@@ -365,8 +364,8 @@ class GateServer(web.Server):
 
 
 def runner_of(server: GateServer, shutdown_timeout: float) -> web.ServerRunner:
-    """Return what opens a server on its addresses; needs a running event loop.
+    """Return a runner that opens a server on addresses. An event loop must be running.
 
-    Requests under way have `shutdown_timeout` seconds to end once it closes.
+    When the runner closes, open requests have `shutdown_timeout` seconds to finish.
     """
     return web.ServerRunner(server, shutdown_timeout=shutdown_timeout)

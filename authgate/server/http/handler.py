@@ -1,4 +1,4 @@
-"""The verify port: one answer for any method and any path below its endpoints, decided from the headers alone."""
+"""The verify port: answer any method and any path below the endpoints, from the headers alone."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WARN_EVERY: Final = 60.0
 
 
 class VerifyHandler:
-    """Answers subrequests. `serving` is asked at each request, so that a reload takes effect on the next one."""
+    """Answer subrequests. `serving` is called for each request, so a reload takes effect at the next one."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class VerifyHandler:
         self._decider = Decider(serving, metrics=metrics, recorder=recorder, clock=clock)
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
-        """Return the answer; whatever goes wrong inside, it is never a 500."""
+        """Return the answer. After an internal error it is a 503, never a 500."""
         headers = request.raw_headers
         endpoint = endpoint_of(request.raw_path)
         policy = endpoint.policy if endpoint else None
@@ -59,14 +59,14 @@ class VerifyHandler:
 
 
 class UnreadBodies:
-    """Warns, once a minute at most, of a proxy that announces bodies which it does not send."""
+    """Warn, at most once a minute, of a proxy that announces bodies and does not send them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._warned_at = -math.inf
 
     def __call__(self) -> None:
-        """Log what to change in the proxy's configuration."""
+        """Log the problem and what to change in the proxy's configuration."""
         now = self._clock.monotonic()
         if now - self._warned_at < _WARN_EVERY:
             return
@@ -74,6 +74,6 @@ class UnreadBodies:
         event(
             logging.WARNING,
             "a request announced a body that had not arrived when it was answered; its connection was closed",
-            remedy="ask the gate without a body; in nginx, put both lines into the location that asks the gate: "
+            remedy="send subrequests without a body; in nginx, add both lines to the location that calls authgate: "
             'proxy_pass_request_body off; proxy_set_header Content-Length "";',
         )

@@ -1,7 +1,7 @@
-"""Memory for the heads of requests that have not arrived completely: one bound for all connections of a process.
+"""Limit the memory of unfinished request heads over all connections of a process.
 
-aiohttp's parser keeps each field line twice until a head is complete: as bytes and as text. Text takes one byte for a
-character as long as the line is ASCII, else up to four. The factors here are those that were measured (docs/limits.md).
+aiohttp's parser keeps each field line twice until a head is complete: as bytes and as text. Text takes one byte per
+character if the line is ASCII, else up to four. The factors here were measured (docs/limits.md).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _LINE: Final = 256
 
 
 class Holder(Protocol):
-    """A connection on which a head is arriving."""
+    """A connection with an unfinished head."""
 
     def end_head(self) -> None:
-        """End the connection and release what it holds of the head."""
+        """End the connection and free the bytes of its head."""
         ...
 
 
@@ -34,7 +34,7 @@ class _Head:
         self.wide = False
 
     def add(self, data: bytes) -> int:
-        """Count a piece, and return by how much the cost grew."""
+        """Count a piece of the head and return how many bytes its cost grew."""
         self.size += len(data)
         self.lines += data.count(b"\n")
         self.wide = self.wide or not data.isascii()
@@ -44,17 +44,17 @@ class _Head:
 
 
 class HeadBudget:
-    """Ends the connection whose head began first, while all unfinished heads take more than `most` bytes of memory."""
+    """End connections, the oldest head first, while all unfinished heads take more than `max_bytes` of memory."""
 
-    def __init__(self, most: int, on_end: Callable[[], None] = lambda: None) -> None:
-        self._most = most
+    def __init__(self, max_bytes: int, on_end: Callable[[], None] = lambda: None) -> None:
+        self._max_bytes = max_bytes
         self._on_end = on_end
-        self._heads: dict[Holder, _Head] = {}  # in the order in which they began
+        self._heads: dict[Holder, _Head] = {}  # the oldest first
         self.held = 0
-        """Bytes of memory that unfinished heads take now, as estimated."""
+        """Estimated bytes of memory that unfinished heads take now."""
 
     def charge(self, holder: Holder, data: bytes) -> None:
-        """Count a piece of a head, and make room for it."""
+        """Count a piece of a head and make room for it."""
         head = self._heads.get(holder)
         if head is None:
             head = self._heads[holder] = _Head()
@@ -62,21 +62,21 @@ class HeadBudget:
         self._make_room()
 
     def reserve(self, holder: Holder, size: int) -> None:
-        """Count what may arrive at most, where the pieces of it cannot be seen, and make room for it."""
+        """Count a head by its maximum size, where its pieces cannot be seen, and make room for it."""
         head = self._heads[holder] = _Head()
         head.cost = size
         self.held += size
         self._make_room()
 
     def _make_room(self) -> None:
-        while self.held > self._most:
+        while self.held > self._max_bytes:
             oldest = next(iter(self._heads))
             self.release(oldest)
             self._on_end()
             oldest.end_head()
 
     def release(self, holder: Holder) -> None:
-        """Count a holder's head no more: it is complete, or was given up."""
+        """Stop counting a head that is complete or was abandoned."""
         head = self._heads.pop(holder, None)
         if head is not None:
             self.held -= head.cost
@@ -88,11 +88,11 @@ def worst_case(max_bytes: int, max_lines: int) -> int:
 
 
 def after_last_head(data: bytes, *, body: int | None = None) -> bytes:
-    """Return what follows the last complete request in `data`: the beginning of another head, or nothing.
+    """Return the bytes behind the last complete request in `data`: the start of another head, or nothing.
 
-    `body` is the length of that request's body where Content-Length announced one; a chunked body ends as a head does.
+    `body` is the length of that request's body if it has a Content-Length. A chunked body ends like a head.
     """
     at = data.rfind(HEAD_END) if body is None else data.find(HEAD_END)
-    if at < 0:  # the end of the head is split over two pieces
+    if at < 0:  # the end of the head is split between two pieces
         at = -1
     return data[at + len(HEAD_END) + (body or 0) :]

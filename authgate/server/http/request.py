@@ -1,4 +1,4 @@
-"""Reading the subrequest: its policy, its credential, and what the proxy tells of the original request."""
+"""Read the subrequest: the policy that it names, and the client's request as the proxy describes it."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from authgate.vocabulary import Proxy
 
 _POLICY_PATH = re.compile(r"/policies/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)/verify(?=/|\Z)")
-# A '#' stays in the path: a request target has no fragment, and some apps read on behind it.
+# A '#' belongs to the path: a request target has no fragment, and some apps read what follows it.
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?#\s]+)(/.*)", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What a verify path names: a policy, and what follows the prefix ("" or beginning with a slash)."""
+    """A verify path: the policy that it names, and what follows the prefix ("" or beginning with a slash)."""
 
     policy: str
     rest: str
     query: str = field(default="", compare=False)
-    """The target's own, which chooses nothing; Envoy's is that of the client's request."""
+    """The query of the target. It does not select a policy; in Envoy's subrequests it is the client's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ForwardedHeaders:
-    """The fields, in lower case, by which a proxy tells of the client's request; None where another one tells it."""
+    """The fields, in lower case, in which a proxy sends the client's request; None if it sends a part elsewhere."""
 
     method: bytes | None
     uri: bytes | None
     host: bytes | None
 
 
-# ingress-nginx tells a whole URL. Envoy asks with the client's method and host, and its path behind a prefix.
+# ingress-nginx sends a whole URL. Envoy sends the client's method and host, and its path behind a prefix.
 FORWARDED_HEADERS: Final[Mapping[Proxy, ForwardedHeaders]] = MappingProxyType(
     {
         "nginx": ForwardedHeaders(b"x-original-method", b"x-original-uri", b"x-original-host"),
@@ -52,16 +52,16 @@ FORWARDED_HEADERS: Final[Mapping[Proxy, ForwardedHeaders]] = MappingProxyType(
     }
 )
 NO_FORWARDED_HEADERS: Final = ForwardedHeaders(None, None, None)
-"""Without a configured proxy."""
+"""The fields if no proxy is configured."""
 
 
-# Fetch, sections 3.1 and 3.2.2: what a browser writes into Origin and Access-Control-Request-Method.
+# What a browser sends in Origin and Access-Control-Request-Method (Fetch, sections 3.1 and 3.2.2).
 _ORIGIN = re.compile(rb"null|[a-z][a-z0-9+.-]{0,31}://[^\x00-\x20\x7f-\xff/?#@,]{1,260}")
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 
 
 def endpoint_of(target: str) -> Endpoint | None:
-    """Return the endpoint that a request target in origin-form names, or None; its query chooses nothing."""
+    """Return the endpoint that a request target in origin-form names, or None. The query does not matter."""
     path, _, query = target.partition("?")
     if path == "/verify" or path.startswith("/verify/"):
         return Endpoint(DEFAULT_POLICY, path[7:], query)
@@ -72,10 +72,10 @@ def endpoint_of(target: str) -> Endpoint | None:
 def original_request(
     proxy: Proxy | None, headers: Sequence[tuple[bytes, bytes]], method: str, endpoint: Endpoint
 ) -> OriginalRequest:
-    """Return what the configured proxy tells of the client's request; nothing is taken from other proxies' headers.
+    """Return the client's request from the configured proxy's headers; other proxies' headers are ignored.
 
-    `method` is the subrequest's own. A header that is missing or stands twice tells nothing. Without a configured proxy
-    no header is read.
+    `method` is that of the subrequest. A part whose header is missing or repeated is unknown. If no proxy is
+    configured, no header is read.
     """
     if proxy is None:
         return OriginalRequest()
@@ -84,17 +84,19 @@ def original_request(
         None if name is None else _only(values_of(headers, name))
         for name in (names.method, names.uri, names.host)
     )
-    told = forwarded_request(proxy, method, endpoint, original_method=original_method, uri=uri, host=host)
-    return marked(told, headers)
+    original = forwarded_request(proxy, method, endpoint, original_method=original_method, uri=uri, host=host)
+    return mark_preflight(original, headers)
 
 
-def marked(told: OriginalRequest, headers: Sequence[tuple[bytes, bytes]]) -> OriginalRequest:
-    """Return a request that is known to be a CORS preflight where its method and fields make it one."""
-    return replace(told, preflight=True) if told.method == "OPTIONS" and _has_preflight(headers) else told
+def mark_preflight(original: OriginalRequest, headers: Sequence[tuple[bytes, bytes]]) -> OriginalRequest:
+    """Return the request, marked as a CORS preflight if its method and fields make it one."""
+    if original.method == "OPTIONS" and _has_preflight_fields(headers):
+        return replace(original, preflight=True)
+    return original
 
 
-def _has_preflight(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    """Tell whether the fields are there, once each, that make an OPTIONS request a CORS preflight."""
+def _has_preflight_fields(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Return whether the fields that make an OPTIONS request a CORS preflight are present, once each."""
     origin = _only(values_of(headers, b"origin"))
     method = _only(values_of(headers, b"access-control-request-method"))
     if origin is None or method is None:
@@ -111,9 +113,9 @@ def forwarded_request(
     uri: bytes | None,
     host: bytes | None,
 ) -> OriginalRequest:
-    """Return the client's request from the values of its `FORWARDED_HEADERS`; None for those not given.
+    """Return the client's request from the values of the proxy's `FORWARDED_HEADERS`, None for missing ones.
 
-    A method or host that is not printable ASCII is not known; a path is as it was sent, one byte a character.
+    A method or host that is not printable ASCII is unknown. The path is as it was sent, one character per byte.
     """
     if proxy is None:
         return OriginalRequest()
@@ -129,7 +131,7 @@ def forwarded_request(
 
 
 def request_of(method: str | None, target: str, authority: str | None) -> OriginalRequest:
-    """Return the request that its target (one byte a character) tells; the path of one in another form is not known."""
+    """Return the request of a target (one character per byte). A target not in origin-form has no known path."""
     if not target.startswith("/"):
         return OriginalRequest(method, None, authority)
     path, _, query = target.partition("?")
@@ -141,7 +143,7 @@ def _only(values: list[bytes]) -> bytes | None:
 
 
 def text_of(value: bytes | None) -> str | None:
-    """Return what is printable ASCII as text; anything else is not known."""
+    """Return a value as text if it is printable ASCII, else None."""
     if value is None:
         return None
     text = value.decode("latin-1")

@@ -1,4 +1,4 @@
-"""Rendering a decision: the status and header lines of the answer contract; the body is always empty."""
+"""Render a decision as an HTTP status and headers. The body is always empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMON: Final = (("Cache-Control", "no-store"), ("Content-Length", "0"), ("Serv
 
 
 def render(decision: Decision) -> tuple[int, Headers]:
-    """Return the status and the headers of a decision. Identity headers stand on a 200 and nowhere else."""
+    """Return the status and the headers of a decision. Only a 200 has identity headers."""
     match decision:
         case Allow(headers=headers):
             return 200, headers + _COMMON
@@ -41,7 +41,7 @@ def render(decision: Decision) -> tuple[int, Headers]:
 def challenge(reason: Reason, detail: str) -> str:
     """Return the Bearer challenge of a refusal (RFC 6750, section 3).
 
-    A request without any credential gets no error code, as section 3.1 wants it.
+    A request without any credential gets no error code, as section 3.1 requires.
     """
     info = REASONS[reason]
     if info.challenge is Challenge.NONE:
@@ -51,12 +51,12 @@ def challenge(reason: Reason, detail: str) -> str:
 
 
 def _quotable(text: str) -> str:
-    """Keep what an error_description may hold: %x20-21 / %x23-5B / %x5D-7E (RFC 6750, section 3)."""
+    """Replace what an error_description may not hold: all but %x20-21 / %x23-5B / %x5D-7E (RFC 6750, section 3)."""
     return _NOT_QUOTABLE.sub("'", text[:_MAX_DESCRIPTION])
 
 
 def head_of(decision: Decision) -> bytes:
-    """Return a decision's whole answer up to its `TAIL`, as aiohttp would write it."""
+    """Return the bytes of a decision's answer before its `TAIL`, as aiohttp would write them."""
     if isinstance(decision, Allow):
         status, headers = 200, decision.headers
     else:
@@ -66,4 +66,4 @@ def head_of(decision: Decision) -> bytes:
 
 
 TAIL: Final = ("".join([f"{name}: {value}\r\n" for name, value in _COMMON]) + "Date: ").encode()
-"""What follows in every answer, but for the date itself and the empty line."""
+"""The end of every answer, except for the date and the empty line."""

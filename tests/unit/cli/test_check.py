@@ -290,6 +290,6 @@ def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path
         "server.listen[2]",
         "server.admin",
     ]
-    assert ["does not exist" in told[0], "no socket stands there" in told[1], "in use" in told[3]] == [
+    assert ["does not exist" in told[0], "not a socket exists there" in told[1], "in use" in told[3]] == [
         True
     ] * 3

@@ -117,7 +117,7 @@ def test_kinds_that_are_over_are_forgotten(clock: FakeClock) -> None:
     clock.advance(INTERVAL)
     audit.flush()
 
-    assert audit._windows == {}
+    assert audit._intervals == {}
 
 
 def test_what_is_left_out_is_known_before_its_line_is_made(clock: FakeClock) -> None:
@@ -126,10 +126,10 @@ def test_what_is_left_out_is_known_before_its_line_is_made(clock: FakeClock) -> 
     suppressed: list[None] = []
     audit = Audit("deny", clock, lambda: suppressed.append(None), burst=1)
 
-    assert not audit.leaves_out("default", "denied")
+    assert not audit.suppresses("default", "denied")
     audit.record("default", "denied", {})
-    assert audit.leaves_out("default", "denied")
-    assert not audit.leaves_out("other", "denied")
+    assert audit.suppresses("default", "denied")
+    assert not audit.suppresses("other", "denied")
     assert (len(lines(stream)), len(suppressed)) == (1, 1)
     clock.advance(INTERVAL)
-    assert not audit.leaves_out("default", "denied")
+    assert not audit.suppresses("default", "denied")

@@ -81,7 +81,7 @@ def test_a_gauge_forgets_what_is_no_longer_there() -> None:
     for issuer in ("one", "other"):
         metrics.jwks_keys[issuer] = 1
         metrics.jwks_fetches[issuer, "success"] += 1
-    metrics.forget_issuers_but({"one"})
+    metrics.keep_only_issuers({"one"})
     figures = figures_of([(metrics.store, True)])
 
     assert figures["authgate_jwks_keys"] == {("one",): [1.0]}

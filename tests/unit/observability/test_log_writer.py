@@ -53,7 +53,7 @@ def test_lines_come_out_as_they_went_in(pipe: Pipe) -> None:
 
     expected = "".join(f"line {number} é\n" for number in range(100)).encode()
     assert pipe.read(len(expected)) == expected
-    assert writer.lost() == 0
+    assert writer.dropped() == 0
 
 
 def test_nobody_waits_for_a_pipe_that_is_not_read(pipe: Pipe) -> None:
@@ -66,7 +66,7 @@ def test_nobody_waits_for_a_pipe_that_is_not_read(pipe: Pipe) -> None:
     caller.join(PATIENCE)
 
     assert not caller.is_alive()
-    assert 800 < writer.lost() <= 900  # some lines may have gone into the pipe before it was full
+    assert 800 < writer.dropped() <= 900  # some lines may have gone into the pipe before it was full
 
 
 def test_it_goes_on_when_somebody_reads_again(pipe: Pipe) -> None:
@@ -74,7 +74,7 @@ def test_it_goes_on_when_somebody_reads_again(pipe: Pipe) -> None:
     writer = BackgroundWriter(pipe.write_end, max_waiting=10_000)
     for _ in range(1000):
         writer.write("x" * 99 + "\n")
-    kept = (1000 - writer.lost()) * 100
+    kept = (1000 - writer.dropped()) * 100
     assert pipe.read(kept) == b"".join([b"x" * 99 + b"\n"] * (kept // 100))
     writer.drain(PATIENCE)
     writer.write("after\n")
@@ -89,7 +89,7 @@ def test_a_reader_that_is_gone_ends_nothing(pipe: Pipe) -> None:
     for number in (1, 2):
         writer.write("x\n")
         writer.drain(PATIENCE)
-        assert writer.lost() == number
+        assert writer.dropped() == number
 
 
 def test_draining_has_an_end(pipe: Pipe) -> None:
@@ -98,7 +98,7 @@ def test_draining_has_an_end(pipe: Pipe) -> None:
     writer.write("x" * 100_000)
     writer.drain(0.01)
 
-    assert writer.lost() == 0
+    assert writer.dropped() == 0
 
 
 def test_a_lone_surrogate_is_no_reason_to_break(pipe: Pipe) -> None:

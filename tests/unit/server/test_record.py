@@ -23,7 +23,7 @@ def record(
     audit: Literal["none", "deny"], times: int, caplog: pytest.LogCaptureFixture
 ) -> tuple[float, list[dict[str, object]]]:
     """What the metrics and the audit stream say of so many differences."""
-    caplog.set_level("INFO", logger="authgate.observability.audit")
+    caplog.set_level("INFO", logger="authgate.audit")
     metrics = Metrics()
     recorder = Recorder(metrics, Audit(audit, FakeClock(), lambda: None, burst=2))
     for _ in range(times):

@@ -130,7 +130,7 @@ def test_a_remembered_verdict_is_counted_as_one() -> None:
 
 def test_a_remembered_refusal_still_reaches_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
     """A refusal that costs nothing is recorded like one that does."""
-    caplog.set_level("INFO", logger="authgate.observability.audit")
+    caplog.set_level("INFO", logger="authgate.audit")
     verifier = ScriptedVerifier(Rejected(Reason.TOKEN_EXPIRED))
     lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules()), audit="deny")
     assert [lane.status(CORPUS["good"]) for _ in range(3)] == [401, 401, 401]
