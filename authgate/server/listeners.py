@@ -11,11 +11,12 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
 from authgate.server.http.connection import GateServer
+from authgate.server.tls_port import TLSPort
 
 if TYPE_CHECKING:
     from aiohttp.web_runner import BaseRunner
@@ -167,6 +168,7 @@ class Listeners:
     def __init__(self, shared: SharedAddresses | None = None) -> None:
         self._shared = shared
         self._runners: list[BaseRunner] = []
+        self._tls_ports: list[TLSPort] = []
         self.addresses: list[str] = []
 
     async def open(
@@ -181,7 +183,7 @@ class Listeners:
             self._runners.append(runner)
         try:
             if address.unix is None:
-                actual = await _open_tcp(runner, address, tls, shared=self._shared is not None)
+                actual = await self._open_tcp(runner, address, tls)
             else:
                 if self._shared is not None:
                     await _InheritedSite(runner, self._shared.inherited(address.unix)).start()
@@ -201,9 +203,26 @@ class Listeners:
 
     async def close(self) -> None:
         """Stop listening, let open requests finish within the shutdown timeout, and close all connections."""
+        for port in self._tls_ports:
+            await port.close()
+        self._tls_ports.clear()
         for runner in self._runners:
             await runner.cleanup()
         self._runners.clear()
+
+    async def _open_tcp(
+        self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None
+    ) -> str:
+        shared = self._shared is not None
+        if tls is None:
+            site = web.TCPSite(
+                runner, address.host or None, address.port, backlog=_BACKLOG, reuse_port=shared or None
+            )
+            await site.start()
+            return opened_at(address, runner.addresses[-1][1])
+        self._tls_ports.append(opened := TLSPort(cast("GateServer", runner.server), tls))
+        port = await opened.open(address.host, address.port, _BACKLOG, shared=shared)
+        return opened_at(address, port)
 
 
 def plainly(error: OSError) -> str:
@@ -245,21 +264,6 @@ def remove_stale(path: Path) -> None:
     raise ListenError(
         f"cannot listen on unix:{path}: another process listens there; stop it or use another path"
     )
-
-
-async def _open_tcp(
-    runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None, *, shared: bool = False
-) -> str:
-    site = web.TCPSite(
-        runner,
-        address.host or None,
-        address.port,
-        ssl_context=tls,
-        backlog=_BACKLOG,
-        reuse_port=shared or None,
-    )
-    await site.start()
-    return opened_at(address, runner.addresses[-1][1])
 
 
 def opened_at(address: ListenAddress, port: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +14,7 @@ from authgate.config import load
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.service import ListenError, Service
-from tests.support.process import free_port
+from tests.support.process import free_port, until
 from tests.support.service import knowing, written
 from tests.support.wire import Reply, ask, bearer, connected
 
@@ -26,16 +26,23 @@ IN_EVERY_LOOP = True
 ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 
 
-def service(folder: Path, **server: Any) -> Service:
+def service(folder: Path, *, limits: dict[str, Any] | None = None, **server: Any) -> Service:
     """A gate that listens as it is told, not yet started."""
-    document = {"jwt": [knowing(ISSUER)], "server": {"admin": None, **server}, "shutdown": {"timeout": "1s"}}
+    document = {
+        "jwt": [knowing(ISSUER)],
+        "server": {"admin": None, **server},
+        "limits": limits or {},
+        "shutdown": {"timeout": "1s"},
+    }
     return Service(load(written(folder, document), {}).config, {})
 
 
 @asynccontextmanager
-async def started(folder: Path, **server: Any) -> AsyncIterator[Service]:
+async def started(
+    folder: Path, *, limits: dict[str, Any] | None = None, **server: Any
+) -> AsyncIterator[Service]:
     """A gate that listens as it is told."""
-    gate = service(folder, **server)
+    gate = service(folder, limits=limits, **server)
     await gate.start()
     try:
         yield gate
@@ -129,8 +136,9 @@ async def test_a_taken_port_is_named(tmp_path: Path, role: str) -> None:
     """And nothing of the gate stays open."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
-        addresses = {"listen": ["127.0.0.1:0", taken]} if role == "listen" else {"admin": taken}
-        gate = service(tmp_path, **{"listen": ["127.0.0.1:0"], **addresses})
+        addresses: dict[str, Any] = {"listen": ["127.0.0.1:0"]}
+        addresses |= {"listen": ["127.0.0.1:0", taken]} if role == "listen" else {"admin": taken}
+        gate = service(tmp_path, **addresses)
         with pytest.raises(ListenError, match=f"cannot listen on {taken}: "):
             await gate.start()
     for address in gate.verify_addresses:
@@ -214,6 +222,45 @@ async def test_current_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.T
     context.minimum_version = context.maximum_version = version
     async with started(tmp_path, listen=["127.0.0.1:0"], tls=tls_files(tmp_path, authority)) as gate:
         assert (await verified(gate.verify_addresses[0], context)).status == 200
+
+
+async def test_a_handshake_has_as_much_time_as_a_head(tmp_path: Path) -> None:
+    """A client that connects and says nothing is cut off, and so is one that begins a handshake."""
+    tls = tls_files(tmp_path, trustme.CA())
+    async with started(tmp_path, limits={"headerTimeout": "300ms"}, listen=["127.0.0.1:0"], tls=tls) as gate:
+        for beginning in (b"", b"\x16\x03\x01"):
+            async with connected(gate.verify_addresses[0]) as wire:
+                await wire.send_raw(beginning)
+                assert await wire.rest() == b""
+
+
+async def test_handshakes_under_way_are_connections(tmp_path: Path) -> None:
+    """Of three connections two shake hands: a third works, a fourth is refused, and those that end make room."""
+    authority = trustme.CA()
+    tls, trust = tls_files(tmp_path, authority), trusting(authority)
+    limits = {"maxConnections": 3}
+    async with (
+        started(tmp_path, limits=limits, listen=["127.0.0.1:0"], tls=tls) as gate,
+        AsyncExitStack() as stack,
+    ):
+        (address,) = gate.verify_addresses
+        silent = [await stack.enter_async_context(connected(address)) for _ in range(2)]
+        async with connected(address, trust) as wire:
+            await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(ISSUER.mint()))
+            assert (await wire.reply()).status == 200
+            refused = await stack.enter_async_context(connected(address))
+            assert await refused.rest() == b""
+            assert gate.metrics.connections_refused == 1
+            for each in silent:
+                each.writer.close()
+
+            async def works() -> bool:
+                try:
+                    return (await verified(address, trust)).status == 200
+                except (OSError, EOFError):
+                    return False
+
+            await until(works, within=5)
 
 
 async def test_clients_prove_who_they_are_where_asked(tmp_path: Path) -> None:

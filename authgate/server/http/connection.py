@@ -292,6 +292,24 @@ class GateServer(web.Server):
         self._metrics = metrics
         self._on_unread_body = on_unread_body
         self._draining = False
+        self._handshakes = 0
+
+    @property
+    def handshake_timeout(self) -> float:
+        """Seconds that a TLS handshake may take: as many as the head of a request."""
+        return self._limits.header_timeout
+
+    def begin_handshake(self) -> bool:
+        """Count a TLS handshake, or refuse it where there are too many connections with it."""
+        if len(self._connections) + self._handshakes >= self._limits.max_connections:
+            self._refused()
+            return False
+        self._handshakes += 1
+        return True
+
+    def end_handshake(self) -> None:
+        """Count a TLS handshake off: it failed, or its connection was made."""
+        self._handshakes -= 1
 
     def drain(self) -> None:
         """Close each connection with its next answer, so that clients reconnect to another gate in time."""
@@ -342,16 +360,20 @@ class GateServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Register a connection, or close it at once if there are too many."""
         super().connection_made(handler, transport)
-        if len(self._connections) <= self._limits.max_connections:
+        own_handshake = transport.get_extra_info("sslcontext") is not None  # it is counted off a moment later
+        if len(self._connections) + self._handshakes - own_handshake <= self._limits.max_connections:
             return
-        self._metrics.connections_refused += 1
-        self._on_refused()
+        self._refused()
         given_up = self._oldest_idle() if self._limits.makes_room else None
         if given_up is not None:
             given_up.abort()
         else:
             # Not at once: aiohttp's task of a connection fails if the connection is lost before the task starts.
             self._loop.call_soon(transport.abort)
+
+    def _refused(self) -> None:
+        self._metrics.connections_refused += 1
+        self._on_refused()
 
     def _oldest_idle(self) -> asyncio.Transport | None:
         for connection in self.connections:
