@@ -181,11 +181,9 @@ class Reloader:
             self._metrics.config_rejected_since = time.time()
             self._since = date(time.time())
         self._good = False
+        again = "authgate tries it again" if self._interval else "send SIGHUP to try it again"
         self._said = (
-            f"{path} was rejected at {self._since}; the previous configuration is still in use; "
-            f"authgate tries the file again: {shown}"
-            if self._interval
-            else f"{path} was rejected at {self._since}; the previous configuration is still in use: {shown}"
+            f"{path} was rejected at {self._since}; the previous configuration is in use; {again}: {shown}"
         )
         self._metrics.count_reload("failure")
         event(

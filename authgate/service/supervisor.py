@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from contextlib import ExitStack
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from authgate.config import Config
+    from authgate.model import Clock
     from authgate.service.channel import Report
     from authgate.service.reload import ConfigFile
 
 _TURN = 0.25
 _STOP_GRACE = 5.0
+_UNREADABLE = 1.0
 
 
 def supervise(
@@ -74,10 +77,12 @@ def supervise(
 
 
 class _Supervisor:
-    def __init__(self, config: Config, workers: int, file: ConfigFile | None) -> None:
+    def __init__(
+        self, config: Config, workers: int, file: ConfigFile | None, clock: Clock | None = None
+    ) -> None:
         self.config = config
         self.addresses = SharedAddresses()
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._metrics = Metrics()
         self._slots = [Slot(index, self._clock) for index in range(workers)]
         self._admin = Listeners()
@@ -90,6 +95,7 @@ class _Supervisor:
         self._ending = False
         self._turn = -1
         self._signed: tuple[Config | None, dict[str, bytes]] = (None, {})
+        self._unsigned_until = -math.inf
 
     async def open(self) -> None:
         """Reserve the addresses and open the admin port; raises `ListenError`."""
@@ -129,15 +135,19 @@ class _Supervisor:
     def _documents(self) -> dict[str, bytes]:
         """Return what others verify the workers' tokens with, by path; their keys are those of the files."""
         config, documents = self._signed
-        if (
-            config is not self.config
-        ):  # asked for every unknown path: the files are read once for a configuration
-            try:
-                issuer = token_issuer(self.config, Dependencies(self._clock, self._metrics, {}))
-            except CompositionError:
-                return {}  # a file is being replaced
-            documents = signed_documents(issuer) if issuer else {}
-            self._signed = self.config, documents
+        # Asked for every unknown path: the files are read once for a configuration, and once a second if they are bad.
+        if config is self.config:
+            return documents
+        now = self._clock.monotonic()
+        if now < self._unsigned_until:
+            return {}
+        try:
+            issuer = token_issuer(self.config, Dependencies(self._clock, self._metrics, {}))
+        except CompositionError:
+            self._unsigned_until = now + _UNREADABLE  # a file is being replaced
+            return {}
+        documents = signed_documents(issuer) if issuer else {}
+        self._signed = self.config, documents
         return documents
 
     def heard(self, speaker: Slot, report: Report) -> None:

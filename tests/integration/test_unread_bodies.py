@@ -209,8 +209,9 @@ async def test_clients_of_a_hand_written_nginx_do_not_disturb_each_other(gate: G
             ("POST", LOW, b"x" * 56, 403, "low"),
             ("GET", None, b"", 401, "stranger"),
         ]
-        started = time.monotonic()
+        rounds = []
         for _ in range(10):
+            started = time.monotonic()
             replies = await asyncio.gather(
                 *(
                     sent(address, method, f"/{who}", token, body, f"X-Who: {who}")
@@ -218,7 +219,8 @@ async def test_clients_of_a_hand_written_nginx_do_not_disturb_each_other(gate: G
                 )
             )
             assert [reply.status for reply in replies] == [status for *_, status, _ in kinds]
-        assert time.monotonic() - started < 15  # each body that was waited for would add 2 s
+            rounds.append(time.monotonic() - started)
+        assert min(rounds) < 2  # a body that is waited for takes 2 s in every round
     assert {line.split()[1] for line in seen} == {"/posted", "/got"}
     assert len(seen) == 20
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http.cookies import CookieError, SimpleCookie
-from time import perf_counter
+from time import process_time
 from urllib.parse import parse_qsl
 
 import pytest
@@ -163,10 +163,10 @@ def test_the_longest_head_costs_little() -> None:
         b" " * 60_000 + b"=",
     ]
     for text in worst:
-        started = perf_counter()
+        started = process_time()
         COOKIE.found_in([text])
         URI.found_in([b"%41" + text] * 32)
-        assert perf_counter() - started < 3  # generous: other programs may have the processor
+        assert process_time() - started < 3  # of this process alone, whatever else the processor does
 
 
 _PIECES = st.sampled_from(

@@ -1,4 +1,4 @@
-"""Which worker tries a new configuration."""
+"""Which worker tries a new configuration, and what the supervisor itself serves."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from authgate.compose import CompositionError
 from authgate.config import load
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
 from authgate.service.channel import Adopt, Adopted, Channel, Status
 from authgate.service.supervisor import _Supervisor
+from tests.support.service import knowing, written
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.clock import FakeClock
 
 CONFIG = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config
 COUNT = 3
+PEM = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 @asynccontextmanager
@@ -80,3 +89,26 @@ async def test_a_worker_that_dies_over_a_trial_is_not_asked_again_at_once() -> N
         await channels[2].receive()
         channels[2].send(Adopted(None))
         await trial
+
+
+def test_a_signing_key_that_cannot_be_read_is_tried_once_a_second(tmp_path: Path, clock: FakeClock) -> None:
+    """Every unknown path of the admin port asks for the documents; a good file is read once for a configuration."""
+    key = tmp_path / "signing.pem"
+    document = {
+        "jwt": [knowing(Issuer("https://issuer.example.com", SigningKey.generate("ES256")))],
+        "signing": {"issuer": "https://gate.example", "keyFiles": [str(key)]},
+        "identityToken": {"audience": "apps"},
+    }
+    key.write_bytes(PEM)
+    supervisor = _Supervisor(load(written(tmp_path, document), {}).config, COUNT, None, clock)
+    key.write_text("damaged")
+    assert supervisor._documents() == {}
+    key.write_bytes(PEM)
+    clock.advance(0.9)
+    assert supervisor._documents() == {}
+    clock.advance(0.1)
+    documents = supervisor._documents()
+    assert documents
+    key.write_text("damaged")
+    clock.advance(10)
+    assert supervisor._documents() is documents
