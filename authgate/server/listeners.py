@@ -210,9 +210,7 @@ class Listeners:
             await runner.cleanup()
         self._runners.clear()
 
-    async def _open_tcp(
-        self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None
-    ) -> str:
+    async def _open_tcp(self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None) -> str:
         shared = self._shared is not None
         if tls is None:
             site = web.TCPSite(

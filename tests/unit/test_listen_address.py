@@ -78,7 +78,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("unix:/a", ":80", False),
     ],
 )
-def test_two_listeners_collide_where_one_stands_in_the_others_way(
+def test_two_listeners_collide_where_one_is_in_the_others_way(
     one: str, other: str, expected: bool
 ) -> None:
     """Two addresses collide if both can't be opened, in either order."""
