@@ -1,4 +1,4 @@
-"""The gate: from a credential and a policy's name to one decision. Everything that decides runs through here."""
+"""The gate: from a credential and a policy's name to one decision. Every decision is made here."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from authgate.errors import Reason
 from authgate.model import (
     NO_EVIDENCE,
     Allow,
-    Answer,
     Authenticated,
     Decision,
     Deny,
     OriginalRequest,
     Pending,
     Rejected,
+    RenderedAnswer,
     Unavailable,
 )
 from authgate.policy.access_review import NothingToReview, describe
-from authgate.policy.conditions import NO_REQUEST, PolicyInput
+from authgate.policy.conditions import PolicyInput
 from authgate.policy.headers import HeaderFailure
 from authgate.policy.shadow import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
 
     from authgate.cluster.api import AccessAttributes
     from authgate.model import Verdict
@@ -34,16 +35,21 @@ if TYPE_CHECKING:
     from authgate.policy.headers import HeaderMapper
     from authgate.policy.rules import Clause, Policy, Refusal
     from authgate.verify.access_review import AccessReviewers
+    from authgate.verify.cache import VerdictCache
     from authgate.verify.router import Verifier
+
+    Render: TypeAlias = Callable[[Allow | Deny, str], RenderedAnswer]
+    """Renders a decision of the named policy; the result can be sent any number of times."""
 
 _NOT_COMPARED: Final = frozenset({Reason.IDENTITY_UNSENDABLE, Reason.IDENTITY_TOO_LARGE})
 
 
 class Gate:
-    """Decides requests; holds no connection and no clock of its own.
+    """Decides requests. It holds no connections and has no clock of its own.
 
-    `reviewers` are needed where a policy has an access review. `now` gives the time in POSIX seconds, for policies that
-    look at it; `on_difference` is told where a policy's shadow would have decided otherwise.
+    `reviewers` are required if a policy has an access review. `cache` is the one that `verifier` fills; without it
+    `lookup_cached` finds nothing. `now` returns the time in POSIX seconds, for policies that read it. `on_difference`
+    is called when the shadow of a policy would have decided differently.
     """
 
     def __init__(
@@ -54,14 +60,14 @@ class Gate:
         max_token_bytes: int,
         reviewers: AccessReviewers | None = None,
         *,
+        cache: VerdictCache | None = None,
         now: Callable[[], float] = time.time,
         on_difference: Callable[[Difference], None] = lambda _difference: None,
     ) -> None:
         if reviewers is None and any(policy.reviews_access for policy in policies.values()):
-            raise ValueError("a policy asks for access reviews, and no cluster can be asked")
+            raise ValueError("a policy has an access review, but no cluster is configured")
         self._verifier = verifier
-        self.digest: Final = verifier.digest
-        """What tells by which digest `lookup_cached` knows a token, whatever its bytes."""
+        self.cache: Final = cache
         self._policies = dict(policies)
         self._headers = headers
         self._max_token_bytes = max_token_bytes
@@ -75,30 +81,30 @@ class Gate:
         return self._policies
 
     def looks_at_request(self, policy_name: str) -> bool:
-        """Tell whether a policy's decision may depend on the original request."""
+        """Return whether a policy's decision may depend on the original request."""
         policy = self._policies.get(policy_name)
         return policy is not None and policy.reads_request
 
     def reviews_access(self, policy_name: str) -> bool:
-        """Tell whether a policy asks the cluster about access, so that some answers cannot be recalled."""
+        """Return whether a policy sends access reviews, so that some of its decisions are not cached here."""
         policy = self._policies.get(policy_name)
         return policy is not None and policy.reviews_access
 
     async def decide(
         self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest
     ) -> Decision:
-        """Return whether the request may pass under a policy; see `try_decide`."""
+        """Return the decision of a policy on a request; see `try_decide`."""
         decision = self.try_decide(authorization, policy_name, request)
         return await decision.finish() if isinstance(decision, Pending) else decision
 
     def try_decide(
         self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest, digest: bytes = b""
     ) -> Decision | Pending[Decision]:
-        """Return whether the request may pass under a policy, or what must be waited for to tell.
+        """Return the decision of a policy on a request, or a `Pending` if it needs I/O.
 
-        `authorization` holds the raw values of its `Authorization` field lines. A request that presents a credential
-        is judged by it, also on an open path, as the kube-apiserver does; only one without any may be anonymous.
-        `digest` is that of what follows `Bearer `, where `lookup_cached` was asked just before and had no answer.
+        `authorization` holds the raw values of the request's `Authorization` fields. A request with a credential is
+        decided by that credential, also on an open path, as in the kube-apiserver; only a request without one can be
+        anonymous. `digest` is the cache key of what follows `Bearer ` if `lookup_cached` just returned None for it.
         """
         policy = self._policies.get(policy_name)
         if policy is None:
@@ -108,7 +114,7 @@ class Gate:
             if token.reason is Reason.NO_CREDENTIAL and self._admits_anonymous(policy, request):
                 return Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, self._headers.anonymous(policy.role))
             return Deny(token.reason, token.detail, token.evidence)
-        if len(authorization[0]) == len(token.text) + 7:  # so that this is what was digested
+        if len(authorization[0]) == len(token.text) + 7:  # otherwise the digest is not that of this token
             token.digest = digest
         verdict = self._verifier.try_verify(token)
         if isinstance(verdict, Pending):
@@ -125,32 +131,61 @@ class Gate:
         if isinstance(verdict, Unavailable):
             return verdict
         if isinstance(verdict, Rejected):
-            return _rejection(verdict, policy).decision
+            return _rejection(verdict)
         clause, seen = policy.clause_for(request)
-        answer = self._answer(verdict, clause, seen)
-        decision = answer.decision
-        if isinstance(decision, Allow) and answer.head is not None:
-            decision = self._named(verdict, clause)  # its headers were given up once they were written
+        decision = self._decision(verdict, clause, seen)
         if policy.shadow is not None:
-            self._compare(policy.name, policy.shadow, decision, verdict, request)
+            self._compare(policy.name, policy.shadow, decision.reason, verdict, request)
         if clause.access is None or isinstance(decision, Deny):
             return decision
         return self._review(decision, policy, clause.access, request)
 
-    def _answer(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Answer:
-        """Return what lists, expressions and headers say; what may differ for the next request is not remembered."""
-        answer = verdict.answer_to(clause.key) if clause.cacheable else None
-        if answer is not None:
-            return answer
+    def _decision(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Allow | Deny:
+        """Return the decision of a clause, without access review; keep it if it is the same for every request.
+
+        If a server keeps its response instead of the decision, the decision is made again.
+        """
+        kept = verdict.answer(clause.key) if clause.cacheable else None
+        if isinstance(kept, Allow | Deny):
+            return kept
+        if isinstance(kept, RenderedAnswer) and kept.reason is Reason.AUTHENTICATED:
+            return self._named(verdict, clause)
         refusal = self._judge(verdict, clause, seen)
-        if refusal is None:
-            answer = self._allowed(verdict, clause)
+        decision = self._allowed(verdict, clause) if refusal is None else _denial(verdict, clause, refusal)
+        if kept is None and clause.cacheable:
+            verdict.keep_answer(clause.key, decision)
+        return decision
+
+    def _allowed(self, verdict: Authenticated, clause: Clause) -> Allow | Deny:
+        """Return the decision that all clauses of a policy share for an identity that they allow."""
+        kept = verdict.answer(clause.allowed_key)
+        if isinstance(kept, Allow | Deny):
+            return kept
+        decision = self._named(verdict, clause)
+        if kept is None:
+            verdict.keep_answer(clause.allowed_key, decision)
+        return decision
+
+    def _response(
+        self, verdict: Authenticated, clause: Clause, seen: OriginalRequest, render: Render
+    ) -> RenderedAnswer:
+        """Return what `render` made of a clause's decision; keep it if it is the same for every request."""
+        kept = verdict.answer(clause.key) if clause.cacheable else None
+        if isinstance(kept, RenderedAnswer):
+            return kept
+        refusal = self._judge(verdict, clause, seen)
+        if refusal is not None:
+            response = render(_denial(verdict, clause, refusal), clause.policy)
         else:
-            detail = f"policy '{clause.policy}'"
-            answer = Answer(Deny(refusal.reason, detail, verdict.evidence, verdict.identity, refusal.private))
+            shared = verdict.answer(clause.allowed_key)
+            if isinstance(shared, RenderedAnswer):
+                response = shared
+            else:
+                response = render(self._named(verdict, clause), clause.policy)
+                verdict.keep_answer(clause.allowed_key, response)
         if clause.cacheable:
-            verdict.keep(clause.key, answer)
-        return answer
+            verdict.keep_answer(clause.key, response)
+        return response
 
     def _judge(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Refusal | None:
         claims = verdict.claims if clause.reads_claims else None
@@ -158,16 +193,8 @@ class Gate:
             PolicyInput(verdict.identity, claims, seen, self._now() if clause.reads_now else None)
         )
 
-    def _allowed(self, verdict: Authenticated, clause: Clause) -> Answer:
-        """Return the one answer of a policy to those whom it lets pass, by whichever clause."""
-        answer = verdict.answer_to(clause.allowed_key)
-        if answer is None:
-            answer = Answer(self._named(verdict, clause))
-            verdict.keep(clause.allowed_key, answer)
-        return answer
-
     def _named(self, verdict: Authenticated, clause: Clause) -> Allow | Deny:
-        """Return that the sender may pass, and who it is; or why headers cannot tell that."""
+        """Return an `Allow` with identity headers, or a `Deny` if headers cannot express the identity."""
         identity, evidence, ends = verdict.identity, verdict.evidence, verdict.expires_at
         headers = self._headers.map(identity, clause.policy, ends, verdict.claims, clause.role)
         if isinstance(headers, HeaderFailure):
@@ -187,35 +214,34 @@ class Gate:
         self,
         policy: str,
         shadow: Policy,
-        live: Allow | Deny,
+        live: Reason,
         verdict: Authenticated,
         request: OriginalRequest,
     ) -> None:
-        """Tell where the shadow lets pass what the live policy refuses, or the other way round."""
-        if live.reason in _NOT_COMPARED:
+        """Report that the shadow denies what the live policy allows, or allows what it denies."""
+        if live in _NOT_COMPARED:
             return
         clause, seen = shadow.clause_for(request)
-        answer = verdict.answer_to(clause.key) if clause.cacheable else None
-        if answer is None:
+        other = verdict.answer(clause.key) if clause.cacheable else None
+        if other is None:
             refusal = self._judge(verdict, clause, seen)
             if refusal is None:
-                answer = Answer(Allow(verdict.identity, Reason.AUTHENTICATED, verdict.evidence, ()))
+                other = Allow(verdict.identity, Reason.AUTHENTICATED, verdict.evidence, ())
             else:
-                answer = Answer(Deny(refusal.reason, "", verdict.evidence, verdict.identity, refusal.private))
+                other = _denial(verdict, clause, refusal)
             if clause.cacheable:
-                verdict.keep(clause.key, answer)
-        other = answer.decision
-        if type(other) is not type(live):
+                verdict.keep_answer(clause.key, other)
+        if (other.reason is Reason.AUTHENTICATED) != (live is Reason.AUTHENTICATED):
             private = other.private if isinstance(other, Deny) else ""
-            self._on_difference(Difference(policy, live.reason, other.reason, private, verdict.identity))
+            self._on_difference(Difference(policy, live, other.reason, private, verdict.identity))
 
     def _review(
         self, decision: Allow, policy: Policy, access: AccessRule, request: OriginalRequest
     ) -> Decision | Pending[Decision]:
-        """Return `decision` only where the cluster allows the identity what the policy asks."""
+        """Return `decision` if the cluster allows the identity what the policy requires."""
         identity = decision.identity
         if identity is None or self._reviewers is None:
-            raise AssertionError("an access review is about somebody, and of a cluster")
+            raise AssertionError("an access review needs an identity and a cluster")
         attributes = access.rule.attributes(identity, request)
         if isinstance(attributes, NothingToReview):
             detail = f"policy '{policy.name}'" + (f": {attributes.detail}" if attributes.detail else "")
@@ -232,36 +258,42 @@ class Gate:
         return Pending(finish)
 
     def lookup_cached(
-        self, digest: bytes, policy_name: str, request: OriginalRequest = NO_REQUEST
-    ) -> Answer | None:
-        """Return the answer to a token whose verdict is remembered, None where `try_decide` has to find it.
+        self, digest: bytes, policy_name: str, request: OriginalRequest, render: Render
+    ) -> RenderedAnswer | None:
+        """Return the response to a token whose verdict is cached, or None if `try_decide` must be called.
 
-        `digest` may be that of any bytes: only what was once a well-formed credential is remembered. Where the cluster
-        has to be asked about access it is always None.
+        `digest` is the cache's digest of any bytes: only well-formed credentials are ever cached. `render` is called
+        if the verdict does not keep a response yet. The result is None for requests that need an access review.
         """
         policy = self._policies.get(policy_name)
-        if policy is None:
+        if policy is None or self.cache is None:
             return None
         clause, seen = policy.clause_for(request)
         if clause.access is not None:
             return None
-        verdict = self._verifier.lookup_cached(digest)
+        verdict = self.cache.lookup(digest)
         if verdict is None:
             return None
         if isinstance(verdict, Rejected):
-            return _rejection(verdict, policy)
-        answer = self._answer(verdict, clause, seen)
+            kept = verdict.answer(policy.own.key)
+            if isinstance(kept, RenderedAnswer):
+                return kept
+            response = render(_rejection(verdict), policy_name)
+            verdict.keep_answer(policy.own.key, response)
+            return response
+        response = self._response(verdict, clause, seen, render)
         if policy.shadow is not None:
-            self._compare(policy.name, policy.shadow, answer.decision, verdict, request)
-        return answer
+            self._compare(policy.name, policy.shadow, response.reason, verdict, request)
+        return response
 
 
-def _rejection(verdict: Rejected, policy: Policy) -> Answer:
-    answer = verdict.answer_to(policy.name)
-    if answer is None:
-        answer = Answer(Deny(verdict.reason, verdict.detail, verdict.evidence))
-        verdict.keep(policy.name, answer)
-    return answer
+def _rejection(verdict: Rejected) -> Deny:
+    return Deny(verdict.reason, verdict.detail, verdict.evidence)
+
+
+def _denial(verdict: Authenticated, clause: Clause, refusal: Refusal) -> Deny:
+    detail = f"policy '{clause.policy}'"
+    return Deny(refusal.reason, detail, verdict.evidence, verdict.identity, refusal.private)
 
 
 def _concluded(

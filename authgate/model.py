@@ -6,14 +6,14 @@ so no branch can confuse them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, dataclass_transform
 
 from authgate.errors import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 T = TypeVar("T")
 
@@ -48,9 +48,9 @@ class Clock(Protocol):
 
 
 class BearerToken:
-    """A syntactically valid bearer token (RFC 6750, section 2.1); it has no repr, so no log can show it.
+    """A syntactically valid bearer token (RFC 6750, section 2.1). Its repr does not show it, so no log can.
 
-    `digest` is what a cache knows it by, where the cache was asked just before and remembered nothing.
+    `digest` is its key in the verdict cache if the cache was just searched without success, else empty.
     """
 
     __slots__ = ("digest", "text")
@@ -141,36 +141,44 @@ class Evidence:
 NO_EVIDENCE = Evidence()
 
 
-_MAX_FURTHER: Final = 64  # a token may be shown to many policies, and to rules of theirs
+class AnswerKey:
+    """The key of an answer kept with a verdict. Each instance is a different key."""
+
+    __slots__ = ()
+
+
+_MAX_MORE_ANSWERS: Final = (
+    64  # a client may send a token to many endpoints, whose policies may have many rules
+)
 
 
 @value
-class Judged:
-    """What a verdict's policies answered is kept with it, under the question they were asked; most have but one."""
+class CacheableVerdict:
+    """A verdict that can be cached, with the answers that policies gave to its token; most tokens have only one."""
 
-    _question: Hashable = field(default=None, init=False, compare=False, repr=False)
+    _key: AnswerKey | None = field(default=None, init=False, compare=False, repr=False)
     _answer: Answer | None = field(default=None, init=False, compare=False, repr=False)
-    _further: dict[Hashable, Answer] | None = field(default=None, init=False, compare=False, repr=False)
+    _more: dict[AnswerKey, Answer] | None = field(default=None, init=False, compare=False, repr=False)
 
-    def answer_to(self, question: Hashable) -> Answer | None:
-        """Return the answer that was kept under a question."""
-        if question == self._question:
+    def answer(self, key: AnswerKey) -> Answer | None:
+        """Return the answer kept under a key, or None."""
+        if key is self._key:
             return self._answer
-        return None if self._further is None else self._further.get(question)
+        return None if self._more is None else self._more.get(key)
 
-    def keep(self, question: Hashable, answer: Answer) -> None:
-        """Keep an answer for as long as the verdict itself is kept; no verdict counts as changed by that."""
-        if self._answer is None or question == self._question:
-            object.__setattr__(self, "_question", question)
+    def keep_answer(self, key: AnswerKey, answer: Answer) -> None:
+        """Keep an answer as long as the verdict itself. This does not affect how verdicts compare."""
+        if self._key is None or key is self._key:
+            object.__setattr__(self, "_key", key)
             object.__setattr__(self, "_answer", answer)
-        elif self._further is None or len(self._further) >= _MAX_FURTHER:  # what is forgotten is made again
-            object.__setattr__(self, "_further", {question: answer})
+        elif self._more is None or len(self._more) >= _MAX_MORE_ANSWERS:
+            object.__setattr__(self, "_more", {key: answer})
         else:
-            self._further[question] = answer
+            self._more[key] = answer
 
 
 @value
-class Authenticated(Judged):
+class Authenticated(CacheableVerdict):
     """The token is good until `expires_at` (POSIX seconds, leeway included; None for no end)."""
 
     identity: Identity
@@ -188,7 +196,7 @@ class Authenticated(Judged):
 
 
 @value
-class Rejected(Judged):
+class Rejected(CacheableVerdict):
     """The token is bad. `final` tells that asking again soon gives the same answer while `lease` holds.
 
     `remember_for` is for how many seconds a cache may keep it where that is longer than usual.
@@ -271,30 +279,17 @@ class Deny:
 Decision = Allow | Deny | Unavailable
 
 
-WRITTEN = Allow(None, Reason.AUTHENTICATED, NO_EVIDENCE, ())
-"""Stands in an `Answer` for its `Allow` of somebody, which is given up once it is written."""
+class RenderedAnswer:
+    """Base class of what a server keeps with a verdict instead of the decision: its response, ready to send."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: Reason) -> None:
+        self.reason = reason
 
 
-class Answer:
-    """A decision that holds for every request with the same verdict and policy.
-
-    Once it is written, `head` keeps its bytes and `cell` where it is counted. An `Allow` is given up then, or only its
-    headers where more than a count is to be recorded: they are most of what a verdict takes, and stand in the head.
-    """
-
-    __slots__ = ("cell", "decision", "head")
-
-    def __init__(self, decision: Allow | Deny) -> None:
-        self.decision = decision
-        self.head: bytes | None = None
-        self.cell: object = None
-
-    def write(self, head: bytes, cell: object) -> None:
-        """Keep what was made of the decision."""
-        self.head = head
-        self.cell = cell
-        if isinstance(self.decision, Allow):
-            self.decision = replace(self.decision, headers=()) if cell is None else WRITTEN
+Answer = Allow | Deny | RenderedAnswer
+"""A decision that is the same for every request with the same verdict and clause, or a server's response for it."""
 
 
 JSONValue = None | bool | int | float | str | list["JSONValue"] | dict[str, "JSONValue"]

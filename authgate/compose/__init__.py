@@ -14,7 +14,7 @@ from authgate.compose.issuers import issuer_verifier
 from authgate.compose.policies import policy_of, reads_claims
 from authgate.compose.tokens import identity_header, token_issuer
 from authgate.gate import Gate
-from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.router import IssuerRouter, Verifier
 
 if TYPE_CHECKING:
@@ -131,8 +131,10 @@ def _pipeline(
     verifier: Verifier = IssuerRouter(
         {**verifiers, **clusters.static}, clusters.asked, clusters.learn_issuers
     )
-    if cached:
-        verifier = _cache(config, verifier, deps)
+    cache = _cache(config, deps) if cached else None
+    if cache is not None:
+        on_miss = deps.metrics.cache_requests.counter(("verdict", "miss"))
+        verifier = CachingVerifier(verifier, cache, deps.clock, on_miss=on_miss)
     headers = header_mapper(config.headers, identity_header(config, issuer))
     asked = [(item, clusters.apis[item.name]) for item in config.clusters if item.name in clusters.apis]
     reviewers = access_reviewers(config.policies.values(), asked, deps)
@@ -142,21 +144,19 @@ def _pipeline(
         headers,
         config.limits.max_token_bytes,
         reviewers,
+        cache=cache,
         now=deps.clock.now,
         on_difference=deps.on_difference,
     )
     return Pipeline(gate, named, clusters, key_sets, reviewers, issuer)
 
 
-def _cache(config: Config, inner: Verifier, deps: Dependencies) -> CachingVerifier:
+def _cache(config: Config, deps: Dependencies) -> VerdictCache:
     metrics, rules = deps.metrics, config.cache
-
-    cache = CachingVerifier(
-        inner,
+    cache = VerdictCache(
         deps.clock,
         CacheRules(rules.max_entries, rules.ttl, rules.negative_ttl, rules.max_bytes),
         on_hit=metrics.cache_requests.counter(("verdict", "hit")),
-        on_miss=metrics.cache_requests.counter(("verdict", "miss")),
         on_eviction=metrics.cache_evictions.counter("verdict"),
     )
     metrics.cache_entries["verdict"] = cache.__len__

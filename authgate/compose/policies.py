@@ -26,7 +26,7 @@ def policy_of(name: str, item: PolicyConfig) -> Policy:
     """Return the policy that a configuration names; raises `CompositionError` for what is no expression."""
     shadow = None
     if item.shadow is not None:
-        shadow = _version(name, item.shadow, place=f"policies.{name}.shadow.", key=f"{name}~")
+        shadow = _version(name, item.shadow, place=f"policies.{name}.shadow.")
     return _version(name, item, place=f"policies.{name}.", access=item.access_review, shadow=shadow)
 
 
@@ -41,7 +41,6 @@ def _version(
     item: PolicyVersionConfig,
     *,
     place: str,
-    key: str = "",
     access: AccessReviewConfig | None = None,
     shadow: Policy | None = None,
 ) -> Policy:
@@ -55,7 +54,6 @@ def _version(
         _access(access),
         tuple(made.rule(rule, f"{place}rules[{index}]") for index, rule in enumerate(item.rules)),
         shadow,
-        key,
         role_of(item.role) if item.role is not None else None,
         item.cors_preflight == "allow",
     )

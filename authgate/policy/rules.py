@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
 from authgate.expressions import Failed
-from authgate.model import OriginalRequest
+from authgate.model import AnswerKey, OriginalRequest
 from authgate.policy.conditions import NO_REQUEST
 from authgate.policy.paths import is_plain, plain_host, plain_path, readings
 from authgate.policy.routes import Routes, is_plain_method
@@ -55,18 +55,18 @@ class Refusal:
     private: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clause:
-    """What a policy says about some of its requests.
+    """The part of a policy that applies to some of its requests.
 
-    `key` names it among all clauses of a gate, and `allowed_key` the answer that it shares, where it lets somebody
-    pass, with those clauses that tell the app the same. `rule` is the number of the rule it comes from, None
-    for the policy's own. With a `refusal` nobody passes.
+    A verdict keeps the clause's answer under `key`. All clauses of a policy send the same headers for an identity that
+    they allow; a verdict keeps that answer under `allowed_key`. `rule` is the index of the rule that the clause comes
+    from, or None for the policy's own clause. A clause with a `refusal` allows nobody.
     """
 
     policy: str
-    key: str
-    allowed_key: str
+    key: AnswerKey = field(default_factory=AnswerKey)
+    allowed_key: AnswerKey
     audiences: frozenset[str] | None = None
     allow: tuple[Entry, ...] | None = None
     deny: tuple[Entry, ...] = ()
@@ -152,7 +152,7 @@ class Policy:
     `audiences` None accepts a token for any accepted audience; `allow` None lets every authenticated identity pass.
     Whom the lists let pass, `access` asks the cluster about. The first of the `rules` that fits a request replaces
     them; a `role` holds for all requests. With `preflights` a CORS preflight needs no credential. `shadow` is another
-    version, of which is only told where it would have decided otherwise; its `key` differs.
+    version of the policy that decides nothing: only differences from it are reported.
     """
 
     name: str
@@ -163,7 +163,6 @@ class Policy:
     access: AccessRule | None = None
     rules: tuple[Rule, ...] = ()
     shadow: Policy | None = None
-    key: str = ""
     role: Role | None = None
     preflights: bool = False
     own: Clause = field(init=False, compare=False)
@@ -178,15 +177,23 @@ class Policy:
     _refusals: dict[Reason, Clause] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        key = self.key or self.name
-        shared = f"{key}+" if self.rules else key
+        allowed_key = AnswerKey()
         own = Clause(
-            self.name, key, shared, self.audiences, self.allow, self.deny, self.access, role=self.role
+            policy=self.name,
+            key=AnswerKey() if self.rules else allowed_key,  # one key saves memory
+            allowed_key=allowed_key,
+            audiences=self.audiences,
+            allow=self.allow,
+            deny=self.deny,
+            access=self.access,
+            role=self.role,
         )
-        ruled = tuple(self._of_rule(key, index, rule) for index, rule in enumerate(self.rules))
+        ruled = tuple(self._of_rule(index, rule, allowed_key) for index, rule in enumerate(self.rules))
         routes = Routes([(rule.match, clause) for rule, clause in zip(self.rules, ruled, strict=True)])
         refusals = {
-            reason: Clause(self.name, f"{key}?{reason}", shared, self.audiences, refusal=reason)
+            reason: Clause(
+                policy=self.name, allowed_key=allowed_key, audiences=self.audiences, refusal=reason
+            )
             for reason in (Reason.REQUEST_UNKNOWN, Reason.PATH_AMBIGUOUS)
         }
         reads_request = (
@@ -205,17 +212,16 @@ class Policy:
         object.__setattr__(self, "_routes", routes if ruled else None)
         object.__setattr__(self, "_refusals", refusals)
 
-    def _of_rule(self, key: str, index: int, rule: Rule) -> Clause:
+    def _of_rule(self, index: int, rule: Rule, allowed_key: AnswerKey) -> Clause:
         decides = rule.anonymous or rule.allow is not None or rule.access is not None
         return Clause(
-            self.name,
-            f"{key}[{index}]",
-            f"{key}+",
-            self.audiences,
-            rule.allow if decides else self.allow,
-            self.deny if rule.deny is None else rule.deny,
-            rule.access if decides else self.access,
-            rule.anonymous,
+            policy=self.name,
+            allowed_key=allowed_key,
+            audiences=self.audiences,
+            allow=rule.allow if decides else self.allow,
+            deny=self.deny if rule.deny is None else rule.deny,
+            access=rule.access if decides else self.access,
+            anonymous=rule.anonymous,
             raw=rule.match.raw,
             rule=index,
             role=self.role,

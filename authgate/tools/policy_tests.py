@@ -228,13 +228,6 @@ class _Stated:
         """Return the verdict."""
         return self._verdict
 
-    def digest(self, token: bytes) -> bytes:
-        """Return the token, which is none."""
-        return token
-
-    def lookup_cached(self, digest: bytes) -> None:
-        """Remember nothing."""
-
     def now(self) -> float:
         """Return the time of the test, or what the clock shows."""
         return time.time() if self._at is None else self._at

@@ -1,6 +1,6 @@
-"""The step that tells whether a token is good: cache, router, local signature check, and TokenReview.
+"""The step that verifies a token: cache, router, local signature check, TokenReview.
 
-Every part of it is a `Verifier` of the same shape, so that composing them is the design:
-`CachingVerifier(IssuerRouter({issuer: JWTVerifier(…)}, …))`. The parse (`compact`) and the claim rules (`claims`,
-`identity`) are pure functions that take the time.
+`CachingVerifier` and `IssuerRouter` verify bearer tokens (`Verifier`). The router parses a token once and passes the
+unverified result to the `JWTVerifier` or `ClusterVerifier` of its issuer. The parser (`compact`) and the claim rules
+(`claims`, `identity`, `mapped`) are pure functions that take the time.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.errors import Reason
-from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.model import BearerToken, Pending, Rejected, Unavailable, Verdict
 from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.compact import CompactParser, holds_json_object
 
@@ -18,18 +18,10 @@ if TYPE_CHECKING:
 
 
 class Verifier(Protocol):
-    """Tells whether a token is good."""
+    """Verifies bearer tokens of any issuer."""
 
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
-        """Return the verdict, or what to wait for; an error that is nobody's fault is `Unavailable`, no exception."""
-        ...
-
-    def digest(self, token: bytes) -> bytes:
-        """Return what `recall` knows a token by, whatever its bytes; nothing can be learned from it."""
-        ...
-
-    def lookup_cached(self, digest: bytes) -> Authenticated | Rejected | None:
-        """Return a verdict that is remembered from before and still holds, None where there is none."""
+        """Return the verdict, or a `Pending` if it needs I/O. An outage is `Unavailable`, not an exception."""
         ...
 
 
@@ -57,11 +49,6 @@ class IssuerRouter:
         # Where none reviews such tokens, the first refuses them, as each of them would.
         self._legacy = next(iter((*reviewing, *self._clusters)), None)
 
-    async def verify(self, token: BearerToken) -> Verdict:
-        """Return the verdict of the verifier that the token belongs to."""
-        verdict = self.try_verify(token)
-        return await verdict.finish() if isinstance(verdict, Pending) else verdict
-
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict of the verifier that the token belongs to, or what it waits for."""
         legacy = self._legacy
@@ -82,13 +69,6 @@ class IssuerRouter:
         if self._untold() is None:
             return Rejected(Reason.ISSUER_UNKNOWN)
         return Pending(lambda: self._verify_when_learned(parsed))
-
-    def digest(self, token: bytes) -> bytes:
-        """Return nothing."""
-        return b""
-
-    def lookup_cached(self, digest: bytes) -> None:
-        """Remember nothing."""
 
     def _cluster_of(self, issuer: str) -> ClusterVerifier | None:
         for cluster in self._clusters:

@@ -21,7 +21,7 @@ from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.router import IssuerRouter
 from tests.conformance.tokens import claim_changes, header_changes, json_texts, json_values, token_texts
-from tests.conformance.trusted import AUDIENCE, ISSUER, NOW, StoppedClock, claims, published, trusting
+from tests.conformance.trusted import AUDIENCE, ISSUER, NOW, StoppedClock, claims, published, trusting, verify
 
 if TYPE_CHECKING:
     from tests.support.key_pool import KeyPool
@@ -68,7 +68,7 @@ def test_any_field_lines(values: list[bytes]) -> None:
 @given(text=token_texts)
 async def test_any_token(pool: KeyPool, text: str) -> None:
     """Any token68 is rejected with a reason."""
-    assert isinstance(await trusting(pool.key("ES256")).verify(BearerToken(text)), Rejected)
+    assert isinstance(await verify(trusting(pool.key("ES256")), text), Rejected)
 
 
 @HYPOTHESIS
@@ -83,8 +83,8 @@ def test_any_text(text: str) -> None:
 async def test_any_signed_token(pool: KeyPool, header: dict[str, object], payload: dict[str, object]) -> None:
     """A signed token with any header and any claims gets a verdict."""
     key = pool.key("ES256")
-    token = BearerToken(key.sign(claims(payload), header))
-    assert isinstance(await trusting(key).verify(token), Authenticated | Rejected)
+    token = key.sign(claims(payload), header)
+    assert isinstance(await verify(trusting(key), token), Authenticated | Rejected)
 
 
 @HYPOTHESIS
@@ -102,7 +102,7 @@ def test_any_spelling_of_a_jwt_is_never_opaque(spaces: str, cut: int) -> None:
 async def test_any_signed_bytes(pool: KeyPool, header: bytes, payload: bytes) -> None:
     """Signed bytes that are hardly JSON are rejected with a reason."""
     key = pool.key("ES256")
-    assert isinstance(await trusting(key).verify(BearerToken(key.sign_raw(header, payload))), Rejected)
+    assert isinstance(await verify(trusting(key), key.sign_raw(header, payload)), Rejected)
 
 
 @HYPOTHESIS
@@ -126,7 +126,7 @@ async def test_any_service_account(pool: KeyPool, private: object, payload: dict
     identify = partial(cluster_identity, cluster="home")
     router = IssuerRouter({ISSUER: JWTVerifier(rules, published(key.jwk()), identify, StoppedClock())})
     token = key.sign(changed(claims(payload), {"kubernetes.io": private}))
-    assert isinstance(await router.verify(BearerToken(token)), Authenticated | Rejected)
+    assert isinstance(await verify(router, token), Authenticated | Rejected)
 
 
 @HYPOTHESIS

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from authgate.dev.compact import changed, json_bytes
 from authgate.keys.algorithms import ALGORITHMS
-from authgate.model import Authenticated, BearerToken
+from authgate.model import Authenticated
 from tests.conformance.tokens import claim_changes, header_changes, json_texts, mutations
-from tests.conformance.trusted import AUDIENCE, ISSUER, LEEWAY, Trusted, claims, gate
+from tests.conformance.trusted import AUDIENCE, ISSUER, LEEWAY, Trusted, claims, gate, verify
 
 if TYPE_CHECKING:
     from authgate.dev.keys import SigningKey
@@ -43,7 +43,7 @@ def current(changes: dict[str, object] | None = None) -> dict[str, object]:
 
 async def accepted(key: SigningKey, token: str) -> Authenticated | None:
     """The gate's verdict where it accepts the token."""
-    verdict = await gate(Trusted((key.jwk(),)), clock=SystemClock()).verify(BearerToken(token))
+    verdict = await verify(gate(Trusted((key.jwk(),)), clock=SystemClock()), token)
     return verdict if isinstance(verdict, Authenticated) else None
 
 

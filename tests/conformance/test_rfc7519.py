@@ -7,7 +7,7 @@ import pytest
 from authgate.dev.compact import OMIT, json_bytes
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
-from authgate.model import Authenticated, BearerToken
+from authgate.model import Authenticated
 from tests.conformance.trusted import (
     AUDIENCE,
     ISSUER,
@@ -19,6 +19,7 @@ from tests.conformance.trusted import (
     gate,
     judged,
     trusting,
+    verify,
 )
 from tests.support.key_pool import KeyPool
 from tests.support.vectors import rfc_example
@@ -243,6 +244,6 @@ async def test_appendix_a_encrypted_token(key: SigningKey) -> None:
 
 async def test_section_4_1_4_a_verdict_ends_with_the_token(key: SigningKey) -> None:
     """The verdict on a good token ends at its `exp`."""
-    verdict = await trusting(key).verify(BearerToken(key.sign(claims({"exp": NOW + 7}))))
+    verdict = await verify(trusting(key), key.sign(claims({"exp": NOW + 7})))
     assert isinstance(verdict, Authenticated)
     assert verdict.expires_at == NOW + 7

@@ -18,6 +18,7 @@ from authgate.verify.compact import CompactParser
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
 from authgate.verify.router import IssuerRouter
+from tests.support.verifiers import finished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,9 +85,14 @@ def claims(changes: Mapping[str, object] | None = None) -> JsonObject:
     return changed(good, changes)
 
 
+async def verify(verifier: IssuerRouter, token: str) -> Verdict:
+    """The verdict on a token."""
+    return await finished(verifier.try_verify(BearerToken(token)))
+
+
 async def judged(verifier: IssuerRouter, token: str) -> Reason:
     """Why the token is what it is: `authenticated`, or the reason of its refusal."""
-    return reason_of(await verifier.verify(BearerToken(token)))
+    return reason_of(await verify(verifier, token))
 
 
 def reason_of(verdict: Verdict) -> Reason:

@@ -49,24 +49,12 @@ class Broken:
             error.add_note(f"while reading {token.text}")
             raise RuntimeError(f"cannot make anything of {token.text!r} ({token.text.split('.')})") from error
 
-    def digest(self, token: bytes) -> bytes:
-        return b""
-
-    def lookup_cached(self, digest: bytes) -> None:
-        """Remembers nothing."""
-
 
 class Slow:
     """A verifier that gives up waiting, which for an HTTP server looks like a time-out of its own."""
 
     def try_verify(self, token: BearerToken) -> Verdict:
         raise TimeoutError(token.text)
-
-    def digest(self, token: bytes) -> bytes:
-        return b""
-
-    def lookup_cached(self, digest: bytes) -> None:
-        """Remembers nothing."""
 
 
 @pytest.fixture

@@ -8,7 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.keys.key_set import StaticKeySet
-from authgate.model import Authenticated, Evidence, Identity, Pending, Rejected, RevocationHandle
+from authgate.model import (
+    Authenticated,
+    BearerToken,
+    Evidence,
+    Identity,
+    Pending,
+    Rejected,
+    RenderedAnswer,
+    RevocationHandle,
+)
+from authgate.policy.conditions import NO_REQUEST
+from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.claims import TimeRules
 from authgate.verify.jwt import IssuerRules, JWTVerifier, Unresolved
 from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
@@ -20,8 +31,10 @@ if TYPE_CHECKING:
 
     from authgate.dev.keys import SigningKey
     from authgate.errors import Reason
+    from authgate.gate import Gate
     from authgate.keys.key_set import KeySet
-    from authgate.model import BearerToken, Clock, Verdict
+    from authgate.model import Allow, Clock, Deny, OriginalRequest, Verdict
+    from authgate.verify.router import Verifier
 
 ALL_ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -71,6 +84,49 @@ def refused(verifier: JWTVerifier, text: str) -> Reason:
     return verdict.reason
 
 
+class Cached:
+    """A verifier behind a cache."""
+
+    def __init__(
+        self,
+        inner: Verifier,
+        clock: Clock,
+        rules: CacheRules | None = None,
+        *,
+        on_hit: Callable[[], None] = lambda: None,
+        on_miss: Callable[[], None] = lambda: None,
+        on_eviction: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.cache = VerdictCache(clock, rules or CacheRules(), on_hit=on_hit, on_eviction=on_eviction)
+        self.verifier = CachingVerifier(inner, self.cache, clock, on_miss=on_miss)
+
+    async def ask(self, text: str) -> Verdict:
+        """The verdict on a token."""
+        return await finished(self.verifier.try_verify(BearerToken(text)))
+
+
+class Rendered(RenderedAnswer):
+    """A decision as a server could keep it."""
+
+    __slots__ = ("decision",)
+
+    def __init__(self, decision: Allow | Deny, policy: str) -> None:
+        super().__init__(decision.reason)
+        assert policy
+        self.decision = decision
+
+
+def lookup_cached(
+    gate: Gate, text: str, policy: str, request: OriginalRequest = NO_REQUEST
+) -> Rendered | None:
+    """What the gate answers to a token by its cache alone."""
+    assert gate.cache is not None
+    digest = gate.cache.digest(text.encode())
+    answer = gate.lookup_cached(digest, policy, request, Rendered)
+    assert answer is None or isinstance(answer, Rendered)
+    return answer
+
+
 GOOD = Authenticated(
     Identity("user-1", audiences=(AUDIENCE,)), None, Evidence("jwks", "corp"), RevocationHandle()
 )
@@ -102,13 +158,6 @@ class ScriptedVerifier:
         verdict = self.answers.get(token.text, self.verdict)
         self.meanwhile()
         return Pending(lambda: self._when_released(verdict)) if self.held else verdict
-
-    def digest(self, token: bytes) -> bytes:
-        """Nothing that it would know a token by."""
-        return b""
-
-    def lookup_cached(self, digest: bytes) -> None:
-        """Remembers nothing."""
 
     async def _when_released(self, verdict: Verdict) -> Verdict:
         await self._released.wait()

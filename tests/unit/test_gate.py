@@ -22,14 +22,22 @@ from authgate.model import (
 from authgate.policy.conditions import Entry, GroupIn, UserIn
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import OpenPaths, Policy
-from authgate.verify.cache import CacheRules, CachingVerifier
 from authgate.verify.router import IssuerRouter, Verifier
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import Cluster
 from tests.support.in_memory_cluster import reviewed
 from tests.support.key_pool import KeyPool
 from tests.support.tokens import service_account_claims
-from tests.support.verifiers import GOOD, RULES, ScriptedVerifier, issuer_verifier, static
+from tests.support.verifiers import (
+    GOOD,
+    RULES,
+    Cached,
+    Rendered,
+    ScriptedVerifier,
+    issuer_verifier,
+    lookup_cached,
+    static,
+)
 
 LIMIT = 4096
 HEADERS = HeaderMapper("remote", 1000)
@@ -83,19 +91,27 @@ async def test_who_is_known_and_allowed_may_pass(verifier: ScriptedVerifier) -> 
     assert verifier.asked == ["token"]
 
 
-async def test_an_answer_that_was_written_can_still_be_told_in_full(clock: FakeClock) -> None:
-    """Its headers are given up to save memory; who asks for the decision itself gets it whole, then and later."""
-    gate = gate_of(CachingVerifier(ScriptedVerifier(replace(GOOD, identity=USER)), clock, CacheRules()))
-    await gate.decide([b"Bearer token"], "default", PUBLIC)
-    whole = await gate.decide([b"Bearer token"], "default", PUBLIC)
-    for cell in (None, object()):
-        answer = gate.lookup_cached(gate.digest(b"token"), "default", PUBLIC)
+@pytest.mark.parametrize("policy", ["default", "alice", "unsendable"])
+async def test_a_rendered_answer_and_its_decision_are_the_same(clock: FakeClock, policy: str) -> None:
+    """A verdict keeps one of both; whichever is asked for first, the other one is made again."""
+    identity = replace(USER, username=" user-1") if policy == "unsendable" else USER
+    cached = Cached(ScriptedVerifier(replace(GOOD, identity=identity)), clock)
+    gate = Gate(cached.verifier, POLICIES, HEADERS, LIMIT, cache=cached.cache)
+    name = policy if policy in POLICIES else "default"
+    await gate.decide([b"Bearer token"], name, PUBLIC)
+    whole = await gate.decide([b"Bearer token"], name, PUBLIC)
+    for _ in range(2):
+        answer = lookup_cached(gate, "token", name, PUBLIC)
         assert answer is not None
-        answer.write(b"HTTP/1.1 200 OK", cell)
+        assert (answer.decision, answer.reason) == (whole, whole.reason)
+        assert lookup_cached(gate, "token", name, PUBLIC) is answer
+        assert await gate.decide([b"Bearer token"], name, PUBLIC) == whole
+    assert isinstance(whole, Allow) == (policy == "default")
 
-        assert await gate.decide([b"Bearer token"], "default", PUBLIC) == whole
-    assert isinstance(whole, Allow)
-    assert whole.headers == HEADERS.map(USER)
+
+async def test_without_a_cache_nothing_is_found_in_one() -> None:
+    """Explanations and policy tests decide without it."""
+    assert gate_of(ScriptedVerifier()).lookup_cached(b"", "default", PUBLIC, Rendered) is None
 
 
 @pytest.mark.parametrize(
@@ -244,9 +260,11 @@ async def test_a_token_for_one_app_does_not_open_another(pool: KeyPool, clock: F
     key = pool.key("ES256", kid="key-1")
     cluster = Cluster(key, clock, "never" if way == "keys" else "always", audiences=("app-a", "app-b"))
     cluster.api.otherwise = reviewed("system:serviceaccount:prod:web", audiences=("app-a",))
-    cache = CachingVerifier(IssuerRouter({}, [cluster.verifier]), clock, CacheRules())
+    cached = Cached(IssuerRouter({}, [cluster.verifier]), clock)
     value = b"Bearer " + key.sign(service_account_claims(aud="app-a")).encode()
-    decisions = [await decide(cache, policy, value) for policy in ("app-b", "app-a", "app-b", "app-a")]
+    decisions = [
+        await decide(cached.verifier, policy, value) for policy in ("app-b", "app-a", "app-b", "app-a")
+    ]
 
     assert [decision.reason for decision in decisions] == [
         Reason.AUDIENCE_MISMATCH,

@@ -24,9 +24,8 @@ from authgate.policy.conditions import Entry, UserIn
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import OpenPaths, Policy
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
-from authgate.verify.cache import CacheRules, CachingVerifier
 from tests.support.clock import FakeClock
-from tests.support.verifiers import GOOD, ScriptedVerifier
+from tests.support.verifiers import GOOD, Cached, ScriptedVerifier, lookup_cached
 
 USER = Identity("user-1", groups=("dev",), audiences=("app-a",), cluster="home")
 BY_REQUEST = AccessRule(RequestAttributes())
@@ -71,10 +70,15 @@ class Scene:
         self.api = Authorizer()
         clock = FakeClock()
         self.scripted = ScriptedVerifier(replace(GOOD, identity=USER))
-        self.verifier = CachingVerifier(self.scripted, clock, CacheRules())
+        cached = Cached(self.scripted, clock)
         reviewer = AccessReviewer(self.api, clock, qps=100, burst=100)
         self.gate = Gate(
-            self.verifier, POLICIES, HeaderMapper("remote", 1000), 4096, AccessReviewers({"home": reviewer})
+            cached.verifier,
+            POLICIES,
+            HeaderMapper("remote", 1000),
+            4096,
+            AccessReviewers({"home": reviewer}),
+            cache=cached.cache,
         )
 
     async def decide(self, policy: str, request: OriginalRequest = METRICS, *values: bytes) -> Decision:
@@ -232,9 +236,8 @@ async def test_no_answer_to_a_token_is_recalled(policy: str) -> None:
     for name in ("plain", policy):
         await scene.decide(name)
 
-    digest = scene.gate.digest(b"token")
-    assert scene.gate.lookup_cached(digest, "plain") is not None
-    assert scene.gate.lookup_cached(digest, policy) is None
+    assert lookup_cached(scene.gate, "token", "plain") is not None
+    assert lookup_cached(scene.gate, "token", policy) is None
     assert scene.gate.reviews_access(policy)
 
 
@@ -254,5 +257,5 @@ def test_who_looks_at_the_request() -> None:
 
 def test_a_review_needs_somebody_to_ask() -> None:
     """A gate that could only fail is not made."""
-    with pytest.raises(ValueError, match="no cluster can be asked"):
+    with pytest.raises(ValueError, match="no cluster is configured"):
         Gate(ScriptedVerifier(GOOD), POLICIES, HeaderMapper("remote", 1000), 4096)

@@ -66,7 +66,7 @@ def test_a_policy_that_lets_preflights_pass_looks_at_the_request() -> None:
 def test_a_shadow_tells_of_preflights() -> None:
     """Before they are opened, one can see which those are."""
     told: list[Difference] = []
-    policy = Policy("api", shadow=Policy("api", preflights=True, key="api~"))
+    policy = Policy("api", shadow=Policy("api", preflights=True))
     gate = Gate(
         ScriptedVerifier(),
         {"api": policy},

@@ -14,7 +14,6 @@ from authgate.errors import Reason
 from authgate.gate import Gate
 from authgate.model import (
     Allow,
-    Answer,
     Decision,
     Deny,
     Identity,
@@ -24,9 +23,8 @@ from authgate.model import (
 )
 from authgate.policy.headers import HeaderMapper
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
-from authgate.verify.cache import CacheRules, CachingVerifier
 from tests.support.clock import START, FakeClock
-from tests.support.verifiers import GOOD, ScriptedVerifier
+from tests.support.verifiers import GOOD, Cached, Rendered, ScriptedVerifier, lookup_cached
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,14 +61,15 @@ class Scene:
         self.differences: list[Difference] = []
         self.scripted = ScriptedVerifier(replace(GOOD, identity=JANE, claims=CLAIMS))
         self.scripted.answers["mallory"] = replace(GOOD, identity=MALLORY)
-        self.verifier = CachingVerifier(self.scripted, self.clock, CacheRules())
+        cached = Cached(self.scripted, self.clock)
         reviewer = AccessReviewer(Authorizer(), self.clock, qps=100, burst=100)
         self.gate = Gate(
-            self.verifier,
+            cached.verifier,
             self.policies,
             HeaderMapper("remote", 1000),
             4096,
             AccessReviewers({"home": reviewer}),
+            cache=cached.cache,
             now=self.clock.now,
             on_difference=self.differences.append,
         )
@@ -89,10 +88,9 @@ class Scene:
         values = [] if who is None else [f"Bearer {who}".encode()]
         return await self.gate.decide(values, policy, OriginalRequest(method, path, host, query))
 
-    def lookup_cached(self, path: str) -> Answer | None:
+    def lookup_cached(self, path: str) -> Rendered | None:
         """The answer to a GET by Jane, as it is remembered."""
-        digest = self.gate.digest(b"jane")
-        return self.gate.lookup_cached(digest, "default", OriginalRequest("GET", path, "app.example"))
+        return lookup_cached(self.gate, "jane", "default", OriginalRequest("GET", path, "app.example"))
 
     async def reason(self, *request: str | None, who: str | None = "jane", query: str = "") -> Reason:
         """Its reason; `AUTHENTICATED` and `ANONYMOUS` let pass."""

@@ -78,9 +78,7 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("unix:/a", ":80", False),
     ],
 )
-def test_two_listeners_collide_where_one_is_in_the_others_way(
-    one: str, other: str, expected: bool
-) -> None:
+def test_two_listeners_collide_where_one_is_in_the_others_way(one: str, other: str, expected: bool) -> None:
     """Two addresses collide if both can't be opened, in either order."""
     addresses = ListenAddress.parse(one), ListenAddress.parse(other)
     assert (addresses[0].collides_with(addresses[1]), addresses[1].collides_with(addresses[0])) == (

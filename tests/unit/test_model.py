@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from authgate.errors import Reason
-from authgate.model import NO_EVIDENCE, Answer, Deny, Evidence, Identity, KeyInfo, Rejected, RevocationHandle
+from authgate.model import (
+    NO_EVIDENCE,
+    AnswerKey,
+    Deny,
+    Evidence,
+    Identity,
+    KeyInfo,
+    Rejected,
+    RevocationHandle,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,15 +42,16 @@ def test_a_lease_holds_until_it_is_revoked() -> None:
     assert handle.revoked
 
 
-def test_a_verdict_keeps_an_answer_for_each_question() -> None:
-    """The first one, further ones, and the latest where a question is answered anew."""
+def test_a_verdict_keeps_an_answer_for_each_key() -> None:
+    """A later answer replaces an earlier one under the same key."""
     verdict = Rejected(Reason.TOKEN_EXPIRED)
-    answers = [Answer(Deny(Reason.TOKEN_EXPIRED, str(number), NO_EVIDENCE)) for number in range(5)]
-    assert verdict.answer_to("a") is None
-    for question, answer in zip(("a", "b", "c", "a", "b"), answers, strict=True):
-        verdict.keep(question, answer)
+    a, b, c, d = (AnswerKey() for _ in range(4))
+    answers = [Deny(Reason.TOKEN_EXPIRED, str(number), NO_EVIDENCE) for number in range(5)]
+    assert verdict.answer(a) is None
+    for key, answer in zip((a, b, c, a, b), answers, strict=True):
+        verdict.keep_answer(key, answer)
 
-    assert [verdict.answer_to(question) for question in ("a", "b", "c", "d")] == [
+    assert [verdict.answer(key) for key in (a, b, c, d)] == [
         answers[3],
         answers[4],
         answers[2],
@@ -52,7 +62,7 @@ def test_a_verdict_keeps_an_answer_for_each_question() -> None:
 def test_what_a_verdict_keeps_makes_it_no_other() -> None:
     """Verdicts are compared by what they say."""
     verdict = Rejected(Reason.TOKEN_EXPIRED)
-    verdict.keep("a", Answer(Deny(Reason.TOKEN_EXPIRED, "", NO_EVIDENCE)))
+    verdict.keep_answer(AnswerKey(), Deny(Reason.TOKEN_EXPIRED, "", NO_EVIDENCE))
 
     assert verdict == Rejected(Reason.TOKEN_EXPIRED)
     assert hash(verdict) == hash(Rejected(Reason.TOKEN_EXPIRED))

@@ -8,11 +8,11 @@ read goes through the same gate and the same records.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Final
 
-from authgate.model import Deny, Pending
-from authgate.observability.metrics import AnswerCell
+from authgate.model import Allow, Deny, Pending, RenderedAnswer
 from authgate.policy.conditions import NO_REQUEST
 from authgate.server.http.request import (
     FORWARDED_HEADERS,
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authgate.errors import Reason
-    from authgate.model import Answer, Clock, Decision, OriginalRequest
+    from authgate.model import Clock, Decision, OriginalRequest
+    from authgate.observability.metrics import AnswerCell
     from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
     from authgate.server.serving import Serving
@@ -100,6 +101,31 @@ _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 256
 
 
+class CountedAnswer(RenderedAnswer):
+    """An answer that only has to be counted: its bytes up to `TAIL`, and its counter.
+
+    It does not keep the decision: the identity headers are most of a cached verdict's memory, and the bytes hold them.
+    """
+
+    __slots__ = ("cell", "head")
+
+    def __init__(self, reason: Reason, head: bytes, cell: AnswerCell) -> None:
+        super().__init__(reason)
+        self.head = head
+        self.cell = cell
+
+
+class AuditedAnswer(RenderedAnswer):
+    """An answer that the audit log records: its bytes up to `TAIL`, and the decision without headers."""
+
+    __slots__ = ("decision", "head")
+
+    def __init__(self, head: bytes, decision: Allow | Deny) -> None:
+        super().__init__(decision.reason)
+        self.head = head
+        self.decision = replace(decision, headers=()) if isinstance(decision, Allow) else decision
+
+
 class FastLane:
     """Answers what it can from one chunk of bytes, or returns None and has touched nothing."""
 
@@ -163,11 +189,11 @@ class FastLane:
         if gate.looks_at_request(policy):
             original = self._original(method, endpoint, told)
         digest = b""
-        if len(values) == 1 and values[0][:7] == b"Bearer ":
-            digest = gate.digest(values[0][7:])
-            answer = gate.lookup_cached(digest, policy, original)
+        if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
+            digest = gate.cache.digest(values[0][7:])
+            answer = gate.lookup_cached(digest, policy, original, self._render)
             if answer is not None:
-                return self._recalled(answer, policy, started)
+                return self._send_again(answer, policy, started)
         if gate.reviews_access(policy):
             return None
         for value in values:  # a remembered one needs no such look
@@ -204,18 +230,19 @@ class FastLane:
             host=values.get(self._host_told),
         )
 
-    def _recalled(self, answer: Answer, policy: str, started: float) -> bytes:
-        head, cell = answer.head, answer.cell
-        if head is None:
-            decision = answer.decision
-            head = self._head_of(decision)
-            cell = self._recorder.cell_of(decision, policy)
-            answer.write(head, cell)
-        if isinstance(cell, AnswerCell):
-            cell.add(self._monotonic() - started)
-        else:
+    def _render(self, decision: Allow | Deny, policy: str) -> CountedAnswer | AuditedAnswer:
+        head = self._head_of(decision)
+        cell = self._recorder.cell_of(decision, policy)
+        return AuditedAnswer(head, decision) if cell is None else CountedAnswer(decision.reason, head, cell)
+
+    def _send_again(self, answer: RenderedAnswer, policy: str, started: float) -> bytes:
+        if isinstance(answer, CountedAnswer):
+            answer.cell.add(self._monotonic() - started)
+        elif isinstance(answer, AuditedAnswer):
             self._recorder.record(answer.decision, policy, self._monotonic() - started)
-        return head + self._tail_now()
+        else:
+            raise TypeError("another server's answer")
+        return answer.head + self._tail_now()
 
     def _read(self, data: bytes) -> tuple[str, Endpoint, list[bytes], dict[int, bytes]] | None:
         """Return method, endpoint, credentials and the lines that tell of the client's request, or None.

@@ -11,7 +11,6 @@ import pytest
 from authgate.errors import Reason
 from authgate.model import (
     Authenticated,
-    BearerToken,
     Evidence,
     Identity,
     KeyInfo,
@@ -20,10 +19,10 @@ from authgate.model import (
     Unavailable,
     Verdict,
 )
-from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.cache import CacheRules
 from authgate.verify.weight import weight_of
 from tests.support.clock import START, FakeClock
-from tests.support.verifiers import GOOD, ScriptedVerifier, good
+from tests.support.verifiers import GOOD, Cached, ScriptedVerifier, good
 
 BAD = Rejected(Reason.SIGNATURE_INVALID, "1 key(s) tried", Evidence("jwks", "corp"))
 OUTAGE = Unavailable(Reason.REVIEW_UNAVAILABLE)
@@ -37,27 +36,27 @@ def inner() -> ScriptedVerifier:
 
 
 @pytest.fixture
-def cache(inner: ScriptedVerifier, clock: FakeClock) -> CachingVerifier:
-    """A cache in front of it."""
-    return CachingVerifier(inner, clock, RULES)
+def cached(inner: ScriptedVerifier, clock: FakeClock) -> Cached:
+    """The same verifier behind a cache."""
+    return Cached(inner, clock, RULES)
 
 
-async def ask(cache: CachingVerifier, text: str = "token") -> Verdict:
+async def ask(cached: Cached, text: str = "token") -> Verdict:
     """The verdict on a token."""
-    return await cache.verify(BearerToken(text))
+    return await cached.ask(text)
 
 
-async def asked_again(cache: CachingVerifier, inner: ScriptedVerifier, text: str = "token") -> bool:
+async def asked_again(cached: Cached, inner: ScriptedVerifier, text: str = "token") -> bool:
     """Whether the inner verifier has to be asked about a token now."""
     before = len(inner.asked)
-    await ask(cache, text)
+    await ask(cached, text)
     return len(inner.asked) > before
 
 
-async def test_a_verdict_is_asked_for_once(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+async def test_a_verdict_is_asked_for_once(cached: Cached, inner: ScriptedVerifier) -> None:
     """And given again with the cache as what decided; issuer and key stay named."""
     inner.verdict = replace(good(), evidence=Evidence("jwks", "corp", KeyInfo("key-1", "RSA", "a test")))
-    first, second = await ask(cache), await ask(cache)
+    first, second = await ask(cached), await ask(cached)
 
     assert first == inner.verdict
     assert isinstance(second, Authenticated)
@@ -66,13 +65,13 @@ async def test_a_verdict_is_asked_for_once(cache: CachingVerifier, inner: Script
     assert inner.asked == ["token"]
 
 
-async def test_other_tokens_have_other_verdicts(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+async def test_other_tokens_have_other_verdicts(cached: Cached, inner: ScriptedVerifier) -> None:
     """One character is enough."""
     inner.answers = {"token-a": BAD}
-    await ask(cache, "token-a")
+    await ask(cached, "token-a")
 
-    assert isinstance(await ask(cache, "token-b"), Authenticated)
-    assert isinstance(await ask(cache, "token-a"), Rejected)
+    assert isinstance(await ask(cached, "token-b"), Authenticated)
+    assert isinstance(await ask(cached, "token-a"), Rejected)
     assert inner.asked == ["token-a", "token-b"]
 
 
@@ -86,17 +85,17 @@ async def test_other_tokens_have_other_verdicts(cache: CachingVerifier, inner: S
     ],
 )
 async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
 ) -> None:
     """min(ttl, the token's remaining life), to the exact second, and not longer for being asked for."""
     inner.verdict = verdict
-    await ask(cache)
+    await ask(cached)
     clock.advance(life / 2)
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
     clock.advance(life / 2 - 0.001)
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
     clock.advance(0.001)
-    assert await asked_again(cache, inner)
+    assert await asked_again(cached, inner)
 
 
 @pytest.mark.parametrize(
@@ -108,85 +107,85 @@ async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
     ],
 )
 async def test_a_reviewed_verdict_that_cannot_be_renewed_ends_in_time(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
 ) -> None:
     """min(ttl, max age, the token's remaining lifetime), to the exact second: failed renewals lengthen nothing."""
     inner.verdict = verdict
-    await ask(cache)
+    await ask(cached)
     inner.verdict = OUTAGE
     clock.advance(life - 0.001)
-    assert isinstance(await ask(cache), Authenticated)
+    assert isinstance(await ask(cached), Authenticated)
     clock.advance(0.001)
-    assert await ask(cache) == OUTAGE
+    assert await ask(cached) == OUTAGE
 
 
 async def test_a_verdict_ages_from_when_it_was_asked_for(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """What a slow review says may be as old as its question."""
     inner.verdict = good(max_age=10)
     inner.meanwhile = lambda: clock.advance(4)
-    await ask(cache)
+    await ask(cached)
     inner.meanwhile = lambda: None
     inner.verdict = OUTAGE
     clock.advance(5.999)
-    assert isinstance(await ask(cache), Authenticated)
+    assert isinstance(await ask(cached), Authenticated)
     clock.advance(0.001)
-    assert await ask(cache) == OUTAGE
+    assert await ask(cached) == OUTAGE
 
 
 async def test_a_reviewed_verdict_in_use_is_renewed_before_it_ends(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """Nobody waits for the review, only one is sent, and the new verdict is valid from its own question on."""
     inner.verdict = good(max_age=10)
-    await ask(cache)
+    await ask(cached)
     clock.advance(5.9)
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
     clock.advance(3)
     inner.held = True
-    assert [isinstance(await ask(cache), Authenticated) for _ in range(10)] == [True] * 10
+    assert [isinstance(await ask(cached), Authenticated) for _ in range(10)] == [True] * 10
     assert len(inner.asked) == 2
     inner.release()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     clock.advance(5)
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
 
 
 async def test_a_renewal_that_finds_the_token_bad_ends_the_verdict_early(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """A revoked token is refused as soon as the API server says so."""
     inner.verdict = good(max_age=10)
-    await ask(cache)
+    await ask(cached)
     inner.verdict = BAD
     clock.advance(8.9)
     inner.held = True
-    await ask(cache)
+    await ask(cached)
     inner.release()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert isinstance(await ask(cache), Rejected)
+    assert isinstance(await ask(cached), Rejected)
 
 
 async def test_a_renewal_that_fails_is_tried_again_when_the_server_wants_it(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """After `retry_after` seconds, and not for each request."""
     inner.verdict = good(max_age=60)
-    await ask(cache)
+    await ask(cached)
     inner.verdict = replace(OUTAGE, retry_after=3)
     clock.advance(52)
     inner.held = True
-    await ask(cache)
+    await ask(cached)
     inner.release()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     clock.advance(2.9)
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
     clock.advance(0.1)
-    assert await asked_again(cache, inner)
+    assert await asked_again(cached, inner)
 
 
 class CountedTime(float):
@@ -205,16 +204,16 @@ class CountedTime(float):
 async def test_many_failed_renewals_cost_little(inner: ScriptedVerifier) -> None:
     """While the API server reviews no token, a lookup does not visit the failed renewals of all other tokens."""
     clock = FakeClock(monotonic=CountedTime(5_000.0))
-    cache = CachingVerifier(inner, clock, CacheRules(max_entries=20_000, ttl=60))
+    cached = Cached(inner, clock, CacheRules(max_entries=20_000, ttl=60))
     inner.verdict = good(max_age=60)
     tokens = [f"token-{number}" for number in range(15_000)]
     for token in tokens:
-        await ask(cache, token)
+        await ask(cached, token)
     inner.verdict = OUTAGE
     clock.advance(52)
     CountedTime.compared = 0
     for token in tokens:
-        assert isinstance(await ask(cache, token), Authenticated)
+        assert isinstance(await ask(cached, token), Authenticated)
     assert len(inner.asked) == 2 * len(tokens)
     # About one visit for each token; a visit of all failed renewals at each lookup would make 100 million.
     assert 1_000 < CountedTime.compared < 10 * len(tokens)
@@ -222,43 +221,43 @@ async def test_many_failed_renewals_cost_little(inner: ScriptedVerifier) -> None
 
 async def test_renewals_are_spread(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """Tokens that came at the same moment are not reviewed again at the same moment."""
-    cache = CachingVerifier(inner, clock, CacheRules(max_entries=1000, ttl=60))
+    cached = Cached(inner, clock, CacheRules(max_entries=1000, ttl=60))
     inner.verdict = good(max_age=60)
     tokens = [f"token-{number}" for number in range(200)]
     for token in tokens:
-        await ask(cache, token)
+        await ask(cached, token)
     clock.advance(35)
     renewed = []
     for _ in range(17):
         clock.advance(1)
         before = len(inner.asked)
         for token in tokens:
-            await ask(cache, token)
+            await ask(cached, token)
         renewed.append(len(inner.asked) - before)
     assert sum(renewed) == len(tokens)
     assert max(renewed) < 40
 
 
 async def test_a_refusal_may_be_remembered_for_longer_than_usual(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """Under pressure a verifier asks for it, so that the same junk costs no further review."""
     inner.verdict = replace(BAD, remember_for=30)
-    await ask(cache)
+    await ask(cached)
     clock.advance(29.9)
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
     clock.advance(0.1)
-    assert await asked_again(cache, inner)
+    assert await asked_again(cached, inner)
 
 
 async def test_no_refusal_is_remembered_where_that_is_switched_off(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """`negativeTTL: 0s` holds, whatever a verifier asks for."""
-    cache = CachingVerifier(inner, clock, CacheRules(negative_ttl=0))
+    cached = Cached(inner, clock, CacheRules(negative_ttl=0))
     inner.verdict = replace(BAD, remember_for=30)
-    await ask(cache)
-    assert await asked_again(cache, inner)
+    await ask(cached)
+    assert await asked_again(cached, inner)
 
 
 @pytest.mark.parametrize(
@@ -272,105 +271,103 @@ async def test_no_refusal_is_remembered_where_that_is_switched_off(
     ],
 )
 async def test_what_may_be_different_at_once_is_not_remembered(
-    cache: CachingVerifier, inner: ScriptedVerifier, verdict: Verdict
+    cached: Cached, inner: ScriptedVerifier, verdict: Verdict
 ) -> None:
     """It is handed on as it is, and asked for again."""
     inner.verdict = verdict
 
-    assert await ask(cache) == verdict
-    assert await asked_again(cache, inner)
-    assert len(cache) == 0
+    assert await ask(cached) == verdict
+    assert await asked_again(cached, inner)
+    assert len(cached.cache) == 0
 
 
 async def test_a_time_to_live_of_nothing_remembers_nothing(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """A cache can be turned off."""
-    cache = CachingVerifier(inner, clock, CacheRules(100, ttl=0, negative_ttl=0))
+    cached = Cached(inner, clock, CacheRules(100, ttl=0, negative_ttl=0))
     for verdict in (good(), BAD):
         inner.verdict = verdict
-        await ask(cache)
+        await ask(cached)
 
-    assert len(cache) == 0
+    assert len(cached.cache) == 0
 
 
 @pytest.mark.parametrize("verdict", [good(), replace(BAD, handle=RevocationHandle())], ids=["good", "bad"])
 async def test_a_verdict_goes_with_its_lease(
-    cache: CachingVerifier, inner: ScriptedVerifier, verdict: Authenticated | Rejected
+    cached: Cached, inner: ScriptedVerifier, verdict: Authenticated | Rejected
 ) -> None:
     """A key or a configuration that goes takes its verdicts along at once."""
     inner.verdict = verdict
-    await ask(cache)
-    assert not await asked_again(cache, inner)
+    await ask(cached)
+    assert not await asked_again(cached, inner)
     assert verdict.handle is not None
     verdict.handle.revoke()
 
-    assert await asked_again(cache, inner)
-    assert len(cache) == 0
+    assert await asked_again(cached, inner)
+    assert len(cached.cache) == 0
 
 
 async def test_a_lease_that_ends_during_the_question_is_not_remembered(
-    cache: CachingVerifier, inner: ScriptedVerifier
+    cached: Cached, inner: ScriptedVerifier
 ) -> None:
     """The key went while its verdict was on its way."""
     verdict = good()
     inner.verdict = verdict
     inner.meanwhile = verdict.handle.revoke
-    await ask(cache)
+    await ask(cached)
 
-    assert len(cache) == 0
+    assert len(cached.cache) == 0
 
 
 async def test_setting_the_clock_back_lengthens_no_verdict(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """Age is counted by the clock that never goes back."""
     inner.verdict = good(expires_at=START + 30)
-    await ask(cache)
+    await ask(cached)
     clock.set_wall(START - 86_400)
     clock.advance(60)
 
-    assert await asked_again(cache, inner)
+    assert await asked_again(cached, inner)
 
 
 async def test_setting_the_clock_forward_ends_a_token(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """Its end is a date, and dates are what the wall clock says."""
     inner.verdict = good(expires_at=START + 3600)
-    await ask(cache)
+    await ask(cached)
     clock.set_wall(START + 3600)
 
-    assert await asked_again(cache, inner)
+    assert await asked_again(cached, inner)
 
 
 async def test_the_longest_unused_verdict_gives_way(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """Three places: asking for a verdict keeps it."""
     evicted: list[None] = []
-    cache = CachingVerifier(inner, clock, CacheRules(3), on_eviction=lambda: evicted.append(None))
+    cached = Cached(inner, clock, CacheRules(3), on_eviction=lambda: evicted.append(None))
     for text in ("a", "b", "c", "a", "d"):
-        await ask(cache, text)
+        await ask(cached, text)
 
     assert len(evicted) == 1
-    assert [text for text in ("a", "c", "d") if await asked_again(cache, inner, text)] == []
-    assert await asked_again(cache, inner, "b")
+    assert [text for text in ("a", "c", "d") if await asked_again(cached, inner, text)] == []
+    assert await asked_again(cached, inner, "b")
 
 
 async def test_a_full_cache_weighs_no_more_than_it_may(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """Few heavy verdicts take the room of many light ones; what was asked for last stays."""
     evicted: list[None] = []
     weight = weight_of(good())
-    cache = CachingVerifier(
-        inner, clock, CacheRules(max_bytes=3 * weight), on_eviction=lambda: evicted.append(None)
-    )
+    cached = Cached(inner, clock, CacheRules(max_bytes=3 * weight), on_eviction=lambda: evicted.append(None))
     for text in ("a", "b", "c"):
-        await ask(cache, text)
-    assert (len(cache), cache.weight, len(evicted)) == (3, 3 * weight, 0)
+        await ask(cached, text)
+    assert (len(cached.cache), cached.cache.weight, len(evicted)) == (3, 3 * weight, 0)
     groups = tuple(f"group-{number}" for number in range(weight // 150))
     inner.verdict = replace(good(), identity=Identity("user-2", groups=groups))
-    await ask(cache, "heavy")
+    await ask(cached, "heavy")
 
-    assert cache.weight <= 3 * weight
+    assert cached.cache.weight <= 3 * weight
     assert len(evicted) == 2
-    assert not await asked_again(cache, inner, "heavy")
+    assert not await asked_again(cached, inner, "heavy")
 
 
 async def test_a_verdict_that_weighs_too_much_alone_is_not_kept(
@@ -378,29 +375,29 @@ async def test_a_verdict_that_weighs_too_much_alone_is_not_kept(
 ) -> None:
     """It is given once, and takes the place of nobody."""
     weight = weight_of(good())
-    cache = CachingVerifier(inner, clock, CacheRules(max_bytes=2 * weight))
-    await ask(cache)
+    cached = Cached(inner, clock, CacheRules(max_bytes=2 * weight))
+    await ask(cached)
     inner.verdict = replace(good(), identity=Identity("user-2", groups=("group",) * weight))
-    assert isinstance(await ask(cache, "heavy"), Authenticated)
+    assert isinstance(await ask(cached, "heavy"), Authenticated)
 
-    assert (len(cache), cache.weight) == (1, weight)
-    assert not await asked_again(cache, inner, "token")
+    assert (len(cached.cache), cached.cache.weight) == (1, weight)
+    assert not await asked_again(cached, inner, "token")
 
 
 async def test_what_goes_takes_its_weight_along(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """By its end, and by another verdict in its place."""
-    await ask(cache)
+    await ask(cached)
     inner.verdict = BAD
     clock.advance(60)
-    await ask(cache)
-    assert cache.weight == weight_of(BAD)
+    await ask(cached)
+    assert cached.cache.weight == weight_of(BAD)
     inner.verdict = Unavailable(Reason.KEYS_UNAVAILABLE)
     clock.advance(5)
-    await ask(cache)
+    await ask(cached)
 
-    assert cache.weight == 0
+    assert cached.cache.weight == 0
 
 
 async def test_a_flood_of_bad_tokens_drives_out_no_good_one(
@@ -408,109 +405,109 @@ async def test_a_flood_of_bad_tokens_drives_out_no_good_one(
 ) -> None:
     """Rejections have an eighth of the places, apart from the others'."""
     evicted: list[None] = []
-    cache = CachingVerifier(inner, clock, CacheRules(80), on_eviction=lambda: evicted.append(None))
+    cached = Cached(inner, clock, CacheRules(80), on_eviction=lambda: evicted.append(None))
     for number in range(80):
-        await ask(cache, f"good-{number}")
+        await ask(cached, f"good-{number}")
     inner.verdict = BAD
     for number in range(1000):
-        await ask(cache, f"bad-{number}")
+        await ask(cached, f"bad-{number}")
 
-    assert len(cache) == 80 + 10
+    assert len(cached.cache) == 80 + 10
     assert len(evicted) == 990
-    assert not await asked_again(cache, inner, "good-0")
-    assert not await asked_again(cache, inner, "bad-999")
-    assert await asked_again(cache, inner, "bad-0")
+    assert not await asked_again(cached, inner, "good-0")
+    assert not await asked_again(cached, inner, "bad-999")
+    assert await asked_again(cached, inner, "bad-0")
 
 
 async def test_the_smallest_cache_has_a_place_for_a_refusal(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """An eighth of one is one."""
-    cache = CachingVerifier(inner, clock, CacheRules(1))
+    cached = Cached(inner, clock, CacheRules(1))
     inner.verdict = BAD
-    await ask(cache)
+    await ask(cached)
 
-    assert not await asked_again(cache, inner)
+    assert not await asked_again(cached, inner)
 
 
 async def test_a_verdict_that_has_ended_makes_room(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """It is dropped when it is met."""
     inner.verdict = BAD
-    await ask(cache)
+    await ask(cached)
     inner.verdict = Unavailable(Reason.KEYS_UNAVAILABLE)
     clock.advance(5)
-    await ask(cache)
+    await ask(cached)
 
-    assert len(cache) == 0
+    assert len(cached.cache) == 0
 
 
 async def test_verdicts_that_have_ended_leave_as_others_come(
-    cache: CachingVerifier, inner: ScriptedVerifier, clock: FakeClock
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
     """What nobody asks for again does not stay until the cache is full: each new verdict takes two old ones along."""
     for number in range(10):
-        await ask(cache, f"old-{number}")
+        await ask(cached, f"old-{number}")
     clock.advance(61)
     for number in range(5):
-        await ask(cache, f"new-{number}")
-    assert len(cache) == 5
+        await ask(cached, f"new-{number}")
+    assert len(cached.cache) == 5
 
 
-async def test_of_two_answers_the_last_counts(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+async def test_of_two_answers_the_last_counts(cached: Cached, inner: ScriptedVerifier) -> None:
     """Asked at once, answered differently: the older yes does not outlive the newer no."""
     inner.held = True
-    first = asyncio.create_task(ask(cache))
+    first = asyncio.create_task(ask(cached))
     await asyncio.sleep(0)
     inner.verdict = BAD
-    second = asyncio.create_task(ask(cache))
+    second = asyncio.create_task(ask(cached))
     await asyncio.sleep(0)
     inner.release()
 
     assert isinstance(await first, Authenticated)
     assert isinstance(await second, Rejected)
-    assert isinstance(await ask(cache), Rejected)
-    assert len(cache) == 1
+    assert isinstance(await ask(cached), Rejected)
+    assert len(cached.cache) == 1
 
 
-async def test_a_key_is_a_digest_and_never_the_token(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+async def test_a_key_is_a_digest_and_never_the_token(cached: Cached, inner: ScriptedVerifier) -> None:
     """Sixteen bytes that mean nothing outside this process: no memory dump of the keys gives a token away."""
     text = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
     inner.answers = {text: BAD}
-    await ask(cache, text)
-    await ask(cache, "good")
-    keys = [*cache._good.verdicts, *cache._bad.verdicts]
+    await ask(cached, text)
+    await ask(cached, "good")
+    keys = [*cached.cache._good.verdicts, *cached.cache._bad.verdicts]
 
     assert [len(key) for key in keys] == [16, 16]
     assert not any(part.encode() in key for key in keys for part in (text, *text.split("."), "good"))
-    assert all(text not in repr(entry) for entry in cache._bad.verdicts.values())
+    assert all(text not in repr(entry) for entry in cached.cache._bad.verdicts.values())
 
 
 async def test_two_caches_share_no_keys(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """Each has a secret of its own, so a digest cannot be computed from outside."""
-    caches = [CachingVerifier(inner, clock, RULES) for _ in range(2)]
-    for cache in caches:
-        await ask(cache)
+    caches = [Cached(inner, clock, RULES) for _ in range(2)]
+    for cached in caches:
+        await ask(cached)
 
-    assert not set(caches[0]._good.verdicts) & set(caches[1]._good.verdicts)
+    assert not set(caches[0].cache._good.verdicts) & set(caches[1].cache._good.verdicts)
 
 
 async def test_lookups_are_counted(inner: ScriptedVerifier, clock: FakeClock) -> None:
     """Hits and misses, each once."""
     results: list[str] = []
     count = {name: partial(results.append, name) for name in ("hit", "miss")}
-    cache = CachingVerifier(inner, clock, RULES, on_hit=count["hit"], on_miss=count["miss"])
+    cached = Cached(inner, clock, RULES, on_hit=count["hit"], on_miss=count["miss"])
     for text in ("a", "a", "b", "a"):
-        await ask(cache, text)
+        await ask(cached, text)
 
     assert results == ["miss", "hit", "miss", "hit"]
 
 
-async def test_what_is_remembered_is_not_changed(cache: CachingVerifier, inner: ScriptedVerifier) -> None:
+async def test_what_is_remembered_is_not_changed(cached: Cached, inner: ScriptedVerifier) -> None:
     """Whoever asked first keeps the verdict that was made for it."""
-    first = await ask(cache)
-    await ask(cache)
+    first = await ask(cached)
+    await ask(cached)
 
     assert first is GOOD
     assert GOOD.evidence.source == "jwks"

@@ -9,13 +9,13 @@ from authgate.cluster.watch import Scope
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Rejected, Unavailable
-from authgate.verify.cache import CacheRules, CachingVerifier
 from authgate.verify.cluster import ReviewMode
 from authgate.verify.revocation import Revocation, RevocationRules
 from authgate.verify.router import IssuerRouter
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, Cluster, summary
 from tests.support.tokens import POD_BOUND, service_account_claims
+from tests.support.verifiers import Cached
 
 KEY = SigningKey.generate("ES256")
 TOKEN = KEY.sign(service_account_claims())
@@ -165,15 +165,15 @@ async def test_a_remembered_verdict_ends_with_its_pod() -> None:
         jti="token-2", **{"kubernetes.io": {**POD_BOUND, "pod": {"name": "web-1", "uid": "uid-of-web-1"}}}
     )
     watched.pods.seen("uid-of-web-1", None)
-    cache = CachingVerifier(IssuerRouter({}, [watched.cluster.verifier]), watched.clock, CacheRules())
+    cached = Cached(IssuerRouter({}, [watched.cluster.verifier]), watched.clock)
     texts = [TOKEN, KEY.sign(other)]
     for text in texts:
-        await cache.verify(BearerToken(text))
+        await cached.ask(text)
     watched.pods.gone("uid-of-web-0")
-    remembered = [cache.lookup_cached(cache.digest(text.encode())) for text in texts]
+    remembered = [cached.cache.lookup(cached.cache.digest(text.encode())) for text in texts]
     assert remembered[0] is None
     assert isinstance(remembered[1], Authenticated)
-    assert summary(await cache.verify(BearerToken(TOKEN))) == "object_deleted"
+    assert summary(await cached.ask(TOKEN)) == "object_deleted"
 
 
 async def test_readiness_tells_how_far_behind_the_watch_is() -> None:

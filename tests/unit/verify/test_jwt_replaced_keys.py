@@ -8,13 +8,13 @@ from authgate.dev.compact import JsonObject
 from authgate.errors import Reason
 from authgate.keys.remote import RefreshRules, RemoteKeySet
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
-from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.cache import CacheRules
 from authgate.verify.router import IssuerRouter
 from tests.support.clock import START, FakeClock
 from tests.support.key_pool import KeyPool
 from tests.support.key_sources import ScriptedSource
 from tests.support.tokens import ISSUER, claims, parsed
-from tests.support.verifiers import finished, issuer_verifier
+from tests.support.verifiers import Cached, finished, issuer_verifier
 
 
 class Issuer:
@@ -29,7 +29,7 @@ class Issuer:
         self.keys = RemoteKeySet(self.source, clock, RefreshRules(cooldown=5))
         self.verifier = issuer_verifier(self.keys, clock)
         router = IssuerRouter({ISSUER: self.verifier}, [])
-        self.cache = CachingVerifier(router, clock, CacheRules(negative_ttl=600))
+        self.behind_cache = Cached(router, clock, CacheRules(negative_ttl=600))
 
     def replace_key(self, algorithm: str = "ES256") -> None:
         """Signs with another key from now on, and publishes it under the same kid or again without one."""
@@ -46,7 +46,7 @@ class Issuer:
 
     async def cached(self, text: str) -> Verdict:
         """The verdict by way of the cache."""
-        return await self.cache.verify(BearerToken(text))
+        return await self.behind_cache.ask(text)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_a_refusal_is_not_remembered_beyond_new_keys(issuer: Issuer) -> No
     issuer.replace_key()
     token = issuer.key.sign(claims())
     assert reason(await issuer.cached(token)) is Reason.SIGNATURE_INVALID
-    assert not isinstance(issuer.cache.try_verify(BearerToken(token)), Pending)
+    assert not isinstance(issuer.behind_cache.verifier.try_verify(BearerToken(token)), Pending)
     await issuer.keys.refresh()
 
     assert reason(await issuer.cached(token)) is None
@@ -130,7 +130,7 @@ async def test_a_forged_token_that_is_bad_anyway_stays_remembered(issuer: Issuer
     await issuer.cached(token)
     issuer.clock.advance(500)
 
-    assert len(issuer.cache) == 1
+    assert len(issuer.behind_cache.cache) == 1
     assert reason(await issuer.cached(token)) is Reason.SIGNATURE_INVALID
 
 

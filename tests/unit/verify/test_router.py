@@ -15,7 +15,7 @@ from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, Cluster, summary
 from tests.support.key_pool import KeyPool
 from tests.support.tokens import ISSUER, claims, service_account_claims, unsigned
-from tests.support.verifiers import issuer_verifier, static
+from tests.support.verifiers import finished, issuer_verifier, static
 
 CORP = "https://corp.example"
 OTHER = "https://other.example"
@@ -37,7 +37,7 @@ class Discovery:
 
 async def route(router: IssuerRouter, text: str) -> Verdict:
     """The verdict on a token."""
-    return await router.verify(BearerToken(text))
+    return await finished(router.try_verify(BearerToken(text)))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
 from tests.support.key_pool import KeyPool
 from tests.support.tokens import service_account_claims
+from tests.support.verifiers import finished
 
 if TYPE_CHECKING:
     from authgate.verify.cluster import ReviewMode
@@ -58,7 +59,7 @@ class Pair:
 
     async def verdict(self, text: str) -> Verdict:
         """The verdict on a token."""
-        return await self.router.verify(BearerToken(text))
+        return await finished(self.router.try_verify(BearerToken(text)))
 
 
 def token(key: SigningKey, issuer: str) -> str:

@@ -12,13 +12,18 @@ import pytest
 
 from authgate.errors import Reason
 from authgate.gate import Gate
-from authgate.model import BearerToken, Evidence, Identity, Rejected, RevocationHandle, VerifiedClaims
+from authgate.model import Evidence, Identity, Rejected, RevocationHandle, VerifiedClaims
+from authgate.observability.audit import Audit
+from authgate.observability.metrics import Metrics
+from authgate.policy.conditions import NO_REQUEST
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
-from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.server.http.fast_lane import FastLane
+from authgate.server.record import Recorder
+from authgate.server.serving import Serving
 from authgate.verify.weight import weight_of
 from tests.support.clock import FakeClock
-from tests.support.verifiers import GOOD, ScriptedVerifier
+from tests.support.verifiers import GOOD, Cached, ScriptedVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from authgate.model import Authenticated
 
 KEPT = 300
+REQUEST = "GET /verify HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer token-{}\r\n\r\n"
 
 
 def account(number: int, *, groups: int = 3, wide: str = "") -> Authenticated:
@@ -55,22 +61,28 @@ SHAPES: dict[str, Callable[[int], Authenticated | Rejected]] = {
 def test_a_verdict_takes_about_what_it_weighs(shape: str) -> None:
     """With the answer that is kept with it, and its place in the cache."""
     verifier = ScriptedVerifier()
-    cache = CachingVerifier(verifier, FakeClock(), CacheRules())
-    gate = Gate(cache, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 65536), 2048)
-    digests = [gate.digest(str(number).encode()) for number in range(KEPT)]
+    cached = Cached(verifier, FakeClock())
+    recorder = Recorder(Metrics(), Audit("none", FakeClock(), lambda: None))
+    gate = Gate(
+        cached.verifier,
+        {"default": Policy("default")},
+        HeaderMapper("oauth2-proxy", 65536),
+        2048,
+        cache=cached.cache,
+    )
+    serving = Serving(gate, None)
+    lane = FastLane(lambda: serving, recorder, FakeClock(), max_header_bytes=4096, max_headers=16)
     gc.collect()
     tracemalloc.start()
     for number in range(KEPT):
         verifier.verdict = SHAPES[shape](number)
-        cache.try_verify(BearerToken(str(number)))
-    for digest in digests:
-        answer = gate.lookup_cached(digest, "default")
-        assert answer is not None
+        for _ in range(2):  # the second answer is kept with the verdict
+            assert lane.answer(REQUEST.format(number).encode()) is not None
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] / KEPT
     tracemalloc.stop()
 
-    assert 0.6 * taken <= cache.weight / KEPT <= 2.5 * taken
+    assert 0.6 * taken <= cached.cache.weight / KEPT <= 2.5 * taken
 
 
 def test_the_weight_of_a_verdict_never_changes() -> None:
@@ -78,6 +90,6 @@ def test_the_weight_of_a_verdict_never_changes() -> None:
     verdict = account(1)
     before = weight_of(verdict)
     gate = Gate(ScriptedVerifier(verdict), {"default": Policy("default")}, HeaderMapper("remote", 512), 2048)
-    gate.lookup_cached(b"", "default")
+    gate.try_decide([b"Bearer token"], "default", NO_REQUEST)
 
     assert weight_of(verdict) == before

@@ -18,11 +18,11 @@ from authgate.policy.rules import OpenPaths, Policy, Rule
 from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
 from authgate.server.serving import Serving
-from authgate.verify.cache import CacheRules, CachingVerifier
+from authgate.verify.cache import VerdictCache
 from authgate.verify.router import Verifier
 from tests.support.clock import FakeClock
 from tests.support.http_corpus import requests
-from tests.support.verifiers import ScriptedVerifier
+from tests.support.verifiers import Cached, ScriptedVerifier
 
 CORPUS = requests({"good": "good-token", "expired": "expired", "forged": "forged", "denied": "denied"})
 ANSWERED = {
@@ -63,7 +63,7 @@ ANSWERED -= {f"rules: preflight{more}" for more in ("", " of another method", " 
 class Lane:
     """A fast lane over a scripted verifier, and what it counted."""
 
-    def __init__(self, verifier: Verifier, *, audit: str = "none") -> None:
+    def __init__(self, verifier: Verifier, *, cache: VerdictCache | None = None, audit: str = "none") -> None:
         clock = FakeClock()
         self.clock = clock
         self.metrics = Metrics()
@@ -73,7 +73,7 @@ class Lane:
             "open": Policy("open", open_paths=OpenPaths(["/healthz"])),
             "rules": Policy("rules", allow=(), rules=(staff,)),
         }
-        gate = Gate(verifier, policies, HeaderMapper("oauth2-proxy", 16384), 2048)
+        gate = Gate(verifier, policies, HeaderMapper("oauth2-proxy", 16384), 2048, cache=cache)
         recorder = Recorder(self.metrics, Audit("deny" if audit == "deny" else "none", clock, lambda: None))
         serving = self.serving = Serving(gate, "nginx")
         self.lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=4096, max_headers=16)
@@ -84,10 +84,12 @@ class Lane:
         return None if answer is None else int(answer.split(b" ", 2)[1])
 
 
-def counting(verifier: Verifier, lookups: list[str]) -> CachingVerifier:
-    """A cache in front of a verifier that writes down each look-up."""
+def lane_with_cache(verifier: Verifier, lookups: list[str] | None = None, audit: str = "none") -> Lane:
+    """A lane over a cached verifier; each look-up is appended to `lookups`."""
+    lookups = [] if lookups is None else lookups
     hit, miss = partial(lookups.append, "hit"), partial(lookups.append, "miss")
-    return CachingVerifier(verifier, FakeClock(), CacheRules(), on_hit=hit, on_miss=miss)
+    cached = Cached(verifier, FakeClock(), on_hit=hit, on_miss=miss)
+    return Lane(cached.verifier, cache=cached.cache, audit=audit)
 
 
 class Raising(ScriptedVerifier):
@@ -118,7 +120,7 @@ def test_a_remembered_verdict_is_counted_as_one() -> None:
     """The second answer comes from the cache, and says so in the metrics."""
     verifier = ScriptedVerifier()
     lookups: list[str] = []
-    lane = Lane(counting(verifier, lookups))
+    lane = lane_with_cache(verifier, lookups)
     first, second = lane.lane.answer(CORPUS["good"]), lane.lane.answer(CORPUS["good"])
     assert first == second
     assert lookups == ["miss", "hit"]
@@ -132,7 +134,7 @@ def test_a_remembered_refusal_still_reaches_the_audit_log(caplog: pytest.LogCapt
     """A refusal that costs nothing is recorded like one that does."""
     caplog.set_level("INFO", logger="authgate.audit")
     verifier = ScriptedVerifier(Rejected(Reason.TOKEN_EXPIRED))
-    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules()), audit="deny")
+    lane = lane_with_cache(verifier, audit="deny")
     assert [lane.status(CORPUS["good"]) for _ in range(3)] == [401, 401, 401]
     assert [record.message for record in caplog.records] == ["decision"] * 3
 
@@ -142,7 +144,7 @@ def test_what_must_be_waited_for_is_left_alone_and_not_counted() -> None:
     verifier = ScriptedVerifier()
     verifier.held = True
     lookups: list[str] = []
-    lane = Lane(counting(verifier, lookups))
+    lane = lane_with_cache(verifier, lookups)
     assert lane.status(CORPUS["good"]) is None
     assert (lookups, lane.metrics.answers) == ([], {})
 
@@ -181,7 +183,7 @@ def test_what_strangers_send_does_not_grow_what_is_remembered() -> None:
 def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
     """One token, one remembered verdict, and another answer for another path."""
     verifier = ScriptedVerifier()
-    lane = Lane(CachingVerifier(verifier, FakeClock(), CacheRules()))
+    lane = lane_with_cache(verifier)
     names = ["rules: staff, a query", "rules: staff, an escape", "rules: no rule", "rules: ambiguous"]
     assert [lane.status(CORPUS[name]) for name in names * 2] == [200, 200, 403, 403] * 2
     assert verifier.asked == ["good-token"]
