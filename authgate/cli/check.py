@@ -61,7 +61,9 @@ async def _rehearsed(loaded: LoadedConfig) -> tuple[tuple[Problem, ...], tuple[P
     from authgate.service import SystemClock
     from authgate.service.preflight import preflight
 
-    obstacles = await preflight(loaded.config, Dependencies(SystemClock(), Metrics(), os.environ))
+    obstacles = await preflight(
+        loaded.config, Dependencies(clock=SystemClock(), metrics=Metrics(), environ=os.environ)
+    )
     found = [
         (obstacle.certain, loaded.located(Finding(obstacle.path, obstacle.message))) for obstacle in obstacles
     ]

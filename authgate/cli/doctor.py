@@ -32,7 +32,7 @@ def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> N
 
     loaded = load_or_fail(config)
     configure("error", "text")
-    deps = Dependencies(SystemClock(), Metrics(), os.environ)
+    deps = Dependencies(clock=SystemClock(), metrics=Metrics(), environ=os.environ)
     findings = asyncio.run(examine(loaded.config, deps))
     bad = sum(finding.level is Level.BAD for finding in findings)
     if output is Output.JSON:

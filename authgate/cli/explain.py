@@ -25,7 +25,7 @@ from authgate.cli.token_source import TokenArgument, read_token
 from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
-    from authgate.compose import Pipeline
+    from authgate.compose import Generation
     from authgate.config import AccessReviewConfig, Config, EntryConfig, RuleConfig
     from authgate.model import OriginalRequest
     from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy
@@ -110,17 +110,17 @@ async def explained(
 
     request = request or OriginalRequest()
     clock = SystemClock()
-    deps = Dependencies(clock, Metrics(), os.environ, verify_expired=True)
-    pipeline = await compose(config, deps, cached=False)
+    deps = Dependencies(clock=clock, metrics=Metrics(), environ=os.environ, verify_expired=True)
+    generation = await compose(config, deps, cached=False)
     try:
-        await asyncio.gather(*(keys.refresh() for keys in pipeline.key_sets))
-        gate = pipeline.gate
+        await asyncio.gather(*(keys.refresh() for keys in generation.key_sets))
+        gate = generation.gate
         decision = await gate.decide([f"Bearer {token}".encode()], policy, request)
         rule = gate.policies[policy].clause_for(request)[0].rule
         known = _known_policy(config, policy, rule)
-        return explain_decision(decision, token, clock.now(), _known_issuers(config, pipeline), known)
+        return explain_decision(decision, token, clock.now(), _known_issuers(config, generation), known)
     finally:
-        await pipeline.close()
+        await generation.close()
 
 
 def exit_status(explanation: Explanation) -> int:
@@ -136,7 +136,7 @@ def exit_status(explanation: Explanation) -> int:
             return FAILED
 
 
-def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
+def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
     from authgate.tools.explain import KnownIssuer
 
     known = []
@@ -159,7 +159,9 @@ def _known_issuers(config: Config, pipeline: Pipeline) -> list[KnownIssuer]:
             )
         )
     for cluster in config.clusters:
-        api = pipeline.clusters.apis.get(cluster.name)  # none with static keys: then it is as another issuer
+        api = generation.clusters.apis.get(
+            cluster.name
+        )  # none with static keys: then it is as another issuer
         own = api.own_issuer() if api is not None else None
         urls = dict.fromkeys((*cluster.issuers, *((own,) if own else ())))
         known.append(KnownIssuer(cluster.name, tuple(urls), cluster.audiences, is_cluster=api is not None))

@@ -47,7 +47,7 @@ def _reviewer(item: ClusterConfig, api: AccessAPI, deps: Dependencies) -> Access
     def on_eviction() -> None:
         metrics.cache_evictions["access"] += 1
 
-    reviewer = AccessReviewer(
+    return AccessReviewer(
         api,
         deps.clock,
         qps=item.token_review.qps,
@@ -57,6 +57,3 @@ def _reviewer(item: ClusterConfig, api: AccessAPI, deps: Dependencies) -> Access
         on_eviction=on_eviction,
         on_state=access_recorder(item.name),
     )
-    others = metrics.cache_entries.get("access", int)
-    metrics.cache_entries["access"] = lambda: others() + len(reviewer)
-    return reviewer

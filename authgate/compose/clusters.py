@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig, StaticKeysConfig
     from authgate.keys.key_set import KeySet
+    from authgate.verify.revocation import Revocation
 
 _CLUSTER_TIME = TimeRules(CLUSTER_LEEWAY, CLUSTER_LEEWAY)  # kubernetes pkg/serviceaccount/claims.go
 
@@ -61,6 +62,8 @@ class Clusters:
     apis: dict[str, ClusterClient] = field(default_factory=dict)
     key_sets: dict[str, RemoteKeySet] = field(default_factory=dict)
     issuers: dict[str, ClusterIssuers] = field(default_factory=dict)
+    reviewers: dict[str, Reviewer] = field(default_factory=dict)
+    revocations: dict[str, Revocation] = field(default_factory=dict)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What else has to run for ever."""
 
@@ -149,7 +152,7 @@ def _asked(
     if own is not None and own not in taken:
         issuers.learn(own, discovered=False)
     review = item.token_review
-    reviewer = Reviewer(
+    reviewer = clusters.reviewers[item.name] = Reviewer(
         api,
         deps.clock,
         name=item.name,
@@ -158,10 +161,12 @@ def _asked(
         on_review=partial(deps.metrics.count_review, item.name),
         on_state=review_recorder(item.name),
     )
-    deps.metrics.reviewers[item.name] = reviewer.saturation
+
     rules = ClusterRules(item.name, item.audiences, review.legacy_audiences, review.mode, review.max_age)
     local = _local_verifier(item, keys, deps)
     revocation = revocation_of(item, api, deps, clusters.background)
+    if revocation is not None:
+        clusters.revocations[item.name] = revocation
     return ClusterVerifier(rules, issuers, local, reviewer, RevocationHandle(), revocation=revocation)
 
 

@@ -1,4 +1,4 @@
-"""What every part of a composition needs."""
+"""What every part of a composition needs, and the error when one fails."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class CompositionError(Exception):
-    """The configuration is well-formed but cannot be put to work; the message names the field and what to do.
+    """A well-formed configuration cannot be used. The message names the field and what to do.
 
-    `path` leads to the field, as `("jwt", 0, "gate", "staticKeys")`; it is empty where the field is unknown. `reason`
+    `path` is the field's path, such as `("jwt", 0, "gate", "staticKeys")`, or empty if the field is unknown. `reason`
     is the message without the field.
     """
 
@@ -31,13 +31,13 @@ class CompositionError(Exception):
         self.reason = reason or message
 
     def without_values(self) -> str:
-        """Return the field, and nothing that the configuration or the files that it names hold."""
-        return f"{dotted(self.path) or 'configuration'}: cannot be put to work; the log has the reason"
+        """Return the field without any value from the configuration or the files that it names."""
+        return f"{dotted(self.path) or 'configuration'}: cannot be used; the log has the reason"
 
 
 @contextmanager
 def placed(*path: str | int) -> Iterator[None]:
-    """Have a `CompositionError` from within lead to a field below `path`."""
+    """Prepend `path` to the path of a `CompositionError` raised inside."""
     try:
         yield
     except CompositionError as error:
@@ -45,20 +45,20 @@ def placed(*path: str | int) -> Iterator[None]:
         raise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """What a composition needs from outside the configuration."""
+    """What a composition needs besides the configuration."""
 
     clock: Clock
     metrics: Metrics
     environ: Mapping[str, str]
     service_account_dir: str = SERVICE_ACCOUNT_DIR
     on_difference: Callable[[Difference], None] = lambda _difference: None
-    """What is told where a policy's shadow would have decided otherwise."""
+    """Called when a policy's shadow decides differently."""
     keep_claims: bool = False
-    """Whether a policy or a header reads claims, so that verdicts have to keep them."""
+    """Whether a policy or a header reads claims, so that verdicts must keep them."""
     verify_expired: bool = False
-    """Whether explanations are wanted: then the key is found, too, of a token that its time refuses."""
-    made_key: SigningKey = field(default_factory=SigningKey.generate)
-    """What signs where no key file is given: one key for the life of the process, whatever is reloaded."""
+    """Whether to find the key of an expired token, too, as `explain` does."""
+    generated_key: SigningKey = field(default_factory=SigningKey.generate)
+    """Signs tokens if no key file is configured. It stays the same over reloads."""
     programs: RunningPrograms = field(default_factory=RunningPrograms)

@@ -1,4 +1,4 @@
-"""`headers`: from its configuration to what names an identity."""
+"""Build the identity headers from `headers`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def header_mapper(config: HeadersConfig, identity_token: IdentityToken | None) -> HeaderMapper:
-    """Return what names identities in headers; raises `CompositionError` for what is no expression."""
+    """Return the mapper from identities to headers; raise `CompositionError` for an invalid expression."""
     mapped = [_mapped(item, f"headers.set[{index}]") for index, item in enumerate(config.set)]
     return HeaderMapper(config.preset, config.max_bytes, mapped=mapped, identity_token=identity_token)
 

@@ -42,7 +42,7 @@ def revocation_of(
         _record(view, item.name, deps.metrics)
         background.append(Watcher(reader, view.scope, view, watch_rules).run)
     background.append(lambda: _keep_time(revocation))
-    deps.metrics.watches[item.name] = revocation.figures
+
     return revocation
 
 

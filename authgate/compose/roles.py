@@ -1,4 +1,4 @@
-"""`policies.*.role`: from its configuration to what refuses and names."""
+"""Build roles from `policies.*.role`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def role_of(item: RoleConfig) -> Role:
-    """Return the role that a configuration describes."""
+    """Return the role of a configuration."""
     glob = item.bound_claims_type == "glob"
     skew = item.clock_skew_leeway
     leeways = Leeways(

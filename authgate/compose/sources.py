@@ -1,4 +1,4 @@
-"""`credential.sources`: from their configuration to what reads them."""
+"""Build the readers of `credential.sources`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def sources_of(config: CredentialConfig) -> Sources:
-    """Return the places where tokens may stand; those of one kind that leave a rest are read together."""
+    """Return the places where tokens may be found. All cookies are read together, and all query parameters."""
     items = config.sources
     further: list[Source] = [
         HeaderSource(item.header.lower().encode(), (item.scheme or "").encode())

@@ -1,4 +1,4 @@
-"""`signing`, `identityToken` and `exchange`: from their configuration to what signs."""
+"""Build the gate's token issuer, identity header and token exchange from `signing`, `identityToken` and `exchange`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from authgate.compose.dependencies import CompositionError
 from authgate.observability.log import event
+from authgate.server.exchange import Exchange
 from authgate.signing.keys import read_signing_key
 from authgate.signing.tokens import IdentityTokenHeader, TokenIssuer
 from authgate.vocabulary import CLUSTER_LEEWAY
@@ -19,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
-    """Return what signs the gate's own tokens, None where nothing is to be signed; raises `CompositionError`."""
+    """Return the issuer of the gate's own tokens, or None if it signs none; raise `CompositionError`."""
     signing = config.signing
     if signing is None:
         return None
     if signing.key_files:
         keys = [_key(file, index) for index, file in enumerate(signing.key_files)]
     else:
-        keys = [deps.made_key]
+        keys = [deps.generated_key]
         event(
             logging.WARNING,
-            "signing.keyFiles is empty: a key was made, and what it signs can be verified until this process ends",
+            "signing.keyFiles is empty: a key was generated; its tokens can be verified until this process ends",
             kid=keys[0].kid,
         )
     if len({key.kid for key in keys}) != len(keys):
@@ -41,11 +42,20 @@ def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
 
 
 def identity_header(config: Config, issuer: TokenIssuer | None) -> IdentityTokenHeader | None:
-    """Return the header that states who passed, None where none is wanted."""
+    """Return the header with the signed identity, or None if it is not configured."""
     item = config.identity_token
     if item is None or issuer is None:
         return None
     return IdentityTokenHeader(item.header, item.audience, item.ttl, issuer)
+
+
+def token_exchange(config: Config, issuer: TokenIssuer | None) -> Exchange | None:
+    """Return the token exchange, or None if it is not configured."""
+    item = config.exchange
+    if item is None or issuer is None:
+        return None
+    audiences = {policy: frozenset(allowed) for policy, allowed in item.audiences.items()}
+    return Exchange(issuer, audiences, item.ttl)
 
 
 def _key(file: str, index: int) -> SigningKey:

@@ -9,7 +9,8 @@ import math
 import platform
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from authgate import __version__
 from authgate.observability.counter_store import CounterStore
@@ -132,6 +133,17 @@ class _Number:
         metrics.unlabelled(self._family)[()] = number
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """Numbers that are read at a scrape instead of being counted, by the labels of their families."""
+
+    cache_entries: Mapping[str, float] = field(default_factory=dict)
+    cache_bytes: Mapping[str, float] = field(default_factory=dict)
+    saturation: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    watch_objects: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    watch_last_event: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
 class Metrics:
     """All metrics of one process. The code that observes an event counts it in an attribute directly.
 
@@ -161,26 +173,25 @@ class Metrics:
         self.shadow_differences = LabelledCounter[tuple[str, str, str]](store, "authgate_shadow_differences")
         self.cache_requests = LabelledCounter[tuple[str, str]](store, "authgate_cache_requests")
         self.cache_evictions = LabelledCounter[str](store, "authgate_cache_evictions")
-        self.cache_entries: dict[str, Callable[[], int]] = {}
-        self.cache_bytes: dict[str, Callable[[], int]] = {}
+
         self.jwks_fetches = LabelledCounter[tuple[str, str]](store, "authgate_jwks_fetches")
         self.jwks_last_success = LabelledCounter[str](store, "authgate_jwks_last_success_timestamp_seconds")
         self.jwks_keys = LabelledCounter[str](store, "authgate_jwks_keys")
         self.jwks_skipped = LabelledCounter[str](store, "authgate_jwks_skipped_keys")
         self.tokenreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_requests")
         self.tokenreview_duration = Histograms(store, "authgate_tokenreview_duration_seconds")
-        self.reviewers: dict[str, Callable[[], Mapping[str, float]]] = {}
-        """By cluster: what returns the saturation of its budgets."""
-        self._saturation = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_saturation")
+
         self.accessreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_accessreview_requests")
         self.accessreview_duration = Histograms(store, "authgate_accessreview_duration_seconds")
         self.exchange_requests = LabelledCounter[str](store, "authgate_exchange_requests")
         self.watch_restarts = LabelledCounter[tuple[str, str, str]](store, "authgate_watch_restarts")
-        self.watches: dict[str, Callable[[], Mapping[str, tuple[int, float]]]] = {}
-        """By cluster: what tells, by resource, how many objects are known and when the server last said anything."""
+
         self.config_reloads = LabelledCounter[str](store, "authgate_config_reloads")
         self.worker_restarts = LabelledCounter[str](store, "authgate_worker_restarts")
         self.http_errors = LabelledCounter[str](store, "authgate_http_errors")
+        self.gauges: Callable[[], Gauges] = Gauges
+        """Returns the gauges of the configuration in use; the service sets it."""
+        self._saturation = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_saturation")
         self._cache_entries = LabelledCounter[str](store, "authgate_cache_entries")
         self._cache_bytes = LabelledCounter[str](store, "authgate_cache_bytes")
         self._watch_objects = LabelledCounter[tuple[str, str]](store, "authgate_watch_objects")
@@ -229,41 +240,12 @@ class Metrics:
 
     def publish(self) -> None:
         """Update the gauges that are read at a scrape instead of being counted."""
-        self._cache_entries.replace({cache: float(size()) for cache, size in self.cache_entries.items()})
-        self._cache_bytes.replace({cache: float(size()) for cache, size in self.cache_bytes.items()})
-        told = {
-            (cluster, resource): figure
-            for cluster, figures in self.watches.items()
-            for resource, figure in figures().items()
-        }
-        self._saturation.replace(
-            {
-                (cluster, budget): part
-                for cluster, saturation in self.reviewers.items()
-                for budget, part in saturation().items()
-            }
-        )
-        self._watch_objects.replace({labels: float(count) for labels, (count, _) in told.items()})
-        self._watch_last.replace({labels: heard for labels, (_, heard) in told.items()})
-
-    def hand_over(self) -> Callable[[], None]:
-        """Forget who is asked for gauges, since another composition takes its place; the result undoes it."""
-        asked: tuple[dict[str, Any], ...] = (
-            self.cache_entries,
-            self.cache_bytes,
-            self.watches,
-            self.reviewers,
-        )
-        before = [dict(one) for one in asked]
-        for one in asked:
-            one.clear()
-
-        def undo() -> None:
-            for one, kept in zip(asked, before, strict=True):
-                one.clear()
-                one.update(kept)
-
-        return undo
+        gauges = self.gauges()
+        self._cache_entries.replace(gauges.cache_entries)
+        self._cache_bytes.replace(gauges.cache_bytes)
+        self._saturation.replace(gauges.saturation)
+        self._watch_objects.replace(gauges.watch_objects)
+        self._watch_last.replace(gauges.watch_last_event)
 
     def keep_only_issuers(self, names: Iterable[str]) -> None:
         """Stop exposing the gauges of issuers that are no longer configured."""

@@ -94,12 +94,9 @@ def signed_document(documents: Mapping[str, bytes], path: str) -> web.Response |
 
 
 class Exchange:
-    """One configuration's exchange: who decides, who signs, which audiences each policy hands out, for how long."""
+    """One configuration's token exchange: the signing issuer, the audiences of each policy, and the lifetime."""
 
-    def __init__(
-        self, serving: Serving, issuer: TokenIssuer, audiences: Mapping[str, frozenset[str]], ttl: float
-    ) -> None:
-        self.serving = serving
+    def __init__(self, issuer: TokenIssuer, audiences: Mapping[str, frozenset[str]], ttl: float) -> None:
         self.issuer = issuer
         self.audiences = audiences
         self.ttl = ttl
@@ -118,18 +115,18 @@ class Exchange:
 
 
 class ExchangeHandler:
-    """Answers `POST /token` under the default policy and `POST /policies/<name>/token` under another."""
+    """Answer `POST /token` for the default policy and `POST /policies/<name>/token` for another."""
 
     def __init__(
         self,
-        exchange: Callable[[], Exchange | None],
+        serving: Callable[[], Serving],
         *,
         max_body_bytes: int,
         body_timeout: float,
         metrics: Metrics,
         recorder: Recorder,
     ) -> None:
-        self._now = exchange
+        self._serving = serving
         self._max_body_bytes = max_body_bytes
         self._body_timeout = body_timeout
         self._metrics = metrics
@@ -137,7 +134,7 @@ class ExchangeHandler:
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Return a token, a document or an error. It is never a 500 and never quotes the request."""
-        exchange = self._now()
+        exchange = self._serving().exchange
         policy = exchange.policy_at(request.path) if exchange else None
         if exchange is None or policy is None:
             document = (
@@ -166,12 +163,13 @@ class ExchangeHandler:
         if request.method != "POST":
             raise _RefusedError("invalid_request", "send the exchange request with POST", 405)
         form = await self._form(request)
-        exchange = self._now()  # a form may take its time, and the configuration change meanwhile
+        serving = self._serving()  # not earlier: a reload may happen while the form arrives
+        exchange = serving.exchange
         if exchange is None or policy not in exchange.audiences:
             raise _no_endpoint()
         audience = _audience(form, exchange.audiences[policy])
         subject = _subject_token(form)
-        with exchange.serving as gate:
+        with serving as gate:
             decision = await gate.decide([b"Bearer " + subject.encode()], policy, _NOTHING_KNOWN)
         allowed = self._allowed(decision, policy)
         if allowed.identity is None:

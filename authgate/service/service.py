@@ -1,35 +1,50 @@
-"""One gate in this process: it answers, tells how it is on its admin port, and ends on a signal."""
+"""One gate: how it starts, applies another configuration, drains and stops."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate import __version__
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
-from authgate.compose import CompositionError
+from authgate.compose import CompositionError, Dependencies, compose
+from authgate.compose.generation import run_forever
+from authgate.observability.audit import Audit
 from authgate.observability.log import event
-from authgate.observability.metrics import Metrics
+from authgate.observability.metrics import Gauges, Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
 from authgate.server.listeners import ListenError, Listeners
-from authgate.service.generation import endless
-from authgate.service.live import LiveGate
+from authgate.server.pressure import Pressure
+from authgate.server.record import Recorder
+from authgate.service.clock import ClockWatch, SystemClock
+from authgate.service.descriptors import exhausted
+from authgate.service.orphans import reap_orphans
+from authgate.service.ports import Answering, Ports
 from authgate.service.reload import Reloader
+from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from authgate.compose import Generation
     from authgate.config import Config
+    from authgate.keys.jwk import KeyDocument
+    from authgate.server.listeners import SharedAddresses
     from authgate.service.reload import ConfigFile
 
 
-class Service:
-    """One gate with its listeners; `verify_addresses` and `admin_address` are real ones once it has started.
+_HOUSEKEEPING_INTERVAL = 1.0
 
-    `service_account_dir` is where a pod finds its own account. Where the configuration comes from a `file`, that is
-    taken over when it changes. `dropped_lines` tells how many lines of the log could not be written.
+
+class Service:
+    """One gate with its ports, and the generation of the configuration that it answers by.
+
+    With a `file`, it applies the file's changes. With `shared`, it is one of several workers, and their supervisor has
+    the admin port. `service_account_dir` is where a pod finds its own account. `dropped_lines` returns the number of
+    dropped log lines.
     """
 
     def __init__(
@@ -39,79 +54,199 @@ class Service:
         service_account_dir: str = SERVICE_ACCOUNT_DIR,
         *,
         file: ConfigFile | None = None,
+        metrics: Metrics | None = None,
+        shared: SharedAddresses | None = None,
         dropped_lines: Callable[[], int] = int,
+        on_keys: Callable[[str, KeyDocument], None] = lambda _place, _document: None,
     ) -> None:
         self._config = config
-        self.metrics = Metrics()
-        self.metrics.workers = 1
-        self.live = LiveGate(config, self.metrics, environ, service_account_dir, dropped_lines=dropped_lines)
+        self.metrics = Metrics() if metrics is None else metrics
+        self.metrics.gauges = self._gauges
+        clock = SystemClock()
+        count_suppressed = self.metrics.unlabelled("authgate_audit_suppressed").counter(())
+        self._audit = Audit(config.log.audit, clock, count_suppressed)
+        recorder = Recorder(self.metrics, self._audit)
+        self._pressure = Pressure(self.metrics, clock)
+        self._dependencies = Dependencies(
+            clock=clock,
+            metrics=self.metrics,
+            environ=environ,
+            service_account_dir=service_account_dir,
+            on_difference=recorder.difference,
+        )
+        self._is_worker = shared is not None
+        answering = Answering(
+            serving=lambda: self.generation,
+            ready=lambda: self.readiness().ready,
+            metrics=self.metrics,
+            recorder=recorder,
+            pressure=self._pressure,
+            clock=clock,
+        )
+        self.ports = Ports(config, answering, shared)
         self._admin = Listeners()
-        self._reloader = Reloader(file, config, self.live.adopt, self.metrics) if file else None
+        self._reloader = Reloader(file, config, self.adopt, self.metrics) if file else None
+        self._dropped_lines = dropped_lines
+        self._on_keys = on_keys
+        self._generation: Generation | None = None
+        self._housekeeping: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
         self._ending = False
 
-    @property
-    def verify_addresses(self) -> list[str]:
-        """Where the verify port listens."""
-        return self.live.addresses
-
-    @property
-    def admin_address(self) -> str | None:
-        """Where the admin port listens, or None."""
-        return self._admin.addresses[0] if self._admin.addresses else None
-
     async def start(self) -> None:
-        """Begin to answer; raises `CompositionError` or `ListenError`, and leaves nothing open then."""
+        """Open the ports; raise `CompositionError` or `ListenError`, and leave nothing open then."""
         try:
-            await self.live.prepare()
-            self.metrics.count_reload("success")
-            if self._config.server.admin is not None:
-                import authgate.observability.exposition  # noqa: F401 - now: without a file descriptor it could not be loaded later
-
-                runner = admin_runner(self.metrics, self.readiness, self.live.documents, self.metrics)
-                await self._admin.open(runner, self._config.server.admin)
-            await self.live.listen()
+            self._generation = await self._compose(self._config)
+            self._generation.start()
+            self._housekeeping = asyncio.create_task(self._keep_house())
+            if not self._is_worker:
+                self.metrics.workers = 1
+                self.metrics.count_reload("success")
+                await self._open_admin()
+            await self.ports.open()
             if self._reloader is not None:
-                self._reloading = asyncio.create_task(endless(self._reloader.run, self.metrics))
+                self._reloading = asyncio.create_task(run_forever(self._reloader.run, self.metrics))
         except (CompositionError, ListenError):
             await self.stop()
             raise
-        event(
-            logging.INFO,
-            "authgate serves",
-            service_version=__version__,
-            verify=", ".join(self.verify_addresses),
-            admin=self.admin_address or "",
-            **({"grpc": self.live.grpc_address} if self.live.grpc_address else {}),
-        )
+        if not self._is_worker:
+            event(
+                logging.INFO,
+                "authgate serves",
+                service_version=__version__,
+                verify=", ".join(self.verify_addresses),
+                admin=self.admin_address or "",
+                **({"grpc": self.ports.grpc_address} if self.ports.grpc_address else {}),
+            )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and stop.
 
-        On SIGTERM `/readyz` fails at once, requests are answered for `shutdown.delay` seconds more, so that the
-        balancer can turn away, then listeners close. SIGINT comes from a person at a terminal: there is no delay.
+        After SIGTERM, requests are answered for `shutdown.delay` seconds more, so that load balancers can remove the
+        gate. SIGINT comes from a person at a terminal and has no delay.
         """
         with Signals(self._reloader.ask if self._reloader else None) as signals:
-            await signals.end(self._config.shutdown.delay, self._begin_ending)
+            await signals.end(self._config.shutdown.delay, self.drain)
             await self.stop()
 
+    async def adopt(self, config: Config) -> None:
+        """Answer by another configuration from the next request on, or raise `CompositionError` and change nothing.
+
+        Settings that need a restart keep their values (`restart_only`). The previous generation decides the requests
+        that it has begun.
+        """
+        config = keep_restart_only(self._config, config)
+        new = await self._compose(config)
+        new.start()
+        try:
+            await new.warm_up()
+        except BaseException:
+            await new.close()
+            raise
+        previous = self.generation
+        new.inherit(previous)
+        self._generation, self._config = new, config
+        retiring = asyncio.create_task(self._retire(previous))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+
+    def drain(self) -> None:
+        """Report that the gate is not ready, and close HTTP connections with their next answers."""
+        self._ending = True
+        self.ports.drain()
+
     async def stop(self) -> None:
-        """Close the verify port when its requests are done, then everything else."""
-        self._begin_ending()
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.gather(self._reloading, return_exceptions=True)
-        await self.live.close()
+        """Close the ports once their requests are answered, then everything else, and the admin port last."""
+        self.drain()
+        await _cancel(self._reloading)
+        await self.ports.close()
+        await _cancel(self._housekeeping)
+        self._audit.flush(everything=True)
+        if self._generation is not None:
+            await self._generation.close()
+        await _cancel(*self._retiring)
         await self._admin.close()
 
+    @property
+    def generation(self) -> Generation:
+        """The generation in use."""
+        if self._generation is None:
+            raise AssertionError("start the service first")
+        return self._generation
+
+    @property
+    def verify_addresses(self) -> list[str]:
+        """The addresses of the verify port, with real port numbers."""
+        return self.ports.verify_addresses
+
+    @property
+    def admin_address(self) -> str | None:
+        """The address of the admin port, or None."""
+        return self._admin.addresses[0] if self._admin.addresses else None
+
+    def checks(self) -> list[Check]:
+        """Return for each issuer and cluster whether its tokens can be decided now."""
+        return [Check(*state) for state in self._generation.states()] if self._generation else []
+
     def readiness(self) -> Readiness:
-        """Tell whether at least one verifier can decide, and how each of them is."""
+        """Return whether at least one issuer's or cluster's tokens can be decided, and all checks."""
         shutdown = Check("shutdown", not self._ending, "ending" if self._ending else "not ending")
         configuration = [self._reloader.check()] if self._reloader else []
-        usable = self.live.checks()
-        ready = not self._ending and any(check.good for check in usable)
-        return Readiness(ready, (shutdown, *usable, *configuration))
+        checks = self.checks()
+        ready = not self._ending and any(check.good for check in checks)
+        return Readiness(ready, (shutdown, *checks, *configuration))
 
-    def _begin_ending(self) -> None:
-        self._ending = True
-        self.live.begin_ending()
+    def take_keys(self, place: str, document: KeyDocument) -> None:
+        """Use the keys that another process fetched from a place."""
+        for keys in self.generation.key_sets:
+            if keys.place == place:
+                keys.take(document)
+
+    async def _open_admin(self) -> None:
+        address = self._config.server.admin
+        if address is None:
+            return
+        import authgate.observability.exposition  # noqa: F401 - now: without a free descriptor it could not be loaded later
+
+        runner = admin_runner(self.metrics, self.readiness, self._documents, self.metrics)
+        await self._admin.open(runner, address)
+
+    async def _compose(self, config: Config) -> Generation:
+        generation = await compose(config, self._dependencies)
+        for keys in generation.key_sets:
+            keys.on_document = partial(self._on_keys, keys.place)
+        return generation
+
+    async def _retire(self, previous: Generation) -> None:
+        await previous.retire()
+        self.metrics.keep_only_issuers(self.generation.issuer_names())
+
+    def _documents(self) -> dict[str, bytes]:
+        return self.generation.documents()
+
+    def _gauges(self) -> Gauges:
+        return Gauges() if self._generation is None else self._generation.gauges()
+
+    async def _keep_house(self) -> None:
+        dropped, watch = self._dropped_lines(), ClockWatch()
+        while True:
+            if not self._is_worker:  # the supervisor logs it once for all workers
+                watch.look(self._dependencies.clock.now())
+            await asyncio.sleep(_HOUSEKEEPING_INTERVAL)
+            self._audit.flush()
+            if not self._dependencies.programs.count:  # else an ended child may be an exec plugin
+                reap_orphans()
+            if exhausted():
+                self._pressure.descriptors_exhausted()
+            before, dropped = dropped, self._dropped_lines()
+            if dropped > before:
+                self.metrics.log_dropped += dropped - before
+                event(logging.WARNING, "log lines dropped: stderr was not being read", lines=dropped - before)
+
+
+async def _cancel(*tasks: asyncio.Task[None] | None) -> None:
+    started = [task for task in tasks if task is not None]
+    for task in started:
+        task.cancel()
+    await asyncio.gather(*started, return_exceptions=True)

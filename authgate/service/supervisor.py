@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from authgate import __version__
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies
+from authgate.compose.generation import run_forever
 from authgate.compose.tokens import token_issuer
 from authgate.observability.exposition import Exposition, figures_of
 from authgate.observability.log import event
@@ -22,7 +23,6 @@ from authgate.server.exchange import signed_documents
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from authgate.service.channel import Keys
 from authgate.service.clock import ClockWatch, SystemClock
-from authgate.service.generation import endless
 from authgate.service.orphans import reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
@@ -62,12 +62,12 @@ def supervise(
             runner.run(supervisor.open())
             while (slot := runner.run(supervisor.next_start())) is not None:
                 inheritance = Inheritance(
-                    supervisor.config_of(slot),
-                    environ,
-                    service_account_dir,
-                    supervisor.addresses,
-                    slot.memory,
-                    loop_factory,
+                    config=supervisor.config_of(slot),
+                    environ=environ,
+                    service_account_dir=service_account_dir,
+                    addresses=supervisor.addresses,
+                    memory=slot.memory,
+                    loop_factory=loop_factory,
                 )
                 runner.run(slot.start(*fork_worker(inheritance), supervisor.heard))
                 if supervisor.config_of(slot) is not inheritance.config:
@@ -142,7 +142,9 @@ class _Supervisor:
         if now < self._unsigned_until:
             return {}
         try:
-            issuer = token_issuer(self.config, Dependencies(self._clock, self._metrics, {}))
+            issuer = token_issuer(
+                self.config, Dependencies(clock=self._clock, metrics=self._metrics, environ={})
+            )
         except CompositionError:
             self._unsigned_until = now + _UNREADABLE  # a file is being replaced
             return {}
@@ -198,7 +200,7 @@ class _Supervisor:
         """Keep the workers running until a signal says otherwise; raises `CompositionError` where they cannot start."""
         tasks = [asyncio.create_task(self._keep_running())]
         if self._reloader is not None:
-            tasks.append(asyncio.create_task(endless(self._reloader.run, self._metrics)))
+            tasks.append(asyncio.create_task(run_forever(self._reloader.run, self._metrics)))
         signals = self._until_closed.enter_context(Signals(self._reloader.ask if self._reloader else None))
         ended = asyncio.create_task(signals.end(self.config.shutdown.delay, self._begin_ending))
         tasks += (ended, asyncio.create_task(self._startable()))

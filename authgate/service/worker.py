@@ -1,4 +1,4 @@
-"""A process that answers requests for a supervisor: forked from it, told by it what to do, and gone when it is gone."""
+"""A worker: a process that a supervisor forks and directs, and that ends when the supervisor ends."""
 
 from __future__ import annotations
 
@@ -20,26 +20,31 @@ from authgate.observability.log_writer import BackgroundWriter
 from authgate.observability.metrics import Metrics
 from authgate.server.listeners import ListenError
 from authgate.service.channel import Adopt, Adopted, Channel, Drain, Failed, Keys, Status, Stop
-from authgate.service.live import LiveGate
+from authgate.service.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from mmap import mmap
 
     from authgate.config import Config
+    from authgate.keys.jwk import KeyDocument
     from authgate.server.listeners import SharedAddresses
 
-TURN = 0.5
-"""Seconds between two words of a worker about how it is."""
+STATUS_INTERVAL = 0.5
+"""Seconds between two status messages of a worker."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STANDARD_ERROR = 2
 _BROKEN = 70  # EX_SOFTWARE of sysexits.h
-_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the supervisor has them, too, and says what to do
+_IGNORED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+)  # the supervisor gets them, too, and directs the workers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Inheritance:
-    """What a worker has of its supervisor."""
+    """What a worker gets from its supervisor."""
 
     config: Config
     environ: Mapping[str, str]
@@ -52,19 +57,19 @@ class Inheritance:
 def fork_worker(inheritance: Inheritance) -> tuple[int, socket.socket]:
     """Start a worker; return its process id and the supervisor's end of the channel to it.
 
-    To be called while no event loop runs. The child never returns: it lives on this stack and ends the process.
+    Call this while no event loop runs. The child process never returns from this call; it ends here.
     """
     ours, theirs = socket.socketpair()
     parent = os.getpid()
-    # No signal may arrive between fork and the moment from which the child no longer has its parent's handlers.
+    # No signal may arrive between the fork and the moment when the child replaces its parent's handlers.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     pid = os.fork()
     if pid == 0:
         status = _BROKEN
         try:
             _die_with(parent)
-            status = _live(inheritance, theirs, mask)
-        except BaseException as error:  # noqa: BLE001 - nothing of the parent's stack may be unwound here
+            status = _run(inheritance, theirs, mask)
+        except BaseException as error:  # noqa: BLE001 - the parent's stack must not be unwound here
             os.write(_STANDARD_ERROR, traceback_of(error).encode())
         finally:
             os._exit(status)
@@ -74,9 +79,9 @@ def fork_worker(inheritance: Inheritance) -> tuple[int, socket.socket]:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, busy or stuck as it may be (Linux).
+    """Let the kernel kill this process when its parent ends, even if this process is busy or stuck (Linux only).
 
-    A worker that runs also ends when the channel closes, which is what other systems rely on.
+    On other systems a worker ends when the channel closes, unless it is stuck.
     """
     if sys.platform != "linux":
         return
@@ -85,7 +90,7 @@ def _die_with(parent: int) -> None:
         os._exit(_BROKEN)
 
 
-def _live(inheritance: Inheritance, channel: socket.socket, mask: set[signal.Signals | int]) -> int:
+def _run(inheritance: Inheritance, channel: socket.socket, mask: set[signal.Signals | int]) -> int:
     signal.set_wakeup_fd(-1)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
@@ -100,9 +105,9 @@ def _live(inheritance: Inheritance, channel: socket.socket, mask: set[signal.Sig
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """Close what else the supervisor has open: its port and connections, and its channels to other workers.
+    """Close the supervisor's other descriptors: its port and connections, and its channels to other workers.
 
-    Their Python objects are never told: they stay on the stack below until the process ends.
+    Their Python objects remain on the stack below until the process ends.
     """
     begin = _STANDARD_ERROR + 1
     for descriptor in sorted(kept):
@@ -116,29 +121,26 @@ class _Worker:
         self, inheritance: Inheritance, one: socket.socket, dropped_lines: Callable[[], int]
     ) -> None:
         self._socket = one
-        self._metrics = Metrics(SharedCounterStore(inheritance.memory))
+        self._channel: Channel | None = None
         self._listening = False
-        self._live = LiveGate(
+        self._service = Service(
             inheritance.config,
-            self._metrics,
             inheritance.environ,
             inheritance.service_account_dir,
-            dropped_lines=dropped_lines,
+            metrics=Metrics(SharedCounterStore(inheritance.memory)),
             shared=inheritance.addresses,
+            dropped_lines=dropped_lines,
+            on_keys=self._share_keys,
         )
 
     async def run(self) -> int:
-        """Answer until the supervisor says otherwise or is gone; return the exit status."""
-        channel = await Channel.over(self._socket)
-        telling = asyncio.create_task(self._keep_telling(channel))
+        """Answer until the supervisor ends or stops the worker; return the exit status."""
+        channel = self._channel = await Channel.over(self._socket)
+        reporting = asyncio.create_task(self._keep_reporting(channel))
         try:
-            self._live.on_keys = lambda place, document: channel.send(
-                Keys(place, document.data, document.origin, document.issuer)
-            )
-            await self._live.prepare()
-            await self._live.listen()
+            await self._service.start()
             self._listening = True
-            channel.send(self._told())
+            channel.send(self._status())
             await self._obey(channel)
         except (CompositionError, ListenError) as error:
             channel.send(Failed(str(error)))
@@ -146,8 +148,8 @@ class _Worker:
                 await channel.sent()
             return 1
         finally:
-            await self._live.close()
-            telling.cancel()
+            await self._service.stop()
+            reporting.cancel()
             channel.close()
         return 0
 
@@ -158,28 +160,32 @@ class _Worker:
                     channel.send(Adopted(await self._adopt(config)))
                 case Keys(place, data, origin, issuer):
                     with suppress(KeyDocumentError):
-                        self._live.take_keys(place, replace(read_jwk_set(data, origin), issuer=issuer))
+                        self._service.take_keys(place, replace(read_jwk_set(data, origin), issuer=issuer))
                 case Drain():
-                    self._live.begin_ending()
+                    self._service.drain()
                 case Stop() | None:
                     return
                 case Status() | Adopted() | Failed():
-                    raise AssertionError("these are a worker's own words")
+                    raise AssertionError("only a worker sends these")
 
     async def _adopt(self, config: Config) -> str | None:
         try:
-            await self._live.adopt(config)
+            await self._service.adopt(config)
         except CompositionError as error:
             return str(error)
         return None
 
-    async def _keep_telling(self, channel: Channel) -> None:
+    def _share_keys(self, place: str, document: KeyDocument) -> None:
+        if self._channel is not None:
+            self._channel.send(Keys(place, document.data, document.origin, document.issuer))
+
+    async def _keep_reporting(self, channel: Channel) -> None:
         with suppress(ConnectionError):
             while True:
-                self._metrics.publish()
-                channel.send(self._told())
+                self._service.metrics.publish()
+                channel.send(self._status())
                 await channel.sent()
-                await asyncio.sleep(TURN)
+                await asyncio.sleep(STATUS_INTERVAL)
 
-    def _told(self) -> Status:
-        return Status(self._listening, tuple(self._live.checks()))
+    def _status(self) -> Status:
+        return Status(self._listening, tuple(self._service.checks()))

@@ -124,6 +124,11 @@ class AccessReviewers:
         """
         return self._by_cluster[identity.cluster or otherwise or self._first]
 
+    @property
+    def entries(self) -> int:
+        """The number of remembered answers."""
+        return sum(map(len, self._by_cluster.values()))
+
     async def close(self) -> None:
         """End the reviews under way."""
         for reviewer in self._by_cluster.values():

@@ -111,8 +111,9 @@ async def _subject(world: World, folder: Path) -> Subject:
     path = folder / "authgate.yaml"
     path.write_text(json.dumps(document))  # JSON is YAML
     clock, metrics = SystemClock(), Metrics()
-    pipeline = await compose(load(path, {}).config, Dependencies(clock, metrics, {}, str(folder)))
-    serving = Serving(pipeline.gate, "nginx")
+    deps = Dependencies(clock=clock, metrics=metrics, environ={}, service_account_dir=str(folder))
+    generation = await compose(load(path, {}).config, deps)
+    serving = Serving(generation.gate, "nginx")
     recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
     lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=131072, max_headers=256)
     return Subject(lane, issuers[-1], world)

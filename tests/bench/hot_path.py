@@ -35,7 +35,7 @@ from tests.bench.tokens import TokenStore, gate_document
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from authgate.compose import Pipeline
+    from authgate.compose import Generation
     from authgate.verify.compact import UnverifiedToken
 
 _BATCH = 50
@@ -49,8 +49,8 @@ class Bench:
     """A gate without sockets, and the same one without a cache."""
 
     lane: FastLane
-    cached: Pipeline
-    bare: Pipeline
+    cached: Generation
+    bare: Generation
 
 
 async def _bench(store: TokenStore, folder: Path) -> Bench:
@@ -58,12 +58,12 @@ async def _bench(store: TokenStore, folder: Path) -> Bench:
     path.write_text(gate_document(store.jwks(_ALGORITHM), listen="127.0.0.1:1", admin="127.0.0.1:2"))
     config = load(path, {}, {}).config
     clock, metrics = SystemClock(), Metrics()
-    deps = Dependencies(clock, metrics, {}, str(folder))
-    pipeline = await compose(config, deps)
+    deps = Dependencies(clock=clock, metrics=metrics, environ={}, service_account_dir=str(folder))
+    generation = await compose(config, deps)
     recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
-    serving = Serving(pipeline.gate, config.server.proxy)
+    serving = Serving(generation.gate, config.server.proxy)
     lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=65536, max_headers=128)
-    return Bench(lane, pipeline, await compose(config, deps, cached=False))
+    return Bench(lane, generation, await compose(config, deps, cached=False))
 
 
 def _timed(*steps: tuple[Callable[[Any], object], Sequence[object]]) -> list[float]:
@@ -87,7 +87,7 @@ def _steps(bench: Bench, tokens: list[str]) -> list[tuple[str, float]]:
     key = next(iter(_keys(bench, parsed[0])))
     nothing = OriginalRequest()
 
-    def whole(gate: Pipeline) -> Callable[[bytes], object]:
+    def whole(gate: Generation) -> Callable[[bytes], object]:
         return lambda value: gate.gate.try_decide([value], "default", nothing)
 
     everything, decided, uncached, parse, judged, signature = _timed(

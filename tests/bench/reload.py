@@ -22,9 +22,10 @@ from pathlib import Path
 from authgate.config import load
 from authgate.observability.metrics import Metrics
 from authgate.service import ConfigFile, tune_gc
-from authgate.service.live import LiveGate
 from authgate.service.reload import Reloader
+from authgate.service.service import Service
 
+_LOOPBACK = {"server.listen": "127.0.0.1:0", "server.admin": "127.0.0.1:0"}
 _SIZES = ((1, 20), (10, 20), (100, 20), (1000, 10))
 """Policies, and rules of each: a file holds at most 1 MiB."""
 _ISSUER = {
@@ -61,7 +62,7 @@ async def _turns(longest: list[float]) -> None:
         before = now
 
 
-async def _round(file: ConfigFile, gate: LiveGate, first: object, metrics: Metrics) -> tuple[float, float]:
+async def _round(file: ConfigFile, gate: Service, first: object, metrics: Metrics) -> tuple[float, float]:
     reloader = Reloader(file, first, gate.adopt, metrics)  # type: ignore[arg-type]
     running = asyncio.create_task(reloader.run())
     longest = [0.0]
@@ -83,12 +84,12 @@ async def measure(policies: int, rules: int, rounds: int) -> tuple[float, float]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "authgate.yaml"
         path.write_text(document(policies, rules))
-        file = ConfigFile(path, partial(load, path, {}))
+        file = ConfigFile(path, partial(load, path, {}, _LOOPBACK))
         first, metrics = file.read().config, Metrics()
-        gate = LiveGate(first, metrics, os.environ, folder, dropped_lines=int)
-        await gate.prepare()
+        gate = Service(first, os.environ, folder, metrics=metrics)
+        await gate.start()
         seen = [await _round(file, gate, first, metrics) for _ in range(rounds)]
-        await gate.close()
+        await gate.stop()
     return statistics.median(took for took, _ in seen), statistics.median(longest for _, longest in seen)
 
 

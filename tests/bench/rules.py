@@ -103,9 +103,10 @@ async def _lane(store: TokenStore, folder: Path, policy: dict[str, object]) -> F
     path = folder / "authgate.yaml"
     path.write_text(json.dumps(document))
     clock, metrics = SystemClock(), Metrics()
-    pipeline = await compose(load(path, {}, {}).config, Dependencies(clock, metrics, {}, str(folder)))
+    deps = Dependencies(clock=clock, metrics=metrics, environ={}, service_account_dir=str(folder))
+    generation = await compose(load(path, {}, {}).config, deps)
     recorder = Recorder(metrics, Audit("deny", clock, lambda: None))
-    serving = Serving(pipeline.gate, "nginx")
+    serving = Serving(generation.gate, "nginx")
     return FastLane(lambda: serving, recorder, clock, max_header_bytes=65536, max_headers=128)
 
 

@@ -285,7 +285,7 @@ async def test_a_new_configuration_knows_what_its_cluster_told_the_old_one(
     world: World, tmp_path: Path
 ) -> None:
     """Also where the API server is down when the new one is put to work."""
-    deps = Dependencies(SystemClock(), Metrics(), {})
+    deps = Dependencies(clock=SystemClock(), metrics=Metrics(), environ={})
     before, after = [
         load(written(tmp_path, {"cluster": world.clusters(), "cache": {"ttl": ttl}}), {}).config
         for ttl in ("60s", "30s")

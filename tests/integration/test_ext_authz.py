@@ -405,8 +405,8 @@ async def started(folder: Path, **server: Any) -> AsyncIterator[str]:
     gate = service(folder, **server)
     await gate.start()
     try:
-        assert gate.live.grpc_address is not None
-        yield gate.live.grpc_address
+        assert gate.ports.grpc_address is not None
+        yield gate.ports.grpc_address
     finally:
         await gate.stop()
 

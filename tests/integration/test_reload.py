@@ -28,7 +28,7 @@ ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 OFTEN = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "50ms"}
 ON_SIGNAL = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "0"}
 NOWHERE = {"KUBECONFIG": "/nonexistent/kubeconfig"}
-"""So that a cluster is a configuration that reads well and cannot be put to work."""
+"""Makes a cluster section well-formed, but unusable."""
 LAST_SUCCESS = "authgate_config_last_reload_success_timestamp_seconds"
 REJECTED_SINCE = "authgate_config_rejected_since_timestamp_seconds"
 
@@ -112,8 +112,8 @@ async def test_sighup_has_the_file_read_at_once(tmp_path: Path) -> None:
         pytest.param(
             json.dumps({"cluster": {"audiences": ["a"], "context": "s3cr3t"}}),
             "/nonexistent/kubeconfig",
-            "cluster: cannot be put to work",
-            id="cannot be put to work",
+            "cluster: cannot be used",
+            id="cannot be used",
         ),
     ],
 )

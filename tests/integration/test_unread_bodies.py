@@ -131,7 +131,7 @@ async def test_draining_connections_end_with_their_next_answer(gate: Gate) -> No
     async with connected(gate.address) as kept, connected(gate.address) as fresh:
         await kept.send("GET /verify HTTP/1.1", "Host: gate", bearer(HIGH))
         assert (await kept.reply()).values("Connection") == []
-        gate._service.live.begin_ending()
+        gate._service.drain()
         for wire in (kept, fresh):
             await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(HIGH))
             reply = await wire.reply()

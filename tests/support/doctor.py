@@ -51,5 +51,7 @@ async def found(
     """What there is to find for the configuration of a file."""
     environ = environ or {}
     folder = str(service_account_dir or SERVICE_ACCOUNT_DIR)
-    deps = Dependencies(clock or SystemClock(), Metrics(), environ, folder)
+    deps = Dependencies(
+        clock=clock or SystemClock(), metrics=Metrics(), environ=environ, service_account_dir=folder
+    )
     return Findings(tuple(await examine(load(file, environ).config, deps)))

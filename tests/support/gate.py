@@ -236,24 +236,24 @@ class Gate(RunningGate):
     @property
     def exchange_address(self) -> str:
         """The host and port of the listener for token exchange."""
-        return self._service.live.exchange_addresses[0]
+        return self._service.ports.exchange_addresses[0]
 
     @property
     def grpc_address(self) -> str:
         """The host and port, or the socket, of the listener for Envoy's gRPC."""
-        address = self._service.live.grpc_address
+        address = self._service.ports.grpc_address
         assert address is not None
         return address
 
     def begin_ending(self) -> None:
         """Has it say that it ends, as SIGTERM does."""
-        self._service.live.begin_ending()
+        self._service.drain()
 
     async def decide(self, token: str, policy: str = "default") -> Decision:
         """The decision behind the answer, with the identity as it is before headers tell it."""
-        generation = self._service.live._generation
-        assert generation is not None
-        return await generation.pipeline.gate.decide([f"Bearer {token}".encode()], policy, OriginalRequest())
+        return await self._service.generation.gate.decide(
+            [f"Bearer {token}".encode()], policy, OriginalRequest()
+        )
 
 
 class GateProcess(RunningGate):

@@ -21,7 +21,7 @@ from typing import Any, Self
 import aiohttp
 from aiohttp import web
 
-from authgate.compose import Dependencies, Pipeline, compose
+from authgate.compose import Dependencies, Generation, compose
 from authgate.config import Config, ConfigError, Problem, load
 from authgate.dev.issuer import Issuer, path_of
 from authgate.dev.keys import SigningKey
@@ -125,7 +125,7 @@ class Oracle:
         self._asked = self._plane.client(self._plane.admin_user.token)
         self._at_once = asyncio.Semaphore(8)  # a busy server answers nobody in time
         self._parts = AsyncExitStack()
-        self._gate: Pipeline | None = None
+        self._gate: Generation | None = None
         self.tokens = self.entries = 0
         """How many of them both have judged."""
         self.issuers: list[Issuer] = []
@@ -268,8 +268,8 @@ class Oracle:
             await gate.close()
 
 
-async def _composed(config: Config) -> Pipeline:
-    return await compose(config, Dependencies(SystemClock(), Metrics(), {}))
+async def _composed(config: Config) -> Generation:
+    return await compose(config, Dependencies(clock=SystemClock(), metrics=Metrics(), environ={}))
 
 
 def _kubernetes(entries: Sequence[Entry]) -> str:

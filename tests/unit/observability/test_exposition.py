@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from authgate.observability.exposition import Exposition, figures_of
 from authgate.observability.families import FAMILIES
-from authgate.observability.metrics import Metrics
+from authgate.observability.metrics import Gauges, Metrics
 
 
 def two() -> tuple[Metrics, Metrics]:
@@ -12,7 +14,7 @@ def two() -> tuple[Metrics, Metrics]:
     one, other = Metrics(), Metrics()
     for metrics, entries, fetched, keys in ((one, 3, 1000.0, 2), (other, 4, 900.0, 5)):
         metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
-        metrics.cache_entries["verdict"] = lambda entries=entries: entries  # type: ignore[misc] # bound now
+        metrics.gauges = partial(Gauges, cache_entries={"verdict": entries})
         metrics.jwks_last_success["corp"] = fetched
         metrics.jwks_keys["corp"] = keys
         metrics.jwks_skipped["corp"] = keys
@@ -88,13 +90,12 @@ def test_a_gauge_forgets_what_is_no_longer_there() -> None:
     assert len(figures["authgate_jwks_fetches"]) == 2
 
 
-def test_who_is_asked_for_gauges_can_be_handed_over_and_back() -> None:
-    """A composition that fails leaves those of the one before."""
+def test_gauges_are_those_of_the_configuration_in_use() -> None:
+    """A cache that the next configuration does not have is no longer exposed."""
     metrics = Metrics()
-    metrics.cache_entries["verdict"] = lambda: 7
-    undo = metrics.hand_over()
-    metrics.cache_entries["access"] = lambda: 1
-    undo()
+    metrics.gauges = partial(Gauges, cache_entries={"verdict": 7, "access": 1})
+    metrics.publish()
+    metrics.gauges = partial(Gauges, cache_entries={"verdict": 2})
     metrics.publish()
 
-    assert figures_of([(metrics.store, True)])["authgate_cache_entries"] == {("verdict",): [7.0]}
+    assert figures_of([(metrics.store, True)])["authgate_cache_entries"] == {("verdict",): [2.0]}

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from authgate import __version__
 from authgate.observability.families import BUCKETS
-from authgate.observability.metrics import Metrics
+from authgate.observability.metrics import Gauges, Metrics
 
 LABELS = {
     "authgate_verify_requests": {"decision", "reason", "source", "policy"},
@@ -62,15 +62,19 @@ def counted() -> Metrics:
     metrics.count_access_review("home", "allowed", 0.03)
     metrics.count_access_review("home", "throttled", 0.0)
     metrics.cache_requests["verdict", "hit"] += 3
-    metrics.cache_entries["verdict"] = lambda: 7
-    metrics.cache_bytes["verdict"] = lambda: 9000
+    metrics.gauges = lambda: Gauges(
+        cache_entries={"verdict": 7},
+        cache_bytes={"verdict": 9000},
+        saturation={("home", "signed"): 0.5, ("home", "renewal"): 1.5},
+        watch_objects={("home", "pods"): 3},
+        watch_last_event={("home", "pods"): 1_800_000_000.0},
+    )
     metrics.cache_evictions["verdict"] += 1
     metrics.jwks_fetches["corp", "success"] += 1
     metrics.jwks_last_success["corp"] = 1_800_000_000.5
     metrics.jwks_keys["corp"] = 2
     metrics.jwks_skipped["corp"] = 1
-    metrics.watches["home"] = lambda: {"pods": (3, 1_800_000_000.0)}
-    metrics.reviewers["home"] = lambda: {"signed": 0.5, "renewal": 1.5}
+
     metrics.watch_restarts["home", "pods", "expired"] += 1
     metrics.config_reloads["success"] += 1
     metrics.config_last_success = 1_800_000_000.0
@@ -246,7 +250,7 @@ def test_a_gauge_is_read_when_it_is_asked_for() -> None:
     """The size of a cache is not counted along."""
     metrics = Metrics()
     entries = [1, 2]
-    metrics.cache_entries["verdict"] = entries.__len__
+    metrics.gauges = lambda: Gauges(cache_entries={"verdict": len(entries)})
     assert value(metrics, "authgate_cache_entries", cache="verdict") == 2
     entries.append(3)
     assert value(metrics, "authgate_cache_entries", cache="verdict") == 3

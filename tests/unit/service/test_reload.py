@@ -43,7 +43,7 @@ async def test_requests_have_a_turn_after_each_policy(tmp_path: Path) -> None:
             await asyncio.sleep(0)
 
     answering = asyncio.create_task(others())
-    pipeline = await compose(config, Dependencies(SystemClock(), Metrics(), {}))
+    pipeline = await compose(config, Dependencies(clock=SystemClock(), metrics=Metrics(), environ={}))
     answering.cancel()
     assert turns >= POLICIES
     await pipeline.close()

@@ -1,4 +1,4 @@
-"""A configuration that is retired releases everything, however its retirement ends."""
+"""A generation that is retired releases everything, however its retirement ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from authgate.compose import CompositionError, Dependencies, compose
 from authgate.config import load
 from authgate.observability.metrics import Metrics
 from authgate.service.clock import SystemClock
-from authgate.service.generation import Generation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,19 +42,17 @@ def configured(folder: Path, *names: str) -> Config:
     return load(file, {}).config
 
 
-def surroundings() -> Dependencies:
-    """What a composition needs around it."""
-    return Dependencies(SystemClock(), Metrics(), {}, "")
+def dependencies() -> Dependencies:
+    """What a composition needs besides the configuration."""
+    return Dependencies(clock=SystemClock(), metrics=Metrics(), environ={}, service_account_dir="")
 
 
 @pytest.mark.filterwarnings("error::ResourceWarning")
-async def test_a_retirement_that_is_cancelled_still_closes_its_pipeline(tmp_path: Path) -> None:
-    """The gate may end while a request of the old configuration is under way; its connections must not stay open."""
-    config = configured(tmp_path, "home")
-    pipeline = await compose(config, surroundings())
-    session: Any = vars(pipeline.clusters.apis["home"]._api.rest_client.pool_manager)["_session"]
-    generation = Generation(pipeline, config, Metrics())
-    with generation.serving:
+async def test_a_retirement_that_is_cancelled_still_closes_its_connections(tmp_path: Path) -> None:
+    """The gate may stop while a request of the previous configuration is open; connections must not stay open."""
+    generation = await compose(configured(tmp_path, "home"), dependencies())
+    session: Any = vars(generation.clusters.apis["home"]._api.rest_client.pool_manager)["_session"]
+    with generation:
         retiring = asyncio.create_task(generation.retire())
         for _ in range(5):
             await asyncio.sleep(0)
@@ -68,4 +65,4 @@ async def test_a_retirement_that_is_cancelled_still_closes_its_pipeline(tmp_path
 async def test_a_composition_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
     """A cluster that was connected before another one failed is closed; an open session would warn, which fails."""
     with pytest.raises(CompositionError, match="broken"):
-        await compose(configured(tmp_path, "home", "broken"), surroundings())
+        await compose(configured(tmp_path, "home", "broken"), dependencies())

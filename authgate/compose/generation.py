@@ -1,0 +1,170 @@
+"""One configuration in use: everything that `compose` made of it, and the loops that keep it current."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from authgate.observability.log import event, traceback_of
+from authgate.observability.metrics import Gauges, Metrics
+from authgate.server.exchange import signed_documents
+from authgate.server.serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from authgate.compose.clusters import Clusters
+    from authgate.keys.remote import RemoteKeySet
+    from authgate.signing.tokens import TokenIssuer
+    from authgate.verify.access_review import AccessReviewers
+    from authgate.verify.cache import VerdictCache
+    from authgate.verify.cluster import ClusterVerifier
+    from authgate.verify.jwt import JWTVerifier
+
+_WARM_UP = 5.0
+_PROBE_INTERVAL = 5.0
+_PAUSE_AFTER_ERROR = 5.0
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Generation(Serving):
+    """One configuration from its first request to its last: `start` it, then `retire` or `close` it.
+
+    Listeners decide with it as a `Serving`.
+    """
+
+    issuers: dict[str, JWTVerifier]
+    """The verifiers of `jwt`, by configured name."""
+    clusters: Clusters
+    key_sets: list[RemoteKeySet]
+    """All key sets that are fetched, those of clusters included."""
+    cache: VerdictCache | None
+    reviewers: AccessReviewers | None
+    token_issuer: TokenIssuer | None
+    """Signs the gate's own tokens."""
+    metrics: Metrics
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+
+    def start(self) -> None:
+        """Start the background loops: key refreshes, watches, and probes of TokenReview."""
+        loops: list[Callable[[], Awaitable[None]]] = [
+            *(keys.keep_fresh for keys in self.key_sets),
+            *self.clusters.background,
+            *(partial(_probe, cluster) for cluster in self.clusters.asked),
+        ]
+        self._tasks += (asyncio.create_task(run_forever(loop, self.metrics)) for loop in loops)
+
+    async def warm_up(self) -> None:
+        """Fetch missing keys, for at most 5 seconds. Failures are ignored; the refresh loops retry."""
+        fetches = [asyncio.create_task(keys.refresh()) for keys in self.key_sets]
+        if fetches:
+            await asyncio.wait(fetches, timeout=_WARM_UP)
+
+    def inherit(self, previous: Generation) -> None:
+        """Use the previous generation's keys and review states of the same places where this one has none yet."""
+        self.clusters.inherit(previous.clusters)
+        for keys in self.key_sets:
+            for known in previous.key_sets:
+                keys.inherit(known)
+
+    async def retire(self) -> None:
+        """Stop the background loops, wait for the last request, then close. No new request may come."""
+        try:
+            await self._stop_tasks()
+            await self.idle()
+        finally:  # also if the service stops meanwhile and cancels this
+            await self._release()
+
+    async def close(self) -> None:
+        """Close at once: end pending fetches and reviews, and release connections."""
+        await self._stop_tasks()
+        await self._release()
+
+    async def _stop_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def _release(self) -> None:
+        for keys in self.key_sets:
+            await keys.close()
+        if self.reviewers is not None:
+            await self.reviewers.close()
+        await self.clusters.close()
+
+    def states(self) -> Iterator[tuple[str, bool, str]]:
+        """Yield each issuer's and cluster's name, whether its tokens can be decided now, and how or why not.
+
+        Legacy and static tokens of a cluster have a line of their own, since its keys cannot decide them.
+        """
+        named = {f"issuer/{name}": verifier.status() for name, verifier in self.issuers.items()}
+        named |= {f"cluster/{name}": verifier.status() for name, verifier in self.clusters.verifiers.items()}
+        for cluster in self.clusters.asked:
+            if (legacy := cluster.legacy_status()) is not None:
+                named[f"cluster/{cluster.name}/legacyAudiences"] = legacy
+        for name, state in named.items():
+            yield name, state.usable, state.detail
+
+    def gauges(self) -> Gauges:
+        """Return the current numbers of caches, review budgets and watches."""
+        entries: dict[str, float] = {}
+        sizes: dict[str, float] = {}
+        if self.cache is not None:
+            entries["verdict"], sizes["verdict"] = len(self.cache), self.cache.weight
+        if self.reviewers is not None:
+            entries["access"] = self.reviewers.entries
+        watched = {
+            (cluster, resource): figure
+            for cluster, revocation in self.clusters.revocations.items()
+            for resource, figure in revocation.figures().items()
+        }
+        return Gauges(
+            cache_entries=entries,
+            cache_bytes=sizes,
+            saturation={
+                (cluster, budget): part
+                for cluster, reviewer in self.clusters.reviewers.items()
+                for budget, part in reviewer.saturation().items()
+            },
+            watch_objects={labels: count for labels, (count, _) in watched.items()},
+            watch_last_event={labels: at for labels, (_, at) in watched.items()},
+        )
+
+    def issuer_names(self) -> set[str]:
+        """Return the names under which keys are counted in the metrics."""
+        return {*self.issuers, *self.clusters.verifiers}
+
+    def documents(self) -> dict[str, bytes]:
+        """Return the documents with which others verify the gate's own tokens, by path; empty if it signs none."""
+        return signed_documents(self.token_issuer) if self.token_issuer else {}
+
+
+async def run_forever(loop: Callable[[], Awaitable[None]], metrics: Metrics) -> None:
+    """Run a background loop forever; log unexpected errors and restart it."""
+    while True:
+        try:
+            return await loop()
+        except Exception as error:  # noqa: BLE001 - the last line of defence: keys must still be refreshed
+            metrics.internal_errors += 1
+            event(
+                logging.ERROR,
+                "unexpected error in a background task; it is restarted",
+                error_type=type(error).__name__,
+                exception_stacktrace=traceback_of(error),
+            )
+            await asyncio.sleep(_PAUSE_AFTER_ERROR)
+
+
+async def _probe(cluster: ClusterVerifier) -> None:
+    """Probe TokenReview while local keys cannot decide. A gate that is not ready gets no request that would find out.
+
+    If legacy tokens are reviewed, a failing TokenReview is also probed until it answers again.
+    """
+    while True:
+        if cluster.needs_probe():
+            await cluster.probe()
+        await asyncio.sleep(_PROBE_INTERVAL)
