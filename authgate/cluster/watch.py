@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 from urllib.parse import urlencode
 
+from authgate.backoff import backoff, jittered
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.failures import Call
 from authgate.cluster.watch_events import (
@@ -191,8 +192,8 @@ class Watcher:
         elif not self._failures:
             return 0.0
         else:
-            most = min(rules.longest_pause, rules.first_pause * 2.0 ** min(self._failures - 1, 30))
-        return most * random.uniform(0.5, 1.0)  # noqa: S311 - it keeps gates from moving in step, and is no secret
+            most = backoff(self._failures, rules.first_pause, rules.longest_pause)
+        return jittered(most, 0.5)
 
     async def _list(self) -> str:
         found: dict[str, float | None] = {}
@@ -214,7 +215,7 @@ class Watcher:
         return page.version
 
     async def _follow(self, version: str) -> None:
-        seconds = random.randint(self._rules.lifetime // 2, self._rules.lifetime)  # noqa: S311 - as above
+        seconds = random.randint(self._rules.lifetime // 2, self._rules.lifetime)  # noqa: S311 - it is no secret
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authgate.backoff import backoff, jittered
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,7 +16,6 @@ _RECHECK_PAUSE = 60.0
 _RETRY_WITHOUT_KEYS = 5.0
 _LONGEST_RETRY_AFTER = 60.0
 _FIRST_RETRY = 1.0
-_RETRY_FACTOR = 2.0
 _JITTER = 0.1
 
 
@@ -70,7 +71,7 @@ class FetchSchedule:
         """Plan the next fetch after a failed attempt; what a 429 asked for is honoured up to a minute."""
         self.failures += 1
         self._not_before = self._now() + min(retry_after, _LONGEST_RETRY_AFTER)
-        backed_off = self._after(_FIRST_RETRY * _RETRY_FACTOR ** min(self.failures - 1, 16))
+        backed_off = self._after(backoff(self.failures, _FIRST_RETRY, self._rules.refresh))
         self._due_at = max(self._not_before, backed_off)
         # An attempt that used up its timeout is followed by the next after a second.
         pause = max(_FIRST_RETRY, _RETRY_WITHOUT_KEYS - (self._now() - started))
@@ -82,4 +83,4 @@ class FetchSchedule:
         return max(self._not_before, self.attempted_at + self._rules.cooldown)
 
     def _after(self, wait: float) -> float:
-        return self._now() + min(wait, self._rules.refresh) * (1 - _JITTER * self._jitter())
+        return self._now() + jittered(min(wait, self._rules.refresh), _JITTER, self._jitter)

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from authgate.backoff import backoff
 from authgate.compose import CompositionError
 from authgate.config import ConfigError
 from authgate.config.reading.file_references import named_files
@@ -73,21 +74,22 @@ class Retry:
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._pause = self._due_at = 0.0
+        self._rejections = 0
+        self._due_at = 0.0
         self._files: dict[str, _State] = {}
         self._pending = False
 
     def rejected(self, files: Iterable[str], now: float) -> None:
         """Plan the next attempt; `files` are those that the rejected configuration names."""
         shortest = max(self._interval, _FIRST_PAUSE)
-        self._pause = min(max(2 * self._pause, shortest), max(shortest, _LONGEST_PAUSE))
-        self._due_at = now + self._pause
+        self._rejections += 1
+        self._due_at = now + backoff(self._rejections, shortest, max(shortest, _LONGEST_PAUSE))
         self._files = {path: _state_of(path) for path in files}
         self._pending = True
 
     def accepted(self) -> None:
         """Plan no further attempt."""
-        self._pause, self._pending = 0.0, False
+        self._rejections, self._pending = 0, False
 
     def due(self, now: float) -> bool:
         """Return whether the rejected configuration is to be tried again now."""
@@ -95,7 +97,7 @@ class Retry:
             return False
         changed = any(_state_of(path) != state for path, state in self._files.items())
         if changed:
-            self._pause = 0.0
+            self._rejections = 0
         return changed or now >= self._due_at
 
 

@@ -8,6 +8,7 @@ import signal
 from mmap import mmap
 from typing import TYPE_CHECKING, Final
 
+from authgate.backoff import backoff
 from authgate.observability.counter_store import SHARED_BYTES, SharedCounterStore
 from authgate.server.admin import Check
 from authgate.service.channel import Adopt, Adopted, Channel, Drain, Failed, Keys, Status, Stop
@@ -108,7 +109,7 @@ class Slot:
             return None
         now = self._clock.monotonic()
         self._ends = 1 if now - self._began_at >= _STEADY else self._ends + 1
-        pause = 0.0 if self._ends == 1 else min(_LONGEST_PAUSE, 2.0 ** (self._ends - 2))
+        pause = 0.0 if self._ends == 1 else backoff(self._ends - 1, 1.0, _LONGEST_PAUSE)
         self._due_at = now + pause
         code = os.waitstatus_to_exitcode(status)
         self._last_end = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
