@@ -1,1 +1,1 @@
-"""The step that tells whether a known sender may pass: policies and identity headers."""
+"""The step after verification: whether a policy allows the identity, and the headers that name it to the app. Pure."""

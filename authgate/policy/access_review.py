@@ -1,6 +1,6 @@
-"""What the cluster is asked before a request may pass: attributes from the verified identity and the request. Pure.
+"""The attributes of access reviews: built from the verified identity and the original request. Pure.
 
-Nothing of the request's query, and nothing that only the client says of itself, gets into a review.
+The query and unverified headers of a request never become part of a review.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
 
 _MAX_PATH: Final = 200
 _PLACEHOLDER = re.compile(r"\{\{ ?\.([A-Za-z]+) ?\}\}")
-# A method is a token (RFC 9110, section 9.1); those of letters and dashes are all that are registered.
+# A method may be any token (RFC 9110, section 9.1); all registered methods have only letters and dashes.
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True)
 class NothingToReview:
-    """There is nothing to ask the cluster about: the request is refused for `reason`."""
+    """No access review is possible: the request is denied with `reason`."""
 
     reason: Reason
     detail: str = ""
 
 
 class AttributesRule(Protocol):
-    """Says what the cluster is asked."""
+    """Builds the attributes of an access review."""
 
     @property
     def reads_request(self) -> bool:
-        """Whether the answer depends on the original request."""
+        """Whether the attributes depend on the original request."""
         ...
 
     def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | NothingToReview:
-        """Return what to ask about `identity`, or why nothing can be asked."""
+        """Return the attributes to review for `identity`, or why no review is possible."""
         ...
 
 
 class RequestAttributes:
-    """Asks about path and method of the original request, as the kube-apiserver does for paths of its own.
+    """Reviews the path and method of the original request, as the kube-apiserver does for its non-resource paths.
 
-    Source: staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go: the path decoded once, the method in
-    lower case. A path that two servers could read in two ways is refused: the cluster and the app must mean the same.
+    Source: staging/src/k8s.io/apiserver/pkg/endpoints/request/requestinfo.go: the path is decoded once, the method is
+    in lower case. An ambiguous path is denied, because the cluster and the app could read it differently.
     """
 
     reads_request = True
 
     def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | NothingToReview:
-        """Return the request's path and verb; the identity adds nothing."""
+        """Return the request's path and verb. The identity is not used."""
         method, path = request.method, request.path
         if method is None or path is None or _METHOD.fullmatch(method) is None:
             return NothingToReview(Reason.REQUEST_UNKNOWN)
@@ -67,7 +67,7 @@ class RequestAttributes:
 
 
 class Template:
-    """A text with placeholders such as `{{ .Namespace }}`, which the verified identity fills; ValueError for others."""
+    """A text with placeholders of the verified identity, such as `{{ .Namespace }}`. Unknown ones raise ValueError."""
 
     __slots__ = ("_parts",)
 
@@ -75,10 +75,12 @@ class Template:
         self._parts = tuple(_PLACEHOLDER.split(text))  # text, name, text, name, …, text
         unknown = [name for name in self._parts[1::2] if name not in _VALUES]
         if unknown or any("{{" in part or "}}" in part for part in self._parts[::2]):
-            raise ValueError(f"{text!r} holds something else than {', '.join(_VALUES)} as {{{{ .Name }}}}")
+            raise ValueError(
+                f"{text!r} has an unknown placeholder; write one of {', '.join(_VALUES)} as {{{{ .Name }}}}"
+            )
 
     def render(self, identity: Identity) -> str | NothingToReview:
-        """Return the text; a value that is missing or `*`, which would mean all, makes it unaskable."""
+        """Return the text with its values. A missing value, or `*`, which would match everything, allows no review."""
         rendered = list(self._parts)
         for index in range(1, len(rendered), 2):
             name = rendered[index]
@@ -113,7 +115,7 @@ _VALUES: Final[Mapping[str, Callable[[Identity], str]]] = {
 
 
 class ResourceTemplates:
-    """Asks about one Kubernetes object or kind of objects; each attribute is a `Template`."""
+    """Reviews access to one Kubernetes object or kind of objects; each attribute is a `Template`."""
 
     reads_request = False
 
@@ -121,7 +123,7 @@ class ResourceTemplates:
         self._templates = {field.name: Template(getattr(texts, field.name)) for field in fields(texts)}
 
     def attributes(self, identity: Identity, request: OriginalRequest) -> AccessAttributes | NothingToReview:
-        """Return the attributes with the identity's values; the request adds nothing."""
+        """Return the attributes with the identity's values. The request is not used."""
         rendered: dict[str, str] = {}
         for name, template in self._templates.items():
             text = template.render(identity)
@@ -133,9 +135,9 @@ class ResourceTemplates:
 
 @dataclass(frozen=True, slots=True)
 class AccessRule:
-    """What a policy asks the cluster, and for how many seconds a yes and a no are remembered.
+    """The access review of a policy, and for how many seconds an allowed and a denied answer are cached.
 
-    `cluster` is who is asked about identities of no cluster; None for the first.
+    `cluster` reviews identities that do not come from a cluster; None means the first cluster.
     """
 
     rule: AttributesRule
@@ -145,7 +147,7 @@ class AccessRule:
 
 
 def describe(attributes: AccessAttributes) -> str:
-    """Return what is asked in a few words, for people; a path may be cut short."""
+    """Return the attributes in a few words, for people. Long paths are truncated."""
     if isinstance(attributes, NonResourceAttributes):
         return f"{attributes.verb} {attributes.path[:_MAX_PATH]}"
     what = "/".join(text for text in (attributes.resource, attributes.subresource) if text)

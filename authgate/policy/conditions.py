@@ -1,4 +1,4 @@
-"""Conditions on who asks, what their token claims, what they ask for and when; and entries, which join them. Pure."""
+"""Conditions on identity, claims, request and time; and entries of allow and deny lists, which combine them. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NO_REQUEST = OriginalRequest()
 
 
 class PolicyInput:
-    """What is decided about.
+    """The input of a policy decision.
 
-    `claims` is None where the token's are not known, as after a TokenReview; `request` has its path and host as
-    `paths` normalises them; `now` is in POSIX seconds. What no condition looks at may be left out.
+    `claims` is None if the token's claims are unknown, as after a TokenReview. `request` has the path and host that
+    `paths` normalized. `now` is in POSIX seconds. Parts that no condition reads may be omitted.
     """
 
     __slots__ = ("_variables", "claims", "identity", "now", "request")
@@ -41,14 +41,14 @@ class PolicyInput:
         self._variables: Variables | None = None
 
     def read_eagerly(self) -> PolicyInput | None:
-        """Return the case with its path as the most eager server reads it, None where all read it alike."""
+        """Return the input with the path fully decoded, or None if the path is not ambiguous."""
         if self.request.eager is None:
             return None
         request = replace(self.request, path=self.request.eager, eager=None)
         return PolicyInput(self.identity, self.claims, request, self.now)
 
     def variables(self) -> Variables:
-        """Return what expressions see, made for the first that looks; one that asks for unknown claims fails."""
+        """Return the variables of expressions, created on first use. Reading unknown claims fails the expression."""
         if self._variables is None:
             path = self.request.path
             self._variables = Variables(
@@ -62,30 +62,30 @@ class PolicyInput:
 
 
 class Condition(Protocol):
-    """A condition on a case; further kinds of conditions join an `Entry` by implementing it."""
+    """A condition on a policy input. Every kind of condition in an `Entry` implements this protocol."""
 
     @property
     def reads_request(self) -> bool:
-        """Whether the original request makes a difference."""
+        """Whether the result depends on the original request."""
         ...
 
     @property
     def reads_claims(self) -> bool:
-        """Whether the token's claims make a difference, beyond the identity."""
+        """Whether the result depends on the token's claims, beyond the identity."""
         ...
 
     @property
     def reads_now(self) -> bool:
-        """Whether the time makes a difference."""
+        """Whether the result depends on the current time."""
         ...
 
     def matches(self, case: PolicyInput) -> bool | Failed:
-        """Tell whether the case fulfils the condition, or that it cannot be told, which denies."""
+        """Return whether the condition holds. `Failed` means that it could not be evaluated, which denies."""
         ...
 
 
 class _OfIdentity:
-    """A condition that the identity alone fulfils or not."""
+    """A condition that depends only on the identity."""
 
     __slots__ = ()
     reads_request = False
@@ -94,7 +94,7 @@ class _OfIdentity:
 
 
 class IssuerIn(_OfIdentity):
-    """The identity comes from one of these configured issuers or clusters."""
+    """Whether the identity comes from one of these configured issuers or clusters."""
 
     __slots__ = ("_names",)
 
@@ -102,12 +102,12 @@ class IssuerIn(_OfIdentity):
         self._names = frozenset(names)
 
     def matches(self, case: PolicyInput) -> bool:
-        """Tell whether it does."""
+        """Return whether the condition holds."""
         return case.identity.issuer_name in self._names
 
 
 class UserIn(_OfIdentity):
-    """The username fits one of these globs."""
+    """Whether the username matches one of these globs."""
 
     __slots__ = ("_globs",)
 
@@ -115,12 +115,12 @@ class UserIn(_OfIdentity):
         self._globs = Globs(globs)
 
     def matches(self, case: PolicyInput) -> bool:
-        """Tell whether it does."""
+        """Return whether the condition holds."""
         return self._globs.match(case.identity.username)
 
 
 class GroupIn(_OfIdentity):
-    """One of the groups fits one of these globs."""
+    """Whether one of the groups matches one of these globs."""
 
     __slots__ = ("_globs",)
 
@@ -128,14 +128,14 @@ class GroupIn(_OfIdentity):
         self._globs = Globs(globs)
 
     def matches(self, case: PolicyInput) -> bool:
-        """Tell whether one does."""
+        """Return whether the condition holds."""
         return self._globs.match_any(case.identity.groups)
 
 
 class ServiceAccountIn(_OfIdentity):
-    """The identity is a cluster's ServiceAccount whose `namespace/name` fits one of these globs.
+    """Whether the identity is a cluster's ServiceAccount whose `namespace/name` matches one of these globs.
 
-    `*` stands for any characters but the slash. Whatever another issuer calls its users, none of them matches.
+    `*` does not match a slash. Identities of `jwt` issuers never match, whatever their names are.
     """
 
     __slots__ = ("_globs",)
@@ -145,7 +145,7 @@ class ServiceAccountIn(_OfIdentity):
         self._globs = tuple((Glob(pair[0]), Glob(pair[1])) for pair in pairs if len(pair) == 2)
 
     def matches(self, case: PolicyInput) -> bool:
-        """Tell whether it is one."""
+        """Return whether the condition holds."""
         account = case.identity.service_account
         if case.identity.cluster is None or account is None or "/" in account.namespace + account.name:
             return False
@@ -156,7 +156,7 @@ class ServiceAccountIn(_OfIdentity):
 
 
 class ExpressionHolds:
-    """An expression is true. `place` says where it stands, for whoever has to mend it."""
+    """Whether an expression is true. `place` is its path in the configuration, for error messages."""
 
     __slots__ = ("_expression", "_place", "reads_claims", "reads_now", "reads_request")
 
@@ -168,23 +168,23 @@ class ExpressionHolds:
         self.reads_now = Sees.NOW in expression.reads
 
     def matches(self, case: PolicyInput) -> bool | Failed:
-        """Tell whether it is, or which expression failed."""
+        """Return whether the expression is true, or its place and why it failed."""
         held = self._expression.holds(case.variables())
         return Failed(f"{self._place}: {held.detail}") if isinstance(held, Failed) else held
 
 
 class Entry:
-    """An entry of an allow or deny list: all of its conditions must hold."""
+    """An entry of an allow or deny list. All of its conditions must hold."""
 
     __slots__ = ("conditions",)
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         self.conditions = tuple(conditions)
         if not self.conditions:
-            raise ValueError("an entry without conditions would match everybody")
+            raise ValueError("an entry without conditions would match every identity")
 
     def matches(self, case: PolicyInput) -> bool | Failed:
-        """Tell whether every condition holds; the first that does not, or that cannot be told, says it."""
+        """Return whether every condition holds, or the first failure before a condition that does not hold."""
         for condition in self.conditions:
             held = condition.matches(case)
             if held is not True:

@@ -1,4 +1,4 @@
-"""The headers that tell the app who sent the request: one preset a gate, always the same names, empty where unknown."""
+"""The identity headers for the app: always the same names for a preset, with empty values for what is unknown."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ if TYPE_CHECKING:
 
 
 class IdentityToken(Protocol):
-    """A header whose value is a signed statement of who passed."""
+    """A header that contains a signed identity token."""
 
     @property
     def name(self) -> str:
-        """The header's name."""
+        """The name of the header."""
         ...
 
     def value(self, identity: Identity, policy: str, expires_at: float | None) -> str:
-        """Return the statement, "" where none can be made; `expires_at` is the verdict's end in POSIX seconds."""
+        """Return the token, or "" if it would already be expired; `expires_at` is the verdict's, in POSIX seconds."""
         ...
 
 
-_UTF8_BYTES: Final = 4  # of one character, at most
+_UTF8_BYTES: Final = 4  # the most that one character takes
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderFailure:
-    """Headers cannot carry an identity: why, and which of them, without its value."""
+    """Headers cannot carry the identity. `detail` names the header, never its value."""
 
     reason: Literal[Reason.IDENTITY_UNSENDABLE, Reason.IDENTITY_TOO_LARGE]
     detail: str = ""
 
 
 class HeaderMapper:
-    """Names an identity in the headers of a preset and in further ones, or says why they cannot carry it.
+    """Turns an identity into the headers of a preset and the configured additional ones.
 
-    `mapped` are headers from claims and expressions, `statement` is a signed one. `max_bytes` bounds all of them.
+    `mapped` are headers from claims and expressions, `identity_token` is a header with a signed token. `max_bytes`
+    limits their total size.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class HeaderMapper:
         self._identity_token = identity_token
 
     def anonymous(self, role: Role | None = None) -> Headers:
-        """Return the headers of a request that nobody sent: every name, and no value."""
+        """Return the headers of an anonymous request: every name, with empty values."""
         further = [
             *self._mapped,
             *(role.headers if role else ()),
@@ -80,20 +81,20 @@ class HeaderMapper:
         claims: VerifiedClaims | None = None,
         role: Role | None = None,
     ) -> Headers | HeaderFailure:
-        """Return the header names and values in their order; every name, always.
+        """Return all headers in order, including empty ones, or why they cannot carry the identity.
 
-        A statement says under which `policy` the identity passed, and ends with `expires_at` (POSIX seconds). Without
-        `claims`, as after a TokenReview, headers from claims are empty. A `role` may name the sender otherwise, and has
-        headers of its own.
+        An identity token contains the `policy` and ends at `expires_at` (POSIX seconds) at the latest. Without
+        `claims`, as after a TokenReview, headers from claims are empty. A `role` may rename user and groups, and add
+        headers.
         """
         mapped = self._mapped
         if role is not None:
-            named = role.named(identity, {} if claims is None else claims.members)
-            if isinstance(named, str):
-                return HeaderFailure(Reason.IDENTITY_UNSENDABLE, named)
-            identity, mapped = named, (*mapped, *role.headers)
+            renamed = role.rename(identity, {} if claims is None else claims.members)
+            if isinstance(renamed, str):
+                return HeaderFailure(Reason.IDENTITY_UNSENDABLE, renamed)
+            identity, mapped = renamed, (*mapped, *role.headers)
         for value in _values(identity):
-            if value.strip() != value:  # white space at its ends would be dropped (RFC 9110, section 5.5)
+            if value.strip() != value:  # parsers drop white space around a value (RFC 9110, section 5.5)
                 return HeaderFailure(Reason.IDENTITY_UNSENDABLE)
         headers = self._render(identity)
         for header in mapped:
@@ -107,7 +108,7 @@ class HeaderMapper:
                 (self._identity_token.name, self._identity_token.value(identity, policy, expires_at)),
             )
         size = sum([len(name) + len(value) + 4 for name, value in headers])
-        if _UTF8_BYTES * size > self._max_bytes:  # else it cannot be too much, whatever the characters
+        if _UTF8_BYTES * size > self._max_bytes:  # otherwise it fits even if every character takes 4 bytes
             size = sum([len(name) + len(value.encode()) + 4 for name, value in headers])
             if size > self._max_bytes:
                 return HeaderFailure(Reason.IDENTITY_TOO_LARGE)

@@ -1,4 +1,4 @@
-"""Headers beside those of the preset: each from a claim or an expression. Pure."""
+"""Additional identity headers from claims and expressions. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def trusted(pointer: JSONPointer, claims: Mapping[str, JSONValue]) -> JSONValue:
-    """Return what a pointer leads to; null where it is an email address that the issuer did not verify.
+    """Return the value at a pointer, or None for an email address that the issuer did not verify.
 
-    As for identities: `email_verified` is absent or exactly true, or the address may be anybody's.
+    As for identities, an address is used only if `email_verified` is absent or exactly true.
     """
     if pointer.member == "email" and claims.get("email_verified", True) is not True:
         return None
@@ -25,20 +25,20 @@ def trusted(pointer: JSONPointer, claims: Mapping[str, JSONValue]) -> JSONValue:
 
 
 class MappedHeader(Protocol):
-    """A header whose values come from somewhere in what was verified."""
+    """A header whose values come from verified claims or the identity."""
 
     @property
     def name(self) -> str:
-        """The header's name."""
+        """The name of the header."""
         ...
 
     def values(self, identity: Identity, claims: Mapping[str, JSONValue]) -> list[str] | Failed:
-        """Return what the header holds, in order, to be joined as groups are; none where there is nothing."""
+        """Return the values in order, or an empty list. They are joined like groups."""
         ...
 
 
 class ClaimHeader:
-    """A header that holds a claim: a text, a number, true or false, or a list of these."""
+    """A header with the value of a claim: a string, number, boolean, or a list of them."""
 
     __slots__ = ("_pointer", "name")
 
@@ -47,12 +47,12 @@ class ClaimHeader:
         self._pointer = pointer
 
     def values(self, identity: Identity, claims: Mapping[str, JSONValue]) -> list[str] | Failed:
-        """Return the claim's values; none where it is missing or null, or an email address that nobody verified."""
+        """Return the claim's values; an empty list if it is missing, null or an unverified email address."""
         return _texts(trusted(self._pointer, claims), f"claim {self._pointer.text}")
 
 
 class ExpressionHeader:
-    """A header that holds what an expression gives; `place` says where the expression stands."""
+    """A header with the value of an expression; `place` is its path in the configuration."""
 
     __slots__ = ("_expression", "_place", "name")
 
@@ -62,7 +62,7 @@ class ExpressionHeader:
         self._place = place
 
     def values(self, identity: Identity, claims: Mapping[str, JSONValue]) -> list[str] | Failed:
-        """Return the expression's value or values."""
+        """Return the values of the expression, or why it failed."""
         value = self._expression.evaluate(Variables(claims=claims, user=identity))
         if isinstance(value, Failed):
             return Failed(f"{self._place}: {value.detail}")
@@ -78,7 +78,7 @@ def _texts(value: JSONValue, place: str) -> list[str] | Failed:
         case _:
             texts = [_text(value)]
     known = [text for text in texts if text is not None]
-    return known if len(known) == len(texts) else Failed(f"{place} is or holds an object, a list or null")
+    return known if len(known) == len(texts) else Failed(f"{place} is or contains an object, a list or null")
 
 
 def _text(value: JSONValue) -> str | None:

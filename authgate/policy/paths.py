@@ -1,7 +1,7 @@
-"""Paths as every server reads them: normalised once, and refused where two servers could read two things. Pure.
+"""Request paths: normalized once, and rejected if two servers could read them differently. Pure.
 
-RFC 3986, section 6.2.2, makes `/%41` and `/A` one path; what goes beyond that (an escaped slash, dot segments, empty
-segments, parameters) is taken for another path by some servers and not by others.
+By RFC 3986, section 6.2.2, `/%41` and `/A` are the same path. Servers disagree about anything beyond that: escaped
+slashes, dot segments, empty segments and parameters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 _PLAIN = re.compile(r"(?:/[A-Za-z0-9\-_~!$&'()*+,=:@.]+)*/?")
-# What one server decodes, the next splits: an escaped slash, backslash, percent sign, question mark, hash, semicolon.
+# Escaped separators, which one server decodes and the next one splits at; and everything that is not a plain path.
 _AMBIGUOUS = re.compile(r"[\\;#?]|//|%(?:2[Ff35]|3[BbFf]|5[Cc]|(?![0-9A-Fa-f]{2}))|[^\x21-\x7e]")
 _SPECIAL: Final = frozenset("/\\;#?%")
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -20,22 +20,22 @@ _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 _OVERLONG = re.compile(rb"[\xc0\xc1]|\xe0[\x80-\x9f]|\xf0[\x80-\x8f]")
 _MAX_LAYERS: Final = 4
 MAX_LENGTH: Final = 8192
-"""How long a path may be, in characters as it is sent: what proxies take by default, and what reading it may cost."""
+"""The longest path, in characters as sent. Proxies accept this much by default; it also bounds the time to parse."""
 
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_](?:[a-z0-9._-]{0,252}[a-z0-9_])?)\.?(?::[0-9]{0,5})?")
 
 
 def is_plain(path: str) -> bool:
-    """Tell whether a path is written as every server reads it: no escapes, dot or empty segments, or odd characters."""
+    """Return whether all servers read a path alike: no escapes, dot or empty segments, or unusual characters."""
     if not path or len(path) > MAX_LENGTH or _PLAIN.fullmatch(path) is None:
         return False
     return "/." not in path or not _has_dot_segment(path)
 
 
 def plain_path(path: str) -> str | None:
-    """Return a path without its escapes, or None where two servers could read it in two ways.
+    """Return a path without its escapes, or None if it is ambiguous or longer than `MAX_LENGTH`.
 
-    `path` is as the client wrote it, without the query. One longer than `MAX_LENGTH` is not read at all.
+    `path` is as the client sent it, without the query.
     """
     if is_plain(path):
         return path
@@ -43,7 +43,7 @@ def plain_path(path: str) -> str | None:
         return None
     try:
         plain = unquote_to_bytes(path).decode()
-    except UnicodeDecodeError:  # overlong forms among it
+    except UnicodeDecodeError:  # includes overlong forms
         return None
     if not plain.isprintable() or _has_dot_segment(plain) or _folds_into_another(plain):
         return None
@@ -51,11 +51,11 @@ def plain_path(path: str) -> str | None:
 
 
 def readings(path: str) -> tuple[str, str] | None:
-    """Return an ambiguous path as it was written and as the most eager server reads it, or None where neither is safe.
+    """Return two readings of an ambiguous path, as written and fully decoded, or None if it is unsafe.
 
-    The first has only the escapes of unreserved characters decoded (RFC 3986, section 6.2.2.2). The second is decoded
-    to the end, its backslashes are slashes, its parameters and empty segments are gone. Dot segments and control
-    characters, in whatever disguise, are never safe.
+    The first has only escapes of unreserved characters decoded (RFC 3986, section 6.2.2.2). The second is decoded until
+    nothing changes, with slashes for backslashes and without parameters and empty segments. Dot segments and control
+    characters are never safe, however they are escaped.
     """
     if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
         return None
@@ -82,7 +82,7 @@ def readings(path: str) -> tuple[str, str] | None:
 
 
 def plain_host(host: str) -> str | None:
-    """Return a host's name in lower case, without port and final dot, or None where it is no host (RFC 3986, 3.2.2)."""
+    """Return a host in lower case without port and final dot, or None if it is invalid (RFC 3986, section 3.2.2)."""
     match = _HOST.fullmatch(host.lower())
     return match[1] if match else None
 
@@ -97,7 +97,7 @@ def _has_dot_segment(path: str) -> bool:
 
 
 def _folds_into_another(path: str) -> bool:
-    """Tell whether a server that folds look-alikes, such as a full-width slash, would read another path."""
+    """Return whether a server that normalizes Unicode, such as a full-width slash, would read another path."""
     if path.isascii():
         return False
     folded = unicodedata.normalize("NFKC", path)

@@ -1,6 +1,6 @@
-"""Roles, as Vault's JWT auth method has them: what a token must claim beyond being good, and whom it then stands for.
+"""Roles as in Vault's JWT auth method: claims that a valid token must also have, and claims that rename the user. Pure.
 
-Sources: Vault's API documentation of jwt/oidc roles; vault-plugin-auth-jwt, claims.go. Pure.
+Sources: Vault's API documentation of jwt/oidc roles; vault-plugin-auth-jwt, claims.go.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _SYSTEM = "system:"
 
 
 class BoundClaim:
-    """A claim that must have one of these values, or hold one of them where it is a list.
+    """A claim that must have one of these values, or contain one of them if it is a list.
 
-    With `glob`, the values are globs, and only texts match.
+    With `glob`, the values are globs, and only strings match.
     """
 
     __slots__ = ("_globs", "_values", "pointer")
@@ -39,7 +39,7 @@ class BoundClaim:
         self._globs = Globs(map(str, self._values)) if glob else None
 
     def holds(self, claims: Mapping[str, JSONValue]) -> bool:
-        """Tell whether it does; a claim that is missing, null or an unverified email address never does."""
+        """Return whether the claim matches; one that is missing, null or an unverified email address does not."""
         found = trusted(self.pointer, claims)
         return any(map(self._fits, found)) if isinstance(found, list) else self._fits(found)
 
@@ -51,14 +51,14 @@ class BoundClaim:
 
 @dataclass(frozen=True, slots=True)
 class Leeways:
-    """How many seconds beyond its `exp`, `nbf` and `iat` a role takes a token; None leaves it to the issuer."""
+    """Seconds of leeway for `exp`, `nbf` and `iat` in a role; None leaves it to the issuer."""
 
     expiration: float | None = None
     not_before: float | None = None
     issued_at: float | None = None
 
     def refuses(self, claims: Mapping[str, JSONValue], now: float) -> Reason | None:
-        """Return why a token is too old or too young for the role, or None."""
+        """Return why the role rejects a token's times, or None."""
         end, begin, issued = (_number(claims.get(name)) for name in ("exp", "nbf", "iat"))
         if self.expiration is not None and end is not None and now >= end + self.expiration:
             return Reason.TOKEN_EXPIRED
@@ -70,10 +70,10 @@ class Leeways:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What holds for everybody who passes a policy; `headers` name claims to the app.
+    """Requirements on every token that a policy allows, and how the identity is named to the app.
 
-    `user` and `groups` lead to the claims that name the sender to the app in place of the identity's own names; what
-    lists, rules and access reviews look at stays the identity that was verified.
+    `user` and `groups` point to claims that replace the username and groups in the headers; `headers` adds headers from
+    claims. Lists, rules and access reviews still use the verified identity.
     """
 
     audiences: frozenset[str] | None = None
@@ -86,18 +86,18 @@ class Role:
     max_lifetime: float | None = None
 
     def refuses(self, case: PolicyInput) -> tuple[Reason, str] | None:
-        """Return why the case does not have the role, in words for the audit log, or None where it has."""
+        """Return why the token does not meet the role and a detail for the audit log, or None if it does."""
         if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
             return Reason.AUDIENCE_MISMATCH, "role.boundAudiences"
         if case.claims is None:
-            return Reason.NOT_ALLOWED, "role: TokenReview decided, and the token's claims are not known"
+            return Reason.NOT_ALLOWED, "role: the token's claims are unknown, because TokenReview verified it"
         claims = case.claims.members
         if self.subject is not None and claims.get("sub") != self.subject:
             return Reason.NOT_ALLOWED, "role.boundSubject"
         for bound in self.claims:
             if not bound.holds(claims):
                 return Reason.NOT_ALLOWED, f"role.boundClaims {bound.pointer.text}"
-        if self.max_lifetime is not None and not _lives_at_most(claims, self.max_lifetime):
+        if self.max_lifetime is not None and not _lifetime_is_at_most(claims, self.max_lifetime):
             return Reason.TOKEN_LIFETIME_TOO_LONG, "role.maxTokenLifetime"
         if self.leeways is not None and case.now is not None:
             reason = self.leeways.refuses(claims, case.now)
@@ -105,29 +105,29 @@ class Role:
                 return reason, "role's leeways"
         return None
 
-    def named(self, identity: Identity, claims: Mapping[str, JSONValue]) -> Identity | str:
-        """Return the identity as the app is to know it, or why there is none.
+    def rename(self, identity: Identity, claims: Mapping[str, JSONValue]) -> Identity | str:
+        """Return the identity with the names for the app, or why that is not possible.
 
-        Nobody is renamed to a name of Kubernetes' own (`system:…`) that is not theirs already.
+        A claim cannot give an identity a name that is reserved for Kubernetes (`system:…`), unless it already has it.
         """
         username, groups = identity.username, identity.groups
         if self.user is not None:
             found = trusted(self.user, claims)
             if not isinstance(found, str) or not found:
-                return "role.userClaim is missing, empty, no text, or an unverified email address"
+                return "role.userClaim is missing, empty, not a string, or an unverified email address"
             username = found
         if self.groups is not None:
             listed = trusted(self.groups, claims)
             listed = [listed] if isinstance(listed, str) else listed
             if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
-                return "role.groupsClaim is missing, or no list of texts"
+                return "role.groupsClaim is missing or not a list of strings"
             groups = tuple(str(item) for item in listed)
         own = {identity.username, *identity.groups}
         names = [name for name in (username, *groups) if name not in own]
         if any(name.startswith(_SYSTEM) for name in names):
-            return 'role.userClaim or groupsClaim holds a name that begins with "system:"'
+            return 'role.userClaim or groupsClaim has a name that starts with "system:"'
         if not all(map(is_clean, names)):
-            return "role.userClaim or groupsClaim holds control characters"
+            return "role.userClaim or groupsClaim has control characters"
         return replace(identity, username=username, groups=groups)
 
 
@@ -143,6 +143,6 @@ def _number(value: JSONValue) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _lives_at_most(claims: Mapping[str, JSONValue], seconds: float) -> bool:
+def _lifetime_is_at_most(claims: Mapping[str, JSONValue], seconds: float) -> bool:
     end, issued = _number(claims.get("exp")), _number(claims.get("iat"))
     return end is not None and issued is not None and end - issued <= seconds

@@ -1,7 +1,7 @@
-"""Which rule of a policy a request falls under: the first whose host, method and path fit. Pure.
+"""Find the rule of a policy for a request: the first whose host, method and path match. Pure.
 
-The rules are sorted into an index by their paths' fixed beginnings when they are made, so that finding one costs about
-the same among a hundred as among one.
+The rules are indexed by the fixed prefix of their paths, so a lookup takes about as long among a hundred rules as
+among one.
 """
 
 from __future__ import annotations
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Methods are case-sensitive (RFC 9110, section 9.1), but not to every framework: `get` is nobody's to guess about.
+# Methods are case-sensitive (RFC 9110, section 9.1), but not for every framework, so `get` matches no rule.
 _METHOD = re.compile(r"[A-Z][A-Z-]{0,31}")
 
 
 def is_plain_method(method: str | None) -> bool:
-    """Tell whether a method is known, and written so that every server reads it alike: in capitals."""
+    """Return whether a method is known and in capitals, so that all servers read it the same way."""
     return method is not None and _METHOD.fullmatch(method) is not None
 
 
 class PathPattern:
-    """A path, exact or with stars: one stands for any text within its segment, `/*` at the end for all that is below.
+    """A path, exact or with stars. A star matches any text within its segment, `/*` at the end everything below.
 
-    A segment that is nothing but a star is not empty.
+    A segment that is only a star does not match an empty segment.
     """
 
-    __slots__ = ("beginning", "exact", "rest")
+    __slots__ = ("exact", "prefix", "rest")
 
     def __init__(self, text: str) -> None:
         head = text.removesuffix("/*")
         self.exact = "*" not in text
-        self.beginning = text if self.exact else text[: text.index("*")].rpartition("/")[0] + "/"
-        """Where the pattern stands in the index: what each of its paths begins with, or is."""
+        self.prefix = text if self.exact else text[: text.index("*")].rpartition("/")[0] + "/"
+        """The key in the index: the start of every matching path, or the whole path if it is exact."""
         self.rest: re.Pattern[str] | None = None
-        """What the whole path must be besides, None where its beginning says all."""
+        """What the whole path must match, or None if the prefix is enough."""
         if "*" in head:
             parts = [_segment(segment) for segment in head.split("/")]
             self.rest = re.compile("/".join(parts) + ("" if head == text else "/.*"), re.DOTALL)
 
     def matches(self, path: str) -> bool:
-        """Tell whether a path without escapes is one of these."""
+        """Return whether the pattern matches a path without escapes."""
         if self.rest is not None:
             return self.rest.fullmatch(path) is not None
-        return path == self.beginning if self.exact else path.startswith(self.beginning)
+        return path == self.prefix if self.exact else path.startswith(self.prefix)
 
 
 def _segment(text: str) -> str:
@@ -63,7 +63,7 @@ def _segment(text: str) -> str:
 
 
 class HostPatterns:
-    """Hosts, exact ones and such as `*.example.com`, which stands for every name below, at any depth."""
+    """Exact hosts, and patterns such as `*.example.com`, which match every subdomain at any depth."""
 
     __slots__ = ("_exact", "_suffixes")
 
@@ -73,15 +73,15 @@ class HostPatterns:
         self._suffixes = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*."))
 
     def match(self, host: str) -> bool:
-        """Tell whether a host, as `plain_host` gives it, is one of these."""
+        """Return whether one of them matches a host that `plain_host` returned."""
         return host in self._exact or (host.endswith(self._suffixes) and not host.startswith("."))
 
 
 @dataclass(frozen=True, slots=True)
 class RequestMatch:
-    """What a request must be for a rule to decide about it; what is None may be anything.
+    """Which requests a rule applies to. None matches everything.
 
-    `raw` takes paths that two servers could read in two ways, where this rule is the one for both readings.
+    `raw` also matches an ambiguous path if this rule is the first match for both of its readings.
     """
 
     hosts: HostPatterns | None = None
@@ -89,20 +89,20 @@ class RequestMatch:
     paths: tuple[PathPattern, ...] | None = None
     raw: bool = False
 
-    def fits(self, method: str | None, host: str | None) -> bool:
-        """Tell whether method and host fit; those that a rule names have to be known."""
+    def matches_target(self, method: str | None, host: str | None) -> bool:
+        """Return whether method and host match. An unknown one does not match a rule that names any."""
         if self.methods is not None and method not in self.methods:
             return False
         return self.hosts is None or (host is not None and self.hosts.match(host))
 
-    def takes(self, path: str) -> bool:
-        """Tell whether the path fits."""
+    def matches_path(self, path: str) -> bool:
+        """Return whether the path matches."""
         return self.paths is None or any(pattern.matches(path) for pattern in self.paths)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place(Generic[T]):
-    """A rule as it stands in the index, below one of its paths' beginnings."""
+class _IndexEntry(Generic[T]):
+    """A rule in the index, under the prefix of one of its paths."""
 
     order: int
     match: RequestMatch
@@ -111,7 +111,7 @@ class _Place(Generic[T]):
 
 
 class Routes(Generic[T]):
-    """Rules in their order, each a condition on the request and what it leads to."""
+    """Rules in order: each is a condition on the request and an outcome."""
 
     def __init__(self, rules: Sequence[tuple[RequestMatch, T]]) -> None:
         self._rules = tuple(rules)
@@ -119,21 +119,20 @@ class Routes(Generic[T]):
         self.need_path = any(match.paths is not None for match in matches)
         self.need_host = any(match.hosts is not None for match in matches)
         self.need_method = any(match.methods is not None for match in matches)
-        self._exact: defaultdict[str, list[_Place[T]]] = defaultdict(list)
-        self._below: defaultdict[str, list[_Place[T]]] = defaultdict(list)
+        self._exact: defaultdict[str, list[_IndexEntry[T]]] = defaultdict(list)
+        self._below: defaultdict[str, list[_IndexEntry[T]]] = defaultdict(list)
         for order, (match, outcome) in enumerate(rules):
             if match.paths is None:
-                self._below[""].append(_Place(order, match, None, outcome))
+                self._below[""].append(_IndexEntry(order, match, None, outcome))
             for pattern in match.paths or ():
                 index = self._exact if pattern.exact else self._below
-                index[pattern.beginning].append(_Place(order, match, pattern.rest, outcome))
-        self._depth = max((beginning.count("/") for beginning in self._below), default=0)
+                index[pattern.prefix].append(_IndexEntry(order, match, pattern.rest, outcome))
+        self._depth = max((prefix.count("/") for prefix in self._below), default=0)
 
     def find(self, request: OriginalRequest) -> T | Reason | None:
-        """Return what the first rule that fits leads to, None where none does, or why that cannot be told.
+        """Return the outcome of the first rule that matches, None if no rule does, or why that is unknown.
 
-        What a rule needs and the proxy did not tell is `REQUEST_UNKNOWN`, whichever rule comes first: nothing is
-        guessed.
+        If the proxy did not send a part of the request that any rule needs, the result is `REQUEST_UNKNOWN`.
         """
         method, host, path = request.method, None, request.path
         if self.need_method and not is_plain_method(method):
@@ -148,17 +147,19 @@ class Routes(Generic[T]):
             return Reason.REQUEST_UNKNOWN
         plain = plain_path(path)
         if plain is None:
-            return self._of_ambiguous(method, host, path)
-        return _outcome(self._of_plain(method, host, plain))
+            return self._find_ambiguous(method, host, path)
+        return _outcome(self._find_plain(method, host, plain))
 
-    def _of_plain(self, method: str | None, host: str | None, path: str) -> _Place[T] | None:
+    def _find_plain(self, method: str | None, host: str | None, path: str) -> _IndexEntry[T] | None:
         below = self._below
         found = _first(self._exact.get(path, ()), method, host, path)
         end = 0
-        for _ in range(self._depth + 1):  # "", "/", "/a/", "/a/b/": what a rule for this path may begin with
-            places = below.get(path[:end])
-            if places is not None and (found is None or places[0].order < found.order):
-                other = _first(places, method, host, path)
+        for _ in range(
+            self._depth + 1
+        ):  # "", "/", "/a/", "/a/b/": every prefix that a rule for this path can have
+            entries = below.get(path[:end])
+            if entries is not None and (found is None or entries[0].order < found.order):
+                other = _first(entries, method, host, path)
                 if other is not None and (found is None or other.order < found.order):
                     found = other
             end = path.find("/", end) + 1
@@ -166,34 +167,36 @@ class Routes(Generic[T]):
                 break
         return found
 
-    def _of_ambiguous(self, method: str | None, host: str | None, path: str) -> T | Reason:
-        for match, outcome in self._rules:  # those before the first that looks at the path cannot be evaded
+    def _find_ambiguous(self, method: str | None, host: str | None, path: str) -> T | Reason:
+        for match, outcome in self._rules:  # rules before the first one with paths apply to every path
             if match.paths is not None:
                 break
-            if match.fits(method, host):
+            if match.matches_target(method, host):
                 return outcome
         both = readings(path)
         if both is None:
             return Reason.PATH_AMBIGUOUS
         written, eager = both
         for order, (match, outcome) in enumerate(self._rules):
-            if match.raw and match.fits(method, host) and match.takes(written):
+            if match.raw and match.matches_target(method, host) and match.matches_path(written):
                 first = next(self._fitting(method, host, eager), None)
                 return outcome if first == order else Reason.PATH_AMBIGUOUS
         return Reason.PATH_AMBIGUOUS
 
     def _fitting(self, method: str | None, host: str | None, path: str) -> Iterator[int]:
         for order, (match, _) in enumerate(self._rules):
-            if match.fits(method, host) and match.takes(path):
+            if match.matches_target(method, host) and match.matches_path(path):
                 yield order
 
 
-def _first(places: Iterable[_Place[T]], method: str | None, host: str | None, path: str) -> _Place[T] | None:
-    for place in places:
-        if place.match.fits(method, host) and (place.rest is None or place.rest.fullmatch(path)):
-            return place
+def _first(
+    entries: Iterable[_IndexEntry[T]], method: str | None, host: str | None, path: str
+) -> _IndexEntry[T] | None:
+    for entry in entries:
+        if entry.match.matches_target(method, host) and (entry.rest is None or entry.rest.fullmatch(path)):
+            return entry
     return None
 
 
-def _outcome(place: _Place[T] | None) -> T | None:
-    return None if place is None else place.outcome
+def _outcome(entry: _IndexEntry[T] | None) -> T | None:
+    return None if entry is None else entry.outcome

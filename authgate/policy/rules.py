@@ -1,4 +1,4 @@
-"""Policies: who may pass, by what was verified and, where rules say so, by what is asked. Pure; deny wins."""
+"""Policies: who is allowed, depending on the verified identity and, with rules, on the request. Pure; deny wins."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class OpenPaths:
-    """The paths of the original request that pass without a token: exact ones, and prefixes written `/prefix/*`.
+    """Paths of the original request that need no token: exact ones, and prefixes such as `/public/*`.
 
-    A path is matched only as it stands, and only where every server reads it alike: one with an escape is never open.
+    A path with escapes, or one that servers could read differently, never matches.
     """
 
     __slots__ = ("_exact", "_prefixes")
@@ -38,7 +38,7 @@ class OpenPaths:
         return bool(self._exact or self._prefixes)
 
     def contain(self, path: str | None) -> bool:
-        """Tell whether a request for `path` (without its query) passes without a token; None never does."""
+        """Return whether a request for `path` (without query) needs no token. An unknown path (None) needs one."""
         if path is None or not is_plain(path):
             return False
         return path in self._exact or path.startswith(self._prefixes)
@@ -49,7 +49,7 @@ NO_OPEN_PATHS = OpenPaths(())
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why somebody who is known may not pass; `private` is for the audit log and explanations only."""
+    """Why an identity is denied. `private` is only for the audit log and explanations."""
 
     reason: Reason
     private: str = ""
@@ -77,13 +77,13 @@ class Clause:
     rule: int | None = None
     role: Role | None = None
     reads_request: bool = field(init=False)
-    """Whether an entry looks at the request."""
+    """Whether an entry depends on the request."""
     reads_claims: bool = field(init=False)
-    """Whether an entry looks at what the token claims."""
+    """Whether an entry depends on the token's claims."""
     reads_now: bool = field(init=False)
-    """Whether an entry looks at the time."""
+    """Whether an entry depends on the current time."""
     cacheable: bool = field(init=False)
-    """Whether its answer holds as long as the verdict: neither the request nor the time makes a difference."""
+    """Whether its answer can be cached with the verdict: it depends neither on the request nor on the time."""
 
     def __post_init__(self) -> None:
         conditions = list(_conditions((*(self.allow or ()), *self.deny)))
@@ -97,7 +97,7 @@ class Clause:
         object.__setattr__(self, "cacheable", not reads_request and not reads_now)
 
     def check(self, case: PolicyInput) -> Refusal | None:
-        """Return why the case may not pass, or None where it may."""
+        """Return why the input is denied, or None if it is allowed."""
         if self.audiences is not None and self.audiences.isdisjoint(case.identity.audiences):
             return Refusal(Reason.AUDIENCE_MISMATCH)
         if self.refusal is not None:
@@ -132,10 +132,10 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What holds for the requests that fit `match`, in place of what the policy says by itself.
+    """Settings that replace those of the policy for requests that match.
 
-    One of `allow`, `access` and `anonymous` decides who may pass instead of the policy's; without any, the policy's own
-    stays. `deny` replaces the policy's; None leaves it in force, as its audiences are in any case.
+    One of `allow`, `access` and `anonymous` replaces the policy's `allow` and `access`; without any of them, those
+    apply. `deny` replaces the policy's `deny` unless it is None. The policy's audiences always apply.
     """
 
     match: RequestMatch
@@ -147,12 +147,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who may pass at one endpoint.
+    """Who is allowed at one endpoint.
 
-    `audiences` None accepts a token for any accepted audience; `allow` None lets every authenticated identity pass.
-    Whom the lists let pass, `access` asks the cluster about. The first of the `rules` that fits a request replaces
-    them; a `role` holds for all requests. With `preflights` a CORS preflight needs no credential. `shadow` is another
-    version of the policy that decides nothing: only differences from it are reported.
+    If `audiences` is None, every audience that the issuers accept is enough; if `allow` is None, every authenticated
+    identity is allowed. `access` then has the cluster review identities that the lists allow. The first rule that
+    matches a request replaces these settings; `role` applies to all requests. With `preflights`, a CORS preflight needs
+    no credential. `shadow` is another version that decides nothing; only decisions that differ are reported.
     """
 
     name: str
@@ -166,13 +166,13 @@ class Policy:
     role: Role | None = None
     preflights: bool = False
     own: Clause = field(init=False, compare=False)
-    """What holds for requests that no rule fits."""
+    """The clause for requests that match no rule."""
     clauses: tuple[Clause, ...] = field(init=False, compare=False)
-    """Those of the rules in their order, and its own."""
+    """The clauses of the rules in order, and its own."""
     reads_request: bool = field(init=False, compare=False)
     """Whether a decision may depend on the original request."""
     reviews_access: bool = field(init=False, compare=False)
-    """Whether the cluster is asked about some requests."""
+    """Whether some requests need an access review."""
     _routes: Routes[Clause] | None = field(init=False, compare=False, repr=False)
     _refusals: dict[Reason, Clause] = field(init=False, compare=False, repr=False)
 
@@ -228,7 +228,7 @@ class Policy:
         )
 
     def clause_for(self, request: OriginalRequest) -> tuple[Clause, OriginalRequest]:
-        """Return what the policy says about a request, and the request as the clause's conditions see it."""
+        """Return the clause for a request, and the normalized request for the clause's conditions."""
         clause = self.own
         if self._routes is not None:
             found = self._routes.find(request)
@@ -241,7 +241,7 @@ class Policy:
         return (self._refusals[seen], NO_REQUEST) if isinstance(seen, Reason) else (clause, seen)
 
     def admits_anonymous(self, request: OriginalRequest) -> bool:
-        """Tell whether a request without any credential may pass."""
+        """Return whether a request without any credential is allowed."""
         clause, _ = self.clause_for(request)
         if self.preflights and request.preflight and clause.refusal is None:
             return True
@@ -249,7 +249,7 @@ class Policy:
 
 
 def _seen(request: OriginalRequest, *, raw: bool) -> OriginalRequest | Reason:
-    """Return the request as expressions see it: all of it known, the method in capitals, host and path normalised."""
+    """Return the request for expressions: complete, with a method in capitals and a normalized host and path."""
     host = None if request.host is None else plain_host(request.host)
     if not is_plain_method(request.method) or request.path is None or host is None:
         return Reason.REQUEST_UNKNOWN

@@ -1,4 +1,4 @@
-"""A second version of a policy beside the live one: what it would have decided otherwise, and nothing else."""
+"""Differences between a live policy and its shadow, which is evaluated without affecting requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A request that one version of a policy lets pass and the other does not, with the reason of each.
+    """A request that one version of a policy allows and the other denies, with both reasons.
 
-    Access reviews are not compared: `live` is what the policy said before the cluster was asked. `private` says which
-    rule or expression of the shadow refused; `identity` is None where no credential was sent.
+    Access reviews are not compared: `live` is the result before the review. `private` names the rule or expression of
+    the shadow that denied; `identity` is None if the request had no credential.
     """
 
     policy: str

@@ -1,4 +1,4 @@
-"""What the cluster is asked: from the verified identity and the original request, or not at all."""
+"""The attributes of access reviews come from the verified identity and the original request."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ ACCOUNT = Identity(
 PERSON = Identity("corp:jane")
 
 
-def asked(path: str | None, method: str | None = "GET") -> AccessAttributes | NothingToReview:
-    """What is asked about a request."""
+def attributes_of(path: str | None, method: str | None = "GET") -> AccessAttributes | NothingToReview:
+    """The attributes of a request."""
     return RequestAttributes().attributes(PERSON, OriginalRequest(method, path))
 
 
@@ -46,9 +46,9 @@ def asked(path: str | None, method: str | None = "GET") -> AccessAttributes | No
         ("/a:b@c=d&e,f+g$h!i*(j)'~", "/a:b@c=d&e,f+g$h!i*(j)'~"),
     ],
 )
-def test_a_plain_path_is_asked_decoded_once(path: str, sent: str) -> None:
-    """As the kube-apiserver asks about its own."""
-    assert asked(path) == NonResourceAttributes(sent, "get")
+def test_a_plain_path_is_decoded_once(path: str, sent: str) -> None:
+    """As the kube-apiserver does for its own paths."""
+    assert attributes_of(path) == NonResourceAttributes(sent, "get")
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_a_plain_path_is_asked_decoded_once(path: str, sent: str) -> None:
         "",
     ],
 )
-def test_a_path_that_two_servers_could_read_in_two_ways_is_not_asked_about(path: str) -> None:
-    """The answer would be about another path than the app's."""
-    assert asked(path) == NothingToReview(Reason.PATH_AMBIGUOUS)
+def test_an_ambiguous_path_is_not_reviewed(path: str) -> None:
+    """The cluster could review another path than the one that the app serves."""
+    assert attributes_of(path) == NothingToReview(Reason.PATH_AMBIGUOUS)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +104,8 @@ def test_a_path_that_two_servers_could_read_in_two_ways_is_not_asked_about(path:
     ],
 )
 def test_the_verb_is_the_method_in_lower_case(method: str, verb: str) -> None:
-    """As the kube-apiserver does for whatever is no resource."""
-    assert asked("/metrics", method) == NonResourceAttributes("/metrics", verb)
+    """As the kube-apiserver does for non-resource paths."""
+    assert attributes_of("/metrics", method) == NonResourceAttributes("/metrics", verb)
 
 
 @pytest.mark.parametrize(
@@ -115,14 +115,14 @@ def test_the_verb_is_the_method_in_lower_case(method: str, verb: str) -> None:
         pytest.param("/metrics", None, id="no method"),
         pytest.param(None, None, id="neither"),
         pytest.param("/metrics", "", id="empty method"),
-        pytest.param("/metrics", "*", id="method that means all"),
+        pytest.param("/metrics", "*", id="a wildcard as method"),
         pytest.param("/metrics", "GET POST", id="two methods"),
         pytest.param("/metrics", "G" * 33, id="long method"),
     ],
 )
-def test_a_request_that_is_not_known_is_not_guessed(path: str | None, method: str | None) -> None:
-    """Whatever the proxy failed to tell."""
-    assert asked(path, method) == NothingToReview(Reason.REQUEST_UNKNOWN)
+def test_an_unknown_request_is_not_reviewed(path: str | None, method: str | None) -> None:
+    """Whichever part the proxy did not send."""
+    assert attributes_of(path, method) == NothingToReview(Reason.REQUEST_UNKNOWN)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_request_that_is_not_known_is_not_guessed(path: str | None, method: st
     ],
 )
 def test_placeholders_are_filled_from_the_identity(text: str, rendered: str) -> None:
-    """Everything else stays as it is."""
+    """All other text is unchanged."""
     assert Template(text).render(ACCOUNT) == rendered
 
 
@@ -148,9 +148,9 @@ def test_placeholders_are_filled_from_the_identity(text: str, rendered: str) -> 
     "text",
     ["{{ .Query }}", "{{ .Path }}", "{{ .namespace }}", "{{ Namespace }}", "{{ .Namespace", "}}", "{{}}"],
 )
-def test_any_other_placeholder_is_refused(text: str) -> None:
-    """When the policy is made, not when somebody asks."""
-    with pytest.raises(ValueError, match="something else than"):
+def test_any_other_placeholder_is_rejected(text: str) -> None:
+    """When the policy is created, not at the first request."""
+    with pytest.raises(ValueError, match="unknown placeholder"):
         Template(text)
 
 
@@ -169,8 +169,8 @@ def test_any_other_placeholder_is_refused(text: str) -> None:
         ("Pod", replace(ACCOUNT, cluster=None)),
     ],
 )
-def test_who_lacks_a_value_is_refused(name: str, identity: Identity) -> None:
-    """An empty attribute, or `*`, would ask about all there is; an issuer's own word is no account of a cluster."""
+def test_an_identity_without_a_value_is_denied(name: str, identity: Identity) -> None:
+    """An empty attribute or `*` would match everything; a `jwt` issuer cannot name accounts of a cluster."""
     rule = ResourceTemplates(ResourceAttributes("get", "services", namespace=f"{{{{ .{name} }}}}"))
     refusal = rule.attributes(identity, OriginalRequest())
 
@@ -178,7 +178,7 @@ def test_who_lacks_a_value_is_refused(name: str, identity: Identity) -> None:
 
 
 def test_every_attribute_is_a_template() -> None:
-    """The request adds nothing."""
+    """The request is not used."""
     rule = ResourceTemplates(
         ResourceAttributes("get", "services", "g", "v1", "{{ .Namespace }}", "proxy", "{{ .ServiceAccount }}")
     )
@@ -201,6 +201,6 @@ def test_every_attribute_is_a_template() -> None:
         ),
     ],
 )
-def test_what_is_asked_is_told(attributes: AccessAttributes, words: str) -> None:
-    """In few words, however long the path."""
+def test_attributes_are_described(attributes: AccessAttributes, words: str) -> None:
+    """In a few words, even if the path is long."""
     assert describe(attributes) == words

@@ -1,4 +1,4 @@
-"""Conditions on who asks and what for, and entries, which join them."""
+"""Conditions on identity and request, and entries, which combine them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def account(namespace: str = "prod", name: str = "web", *, cluster: str | None =
 def test_a_glob_names_accounts_by_namespace_and_name(
     globs: list[str], namespace: str, name: str, matches: bool
 ) -> None:
-    """`*` stands for any characters but the slash; everything else for itself."""
+    """`*` matches any characters except the slash; everything else matches itself."""
     assert ServiceAccountIn(globs).matches(PolicyInput(account(namespace, name))) is matches
 
 
@@ -75,7 +75,7 @@ def test_a_glob_names_accounts_by_namespace_and_name(
     ],
 )
 def test_only_clusters_have_service_accounts(identity: Identity) -> None:
-    """Whatever another issuer calls its users, `serviceAccounts` does not match them."""
+    """`serviceAccounts` never matches users of other issuers, whatever their names are."""
     assert not ServiceAccountIn(["*/*", "prod/web"]).matches(PolicyInput(identity))
 
 
@@ -94,8 +94,8 @@ def test_only_clusters_have_service_accounts(identity: Identity) -> None:
     ],
     ids=str,
 )
-def test_a_user_fits_one_of_the_globs(names: set[str], matches: bool) -> None:
-    """The whole name, and its case."""
+def test_a_user_matches_one_of_the_globs(names: set[str], matches: bool) -> None:
+    """Globs match the whole name and are case-sensitive."""
     assert UserIn(frozenset(names)).matches(PolicyInput(ALICE)) is matches
 
 
@@ -113,13 +113,13 @@ def test_a_user_fits_one_of_the_globs(names: set[str], matches: bool) -> None:
     ],
     ids=str,
 )
-def test_one_of_the_groups_is_enough(names: set[str], matches: bool) -> None:
-    """Whichever it is that fits a glob."""
+def test_one_matching_group_is_enough(names: set[str], matches: bool) -> None:
+    """Any of the groups may match any of the globs."""
     assert GroupIn(frozenset(names)).matches(PolicyInput(ALICE)) is matches
 
 
 def test_an_issuer_is_matched_by_its_configured_name() -> None:
-    """A cluster's name counts as well as a `jwt` issuer's."""
+    """The name of a cluster works like that of a `jwt` issuer."""
     names = IssuerIn(frozenset({"corp", "home"}))
 
     assert names.matches(PolicyInput(ALICE))
@@ -128,7 +128,7 @@ def test_an_issuer_is_matched_by_its_configured_name() -> None:
 
 
 def test_an_entry_needs_all_of_its_conditions() -> None:
-    """An entry is an "and"."""
+    """Conditions of an entry are combined with "and"."""
     entry = Entry([IssuerIn(frozenset({"corp"})), GroupIn(frozenset({"dev"}))])
 
     assert entry.matches(PolicyInput(ALICE))
@@ -136,14 +136,14 @@ def test_an_entry_needs_all_of_its_conditions() -> None:
     assert not entry.matches(PolicyInput(Identity("bob", groups=("qa",), issuer_name="corp")))
 
 
-def test_an_entry_without_conditions_cannot_be_made() -> None:
-    """It would match everybody."""
-    with pytest.raises(ValueError, match="would match everybody"):
+def test_an_entry_needs_a_condition() -> None:
+    """Without one it would match every identity."""
+    with pytest.raises(ValueError, match="would match every identity"):
         Entry([])
 
 
 def expression(text: str) -> ExpressionHolds:
-    """A condition that an expression writes, which may look at everything but the query."""
+    """A condition from an expression."""
     sees = Sees.CLAIMS | Sees.USER | Sees.REQUEST | Sees.NOW
     return ExpressionHolds(compile_expression(text, sees, Expects.BOOL), "rules[0].expression")
 
@@ -162,18 +162,18 @@ CASE = PolicyInput(ALICE, VerifiedClaims({"level": 3}), REQUEST, 1_800_000_000.0
         ('now == timestamp("2027-01-15T08:00:00Z")', True),
     ],
 )
-def test_an_expression_sees_the_case(text: str, holds: bool) -> None:
-    """Who asks, what their token claims, what they ask for, and when."""
+def test_an_expression_reads_the_policy_input(text: str, holds: bool) -> None:
+    """Identity, claims, request and time."""
     assert expression(text).matches(CASE) is holds
 
 
 def test_the_root_has_no_segments() -> None:
-    """Nor has a request that is not looked at."""
+    """Neither does a request without a path."""
     root = PolicyInput(ALICE, request=OriginalRequest("GET", "/", "app.example"))
     assert expression("request.segments.size() == 0").matches(root) is True
 
 
-def test_an_expression_that_fails_says_where_it_stands() -> None:
+def test_a_failed_expression_reports_its_place() -> None:
     """It is neither true nor false."""
     failed = expression("claims.missing == 1.0").matches(CASE)
     assert isinstance(failed, Failed)
@@ -183,13 +183,13 @@ def test_an_expression_that_fails_says_where_it_stands() -> None:
 
 
 @pytest.mark.parametrize("text", ["!has(claims.sub)", 'claims.?banned.orValue("") == "yes"'])
-def test_of_claims_that_are_not_known_nothing_holds(text: str) -> None:
-    """As after a TokenReview, which does not tell them: what a denial asks for may be there."""
+def test_an_expression_over_unknown_claims_fails(text: str) -> None:
+    """TokenReview does not return claims, and a deny entry could match one of them."""
     assert isinstance(expression(text).matches(PolicyInput(ALICE)), Failed)
 
 
-def test_claims_that_are_not_known_do_not_matter_where_the_user_decides() -> None:
-    """Only who needs them fails."""
+def test_unknown_claims_do_not_matter_if_the_user_decides() -> None:
+    """Only reading them fails."""
     assert expression('user.username == "alice" || has(claims.sub)').matches(PolicyInput(ALICE)) is True
 
 
@@ -206,14 +206,14 @@ def test_claims_that_are_not_known_do_not_matter_where_the_user_decides() -> Non
         (expression('user.username == "known"'), ""),
     ],
 )
-def test_a_condition_tells_what_it_looks_at(condition: Condition, reads: str) -> None:
-    """An answer that is remembered must hold for the next request; a text with a variable's name reads nothing."""
+def test_a_condition_declares_what_it_reads(condition: Condition, reads: str) -> None:
+    """A cached answer must be right for the next request. A variable's name inside a string literal does not count."""
     told = {"claims": condition.reads_claims, "request": condition.reads_request, "now": condition.reads_now}
     assert [name for name, looks in told.items() if looks] == reads.split()
 
 
-def test_a_glob_of_many_stars_costs_no_more_than_its_text_is_long() -> None:
-    """Else whoever may choose an account's name could hold up everybody."""
+def test_a_glob_with_many_stars_takes_linear_time() -> None:
+    """Otherwise anyone who can choose an account's name could block all requests."""
     stars = ServiceAccountIn(["prod/" + "*a" * 20 + "*b"])
     assert not stars.matches(PolicyInput(account("prod", "a" * 253)))
     assert stars.matches(PolicyInput(account("prod", "a" * 252 + "b")))

@@ -34,14 +34,14 @@ PRESETS: list[Preset] = ["oauth2-proxy", "kubernetes", "remote"]
 
 
 def headers(preset: Preset, identity: Identity) -> Headers:
-    """The headers of an identity, which have to be sendable."""
+    """The headers of an identity, which must not fail."""
     found = HeaderMapper(preset, 100_000).map(identity)
     assert not isinstance(found, HeaderFailure)
     return found
 
 
 def test_the_oauth2_proxy_preset_names_every_part() -> None:
-    """In this order, empty where there is nothing to say."""
+    """In this order, with empty values for unknown parts."""
     assert headers("oauth2-proxy", POD) == (
         ("X-Auth-Request-User", "system:serviceaccount:prod:web"),
         ("X-Auth-Request-Groups", "system:serviceaccounts,system:authenticated"),
@@ -57,7 +57,7 @@ def test_the_oauth2_proxy_preset_names_every_part() -> None:
 
 
 def test_the_oauth2_proxy_preset_names_a_person() -> None:
-    """Who has an address, and no namespace."""
+    """A person has an email address and no namespace."""
     found = dict(headers("oauth2-proxy", ALICE))
 
     assert found["X-Auth-Request-Email"] == "alice@corp.example"
@@ -67,7 +67,7 @@ def test_the_oauth2_proxy_preset_names_a_person() -> None:
 
 
 def test_the_kubernetes_preset_repeats_groups_and_extra() -> None:
-    """As the request-header authenticator reads them: keys folded to lower case and percent-encoded."""
+    """As the request-header authenticator reads them: keys are in lower case and percent-encoded."""
     prefix = "X-Remote-Extra-authentication.kubernetes.io%2F"
     assert headers("kubernetes", POD) == (
         ("X-Remote-User", "system:serviceaccount:prod:web"),
@@ -82,7 +82,7 @@ def test_the_kubernetes_preset_repeats_groups_and_extra() -> None:
 
 
 def test_the_kubernetes_preset_always_has_a_group() -> None:
-    """An empty one where there is none, so that a client's own never stands."""
+    """Without groups it is empty, so that it always replaces the client's header."""
     assert headers("kubernetes", Identity("alice")) == (
         ("X-Remote-User", "alice"),
         ("X-Remote-Group", ""),
@@ -91,7 +91,7 @@ def test_the_kubernetes_preset_always_has_a_group() -> None:
 
 
 def test_the_remote_preset_names_a_person() -> None:
-    """As Authelia and others do."""
+    """As Authelia does."""
     assert headers("remote", ALICE) == (
         ("Remote-User", "alice"),
         ("Remote-Groups", "dev"),
@@ -102,8 +102,8 @@ def test_the_remote_preset_names_a_person() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("identity", [POD, ALICE, Identity("x")], ids=["pod", "person", "hardly anything"])
-def test_every_name_of_a_preset_is_always_there(preset: Preset, identity: Identity) -> None:
-    """Also for the anonymous, whose values are all empty: a header that is missing could be the client's own."""
+def test_every_header_of_a_preset_is_always_sent(preset: Preset, identity: Identity) -> None:
+    """Also, with empty values, for anonymous requests: otherwise the client's own header could reach the app."""
     anonymous = HeaderMapper(preset, 100_000).anonymous()
     named = {name for name, _ in headers(preset, identity) if not name.startswith("X-Remote-Extra-")}
 
@@ -122,22 +122,20 @@ def test_every_name_of_a_preset_is_always_there(preset: Preset, identity: Identi
         pytest.param(("a", "b"), "a,b", id="two"),
         pytest.param(("a,b",), "a%2Cb", id="comma"),
         pytest.param(("100%",), "100%25", id="percent"),
-        pytest.param(("%2C",), "%252C", id="what looks encoded"),
+        pytest.param(("%2C",), "%252C", id="an encoded comma"),
         pytest.param(("a", ""), "a,", id="an empty one"),
         pytest.param(("dév", "☃"), "dév,☃", id="other letters, raw"),
         pytest.param(("a b",), "a b", id="space"),
     ],
 )
-def test_a_joined_list_can_be_taken_apart_again(
-    preset: Preset, name: str, groups: tuple[str, ...], joined: str
-) -> None:
-    """`%` and `,` inside a value are percent-encoded, nothing else is."""
+def test_a_joined_list_can_be_split(preset: Preset, name: str, groups: tuple[str, ...], joined: str) -> None:
+    """Only `%` and `,` inside a value are percent-encoded."""
     assert dict(headers(preset, replace(ALICE, groups=groups)))[name] == joined
 
 
 @given(st.lists(st.text(st.characters(codec="ascii", exclude_categories=["Cc"])), min_size=1))
-def test_no_group_can_pass_for_two(groups: list[str]) -> None:
-    """Splitting at commas and decoding gives back what was joined."""
+def test_splitting_returns_the_groups(groups: list[str]) -> None:
+    """Splitting at commas and decoding is the inverse of joining, so no group can look like two."""
     identity = replace(ALICE, groups=tuple(group.strip() for group in groups))
     joined = dict(headers("remote", identity))["Remote-Groups"]
 
@@ -158,14 +156,14 @@ UNSENDABLE = {
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("identity", UNSENDABLE.values(), ids=UNSENDABLE)
-def test_a_value_that_would_arrive_changed_is_not_sent(preset: Preset, identity: Identity) -> None:
-    """White space at its ends is dropped on the way (RFC 9110, section 5.5), and " admin" would be "admin"."""
+def test_a_value_with_white_space_at_an_end_is_not_sent(preset: Preset, identity: Identity) -> None:
+    """Parsers drop it (RFC 9110, section 5.5), so " admin" would become "admin"."""
     assert HeaderMapper(preset, 100_000).map(identity) == HeaderFailure(Reason.IDENTITY_UNSENDABLE)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_headers_have_a_limit_in_bytes(preset: Preset) -> None:
-    """Names, values in UTF-8, and four bytes a line; exactly at the limit they pass."""
+    """Names, values in UTF-8 and four bytes per line count. The limit itself is allowed."""
     identity = replace(ALICE, groups=("ä" * 50,))
     size = sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers(preset, identity))
 
@@ -173,8 +171,8 @@ def test_headers_have_a_limit_in_bytes(preset: Preset) -> None:
     assert HeaderMapper(preset, size - 1).map(identity) == HeaderFailure(Reason.IDENTITY_TOO_LARGE)
 
 
-def test_an_extra_key_in_any_language_is_a_header_name() -> None:
-    """Percent-encoded, so that the name is a token (RFC 9110, section 5.6.2)."""
+def test_any_extra_key_becomes_a_header_name() -> None:
+    """It is percent-encoded, because a header name is a token (RFC 9110, section 5.6.2)."""
     found = headers("kubernetes", replace(ALICE, extra=(("Ä/b c%:", ("1",)),)))
 
     assert found[-1] == ("X-Remote-Extra-%C3%A4%2Fb%20c%25%3A", "1")

@@ -27,10 +27,10 @@ def of_expression(text: str) -> MappedHeader:
     return ExpressionHeader("X", expression, "headers.set[0].expression")
 
 
-def told(
+def header_of(
     header: MappedHeader, claims: dict[str, Any] | None, max_bytes: int = 1000
 ) -> Headers | HeaderFailure:
-    """What a mapper with this header alone says of Ada."""
+    """The value of this header for Ada."""
     mapper = HeaderMapper("none", max_bytes, mapped=[header])
     return mapper.map(ADA, claims=None if claims is None else VerifiedClaims(claims))
 
@@ -52,20 +52,20 @@ def told(
     ],
 )
 def test_a_claim_becomes_a_header(value: object, text: str) -> None:
-    """What has a text is sent, lists as groups are."""
-    assert told(of_claim(), {"x": value}) == (("X", text),)
+    """Scalars are sent as text, lists are joined like groups."""
+    assert header_of(of_claim(), {"x": value}) == (("X", text),)
 
 
 @pytest.mark.parametrize(("verified", "text"), [(True, "a@b"), (False, ""), ("true", ""), (None, "")])
-def test_an_email_address_that_nobody_verified_is_not_told(verified: object, text: str) -> None:
-    """It may be anybody's."""
-    assert told(of_claim("/email"), {"email": "a@b", "email_verified": verified}) == (("X", text),)
+def test_an_unverified_email_address_is_not_sent(verified: object, text: str) -> None:
+    """It could belong to someone else."""
+    assert header_of(of_claim("/email"), {"email": "a@b", "email_verified": verified}) == (("X", text),)
 
 
 @pytest.mark.parametrize("claims", [{}, None], ids=["a token without it", "a TokenReview"])
 def test_an_absent_claim_is_an_empty_header(claims: dict[str, Any] | None) -> None:
-    """The header is always sent, so that a client's own cannot pass for it."""
-    assert told(of_claim(), claims) == (("X", ""),)
+    """The header is always sent, so that it replaces the client's own."""
+    assert header_of(of_claim(), claims) == (("X", ""),)
 
 
 @pytest.mark.parametrize(
@@ -82,44 +82,44 @@ def test_an_absent_claim_is_an_empty_header(claims: dict[str, Any] | None) -> No
         pytest.param("a\u2003", id="white space behind"),
     ],
 )
-def test_what_no_header_can_carry_is_refused(value: object) -> None:
-    """A value is sent as it is, or nobody passes; the refusal names the header, not the value."""
-    refused = told(of_claim(), {"x": value})
+def test_a_value_that_no_header_can_carry_is_denied(value: object) -> None:
+    """Values are never changed. The denial names the header, not the value."""
+    refused = header_of(of_claim(), {"x": value})
     assert isinstance(refused, HeaderFailure)
     assert refused.reason is Reason.IDENTITY_UNSENDABLE
     assert refused.detail.startswith("header X")
 
 
-def test_a_claim_that_is_too_long_is_refused() -> None:
-    """Nothing is truncated: beyond `headers.maxBytes` nobody passes."""
-    assert told(of_claim(), {"x": ["g" * 50] * 10_000}) == HeaderFailure(Reason.IDENTITY_TOO_LARGE)
+def test_a_claim_that_is_too_long_is_denied() -> None:
+    """Values are never truncated to fit `headers.maxBytes`."""
+    assert header_of(of_claim(), {"x": ["g" * 50] * 10_000}) == HeaderFailure(Reason.IDENTITY_TOO_LARGE)
 
 
 def test_a_nested_claim_is_named_by_its_pointer() -> None:
-    """A pointer leads into objects and lists."""
-    assert told(of_claim("/realm/roles/1"), {"realm": {"roles": ["a", "b"]}}) == (("X", "b"),)
+    """A pointer can refer to members of objects and lists."""
+    assert header_of(of_claim("/realm/roles/1"), {"realm": {"roles": ["a", "b"]}}) == (("X", "b"),)
 
 
 @pytest.mark.parametrize(
     ("text", "header"),
     [
-        pytest.param("user.username + '@' + claims.tenant", "ada@acme", id="of user and claims"),
+        pytest.param("user.username + '@' + claims.tenant", "ada@acme", id="user and claims"),
         pytest.param("user.groups", "dev", id="a list"),
-        pytest.param("claims.?missing.orValue('none')", "none", id="of what is missing"),
+        pytest.param("claims.?missing.orValue('none')", "none", id="a default for a missing claim"),
     ],
 )
 def test_an_expression_becomes_a_header(text: str, header: str) -> None:
-    """What an expression gives is sent as a claim would be."""
-    assert told(of_expression(text), {"tenant": "acme"}) == (("X", header),)
+    """Its value is sent like that of a claim."""
+    assert header_of(of_expression(text), {"tenant": "acme"}) == (("X", header),)
 
 
-def test_an_expression_that_fails_refuses() -> None:
-    """An evaluation error lets nobody pass, and says which expression it was."""
-    refused = told(of_expression("claims.missing"), {})
+def test_an_expression_that_fails_denies() -> None:
+    """The denial names the expression."""
+    refused = header_of(of_expression("claims.missing"), {})
     assert isinstance(refused, HeaderFailure)
     assert refused.detail.startswith("header X: headers.set[0].expression: ")
 
 
 def test_anonymous_requests_have_every_header_empty() -> None:
-    """Where nobody is named, the header says so."""
+    """Otherwise the client's own header could reach the app."""
     assert HeaderMapper("none", 1000, mapped=[of_claim()]).anonymous() == (("X", ""),)

@@ -1,4 +1,4 @@
-"""Paths as every server reads them, and those that two servers could read in two ways."""
+"""Plain paths, which all servers read the same way, and ambiguous ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLAIN = {
 
 @pytest.mark.parametrize(("path", "plain"), PLAIN.items(), ids=PLAIN)
 def test_a_path_is_read_without_its_escapes(path: str, plain: str) -> None:
-    """Whatever a character may be written as, it is the same path."""
+    """A character and its escape are the same path."""
     assert plain_path(path) == plain
 
 
@@ -57,8 +57,8 @@ AMBIGUOUS = [
 
 
 @pytest.mark.parametrize("path", AMBIGUOUS, ids=ascii)
-def test_what_servers_read_in_two_ways_is_no_plain_path(path: str) -> None:
-    """Nothing is merged, resolved, stripped or replaced to make sense of it."""
+def test_an_ambiguous_path_is_not_plain(path: str) -> None:
+    """It is rejected instead of being repaired."""
     assert plain_path(path) is None
     assert not is_plain(path)
 
@@ -81,7 +81,7 @@ RAW = {
 
 @pytest.mark.parametrize(("path", "written", "eager"), RAW.values(), ids=RAW.keys())
 def test_an_ambiguous_path_has_two_readings(path: str, written: str, eager: str) -> None:
-    """As it was written, and with all decoded, merged and stripped that some server decodes, merges or strips."""
+    """As written, and fully decoded, merged and stripped, as at least one server would."""
     assert readings(path) == (written, eager)
 
 
@@ -93,13 +93,13 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize("path", UNSAFE, ids=ascii)
-def test_dot_segments_and_control_characters_have_none(path: str) -> None:
-    """In whatever disguise: no rule can take them."""
+def test_dot_segments_and_control_characters_have_no_reading(path: str) -> None:
+    """However they are escaped, no rule can match them."""
     assert readings(path) is None
 
 
-def test_a_path_has_a_length() -> None:
-    """Longer ones are not read: proxies refuse them, and reading costs time."""
+def test_a_long_path_is_not_read() -> None:
+    """Proxies reject it, and reading it would take time."""
     longest = "/" + "a" * (MAX_LENGTH - 1)
     assert plain_path(longest) == longest
     assert plain_path(longest + "a") is None
@@ -112,8 +112,8 @@ def test_a_path_has_a_length() -> None:
         alphabet=st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp", "Cf", "Co", "Cn"]), max_size=30
     )
 )
-def test_what_is_read_is_what_was_meant(text: str) -> None:
-    """Escaping a path that has a plain reading gives that reading, and reading it again changes nothing."""
+def test_reading_reverses_escaping(text: str) -> None:
+    """An escaped plain path is read as that path, and reading it again changes nothing."""
     plain = plain_path("/" + quote(text))
     if plain is not None:
         assert plain == "/" + text
@@ -121,8 +121,8 @@ def test_what_is_read_is_what_was_meant(text: str) -> None:
 
 
 @given(st.text(alphabet="/.%25eEfFcC0a;\\?#\x00ä|x ", max_size=20))
-def test_any_text_has_readings_or_none(text: str) -> None:
-    """No path raises; and what is plain has no segment that a server would resolve, merge or strip."""
+def test_any_text_can_be_read(text: str) -> None:
+    """No path raises an error, and a plain path has no segment that a server would resolve, merge or strip."""
     plain, both = plain_path("/" + text), readings("/" + text)
     for path in (plain, both[1] if both else None):
         if path is not None:
@@ -148,6 +148,6 @@ def test_any_text_has_readings_or_none(text: str) -> None:
     ],
     ids=ascii,
 )
-def test_a_host_is_read_in_small_letters_and_without_its_port(host: str, plain: str | None) -> None:
-    """What is no host is none."""
+def test_a_host_is_read_in_lower_case_without_its_port(host: str, plain: str | None) -> None:
+    """An invalid host is None."""
     assert plain_host(host) == plain

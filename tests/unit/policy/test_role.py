@@ -1,4 +1,4 @@
-"""Roles: what a token must claim, and whom it then names."""
+"""Roles: which claims a token must have, and how they rename the user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CLAIMS: dict[str, Any] = {
 
 
 def refusal(role: Role, claims: dict[str, Any] | None = CLAIMS, now: float = NOW) -> Reason | None:
-    """Why a case with these claims does not have the role."""
+    """Why a token with these claims does not meet the role."""
     known = None if claims is None else VerifiedClaims(claims)
     found = role.refuses(PolicyInput(ADA, known, now=now))
     return found[0] if found else None
@@ -70,19 +70,19 @@ BOUND = {
 
 @pytest.mark.parametrize(("pointer", "values", "glob", "holds"), BOUND.values(), ids=BOUND)
 def test_a_bound_claim(pointer: str, values: list[Any], glob: bool, holds: bool) -> None:
-    """A claim holds where it is one of the values, or is a list with one of them."""
+    """A claim matches if it is one of the values or a list with one of them."""
     assert BoundClaim(JSONPointer(pointer), values, glob=glob).holds(CLAIMS) is holds
 
 
-def test_an_email_address_that_nobody_verified_binds_nobody() -> None:
-    """It may be anybody's."""
+def test_an_unverified_email_address_does_not_match() -> None:
+    """It could belong to someone else."""
     bound = BoundClaim(JSONPointer("/email"), ["ada@corp.example"], glob=False)
     assert bound.holds(CLAIMS | {"email_verified": True})
     assert not bound.holds(CLAIMS | {"email_verified": False})
 
 
-def test_a_glob_of_many_stars_costs_no_more_than_its_text_is_long() -> None:
-    """Else whoever may choose a claim's value could hold up everybody."""
+def test_a_glob_with_many_stars_takes_linear_time() -> None:
+    """Otherwise anyone who can choose a claim's value could block all requests."""
     bound = BoundClaim(JSONPointer("/name"), ["*a" * 20 + "*b"], glob=True)
     assert not bound.holds({"name": "a" * 12_000})
     assert bound.holds({"name": "a" * 12_000 + "b"})
@@ -105,18 +105,18 @@ ROLES = {
 
 
 @pytest.mark.parametrize(("role", "reason"), ROLES.values(), ids=ROLES)
-def test_who_has_a_role(role: Role, reason: Reason | None) -> None:
-    """Every field that is given must hold."""
+def test_a_token_must_meet_the_role(role: Role, reason: Reason | None) -> None:
+    """Every configured field must match."""
     assert refusal(role) is reason
 
 
-def test_a_lifetime_that_cannot_be_told_is_too_long() -> None:
-    """A token without `iat` has no known life."""
+def test_an_unknown_lifetime_is_too_long() -> None:
+    """The lifetime of a token without `iat` is unknown."""
     assert refusal(Role(max_lifetime=200), {"exp": NOW}) is Reason.TOKEN_LIFETIME_TOO_LONG
 
 
-def test_claims_that_nobody_verified_have_no_role() -> None:
-    """After a TokenReview the claims are not known, and no role can be told."""
+def test_a_role_needs_the_claims() -> None:
+    """After a TokenReview the claims are unknown, so no token meets a role."""
     assert refusal(Role(subject="ada"), None) is Reason.NOT_ALLOWED
 
 
@@ -130,24 +130,24 @@ def test_claims_that_nobody_verified_have_no_role() -> None:
         pytest.param(Leeways(not_before=0), NOW - 1, Reason.TOKEN_NOT_YET_VALID, id="before nbf"),
         pytest.param(Leeways(not_before=1), NOW - 1, None, id="before nbf, within the leeway"),
         pytest.param(Leeways(issued_at=0), NOW - 101, Reason.TOKEN_NOT_YET_VALID, id="before iat"),
-        pytest.param(Leeways(), NOW + 1000, None, id="the issuer's are enough"),
+        pytest.param(Leeways(), NOW + 1000, None, id="those of the issuer"),
     ],
 )
 def test_leeways(leeways: Leeways, now: float, reason: Reason | None) -> None:
-    """A role takes a token for fewer seconds than its issuer's rules would."""
+    """A role can only be stricter than its issuer."""
     assert refusal(Role(leeways=leeways), now=now) is reason
 
 
-def test_claims_name_the_sender_to_the_app() -> None:
-    """User and groups are those of the claims, the rest is the identity's."""
-    named = Role(user=JSONPointer("/email"), groups=JSONPointer("/groups")).named(ADA, CLAIMS)
+def test_claims_rename_user_and_groups() -> None:
+    """All other parts of the identity are unchanged."""
+    named = Role(user=JSONPointer("/email"), groups=JSONPointer("/groups")).rename(ADA, CLAIMS)
     assert isinstance(named, Identity)
     assert (named.username, named.groups, named.audiences) == ("ada@corp.example", ("dev", "ops"), ("vault",))
 
 
-def test_one_group_may_be_a_text() -> None:
-    """A groups claim that is a text is one group."""
-    named = Role(groups=JSONPointer("/sub")).named(ADA, CLAIMS)
+def test_a_single_group_may_be_a_string() -> None:
+    """A groups claim that is a string is one group."""
+    named = Role(groups=JSONPointer("/sub")).rename(ADA, CLAIMS)
     assert isinstance(named, Identity)
     assert named.groups == ("ada",)
 
@@ -169,19 +169,19 @@ def test_one_group_may_be_a_text() -> None:
             Role(groups=JSONPointer("/email")), CLAIMS | {"email_verified": "true"}, id="as a group, too"
         ),
         pytest.param(Role(groups=JSONPointer("/missing")), CLAIMS, id="no groups"),
-        pytest.param(Role(groups=JSONPointer("/mixed")), CLAIMS, id="groups that are no texts"),
+        pytest.param(Role(groups=JSONPointer("/mixed")), CLAIMS, id="groups that are not strings"),
         pytest.param(
             Role(groups=JSONPointer("/g")), {"g": ["system:masters"]}, id="a group of Kubernetes' own"
         ),
     ],
 )
-def test_a_name_that_cannot_be_used_lets_nobody_pass(role: Role, claims: dict[str, Any]) -> None:
-    """Nobody passes under a name that is missing, or that is another's."""
-    assert isinstance(role.named(ADA, claims), str)
+def test_a_name_that_cannot_be_used_is_denied(role: Role, claims: dict[str, Any]) -> None:
+    """The name is missing, invalid, unverified or reserved."""
+    assert isinstance(role.rename(ADA, claims), str)
 
 
 def test_a_service_account_keeps_its_own_name() -> None:
-    """A name of Kubernetes' own is fine where it is the identity's already."""
+    """A reserved name is allowed if the identity already has it."""
     account = Identity("system:serviceaccount:a:b", cluster="home")
-    named = Role(user=JSONPointer("/sub")).named(account, {"sub": "system:serviceaccount:a:b"})
+    named = Role(user=JSONPointer("/sub")).rename(account, {"sub": "system:serviceaccount:a:b"})
     assert named == account

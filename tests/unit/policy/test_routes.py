@@ -1,4 +1,4 @@
-"""Which rule a request falls under."""
+"""Which rule applies to a request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from authgate.policy.routes import HostPatterns, PathPattern, RequestMatch, Rout
 def match(
     *paths: str, hosts: list[str] | None = None, methods: list[str] | None = None, raw: bool = False
 ) -> RequestMatch:
-    """A condition on the request; without paths any is taken."""
+    """A condition on the request; without paths, any path matches."""
     return RequestMatch(
         None if hosts is None else HostPatterns(hosts),
         None if methods is None else frozenset(methods),
@@ -26,14 +26,14 @@ def match(
 
 
 def routes(*matches: RequestMatch) -> Routes[int]:
-    """Rules that lead to their own numbers."""
+    """Rules whose outcomes are their indices."""
     return Routes([(found, number) for number, found in enumerate(matches)])
 
 
 def asked(
     path: str | None = "/", method: str | None = "GET", host: str | None = "app.example"
 ) -> OriginalRequest:
-    """A request, as the proxy tells of it."""
+    """The original request as the proxy describes it."""
     return OriginalRequest(method, path, host)
 
 
@@ -51,8 +51,8 @@ PATTERNS = {
 
 
 @pytest.mark.parametrize(("pattern", "those", "others"), PATTERNS.values(), ids=PATTERNS.keys())
-def test_a_pattern_takes_paths(pattern: str, those: list[str], others: list[str]) -> None:
-    """One star a segment; at the end, all that is below. The index finds what the pattern itself would."""
+def test_a_pattern_matches_paths(pattern: str, those: list[str], others: list[str]) -> None:
+    """A star matches within a segment, `/*` at the end everything below. The index and the pattern agree."""
     found = PathPattern(pattern)
     assert [path for path in those if not found.matches(path)] == []
     assert [path for path in others if found.matches(path)] == []
@@ -74,13 +74,13 @@ def test_a_pattern_takes_paths(pattern: str, those: list[str], others: list[str]
         *(("*.example", ".example", False), ("[::1]", "[::1]", True)),
     ],
 )
-def test_a_host_is_exact_or_below(pattern: str, host: str, matches: bool) -> None:
-    """`*.` stands for at least one name before it."""
+def test_a_host_pattern_is_exact_or_matches_subdomains(pattern: str, host: str, matches: bool) -> None:
+    """`*.` matches at least one label."""
     assert HostPatterns([pattern]).match(host) is matches
 
 
-def test_the_first_rule_that_fits_decides() -> None:
-    """Whatever their paths look like, and in whichever part of the index they stand."""
+def test_the_first_matching_rule_decides() -> None:
+    """Whatever their paths are, and wherever the index has them."""
     index = routes(
         match("/a/b", methods=["POST"]),
         match("/a/*", hosts=["other.example"]),
@@ -105,7 +105,7 @@ def test_the_first_rule_that_fits_decides() -> None:
     assert found == [0, 1, 2, 4, 5, 6, 1]
 
 
-def test_no_rule_may_fit() -> None:
+def test_no_rule_may_match() -> None:
     """Then the policy itself decides."""
     assert routes(match("/a"), match(methods=["POST"])).find(asked("/b")) is None
     assert routes().find(OriginalRequest()) is None
@@ -123,21 +123,23 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize(("needing", "request_"), UNKNOWN.values(), ids=UNKNOWN.keys())
-def test_what_a_rule_needs_has_to_be_known(needing: RequestMatch, request_: OriginalRequest) -> None:
-    """Also where an earlier rule would do without: nothing is guessed."""
+def test_the_parts_that_any_rule_needs_must_be_known(
+    needing: RequestMatch, request_: OriginalRequest
+) -> None:
+    """Even if an earlier rule does not need them."""
     assert routes(needing).find(request_) is Reason.REQUEST_UNKNOWN
     assert routes(match("/b"), match(), needing).find(request_) is Reason.REQUEST_UNKNOWN
 
 
-def test_what_no_rule_needs_may_be_unknown() -> None:
-    """Such as the path, where rules are about methods."""
+def test_parts_that_no_rule_needs_may_be_unknown() -> None:
+    """Such as the path, if rules only have methods."""
     index = routes(match(methods=["POST"]), match(methods=["GET"]))
     assert index.find(OriginalRequest("GET")) == 1
     assert index.find(OriginalRequest("GET", "/a/../b")) == 1
 
 
-def test_an_ambiguous_path_fits_no_rule_about_paths() -> None:
-    """Nor any rule behind one: it might have been meant. Rules before the first are not about paths."""
+def test_an_ambiguous_path_matches_no_rule_with_paths() -> None:
+    """Nor any rule after one, since that one could be meant. Rules before the first one with paths still match."""
     ambiguous = asked("/a%2fb", "GET")
     assert routes(match("/*")).find(ambiguous) is Reason.PATH_AMBIGUOUS
     assert routes(match("/*"), match()).find(ambiguous) is Reason.PATH_AMBIGUOUS
@@ -161,14 +163,14 @@ RAW = {
 
 
 @pytest.mark.parametrize(("path", "outcome"), RAW.values(), ids=RAW.keys())
-def test_a_raw_rule_takes_what_is_its_own_in_every_reading(path: str, outcome: int | Reason) -> None:
-    """As it was written, and as the most eager server reads it: the same rule has to be the first for both."""
+def test_a_raw_rule_matches_if_it_is_first_in_both_readings(path: str, outcome: int | Reason) -> None:
+    """The path as written and fully decoded must select the same rule."""
     index = routes(match("/projects/secret/*"), match("/projects/*", raw=True), match("/*"))
     assert index.find(asked(path)) == outcome
 
 
-def test_a_raw_rule_without_paths_takes_any() -> None:
-    """But for those that are another's in one of their readings, or have none that is safe."""
+def test_a_raw_rule_without_paths_matches_any_path() -> None:
+    """Except paths that select another rule in one reading, or that have no safe reading."""
     index = routes(match("/secret/*"), match(raw=True))
     assert index.find(asked("/a//b")) == 1
     assert index.find(asked("//secret/b")) is Reason.PATH_AMBIGUOUS
@@ -194,10 +196,10 @@ _RULE = st.builds(
     st.sampled_from(["GET", "POST", "PUT"]),
     st.booleans(),
 )
-def test_the_index_finds_what_going_through_the_rules_finds(
+def test_the_index_agrees_with_a_linear_search(
     rules: list[RequestMatch], segments: list[str], method: str, slash: bool
 ) -> None:
-    """Its order is theirs."""
+    """It keeps the order of the rules."""
     path = "/" + "/".join(segments) + ("/" if slash and segments else "")
     expected = next(
         (
@@ -211,8 +213,8 @@ def test_the_index_finds_what_going_through_the_rules_finds(
     assert routes(*rules).find(asked(path, method)) == expected
 
 
-def test_a_long_path_is_looked_up_no_deeper_than_rules_go() -> None:
-    """Whoever sends thousands of segments costs no more than whoever sends as many as a rule has."""
+def test_a_long_path_is_looked_up_only_as_deep_as_the_rules() -> None:
+    """Thousands of segments take no more time than the number that the deepest rule has."""
     index = routes(match("/a/b/*"), match("/a/*"))
     assert index.find(asked("/a" + "/b" * 4000)) == 0
     assert index._depth == 3

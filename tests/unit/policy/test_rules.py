@@ -1,4 +1,4 @@
-"""Who may pass: open paths and policies; what rules add stands in tests/unit/test_gate_rules.py."""
+"""Open paths and policies. Rules are tested in tests/unit/test_gate_rules.py."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ IS_BOB = Entry([UserIn(frozenset({"bob"}))])
         pytest.param(Policy("p", allow=(IS_ALICE,)), None, id="allowed"),
         pytest.param(Policy("p", allow=(IS_BOB, IS_DEV)), None, id="allowed by the second entry"),
         pytest.param(Policy("p", allow=(IS_BOB,)), Reason.NOT_ALLOWED, id="not allowed"),
-        pytest.param(Policy("p", allow=()), Reason.NOT_ALLOWED, id="an empty list allows nobody"),
+        pytest.param(Policy("p", allow=()), Reason.NOT_ALLOWED, id="an empty list denies everyone"),
         pytest.param(Policy("p", deny=(IS_DEV,)), Reason.DENIED, id="denied"),
         pytest.param(Policy("p", deny=(IS_BOB,)), None, id="not denied"),
         pytest.param(Policy("p", allow=(IS_ALICE,), deny=(IS_DEV,)), Reason.DENIED, id="deny wins"),
         pytest.param(Policy("p", frozenset({"app-a", "app-b"})), None, id="an audience of the policy"),
         pytest.param(Policy("p", frozenset({"app-b"})), Reason.AUDIENCE_MISMATCH, id="another audience"),
-        pytest.param(Policy("p", frozenset()), Reason.AUDIENCE_MISMATCH, id="no audience opens it"),
+        pytest.param(Policy("p", frozenset()), Reason.AUDIENCE_MISMATCH, id="no audience is accepted"),
         pytest.param(
             Policy("p", frozenset({"app-b"}), deny=(IS_DEV,)),
             Reason.AUDIENCE_MISMATCH,
-            id="audience comes first",
+            id="the audience comes first",
         ),
     ],
 )
-def test_a_policy_refuses_by_audience_deny_and_allow(policy: Policy, refusal: Reason | None) -> None:
+def test_a_policy_checks_audience_deny_and_allow(policy: Policy, refusal: Reason | None) -> None:
     """In this order; empty means deny."""
     found = policy.own.check(PolicyInput(ALICE))
     assert (None if found is None else found.reason) is refusal
@@ -55,7 +55,7 @@ OPEN = OpenPaths(["/", "/healthz", "/public/*", "/a/b/*", "/dir/"])
     ],
 )
 def test_an_open_path_is_exact_or_below_a_prefix(path: str) -> None:
-    """`/prefix/*` opens what is below it."""
+    """`/prefix/*` matches everything below it."""
     assert OPEN.contain(path)
 
 
@@ -93,12 +93,12 @@ def test_an_open_path_is_exact_or_below_a_prefix(path: str) -> None:
     ids=ascii,
 )
 def test_a_path_that_servers_may_read_differently_is_not_open(path: str | None) -> None:
-    """Escapes, dot segments, empty segments, parameters, backslashes: whoever wants through shows a token."""
+    """Paths with escapes, dot segments, empty segments, parameters or backslashes need a token."""
     assert not OPEN.contain(path)
 
 
 def test_everything_can_be_open() -> None:
-    """`/*` opens every path that all servers read alike, and no other."""
+    """`/*` matches every path that all servers read the same way, and no other."""
     everything = OpenPaths(["/*"])
 
     assert everything.contain("/")
@@ -107,7 +107,7 @@ def test_everything_can_be_open() -> None:
 
 
 def test_no_paths_are_open_by_default() -> None:
-    """And whether any are, can be told."""
+    """The object is then false."""
     assert not OpenPaths([])
     assert OPEN
     assert OpenPaths(["/*"])
@@ -116,8 +116,8 @@ def test_no_paths_are_open_by_default() -> None:
 
 
 @given(st.text(alphabet="/.%2eEfF;\\ax*?#\x00ä ", max_size=20))
-def test_an_open_path_is_the_one_that_every_server_serves(text: str) -> None:
-    """Nothing that is normalised away or decoded stands in a path that is open."""
+def test_an_open_path_is_always_plain(text: str) -> None:
+    """It has nothing that a server would decode or normalize."""
     path = "/public/" + text
 
     if OPEN.contain(path):
