@@ -1,1 +1,1 @@
-"""The second step of a request: find its one bearer token, or the reason why there is no usable one."""
+"""Find the one bearer token of a request, or why it has not exactly one. Pure."""

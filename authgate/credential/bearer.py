@@ -1,4 +1,4 @@
-"""The first step: from the `Authorization` field lines of a request to one bearer token, or to why not. Pure."""
+"""Parse the `Authorization` header of a request into one bearer token. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RawHeaders: TypeAlias = "Sequence[tuple[bytes, bytes]]"
-"""Field lines as they were received."""
+"""Header names and values as received, in order."""
 
 # RFC 9110, section 11.2: token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="
 _CREDENTIAL = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
@@ -21,22 +21,22 @@ _SCHEME = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?: |$)")
 
 
 def credentials(headers: RawHeaders) -> list[bytes]:
-    """Return the raw values of every `Authorization` field line."""
+    """Return the raw values of all `Authorization` headers."""
     return values_of(headers, b"authorization")
 
 
 def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
-    """Return the raw values of every field line of this lower-case name, in the order received."""
+    """Return the raw values of all headers with this lower-case name, in order."""
     size = len(name)
     return [value for key, value in headers if len(key) == size and key.lower() == name]
 
 
 def parse_credential(values: Sequence[bytes], max_token_bytes: int) -> BearerToken | Rejected:
-    """Return the one bearer token of a request's `Authorization` values, or the reason why there is none.
+    """Return the bearer token in a request's `Authorization` values, or why they are rejected.
 
-    `values` are the raw field values in the order received. White space around a value is no part of it (RFC 9110,
-    section 5.5); everything else must match RFC 6750, section 2.1 exactly. Nothing is guessed: two field lines or a
-    comma list are refused even where all but one of them are empty.
+    `values` are the raw values in order. White space around a value is ignored (RFC 9110, section 5.5); everything else
+    must match RFC 6750, section 2.1 exactly. Two headers, or a list with commas, are rejected even if only one of the
+    credentials is not empty.
     """
     if len(values) != 1:
         if not values:
@@ -44,7 +44,7 @@ def parse_credential(values: Sequence[bytes], max_token_bytes: int) -> BearerTok
         return Rejected(Reason.MULTIPLE_CREDENTIALS, f"{len(values)} credentials")
     value = values[0].strip(b" \t")
     token = value[7:]
-    # What nearly everybody sends is told sooner than by the expression, which judges every other spelling.
+    # The usual spelling is checked without the regular expression, which is slower.
     if not token or not value.startswith(b"Bearer ") or token.translate(None, _TOKEN68):
         match = _CREDENTIAL.fullmatch(value)
         if match is None:
@@ -64,7 +64,7 @@ def _why_malformed(value: bytes) -> Rejected:
         return Rejected(Reason.CREDENTIAL_MALFORMED, "the header is empty")
     scheme = _SCHEME.match(value)
     if scheme is None:
-        return Rejected(Reason.CREDENTIAL_MALFORMED, "the header does not begin with a scheme and a space")
+        return Rejected(Reason.CREDENTIAL_MALFORMED, "the header does not start with a scheme and a space")
     if scheme[1].lower() != b"bearer":
         dpop = scheme[1].lower() == b"dpop"
         return Rejected(Reason.SCHEME_NOT_BEARER, "DPoP proofs cannot be verified" if dpop else "")
@@ -72,7 +72,7 @@ def _why_malformed(value: bytes) -> Rejected:
     if not credentials:
         return Rejected(Reason.CREDENTIAL_MALFORMED, "no token follows the scheme")
     if b"," in credentials:
-        return Rejected(Reason.MULTIPLE_CREDENTIALS, "a comma list")
+        return Rejected(Reason.MULTIPLE_CREDENTIALS, "a list with commas")
     if credentials[:1] in b"\"'":
         return Rejected(Reason.CREDENTIAL_MALFORMED, "the token is quoted")
-    return Rejected(Reason.CREDENTIAL_MALFORMED, "the token holds bytes that no bearer token may hold")
+    return Rejected(Reason.CREDENTIAL_MALFORMED, "the token has bytes that are not allowed in a bearer token")

@@ -1,8 +1,8 @@
-"""What other parsers could read as a value of a credential source, though this gate does not. Pure.
+"""Find names that other parsers could read as a credential source although authgate does not. Pure.
 
-Frameworks disagree about cookies and queries: where one pair ends, whether names are decoded, and whether case counts.
-An app that reads a second token in a request would act for somebody whom the gate never verified. So these functions
-answer generously: a name that some parser could read is a lookalike, and the request is refused.
+Frameworks disagree about cookies and queries: where one pair ends, whether names are decoded, and whether case matters.
+An app that reads a second token in a request would act for an identity that authgate never verified. So every name that
+some parser could read as the source's is a lookalike, and the request is rejected.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 COOKIE_SEPARATORS: Final = ";,\"'\\"
-"""What ends a cookie for one parser or another, beside white space (RFC 2965, RFC 6265, Python's http.cookies)."""
+"""Characters that end a cookie for at least one parser (RFC 2965, RFC 6265, Python's http.cookies)."""
 URI_SEPARATORS: Final = COOKIE_SEPARATORS + "&?#"
-"""What ends a parameter for one parser or another, in a query or in a path that is decoded too early."""
+"""Characters that end a parameter for at least one parser, in a query or in a path that is decoded too early."""
 
-# PHP reads each of these in a name as an underscore; "[" also begins an index, and in some query parsers "." does.
+# PHP replaces each of these in a name with an underscore; "[" also starts an index, and "." does in some query parsers.
 _PHP: Final = str.maketrans(" .[", "___")
 _INDEX: Final = re.compile(r"[\[\].]")
 _BRACKETS: Final = re.compile(r"[\[\]]")
 _ENCODED: Final = re.compile(rb"[^\x20-\x24\x26-\x2a\x2c-\x7e]")  # not plain ASCII, "%" or "+"
-_MAY_END_NAME: Final = re.compile(rb"[\[.%]")  # an index, or something encoded that could be one
+_MAY_END_NAME: Final = re.compile(rb"[\[.%]")  # an index, or something encoded that could be an index
 _SEMICOLON_OR_COMMA: Final = re.compile(rb"[;,]")
 _UNICODE_ESCAPE: Final = re.compile(rb"%[uU]([0-9A-Fa-f]{4})")
 _MAX_ROUNDS = 3
@@ -38,21 +38,21 @@ _FIELD: Final = (
 
 
 class Lookalikes:
-    """Finds what could be read as one of `names`; `separators` end a pair, as white space and control characters do."""
+    """Finds lookalikes of `names`. `separators` end a pair, as do white space and control characters."""
 
     def __init__(self, names: Iterable[bytes], separators: str) -> None:
         self._names = frozenset(_folded(name.decode("ascii")).translate(_PHP) for name in names)
         self._separators = re.compile(f"[{re.escape(separators)}]")
-        # No cookie parser takes "." for an index, and Koa signs each cookie `at` in another one, `at.sig`.
+        # No cookie parser reads "." as an index, and Koa puts the signature of a cookie `at` into `at.sig`.
         self._index = _INDEX if "?" in separators else _BRACKETS
         self._joins_pairs = "?" in separators
 
     def found_in(self, pairs: Sequence[bytes]) -> bool:
-        """Return whether a parser could find a value for one of the names in these pairs, which none of them names.
+        """Return whether a parser could find a value for one of the names in these pairs.
 
-        More than 1,000 names, or 32 that are not printable ASCII after decoding, count as found: each costs time.
+        To bound the time, more than 1,000 names, or 32 that are not printable ASCII after decoding, count as found.
         """
-        # Whatever a parser takes for a name is followed by an equals sign.
+        # For every parser, a name is followed by an equals sign.
         if sum(pair.count(b"=") for pair in pairs) > _MAX_NAMES:
             return True
         names = [name for pair in pairs for name in pair.split(b"=")[:-1]]
@@ -91,9 +91,9 @@ class Lookalikes:
         return any(self._could_name(reading) for reading in readings)
 
     def _could_name(self, text: str) -> bool:
-        """Return whether the text, or what follows a separator in it, is one of the names for some parser.
+        """Return whether some parser reads the text, or its part after a separator, as one of the names.
 
-        A name ends with the text, or at an index, which may itself hold what separates names for other parsers.
+        A name ends with the text or at an index. An index may itself contain separators of other parsers.
         """
         folded = _folded(text)
         pieces = self._separators.sub(" ", folded).split()
@@ -105,9 +105,9 @@ class Lookalikes:
 
 
 def _names_across(pairs: Sequence[bytes]) -> list[bytes]:
-    """Return how names begin for parsers that end a parameter only at ";" or ",", so that "&" is part of a name.
+    """Return the start of names for parsers that end a parameter only at ";" or ",", so that "&" is part of a name.
 
-    Only an index ends the name before the "&": they read "at[&x=1" as a value of "at".
+    Only an index ends such a name before the "&": these parsers read "at[&x=1" as a value of "at".
     """
     tails = []
     for pair in pairs[:-1]:
@@ -120,7 +120,7 @@ def _names_across(pairs: Sequence[bytes]) -> list[bytes]:
 
 
 def lookalike_field(fields: Iterable[bytes], name: bytes) -> bool:
-    """Return whether a field's name differs from the lower-case `name` only in how CGI and WSGI do not see.
+    """Return whether CGI or WSGI would read another header as the one with the lower-case `name`.
 
     For them, `X_Token`, `X.Token` and `X-Token` are the same variable.
     """
@@ -132,7 +132,7 @@ def lookalike_field(fields: Iterable[bytes], name: bytes) -> bool:
 
 
 def _folded(text: str) -> str:
-    """Return the text in one case and one form of each character; what no parser prints becomes a space."""
+    """Return the text in one case and normal form, with spaces for characters that are not printable."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(char if char.isprintable() else " " for char in folded)
 
@@ -143,7 +143,7 @@ def _readings(name: str, index: re.Pattern[str]) -> set[str]:
 
 
 def _decoded(text: bytes) -> str | None:
-    """Return an encoded name in plain text, or None if it is encoded more than three times."""
+    """Decode a name, or return None if it is encoded more than three times."""
     for _ in range(_MAX_ROUNDS):
         escaped = _UNICODE_ESCAPE.sub(_as_utf8, text.replace(b"+", b" "))
         plain = unquote_to_bytes(escaped)

@@ -1,8 +1,8 @@
-"""Further places where a request may carry its token, each only where it is configured, beside `Authorization`.
+"""Configured sources of a token besides `Authorization`: headers, cookies, query parameters and WebSocket protocols.
 
-What is found is handed on as `Authorization` values are, so two tokens in one request are refused, never chosen from,
-whatever places they stand in. For places that hold more than the token, the answer tells the proxy what is left of
-them, to be sent on to the app. If an app could read another token in what is left, the request is refused.
+Tokens from all sources are treated like `Authorization` values, so two tokens in one request are rejected. If a source
+contains more than the token, a response header gives the proxy the rest, to forward to the app. If an app could read
+another token in the rest, the request is rejected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _BEARER = b"Bearer "
 _MALFORMED: Final = _BEARER
-"""Presented, and never good."""
+"""A credential that is always rejected as malformed."""
 _BEARER_PROTOCOL: Final = b"base64url.bearer.authorization.k8s.io."
 _FORWARD_COOKIE: Final = f"{FORWARD_PREFIX}Cookie"
 _FORWARD_URI: Final = f"{FORWARD_PREFIX}Uri"
@@ -34,9 +34,9 @@ _KEPT_IN_URI: Final = "!#$%&'()*+,/:;=?@[]~"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a place holds: credentials as `Authorization` values, and the headers that hold the rest of it.
+    """What a source contains: credentials as `Authorization` values, and response headers with the rest.
 
-    `ambiguous` names what could be read as another credential, in words; "" if nothing could.
+    `ambiguous` describes what could be read as another credential, or is empty.
     """
 
     values: tuple[bytes, ...] = ()
@@ -45,27 +45,27 @@ class Found:
 
 
 class Source(Protocol):
-    """A place where a token may stand."""
+    """A source of tokens."""
 
     @property
     def field(self) -> bytes | None:
-        """The lower-case name of the field that is read, None where it is the original request's URI."""
+        """The lower-case name of the header that is read, or None for the original request's URI."""
         ...
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
-        """Return what the place holds in this request."""
+        """Return what the source contains in this request."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderSource:
-    """Another header, whose value is the token or, where `scheme` is given, the scheme and the token."""
+    """Another header, whose value is the token, or the scheme and the token if `scheme` is set."""
 
     field: bytes
     scheme: bytes = b""
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
-        """Return every value that is not empty."""
+        """Return all values that are not empty."""
         return Found(
             tuple(self._credential(value) for value in values_of(headers, self.field) if value.strip())
         )
@@ -79,7 +79,7 @@ class HeaderSource:
 
 @dataclass(frozen=True, slots=True)
 class CookieSource:
-    """Cookies (RFC 6265, section 5.4); an empty one is none. `X-Auth-Forward-Cookie` holds all others."""
+    """Cookies (RFC 6265, section 5.4); empty ones are ignored. `X-Auth-Forward-Cookie` has all other cookies."""
 
     names: frozenset[bytes]
     _lookalikes: Lookalikes = field(init=False, repr=False, compare=False)
@@ -89,11 +89,11 @@ class CookieSource:
 
     @property
     def field(self) -> bytes:
-        """Cookies stand in one field."""
+        """The name of the header with cookies."""
         return b"cookie"
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
-        """Return the value of every cookie of these names."""
+        """Return the values of all cookies with these names."""
         values: list[bytes] = []
         others: list[bytes] = []
         for line in values_of(headers, self.field):
@@ -110,7 +110,7 @@ class CookieSource:
 
 @dataclass(frozen=True, slots=True)
 class QuerySource:
-    """Parameters of the original query; an empty one is none. `X-Auth-Forward-Uri` holds the URI without them."""
+    """Parameters of the original query; empty ones are ignored. `X-Auth-Forward-Uri` has the URI without them."""
 
     names: frozenset[bytes]
     _lookalikes: Lookalikes = field(init=False, repr=False, compare=False)
@@ -120,11 +120,11 @@ class QuerySource:
 
     @property
     def field(self) -> None:
-        """The query stands in no field of its own."""
+        """None, because the query is not in a header of its own."""
         return
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
-        """Return the decoded value of every parameter of these names, however they are written."""
+        """Return the decoded values of all parameters with these names, whether the names are encoded or not."""
         if request.path is None:
             return Found((), ((_FORWARD_URI, ""),))
         values: list[bytes] = []
@@ -145,19 +145,19 @@ class QuerySource:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketSource:
-    """The subprotocol in which kube-apiserver takes a token, since browsers cannot set headers on a WebSocket.
+    """The WebSocket subprotocol that kube-apiserver reads a token from, as browsers cannot set headers there.
 
-    `X-Auth-Forward-Websocket-Protocol` holds the others, of which there must be one to answer with.
+    `X-Auth-Forward-Websocket-Protocol` has the other protocols. At least one is needed, for the server to accept.
     Source: k8s.io/apiserver, pkg/authentication/request/websocket/protocol.go.
     """
 
     @property
     def field(self) -> bytes:
-        """Subprotocols stand in one field."""
+        """The name of the header with subprotocols."""
         return b"sec-websocket-protocol"
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
-        """Return the token of every bearer protocol; one that is not encoded as it must be is malformed."""
+        """Return the tokens of all bearer protocols; one with a wrong encoding is malformed."""
         protocols = [
             protocol.strip(b" \t") for line in values_of(headers, self.field) for protocol in line.split(b",")
         ]
@@ -175,23 +175,23 @@ class WebSocketSource:
 
 
 class Sources:
-    """Every place where a token may stand; `Authorization` is always one of them."""
+    """All sources of tokens; `Authorization` is always one of them."""
 
-    def __init__(self, further: Iterable[Source] = ()) -> None:
-        self._further = tuple(further)
-        self._fields = tuple({source.field for source in self._further if source.field is not None})
-        self.reads_query = any(source.field is None for source in self._further)
+    def __init__(self, additional: Iterable[Source] = ()) -> None:
+        self._additional = tuple(additional)
+        self._fields = tuple({source.field for source in self._additional if source.field is not None})
+        self.reads_query = any(source.field is None for source in self._additional)
 
     def __bool__(self) -> bool:
-        return bool(self._further)
+        return bool(self._additional)
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
-        """Return what all places hold together."""
+        """Return what all sources contain together."""
         values = credentials(headers)
         forward: list[tuple[str, str]] = []
         lookalike = any(lookalike_field((name for name, _ in headers), field) for field in self._fields)
         ambiguous = "another header" if lookalike else ""
-        for source in self._further:
+        for source in self._additional:
             found = source.read(headers, request)
             values += found.values
             forward += found.forward
@@ -199,7 +199,7 @@ class Sources:
         return Found(tuple(values), tuple(forward), ambiguous)
 
     def secrets(self, headers: RawHeaders) -> list[bytes]:
-        """Return the whole values of all fields that may hold a token, so that no log line quotes them."""
+        """Return the complete values of all headers that may contain a token, so that no log line quotes them."""
         return credentials(headers) + [value for field in self._fields for value in values_of(headers, field)]
 
 
@@ -218,7 +218,7 @@ def _decoded(encoded: bytes) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    """Return the bytes of a part of a URI: one a character where a header told it, UTF-8 where aiohttp did."""
+    """Return the bytes of a part of a URI, which is Latin-1 if it comes from a header and UTF-8 if from aiohttp."""
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError:
@@ -226,6 +226,6 @@ def _bytes(text: str) -> bytes:
 
 
 def _joined(separator: str, parts: Iterable[bytes]) -> str:
-    """Return the parts that a header can carry as they are: printable ASCII."""
+    """Join the parts that are printable ASCII, which headers can carry unchanged."""
     texts = (part.decode("latin-1") for part in parts if part)
     return separator.join(text for text in texts if text.isascii() and text.isprintable())

@@ -1,1 +1,1 @@
-"""After the decision: tokens that the gate signs itself, so that others can verify who passed. Pure."""
+"""Tokens that authgate signs itself, so that others can verify the identity of a request. Pure."""

@@ -1,4 +1,4 @@
-"""The gate's signing keys: the first signs, all are published, so that a key can come and go without a gap."""
+"""Signing keys: the first one signs, all are published, so that keys can be rotated without a gap."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 class SigningKeyError(ValueError):
-    """A private key cannot sign tokens; the message says why and what to do, and holds nothing of the key."""
+    """A private key cannot sign tokens. The message explains what to do and contains nothing of the key."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SigningKey:
-    """A private key, the algorithm it signs with, and its kid: the JWK's SHA-256 thumbprint (RFC 7638)."""
+    """A private key, its algorithm, and its kid: the SHA-256 thumbprint of the JWK (RFC 7638)."""
 
     algorithm: Literal["ES256", "EdDSA"]
     kid: str
@@ -33,7 +33,7 @@ class SigningKey:
 
     @classmethod
     def of(cls, private: PrivateKey) -> SigningKey:
-        """Return the signing key of a P-256 or Ed25519 key; raises `SigningKeyError` for another curve."""
+        """Return the signing key for a P-256 or Ed25519 key. Raises `SigningKeyError` for another curve."""
         if isinstance(private, ed25519.Ed25519PrivateKey):
             return cls("EdDSA", _thumbprint(_material("EdDSA", private)), private)
         if not isinstance(private.curve, ec.SECP256R1):
@@ -42,11 +42,11 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """Return a new P-256 key, which nobody knows after the process ends."""
+        """Return a new P-256 key that exists only in this process."""
         return cls.of(ec.generate_private_key(ec.SECP256R1()))
 
     def jwk(self) -> dict[str, str]:
-        """Return the public half as a JWK with kid, alg and use (RFC 7517, section 4)."""
+        """Return the public key as a JWK with kid, alg and use (RFC 7517, section 4)."""
         material = _material(self.algorithm, self.private)
         return {**material, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
@@ -57,22 +57,22 @@ class SigningKey:
 
 
 def read_signing_key(pem: bytes) -> SigningKey:
-    """Return the key of a PEM text; raises `SigningKeyError` unless it is a P-256 or Ed25519 key, not encrypted."""
+    """Return the key in a PEM file. Raises `SigningKeyError` unless it is an unencrypted P-256 or Ed25519 key."""
     try:
         private = load_pem_private_key(pem, password=None)
     except TypeError:
         raise SigningKeyError("is encrypted; give the key without a passphrase") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise SigningKeyError("holds no readable PEM private key") from None
+        raise SigningKeyError("contains no readable PEM private key") from None
     if isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
         return SigningKey.of(private)
     raise SigningKeyError(
-        "is neither a P-256 nor an Ed25519 key; make one: openssl genpkey -algorithm ed25519 -out signing.pem"
+        "is neither a P-256 nor an Ed25519 key; create one: openssl genpkey -algorithm ed25519 -out signing.pem"
     )
 
 
 def jwk_set(keys: Sequence[SigningKey]) -> bytes:
-    """Return the JWKS (RFC 7517, section 5) of the keys' public halves."""
+    """Return the public keys as a JWKS (RFC 7517, section 5)."""
     return json.dumps({"keys": [key.jwk() for key in keys]}, separators=(",", ":")).encode()
 
 

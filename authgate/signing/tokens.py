@@ -1,4 +1,4 @@
-"""Signed statements of who passed: short-lived JWTs (RFC 7519) in the gate's own name."""
+"""Identity tokens and exchanged tokens: short-lived JWTs (RFC 7519) with authgate as issuer."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
     from authgate.signing.keys import SigningKey
 
 PRIVATE_CLAIM = "authgate.dev"
-"""The claim that holds what no registered claim is there for: where the identity came from and by which policy."""
+"""The claim for everything without a registered claim: the origin of the identity and the policy."""
 
 TokenType = Literal["authgate-identity+jwt", "JWT"]
-"""The `typ` of a token: each kind has its own, so that none passes for another (RFC 8725, section 3.11)."""
+"""The `typ` of a token: each kind has its own, so that they cannot be confused (RFC 8725, section 3.11)."""
 IDENTITY_TOKEN: Final[TokenType] = "authgate-identity+jwt"
-"""The identity token in a header of an answer: for the app behind the proxy."""
+"""The identity token in a response header, for the app behind the proxy."""
 EXCHANGED_TOKEN: Final[TokenType] = "JWT"
-"""The result of a token exchange: a bearer token, for whoever has to verify it."""
+"""The result of a token exchange: a bearer token for another service."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token, and how many seconds it lives."""
+    """A token and its lifetime in seconds."""
 
     text: str = field(repr=False)
     expires_in: int
 
 
 class TokenIssuer:
-    """Signs tokens in the name of `issuer` with the first of the keys; the others are there for verifying only.
+    """Signs tokens of `issuer` with the first key. The other keys are only published for verification.
 
-    `leeways` tells by an issuer's configured name how many seconds its tokens are taken after their `exp`: an issued
-    token ends with the `exp` itself.
+    `leeways` has the expiry leeway in seconds by the configured name of an issuer. It is subtracted, so that a signed
+    token never ends after the `exp` of the client's token.
     """
 
     def __init__(
         self, issuer: str, keys: Sequence[SigningKey], clock: Clock, leeways: Mapping[str, float]
     ) -> None:
         if not keys:
-            raise ValueError("nothing can be signed without a key")
+            raise ValueError("a token issuer needs at least one key")
         self.issuer = issuer
         self.keys = tuple(keys)
         self._clock = clock
@@ -66,11 +66,10 @@ class TokenIssuer:
         ttl: float,
         expires_at: float | None,
     ) -> IssuedToken | None:
-        """Return a token that lives for `ttl` seconds but never beyond the one it stands for; None where that is over.
+        """Return a token that is valid for `ttl` seconds, but not longer than the client's; None if that has expired.
 
-        `expires_at` is when the verdict on that one ends, leeway included (POSIX seconds; None for no end).
-
-        The token names the identity in the headers' words. There is no `act`: nobody acts for somebody else.
+        `expires_at` is the end of the verdict on the client's token, with leeway (POSIX seconds; None for no end).
+        There is no `act` claim, because nobody acts on behalf of another identity.
         """
         now = int(self._clock.now())
         end = now + int(ttl)
@@ -96,7 +95,7 @@ class TokenIssuer:
 
 @dataclass(frozen=True, slots=True)
 class IdentityTokenHeader:
-    """A header of every allowing answer that holds a token for `audience`, living `ttl` seconds, under `name`."""
+    """The header `name` of allow responses, with an identity token for `audience` that is valid for `ttl` seconds."""
 
     name: str
     audience: str
@@ -104,7 +103,7 @@ class IdentityTokenHeader:
     issuer: TokenIssuer
 
     def value(self, identity: Identity, policy: str, expires_at: float | None) -> str:
-        """Return the token; "" where the sender's own has ended and only leeway lets it pass."""
+        """Return the token, or "" if the client's token is expired and only accepted by leeway."""
         token = self.issuer.issue(
             identity, self.audience, typ=IDENTITY_TOKEN, policy=policy, ttl=self.ttl, expires_at=expires_at
         )

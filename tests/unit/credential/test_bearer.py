@@ -1,4 +1,4 @@
-"""From `Authorization` field values to one bearer token, or to why not."""
+"""Parsing `Authorization` values into one bearer token."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def outcome(*values: bytes) -> str | Rejected:
         pytest.param(b"Bearer" + b" " * 1000 + b"a" * LIMIT, b"a" * LIMIT, id="spaces do not count"),
     ],
 )
-def test_one_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -> None:
+def test_a_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -> None:
     """RFC 6750, section 2.1: the scheme in any case, spaces, one token68."""
     assert outcome(value) == token.decode()
 
@@ -65,11 +65,11 @@ def test_one_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -
         pytest.param([b"Basic dTpw"], Reason.SCHEME_NOT_BEARER, "", id="wrong scheme"),
         pytest.param([b"DPoP abc"], Reason.SCHEME_NOT_BEARER, "DPoP proofs", id="DPoP"),
         pytest.param([b"Digest a=b, c=d"], Reason.SCHEME_NOT_BEARER, "", id="wrong scheme with a list"),
-        pytest.param([b"Bearerx abc"], Reason.SCHEME_NOT_BEARER, "", id="scheme that begins alike"),
+        pytest.param([b"Bearerx abc"], Reason.SCHEME_NOT_BEARER, "", id="longer scheme"),
         pytest.param([b"Token Bearer"], Reason.SCHEME_NOT_BEARER, "", id="the scheme's name as a token"),
         pytest.param([JWT], Reason.SCHEME_NOT_BEARER, "", id="token without scheme"),
-        pytest.param([b"Bearer:abc"], Reason.CREDENTIAL_MALFORMED, "does not begin", id="colon"),
-        pytest.param([b"Bearer\tabc"], Reason.CREDENTIAL_MALFORMED, "does not begin", id="tab for the space"),
+        pytest.param([b"Bearer:abc"], Reason.CREDENTIAL_MALFORMED, "does not start", id="colon"),
+        pytest.param([b"Bearer\tabc"], Reason.CREDENTIAL_MALFORMED, "does not start", id="tab for the space"),
         pytest.param([b"Bearer \tabc"], Reason.CREDENTIAL_MALFORMED, "bytes", id="tab after the space"),
         pytest.param([b"Bearer a\tb"], Reason.CREDENTIAL_MALFORMED, "bytes", id="tab inside"),
         pytest.param([b"Bearer a b"], Reason.CREDENTIAL_MALFORMED, "bytes", id="two tokens"),
@@ -80,11 +80,11 @@ def test_one_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -
         pytest.param([b"Bearer abc\r"], Reason.CREDENTIAL_MALFORMED, "bytes", id="carriage return"),
         pytest.param([b"Bearer a\xe9"], Reason.CREDENTIAL_MALFORMED, "bytes", id="high byte"),
         pytest.param(["Bearer ä".encode()], Reason.CREDENTIAL_MALFORMED, "bytes", id="UTF-8"),
-        pytest.param([b"\xa0Bearer abc"], Reason.CREDENTIAL_MALFORMED, "does not begin", id="no-break space"),
+        pytest.param([b"\xa0Bearer abc"], Reason.CREDENTIAL_MALFORMED, "does not start", id="no-break space"),
         pytest.param(
-            ["Ｂearer abc".encode()],  # noqa: RUF001 - a look-alike is what is tested
+            ["Ｂearer abc".encode()],  # noqa: RUF001 - the look-alike is intended
             Reason.CREDENTIAL_MALFORMED,
-            "does not begin",
+            "does not start",
             id="a scheme of look-alikes",
         ),
         pytest.param([b'Bearer "abc"'], Reason.CREDENTIAL_MALFORMED, "quoted", id="double quotes"),
@@ -94,8 +94,8 @@ def test_one_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -
         pytest.param([b"Bearer ="], Reason.CREDENTIAL_MALFORMED, "bytes", id="padding alone"),
     ],
 )
-def test_anything_else_is_refused_with_its_reason(values: list[bytes], reason: Reason, detail: str) -> None:
-    """Nothing is guessed: two headers, a list, quotes, bytes outside the alphabet each have their answer."""
+def test_anything_else_is_rejected_with_a_reason(values: list[bytes], reason: Reason, detail: str) -> None:
+    """Two headers, a list, quotes and invalid bytes each have their own reason and detail."""
     found = outcome(*values)
 
     assert isinstance(found, Rejected)
@@ -104,8 +104,8 @@ def test_anything_else_is_refused_with_its_reason(values: list[bytes], reason: R
 
 
 @pytest.mark.parametrize("size", [LIMIT + 1, 100_000])
-def test_a_token_over_the_limit_is_refused_with_both_sizes(size: int) -> None:
-    """The detail says in bytes how long the token is and what is allowed."""
+def test_a_token_over_the_limit_is_rejected_with_both_sizes(size: int) -> None:
+    """The detail has the length and the limit in bytes."""
     assert outcome(b"Bearer " + b"a" * size) == Rejected(
         Reason.CREDENTIAL_TOO_LARGE, f"{size} bytes, the limit is {LIMIT} bytes"
     )
@@ -113,7 +113,7 @@ def test_a_token_over_the_limit_is_refused_with_both_sizes(size: int) -> None:
 
 @pytest.mark.parametrize("bad", [b"\x00", b"!", b" x", b'"'], ids=["NUL", "sign", "space", "quote"])
 def test_no_detail_quotes_the_credential(bad: bytes) -> None:
-    """What was sent may be a token with a typing error: none of it stands in a detail."""
+    """It could be a real token with a typing error."""
     found = outcome(b"Bearer s3cr3ts3cr3t" + bad)
 
     assert isinstance(found, Rejected)
@@ -121,8 +121,8 @@ def test_no_detail_quotes_the_credential(bad: bytes) -> None:
 
 
 @given(st.lists(st.binary(max_size=100) | st.binary(max_size=80).map(b"Bearer ".__add__), max_size=3))
-def test_any_bytes_give_a_token68_within_the_limit_or_a_reason_of_this_step(values: list[bytes]) -> None:
-    """No input raises, and no token leaves this step that RFC 6750 would not know."""
+def test_any_bytes_give_a_valid_token_or_a_reason_of_this_step(values: list[bytes]) -> None:
+    """No input raises an error, and every token that leaves this step follows RFC 6750."""
     found = outcome(*values)
 
     if isinstance(found, Rejected):
@@ -133,14 +133,14 @@ def test_any_bytes_give_a_token68_within_the_limit_or_a_reason_of_this_step(valu
 
 
 def test_a_token_has_no_repr() -> None:
-    """A log line or traceback that shows the object does not show the token."""
+    """A log line or traceback with the object does not contain the token."""
     token = BearerToken("s3cr3t")
 
     assert "s3cr3t" not in f"{token!r} {token}"
 
 
 @pytest.mark.parametrize("byte", range(256), ids=lambda byte: f"{byte:#04x}")
-def test_the_usual_spelling_is_judged_like_every_other(byte: int) -> None:
-    """`Bearer` with one space takes a shorter way; no byte in a token may make a difference by that."""
+def test_the_usual_spelling_is_parsed_like_every_other(byte: int) -> None:
+    """`Bearer` with one space has a faster path, which must give the same results for every byte."""
     for token in (bytes([byte]), b"a" + bytes([byte]), bytes([byte]) + b"a", b"a" + bytes([byte]) + b"a"):
         assert outcome(b"Bearer " + token) == outcome(b"bearer " + token)

@@ -1,4 +1,4 @@
-"""What other parsers could read as a cookie or a parameter, against parsers that people use."""
+"""Lookalikes of cookies and parameters, compared with real parsers."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ EVERYWHERE = {
 
 
 @pytest.mark.parametrize("pair", EVERYWHERE.values(), ids=EVERYWHERE)
-def test_what_some_parser_reads_as_the_name_is_found(pair: bytes) -> None:
-    """In a cookie and in a URI alike."""
+def test_a_lookalike_of_a_name_is_found(pair: bytes) -> None:
+    """In a cookie and in a URI."""
     assert COOKIE.found_in([b"a=1", pair])
     assert URI.found_in([b"a=1", pair])
 
@@ -81,8 +81,8 @@ URIS = {
 
 
 @pytest.mark.parametrize("text", URIS.values(), ids=URIS)
-def test_what_some_parser_reads_as_a_parameter_is_found(text: bytes) -> None:
-    """A question mark, a hash and a dot mean something in a URI, and nothing in a cookie (Koa sends `at.sig`)."""
+def test_a_lookalike_of_a_parameter_is_found(text: bytes) -> None:
+    """A question mark, hash or dot is special in a URI but not in a cookie (Koa sends `at.sig`)."""
     assert URI.found_in([text])
     assert not COOKIE.found_in([text]) or b";" in text
 
@@ -90,23 +90,23 @@ def test_what_some_parser_reads_as_a_parameter_is_found(text: bytes) -> None:
 @pytest.mark.parametrize(
     "begin", [b"at[", b"%41t[", b"at.", b"at%5B", b"at%255b", b"x=1;at[", b"x=1,at[", b"at[,"]
 )
-def test_a_name_with_an_index_may_go_on_behind_an_ampersand(begin: bytes) -> None:
-    """A parser that ends a parameter only at a semicolon or a comma reads `at[&x=1` as a value of `at`."""
+def test_an_index_may_contain_an_ampersand(begin: bytes) -> None:
+    """A parser that ends parameters only at a semicolon or comma reads `at[&x=1` as a value of `at`."""
     assert URI.found_in([begin, b"x=1"])
     assert not URI.found_in([begin])
     assert not URI.found_in([begin.replace(b"at", b"cat").replace(b"%41t", b"c%41t"), b"x=1"])
 
 
-def test_a_separator_within_an_index_ends_no_name() -> None:
-    """A parser that ends a parameter only at a semicolon reads a value of `at` here."""
+def test_an_index_may_contain_a_separator() -> None:
+    """A parser that ends parameters only at a semicolon reads a value of `at` here."""
     assert URI.found_in([b"x=1;at[,y=2"])
 
 
 @pytest.mark.parametrize(
     "name", [b"user_token", b"user.token", b"USER%2Etoken", b"user+token", b"user%20token", b"user[token"]
 )
-def test_names_that_php_reads_alike_are_found(name: bytes) -> None:
-    """PHP makes an underscore of a dot, a space and an open bracket."""
+def test_names_that_php_treats_as_equal_are_found(name: bytes) -> None:
+    """PHP replaces dots, spaces and open brackets with underscores."""
     assert COOKIE.found_in([name + b"=E"])
 
 
@@ -129,14 +129,14 @@ BENIGN = {
 
 
 @pytest.mark.parametrize("pair", BENIGN.values(), ids=BENIGN)
-def test_what_no_parser_reads_as_the_name_is_not_found(pair: bytes) -> None:
-    """Everyday cookies and parameters pass."""
+def test_ordinary_names_are_not_found(pair: bytes) -> None:
+    """No parser reads these as the name."""
     assert not COOKIE.found_in([pair])
     assert not URI.found_in([pair])
 
 
 def test_names_are_bounded() -> None:
-    """Each costs time: more than any client needs count as found."""
+    """More names than any client needs count as found, because each takes time."""
     assert not COOKIE.found_in([b"x=1"] * 1000)
     assert COOKIE.found_in([b"x=1"] * 1001)
     assert not COOKIE.found_in([b"%%C3%%A4%d=1" % n for n in range(32)])
@@ -145,7 +145,7 @@ def test_names_are_bounded() -> None:
 
 
 def test_a_table_of_many_columns_passes() -> None:
-    """jQuery encodes the brackets of each parameter, and DataTables sends six of them for every column."""
+    """jQuery encodes the brackets of each parameter, and DataTables sends six parameters per column."""
     members = ["data", "name", "searchable", "orderable", "search%5D%5Bvalue", "search%5D%5Bregex"]
     table = [f"columns%5B{column}%5D%5B{member}%5D=x".encode() for column in range(40) for member in members]
     assert not URI.found_in(table)
@@ -153,8 +153,8 @@ def test_a_table_of_many_columns_passes() -> None:
     assert URI.found_in([*table, b"%61t=E"])
 
 
-def test_the_longest_head_costs_little() -> None:
-    """60 KB of the worst that was found take some 10 ms; a quadratic search would take minutes."""
+def test_the_longest_head_takes_little_time() -> None:
+    """60 KB of the worst known input take about 10 ms; a quadratic search would take minutes."""
     worst = [
         b"%25" * 20_000 + b"=1",
         b"at" * 30_000,
@@ -177,8 +177,8 @@ _TEXTS = st.lists(_PIECES, max_size=14).map("".join)
 
 @settings(max_examples=2000, deadline=None)
 @given(_TEXTS)
-def test_python_reads_no_cookie_that_is_not_found(text: str) -> None:
-    """The cookies that http.cookies reads in one pair are not ours, whatever their case, unless the pair is refused."""
+def test_every_cookie_that_python_reads_is_found(text: str) -> None:
+    """If http.cookies reads one of our names in a pair, in any case, the pair is found."""
     jar: SimpleCookie = SimpleCookie()
     pair = text.replace(";", "")
     try:
@@ -191,8 +191,8 @@ def test_python_reads_no_cookie_that_is_not_found(text: str) -> None:
 
 @settings(max_examples=2000, deadline=None)
 @given(_TEXTS, st.sampled_from(["&", ";", ","]))
-def test_python_reads_no_parameter_that_is_not_found(text: str, separator: str) -> None:
-    """Nor are the parameters that urllib reads, whichever separator it is told, with their names decoded once more."""
+def test_every_parameter_that_python_reads_is_found(text: str, separator: str) -> None:
+    """The same for urllib, with any separator and with names that are decoded once more."""
     pairs = [pair.encode() for pair in text.split("&")]
     for name, value in parse_qsl(text, separator=separator):
         for decoded in (name, *(again for again, _ in parse_qsl(f"{name}=1"))):
@@ -201,12 +201,12 @@ def test_python_reads_no_parameter_that_is_not_found(text: str, separator: str) 
 
 
 @pytest.mark.parametrize("field", [b"X_Token", b"x_token", b"X.TOKEN", b"x\xc3token", b"X Token"])
-def test_a_field_that_cgi_reads_alike_is_a_lookalike(field: bytes) -> None:
-    """CGI and WSGI see one variable for all of them."""
+def test_a_header_with_the_same_cgi_variable_is_a_lookalike(field: bytes) -> None:
+    """CGI and WSGI have one variable for all of them."""
     assert lookalike_field([b"accept", field], b"x-token")
 
 
 @pytest.mark.parametrize("field", [b"X-Token", b"x-token", b"XToken", b"X-Tokens", b"", b"X--Token"])
-def test_the_field_itself_and_others_are_no_lookalikes(field: bytes) -> None:
-    """What is read anyway, and what is another variable."""
+def test_the_header_itself_and_other_headers_are_not_lookalikes(field: bytes) -> None:
+    """The header itself is a source; the others are other variables."""
     assert not lookalike_field([field], b"x-token")

@@ -1,4 +1,4 @@
-"""Where a token may stand beside `Authorization`, and what is left of such a place."""
+"""Sources of tokens in addition to `Authorization`, and the rest that is forwarded to the app."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def encoded(token: bytes) -> bytes:
 
 HEADERS = {
     "the token alone": (HeaderSource(b"x-token"), [b" abc "], (b"Bearer abc",)),
-    "empty is none": (HeaderSource(b"x-token"), [b"", b"  "], ()),
+    "empty is ignored": (HeaderSource(b"x-token"), [b"", b"  "], ()),
     "twice": (HeaderSource(b"x-token"), [b"a", b"b"], (b"Bearer a", b"Bearer b")),
     "its scheme": (HeaderSource(b"x-token", b"Token"), [b"tOKEN  abc"], (b"Bearer abc",)),
     "another scheme stays, to be refused": (
@@ -46,7 +46,7 @@ HEADERS = {
 
 @pytest.mark.parametrize(("source", "values", "found"), HEADERS.values(), ids=HEADERS)
 def test_a_header(source: Source, values: list[bytes], found: tuple[bytes, ...]) -> None:
-    """A header holds the token, or a scheme and the token."""
+    """A header contains the token, or a scheme and the token."""
     headers = [(b"X-Token", value) for value in values] + [(b"X-Tokens", b"other")]
     assert source.read(headers, UNKNOWN) == Found(found)
 
@@ -55,7 +55,7 @@ COOKIES = {
     "among others": ([b"a=1; session=abc; b=2"], (b"Bearer abc",), "a=1; b=2"),
     "quoted": ([b'session="abc"'], (b"Bearer abc",), ""),
     "with an equals sign": ([b"session=abc="], (b"Bearer abc=",), ""),
-    "empty is none, and is not handed on": ([b'session=; token=""; a=1'], (), "a=1"),
+    "empty is ignored and not forwarded": ([b'session=; token=""; a=1'], (), "a=1"),
     "twice": ([b"session=a; session=b"], (b"Bearer a", b"Bearer b"), ""),
     "both names": ([b"session=a; token=b"], (b"Bearer a", b"Bearer b"), ""),
     "two lines": ([b"a=1", b"session=abc"], (b"Bearer abc",), "a=1"),
@@ -69,7 +69,7 @@ COOKIES = {
 
 @pytest.mark.parametrize(("lines", "values", "left"), COOKIES.values(), ids=COOKIES)
 def test_a_cookie(lines: list[bytes], values: tuple[bytes, ...], left: str) -> None:
-    """The named cookies are credentials, and the others are what is left."""
+    """The named cookies are credentials, all others are forwarded."""
     found = COOKIE.read([(b"cookie", line) for line in lines], UNKNOWN)
     assert found == Found(values, (("X-Auth-Forward-Cookie", left),))
 
@@ -80,7 +80,7 @@ QUERIES = {
     "escaped": ("/a", "access%5Ftoken=a%2Db", (b"Bearer a-b",), "/a"),
     "a plus is a plus": ("/a", "access_token=a+b", (b"Bearer a+b",), "/a"),
     "twice": ("/a", "access_token=a&access_token=b", (b"Bearer a", b"Bearer b"), "/a"),
-    "empty is none": ("/a", "access_token=&x", (), "/a?x"),
+    "empty is ignored": ("/a", "access_token=&x", (), "/a?x"),
     "other escapes stay": ("/a%2Fb", "x=%41", (), "/a%2Fb?x=%41"),
     "raw bytes are escaped": ("/\xe9", "x=\xe9", (), "/%E9?x=%E9"),
     "beyond one byte": ("/\u20ac", "access_token=\u20ac", ("Bearer \u20ac".encode(),), "/%E2%82%AC"),
@@ -92,7 +92,7 @@ QUERIES = {
 
 @pytest.mark.parametrize(("path", "query", "values", "left"), QUERIES.values(), ids=QUERIES)
 def test_a_query(path: str | None, query: str, values: tuple[bytes, ...], left: str) -> None:
-    """The named parameters are credentials, however they are written, and the URI without them is what is left."""
+    """The named parameters are credentials, encoded or not, and the URI without them is forwarded."""
     found = QUERY.read([], OriginalRequest("GET", path, None, query))
     assert found == Found(values, (("X-Auth-Forward-Uri", left),))
 
@@ -113,7 +113,7 @@ PROTOCOLS = {
 
 @pytest.mark.parametrize(("lines", "values", "left"), PROTOCOLS.values(), ids=PROTOCOLS)
 def test_a_websocket_protocol(lines: list[bytes], values: tuple[bytes, ...], left: str) -> None:
-    """A bearer protocol beside another one is a credential; what is not written as it must be is malformed."""
+    """A bearer protocol with at least one other is a credential; one with a wrong encoding is malformed."""
     found = WebSocketSource().read([(b"Sec-WebSocket-Protocol", line) for line in lines], UNKNOWN)
     assert found == Found(values, (("X-Auth-Forward-Websocket-Protocol", left),))
 
@@ -140,10 +140,8 @@ AMBIGUOUS = {
 
 
 @pytest.mark.parametrize(("source", "field", "value"), AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_what_could_be_read_as_another_credential_is_ambiguous(
-    source: Source, field: bytes, value: bytes
-) -> None:
-    """Whether or not the request has a token in its proper place."""
+def test_a_lookalike_of_a_credential_is_ambiguous(source: Source, field: bytes, value: bytes) -> None:
+    """Whether or not the request has a token in the source itself."""
     assert Sources([source]).read([(field, value)], UNKNOWN).ambiguous
 
 
@@ -156,13 +154,13 @@ def test_what_could_be_read_as_another_credential_is_ambiguous(
         pytest.param("/a%3Faccess_token=EVIL", "", id="escaped question mark"),
     ],
 )
-def test_what_could_be_read_as_another_parameter_is_ambiguous(path: str, query: str) -> None:
-    """In the query, and in a path that some servers decode or cut before they look for a query."""
+def test_a_lookalike_of_a_parameter_is_ambiguous(path: str, query: str) -> None:
+    """In the query, and in a path that some servers decode or cut before they parse the query."""
     assert QUERY.read([], OriginalRequest("GET", path, None, query)).ambiguous
 
 
-def test_fields_with_other_names_are_not_ambiguous() -> None:
-    """A field counts only if its name differs in nothing but characters that CGI does not tell apart."""
+def test_headers_with_other_names_are_not_ambiguous() -> None:
+    """Only names with the same CGI variable are lookalikes."""
     sources = Sources([HeaderSource(b"x-token"), COOKIE])
     headers = [
         (b"X-TOKEN", b"a"),
@@ -174,15 +172,15 @@ def test_fields_with_other_names_are_not_ambiguous() -> None:
     assert not sources.read(headers, UNKNOWN).ambiguous
 
 
-def test_all_places_are_read_together() -> None:
-    """Tokens of several places stand beside each other, for the gate to refuse."""
+def test_all_sources_are_read_together() -> None:
+    """Tokens from several sources are all returned, so that the request is rejected."""
     sources = Sources([HeaderSource(b"x-token"), COOKIE])
     headers = [(b"Authorization", b"Bearer a"), (b"X-Token", b"b"), (b"Cookie", b"session=c")]
     assert sources.read(headers, UNKNOWN).values == (b"Bearer a", b"Bearer b", b"Bearer c")
 
 
-def test_the_fields_that_may_hold_a_token_are_secret() -> None:
-    """What no log may quote is the whole value of every field that is read."""
+def test_headers_that_may_contain_a_token_are_secret() -> None:
+    """No log may quote any part of the value of a header that is a source."""
     sources = Sources([HeaderSource(b"x-token"), COOKIE, QUERY])
     headers = [(b"Authorization", b"Bearer a"), (b"X-Token", b"b"), (b"Cookie", b"c=d"), (b"Accept", b"*/*")]
     assert sorted(sources.secrets(headers)) == [b"Bearer a", b"b", b"c=d"]
@@ -190,7 +188,7 @@ def test_the_fields_that_may_hold_a_token_are_secret() -> None:
 
 @given(line=st.binary(max_size=60), query=st.text(max_size=40), path=st.text(max_size=20))
 def test_no_input_breaks_a_source(line: bytes, query: str, path: str) -> None:
-    """Whatever bytes come, a place is read without an error, and what is left can stand in a header."""
+    """Any bytes are read without an error, and the rest can be sent in a header."""
     request = OriginalRequest("GET", "/" + path.encode("utf-8", "replace").decode("latin-1"), None, query)
     if any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) < 0xE000 for char in query):
         return  # no decoder of a request's bytes makes such characters

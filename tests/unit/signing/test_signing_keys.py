@@ -1,4 +1,4 @@
-"""The gate's signing keys: what is taken, by which name it goes, and what is published of it."""
+"""Signing keys: which keys are accepted, their kid, and what is published."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def pem(
     ("key", "algorithm"),
     [pytest.param(P256, "ES256", id="P-256"), pytest.param(ED25519, "EdDSA", id="Ed25519")],
 )
-def test_a_key_signs_what_its_published_half_verifies(key: PrivateKey, algorithm: str) -> None:
-    """PyJWT verifies a signature with the published JWK alone."""
+def test_the_published_key_verifies_signatures(key: PrivateKey, algorithm: str) -> None:
+    """PyJWT needs only the published JWK."""
     signing = read_signing_key(pem(key))
     published = jwt.PyJWK(json.loads(jwk_set([signing]))["keys"][0])
     assert published.algorithm_name == signing.algorithm == algorithm
@@ -42,7 +42,7 @@ def test_a_key_signs_what_its_published_half_verifies(key: PrivateKey, algorithm
 
 
 def test_a_kid_is_the_thumbprint_of_the_key() -> None:
-    """The kid of RFC 8037's example key (appendix A.3) is the thumbprint that is printed there."""
+    """The thumbprint of RFC 8037's example key is in its appendix A.3."""
     private = ed25519.Ed25519PrivateKey.from_private_bytes(
         bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
     )
@@ -50,7 +50,7 @@ def test_a_kid_is_the_thumbprint_of_the_key() -> None:
 
 
 def test_nothing_private_is_published() -> None:
-    """A JWKS has the public members and no other."""
+    """A JWKS contains only the public members."""
     keys = json.loads(jwk_set([SigningKey.of(P256), SigningKey.of(ED25519)]))["keys"]
     assert [set(key) for key in keys] == [
         {"kty", "crv", "x", "y", "kid", "alg", "use"},
@@ -61,9 +61,9 @@ def test_nothing_private_is_published() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        pytest.param(b"", "no readable PEM", id="nothing"),
+        pytest.param(b"", "no readable PEM", id="empty"),
         pytest.param(
-            b"-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n", "no readable PEM", id="rubbish"
+            b"-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n", "no readable PEM", id="not a key"
         ),
         pytest.param(pem(P256, BestAvailableEncryption(b"secret")), "encrypted", id="encrypted"),
         pytest.param(pem(rsa.generate_private_key(65537, 2048)), "neither a P-256 nor", id="RSA"),
@@ -71,12 +71,12 @@ def test_nothing_private_is_published() -> None:
         pytest.param(pem(ec.generate_private_key(ec.SECP384R1())), "needs P-256", id="P-384"),
     ],
 )
-def test_what_cannot_sign_is_refused(text: bytes, why: str) -> None:
-    """A file that holds no key of the two kinds is refused with a sentence."""
+def test_other_keys_are_rejected(text: bytes, why: str) -> None:
+    """The message explains why the file cannot be used."""
     with pytest.raises(SigningKeyError, match=why):
         read_signing_key(text)
 
 
-def test_a_key_has_no_repr_of_its_private_half() -> None:
-    """What a log could show of a key is its kid and algorithm."""
+def test_the_repr_of_a_key_has_no_private_part() -> None:
+    """A log can only show its kid and algorithm."""
     assert "private" not in repr(SigningKey.of(P256))

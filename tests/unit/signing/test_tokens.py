@@ -1,4 +1,4 @@
-"""What the gate's own tokens say, and how long they live."""
+"""The claims and the lifetime of tokens that authgate signs."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ POD = Identity(
 
 
 def issuer(*keys: SigningKey) -> TokenIssuer:
-    """An issuer that takes tokens of `corp` for 30 s after their end."""
+    """An issuer with 30 s of expiry leeway for tokens of `corp`."""
     return TokenIssuer(ISSUER, keys or (KEY,), FakeClock(), {"corp": 30.0})
 
 
 def claims(
     identity: Identity = ALICE, *, ttl: float = 300, expires_at: float | None = None
 ) -> dict[str, Any]:
-    """What a token for the audience `apps` says."""
+    """The claims of a token for the audience `apps`."""
     token = issuer().issue(identity, "apps", typ="JWT", policy="default", ttl=ttl, expires_at=expires_at)
     assert token is not None
     return jwt.decode(
@@ -55,12 +55,12 @@ def claims(
             "verify_exp": False,
             "verify_iat": False,
             "verify_nbf": False,
-        },  # the clock here is a fake one
+        },  # the clock is a fake
     )
 
 
-def test_a_token_names_who_passed() -> None:
-    """Subject, groups, uid and the rest stand in registered claims, where it came from in a private one."""
+def test_a_token_names_the_identity() -> None:
+    """Subject, groups and uid are in registered claims, the origin of the identity is in a private one."""
     found = claims()
     assert len(found.pop("jti")) >= 16
     assert found == {
@@ -79,7 +79,7 @@ def test_a_token_names_who_passed() -> None:
 
 
 def test_a_service_account_keeps_its_cluster_and_extra() -> None:
-    """What only a cluster's identity has stands in the private claim."""
+    """Parts that only identities of clusters have are in the private claim."""
     assert claims(POD)[PRIVATE_CLAIM] == {
         "issuer": "https://home.example",
         "policy": "default",
@@ -92,33 +92,31 @@ def test_a_service_account_keeps_its_cluster_and_extra() -> None:
 @pytest.mark.parametrize(
     ("name", "expires_at", "end"),
     [
-        pytest.param("corp", None, START + 300, id="no end: its own time"),
-        pytest.param("corp", START + 1000, START + 300, id="a later end: its own time"),
+        pytest.param("corp", None, START + 300, id="no end: the configured time"),
+        pytest.param("corp", START + 1000, START + 300, id="a later end: the configured time"),
         pytest.param("corp", START + 100, START + 70, id="an earlier end, less the leeway"),
         pytest.param("else", START + 100, START + 100, id="an earlier end, no leeway"),
     ],
 )
-def test_a_token_never_outlives_the_one_it_stands_for(
-    name: str, expires_at: float | None, end: float
-) -> None:
-    """`exp` is the time configured or the other token's own end, whichever comes first."""
+def test_a_token_ends_with_the_token_of_the_client(name: str, expires_at: float | None, end: float) -> None:
+    """`exp` is after the configured time or at the `exp` of the client's token, whichever is first."""
     assert claims(replace(ALICE, issuer_name=name), expires_at=expires_at)["exp"] == int(end)
 
 
 def test_within_the_leeway_there_is_no_token() -> None:
-    """A sender whose own token has ended, and passes by leeway alone, gets none."""
+    """A client whose token is expired and only accepted by leeway gets no token."""
     assert issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=300, expires_at=START + 30) is None
 
 
 def test_a_header_without_a_token_is_empty() -> None:
-    """The identity header is there and empty where no token can be made."""
+    """The header is still sent if no token can be issued."""
     header = IdentityTokenHeader("X-Auth-Identity", "apps", 300.0, issuer())
     assert header.value(ALICE, "default", START + 30) == ""
     assert header.value(ALICE, "default", START + 60).count(".") == 2
 
 
 def test_the_first_key_signs() -> None:
-    """Of several keys the first signs, and its kid says so."""
+    """The token has the kid of the first key."""
     other = SigningKey.generate()
     token = issuer(KEY, other).issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, expires_at=None)
     assert token is not None
@@ -126,27 +124,27 @@ def test_the_first_key_signs() -> None:
 
 
 def test_an_identity_token_has_a_type_of_its_own() -> None:
-    """The token of a header and that of an exchange differ in `typ` (RFC 8725, section 3.11)."""
-    stated = IdentityTokenHeader("X-Auth-Identity", "apps", 300.0, issuer()).value(ALICE, "default", None)
+    """Identity tokens and exchanged tokens differ in `typ` (RFC 8725, section 3.11)."""
+    header = IdentityTokenHeader("X-Auth-Identity", "apps", 300.0, issuer()).value(ALICE, "default", None)
     exchanged = issuer().issue(ALICE, "apps", typ=EXCHANGED_TOKEN, policy="default", ttl=1, expires_at=None)
     assert exchanged is not None
-    types = [jwt.get_unverified_header(text)["typ"] for text in (stated, exchanged.text)]
+    types = [jwt.get_unverified_header(text)["typ"] for text in (header, exchanged.text)]
     assert types == ["authgate-identity+jwt", "JWT"]
 
 
 def test_two_tokens_differ() -> None:
-    """Each token has a `jti` of its own."""
+    """Each token has its own `jti`."""
     assert claims()["jti"] != claims()["jti"]
 
 
-def test_nothing_is_signed_without_a_key() -> None:
-    """An issuer without keys is a mistake of its maker."""
-    with pytest.raises(ValueError, match="without a key"):
+def test_an_issuer_needs_a_key() -> None:
+    """Creating an issuer without keys is a programming error."""
+    with pytest.raises(ValueError, match="at least one key"):
         TokenIssuer(ISSUER, (), FakeClock(), {})
 
 
 def test_a_token_has_no_repr() -> None:
-    """What was issued cannot reach a log by accident."""
+    """A signed token cannot reach a log by accident."""
     token = issuer().issue(ALICE, "apps", typ="JWT", policy="default", ttl=1, expires_at=None)
     assert token is not None
     assert token.text not in repr(token)
