@@ -13,9 +13,9 @@ import random
 import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,6 +24,9 @@ from tests.bench.fleet_model import MODES, Asked, Fleet, Mode, expected
 from tests.support.gate import AUDIENCE, Gate, write_configuration
 from tests.support.kube import ControlPlane, PlaneOptions
 from tests.support.watching import comes_to_see, let_watch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 _NAMESPACE = "fleet"
 _USER = f"system:serviceaccount:{_NAMESPACE}:gate"
@@ -108,10 +111,9 @@ async def _passes(gate: Gate, token: str) -> None:
         raise AssertionError(f"a good token was answered {verdict}")
 
 
-async def _measured(gates: int, tokens: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Return, by mode, requests a minute as counted and as the model says."""
-    fleet = Fleet(gates, tokens, asked_every=10.0, max_age=10.0, refresh=20.0, quiet=True)
-    table: dict[str, dict[str, float]] = {}
+@asynccontextmanager
+async def _plane() -> AsyncIterator[tuple[ControlPlane, Path]]:
+    """An API server that logs what the gates ask, and a folder for them."""
     with tempfile.TemporaryDirectory(prefix="authgate-fleet-") as scratch:
         folder = Path(scratch)
         policy = folder / "everything.yaml"
@@ -121,16 +123,34 @@ async def _measured(gates: int, tokens: int, seconds: float) -> dict[str, dict[s
             await plane.admin.create_namespace(_NAMESPACE)
             await plane.gate_token(_NAMESPACE)
             await let_watch(plane, _NAMESPACE, ("serviceaccounts", "pods", "nodes"))
-            await plane.admin.create_service_account(_NAMESPACE, "app")
-            held = [await plane.admin.request_token(_NAMESPACE, "app", [AUDIENCE]) for _ in range(tokens)]
-            for mode in MODES:
-                seen = await _counted(plane, folder, fleet, mode, held, seconds)
-                said = expected(fleet, mode)
-                table[mode] = {name: 60 * count / seconds for name, count in sorted(seen.items())}
-                table[mode] |= {
-                    f"model: {name}": getattr(said, name) for name in ("keys", "reviews", "watches")
-                }
+            yield plane, folder
+
+
+async def _measured(gates: int, tokens: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Return, by mode, requests a minute as counted and as the model says."""
+    fleet = Fleet(gates, tokens, asked_every=10.0, max_age=10.0, refresh=20.0, quiet=True)
+    table: dict[str, dict[str, float]] = {}
+    async with _plane() as (plane, folder):
+        await plane.admin.create_service_account(_NAMESPACE, "app")
+        held = [await plane.admin.request_token(_NAMESPACE, "app", [AUDIENCE]) for _ in range(tokens)]
+        for mode in MODES:
+            seen = await _counted(plane, folder, fleet, mode, held, seconds)
+            said = expected(fleet, mode)
+            table[mode] = {name: 60 * count / seconds for name, count in sorted(seen.items())}
+            table[mode] |= {f"model: {name}": getattr(said, name) for name in ("keys", "reviews", "watches")}
     return table
+
+
+async def _quiet(seconds: float) -> Counter[str]:
+    """Return what one gate with `revocation: watch` asks in so many seconds, by kind, while nothing happens."""
+    async with _plane() as (plane, folder):
+        own = await plane.admin.request_token(_NAMESPACE, "gate", [])
+        file = write_configuration(folder / "quiet", plane, own, cluster={"revocation": "watch"})
+        async with Gate(file) as gate:
+            await comes_to_see(gate, within=20)
+            _, start = _log_of(plane, 0)
+            await asyncio.sleep(seconds)
+            return _log_of(plane, start)[0]
 
 
 def main() -> None:
@@ -144,7 +164,16 @@ def main() -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("fleet.json"), help="where the figures are written"
     )
+    parser.add_argument(
+        "--quiet", action="store_true", help="count the requests of one gate that nobody asks"
+    )
     arguments = parser.parse_args()
+    if arguments.quiet:
+        seen = asyncio.run(_quiet(arguments.seconds))
+        each = ", ".join(f"{count} {kind}" for kind, count in sorted(seen.items()))
+        hourly = 3600 * (seen["lists"] + seen["watches"]) / arguments.seconds
+        print(f"{arguments.seconds:g} s: {each}; lists and watches {hourly:.0f} an hour")
+        return
     counted = asyncio.run(_measured(arguments.gates, arguments.tokens, arguments.seconds))
     modelled = {
         mode: {gates: expected(Fleet(gates, TOKENS, ASKED_EVERY), mode) for gates in SCALES} for mode in MODES
