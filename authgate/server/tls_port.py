@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE: Final = 1.0
+_SHORT_PAUSE: Final = 0.01
 
 
 class TLSPort:
@@ -40,11 +42,18 @@ class TLSPort:
         places = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=flags)
         for family, *_, place in dict.fromkeys(places):
             address = (place[0], port, *place[2:])
-            listening = socket.create_server(address, family=family, backlog=backlog, reuse_port=shared)
+            try:
+                listening = socket.create_server(address, family=family, backlog=backlog, reuse_port=shared)
+            except OSError as error:
+                if error.errno != errno.EAFNOSUPPORT:
+                    raise
+                continue  # a kernel without IPv6, where names still have such addresses
             listening.setblocking(False)
             port = listening.getsockname()[1]
             self._sockets.append(listening)
             self._accepting.append(loop.create_task(self._accept(listening)))
+        if not self._sockets:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
         return port
 
     async def close(self) -> None:
@@ -62,7 +71,7 @@ class TLSPort:
             try:
                 accepted, _ = await loop.sock_accept(listening)
             except OSError as error:
-                await asyncio.sleep(_PAUSE if error.errno in _EXHAUSTED else 0)
+                await asyncio.sleep(_PAUSE if error.errno in _EXHAUSTED else _SHORT_PAUSE)
                 continue
             if not self._server.begin_handshake():
                 accepted.close()
