@@ -1,4 +1,4 @@
-"""What the supervisor and a worker say to one another, over a socket pair that nobody else has."""
+"""The messages between the supervisor and a worker, and the private socket pair that carries them."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _LENGTH = 4
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """To a worker: answer by this configuration."""
+    """To a worker: apply this configuration."""
 
     config: Config
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """To a worker: say that it is not ready, and go on answering."""
+    """To a worker: report not ready, and continue to answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """To a worker: finish the requests under way, and end."""
+    """To a worker: finish open requests and exit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Of a worker, and then to the others: what an issuer publishes; `KeyDocument` tells of the fields."""
+    """From a worker, then to the others: a fetched key document. `KeyDocument` describes the fields."""
 
     place: str
     data: bytes
@@ -45,7 +45,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Of a worker, again and again: whether it listens, and how its issuers and clusters are."""
+    """From a worker, twice a second: whether it listens, and its checks of issuers and clusters."""
 
     listening: bool
     checks: tuple[Check, ...]
@@ -53,14 +53,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Adopted:
-    """Of a worker: it answers by the new configuration, or why it does not."""
+    """From a worker: it applied the configuration, or the error that prevented it."""
 
     error: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Of a worker: why it cannot start."""
+    """From a worker: why it cannot start."""
 
     error: str
 
@@ -70,7 +70,7 @@ Report = Status | Keys | Adopted | Failed
 
 
 class Channel:
-    """One end of the pair; both ends belong to the same program."""
+    """One end of the socket pair. The same program is at both ends."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -78,23 +78,23 @@ class Channel:
 
     @classmethod
     async def over(cls, one: socket.socket) -> Self:
-        """Return the channel of a connected socket."""
+        """Return the channel over a connected socket."""
         return cls(*await asyncio.open_unix_connection(sock=one))
 
     def send(self, message: Order | Report) -> None:
-        """Say something; it waits in memory while the other side does not listen."""
+        """Send a message. It waits in memory until the other side reads it."""
         data = pickle.dumps(message)
         self._writer.write(len(data).to_bytes(_LENGTH) + data)
 
-    async def sent(self) -> None:
-        """Wait until the other side has most of what was said."""
+    async def drain(self) -> None:
+        """Wait until most of the sent messages have left this process."""
         await self._writer.drain()
 
     async def receive(self) -> Order | Report | None:
-        """Return what the other side says next, None when it is gone."""
+        """Return the next message, or None if the other side has closed the channel."""
         try:
             length = int.from_bytes(await self._reader.readexactly(_LENGTH))
-            message: Order | Report = pickle.loads(  # noqa: S301 - said by this program, to itself
+            message: Order | Report = pickle.loads(  # noqa: S301 - written by this program
                 await self._reader.readexactly(length)
             )
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -102,5 +102,5 @@ class Channel:
         return message
 
     def close(self) -> None:
-        """Hang up."""
+        """Close this end of the channel."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""What a start would refuse, found without starting: the same composition part by part, the same addresses."""
+"""Find what would prevent a start, without starting: compose each part and probe the addresses."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One thing that a start would refuse, at its place in the configuration.
+    """A problem that prevents a start, with the path of its field.
 
-    `certain` is False where another machine, on which the gate may run, can differ.
+    `certain` is False if the problem may not exist on the machine where the gate runs.
     """
 
     path: _Path
@@ -40,7 +40,7 @@ class Obstacle:
 
 
 async def preflight(config: Config, deps: Dependencies) -> list[Obstacle]:
-    """Return every obstacle to a start; no request is sent, nothing is listened on, and no other program is run."""
+    """Return every obstacle to a start. No request is sent, no port is opened, and no program is run."""
     found: list[Obstacle] = []
     for path, part in _parts(config, deps):
         _collect(found, path, part)

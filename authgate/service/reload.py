@@ -1,4 +1,4 @@
-"""Taking over the configuration file when it changes, and keeping the one before where the new one is no good."""
+"""Apply the configuration file when it changes, and keep the previous configuration if the new one is invalid."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ _LONGEST_PAUSE = 30.0
 
 
 class ConfigFile:
-    """The file of a configuration, to be made before it is first read; `load` reads it with environment and flags."""
+    """The configuration file. Create this object before the first read. `load` adds environment and flags."""
 
     def __init__(self, path: Path, load: Callable[[], LoadedConfig]) -> None:
         self.path = path
         self._load = load
-        self._taken = self._last = self._state()
+        self._read = self._last = self._state()
 
     def read(self) -> LoadedConfig:
-        """Return what the file says now; raises `ConfigError`."""
-        self._taken = self._last = self._state()
+        """Return the current configuration; raise `ConfigError`."""
+        self._read = self._last = self._state()
         return self._load()
 
     def changed(self) -> bool:
-        """Tell once that another file stands there, and has been the same for two looks: nobody writes it any more.
+        """Return once that the file has changed and was the same in two calls, so that nobody is still writing it.
 
-        A link that leads to another file, as Kubernetes swaps them in a mounted ConfigMap, is another file.
+        A link that leads to another file, as Kubernetes swaps them in a mounted ConfigMap, is a change.
         """
         last, self._last = self._last, self._state()
-        if self._last == self._taken or self._last != last:
+        if self._last == self._read or self._last != last:
             return False
-        self._taken = self._last
+        self._read = self._last
         return True
 
     def _state(self) -> _State:
@@ -67,9 +67,9 @@ def _state_of(path: Path | str) -> _State:
 
 
 class Retry:
-    """When a rejected configuration is tried again: after an interval that doubles, or when a named file changes.
+    """Plan retries of a rejected configuration: after a pause that doubles, or when a file that it names changes.
 
-    Times are monotonic seconds. A pause is never shorter than the reload interval nor, beyond that, longer than 30 s.
+    Times are monotonic seconds. The first pause is the reload interval, at least 1 s; it doubles up to 30 s.
     """
 
     def __init__(self, interval: float) -> None:
@@ -80,7 +80,7 @@ class Retry:
         self._pending = False
 
     def rejected(self, files: Iterable[str], now: float) -> None:
-        """Plan the next attempt; `files` are those that the rejected configuration names."""
+        """Plan the next attempt. `files` are those that the rejected configuration names."""
         shortest = max(self._interval, _FIRST_PAUSE)
         self._rejections += 1
         self._due_at = now + backoff(self._rejections, shortest, max(shortest, _LONGEST_PAUSE))
@@ -92,7 +92,7 @@ class Retry:
         self._rejections, self._pending = 0, False
 
     def due(self, now: float) -> bool:
-        """Return whether the rejected configuration is to be tried again now."""
+        """Return whether the rejected configuration must be tried again now."""
         if not self._pending:
             return False
         changed = any(_state_of(path) != state for path, state in self._files.items())
@@ -102,13 +102,13 @@ class Retry:
 
 
 class Reloader:
-    """Has the file taken over by `adopt` when it changes or when `ask` is called; a bad one changes nothing.
+    """Apply the file with `adopt` when it changes or `ask` is called. A bad file changes nothing.
 
-    A rejected file is tried again (`Retry`) as long as the file is looked at: what was wrong may lie outside it.
-    A retry that fails for the same reason is neither counted nor logged again.
+    A rejected file is tried again (`Retry`) if files are polled, since the cause may lie outside the file. A retry that
+    fails for the same reason is neither counted nor logged again.
 
-    `adopt` raises `CompositionError` where a configuration cannot be put to work. A long file is read in a thread,
-    so that nobody waits for it; but not where the process `forks`, since threads do not come along.
+    `adopt` raises `CompositionError` if a configuration cannot be used. The file is read in a thread, so that requests
+    do not wait for a long file, but not in a process that `forks`, since threads do not survive a fork.
     """
 
     def __init__(
@@ -130,19 +130,18 @@ class Reloader:
         self._why = self._since = ""
         self._asked = asyncio.Event()
         self._good = True
-        self._said = f"{file.path}, read at start"
+        self._detail = f"{file.path}, read at start"
 
     def ask(self) -> None:
-        """Have the file read again, be it changed or not."""
+        """Read the file again, even if it has not changed."""
         self._asked.set()
 
     async def run(self) -> None:
         """Reload whenever there is a reason to, until cancelled."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(
-                    self._interval or None
-                ):  # wait_for of Python 3.11 can lose a cancellation
+                # Not wait_for: in Python 3.11 it can lose a cancellation.
+                async with asyncio.timeout(self._interval or None):
                     await self._asked.wait()
             changed = self._file.changed()
             if self._asked.is_set() or changed or self._retry.due(time.monotonic()):
@@ -150,8 +149,8 @@ class Reloader:
                 await self._reload()
 
     def check(self) -> Check:
-        """Tell which configuration is at work, and why a newer one is not."""
-        return Check("configuration", self._good, self._said)
+        """Return which configuration is in use, and why a newer one is not."""
+        return Check("configuration", self._good, self._detail)
 
     async def _reload(self) -> None:
         path = str(self._file.path)
@@ -166,16 +165,21 @@ class Reloader:
             return
         self._retry.accepted()
         self._metrics.count_reload("success")
-        self._good, self._said, self._why = True, f"{path}, read at {date(time.time())}", ""
+        self._good, self._detail, self._why = True, f"{path}, read at {date(time.time())}", ""
         waiting = ", ".join(pending_restart(self._running, loaded.config))
         event(logging.INFO, "configuration reloaded", path=path)
         if waiting:
-            event(logging.WARNING, "changed settings wait for a restart", path=path, settings=waiting)
+            event(
+                logging.WARNING,
+                "changed settings take effect only after a restart",
+                path=path,
+                settings=waiting,
+            )
         for warning in loaded.warnings:
             event(logging.WARNING, "configuration: worth a second look", problem=str(warning))
 
     def _reject(self, why: str, shown: str) -> None:
-        """Record why a file was rejected: in full in the log, as `shown`, without any value, on the admin port."""
+        """Record why a file was rejected: in full in the log, and as `shown`, without any value, on the admin port."""
         if not self._good and why == self._why:
             return
         path, self._why = str(self._file.path), why
@@ -184,13 +188,11 @@ class Reloader:
             self._since = date(time.time())
         self._good = False
         again = "authgate tries it again" if self._interval else "send SIGHUP to try it again"
-        self._said = (
-            f"{path} was rejected at {self._since}; the previous configuration is in use; {again}: {shown}"
-        )
+        self._detail = f"{path} was rejected at {self._since}; the previous configuration is still in use; {again}: {shown}"
         self._metrics.count_reload("failure")
         event(
             logging.ERROR,
-            "the configuration file is refused; the configuration before it stays",
+            "the configuration file was rejected; the previous configuration is still in use",
             path=path,
             error_message=why,
         )

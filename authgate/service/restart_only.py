@@ -1,4 +1,4 @@
-"""What of a configuration is settled when the gate starts, and what a reload changes."""
+"""The settings that take effect only after a restart."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SECTIONS = ("server", "limits", "log", "shutdown")
 
 
 def keep_restart_only(running: Config, new: Config) -> Config:
-    """Return a new configuration with those of the running one's settings that only a restart can change.
+    """Return a new configuration in which settings that need a restart keep their running values.
 
-    `server.proxy` is not one of them: which headers tell the original request belongs to the policies that trust them.
+    `server.proxy` is applied by a reload, together with the policies that trust the proxy's headers.
     """
     kept = {name: getattr(running, name) for name in _SECTIONS}
     kept["server"] = running.server.model_copy(update={"proxy": new.server.proxy})
@@ -28,10 +28,10 @@ def keep_restart_only(running: Config, new: Config) -> Config:
 
 
 def pending_restart(running: Config, new: Config) -> Iterator[str]:
-    """Yield the names of changed settings that wait for a restart, such as `server.listen`."""
-    taken = keep_restart_only(running, new)
+    """Yield the names of changed settings that take effect only after a restart, such as `server.listen`."""
+    applied = keep_restart_only(running, new)
     for section in (*_SECTIONS, "exchange"):
-        before, after = getattr(taken, section), getattr(new, section)
+        before, after = getattr(applied, section), getattr(new, section)
         if before is None or after is None:
             if before is not after:
                 yield section

@@ -1,4 +1,4 @@
-"""The signals that a service answers to: when to end, how long to go on before, and when to read the file again."""
+"""The signals of a service: SIGTERM and SIGINT end it, SIGHUP reloads the configuration file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Signals:
-    """Takes SIGTERM, SIGINT and SIGHUP while its `with` lasts; SIGHUP does nothing where `reload` is None."""
+    """Handle SIGTERM, SIGINT and SIGHUP inside a `with` block. SIGHUP is ignored if `reload` is None."""
 
     def __init__(self, reload: Callable[[], None] | None) -> None:
         self._reload = reload
@@ -36,14 +36,15 @@ class Signals:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
-    async def end(self, delay: float, begin: Callable[[], None]) -> None:
-        """Return when it is time to stop: after a signal, `begin`, and for SIGTERM `delay` seconds.
+    async def end(self, delay: float, drain: Callable[[], None]) -> None:
+        """Wait for a signal, call `drain`, and return when it is time to stop.
 
-        SIGINT comes from a person at a terminal, who waits for no balancer; and so does who sends a second signal.
+        That is after `delay` seconds for SIGTERM, or at a second signal. SIGINT comes from a person at a terminal, and
+        there is no load balancer to wait for.
         """
         number = await self._received.get()
-        event(logging.INFO, "ending", signal=number.name)
-        begin()
+        event(logging.INFO, "shutting down", signal=number.name)
+        drain()
         if number is signal.SIGTERM and delay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._received.get(), delay)

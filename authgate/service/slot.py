@@ -1,4 +1,4 @@
-"""One place for a worker, as the supervisor sees it: whoever is there now, and how the ones before ended."""
+"""A worker as the supervisor sees it: the current process, and how earlier ones ended."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ if TYPE_CHECKING:
     from authgate.service.channel import Report
 
 MOST_SILENT: Final = 10.0
-"""Seconds without a word after which a worker is stuck."""
-_MOST_ADOPTING: Final = 30.0
+"""Seconds without a message after which a worker is stuck."""
+_TRIAL_TIMEOUT: Final = 30.0
 _STEADY: Final = 60.0
 _LONGEST_PAUSE: Final = 30.0
 _POLL: Final = 0.05
 
 
 class Slot:
-    """A worker's place. Its numbers are counted in memory that stays when the worker dies.
+    """The place of one worker. Its counters are in memory that outlives the process.
 
-    A worker may take `trial_timeout` seconds to start with a configuration or to answer by another one.
+    A worker has `trial_timeout` seconds to start with a configuration or to apply another one.
     """
 
-    def __init__(self, index: int, clock: Clock, *, trial_timeout: float = _MOST_ADOPTING) -> None:
+    def __init__(self, index: int, clock: Clock, *, trial_timeout: float = _TRIAL_TIMEOUT) -> None:
         self.name = f"worker/{index}"
         self.memory = mmap(-1, SHARED_BYTES)
         self.counter_store = SharedCounterStore(self.memory)
         self.failure: str | None = None
-        """Why the last worker could not start, in its own words."""
+        """Why the last worker could not start, as it reported."""
         self._clock = clock
         self._trial_timeout = trial_timeout
         self._pid: int | None = None
         self._channel: Channel | None = None
-        self._hearing: asyncio.Task[None] | None = None
-        self._told = Status(listening=False, checks=())
+        self._receiving: asyncio.Task[None] | None = None
+        self._status = Status(listening=False, checks=())
         self._adopted: asyncio.Future[str | None] | None = None
         self.trial: Config | None = None
-        """The configuration that its next worker tries, instead of the last good one."""
+        """The configuration that the next worker tries instead of the last good one."""
         self._trying: asyncio.Future[str | None] | None = None
         self._silent = 0.0
-        self._stuck = self._called = False
+        self._stuck = self._claimed = False
         self._began_at = self._due_at = clock.monotonic()
         self._ends = 0
         self._last_end = ""
 
     @property
     def pid(self) -> int:
-        """The worker's process id, 0 without a worker."""
+        """The worker's process id, or 0 if there is none."""
         return self._pid or 0
 
     @property
     def starting(self) -> bool:
-        """Whether a worker is called for, and its process may already exist."""
-        return self._called
+        """Whether a worker is being started. Its process may already exist."""
+        return self._claimed
 
     @property
     def alive(self) -> bool:
@@ -75,32 +75,33 @@ class Slot:
     @property
     def listening(self) -> bool:
         """Whether its worker answers requests."""
-        return self.alive and self._told.listening
+        return self.alive and self._status.listening
 
     @property
     def ready(self) -> bool:
-        """Whether its worker answers requests and can decide some."""
-        return self.listening and any(check.good for check in self._told.checks)
+        """Whether its worker answers requests and can decide tokens of some issuer or cluster."""
+        return self.listening and any(check.good for check in self._status.checks)
 
-    def call(self) -> bool:
-        """Tell, once for each, whether a worker is to be started now."""
-        if self._called or self._pid is not None or self._clock.monotonic() < self._due_at:
+    def claim_start(self) -> bool:
+        """Return whether a worker must be started now. Each start is claimed once."""
+        if self._claimed or self._pid is not None or self._clock.monotonic() < self._due_at:
             return False
-        self._called = True
+        self._claimed = True
         return True
 
-    async def start(self, pid: int, one: socket.socket, on_heard: Callable[[Slot, Report], None]) -> None:
-        """Take in a worker that was forked; `on_heard` is told whatever it says."""
-        self._pid, self._silent, self._stuck, self._called = pid, 0.0, False, False
-        self._told, self.failure = Status(listening=False, checks=()), None
+    async def start(self, pid: int, one: socket.socket, on_report: Callable[[Slot, Report], None]) -> None:
+        """Use a forked worker. `on_report` gets all its messages."""
+        self._pid, self._silent, self._stuck, self._claimed = pid, 0.0, False, False
+        self._status, self.failure = Status(listening=False, checks=()), None
         self._began_at = self._clock.monotonic()
         self._channel = await Channel.over(one)
-        self._hearing = asyncio.create_task(self._hear(self._channel, on_heard))
+        self._receiving = asyncio.create_task(self._receive(self._channel, on_report))
 
     def reap(self) -> str | None:
-        """Tell how the worker ended, once: exited, killed or stuck; None while there is nothing to tell.
+        """Return once how the worker ended: exited, killed or stuck. Return None if nothing has ended.
 
-        The first end in a while has another worker start at once; further ones wait, each twice as long.
+        After the first end within a minute another worker starts at once. After further ones it waits, each time twice
+        as long.
         """
         if self._pid is None:
             return None
@@ -115,12 +116,12 @@ class Slot:
         self._last_end = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
         self._forget()
         if self._stuck:
-            self._last_end = f"force: it said nothing for {MOST_SILENT:g} s"
+            self._last_end = f"SIGKILL: it sent nothing for {MOST_SILENT:g} s"
             return "stuck"
         return "exited" if code >= 0 else "killed"
 
     def pass_time(self, seconds: float) -> None:
-        """Count time in which the supervisor itself ran, and kill a worker that was silent for too much of it."""
+        """Count seconds in which the supervisor ran, and kill a worker that was silent for too many of them."""
         if self._pid is None:
             return
         self._silent += seconds
@@ -129,41 +130,41 @@ class Slot:
             self.kill()
 
     def kill(self) -> None:
-        """End the worker without asking."""
+        """Kill the worker."""
         if self._pid is not None:
             os.kill(self._pid, signal.SIGKILL)
 
-    def hand_on(self, keys: Keys) -> None:
-        """Give the worker what another one fetched."""
+    def forward_keys(self, keys: Keys) -> None:
+        """Send the worker the keys that another one fetched."""
         if self.listening and self._channel is not None:
             self._channel.send(keys)
 
     def drain(self) -> None:
-        """Have the worker say that it is not ready, while it goes on."""
+        """Let the worker report not ready and continue to answer."""
         if self._channel is not None:
             self._channel.send(Drain())
 
     def stop(self) -> None:
-        """Have the worker finish and end."""
+        """Let the worker finish its requests and exit."""
         if self._channel is not None:
             self._channel.send(Stop())
 
     async def adopt(self, config: Config) -> str | None:
-        """Have the worker answer by another configuration; return why it does not, None where it does."""
+        """Let the worker apply a configuration; return the error, or None if it did."""
         if self._channel is None:
-            return "the worker is gone"
+            return "the worker has ended"
         self._adopted = asyncio.get_running_loop().create_future()
         self._channel.send(Adopt(config))
         done, _ = await asyncio.wait((self._adopted,), timeout=self._trial_timeout)
         if not done:
-            self.kill()  # it could answer by either configuration from now on
+            self.kill()  # else nobody knows by which configuration it answers
             return f"the worker did not apply the configuration within {self._trial_timeout:g} s"
         return self._adopted.result()
 
     async def start_with(self, config: Config) -> str | None:
-        """Have a new worker start with a configuration; return why it does not listen, None once it does.
+        """Start a new worker with a configuration; return the error, or None once it listens.
 
-        The worker that is there, if any, is killed. Afterwards workers start with the last good configuration again.
+        A current worker is killed. Later workers start with the last good configuration again.
         """
         self._trying = None
         while self._pid is not None:
@@ -182,25 +183,25 @@ class Slot:
             self.trial = self._trying = None
 
     def checks(self) -> list[Check]:
-        """Tell how its worker is, and of each issuer and cluster what it knows."""
-        own = [Check(f"{self.name}/{check.name}", check.good, check.detail) for check in self._told.checks]
+        """Return the worker's state and its checks of issuers and clusters."""
+        own = [Check(f"{self.name}/{check.name}", check.good, check.detail) for check in self._status.checks]
         return [Check(self.name, self.listening, self._state()), *own]
 
     def _state(self) -> str:
-        before = f"; the one before ended by {self._last_end}" if self._last_end else ""
+        before = f"; the previous worker ended by {self._last_end}" if self._last_end else ""
         if self._pid is None:
             wait = max(0.0, self._due_at - self._clock.monotonic())
             why = " (the log has the reason)" if self.failure else ""
             times = f" {self._ends} times in a row, last" if self._ends > 1 else ""
             return f"ended{times} by {self._last_end}{why}; starts again in {wait:.0f} s"
-        return f"process {self._pid} {'listens' if self._told.listening else 'starts'}{before}"
+        return f"process {self._pid} {'listens' if self._status.listening else 'starts'}{before}"
 
-    async def _hear(self, channel: Channel, on_heard: Callable[[Slot, Report], None]) -> None:
+    async def _receive(self, channel: Channel, on_report: Callable[[Slot, Report], None]) -> None:
         while (report := await channel.receive()) is not None:
             self._silent = 0.0
             match report:
                 case Status():
-                    self._told = report
+                    self._status = report
                     if report.listening:
                         self._tried(None)
                 case Adopted(error):
@@ -211,8 +212,8 @@ class Slot:
                 case Keys():
                     pass
                 case Adopt() | Drain() | Stop():
-                    raise AssertionError("these are the supervisor's own words")
-            on_heard(self, report)
+                    raise AssertionError("only the supervisor sends these")
+            on_report(self, report)
 
     def _answer(self, error: str | None) -> None:
         if self._adopted is not None and not self._adopted.done():
@@ -224,11 +225,11 @@ class Slot:
 
     def _forget(self) -> None:
         self._pid = None
-        self._told = Status(listening=False, checks=())
-        self._answer("the worker ended over it")
-        self._tried("the worker ended over it")
-        if self._hearing is not None:
-            self._hearing.cancel()
+        self._status = Status(listening=False, checks=())
+        self._answer("the worker ended while applying it")
+        self._tried("the worker ended while starting with it")
+        if self._receiving is not None:
+            self._receiving.cancel()
         if self._channel is not None:
             self._channel.close()
-        self._channel = self._hearing = None
+        self._channel = self._receiving = None

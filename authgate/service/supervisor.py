@@ -1,4 +1,4 @@
-"""Several processes that share the listen addresses, and the one that keeps them running and tells how they are."""
+"""The supervisor of several workers that share the listen addresses. It restarts workers and has the admin port."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def supervise(
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None,
     service_account_dir: str = SERVICE_ACCOUNT_DIR,
 ) -> None:
-    """Serve with so many processes until a signal ends it; raises `CompositionError` or `ListenError` at start."""
+    """Serve with several workers until a signal ends it; raise `CompositionError` or `ListenError` at start."""
     if not hasattr(socket, "SO_REUSEPORT") or not hasattr(os, "fork"):
         raise ListenError("server.workers: this system cannot share a port between processes; set it to 1")
-    # Workers are forked between two runs of the loop, and asyncio's own: uvloop's does not outlive a fork.
+    # Workers are forked between two runs of the loop. It is asyncio's, because uvloop's does not survive a fork.
     with asyncio.Runner() as runner:
         supervisor = _Supervisor(config, workers, file)
         try:
@@ -69,9 +69,9 @@ def supervise(
                     memory=slot.memory,
                     loop_factory=loop_factory,
                 )
-                runner.run(slot.start(*fork_worker(inheritance), supervisor.heard))
+                runner.run(slot.start(*fork_worker(inheritance), supervisor.on_report))
                 if supervisor.config_of(slot) is not inheritance.config:
-                    slot.kill()  # another was adopted while it was not yet there to follow
+                    slot.kill()  # a reload happened before the worker could take part in it
         finally:
             runner.run(supervisor.close())
 
@@ -93,12 +93,12 @@ class _Supervisor:
         self._failures: asyncio.Queue[str] = asyncio.Queue()
         self._until_closed = ExitStack()
         self._ending = False
-        self._turn = -1
+        self._attempts = -1
         self._signed: tuple[Config | None, dict[str, bytes]] = (None, {})
         self._unsigned_until = -math.inf
 
     async def open(self) -> None:
-        """Reserve the addresses and open the admin port; raises `ListenError`."""
+        """Reserve the addresses and open the admin port; raise `ListenError`."""
         self.config = self._with_real_addresses()
         if self.config.server.admin is not None:
             exposition = Exposition(
@@ -117,13 +117,13 @@ class _Supervisor:
         self._serving = asyncio.create_task(self._serve())
 
     def config_of(self, slot: Slot) -> Config:
-        """Return what a new worker starts with: the configuration on trial in its place, else the last good one."""
+        """Return the configuration of a new worker: the one on trial in its slot, else the last good one."""
         return self.config if slot.trial is None else slot.trial
 
     async def next_start(self) -> Slot | None:
-        """Return the next place that wants a worker, None when it is time to close."""
+        """Return the next slot that needs a worker, or None when the supervisor must close."""
         if self._serving is None:
-            raise AssertionError("a supervisor is opened first")
+            raise AssertionError("open the supervisor first")
         wanted = asyncio.create_task(self._starts.get())
         await asyncio.wait((wanted, self._serving), return_when=asyncio.FIRST_COMPLETED)
         if not self._serving.done():
@@ -133,7 +133,7 @@ class _Supervisor:
         return None
 
     def _documents(self) -> dict[str, bytes]:
-        """Return what others verify the workers' tokens with, by path; their keys are those of the files."""
+        """Return the documents with which others verify the workers' tokens, by path."""
         config, documents = self._signed
         # Asked for every unknown path: the files are read once for a configuration, and once a second if they are bad.
         if config is self.config:
@@ -152,15 +152,15 @@ class _Supervisor:
         self._signed = self.config, documents
         return documents
 
-    def heard(self, speaker: Slot, report: Report) -> None:
-        """Take notice of what a worker said, and have the others know of keys."""
+    def on_report(self, sender: Slot, report: Report) -> None:
+        """Handle a worker's message, and forward keys to the other workers."""
         if isinstance(report, Keys):
             for slot in self._slots:
-                if slot is not speaker:
-                    slot.hand_on(report)
-        self._take_stock()
+                if slot is not sender:
+                    slot.forward_keys(report)
+        self._update()
 
-    def _take_stock(self) -> None:
+    def _update(self) -> None:
         self._metrics.workers = sum(slot.listening for slot in self._slots)
         if self._served:
             return
@@ -180,7 +180,7 @@ class _Supervisor:
             )
 
     async def close(self) -> None:
-        """Have the workers finish, for at most `shutdown.timeout` and a little more, then close the admin port."""
+        """Let the workers finish, for at most `shutdown.timeout` and 5 seconds, then close the admin port."""
         self._ending = True
         self.addresses.close()
         for slot in self._slots:
@@ -197,7 +197,7 @@ class _Supervisor:
         self._until_closed.close()
 
     async def _serve(self) -> None:
-        """Keep the workers running until a signal says otherwise; raises `CompositionError` where they cannot start."""
+        """Keep the workers running until a signal; raise `CompositionError` if they cannot start."""
         tasks = [asyncio.create_task(self._keep_running())]
         if self._reloader is not None:
             tasks.append(asyncio.create_task(run_forever(self._reloader.run, self._metrics)))
@@ -226,7 +226,7 @@ class _Supervisor:
             for slot in self._slots:
                 slot.pass_time(_TURN)
                 self._on_exit(slot)
-                if slot.call():
+                if slot.claim_start():
                     self._starts.put_nowait(slot)
             if not any(slot.starting for slot in self._slots):  # else a worker may not be in its place yet
                 reap_orphans({slot.pid for slot in self._slots})
@@ -236,11 +236,11 @@ class _Supervisor:
         reason = slot.reap()
         if reason is None:
             return
-        self._take_stock()
+        self._update()
         self._metrics.worker_restarts[reason] += 1
         event(
             logging.ERROR,
-            "a worker ended; another takes its place",
+            "a worker ended; a new one starts",
             worker=slot.name,
             reason=reason,
             state=slot.checks()[0].detail,
@@ -248,15 +248,17 @@ class _Supervisor:
         )
 
     async def _adopt(self, config: Config) -> None:
-        """Have every worker answer by another configuration; one tries it first, and the others only follow.
+        """Let every worker apply a configuration. One tries it first; the others follow only if it succeeds.
 
-        Each attempt is another worker's. Where none listens, one starts with the new configuration, and the last good
-        one is kept until that worker listens. One that starts meanwhile was forked with the configuration of before,
+        Attempts rotate over the workers. If no worker listens, one starts with the new configuration, and the last good
+        configuration is kept until that worker listens. A worker that starts meanwhile has the previous configuration,
         and follows as soon as it listens.
         """
         config = keep_restart_only(self.config, config)
-        self._turn += 1
-        order = [self._slots[(self._turn + place) % len(self._slots)] for place in range(len(self._slots))]
+        self._attempts += 1
+        order = [
+            self._slots[(self._attempts + place) % len(self._slots)] for place in range(len(self._slots))
+        ]
         first = next((slot for slot in order if slot.listening), None)
         if first is not None:
             error = await first.adopt(config)
@@ -272,7 +274,7 @@ class _Supervisor:
             if error is not None:
                 event(
                     logging.ERROR,
-                    "a worker did not follow; it starts anew",
+                    "a worker could not apply the configuration; it is restarted",
                     worker=slot.name,
                     error_message=error,
                 )

@@ -145,7 +145,7 @@ class _Worker:
         except (CompositionError, ListenError) as error:
             channel.send(Failed(str(error)))
             with suppress(ConnectionError):
-                await channel.sent()
+                await channel.drain()
             return 1
         finally:
             await self._service.stop()
@@ -184,7 +184,7 @@ class _Worker:
             while True:
                 self._service.metrics.publish()
                 channel.send(self._status())
-                await channel.sent()
+                await channel.drain()
                 await asyncio.sleep(STATUS_INTERVAL)
 
     def _status(self) -> Status:

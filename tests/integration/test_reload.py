@@ -161,7 +161,7 @@ async def test_what_is_fixed_at_start_waits_for_a_restart(tmp_path: Path) -> Non
         running.process.send(signal.SIGHUP)
         await counted(running, success=2)
         assert await running.verdict(ISSUER.mint("joe")) == (200, "")
-        (line,) = [line for line in running.process.output().splitlines() if "wait for a restart" in line]
+        (line,) = [line for line in running.process.output().splitlines() if "only after a restart" in line]
         assert json.loads(line)["attributes"]["settings"] == "server.fastLane, limits.maxHeaders, log.audit"
 
 

@@ -146,7 +146,7 @@ async def test_a_crash_loop_backs_off_and_is_told(crew: Crew) -> None:
     assert not await crew.ready()
     assert await passed(crew.address) == 200
     await crew.becomes_ready(within=10)
-    assert crew.process.output().count("a worker ended; another takes its place") == 2
+    assert crew.process.output().count("a worker ended; a new one starts") == 2
 
 
 async def test_a_stuck_worker_is_replaced(crew: Crew) -> None:

@@ -55,14 +55,14 @@ def place(clock: FakeClock) -> Place:
 
 async def test_workers_that_end_are_started_again_ever_later(place: Place, clock: FakeClock) -> None:
     """At once after the first end, then after 1 s, twice as long each time, and 30 s at most."""
-    assert place.call()
+    assert place.claim_start()
     pauses = []
     for _ in range(9):
         worker = await place.run("false")
         assert place.ended() == "exited"
         worker.close()
         waited = 0.0
-        while not place.call():
+        while not place.claim_start():
             clock.advance(0.5)
             waited += 0.5
         pauses.append(waited)
@@ -77,17 +77,17 @@ async def test_a_worker_that_ran_for_a_while_is_replaced_at_once(place: Place, c
         clock.advance(60)
         place.ended()
         worker.close()
-        assert place.call()
+        assert place.claim_start()
 
 
 async def test_a_place_is_called_for_once(place: Place) -> None:
     """Until a worker is there and gone again."""
-    assert [place.call() for _ in range(3)] == [True, False, False]
+    assert [place.claim_start() for _ in range(3)] == [True, False, False]
     worker = await place.run("false")
-    assert not place.call()
+    assert not place.claim_start()
     place.ended()
     worker.close()
-    assert [place.call() for _ in range(2)] == [True, False]
+    assert [place.claim_start() for _ in range(2)] == [True, False]
 
 
 async def test_how_a_worker_ended_is_told(place: Place) -> None:
@@ -163,7 +163,7 @@ async def test_orders_reach_the_worker(place: Place) -> None:
     assert await worker.receive() == Stop()
     place.kill()
     place.ended()
-    assert await answer == "the worker ended over it"
+    assert await answer == "the worker ended while applying it"
     assert await worker.receive() is None
     worker.close()
 
@@ -182,7 +182,7 @@ async def test_a_start_that_does_not_end_is_given_up(clock: FakeClock) -> None:
     place = Place(0, clock, trial_timeout=0.05)
     trying = asyncio.create_task(place.start_with(CONFIG))
     await asyncio.sleep(0)
-    assert (place.call(), place.trial) == (True, CONFIG)
+    assert (place.claim_start(), place.trial) == (True, CONFIG)
     worker = await place.run("sleep", "60")
     assert await trying == "the worker did not start within 0.05 s"
     assert place.trial is None

@@ -38,7 +38,7 @@ async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
     for slot in supervisor._slots:
         near, far = socket.socketpair()
         pid = os.posix_spawnp("sleep", ("sleep", "60"), dict(os.environ))
-        await slot.start(pid, near, supervisor.heard)
+        await slot.start(pid, near, supervisor.on_report)
         channels.append(await Channel.over(far))
         channels[-1].send(Status(listening=True, checks=()))
     while not all(slot.listening for slot in supervisor._slots):  # noqa: ASYNC110 - a slot sets no event
@@ -81,7 +81,7 @@ async def test_a_worker_that_dies_over_a_trial_is_not_asked_again_at_once() -> N
         while not trial.done():
             supervisor._slots[0].reap()
             await asyncio.sleep(0)
-        with pytest.raises(CompositionError, match="the worker ended over it"):
+        with pytest.raises(CompositionError, match="the worker ended while applying it"):
             await trial
         trial = asyncio.create_task(supervisor._adopt(CONFIG))
         await channels[1].receive()
