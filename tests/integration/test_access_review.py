@@ -309,8 +309,8 @@ async def test_the_reason_is_in_the_audit_log_alone(
     [
         ("GET", "/metrics", "authenticated", "policy 'default', allowed by SubjectAccessReview"),
         ("POST", "/metrics", "access_denied", "post /metrics: no permission of"),
-        ("GET", "//metrics", "path_ambiguous", "could mean another one"),
-        ("GET", None, "request_unknown", "the proxy did not tell"),
+        ("GET", "//metrics", "path_ambiguous", "the path is ambiguous"),
+        ("GET", None, "request_unknown", "the proxy did not send"),
     ],
 )
 async def test_explain_tells_what_was_asked(
