@@ -22,7 +22,7 @@ from authgate.verify.cluster import ClusterRules, ClusterVerifier
 from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
-from authgate.verify.review import Reviewer
+from authgate.verify.token_review import TokenReviewer
 from authgate.vocabulary import CLUSTER_ALGORITHMS, CLUSTER_LEEWAY
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Clusters:
     apis: dict[str, ClusterClient] = field(default_factory=dict)
     key_sets: dict[str, RemoteKeySet] = field(default_factory=dict)
     issuers: dict[str, ClusterIssuers] = field(default_factory=dict)
-    reviewers: dict[str, Reviewer] = field(default_factory=dict)
+    reviewers: dict[str, TokenReviewer] = field(default_factory=dict)
     revocations: dict[str, Revocation] = field(default_factory=dict)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What else has to run for ever."""
@@ -152,7 +152,7 @@ def _asked(
     if own is not None and own not in taken:
         issuers.learn(own, discovered=False)
     review = item.token_review
-    reviewer = clusters.reviewers[item.name] = Reviewer(
+    reviewer = clusters.reviewers[item.name] = TokenReviewer(
         api,
         deps.clock,
         name=item.name,

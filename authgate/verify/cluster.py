@@ -28,8 +28,8 @@ from authgate.verify.revocation import Reference, bound_objects
 if TYPE_CHECKING:
     from authgate.verify.cluster_issuers import ClusterIssuers
     from authgate.verify.compact import UnverifiedToken
-    from authgate.verify.review import Budget, Reviewer
     from authgate.verify.revocation import Revocation
+    from authgate.verify.token_review import Budget, TokenReviewer
 
 ReviewMode = Literal["never", "fallback", "always"]
 
@@ -65,7 +65,7 @@ class ClusterVerifier:
         rules: ClusterRules,
         issuers: ClusterIssuers,
         local: JWTVerifier,
-        reviewer: Reviewer,
+        reviewer: TokenReviewer,
         handle: RevocationHandle,
         *,
         revocation: Revocation | None = None,

@@ -12,7 +12,7 @@ from authgate.verify.cluster import ClusterRules, ClusterVerifier, ReviewMode
 from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
-from authgate.verify.review import Reviewer
+from authgate.verify.token_review import TokenReviewer
 from tests.support.in_memory_cluster import InMemoryCluster, reviewed
 from tests.support.key_sources import ScriptedSource
 from tests.support.tokens import ISSUER, parsed
@@ -61,7 +61,7 @@ class Cluster:
             name, frozenset(audiences), frozenset({"RS256", "ES256"}), frozenset({"jwt"}), TimeRules(60, 60)
         )
         self.local = JWTVerifier(rules, self.keys, partial(cluster_identity, cluster=name), clock)
-        self.reviewer = Reviewer(self.api, clock, name=name, qps=qps, burst=burst)
+        self.reviewer = TokenReviewer(self.api, clock, name=name, qps=qps, burst=burst)
         self.verifier = ClusterVerifier(
             ClusterRules(name, audiences, legacy, mode, max_age=30),
             ClusterIssuers([ISSUER], name) if issuers is None else issuers,

@@ -10,7 +10,7 @@ import pytest
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.errors import Reason
 from authgate.model import Evidence, Unavailable
-from authgate.verify.review import Reviewer
+from authgate.verify.token_review import TokenReviewer
 from tests.support.clock import FakeClock
 from tests.support.in_memory_cluster import REFUSED, InMemoryCluster, reviewed
 
@@ -43,10 +43,10 @@ def seen() -> Seen:
 
 def reviewer_of(
     api: InMemoryCluster, clock: FakeClock, seen: Seen | None = None, *, qps: float = 50, burst: int = 100
-) -> Reviewer:
+) -> TokenReviewer:
     """A reviewer of cluster "home"."""
     seen = seen or Seen()
-    return Reviewer(
+    return TokenReviewer(
         api, clock, name="home", qps=qps, burst=burst, on_review=seen.review, on_state=seen.states.append
     )
 
@@ -325,7 +325,7 @@ async def test_a_short_wait_is_waited(api: InMemoryCluster, clock: FakeClock, se
 
 async def test_reports_are_optional(api: InMemoryCluster, clock: FakeClock) -> None:
     """A reviewer works without anybody who counts."""
-    reviewer = Reviewer(api, clock, name="home", qps=1, burst=1)
+    reviewer = TokenReviewer(api, clock, name="home", qps=1, burst=1)
 
     assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
 
