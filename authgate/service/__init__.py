@@ -1,16 +1,13 @@
-"""The composition root: a configuration becomes a running service, and a signal ends it in good order.
+"""A running gate: a configuration becomes a process that answers, and a signal ends it.
 
-`live` is what answers requests, `generation` one configuration of it. `service` is the process that does it alone,
-`supervisor`, which is imported where it is needed only, the one that has `worker`s do it.
+`service` starts, reloads and stops one gate, on the `ports` of its configuration. With several workers, a `supervisor`
+forks `worker` processes that each run a service. It is imported only then.
 """
 
 from authgate.compose import CompositionError
 from authgate.server.listeners import ListenError
-from authgate.service.bounds import memory_limit, warnings_at_start
-from authgate.service.clock import SystemClock
-from authgate.service.cores import usable_cores
-from authgate.service.descriptors import raise_limit
-from authgate.service.gc_tuning import tune_gc
+from authgate.service.limits import memory_limit, raise_limit, usable_cores, warnings_at_start
+from authgate.service.process import SystemClock, tune_gc
 from authgate.service.reload import ConfigFile
 from authgate.service.service import Service
 

@@ -16,8 +16,7 @@ from authgate.server.http.fast_lane import FastLane
 from authgate.server.http.handler import UnreadBodies, VerifyHandler
 from authgate.server.http.head_budget import HeadBudget
 from authgate.server.listeners import Listeners, TLSFiles, tls_context
-from authgate.service.bounds import listeners_of
-from authgate.service.descriptors import connections_for, descriptor_limit
+from authgate.service.limits import connections_for, descriptor_limit, listeners_of
 
 if TYPE_CHECKING:
     import ssl

@@ -188,7 +188,8 @@ class Reloader:
             self._since = date(time.time())
         self._good = False
         again = "authgate tries it again" if self._interval else "send SIGHUP to try it again"
-        self._detail = f"{path} was rejected at {self._since}; the previous configuration is still in use; {again}: {shown}"
+        kept = f"was rejected at {self._since}; the previous configuration is still in use"
+        self._detail = f"{path} {kept}; {again}: {shown}"
         self._metrics.count_reload("failure")
         event(
             logging.ERROR,

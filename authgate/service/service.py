@@ -18,10 +18,9 @@ from authgate.server.admin import Check, Readiness, admin_runner
 from authgate.server.listeners import ListenError, Listeners
 from authgate.server.pressure import Pressure
 from authgate.server.record import Recorder
-from authgate.service.clock import ClockWatch, SystemClock
-from authgate.service.descriptors import exhausted
-from authgate.service.orphans import reap_orphans
+from authgate.service.limits import exhausted
 from authgate.service.ports import Answering, Ports
+from authgate.service.process import ClockWatch, SystemClock, reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals

@@ -22,8 +22,7 @@ from authgate.server.admin import Check, Readiness, admin_runner
 from authgate.server.exchange import signed_documents
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from authgate.service.channel import Keys
-from authgate.service.clock import ClockWatch, SystemClock
-from authgate.service.orphans import reap_orphans
+from authgate.service.process import ClockWatch, SystemClock, reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals

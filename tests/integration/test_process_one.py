@@ -26,7 +26,7 @@ ORPHANS = "for n in 1 2 3 4 5; do (sleep 0.$n >/dev/null 2>&1 &); done"
 
 REAP = """
 import os, subprocess, time
-from authgate.service.orphans import reap_orphans
+from authgate.service.process import reap_orphans
 
 def ended():
     return [int(name) for name in os.listdir("/proc") if name.isdigit()

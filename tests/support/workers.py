@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from tests.support.gate import GateProcess
-from tests.support.process import until
+from tests.support.process import accepts, until
 from tests.support.service import written
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class Crew(GateProcess):
         pid = (await self.pids())[index]
         os.kill(pid, number)
         return pid
+
+    async def refuses(self) -> bool:
+        """Whether nothing listens on its address."""
+        return not await accepts(int(self.address.rpartition(":")[2]))
 
     async def replaced(self, index: int, pid: int, *, within: float) -> None:
         """Returns once another worker is ready at a place, and all are."""

@@ -11,7 +11,7 @@ import pytest
 from authgate.compose import CompositionError, Dependencies, compose
 from authgate.config import load
 from authgate.observability.metrics import Metrics
-from authgate.service.clock import SystemClock
+from authgate.service.process import SystemClock
 
 if TYPE_CHECKING:
     from pathlib import Path

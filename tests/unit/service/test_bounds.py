@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authgate.config import Config
-from authgate.service.bounds import memory_limit, memory_needed, warnings_at_start
+from authgate.service.limits import memory_limit, memory_needed, warnings_at_start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,7 +112,7 @@ def test_enough_of_everything_is_no_warning() -> None:
 def test_too_little_memory_is_a_warning() -> None:
     """It names both figures and the settings that decide."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=MANY, memory=256 * MIB)
-    assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured bounds allow 494 MiB")
+    assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 494 MiB")
     assert "limits.maxUnfinishedHeaderBytes" in warning
 
 

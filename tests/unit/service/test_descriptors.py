@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.service.descriptors import connections_for
+from authgate.service.limits import connections_for
 
 
 @pytest.mark.parametrize(

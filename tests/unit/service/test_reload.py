@@ -12,7 +12,7 @@ from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.observability.metrics import Metrics
 from authgate.service import ConfigFile
-from authgate.service.clock import SystemClock
+from authgate.service.process import SystemClock
 from authgate.service.reload import Reloader
 from tests.support.service import knowing, written
 

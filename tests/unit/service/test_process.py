@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from authgate.service.clock import ClockWatch
+from authgate.service.process import ClockWatch
 from tests.support.logs import configured, lines
 
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
