@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
-    """Tell everything that is wrong with a configuration.
+    """Check a configuration and list every problem.
 
-    Nothing is asked over the network. Exit status 1 where the gate would refuse the configuration at start. What only
-    this machine may lack, such as a free port or the cluster that a pod runs in, is a warning.
+    Makes no network requests. The exit status is 1 if authgate would refuse to start with the configuration. What may
+    be missing on this machine only, such as a free port or a pod's cluster, is a warning.
     """
     import asyncio
 
@@ -46,15 +46,18 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
         print_problems(problems)
         print_problems(warnings, "warning: ")
         if not problems:
-            print(f"{config or 'the environment'}: a configuration that the gate can start with")
+            print(f"{config or 'the environment'}: the configuration is valid")
         else:
-            print(f"{len(problems)} to mend", file=sys.stderr)
+            print(
+                "1 problem found" if len(problems) == 1 else f"{len(problems)} problems found",
+                file=sys.stderr,
+            )
     if problems:
         raise typer.Exit(FAILED)
 
 
 async def _rehearsed(loaded: LoadedConfig) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """Return what a start would refuse, and what it would refuse on this machine but perhaps not on another."""
+    """Return what prevents a start anywhere, and what prevents it on this machine only."""
     from authgate.compose import Dependencies
     from authgate.config import Finding
     from authgate.observability.metrics import Metrics

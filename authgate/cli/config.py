@@ -9,7 +9,7 @@ from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_
 from authgate.cli.terminal import Output, OutputOption, print_json
 
 config_app = typer.Typer(
-    help="Show the configuration in effect or its format, or convert it.", no_args_is_help=True
+    help="Show the effective configuration or its schema, or convert a configuration.", no_args_is_help=True
 )
 config_app.command()(convert)
 
@@ -21,9 +21,9 @@ def show(
     admin: AdminOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Print every value in effect and where it comes from; secrets are masked.
+    """Print every effective value and its source, with secrets masked.
 
-    The text is YAML, with the sources as comments.
+    The output is YAML, with the sources as comments.
     """
     from authgate.cli.yaml_text import yaml_lines
     from authgate.config import effective

@@ -100,8 +100,7 @@ def _of_vault(text: str, auth_config: str, policy: str) -> Converted:
 
 
 def _read(file: str) -> str:
-    from authgate.config.models.fields import MAX_FILE_BYTES
-    from authgate.config.reading.files import read_text
+    from authgate.config.models.files import MAX_FILE_BYTES, read_text
 
     if file != "-":
         try:

@@ -1,4 +1,4 @@
-"""The configuration as every command takes it: a file, the environment and flags; and how its problems are printed."""
+"""The options that choose a configuration, and how its problems are printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ConfigOption = Annotated[
         "-c",
         metavar="FILE",
         envvar="AUTHGATE_CONFIG",
-        help="The configuration file; AUTHGATE_… variables win over it and may be all there is.",
+        help="The configuration file. AUTHGATE_… variables override it, and can replace it.",
         show_default=False,
     ),
 ]
@@ -32,7 +32,7 @@ ListenOption = Annotated[
     typer.Option(
         "--listen",
         metavar="ADDRESS",
-        help="Where /verify is served: host:port or unix:/path; may be repeated.",
+        help="The address of /verify: host:port or unix:/path. Can be repeated.",
         show_default=False,
     ),
 ]
@@ -41,14 +41,14 @@ AdminOption = Annotated[
     typer.Option(
         "--admin",
         metavar="ADDRESS",
-        help="Where metrics and probes are served; null: nowhere.",
+        help="The address of metrics and probes; null for none.",
         show_default=False,
     ),
 ]
 
 
 def load_or_fail(path: Path | None, flags: Mapping[str, object] | None = None) -> LoadedConfig:
-    """Return the configuration in effect, or print every problem of it and end the command."""
+    """Return the effective configuration, or print its problems and exit."""
     from authgate.config import ConfigError, load
 
     try:
@@ -59,6 +59,6 @@ def load_or_fail(path: Path | None, flags: Mapping[str, object] | None = None) -
 
 
 def print_problems(problems: Iterable[Problem], label: str = "") -> None:
-    """Print problems to standard error, one a line; an expression's place is shown on lines of its own."""
+    """Print problems to standard error, one on each line; the caret of an expression is on further lines."""
     for problem in problems:
         print(label + "\n".join(map(visible, str(problem).split("\n"))), file=sys.stderr)

@@ -119,7 +119,7 @@ def _wanted(
 
 
 def _whole_seconds(duration: str) -> int:
-    from authgate.config.models.durations import parse_duration
+    from authgate.config.models.fields import parse_duration
 
     try:
         seconds = parse_duration(int(duration) if duration.isascii() and duration.isdigit() else duration)
@@ -142,7 +142,7 @@ async def _requested(access: ConnectionSettings, wanted: TokenSpec) -> TokenAnsw
 
 def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
     from authgate.cluster.token_request import request_body
-    from authgate.config.models.durations import format_duration
+    from authgate.config.models.fields import format_duration
 
     if issued.lifetime != wanted.lifetime:
         asked, given = format_duration(wanted.lifetime), format_duration(issued.lifetime)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from authgate.compose.access_review import access_rule
 from authgate.compose.dependencies import CompositionError
 from authgate.compose.roles import role_of
-from authgate.config import expression_sees
 from authgate.expressions import Expects, ExpressionError, MissingExtraError, compile_expression
 from authgate.policy.conditions import Entry, ExpressionHolds, GroupIn, IssuerIn, ServiceAccountIn, UserIn
 from authgate.policy.routes import HostPatterns, PathPattern, RequestMatch
@@ -44,7 +43,7 @@ def _version(
     access: AccessReviewConfig | None = None,
     shadow: Policy | None = None,
 ) -> Policy:
-    made = _Entries(expression_sees(query=item.query_rules))
+    made = _Entries(item.sees)
     return Policy(
         name,
         frozenset(item.audiences) if item.audiences is not None else None,

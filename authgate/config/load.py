@@ -1,4 +1,4 @@
-"""From a file, the environment and flags to one configuration, or to everything that is wrong with it."""
+"""Load the configuration from a file, the environment and flags."""
 
 from __future__ import annotations
 
@@ -8,30 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path as FilesystemPath
 from types import MappingProxyType
 
-from authgate.config.checks.references import findings_of
 from authgate.config.checks.warnings import warnings_of
+from authgate.config.format import Shape, as_written, leaves, shape_of
 from authgate.config.models.configuration import Config
+from authgate.config.models.fields import format_duration
+from authgate.config.models.files import read_text
 from authgate.config.problems import PLAIN_KEY, ConfigError, Finding, Path, Problem, dotted
 from authgate.config.reading.environment import FROM_FILE, from_text, read_environment
-from authgate.config.reading.files import read_text
 from authgate.config.reading.layers import Merged, Setting, merge
-from authgate.config.reading.named_files import absent_token_files, unreadable_files
-from authgate.config.reading.values import Values
 from authgate.config.reading.yaml_file import Document, parse_yaml
-from authgate.config.shape import Shape, shape_of
-from authgate.config.show import leaves
-from authgate.config.validation import validate
+from authgate.config.validation import parse
 
 _NO_FLAGS: Mapping[str, object] = MappingProxyType({})
-_FITS_NOT = "does not fit the rest of the configuration"
+_DOES_NOT_FIT = "does not fit the rest of the configuration"
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A configuration that can be used, where each of its values comes from, and what is worth a second look.
+    """A valid configuration, the source of each value, and warnings.
 
-    The keys of `sources` are paths (`server.listen`), its values
+    The keys of `sources` are paths (`server.listen`), the values
     "flag --listen", "env AUTHGATE_…", "file X" or "default".
     """
 
@@ -39,16 +36,16 @@ class LoadedConfig:
     sources: Mapping[str, str]
     warnings: tuple[Problem, ...]
     located: Callable[[Finding], Problem]
-    """Gives what is found later about a value its line, or the variable or flag that set it."""
+    """Adds to a later finding the line of the value, or the variable or flag that set it."""
 
 
 def load(
     path: FilesystemPath | None, env: Mapping[str, str], flags: Mapping[str, object] = _NO_FLAGS
 ) -> LoadedConfig:
-    """Load a configuration: flags win over `AUTHGATE_…` variables, these over the file, the file over defaults.
+    """Load a configuration: flags override `AUTHGATE_…` variables, these the file, and the file the defaults.
 
-    `flags` maps paths (`server.listen`) to values; a text is read as a variable's would be, and None is a flag that
-    was not given. Raises ConfigError with every problem at once.
+    `flags` maps paths (`server.listen`) to values; a text is read like the text of a variable, and None is a flag that
+    is not given. Raises ConfigError with every problem at once.
     """
     shape = shape_of(Config)
     document = Document({}) if path is None else _read(path)
@@ -63,28 +60,36 @@ def load(
         (*environment.settings, *flag_settings),
     )
     outside = (*outside, *map(_unplaced, merged.unplaced))
-    outcome = validate(merged.tree, Config, shape)
-    wrong = () if isinstance(outcome, Config) else outcome
-    values = Values(merged.tree)
-    findings = (*wrong, *findings_of(values), *unreadable_files(values))
+    outcome = parse(merged.tree, shape)
     place = _Placing(merged, document, shape)
-    problems = [*document.problems, *map(place, findings)]
+    problems = [*document.problems, *(() if isinstance(outcome, Config) else map(place, outcome))]
     if problems or outside or not isinstance(outcome, Config):
         raise ConfigError((*sorted(problems, key=_line), *outside))
     sources = {dotted(leaf): merged.source(leaf) for leaf, _ in leaves(outcome)}
-    doubts = (*warnings_of(outcome), *absent_token_files(values))
-    return LoadedConfig(outcome, sources, (*environment.warnings, *map(place, doubts)), place)
+    return LoadedConfig(outcome, sources, (*environment.warnings, *map(place, warnings_of(outcome))), place)
+
+
+def effective(loaded: LoadedConfig) -> list[tuple[str, object, str]]:
+    """Return every effective value as (path, value, source), written as in the file and with secrets masked."""
+    shape = shape_of(Config)
+    shown: list[tuple[str, object, str]] = []
+    for path, value in leaves(loaded.config):
+        at = shape.at(path)
+        timed = at is not None and at.kind == "duration"
+        text = format_duration(value) if timed and isinstance(value, float) else as_written(value)
+        shown.append((dotted(path), text, loaded.sources.get(dotted(path), "default")))
+    return shown
 
 
 def flag_name(path: str) -> str:
-    """Return the flag that stands for a path: `--listen` for `server.listen`, `--log-level` for `log.level`."""
+    """Return the flag for a path: `--listen` for `server.listen`, `--log-level` for `log.level`."""
     words = path.removeprefix("server.").replace(".", "-")
     return "--" + _CAPITAL.sub("-", words).lower()
 
 
 @dataclass(frozen=True, slots=True)
 class _Placing:
-    """Gives findings the line of the file, or the variable or flag, that they come from."""
+    """Adds to findings the line of the file, or the variable or flag, that the value is from."""
 
     merged: Merged
     document: Document
@@ -95,12 +100,12 @@ class _Placing:
         message = finding.message if setting is None else f"{finding.message} (set by {setting})"
         line = self._line(finding.path) if setting is None else None
         path = dotted(finding.path) or self.merged.file or "configuration"
-        rule = f"{self._known(finding.path)}: {finding.rule or _FITS_NOT}"
+        rule = f"{self._known(finding.path)}: {finding.rule or _DOES_NOT_FIT}"
         value = "" if setting is not None and setting.endswith(FROM_FILE) else finding.value
         return Problem(path, message, value, finding.suggestion, line, rule)
 
     def _known(self, path: Path) -> str:
-        """Return as much of a path as the format knows; a key beyond that may be a value in the wrong place."""
+        """Return the part of a path that the format knows; a key after that may be a value in the wrong place."""
         known = next((end for end in range(len(path), 0, -1) if self.shape.at(path[:end]) is not None), 0)
         plain = [step for step in path[:known] if isinstance(step, int) or PLAIN_KEY.fullmatch(step)]
         return dotted(tuple(plain)) or "configuration"
@@ -128,7 +133,7 @@ def _read(path: FilesystemPath) -> Document | Problem:
 
 
 def _without_extensions(tree: object) -> object:
-    """Leave out the file's `x-…` keys, which hold what its aliases repeat and are not part of the format."""
+    """Leave out the `x-…` keys of the file, which hold values for its aliases and are not part of the format."""
     if not isinstance(tree, dict):
         return tree
     return {name: value for name, value in tree.items() if not name.startswith("x-")}
@@ -136,7 +141,9 @@ def _without_extensions(tree: object) -> object:
 
 def _unplaced(setting: Setting) -> Problem:
     whole = setting.path[0]
-    sentence = f"is a field of one {whole}, and there is a list of several: set it in the list, or give the whole list"
+    sentence = (
+        f"is a field of one {whole}, but {whole} is a list: set the field in the list, or set the whole list"
+    )
     name = setting.source.removeprefix("env ")
     return Problem(name, sentence, rule=f"{name}: {sentence}")
 
@@ -151,7 +158,7 @@ def _flags(flags: Mapping[str, object], shape: Shape) -> tuple[list[Setting], li
         at = shape.at(path)
         value = from_text(given, at) if isinstance(given, str) and at is not None else given
         if at is None:
-            problems.append(Problem(flag, "is no field that a flag can set"))
+            problems.append(Problem(flag, "is not a field that a flag can set"))
         elif isinstance(value, Problem):
             problems.append(Problem(flag, value.message, value.value))
         else:

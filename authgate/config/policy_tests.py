@@ -1,4 +1,4 @@
-"""The file of `authgate policy test`: who asks for what, and what the policies are expected to say."""
+"""The file of `authgate policy test`: requests, and the decisions that are expected."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from authgate.config.models.fields import ConfigModel, FilePath, Label, Many, Matching, Text, as_tuple
+from authgate.config.format import shape_of
+from authgate.config.models.fields import ConfigModel, Label, Many, Matching, Text, as_tuple
+from authgate.config.models.files import FilePath, read_text
 from authgate.config.problems import ConfigError, Problem, dotted
-from authgate.config.reading.files import read_text
 from authgate.config.reading.yaml_file import parse_yaml
-from authgate.config.shape import shape_of
 from authgate.config.validation import validate
 from authgate.errors import REASONS
 from authgate.vocabulary import DEFAULT_POLICY

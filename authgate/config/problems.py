@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, told so that the person who wrote it can mend it."""
+"""Problems of a configuration, with the place, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 Path = tuple[str | int, ...]
-"""Where a value stands: field names as in the file, keys, and the indexes of lists."""
+"""The path of a value: field names as in the file, keys, and indexes of lists."""
 
 _MAX_PROBLEMS = 200
 _MAX_PUBLIC = 10
@@ -27,11 +27,11 @@ _URL_QUERY = re.compile(r"(://[^\s?#\"']*\?)[^\s#\"']+")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend: where, what is wrong and how to put it right, the value seen (masked), the nearest known name.
+    """One problem: the place, what is wrong and how to fix it, the value (masked), and the nearest known name.
 
-    `path` is as in `jwt[0].issuer.url`, or the name of the file, variable or flag where no field is concerned.
-    `line` counts from 1 and is None for what did not come from the file. `rule` is the place and the broken rule in
-    words that quote nothing of the configuration; "" where the message has no such form.
+    `path` is such as `jwt[0].issuer.url`, or the name of the file, variable or flag if the problem is not in a field.
+    `line` counts from 1, and is None for a value that is not from the file. `rule` is the place and the broken rule
+    without any value of the configuration, or "" if the message cannot be written so.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Problem:
     rule: str = field(default="", compare=False)
 
     def fields(self) -> dict[str, object]:
-        """Return what a script gets of the problem, by name."""
+        """Return the problem as JSON has it, by name."""
         return {
             "path": self.path,
             "message": self.message,
@@ -52,7 +52,7 @@ class Problem:
         }
 
     def without_values(self) -> str:
-        """Render the place and the broken rule, and nothing that the configuration holds, for the admin port."""
+        """Render the place and the broken rule without any value of the configuration, for the admin port."""
         line = "" if self.line is None else f" (line {self.line})"
         place, _, rule = (self.rule or "configuration: is not valid").partition(": ")
         return f"{place}{line}: {rule}"
@@ -66,29 +66,28 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration can't be used; `problems` holds everything that is wrong with it, in the file's order."""
+    """The configuration is not valid; `problems` holds every problem, in the order of the file."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         found = tuple(problems)
         if len(found) > _MAX_PROBLEMS:
-            more = Problem("…", f"and {len(found) - _MAX_PROBLEMS} more problems; mend the first ones")
+            more = Problem("…", f"and {len(found) - _MAX_PROBLEMS} more problems; fix the first ones")
             found = (*found[:_MAX_PROBLEMS], more)
         self.problems = found
         super().__init__("\n".join(map(str, found)))
 
     def without_values(self) -> str:
-        """Return the places and the broken rules of the first problems, and nothing that the configuration holds."""
-        told = list(dict.fromkeys(problem.without_values() for problem in self.problems))
-        more = [f"and {len(told) - _MAX_PUBLIC} more"] if len(told) > _MAX_PUBLIC else []
-        return "; ".join((*told[:_MAX_PUBLIC], *more))
+        """Return the places and broken rules of the first problems without any value of the configuration."""
+        rules = list(dict.fromkeys(problem.without_values() for problem in self.problems))
+        more = [f"and {len(rules) - _MAX_PUBLIC} more"] if len(rules) > _MAX_PUBLIC else []
+        return "; ".join((*rules[:_MAX_PUBLIC], *more))
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A problem at a path, before it is known from which line or variable the value came.
+    """A problem at a path, before the line or variable of the value is looked up.
 
-    `rule` is the message where it quotes nothing of the configuration, or another text that does not; "" where there is
-    none.
+    `rule` is the message, or another text, without any value of the configuration; "" if there is no such text.
     """
 
     path: Path
@@ -99,7 +98,7 @@ class Finding:
 
 
 def dotted(path: Path) -> str:
-    """Write a path as people do: `jwt[0].issuer.url`; a key that is no plain word stands in brackets, bounded."""
+    """Write a path as `jwt[0].issuer.url`; a key with other characters is quoted in brackets, and shortened."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -112,7 +111,7 @@ def dotted(path: Path) -> str:
 
 
 def shown(value: object) -> str:
-    """Render a value seen in a configuration: one short line, in JSON's manner, with secrets masked."""
+    """Render a value of a configuration as one short line of JSON, with secrets masked."""
     match value:
         case None | bool():
             return json.dumps(value)
@@ -132,14 +131,14 @@ def shown(value: object) -> str:
 
 
 def masked(text: str) -> str:
-    """Replace what looks like a private key, a token, or a URL's password or query by `***`."""
+    """Replace what looks like a private key, a token, or the password or query of a URL by `***`."""
     for secret in _SECRETS:
         text = secret.sub("***", text)
     return _URL_QUERY.sub(r"\1***", text)
 
 
 def nearest(name: str, known: Collection[str]) -> str | None:
-    """Return the known name that `name` was most likely meant to be, or None where nothing comes close."""
+    """Return the known name that is nearest to `name`, or None if no name is near."""
     if len(name) > _MAX_COMPARED:
         return None
     folded = {candidate.casefold(): candidate for candidate in sorted(known)}

@@ -1,21 +1,48 @@
-"""From pydantic's errors to findings: the path as in the file, a sentence, the nearest known name."""
+"""From plain values to models, or to findings: the path as in the file, a message, the nearest known name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeVar
+from dataclasses import replace
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from authgate.config.models.fields import ONE, SEVERAL, ConfigModel
+from authgate.config.checks import check
+from authgate.config.format import Shape
+from authgate.config.models.configuration import Config
+from authgate.config.models.fields import FINDING, ONE, SEVERAL, ConfigModel
 from authgate.config.problems import Finding, Path, nearest, shown
-from authgate.config.shape import Shape
 
 M = TypeVar("M", bound=ConfigModel)
 
-_INVALID = "is not valid"
-_KEY = "[key]"  # pydantic's mark for "the key itself, not its value"
+_INVALID: Final = "is not valid"
+_KEY: Final = "[key]"  # pydantic's mark for "the key itself, not its value"
+
+
+def parse(tree: object, shape: Shape) -> Config | tuple[Finding, ...]:
+    """Return the configuration that a tree of plain values describes, or everything that is wrong with it.
+
+    A check between sections runs if these sections are valid. Other checks of a policy run if that policy is valid.
+    """
+    outcome = validate(tree, Config, shape)
+    if isinstance(outcome, Config):
+        return tuple(check(outcome, ())) or outcome
+    if not isinstance(tree, dict):
+        return outcome
+    invalid = {str(step) for finding in outcome for step in finding.path[:1]}
+    valid = {name: value for name, value in tree.items() if name not in invalid}
+    policies = tree.get("policies")
+    if "policies" in invalid and isinstance(policies, dict):
+        wrong = {
+            step for finding in outcome if finding.path[:1] == ("policies",) for step in finding.path[1:2]
+        }
+        kept = {name: policy for name, policy in policies.items() if name not in wrong}
+        if kept and wrong:
+            valid["policies"] = kept
+    rest = validate(valid, Config, shape)
+    return (*outcome, *check(rest, invalid)) if isinstance(rest, Config) else outcome
 
 
 def validate(tree: object, model: type[M], shape: Shape) -> M | tuple[Finding, ...]:
@@ -29,7 +56,7 @@ def validate(tree: object, model: type[M], shape: Shape) -> M | tuple[Finding, .
 def _findings(errors: list[ErrorDetails], shape: Shape) -> Iterator[Finding]:
     for error in errors:
         path = _path(error, shape)
-        # What is too short only without its entries that are wrong gets by when they are mended.
+        # A list that is too short only because its wrong entries do not count is reported for these entries.
         if error["type"] == "too_short" and error["input"]:
             continue
         yield _finding(error, path, shape)
@@ -49,13 +76,16 @@ def _finding(error: ErrorDetails, path: Path, shape: Shape) -> Finding:
     holder = shape.at(path[:-1]) if path else None
     name = str(path[-1]) if path else ""
     match error["type"]:
+        case _ if error["type"] == FINDING:
+            finding: Finding = error["ctx"][FINDING]
+            return replace(finding, path=path)
         case "missing":
             absent = {} if holder is None else holder.absent
             return _plain(path, absent.get(name, "is required"))
         case "extra_forbidden" if holder is not None and name in holder.refused:
             return _plain(path, holder.refused[name].sentence)
         case "extra_forbidden":
-            # The value is not shown: nobody knows what an unknown field holds.
+            # The value is not shown: an unknown field may hold a secret.
             known = () if holder is None else tuple(holder.members)
             suggestion = nearest(name, known)
             return Finding(path, "is not a known field", suggestion=suggestion, rule="has an unknown field")
@@ -89,7 +119,7 @@ def _sentence(error: ErrorDetails) -> str:
         case "string_type":
             return "must be a text; put it in quotes"
         case "string_unicode":
-            return "must not hold a lone surrogate"
+            return "must not contain a lone surrogate"
         case "int_type" | "int_from_float" | "int_parsing_size":
             return "must be a whole number"
         case "bool_type" | "bool_parsing":

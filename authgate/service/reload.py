@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from authgate.backoff import backoff
 from authgate.compose import CompositionError
 from authgate.config import ConfigError
-from authgate.config.reading.file_references import named_files
+from authgate.config.models.files import named_files
 from authgate.observability.log import event
 from authgate.server.admin import Check
 from authgate.service.restart_only import pending_restart

@@ -312,7 +312,7 @@ def test_a_cluster_may_be_too_old(helm: Helm, version: str, sentence: str) -> No
 
 WATCH = {"audiences": ["a"], "revocation": "watch", "tokenReview": {"mode": "never"}}
 BLIND = {name: WATCH[name] for name in ("revocation", "tokenReview")}
-WHY = "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
+WHY = "watch needs TokenReview while it is disconnected: set tokenReview.mode to fallback or always"
 
 
 @pytest.mark.parametrize(

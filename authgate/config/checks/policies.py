@@ -1,81 +1,84 @@
-"""What holds between a policy's parts and the rest: rules that can be looked up, expressions that are some."""
+"""What policies need of other sections: a proxy that reports the request, and leeways that roles can narrow."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import get_args
+from typing import Final
 
-from authgate.config.models.expressions import expression_findings, understood
-from authgate.config.problems import Finding, Path
-from authgate.config.reading.values import Pattern, Values
-from authgate.expressions import Expects, Sees
-from authgate.vocabulary import Proxy
+from authgate.config.checks.references import NEEDS_PROXY
+from authgate.config.models.configuration import Config
+from authgate.config.models.fields import format_duration
+from authgate.config.models.policy import PolicyConfig, PolicyVersionConfig
+from authgate.config.problems import Finding, Path, shown
+from authgate.expressions import Expects, Sees, compile_expression
+from authgate.vocabulary import CLUSTER_LEEWAY
 
-VERSIONS: tuple[tuple[Pattern, ...], ...] = (("policies", ...), ("policies", ..., "shadow"))
-"""Where versions of policies stand: the live ones and their shadows."""
-
-HOLDERS: tuple[tuple[Pattern, ...], ...] = tuple(
-    pattern for version in VERSIONS for pattern in (version, (*version, "rules", ...))
+_STRINGS_AND_COMMENTS: Final = re.compile(r"//[^\n]*|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
+_READS_HOST: Final = re.compile(r"(?<![\w.])\.?\s*request\s*\.\s*host\b")
+_HOST_IS_UNSAFE: Final = (
+    "cannot be checked with server.proxy: ingress-nginx: it builds X-Original-URL from the Host header, and a client"
+    " can reach one virtual host while its Host header names another; write one policy for each Ingress instead, and"
+    " name it in the Ingress' auth-url (/policies/NAME/verify)"
 )
-"""Where lists of entries stand: in versions of policies, and in their rules."""
 
 
-def findings_of_policies(values: Values) -> Iterator[Finding]:
-    """Tell what is wrong between the values of policies, be they valid by themselves or not."""
-    if not knows_proxy(values):
-        yield from _needs_a_proxy(values)
-    for path, _ in values.find("policies", ..., "shadow", "rules", ..., "accessReview"):
-        yield Finding(path, "is not asked for a shadow: the cluster is asked by the live policy only")
-    for path, text, sees in _expressions(values):
-        yield from expression_findings(path, text, sees, Expects.BOOL)
+def requests_have_a_proxy(config: Config) -> Iterator[Finding]:
+    """Yield settings that look at the original request while no proxy is configured."""
+    if config.server.proxy is None:
+        for version, policy in config.versions():
+            for path in _reading_requests(policy):
+                yield Finding((*version, *path), NEEDS_PROXY, rule=NEEDS_PROXY)
 
 
-def knows_proxy(values: Values) -> bool:
-    """Return whether the original request can be read, or what says so is written wrongly and reported there."""
-    if not values.readable("server", "proxy"):
-        return True
-    return values.has("server", "proxy") or values.has("server", "grpc")
+def _reading_requests(policy: PolicyVersionConfig) -> Iterator[Path]:
+    if policy.anonymous:
+        yield ("anonymous",)
+    if policy.rules:
+        yield ("rules",)
+    if policy.cors_preflight == "allow":
+        yield ("corsPreflight",)
+    if isinstance(policy, PolicyConfig):
+        for path, review in policy.access_reviews():
+            if review.non_resource is not None:
+                yield (*path, "nonResource")
+    for path, text in policy.expressions():
+        if Sees.REQUEST in compile_expression(text, policy.sees, Expects.BOOL).reads:
+            yield (*path,)
 
 
-NEEDS_PROXY = (
-    "needs server.proxy to be set: the original request is read from that proxy's headers, and trusted; add"
-    f" server: {{proxy: nginx}}, or one of {', '.join(get_args(Proxy)[1:])}"
-)
-"""What a setting says that looks at the client's request while no proxy is configured."""
+def hosts_are_known(config: Config) -> Iterator[Finding]:
+    """Yield conditions on the host that a client could evade behind ingress-nginx."""
+    if config.server.proxy != "ingress-nginx":
+        return
+    for version, policy in config.versions():
+        for index, rule in enumerate(policy.rules):
+            if rule.hosts is not None:
+                path = (*version, "rules", index, "hosts")
+                yield Finding(path, _HOST_IS_UNSAFE, rule=_HOST_IS_UNSAFE)
+        for path, text in policy.expressions():
+            if _READS_HOST.search(_STRINGS_AND_COMMENTS.sub('""', text)):
+                sentence = f"reads request.host, which {_HOST_IS_UNSAFE}"
+                yield Finding((*version, *path), sentence, rule=sentence)
 
 
-def _needs_a_proxy(values: Values) -> Iterator[Finding]:
-    sentence = NEEDS_PROXY
-    for version in VERSIONS:
-        for kind in ("anonymous", "rules"):
-            for path, _ in values.find(*version, kind):
-                if values.has(*path):
-                    yield Finding(path, sentence)
-        for path, value in values.find(*version, "corsPreflight"):
-            if value == "allow":
-                yield Finding(path, sentence)
-    for holder in HOLDERS:
-        for path, _ in values.find(*holder, "accessReview", "nonResource"):
-            if values.has(*path):
-                yield Finding(path, sentence)
-    for path, text, sees in _expressions(values):
-        expression = understood(text, sees, Expects.BOOL)
-        if expression is not None and Sees.REQUEST in expression.reads:
-            yield Finding(path, sentence)
-
-
-def _expressions(values: Values) -> Iterator[tuple[Path, str, Sees]]:
-    """Yield every expression of a policy with its place and what it sees."""
-    lists = [(*holder, kind, ...) for holder in ((), ("rules", ...)) for kind in ("allow", "deny")]
-    for version in VERSIONS:
-        for policy, _ in values.find(*version):
-            query = any(value is not False for _, value in values.find(*policy, "queryRules"))
-            for place in (*lists, ("rules", ...)):
-                for path, text in values.texts(*policy, *place, "expression"):
-                    yield path, text, expression_sees(query=query)
-
-
-def expression_sees(*, query: bool) -> Sees:
-    """Return what a policy's expressions see; `query` is its `queryRules`."""
-    sees = Sees.CLAIMS | Sees.USER | Sees.REQUEST | Sees.NOW
-    return sees | Sees.QUERY if query else sees
+def roles_are_stricter(config: Config) -> Iterator[Finding]:
+    """Yield leeways of roles that are wider than every issuer's: a role can only accept fewer tokens."""
+    clusters = [CLUSTER_LEEWAY] if config.clusters else []
+    expiration = max([*clusters, *(issuer.gate.expiry_leeway for issuer in config.jwt)], default=0.0)
+    not_before = max([*clusters, *(issuer.gate.leeway for issuer in config.jwt)], default=0.0)
+    for version, policy in config.versions():
+        if policy.role is None:
+            continue
+        for name, given, widest in (
+            ("expirationLeeway", policy.role.expiration_leeway, expiration),
+            ("notBeforeLeeway", policy.role.not_before_leeway, not_before),
+            ("clockSkewLeeway", policy.role.clock_skew_leeway, max(expiration, not_before)),
+        ):
+            if given is not None and given > widest:
+                yield Finding(
+                    (*version, "role", name),
+                    f"must be at most {format_duration(widest)}, the widest leeway of an issuer: a role can only be"
+                    " stricter; or raise gate.leeway and gate.expiryLeeway of the issuer",
+                    shown(format_duration(given)),
+                )

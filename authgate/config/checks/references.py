@@ -1,75 +1,58 @@
-"""What holds between the parts of a configuration: names that stand once, references that lead somewhere."""
+"""What must hold between sections: unique names, and references to something that exists."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterator, Sequence
+from typing import Final, get_args
 
-from authgate.config.checks.claims import claim_findings
-from authgate.config.checks.grpc import as_grpc_opens, findings_of_grpc
-from authgate.config.checks.headers import findings_of_headers
-from authgate.config.checks.hosts import findings_of_hosts
-from authgate.config.checks.policies import (
-    HOLDERS,
-    NEEDS_PROXY,
-    VERSIONS,
-    findings_of_policies,
-    knows_proxy,
-)
-from authgate.config.checks.roles import accepted_audiences, findings_of_roles
-from authgate.config.checks.tokens import findings_of_tokens
-from authgate.config.models.cluster import ClusterConfig
-from authgate.config.models.fields import LABEL
-from authgate.config.models.server import ServerConfig
-from authgate.config.models.urls import default_names
+from authgate.config.models.configuration import Config
+from authgate.config.models.fields import LABEL, format_duration
+from authgate.config.models.server import collision
 from authgate.config.problems import Finding, Path, dotted, nearest, shown
-from authgate.config.reading.values import Values
-from authgate.listen_address import ListenAddress
+from authgate.vocabulary import Proxy
+
+NEEDS_PROXY: Final = (
+    "needs server.proxy: the original request is read from that proxy's headers; add server: {proxy: nginx}, or one of"
+    f" {', '.join(get_args(Proxy)[1:])}"
+)
+"""The message for a setting that looks at the client's request while no proxy is configured."""
 
 
-def findings_of(values: Values) -> Iterator[Finding]:
-    """Tell everything that is wrong between values, be they valid by themselves or not."""
-    if not values.has("cluster") and not values.has("jwt"):
-        advice = "set cluster.audiences (or AUTHGATE_CLUSTER__AUDIENCES), or name an issuer under jwt"
+def tokens_have_an_issuer(config: Config) -> Iterator[Finding]:
+    """Yield that there is neither a cluster nor another issuer."""
+    if not config.clusters and not config.jwt:
         yield Finding(
-            ("cluster",), f"neither cluster nor jwt is configured, so no token could pass: {advice}"
+            ("cluster",),
+            "neither cluster nor jwt is configured, so every token would be rejected: set cluster.audiences (or"
+            " AUTHGATE_CLUSTER__AUDIENCES), or add an issuer under jwt",
         )
-    yield from _issuers_stand_once(values)
-    yield from _names_stand_once(values)
-    for path, _ in values.find("jwt", ...):
-        yield from _one_source_of_keys(values, path)
-        yield from claim_findings(values, path)
-    yield from _audiences_are_accepted(values)
-    yield from _rules_name_issuers(values)
-    yield from findings_of_policies(values)
-    yield from findings_of_hosts(values)
-    yield from _access_reviews_have_a_cluster(values)
-    yield from _clusters_can_be_told_apart(values)
-    yield from _sources(values)
-    yield from _listeners(values)
-    yield from findings_of_grpc(values)
-    yield from findings_of_tokens(values)
-    yield from findings_of_headers(values)
-    yield from findings_of_roles(values)
 
 
-def _issuers_stand_once(values: Values) -> Iterator[Finding]:
-    urls: dict[str, Path] = {}
-    for cluster in values.one_or_each("cluster"):
-        yield from _repeated(urls, values.texts(*cluster, "issuers", ...), "is the issuer of")
-    yield from _repeated(urls, values.texts("jwt", ..., "issuer", "url"), "is the issuer of")
-    yield from _repeated(
-        {}, values.texts("jwt", ..., "issuer", "discoveryURL"), "is the discovery document of"
-    )
+def issuers_are_unique(config: Config) -> Iterator[Finding]:
+    """Yield issuers and discovery documents that are configured twice."""
+    urls = [
+        ((*path, "issuers", index), url)
+        for path, cluster in config.located_clusters()
+        for index, url in enumerate(cluster.issuers)
+    ]
+    urls += [(("jwt", index, "issuer", "url"), item.issuer.url) for index, item in enumerate(config.jwt)]
+    yield from _repeated(urls, "the issuer of")
+    discovery = [
+        (("jwt", index, "issuer", "discoveryURL"), item.issuer.discovery_url)
+        for index, item in enumerate(config.jwt)
+        if item.issuer.discovery_url is not None
+    ]
+    yield from _repeated(discovery, "the discovery document of")
 
 
-def _repeated(seen: dict[str, Path], entries: Iterator[tuple[Path, str]], what: str) -> Iterator[Finding]:
+def _repeated(entries: Sequence[tuple[Path, str]], what: str) -> Iterator[Finding]:
+    seen: dict[str, Path] = {}
     for path, text in entries:
         first = seen.setdefault(text, path)
-        if first[:-1] != path[:-1]:  # a list that names one twice is told by itself
-            whose = _holder(first) + (f" ({dotted(first[:-1])})" if first[0] == "cluster" else "")
-            yield Finding(path, f"stands twice: it {what} {whose}, too", shown(text))
+        if first is not path:
+            where = f" ({dotted(first[:-1])})" if first[0] == "cluster" else ""
+            yield Finding(path, f"is given twice: it is also {what} {_holder(first)}{where}", shown(text))
 
 
 def _holder(path: Path) -> str:
@@ -77,159 +60,190 @@ def _holder(path: Path) -> str:
     return "the cluster" if path[0] == "cluster" and not isinstance(path[1], int) else dotted(path[:2])
 
 
-def _names_stand_once(values: Values) -> Iterator[Finding]:
+def names_are_unique(config: Config) -> Iterator[Finding]:
+    """Yield names of clusters and issuers that are given twice, and issuers whose default name is not possible."""
     taken: dict[str, Path] = {}
-    for path, name, given in _named(values):
-        if name is None:
-            continue
-        if not given and not re.fullmatch(LABEL, name, re.ASCII):
-            yield Finding(
-                path, "is required: the issuer's host and path do not serve as a label", shown(name)
+    for path, name, given in _named(config):
+        if not re.fullmatch(LABEL, name, re.ASCII):
+            sentence = (
+                "is required: the host and path of the issuer cannot be a name, which is a metrics label"
             )
-        elif (first := taken.setdefault(name, path)) != path:
+            yield Finding(path, sentence, shown(name))
+        elif (first := taken.setdefault(name, path)) is not path:
             default = "the default" if path[0] == "cluster" else "the issuer's host and path"
             whose = "" if given else f" ({default}, as none is given)"
             yield Finding(path, f"must be unique: {_holder(first)} has the same name{whose}", shown(name))
 
 
-def _named(values: Values) -> Iterator[tuple[Path, str | None, bool]]:
-    """Yield the place of each name, the name where it can be told, and whether it is written down."""
-    for cluster in values.one_or_each("cluster"):
-        path: Path = (*cluster, "name")
-        default = ClusterConfig.model_fields["name"].default
-        yield path, values.text(*path) if values.has(*path) else default, values.has(*path)
-    issuers = [(*issuer, "gate", "name") for issuer, _ in values.find("jwt", ...)]
-    urls = [None if values.has(*path) else values.text(*path[:2], "issuer", "url") for path in issuers]
-    for path, default in zip(issuers, default_names(urls), strict=True):
-        if values.has(*path):
-            yield path, values.text(*path), True
-        else:
-            yield path, default, False
+def _named(config: Config) -> Iterator[tuple[Path, str, bool]]:
+    """Yield the path of each name, the name, and whether it is written down."""
+    for place, cluster in config.located_clusters():
+        yield (*place, "name"), cluster.name, "name" in cluster.model_fields_set
+    for index, issuer in enumerate(config.jwt):
+        yield ("jwt", index, "gate", "name"), issuer.name, issuer.gate.name is not None
 
 
-def _names_readable(values: Values) -> bool:
-    """Return whether the names of clusters and issuers can be known: else one that seems unknown may be meant."""
-    named = [(*cluster, "name") for cluster in values.one_or_each("cluster")]
-    given = (("jwt", ..., "gate", "name"), ("jwt", ..., "issuer", "url"))
-    return all(values.readable(*place, kind=str) for place in (*named, *given))
-
-
-def _one_source_of_keys(values: Values, path: Path) -> Iterator[Finding]:
-    places: tuple[Path, ...] = (("issuer", "discoveryURL"), ("gate", "jwksURL"), ("gate", "staticKeys"))
-    given = [place for place in places if values.has(*path, *place)]
-    for place in given[1:]:
-        other = ".".join(map(str, given[0]))
-        yield Finding((*path, *place), f"must not stand beside {other}: keys come from one place only")
-
-
-def _audiences_are_accepted(values: Values) -> Iterator[Finding]:
-    accepted = accepted_audiences(values)
-    if accepted is None:
-        return
-    for version in VERSIONS:
-        for path, audience in values.texts(*version, "audiences", ...):
-            if audience not in accepted and "*" not in audience:  # a star is reported where it is
-                sentence = "is an audience that neither the cluster nor an issuer under jwt accepts"
-                yield Finding(path, sentence, shown(audience), nearest(audience, accepted))
-
-
-def _rules_name_issuers(values: Values) -> Iterator[Finding]:
-    named = list(_named(values))
-    names = {name for _, name, _ in named if name is not None}
-    if len(names) < len(named) or not _names_readable(values):
-        return  # a name that can't be told may be the one that is meant
-    by_url = {
-        values.text("jwt", path[1], "issuer", "url"): name for path, name, _ in named if path[0] == "jwt"
-    }
-    sentence = "is no configured name: neither cluster.name nor the gate.name (or host) of a jwt issuer"
-    for holder, kind in product(HOLDERS, ("allow", "deny")):
-        for path, name in values.texts(*holder, kind, ..., "issuers", ...):
-            if name not in names and "*" not in name:  # a star is reported where it is
-                yield Finding(path, sentence, shown(name), by_url.get(name) or nearest(name, names))
-
-
-def _access_reviews_have_a_cluster(values: Values) -> Iterator[Finding]:
-    unasked = [dotted(path) for path in values.one_or_each("cluster") if values.has(*path, "staticKeys")]
-    names = {name for path, name, _ in _named(values) if path[0] == "cluster" and name is not None}
-    for path, _ in (found for holder in HOLDERS for found in values.find(*holder, "accessReview")):
-        if values.has(*path) and not values.has("cluster"):
-            sentence = "needs a cluster whose API can be asked; set cluster.audiences, or leave it out"
-            yield Finding(path, sentence)
-        elif values.has(*path) and unasked:
-            sentence = f"needs every cluster's API, and {unasked[0]} has staticKeys in its place; leave one of them out"
-            yield Finding(path, sentence)
-        for place, name in values.texts(*path, "cluster"):
-            if name not in names and _names_readable(values):
-                yield Finding(place, "is no cluster's name", shown(name), nearest(name, names))
-
-
-def _clusters_can_be_told_apart(values: Values) -> Iterator[Finding]:
+def clusters_are_distinct(config: Config) -> Iterator[Finding]:
+    """Yield clusters with the same API server, and legacy audiences of more than one cluster."""
     servers: dict[tuple[str | None, str | None], Path] = {}
     legacy: Path | None = None
-    for path in values.one_or_each("cluster"):
-        reached = ((*path, "kubeconfig"), (*path, "context"))
-        if not values.has(*path, "staticKeys") and all(
-            values.readable(*place, kind=str) for place in reached
-        ):
-            server = (values.text(*path, "kubeconfig"), values.text(*path, "context"))
-            first = servers.setdefault(server, path)
-            if first != path:
+    for path, cluster in config.located_clusters():
+        if cluster.static_keys is None:
+            first = servers.setdefault((cluster.kubeconfig, cluster.context), path)
+            if first is not path:
                 sentence = (
-                    f"leads where {dotted(first)} does: give each cluster a kubeconfig or context of its own"
+                    f"is the API server of {dotted(first)}: give each cluster its own kubeconfig or context"
                 )
                 yield Finding((*path, "kubeconfig"), sentence)
-        if not values.has(*path, "tokenReview", "legacyAudiences"):
+        if not cluster.token_review.legacy_audiences:
             continue
         if legacy is not None:
             sentence = (
-                f"must stand in one cluster only, and {dotted(legacy)} has it, too: such tokens do not tell their "
-                "cluster, and would be shown to both"
+                f"must be set for one cluster only, and {dotted(legacy)} has it: legacy tokens do not name their"
+                " cluster, so each would be sent to both"
             )
             yield Finding((*path, "tokenReview", "legacyAudiences"), sentence)
         legacy = legacy or path
 
 
-def _sources(values: Values) -> Iterator[Finding]:
-    seen: set[tuple[str, str]] = set()
-    for kind in ("header", "cookie", "query"):
-        for path, name in values.texts("credential", "sources", ..., kind):
-            entry = kind, name.lower() if kind == "header" else name
-            if entry in seen:
-                yield Finding(path, "stands twice: a place is read once", shown(name))
-            seen.add(entry)
-    for path, _ in values.texts("credential", "sources", ..., "query"):
-        if not knows_proxy(values):
-            yield Finding(path, NEEDS_PROXY)
+def audiences_are_accepted(config: Config) -> Iterator[Finding]:
+    """Yield audiences of policies that no issuer accepts."""
+    accepted = {audience for issuer in config.jwt for audience in issuer.issuer.audiences}
+    for cluster in config.clusters:
+        accepted |= {*cluster.audiences, *cluster.token_review.legacy_audiences}
+    if not accepted:
+        return  # there are no issuers, which is reported
+    for version, policy in config.versions():
+        lists = [((*version, "audiences"), policy.audiences or ())]
+        if policy.role is not None:
+            lists.append(((*version, "role", "boundAudiences"), policy.role.bound_audiences or ()))
+        for path, audiences in lists:
+            for index, audience in enumerate(audiences):
+                if audience not in accepted:
+                    yield Finding(
+                        (*path, index),
+                        "is an audience that neither the cluster nor an issuer under jwt accepts",
+                        shown(audience),
+                        nearest(audience, accepted),
+                    )
 
 
-def _listeners(values: Values) -> Iterator[Finding]:
-    opened: list[tuple[str, ListenAddress]] = []
-    for path, text in _listen_texts(values):
-        try:
-            address = ListenAddress.parse(text)
-        except ValueError:
-            continue  # told already, where it stands
-        if path == ("server", "grpc"):
-            address = as_grpc_opens(address)
-        other = next((there for there, earlier in opened if address.collides_with(earlier)), None)
-        if other is not None:
-            yield Finding(path, f"collides with {other}: each address can be opened once", shown(text))
-        opened.append((text, address))
+def entries_name_issuers(config: Config) -> Iterator[Finding]:
+    """Yield names in allow and deny lists that no issuer or cluster has."""
+    names = {name for _, name, _ in _named(config)}
+    by_url = {issuer.issuer.url: issuer.name for issuer in config.jwt}
+    sentence = "is not a configured name: neither cluster.name nor gate.name (or the host) of a jwt issuer"
+    for version, policy in config.versions():
+        for path, entry in policy.entries():
+            for index, name in enumerate(entry.issuers or ()):
+                if name not in names:
+                    hint = by_url.get(name) or nearest(name, names)
+                    yield Finding((*version, *path, "issuers", index), sentence, shown(name), hint)
 
 
-def _listen_texts(values: Values) -> Iterator[tuple[Path, str]]:
-    defaults = ServerConfig()
-    if not values.readable("server", "listen"):
-        return
-    if values.has("server", "listen"):
-        yield from values.texts("server", "listen", ...)
-    else:
-        yield from (
-            (("server", "listen", index), str(address)) for index, address in enumerate(defaults.listen)
+def access_reviews_have_a_cluster(config: Config) -> Iterator[Finding]:
+    """Yield access reviews that no cluster, or not every cluster, can answer."""
+    static = [dotted(path) for path, cluster in config.located_clusters() if cluster.static_keys is not None]
+    names = {cluster.name for cluster in config.clusters}
+    for name, policy in config.policies.items():
+        for place, review in policy.access_reviews():
+            path = ("policies", name, *place)
+            if not config.clusters:
+                yield Finding(
+                    path, "needs a cluster whose API can be asked; set cluster.audiences, or leave it out"
+                )
+            elif static:
+                sentence = f"needs the API of every cluster, but {static[0]} has staticKeys instead; remove one of them"
+                yield Finding(path, sentence)
+            if review.cluster is not None and review.cluster not in names:
+                yield Finding(
+                    (*path, "cluster"),
+                    "is not the name of a cluster",
+                    shown(review.cluster),
+                    nearest(review.cluster, names),
+                )
+
+
+def queries_have_a_proxy(config: Config) -> Iterator[Finding]:
+    """Yield credential sources in the query, which only a proxy forwards."""
+    for index, source in enumerate(config.credential.sources):
+        if source.query is not None and config.server.proxy is None:
+            yield Finding(("credential", "sources", index, "query"), NEEDS_PROXY, rule=NEEDS_PROXY)
+
+
+def exchange_has_an_address(config: Config) -> Iterator[Finding]:
+    """Yield an address of token exchange that something else listens on."""
+    if config.exchange is not None:
+        address = config.exchange.listen
+        if (problem := collision(address, config.server.addresses)) is not None:
+            yield Finding(("exchange", "listen"), problem, shown(str(address)))
+
+
+def signing_is_used(config: Config) -> Iterator[Finding]:
+    """Yield signing without tokens to sign, and tokens without signing."""
+    sections = (("identityToken", config.identity_token), ("exchange", config.exchange))
+    users = [name for name, section in sections if section is not None]
+    if users and config.signing is None:
+        sentence = "needs signing, with the issuer's URL (signing.issuer) and the keys to sign with"
+        yield Finding((users[0],), sentence, rule=sentence)
+    if config.signing is not None and not users:
+        sentence = "signs nothing: set identityToken or exchange, or leave it out"
+        yield Finding(("signing",), sentence, rule=sentence)
+
+
+def signing_keys_are_shared(config: Config) -> Iterator[Finding]:
+    """Yield generated keys with several workers, each of which would have its own."""
+    if config.signing is not None and not config.signing.key_files and config.server.several_workers:
+        sentence = "is required with several server.workers: each worker would make its own key"
+        yield Finding(("signing", "keyFiles"), sentence, rule=sentence)
+
+
+def signing_has_its_own_issuer(config: Config) -> Iterator[Finding]:
+    """Yield an issuer of authgate's own tokens that is a cluster's."""
+    if config.signing is not None and any(
+        config.signing.issuer in cluster.issuers for cluster in config.clusters
+    ):
+        yield Finding(
+            ("signing", "issuer"),
+            "is an issuer of the cluster; use a URL of authgate's own",
+            shown(config.signing.issuer),
         )
-    if values.mentions("server", "admin"):
-        yield from values.texts("server", "admin")
-    elif defaults.admin is not None:
-        yield ("server", "admin"), str(defaults.admin)
-    yield from values.texts("server", "grpc")
-    yield from values.texts("exchange", "listen")
+
+
+def identity_tokens_outlive_verdicts(config: Config) -> Iterator[Finding]:
+    """Yield identity tokens that could expire while their verdict is cached."""
+    token, kept = config.identity_token, config.cache.ttl
+    if token is not None and token.ttl < 2 * kept:
+        yield Finding(
+            ("identityToken", "ttl"),
+            f"must be at least twice cache.ttl ({format_duration(kept)}): a cached verdict keeps its token",
+            format_duration(token.ttl),
+        )
+
+
+def exchange_names_policies(config: Config) -> Iterator[Finding]:
+    """Yield policies of token exchange that do not exist."""
+    names = set(config.policies)
+    for name in () if config.exchange is None else config.exchange.audiences:
+        if name not in names:
+            path = ("exchange", "audiences", name)
+            yield Finding(path, "is not a configured policy", shown(name), nearest(name, names))
+
+
+def headers_are_unique(config: Config) -> Iterator[Finding]:
+    """Yield headers of identity tokens and roles that the preset or another header has."""
+    headers = config.headers
+    taken = {item.name.lower() for item in headers.set}
+    if config.identity_token is not None:
+        name = config.identity_token.header
+        if (problem := headers.why_taken(name, taken)) is not None:
+            yield Finding(("identityToken", "header"), problem, shown(name))
+        taken.add(name.lower())
+    for version, policy in config.versions():
+        if policy.role is None:
+            continue
+        own = set(taken)
+        for claim, name in policy.role.claim_mappings.items():
+            if (problem := headers.why_taken(name, own)) is not None:
+                yield Finding((*version, "role", "claimMappings", claim), problem, shown(name))
+            own.add(name.lower())

@@ -1,4 +1,4 @@
-"""What a configuration may say, but probably should not."""
+"""Warnings: settings that are valid, but probably wrong."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from itertools import combinations
 from typing import Literal
 
 from authgate.config.models.configuration import Config
-from authgate.config.models.entries import EntryConfig
+from authgate.config.models.files import read_text
 from authgate.config.models.jwt import JWTIssuerConfig
-from authgate.config.models.policy import PolicyVersionConfig
+from authgate.config.models.policy import EntryConfig
 from authgate.config.problems import Finding, Path, shown
 from authgate.json_pointer import way_to
 
@@ -18,7 +18,7 @@ _SYSTEM = "system:"
 
 
 def warnings_of(config: Config) -> Iterator[Finding]:
-    """Tell what is allowed and yet worth a second look."""
+    """Yield the warnings about a configuration."""
     for index, entry in enumerate(config.jwt):
         yield from _could_name_system(index, entry)
         yield from _ignores_confirmation(index, entry)
@@ -29,6 +29,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     yield from _one_audience_for_two_kinds(config)
     yield from _stars(config)
     yield from _claims_with_dots(config)
+    yield from _missing_token_files(config)
 
 
 def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
@@ -38,7 +39,7 @@ def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
             whom = "a user" if kind == "username" else "a group"
             yield Finding(
                 ("jwt", index, *path),
-                f'lets the issuer name {whom} "system:…", as Kubernetes names its own; give a prefix such as "corp:"',
+                f'lets the issuer name {whom} "system:…", which Kubernetes reserves; set a prefix such as "corp:"',
                 shown(prefix),
             )
 
@@ -47,8 +48,8 @@ def _ignores_confirmation(index: int, entry: JWTIssuerConfig) -> Iterator[Findin
     if entry.gate.unsafe_ignore_confirmation:
         yield Finding(
             ("jwt", index, "gate", "unsafeIgnoreConfirmation"),
-            "accepts tokens that are bound to a key or certificate of their sender (cnf) without its proof: whoever"
-            " steals one can use it; have the issuer give out bearer tokens and remove this setting",
+            "accepts tokens that are bound to a key or certificate of their sender (cnf) without proof of it, so a"
+            " stolen token can be used; have the issuer issue bearer tokens, and remove this setting",
         )
 
 
@@ -63,7 +64,7 @@ def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuer
             whom = "users" if kind == "username" else "groups"
             yield Finding(
                 ("jwt", other[0], *path),
-                f"lets two issuers name the same {whom}: jwt[{one[0]}] has the prefix {shown(first)}",
+                f"lets two issuers name the same {whom}: the prefix of jwt[{one[0]}] is {shown(first)}",
                 shown(second),
             )
 
@@ -74,34 +75,25 @@ def _service_accounts_of_some_cluster(config: Config) -> Iterator[Finding]:
         if entry.service_accounts is None:
             continue
         if not names:
-            sentence = "never holds: only a cluster has ServiceAccounts, and none is configured"
+            sentence = "never matches: only a cluster has ServiceAccounts, and no cluster is configured"
             yield Finding((*path, "serviceAccounts"), sentence)
         elif len(config.clusters) > 1 and path[-2] == "allow" and entry.issuers is None:
-            sentence = (
-                f"holds for accounts of every cluster; write beside it which are meant, issuers: [{names}]"
-            )
+            sentence = f"matches accounts of every cluster; to choose clusters, add issuers: [{names}]"
             yield Finding((*path, "serviceAccounts"), sentence)
 
 
 def _entries(config: Config) -> Iterator[tuple[Path, EntryConfig]]:
-    for version, policy in _versions(config):
+    for version, policy in config.versions():
         yield from (((*version, *path), entry) for path, entry in policy.entries())
 
 
-def _versions(config: Config) -> Iterator[tuple[Path, PolicyVersionConfig]]:
-    for name, policy in config.policies.items():
-        yield ("policies", name), policy
-        if policy.shadow is not None:
-            yield ("policies", name, "shadow"), policy.shadow
-
-
 def _rules_never_reached(config: Config) -> Iterator[Finding]:
-    for version, policy in _versions(config):
+    for version, policy in config.versions():
         for later, rule in enumerate(policy.rules):
             earlier = next((index for index in range(later) if policy.rules[index].covers(rule)), None)
             if earlier is not None:
                 sentence = (
-                    f"never decides: rules[{earlier}] comes first and fits every request that fits this one"
+                    f"is never used: rules[{earlier}] is before it and matches every request that it matches"
                 )
                 yield Finding((*version, "rules", later), sentence)
 
@@ -121,14 +113,11 @@ def _one_audience_for_two_kinds(config: Config) -> Iterator[Finding]:
 
 
 def _stars(config: Config) -> Iterator[Finding]:
-    clusters: Path = ("cluster",)
-    several = len(config.clusters) > 1
-    for index, cluster in enumerate(config.clusters):
-        place = (*clusters, index) if several else clusters
+    for place, cluster in config.located_clusters():
         yield from _literal_stars((*place, "audiences"), cluster.audiences)
     for index, issuer in enumerate(config.jwt):
         yield from _literal_stars(("jwt", index, "issuer", "audiences"), issuer.issuer.audiences)
-    for version, policy in _versions(config):
+    for version, policy in config.versions():
         role = policy.role
         if role is not None and role.bound_claims_type == "string":
             for name, values in (role.bound_claims or {}).items():
@@ -141,15 +130,28 @@ def _stars(config: Config) -> Iterator[Finding]:
                 if _BACKSLASH_BEFORE_LAST_STAR.search(glob):
                     yield Finding(
                         (*path, kind, index),
-                        r"ends in \*, which is a star and no pattern; for a backslash and any characters write \\*",
+                        r"ends in \*, which is a literal star; for a backslash and then any characters write \\*",
                         shown(glob),
                     )
+
+
+def _missing_token_files(config: Config) -> Iterator[Finding]:
+    """Yield token files that cannot be read yet; they are read again for every fetch."""
+    for index, issuer in enumerate(config.jwt):
+        file = issuer.gate.keys.token_file
+        try:
+            if file is not None:
+                read_text(file)
+        except ValueError as error:
+            yield Finding(("jwt", index, "gate", "keys", "tokenFile"), str(error), shown(file))
 
 
 def _literal_stars(path: Path, values: tuple[object, ...], unless: str = "") -> Iterator[Finding]:
     for index, value in enumerate(values):
         if isinstance(value, str) and "*" in value:
-            yield Finding((*path, index), f"is compared as it is: * is no pattern here{unless}", shown(value))
+            yield Finding(
+                (*path, index), f"is compared literally: * is not a pattern here{unless}", shown(value)
+            )
 
 
 def _claims_with_dots(config: Config) -> Iterator[Finding]:
@@ -158,7 +160,7 @@ def _claims_with_dots(config: Config) -> Iterator[Finding]:
         # kubernetes.io, https://example.com/roles and the like are names with dots
         if rest and rest[-1] not in _DOMAINS and all(map(_MEMBER.fullmatch, (first, *rest))):
             pointer = way_to(first, *rest)
-            sentence = f"is one claim with a dot in its name; for the member of an object write {pointer}"
+            sentence = f"is one claim with a dot in its name; for a member of an object write {pointer}"
             yield Finding(path, sentence, shown(claim))
 
 
@@ -168,7 +170,7 @@ def _claims(config: Config) -> Iterator[tuple[Path, str]]:
             yield ("jwt", index, "claimValidationRules", number, "claim"), rule.claim or ""
         for name, claim in issuer.mapped_claims():
             yield ("jwt", index, "claimMappings", name, "claim"), claim
-    for version, policy in _versions(config):
+    for version, policy in config.versions():
         role = policy.role
         if role is not None:
             yield (*version, "role", "userClaim"), role.user_claim or ""

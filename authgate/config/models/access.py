@@ -1,4 +1,4 @@
-"""`accessReview` of a policy or a rule: what the cluster is asked."""
+"""`accessReview` of a policy or a rule: the access that the cluster must grant."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _Template = Annotated[
     Field(max_length=256),
     Matching(
         rf"(?:[^{{}}\x00-\x1f\x7f-\x9f]|{_PLACEHOLDER})*",
-        "must be plain text; of placeholders it may hold {{ .Namespace }}, {{ .ServiceAccount }}, {{ .Pod }},"
-        " {{ .Username }} and {{ .UID }}, all of the verified identity",
+        "must be plain text; its placeholders can be {{ .Namespace }}, {{ .ServiceAccount }}, {{ .Pod }},"
+        " {{ .Username }} and {{ .UID }} of the verified identity",
     ),
 ]
 
@@ -23,14 +23,14 @@ _Template = Annotated[
 def _all_or_exact(text: str) -> str:
     if "*" in text and text != "*":
         raise ValueError(
-            "must be * alone, which is all, or have none: the cluster is asked about the text as it is"
+            "must not have a * among other characters: * alone means all, and there are no patterns"
         )
     return text
 
 
 def _exact_or_empty(text: str) -> str:
     if "*" in text:
-        raise ValueError('must not have a *, which is no pattern here; "" asks about all')
+        raise ValueError('must not have a *: there are no patterns here, and "" means all')
     return text
 
 

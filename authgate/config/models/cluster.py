@@ -10,7 +10,6 @@ from pydantic.config import JsonDict
 from authgate.config.models.fields import (
     ConfigModel,
     DNSLabel,
-    FilePath,
     Label,
     Many,
     ManyTexts,
@@ -18,9 +17,10 @@ from authgate.config.models.fields import (
     SomeTexts,
     Text,
     different,
+    issuer_url,
 )
+from authgate.config.models.files import ReadableFile
 from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
-from authgate.config.models.urls import issuer_url
 
 
 def _cluster_issuer(text: str) -> str:
@@ -75,7 +75,7 @@ class WatchConfig(ConfigModel):
 
 
 _WATCH_NEEDS_REVIEWS = (
-    "watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always"
+    "watch needs TokenReview while it is disconnected: set tokenReview.mode to fallback or always"
 )
 
 
@@ -121,7 +121,7 @@ class ClusterConfig(ConfigModel):
         default=(),
         description="Further issuers of the same cluster, for a migration; its discovery document names the first.",
     )
-    kubeconfig: FilePath | None = Field(
+    kubeconfig: ReadableFile | None = Field(
         default=None,
         description="A kubeconfig file; null: the pod's ServiceAccount, else $KUBECONFIG, else ~/.kube/config.",
     )
@@ -161,9 +161,9 @@ class ClusterConfig(ConfigModel):
         if value is None:
             return value
         if isinstance(review, TokenReviewConfig) and review.mode != "never":
-            raise ValueError("need tokenReview.mode: never, as the API server is not asked about anything")
+            raise ValueError("need tokenReview.mode: never, because the API server is not called")
         if not info.data.get("issuers", True):
-            raise ValueError("need the cluster's issuer in issuers, as no discovery tells it")
+            raise ValueError("need the cluster's issuer in issuers, because there is no discovery")
         if info.data.get("kubeconfig") is not None or info.data.get("context") is not None:
-            raise ValueError("stand in the place of the API server: leave kubeconfig and context out")
+            raise ValueError("replace the API server: leave kubeconfig and context out")
         return value

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from authgate.config.models.cluster import ClusterConfig
-from authgate.config.models.credential import CredentialConfig
-from authgate.config.models.fields import LABEL, ConfigModel, DNSLabel, Many, OneOrSeveral
+from authgate.config.models.fields import (
+    LABEL,
+    ConfigModel,
+    DNSLabel,
+    Many,
+    OneOrSeveral,
+    default_names,
+    host_of,
+)
 from authgate.config.models.headers import HeadersConfig
 from authgate.config.models.jwt import JWTIssuerConfig
-from authgate.config.models.policy import PolicyConfig
+from authgate.config.models.policy import PolicyConfig, PolicyVersionConfig
 from authgate.config.models.server import (
     CacheConfig,
     LimitsConfig,
@@ -20,8 +28,13 @@ from authgate.config.models.server import (
     ServerConfig,
     ShutdownConfig,
 )
-from authgate.config.models.tokens import ExchangeConfig, IdentityTokenConfig, SigningConfig
-from authgate.config.models.urls import default_names, host_of
+from authgate.config.models.tokens import (
+    CredentialConfig,
+    ExchangeConfig,
+    IdentityTokenConfig,
+    SigningConfig,
+)
+from authgate.config.problems import Path
 from authgate.vocabulary import DEFAULT_POLICY
 
 
@@ -40,7 +53,7 @@ def _with_name(item: object, name: str | None) -> object:
     if name is None or not isinstance(item, dict) or name == host_of(item["issuer"]["url"]):
         return item
     if not re.fullmatch(LABEL, name, re.ASCII):
-        return item  # `checks` asks for a name
+        return item  # a check reports that the issuer needs a name
     return {**item, "gate": {**(item.get("gate") or {}), "name": name}}
 
 
@@ -109,3 +122,17 @@ class Config(ConfigModel):
                 return (self.cluster,)
             case _:
                 return self.cluster
+
+    def located_clusters(self) -> Iterator[tuple[Path, ClusterConfig]]:
+        """Yield the clusters with their paths."""
+        if isinstance(self.cluster, ClusterConfig):
+            yield ("cluster",), self.cluster
+        else:
+            yield from ((("cluster", index), cluster) for index, cluster in enumerate(self.cluster or ()))
+
+    def versions(self) -> Iterator[tuple[Path, PolicyVersionConfig]]:
+        """Yield the policies and their shadows with their paths."""
+        for name, policy in self.policies.items():
+            yield ("policies", name), policy
+            if policy.shadow is not None:
+                yield ("policies", name, "shadow"), policy.shadow

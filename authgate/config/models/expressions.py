@@ -1,9 +1,12 @@
-"""Whether a text is an expression, told where it stands, with a caret under the place that is wrong."""
+"""Fields that hold a CEL expression, which is compiled when the configuration is read; errors have a caret."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import AfterValidator
+
+from authgate.config.models.fields import refuse
 from authgate.config.problems import Finding, Path
 from authgate.expressions import (
     Expects,
@@ -15,25 +18,29 @@ from authgate.expressions import (
 )
 
 
-def expression_findings(path: Path, text: str, sees: Sees, expects: Expects) -> Iterator[Finding]:
-    """Yield why a text is no expression that can be used, or nothing."""
+def over(sees: Sees, expects: Expects) -> AfterValidator:
+    """Return a validator that refuses a text that is not an expression over these variables."""
+
+    def check(text: str) -> str:
+        compiled(text, sees, expects)
+        return text
+
+    return AfterValidator(check)
+
+
+def compiled(text: str, sees: Sees, expects: Expects) -> Expression:
+    """Return a compiled expression; refuses the value under validation if it is not an expression."""
+    try:
+        return compile_expression(text, sees, expects)
+    except ExpressionError as error:
+        refuse(Finding((), error.pointed))
+    except MissingExtraError as error:
+        refuse(Finding((), str(error)))
+
+
+def why_not(path: Path, text: str, sees: Sees, expects: Expects) -> Iterator[Finding]:
+    """Yield why a text that is an expression over more variables is not one over these, or nothing."""
     try:
         compile_expression(text, sees, expects)
     except ExpressionError as error:
         yield Finding(path, error.pointed)
-    except MissingExtraError as error:
-        yield Finding(path, str(error))
-
-
-def understood(text: str, sees: Sees, expects: Expects) -> Expression | None:
-    """Return the expression, or None where `expression_findings` reports why it cannot be used."""
-    try:
-        return compile_expression(text, sees, expects)
-    except (ExpressionError, MissingExtraError):
-        return None
-
-
-def claims_of(text: str) -> frozenset[str]:
-    """Return the claims that an expression asks for; none where it is wrong."""
-    expression = understood(text, Sees.CLAIMS, Expects.ANY)
-    return frozenset() if expression is None else expression.claims

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from authgate.config.models.expressions import over
 from authgate.config.models.fields import Block, ConfigModel, Many, Matching, Text
+from authgate.config.problems import Finding, shown
+from authgate.expressions import Expects, Sees
 from authgate.json_pointer import JSONPointer
-from authgate.vocabulary import DEFAULT_PRESET, IDENTITY_HEADER_PATTERN, Preset
+from authgate.vocabulary import DEFAULT_PRESET, IDENTITY_HEADER_PATTERN, PRESET_PREFIXES, Preset
 
 HeaderName = Annotated[
     str,
     Matching(
         IDENTITY_HEADER_PATTERN,
-        "must be letters, digits and dashes, and none of the names that HTTP or the proxy owns (Authorization, Host,"
+        "must be letters, digits and dashes, and not a name that HTTP or the proxy uses (Authorization, Host,"
         " X-Forwarded-…)",
     ),
 ]
@@ -34,7 +38,7 @@ class MappedHeaderConfig(ConfigModel):
         default=None,
         description="A JSON pointer to the claim that it holds: /department, /realm_access/roles.",
     )
-    expression: Block | None = Field(
+    expression: Annotated[Block, over(Sees.CLAIMS | Sees.USER, Expects.ANY)] | None = Field(
         default=None, description="A CEL expression over claims and user, in place of a claim."
     )
 
@@ -58,3 +62,20 @@ class HeadersConfig(ConfigModel):
     max_bytes: int = Field(
         default=16384, ge=512, le=1048576, description="The most that an answer's identity headers may take."
     )
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield headers of `set` that the preset has, or that are given twice."""
+        taken: list[str] = []
+        for index, item in enumerate(self.set):
+            if (problem := self.why_taken(item.name, taken)) is not None:
+                yield Finding(("set", index, "name"), problem, shown(item.name))
+            taken.append(item.name.lower())
+
+    def why_taken(self, name: str, taken: Collection[str]) -> str | None:
+        """Return why a further header cannot have a name, or None; `taken` are other headers in lower case."""
+        prefix = PRESET_PREFIXES.get(self.preset)
+        if prefix is not None and name.lower().startswith(prefix.lower()):
+            return (
+                f"belongs to the preset {self.preset}, whose headers begin with {prefix}; choose another name"
+            )
+        return "is given twice: a header has one source" if name.lower() in taken else None

@@ -1,53 +1,226 @@
 """`jwt[]`: other issuers, as kube-apiserver's AuthenticationConfiguration writes them, and authgate's additions.
 
+Each error is at the field where kube-apiserver reports it, and "" means "not given", as there.
 Source: k8s.io/apiserver, pkg/apis/apiserver/v1/types.go and pkg/apis/apiserver/validation/validation.go.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    StringConstraints,
     ValidationInfo,
     field_validator,
 )
 
-from authgate.config.models.claims import (
-    ClaimMappings,
-    ClaimOrExpression,
-    ClaimValidationRules,
-    Given,
-    PrefixedClaimOrExpression,
-    UserValidationRules,
-)
+from authgate.config.models.expressions import compiled, over
 from authgate.config.models.fields import (
     Block,
+    ClaimName,
     ConfigModel,
-    FilePath,
     IssuerURL,
     KeysURL,
     Label,
+    Many,
     Matching,
+    Prefix,
     Refused,
     Seconds,
     Some,
     SomeTexts,
     Text,
     different,
+    host_of,
+    refuse,
 )
+from authgate.config.models.files import FilePath, check_certificates
 from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
-from authgate.config.models.pem import check_certificates
-from authgate.config.models.urls import host_of
+from authgate.config.problems import Finding, shown
+from authgate.expressions import MAX_LENGTH, Expects, Sees
 from authgate.vocabulary import ALGORITHMS, Algorithm
+
+_T = TypeVar("_T")
+_BOTH: Final = "must not have both a claim and an expression"
+_NEITHER: Final = "needs a claim or an expression"
+_DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_KEY: Final = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+_MAX_DOMAIN: Final = 253
+
+# Values and conditions
+
+
+def _unless_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Given = Annotated[_T | None, BeforeValidator(_unless_empty)]
+"""A field for which null and "" mean that it is not given."""
+
+_Rules = Annotated[Many[_T], BeforeValidator(lambda value: () if value is None else value)]
+_ExpressionText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LENGTH)]
+# A mapping may have any type, as with kube-apiserver: a value that is not a name is refused token by token.
+_Mapped = Annotated[_ExpressionText, over(Sees.CLAIMS, Expects.ANY)]
+_ClaimCondition = Annotated[_ExpressionText, over(Sees.CLAIMS, Expects.BOOL)]
+_UserCondition = Annotated[_ExpressionText, over(Sees.USER, Expects.BOOL)]
+
+
+def _once(field: str, why: str) -> AfterValidator:
+    """Return a validator that refuses a list in which two entries have the same value of a field."""
+
+    def check(entries: tuple[_T, ...]) -> tuple[_T, ...]:
+        values = [getattr(entry, field) for entry in entries]
+        repeated = [index for index, value in enumerate(values) if value and value in values[:index]]
+        if repeated:
+            message = f"is given twice: {why}"
+            refuse(
+                *(Finding((index, field), message, shown(values[index]), rule=message) for index in repeated)
+            )
+        return entries
+
+    return AfterValidator(check)
+
+
+class ClaimValidationRule(ConfigModel):
+    """What must hold of a token's claims: a claim with a value, or an expression."""
+
+    claim: Given[ClaimName] = Field(
+        default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
+    )
+    required_value: Annotated[Prefix, BeforeValidator(lambda value: "" if value is None else value)] = Field(
+        default="", description='The value that the claim must have; "" also holds for null.'
+    )
+    expression: Given[_ClaimCondition] = Field(
+        default=None, description="In CEL over `claims`, in place of a claim: what must be true."
+    )
+    message: Given[Text] = Field(default=None, description="What is said where the expression is not true.")
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield what does not fit the claim, or the expression."""
+        if self.claim and self.expression:
+            yield _plain(_BOTH)
+        elif not self.claim and not self.expression:
+            yield _plain(_NEITHER)
+        elif self.claim and self.message:
+            yield _plain("must not be given with a claim: it belongs to an expression", "message")
+        elif self.expression and self.required_value:
+            yield _plain(
+                "must not be given with an expression, which itself says what must be true", "requiredValue"
+            )
+
+
+class PrefixedClaimOrExpression(ConfigModel):
+    """A claim that names someone, and what is put before it; or an expression that gives the name."""
+
+    claim: Given[ClaimName] = Field(
+        default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
+    )
+    prefix: Prefix | None = Field(
+        default=None,
+        description='With a claim, required: put before its value, literally ("-" is a dash); "" is none.',
+    )
+    expression: Given[_Mapped] = Field(
+        default=None, description="In CEL over `claims`, in place of a claim: the name, or the names."
+    )
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield what does not fit the claim, or the expression."""
+        if self.claim and self.expression:
+            yield _plain(_BOTH)
+        elif self.claim and self.prefix is None:
+            yield _plain(
+                'is required with a claim: it is put before the claim\'s value; "" for no prefix', "prefix"
+            )
+        elif self.expression and self.prefix is not None:
+            yield _plain(
+                "must not be given with an expression, which can add a prefix itself: 'corp:' + claims.sub",
+                "prefix",
+            )
+
+
+class ClaimOrExpression(ConfigModel):
+    """A claim, or an expression in its place."""
+
+    claim: Given[ClaimName] = Field(
+        default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
+    )
+    expression: Given[_Mapped] = Field(
+        default=None, description="In CEL over `claims`, in place of a claim: the value."
+    )
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield that both are given."""
+        if self.claim and self.expression:
+            yield _plain(_BOTH)
+
+
+class ExtraMapping(ConfigModel):
+    """One key of the identity's `extra`."""
+
+    absent: ClassVar = {"valueExpression": "is required: an expression that gives a text or a list of texts"}
+
+    key: Text = Field(description="The key: a path below a domain of yours, such as example.org/department.")
+    value_expression: _Mapped = Field(
+        description='In CEL over `claims`: its text or texts; without any ("", [], null) the key is left out.'
+    )
+
+    @field_validator("key")
+    @classmethod
+    def _is_below_a_domain(cls, key: str) -> str:
+        domain, slash, path = key.partition("/")
+        if not slash or not path or len(domain) > _MAX_DOMAIN or not _DOMAIN.fullmatch(domain.lower()):
+            raise ValueError("must be a path below a domain, such as example.org/department")
+        if not _KEY.fullmatch(path):
+            raise ValueError("must have only characters of a URL's path after the domain")
+        if key != key.lower():
+            raise ValueError("must be in lower case")
+        if any(f".{domain}".endswith(f".{reserved}") for reserved in ("kubernetes.io", "k8s.io")):
+            raise ValueError("must not be below k8s.io or kubernetes.io, which are reserved for Kubernetes")
+        return key
+
+
+class ClaimMappings(ConfigModel):
+    """How claims become an identity."""
+
+    username: PrefixedClaimOrExpression = Field(description="The user's name.")
+    groups: PrefixedClaimOrExpression | None = Field(
+        default=None, description="The user's groups; null: none."
+    )
+    uid: ClaimOrExpression | None = Field(default=None, description="The user's unique id; null: none.")
+    extra: Annotated[_Rules[ExtraMapping], _once("key", "a key can have one expression")] = Field(
+        default=(), description="What else is told of the user."
+    )
+
+    @field_validator("username")
+    @classmethod
+    def _has_a_source(cls, value: PrefixedClaimOrExpression) -> PrefixedClaimOrExpression:
+        if not value.claim and not value.expression:
+            refuse(_plain(_NEITHER))
+        return value
+
+
+class UserValidationRule(ConfigModel):
+    """What must hold of the identity that the claims gave."""
+
+    expression: _UserCondition = Field(description="In CEL over `user`: what must be true.")
+    message: Given[Text] = Field(default=None, description="What is said where the expression is not true.")
+
+
+def _plain(sentence: str, *path: str) -> Finding:
+    return Finding(path, sentence, rule=sentence)
+
+
+# Issuers
 
 
 def _asymmetric(value: object) -> object:
     if isinstance(value, str) and (value.upper().startswith("HS") or value.lower() == "none"):
-        raise ValueError("must be a signature by a private key: HMAC and none can't be configured")
+        raise ValueError("must be a signature by a private key: HMAC and none are not supported")
     return value
 
 
@@ -64,7 +237,9 @@ class IssuerConfig(ConfigModel):
         "audiences": "is required: the audiences that tokens must be issued for, such as [my-app]"
     }
     refused: ClassVar = {
-        "egressSelectorType": Refused("egress selection belongs to kube-apiserver; leave it out", ""),
+        "egressSelectorType": Refused(
+            "is not supported: egress selection belongs to kube-apiserver; leave it out", ""
+        ),
     }
 
     url: IssuerURL = Field(description="The issuer, exactly as its tokens name it in `iss`.")
@@ -100,7 +275,7 @@ class IssuerConfig(ConfigModel):
     @classmethod
     def _several_audiences_say_how(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None and len(info.data.get("audiences", ())) > 1:
-            raise ValueError("must be MatchAny where there are several audiences")
+            raise ValueError("must be MatchAny, because there are several audiences")
         return value
 
 
@@ -166,21 +341,47 @@ class JWTIssuerConfig(ConfigModel):
     """One issuer."""
 
     absent: ClassVar = {
-        "claimMappings": "is required: who a token's bearer is, such as {username: {claim: sub, prefix: 'corp:'}}",
+        "claimMappings": "is required: which claims name the user, such as {username: {claim: sub, prefix: 'corp:'}}",
     }
     issuer: IssuerConfig = Field(description="Who issues the tokens, and for whom.")
-    claim_validation_rules: ClaimValidationRules = Field(
-        default=(), description="What must hold of a token's claims; all of it."
-    )
+    claim_validation_rules: Annotated[
+        _Rules[ClaimValidationRule],
+        _once("claim", "a claim can have one required value"),
+        _once("expression", "an expression is needed only once"),
+    ] = Field(default=(), description="What must hold of a token's claims; all of it.")
     claim_mappings: ClaimMappings = Field(description="How claims become an identity.")
-    user_validation_rules: UserValidationRules = Field(
-        default=(), description="What must hold of the identity that the claims gave; all of it."
-    )
+    user_validation_rules: Annotated[
+        _Rules[UserValidationRule], _once("expression", "an expression is needed only once")
+    ] = Field(default=(), description="What must hold of the identity that the claims gave; all of it.")
     gate: IssuerGateConfig = Field(default_factory=IssuerGateConfig, description="authgate's additions.")
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield second sources of keys, and an email address that may be unverified."""
+        sources = (
+            (("issuer", "discoveryURL"), self.issuer.discovery_url),
+            (("gate", "jwksURL"), self.gate.jwks_url),
+            (("gate", "staticKeys"), self.gate.static_keys),
+        )
+        given = [path for path, value in sources if value is not None]
+        for path in given[1:]:
+            yield _plain(f"must not be given with {'.'.join(given[0])}: keys have one source", *path)
+        username = self.claim_mappings.username.expression
+        if username and "email" in _claims_of(username):
+            rules = (rule.expression for rule in self.claim_validation_rules)
+            extra = (mapping.value_expression for mapping in self.claim_mappings.extra)
+            if not any("email_verified" in _claims_of(text) for text in (username, *rules, *extra) if text):
+                yield _plain(
+                    "uses claims.email without claims.email_verified, so a user could choose another's address; check"
+                    " it here, in a claimValidationRules expression or in an extra one, such as"
+                    " claims.?email_verified.orValue(true) == true",
+                    "claimMappings",
+                    "username",
+                    "expression",
+                )
 
     @property
     def name(self) -> str:
-        """The issuer's label: the configured one, else the host of its URL.
+        """The issuer's label: the configured one, or the host of its URL.
 
         Where several issuers share a host, `Config` has given each its name.
         """
@@ -207,3 +408,7 @@ class JWTIssuerConfig(ConfigModel):
             yield f"claimMappings.extra[{index}].valueExpression", extra.value_expression
         for index, rule_of_user in enumerate(self.user_validation_rules):
             yield f"userValidationRules[{index}].expression", rule_of_user.expression
+
+
+def _claims_of(text: str) -> frozenset[str]:
+    return compiled(text, Sees.CLAIMS, Expects.ANY).claims

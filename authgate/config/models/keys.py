@@ -15,8 +15,8 @@ from pydantic import (
     model_validator,
 )
 
-from authgate.config.models.fields import Block, ConfigModel, FilePath, Seconds
-from authgate.config.models.pem import check_public_keys
+from authgate.config.models.fields import Block, ConfigModel, Seconds
+from authgate.config.models.files import PublicKeysFile, check_public_keys
 
 
 def _as_json(value: object) -> object:
@@ -52,7 +52,9 @@ class KeyRefreshConfig(ConfigModel):
 class StaticKeysConfig(ConfigModel):
     """Keys that are not fetched: exactly one of `file` and `inline`."""
 
-    file: FilePath | None = Field(default=None, description="A file with a JWKS in JSON or PEM public keys.")
+    file: PublicKeysFile | None = Field(
+        default=None, description="A file with a JWKS in JSON or PEM public keys."
+    )
     inline: (
         Annotated[
             Block,

@@ -96,6 +96,6 @@ class RoleConfig(ConfigModel):
     def _says_something(self) -> RoleConfig:
         if not self.model_fields_set - {"bound_claims_type"}:
             raise ValueError(
-                "an empty role holds for everyone; give boundAudiences, boundSubject or boundClaims"
+                "an empty role would match everyone; set boundAudiences, boundSubject or boundClaims"
             )
         return self

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from authgate.config.models.fields import (
     ConfigModel,
-    FilePath,
     Listen,
     Seconds,
     Some,
     Workers,
     different,
+    refuse,
 )
+from authgate.config.models.files import CertificateFile, ReadableFile, check_key_pair, read_text
+from authgate.config.problems import Finding, shown
 from authgate.listen_address import ListenAddress
 from authgate.vocabulary import Proxy
+
+_GRPC_PACKAGES: Final = ("grpc", "grpc_health", "envoy")
 
 
 class CacheConfig(ConfigModel):
@@ -42,11 +48,18 @@ class CacheConfig(ConfigModel):
 class TLSConfig(ConfigModel):
     """TLS on the TCP addresses of `listen` and `grpc`."""
 
-    cert_file: FilePath = Field(description="The server's PEM certificate, followed by its chain.")
-    key_file: FilePath = Field(description="The certificate's PEM private key, not encrypted.")
-    client_ca_file: FilePath | None = Field(
+    cert_file: CertificateFile = Field(description="The server's PEM certificate, followed by its chain.")
+    key_file: ReadableFile = Field(description="The certificate's PEM private key, not encrypted.")
+    client_ca_file: CertificateFile | None = Field(
         default=None, description="PEM certificates that clients must chain to; null: clients need none."
     )
+
+    @field_validator("key_file")
+    @classmethod
+    def _is_the_certificates(cls, value: str, info: ValidationInfo) -> str:
+        if "cert_file" in info.data:
+            check_key_pair(read_text(info.data["cert_file"]), read_text(value))
+        return value
 
 
 class ServerConfig(ConfigModel):
@@ -58,6 +71,7 @@ class ServerConfig(ConfigModel):
     )
     admin: Listen | None = Field(
         default=ListenAddress("0.0.0.0", 9090),  # noqa: S104 - as above
+        validate_default=True,
         description="Where metrics and probes are served, never a verify address; null: nowhere.",
     )
     grpc: Listen | None = Field(
@@ -96,6 +110,75 @@ class ServerConfig(ConfigModel):
             return {**data, "proxy": "envoy"}
         return data
 
+    @field_validator("listen")
+    @classmethod
+    def _can_all_be_opened(cls, value: tuple[ListenAddress, ...]) -> tuple[ListenAddress, ...]:
+        problems = ((index, collision(address, value[:index])) for index, address in enumerate(value))
+        findings = [
+            Finding((index,), problem, shown(str(value[index])))
+            for index, problem in problems
+            if problem is not None
+        ]
+        if findings:
+            refuse(*findings)
+        return value
+
+    @field_validator("admin")
+    @classmethod
+    def _admin_can_be_opened(cls, value: ListenAddress | None, info: ValidationInfo) -> ListenAddress | None:
+        if value is not None and (problem := collision(value, info.data.get("listen", ()))) is not None:
+            refuse(Finding((), problem, shown(str(value))))
+        return value
+
+    @field_validator("grpc")
+    @classmethod
+    def _grpc_can_be_opened(cls, value: ListenAddress | None, info: ValidationInfo) -> ListenAddress | None:
+        if value is None:
+            return None
+        if any(
+            find_spec(name) is None for name in _GRPC_PACKAGES
+        ):  # not imported: a supervisor must not load gRPC
+            refuse(
+                Finding((), "needs the extra 'grpc': in a checkout of authgate, run: pip install '.[grpc]'")
+            )
+        others = [*info.data.get("listen", ()), info.data.get("admin")]
+        if (problem := collision(_as_grpc_opens(value), filter(None, others))) is not None:
+            refuse(Finding((), problem, shown(str(value))))
+        return value
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield a gRPC socket that several workers cannot share."""
+        if self.grpc is not None and self.grpc.unix is not None and self.several_workers:
+            sentence = "must not be a unix socket with several server.workers: gRPC cannot share one"
+            yield Finding(("grpc",), sentence, shown(str(self.grpc)))
+
+    @property
+    def several_workers(self) -> bool:
+        """Whether more than one process may serve."""
+        return self.workers == "auto" or self.workers > 1
+
+    @property
+    def addresses(self) -> Iterator[ListenAddress]:
+        """Every address that is opened, as it is opened."""
+        yield from self.listen
+        if self.admin is not None:
+            yield self.admin
+        if self.grpc is not None:
+            yield _as_grpc_opens(self.grpc)
+
+
+def collision(address: ListenAddress, others: Iterable[ListenAddress]) -> str | None:
+    """Return why an address cannot be opened beside others, or None if it can."""
+    other = next((other for other in others if address.collides_with(other)), None)
+    return None if other is None else f"collides with {other}: each address can be opened once"
+
+
+def _as_grpc_opens(address: ListenAddress) -> ListenAddress:
+    """Return an address as gRPC opens it: `0.0.0.0` and `[::]` each mean every IPv4 and IPv6 address."""
+    if address.unix is None and address.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return ListenAddress(port=address.port)
+    return address
+
 
 class LimitsConfig(ConfigModel):
     """What a request may cost."""
@@ -132,7 +215,7 @@ class LimitsConfig(ConfigModel):
     @classmethod
     def _holds_a_token(cls, value: int, info: ValidationInfo) -> int:
         if value <= info.data.get("max_token_bytes", 0):
-            raise ValueError("must be more than maxTokenBytes: the token comes in a header")
+            raise ValueError("must be more than maxTokenBytes: the token is in a header")
         return value
 
 

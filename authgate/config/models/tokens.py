@@ -1,25 +1,97 @@
-"""`signing`, `identityToken` and `exchange`: tokens that the gate issues itself."""
+"""`credential`, `signing`, `identityToken` and `exchange`: tokens that requests carry and that authgate issues."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from authgate.config.models.fields import (
     ConfigModel,
     DNSLabel,
-    FilePath,
     IssuerURL,
     Listen,
     Many,
+    Matching,
     Seconds,
     SomeExactTexts,
     Text,
     different,
 )
+from authgate.config.models.files import SigningKeyFile
 from authgate.config.models.headers import HeaderName
 from authgate.config.models.server import TLSConfig
+from authgate.config.problems import Finding, shown
+
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}"
+_OWNED = (
+    "authorization|connection|content-.*|cookie|expect|host|keep-alive|sec-websocket-protocol|te|trailer|"
+    "transfer-encoding|upgrade"
+)
+_FieldName = Annotated[
+    str,
+    Matching(
+        rf"(?!(?i:{_OWNED})$)[A-Za-z][A-Za-z0-9-]{{0,63}}",
+        "must be letters, digits and dashes, and not a field that HTTP uses; Authorization is always read, and cookies"
+        " and WebSocket protocols have a source of their own",
+    ),
+]
+_Name = Annotated[
+    str, Matching(_TOKEN, "must be at most 64 letters, digits or other characters of an HTTP token")
+]
+
+
+class SourceConfig(ConfigModel):
+    """One place: a header, a cookie, a query parameter, or the WebSocket protocol."""
+
+    header: _FieldName | None = Field(default=None, description="The name of a header that holds the token.")
+    scheme: _Name | None = Field(
+        default=None,
+        description="What stands before the token in that header, such as Bearer; null: nothing.",
+    )
+    cookie: _Name | None = Field(default=None, description="The name of a cookie that holds the token.")
+    query: _Name | None = Field(
+        default=None,
+        description="The name of a parameter of the original request that holds the token; needs server.proxy.",
+    )
+    websocket: Literal[True] | None = Field(
+        default=None,
+        description="true: the WebSocket subprotocol base64url.bearer.authorization.k8s.io.<token>, as kube-apiserver.",
+    )
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> SourceConfig:
+        given = [
+            name for name in ("header", "cookie", "query", "websocket") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise ValueError("must name exactly one of header, cookie, query and websocket")
+        if self.scheme is not None and self.header is None:
+            raise ValueError("scheme can only be set with header")
+        return self
+
+
+class CredentialConfig(ConfigModel):
+    """Where a request's token may stand; two tokens in one request are refused, wherever they stand."""
+
+    sources: Many[SourceConfig] = Field(
+        default=(), description="Places that are read beside `Authorization: Bearer`, which always is."
+    )
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield sources that are given twice; the names of cookies and parameters depend on case."""
+        seen: set[tuple[str, str]] = set()
+        for index, source in enumerate(self.sources):
+            for kind in ("header", "cookie", "query"):
+                name: str | None = getattr(source, kind)
+                if name is None:
+                    continue
+                entry = kind, name.lower() if kind == "header" else name
+                if entry in seen:
+                    sentence = "is given twice: each place is read once"
+                    yield Finding(("sources", index, kind), sentence, shown(name))
+                seen.add(entry)
 
 
 class SigningConfig(ConfigModel):
@@ -28,7 +100,7 @@ class SigningConfig(ConfigModel):
     issuer: IssuerURL = Field(
         description="The `iss` of the gate's own tokens; discovery and keys are served for it below this URL."
     )
-    key_files: Annotated[Many[FilePath], different] = Field(
+    key_files: Annotated[Many[SigningKeyFile], different] = Field(
         default=(),
         description="PEM private keys (P-256 or Ed25519): the first signs, all are published; none: one is made at"
         " start, and tokens end with the process.",

@@ -1,4 +1,4 @@
-"""`AUTHGATE_…` variables: one field each, nested with `__`, or read from the file that a `…_FILE` variable names."""
+"""`AUTHGATE_…` variables: one field each, nested with `__`; a `…_FILE` variable names a file with the value."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from authgate.config.models.fields import MAX_FILE_BYTES
+from authgate.config.format import Shape
+from authgate.config.models.files import MAX_FILE_BYTES, read_text
 from authgate.config.problems import Path, Problem, dotted, nearest, shown
-from authgate.config.reading.files import read_text
 from authgate.config.reading.layers import Setting
 from authgate.config.reading.yaml_file import parse_yaml, plain_scalar
-from authgate.config.shape import Shape
 
 PREFIX = "AUTHGATE_"
-_NOT_OURS = frozenset({"AUTHGATE_CONFIG", "AUTHGATE_CACHE"})  # the command line's, and the build's
+_NOT_OURS = frozenset({"AUTHGATE_CONFIG", "AUTHGATE_CACHE"})  # for the command line and for the build
 _TESTS = "AUTHGATE_TEST_"
 FROM_FILE = "_FILE"
-"""How a variable ends that names the file with the value; what such a file holds may be a secret."""
-# What the kubelet sets in every pod for a Service whose name begins with "authgate"
+"""The suffix of a variable that names a file with the value, which may be a secret."""
+# The variables that the kubelet sets in every pod for a Service whose name begins with "authgate"
 # (k8s.io/kubernetes, pkg/kubelet/envvars/envvars.go).
 _SERVICE = re.compile(
     r"AUTHGATE(?:_[A-Z0-9]+)*_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9]+)*"
@@ -30,7 +29,7 @@ _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What the environment sets, the outer places first, what is wrong in it, and what may be meant otherwise."""
+    """The settings of the environment, outer fields first, its problems, and its warnings."""
 
     settings: tuple[Setting, ...]
     problems: tuple[Problem, ...]
@@ -46,7 +45,7 @@ class _Variable:
 
 
 def read_environment(env: Mapping[str, str], shape: Shape) -> Environment:
-    """Read every `AUTHGATE_…` variable; those that Kubernetes sets for Services are not the gate's."""
+    """Read every `AUTHGATE_…` variable except those that Kubernetes sets for Services."""
     settings: dict[Path, Setting] = {}
     problems: list[Problem] = []
     for name in filter(_is_ours, sorted(env)):
@@ -56,7 +55,7 @@ def read_environment(env: Mapping[str, str], shape: Shape) -> Environment:
         elif variable.path in settings:
             other = settings[variable.path].source.removeprefix("env ")
             problems.append(
-                Problem(name, f"sets {dotted(variable.path)}, as {other} does; leave one of them out")
+                Problem(name, f"sets {dotted(variable.path)}, as {other} does; remove one of them")
             )
         else:
             outcome = _value(variable, env[name])
@@ -69,7 +68,7 @@ def read_environment(env: Mapping[str, str], shape: Shape) -> Environment:
 
 
 def from_text(text: str, shape: Shape) -> object | Problem:
-    """Return the value that a text stands for at a place of the given shape.
+    """Parse a text as a value of the given shape.
 
     Lists are separated by commas or written as `[a, "b,c"]`; mappings, and lists of mappings, are YAML or JSON.
     """
@@ -111,13 +110,13 @@ def _is_ours(name: str) -> bool:
 def _doubtful(env: Mapping[str, str]) -> Iterator[Problem]:
     for name in ("AUTHGATE_PORT", "AUTHGATE_SERVER_PORT", "AUTHGATE_ADMIN_PORT"):
         if name in env and _ADDRESS.match(env[name]) is None:
-            sentence = "is ignored: Kubernetes sets it for a Service; an address to listen on goes into"
+            sentence = "is ignored: Kubernetes sets it for a Service; to set an address to listen on, use"
             setting = "AUTHGATE_SERVER__ADMIN" if "ADMIN" in name else "AUTHGATE_SERVER__LISTEN"
             yield Problem(name, f"{sentence} {setting}", shown(env[name]))
 
 
 def _find(name: str, shape: Shape) -> _Variable | None:
-    """Find the field that a variable names; a field whose own name ends in File wins over the suffix."""
+    """Return the field that a variable names; a field whose own name ends in File takes precedence over the suffix."""
     for text, from_file in ((name, False), (name.removesuffix(FROM_FILE), True)):
         if from_file and text == name:
             break
@@ -157,9 +156,11 @@ def _unknown(name: str, shape: Shape) -> Problem:
     for outer in known:
         if name.startswith(f"{outer}__") and not any(other.startswith(f"{outer}__") for other in known):
             return Problem(
-                name, f"can't be set by itself; {outer} takes the whole value, as YAML or JSON text"
+                name, f"cannot be set by itself; set {outer} to the whole value, as YAML or JSON text"
             )
-    return Problem(name, "is no variable that authgate knows", suggestion=nearest(name, (*known, *_NOT_OURS)))
+    return Problem(
+        name, "is not a variable that authgate knows", suggestion=nearest(name, (*known, *_NOT_OURS))
+    )
 
 
 def _names(shape: Shape, prefix: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One configuration out of several: what is set by the file, the environment and flags, and which one won."""
+"""Merge the values of the file, the environment and flags, and keep the source of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from authgate.config.problems import Path
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value that is set at one place by an environment variable or a flag; `source` names which."""
+    """A value from an environment variable or a flag, which `source` names."""
 
     path: Path
     value: object
@@ -19,23 +19,23 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The values of all layers together, and the settings among them by their paths."""
+    """The merged values, and the source of those that are not from the file, by path."""
 
     tree: object
     settings: Mapping[Path, str]
     file: str | None
     unplaced: tuple[Setting, ...] = ()
-    """Settings of one field where there is a list of what has such fields."""
+    """Settings of one field that cannot be applied, because the file has a list there."""
 
     def setting(self, path: Path) -> str | None:
-        """Return which variable or flag gave the value at a path, or None where none did."""
+        """Return the variable or flag that set the value at a path, or None."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.settings:
                 return self.settings[path[:end]]
         return None
 
     def source(self, path: Path) -> str:
-        """Return where the value at a path comes from: a flag, a variable, the file, or "default"."""
+        """Return the source of the value at a path: a flag, a variable, the file, or "default"."""
         value = self.tree
         for step in path:
             match value, step:
@@ -49,12 +49,12 @@ class Merged:
 
 
 def merge(tree: object, file: str | None, settings: Iterable[Setting]) -> Merged:
-    """Lay settings over the file's values, the later over the earlier; each replaces all that stands at its path."""
+    """Apply settings to the values of the file in order; each replaces the whole value at its path."""
     merged = _copy(tree)
     sources: dict[Path, str] = {}
     unplaced: list[Setting] = []
     for setting in settings:
-        # Where the file has no mapping on the way, that is the mistake to tell, and not one to cover up.
+        # A value in the file that should be a mapping and is not must be reported, so it is not replaced.
         if isinstance(merged, dict) and _place(merged, setting.path, setting.value):
             for below in [path for path in sources if path[: len(setting.path)] == setting.path]:
                 del sources[below]

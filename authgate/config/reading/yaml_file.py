@@ -1,9 +1,9 @@
-"""YAML without its surprises: one document of mappings, lists, texts and numbers, bounded, each with its line.
+"""Parse a strict subset of YAML: one bounded document of mappings, lists, texts and numbers, with line numbers.
 
-Refused beside bad syntax: a key that stands twice or is no text, tags, several documents, and aliases that repeat
-themselves or grow beyond the bounds. Anchors, aliases and merge keys (`<<`) are replaced by the values they stand for.
-Numbers are decimal and dates are texts, as in YAML 1.2; the words that YAML 1.1 reads as truth values (`yes`, `off`)
-stay truth values, so that a text field refuses them until they are quoted.
+Not accepted: keys that are given twice or are not texts, tags, several documents, and aliases that contain themselves
+or grow beyond the bounds. Anchors, aliases and merge keys (`<<`) are replaced by their values. Numbers are decimal and
+dates are texts, as in YAML 1.2. The words that YAML 1.1 reads as booleans (`yes`, `off`) are booleans here, too, so
+that a text field refuses them until they are quoted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOT_FINITE = re.compile(r"([-+]?)\.(inf|nan)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a YAML text holds (mappings are dicts, lists tuples), the line of each path, and the keys at fault."""
+    """A parsed YAML text: its value (mappings are dicts, lists are tuples), the line of each path, and wrong keys."""
 
     value: object
     lines: dict[Path, int] = field(default_factory=dict)
@@ -39,9 +39,9 @@ class Document:
 
 
 def parse_yaml(text: str) -> Document | Problem:
-    """Parse a YAML text, or return the one problem that makes it unreadable; the problem's path is left empty.
+    """Parse a YAML text, or return the one problem that makes it unreadable, with an empty path.
 
-    The caller bounds the size of the text; what aliases repeat is bounded here.
+    The caller bounds the size of the text; the size that it has with its aliases replaced is bounded here.
     """
     reader = _Reader()
     try:
@@ -51,7 +51,7 @@ def parse_yaml(text: str) -> Document | Problem:
     except _RefusedError as error:
         return Problem("", error.sentence, line=error.line, rule=error.rule)
     except yaml.reader.ReaderError:
-        sentence = "holds a control character or a lone surrogate, which YAML forbids"
+        sentence = "contains a control character or a lone surrogate, which YAML forbids"
         return Problem("", sentence, rule=sentence)
     except yaml.MarkedYAMLError as error:
         line = None if error.problem_mark is None else error.problem_mark.line + 1
@@ -59,14 +59,14 @@ def parse_yaml(text: str) -> Document | Problem:
         if isinstance(error, yaml.scanner.ScannerError) and "alias" in reasons:
             reasons += "; quote a text that begins with *"
         return Problem("", f"{_INVALID}: {reasons[:300]}", line=line, rule=_INVALID)
-    except (ValueError, OverflowError):  # PyYAML hands the number of an escape to chr() as it stands
-        sentence = "holds an escape (\\U…) that is no character"
+    except (ValueError, OverflowError):  # PyYAML passes the number of an escape to chr() unchecked
+        sentence = "contains an escape (\\U…) that is not a character"
         return Problem("", sentence, rule=sentence)
     return Document(value, reader.lines, tuple(reader.problems))
 
 
 def plain_scalar(text: str) -> object:
-    """Return what a word means that stands without quotes: null, a truth value, a number, or itself."""
+    """Return the value of an unquoted word: null, a boolean, a number, or the word itself."""
     if text in _NULL:
         return None
     if _BOOL.fullmatch(text):
@@ -81,7 +81,7 @@ def plain_scalar(text: str) -> object:
 
 
 class _RefusedError(Exception):
-    """The text is YAML, but uses what is not read here; `rule` quotes nothing of it."""
+    """The text is YAML, but has something that is not supported; `rule` quotes nothing of it."""
 
     def __init__(self, sentence: str, mark: Any, rule: str = "") -> None:
         super().__init__(sentence)
@@ -91,13 +91,13 @@ class _RefusedError(Exception):
 
 
 class _Alias(yaml.Node):
-    """A place where `*name` repeats the node that `&name` marks."""
+    """A `*name`, which repeats the node that `&name` marks."""
 
     id = "alias"
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Composes nodes and refuses, before it follows them, what could grow or run code."""
+    """Composes nodes, and refuses before it follows them those that could grow or run code."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -110,7 +110,7 @@ class _BoundedLoader(yaml.SafeLoader):
         self._depth += 1
         if getattr(event, "tag", None) is not None:
             raise _RefusedError(
-                "YAML's tags (!) are refused; leave it out, or quote the text", event.start_mark
+                "YAML tags (!) are not supported; remove the tag, or quote the text", event.start_mark
             )
         _check_bounds(event.start_mark, self._depth, self._nodes)
         if isinstance(event, yaml.AliasEvent):
@@ -124,7 +124,7 @@ class _BoundedLoader(yaml.SafeLoader):
     def _alias(self, event: Any) -> _Alias:
         target = self.anchors.get(event.anchor)
         if target is None:
-            sentence = "is not valid YAML: no anchor (&) of this name stands before the alias (*)"
+            sentence = "is not valid YAML: there is no anchor (&) of this name before the alias (*)"
             raise _RefusedError(
                 f"{sentence}: {shown(event.anchor)}; quote a text that begins with *",
                 event.start_mark,
@@ -134,9 +134,9 @@ class _BoundedLoader(yaml.SafeLoader):
 
 
 class _Reader:
-    """Makes plain values of nodes, with aliases replaced by what they repeat and the line of every path.
+    """Makes plain values of nodes, with aliases replaced by their values, and keeps the line of every path.
 
-    A path that an alias fills has the alias' line; what is inside has the line on which it is written.
+    The value of an alias has the line of the alias; the values inside it have the lines on which they are written.
     """
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class _Reader:
         self._characters = 0
 
     def value(self, node: yaml.Node, path: Path) -> object:
-        """Return the value of a node; raises `_RefusedError` for one that repeats itself or grows too large."""
+        """Return the value of a node; raises `_RefusedError` for one that contains itself or is too large."""
         self.lines.setdefault(path, node.start_mark.line + 1)
         target = self._enter(node, len(path) + 1)
         value: object
@@ -162,10 +162,10 @@ class _Reader:
         return value
 
     def _enter(self, node: yaml.Node, depth: int) -> yaml.Node:
-        """Return what a node stands for, counted; the caller removes it from `_open` afterwards."""
+        """Return a node, or the node that an alias repeats, and count it; the caller removes it from `_open`."""
         target: yaml.Node = node.value if isinstance(node, _Alias) else node
         if id(target) in self._open:
-            raise _RefusedError("an alias (*) repeats the value that it is a part of", node.start_mark)
+            raise _RefusedError("an alias (*) repeats the value that contains it", node.start_mark)
         self._nodes += 1
         _check_bounds(node.start_mark, depth, self._nodes)
         if isinstance(target, yaml.ScalarNode):
@@ -179,7 +179,7 @@ class _Reader:
     def _members(
         self, node: yaml.MappingNode, path: Path, found: dict[str, yaml.Node]
     ) -> dict[str, yaml.Node]:
-        """Add to `found` the members of a mapping that it lacks: the mapping's own, then those merged in by `<<`."""
+        """Add members of a mapping to `found` unless it has them: first its own, then those merged by `<<`."""
         own: dict[str, int] = {}
         merged: list[yaml.Node] = []
         for key, value in node.value:
@@ -194,7 +194,7 @@ class _Reader:
                 seen = shown(key.value) if isinstance(key, yaml.ScalarNode) else ""
                 self._fault(path, "a key must be a text: put it in quotes", line, seen)
             elif name in own:
-                self._fault((*path, name), f"stands twice; the first is on line {own[name]}", line)
+                self._fault((*path, name), f"is given twice; the first one is on line {own[name]}", line)
             else:
                 own[name] = line
                 if name not in found:
@@ -211,7 +211,7 @@ class _Reader:
         return found
 
     def _fault(self, path: Path, sentence: str, line: int, seen: str = "") -> None:
-        rule = "configuration: has a key that stands twice or is no text"
+        rule = "configuration: has a key that is given twice or is not a text"
         self.problems.append(Problem(dotted(path), sentence, seen, line=line, rule=rule))
 
 

@@ -14,8 +14,8 @@ from authgate.config import Problem
 from authgate.config.models.fields import LABEL
 from authgate.config.models.urls import host_of
 from authgate.config.problems import shown
-from authgate.config.reading.values import Pattern, Values
 from authgate.json_pointer import claim_name, claim_named
+from authgate.tools.convert.search import Pattern, Values
 from authgate.tools.convert.values import ConversionError, Converted, read_original
 from authgate.vocabulary import ALGORITHMS
 

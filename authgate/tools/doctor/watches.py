@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from authgate.cluster.access_check import Action
 from authgate.cluster.api import ApiError
 from authgate.compose.revocation import scopes
-from authgate.config.models.durations import format_duration
+from authgate.config.models.fields import format_duration
 from authgate.tools.doctor.findings import Finding, good, warning
 
 if TYPE_CHECKING:

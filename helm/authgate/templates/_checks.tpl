@@ -142,7 +142,7 @@
 {{- define "authgate.checkClusters" -}}
 {{- range include "authgate.clusters" .config | fromJsonArray -}}
 {{- if and (eq (.revocation | default "none") "watch") (eq ((.tokenReview).mode | default "fallback") "never") -}}
-{{- printf "%s.cluster.revocation: watch needs TokenReview while it cannot see: set tokenReview.mode to fallback or always" $.at | fail -}}
+{{- printf "%s.cluster.revocation: watch needs TokenReview while it is disconnected: set tokenReview.mode to fallback or always" $.at | fail -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

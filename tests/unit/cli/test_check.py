@@ -37,7 +37,7 @@ server:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A configuration file that the gate can start with."""
+    """A valid configuration file."""
     path = tmp_path / "authgate.yaml"
     path.write_text(GOOD)
     return path
@@ -53,7 +53,7 @@ def test_a_good_configuration_passes(run: Run, file: Path) -> None:
     """Exit status 0, and a sentence that says which file."""
     result = run("check", "--config", _written(file))
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{file}: a configuration that the gate can start with\n"
+    assert result.stdout == f"{file}: the configuration is valid\n"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
@@ -81,7 +81,7 @@ def test_every_problem_is_told_at_once_with_path_value_and_nearest_name(run: Run
         "cluster.audience (line 3): is not a known field; did you mean audiences?",
         'cluster.audiences (line 4): must be a list, such as [a, b]; got "my-audience"',
         "server.prxy (line 6): is not a known field; did you mean proxy?",
-        "3 to mend",
+        "3 problems found",
     ]
 
 
@@ -113,7 +113,8 @@ def test_a_missing_file_is_one_sentence(run: Run, tmp_path: Path) -> None:
     result = run("check", "--config", tmp_path / "none.yaml")
     assert result.exit_code == 1
     assert (
-        result.stderr.splitlines()[0] == f"{tmp_path / 'none.yaml'}: can't be read: No such file or directory"
+        result.stderr.splitlines()[0]
+        == f"{tmp_path / 'none.yaml'}: cannot be read: No such file or directory"
     )
 
 

@@ -229,7 +229,7 @@ BAD: dict[str, tuple[str, str]] = {
     "account": ("tests: [{name: a, expect: deny, identity: {serviceAccount: a}}]", "namespace/name"),
     "time": ("tests: [{name: a, expect: deny, now: tomorrow}]", "must be a date and time"),
     "no YAML": ("tests: [", "is not valid YAML"),
-    "twice": ("tests: [{name: a, name: b, expect: deny}]", "stands twice"),
+    "twice": ("tests: [{name: a, name: b, expect: deny}]", "is given twice"),
 }
 
 
@@ -247,4 +247,4 @@ def test_a_table_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
     """By its name."""
     result = run("policy", "test", tmp_path / "none.yaml")
     assert result.exit_code == 1
-    assert "none.yaml: can't be read" in result.stderr
+    assert "none.yaml: cannot be read" in result.stderr

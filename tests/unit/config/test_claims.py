@@ -50,23 +50,23 @@ USER_RULES = "jwt[0].userValidationRules"
 
 REFUSED = {
     "rule-both": (rules("[{claim: a, expression: 'true'}]"), f"{RULES}[0]", "must not have both"),
-    "rule-neither": (rules("[{}]"), f"{RULES}[0]", "needs a claim, or an expression"),
-    "rule-empty": (rules("[{claim: '', expression: ''}]"), f"{RULES}[0]", "needs a claim, or an expression"),
-    "rule-claim-message": (rules("[{claim: a, message: b}]"), f"{RULES}[0].message", "beside a claim"),
+    "rule-neither": (rules("[{}]"), f"{RULES}[0]", "needs a claim or an expression"),
+    "rule-empty": (rules("[{claim: '', expression: ''}]"), f"{RULES}[0]", "needs a claim or an expression"),
+    "rule-claim-message": (rules("[{claim: a, message: b}]"), f"{RULES}[0].message", "with a claim"),
     "rule-expression-value": (
         rules("[{expression: 'true', requiredValue: b}]"),
         f"{RULES}[0].requiredValue",
-        "beside an expression",
+        "with an expression",
     ),
     "rule-claim-twice": (
         rules("[{claim: a}, {claim: a, requiredValue: b}]"),
         f"{RULES}[1].claim",
-        "stands twice",
+        "is given twice",
     ),
     "rule-expression-twice": (
         rules("[{expression: 'true'}, {expression: 'true', message: b}]"),
         f"{RULES}[1].expression",
-        "stands twice",
+        "is given twice",
     ),
     "rule-not-bool": (rules("[{expression: claims.a}]"), f"{RULES}[0].expression", "must give a bool"),
     "rule-of-user": (
@@ -86,7 +86,7 @@ REFUSED = {
     "username-expression-prefix": (
         jwt("{expression: claims.sub, prefix: ''}"),
         f"{MAPPINGS}.username.prefix",
-        "must not stand beside an expression",
+        "must not be given with an expression",
     ),
     "username-expression": (
         jwt("{expression: claims.sub +}"),
@@ -130,7 +130,7 @@ REFUSED = {
             "[{key: example.com/a, valueExpression: claims.a}, {key: example.com/a, valueExpression: claims.b}]"
         ),
         f"{MAPPINGS}.extra[1].key",
-        "stands twice",
+        "is given twice",
     ),
     "extra-no-domain": (key("department"), f"{MAPPINGS}.extra[0].key", "a path below a domain"),
     "extra-no-path": (key("example.com/"), f"{MAPPINGS}.extra[0].key", "a path below a domain"),
@@ -138,8 +138,8 @@ REFUSED = {
     "extra-odd-path": (key("example.com/a b"), f"{MAPPINGS}.extra[0].key", "a URL's path"),
     "extra-capitals": (key("example.com/A"), f"{MAPPINGS}.extra[0].key", "in lower case"),
     "extra-capital-domain": (key("Example.com/a"), f"{MAPPINGS}.extra[0].key", "in lower case"),
-    "extra-reserved": (key("kubernetes.io/a"), f"{MAPPINGS}.extra[0].key", "Kubernetes' own"),
-    "extra-reserved-below": (key("a.b.k8s.io/a"), f"{MAPPINGS}.extra[0].key", "Kubernetes' own"),
+    "extra-reserved": (key("kubernetes.io/a"), f"{MAPPINGS}.extra[0].key", "reserved for Kubernetes"),
+    "extra-reserved-below": (key("a.b.k8s.io/a"), f"{MAPPINGS}.extra[0].key", "reserved for Kubernetes"),
     "user-rule-claims": (
         user_rules("[{expression: claims.a == 'b'}]"),
         f"{USER_RULES}[0].expression",
@@ -154,17 +154,17 @@ REFUSED = {
     "user-rule-twice": (
         user_rules("[{expression: 'true'}, {expression: 'true'}]"),
         f"{USER_RULES}[1].expression",
-        "stands twice",
+        "is given twice",
     ),
     "unverified-address": (
         jwt("{expression: claims.email}"),
         f"{MAPPINGS}.username.expression",
-        "claims.email_verified must be asked for",
+        "without claims.email_verified",
     ),
     "unverified-optional-address": (
         jwt("{expression: 'claims.?email.orValue(claims.sub)'}"),
         f"{MAPPINGS}.username.expression",
-        "claims.email_verified must be asked for",
+        "without claims.email_verified",
     ),
 }
 

@@ -62,7 +62,7 @@ def test_a_variable_cannot_set_one_field_of_several_clusters(
 ) -> None:
     """It does not say which, and must not be passed over."""
     problem = problems(TWO, {name: value})[name]
-    assert "there is a list of several: set it in the list, or give the whole list" in problem.message
+    assert "cluster is a list: set the field in the list, or set the whole list" in problem.message
 
 
 SEVENTEEN = "cluster: [" + ", ".join(
@@ -70,7 +70,7 @@ SEVENTEEN = "cluster: [" + ", ".join(
 )
 LEGACY = "tokenReview: {legacyAudiences: [api]}"
 REFUSED = {
-    "empty": ("cluster: []\njwt: []", "cluster", "neither cluster nor jwt"),
+    "empty": ("cluster: []\njwt: []", "cluster", "must not be empty"),
     "too many": (f"{SEVENTEEN}]", "cluster", "must not have more than 16 entries"),
     "text": ("cluster: [home]", "cluster[0]", "must be a mapping"),
     "unknown field": ("cluster: [{audiences: [a], nam: b}]", "cluster[0].nam", "is not a known field"),
@@ -87,17 +87,17 @@ REFUSED = {
     "same issuer": (
         "cluster: [{audiences: [a], issuers: [x]}, {name: b, audiences: [a], context: b, issuers: [y, x]}]",
         "cluster[1].issuers[1]",
-        "stands twice: it is the issuer of cluster[0] (cluster[0].issuers), too",
+        "is given twice: it is also the issuer of cluster[0] (cluster[0].issuers)",
     ),
     "same API server": (
         "cluster: [{audiences: [a]}, {name: b, audiences: [a]}]",
         "cluster[1].kubeconfig",
-        "leads where cluster[0] does",
+        "is the API server of cluster[0]",
     ),
     "two with legacy tokens": (
         f"cluster: [{{audiences: [a], {LEGACY}}}, {{name: b, audiences: [a], context: b, {LEGACY}}}]",
         "cluster[1].tokenReview.legacyAudiences",
-        "would be shown to both",
+        "would be sent to both",
     ),
     "an issuer's name": (
         f"cluster: [{{audiences: [a]}}, {{name: idp.example, audiences: [a], context: b}}]\n{JWT}",
@@ -107,12 +107,12 @@ REFUSED = {
     "a file that is not there": (
         "cluster: [{audiences: [a], kubeconfig: /nowhere/at-all}]",
         "cluster[0].kubeconfig",
-        "can't be read",
+        "cannot be read",
     ),
     "an unknown cluster to review access": (
         f"{TWO}policies: {{default: {{accessReview: {{cluster: awy, resource: {{verb: get, resource: pods}}}}}}}}",
         "policies.default.accessReview.cluster",
-        "is no cluster's name",
+        "is not the name of a cluster",
     ),
 }
 
@@ -170,7 +170,7 @@ def test_access_reviews_need_every_clusters_api(problems: Problems) -> None:
         f"cluster: {{audiences: [a], issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{inline: {keys()}}}}}\n"
         "policies: {default: {accessReview: {resource: {verb: get, resource: pods}}}}"
     )
-    assert "cluster has staticKeys in its place" in problems(text)["policies.default.accessReview"].message
+    assert "cluster has staticKeys instead" in problems(text)["policies.default.accessReview"].message
 
 
 def test_static_keys_that_are_no_keys_are_refused(problems: Problems) -> None:
@@ -178,4 +178,4 @@ def test_static_keys_that_are_no_keys_are_refused(problems: Problems) -> None:
     text = (
         "cluster: [{audiences: [a], issuers: [x], tokenReview: {mode: never}, staticKeys: {file: /nowhere}}]"
     )
-    assert "can't be read" in problems(text)["cluster[0].staticKeys.file"].message
+    assert "cannot be read" in problems(text)["cluster[0].staticKeys.file"].message

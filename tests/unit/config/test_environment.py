@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from authgate.config import ConfigError, load
+from authgate.config.format import leaves, shape_of
 from authgate.config.models.configuration import Config
 from authgate.config.reading.environment import _SERVICE, _names
-from authgate.config.shape import shape_of
-from authgate.config.show import leaves
 
 AUDIENCES = {"AUTHGATE_CLUSTER__AUDIENCES": "a"}
 ISSUER = (
@@ -80,7 +79,7 @@ def test_a_file_variable_reads_the_value_from_a_file(
 
 def test_a_field_whose_name_ends_in_file_is_set_as_it_stands() -> None:
     """`certFile` is a field: its variable holds a path, which is not opened in its place."""
-    with pytest.raises(ConfigError, match=r"server\.tls\.certFile: can't be read"):
+    with pytest.raises(ConfigError, match=r"server\.tls\.certFile: cannot be read"):
         load(None, {**AUDIENCES, "AUTHGATE_SERVER__TLS__CERT_FILE": "/nonexistent"})
 
 
@@ -90,20 +89,20 @@ def test_a_field_whose_name_ends_in_file_is_set_as_it_stands() -> None:
         ("AUTHGATE_CLUSTR__NAME", "x", "did you mean AUTHGATE_CLUSTER__NAME?"),
         ("AUTHGATE_SERVER__LISTN", "x", "did you mean AUTHGATE_SERVER__LISTEN?"),
         ("AUTHGATE_CONFIG_FILE", "x", "did you mean AUTHGATE_CONFIG?"),
-        ("AUTHGATE_", "x", "is no variable that authgate knows"),
-        ("AUTHGATE___", "x", "is no variable that authgate knows"),
-        ("AUTHGATE__FILE", "x", "is no variable that authgate knows"),
-        ("AUTHGATE_SERVER__PORT", "x", "is no variable that authgate knows"),
-        ("AUTHGATE_LOG__LEVEL__X", "x", "AUTHGATE_LOG__LEVEL takes the whole value"),
-        ("AUTHGATE_JWT__0__ISSUER", "x", "AUTHGATE_JWT takes the whole value"),
-        ("AUTHGATE_POLICIES__DEFAULT__DENY", "x", "AUTHGATE_POLICIES takes the whole value"),
+        ("AUTHGATE_", "x", "is not a variable that authgate knows"),
+        ("AUTHGATE___", "x", "is not a variable that authgate knows"),
+        ("AUTHGATE__FILE", "x", "is not a variable that authgate knows"),
+        ("AUTHGATE_SERVER__PORT", "x", "is not a variable that authgate knows"),
+        ("AUTHGATE_LOG__LEVEL__X", "x", "AUTHGATE_LOG__LEVEL to the whole value"),
+        ("AUTHGATE_JWT__0__ISSUER", "x", "AUTHGATE_JWT to the whole value"),
+        ("AUTHGATE_POLICIES__DEFAULT__DENY", "x", "AUTHGATE_POLICIES to the whole value"),
         ("AUTHGATE_JWT", "[", "is not valid YAML"),
         ("AUTHGATE_CLUSTER__ISSUERS", "[a", "is not valid YAML"),
-        ("AUTHGATE_HEADERS", "{preset: remote, preset: remote}", "preset: stands twice"),
+        ("AUTHGATE_HEADERS", "{preset: remote, preset: remote}", "preset: is given twice"),
         ("AUTHGATE_HEADERS", "x" * (1024 * 1024 + 1), "is longer than 1048576 characters"),
-        ("AUTHGATE_CLUSTER__NAME_FILE", "/nonexistent", "names a file that can't be read: No such file"),
-        ("AUTHGATE_CLUSTER__NAME_FILE", "a\0", "names a file that can't be read"),
-        ("AUTHGATE_CLUSTER__TOKENREVIEW__MODE", "never", "leave one of them out"),
+        ("AUTHGATE_CLUSTER__NAME_FILE", "/nonexistent", "names a file that cannot be read: No such file"),
+        ("AUTHGATE_CLUSTER__NAME_FILE", "a\0", "names a file that cannot be read"),
+        ("AUTHGATE_CLUSTER__TOKENREVIEW__MODE", "never", "remove one of them"),
     ],
     ids=lambda value: value[:40].replace("\0", "NUL"),
 )

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authgate.config import ConfigError, effective, load
+from authgate.config.format import Shape, shape_of
 from authgate.config.models.configuration import Config
-from authgate.config.shape import Shape, shape_of
 
 SCALARS = (
     st.none()

@@ -286,8 +286,8 @@ def test_a_later_whole_replaces_an_earlier_part() -> None:
 @pytest.mark.parametrize(
     ("flags", "path", "words"),
     [
-        ({"server.lsten": "x"}, "--lsten", "is no field that a flag can set"),
-        ({"log.level.x.y": "x"}, "--log-level-x-y", "is no field that a flag can set"),
+        ({"server.lsten": "x"}, "--lsten", "is not a field that a flag can set"),
+        ({"log.level.x.y": "x"}, "--log-level-x-y", "is not a field that a flag can set"),
         ({"cache.ttl": "soon"}, "cache.ttl", "must be a duration"),
         ({"cluster": "{a: ["}, "--cluster", "is not valid YAML"),
         ({"server.listen": [b"x"]}, "server.listen[0]", "must be a text"),

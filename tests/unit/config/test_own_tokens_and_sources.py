@@ -55,12 +55,12 @@ BAD = {
     "a header that the proxy owns": (
         SIGNING + "identityToken: {audience: apps, header: X-Forwarded-User}",
         "identityToken.header",
-        "none of the names",
+        "not a name",
     ),
     "a header that HTTP owns": (
         SIGNING + "identityToken: {audience: apps, header: authorization}",
         "identityToken.header",
-        "none of the names",
+        "not a name",
     ),
     "a header of other letters": (
         SIGNING + "identityToken: {audience: apps, header: 'X_Identity'}",
@@ -70,7 +70,7 @@ BAD = {
     "an exchange for no policy": (
         SIGNING + "exchange: {listen: ':8081', audiences: {defualt: [a]}}",
         "exchange.audiences.defualt",
-        "no configured policy",
+        "not a configured policy",
     ),
     "an exchange for nothing": (
         SIGNING + "exchange: {listen: ':8081', audiences: {}}",
@@ -95,7 +95,7 @@ BAD = {
     "a scheme of a cookie": (
         CLUSTER + "credential: {sources: [{cookie: t, scheme: Bearer}]}",
         "credential.sources[0]",
-        "belongs to a header",
+        "with header",
     ),
     "Authorization, which is always read": (
         CLUSTER + "credential: {sources: [{header: authorization}]}",
@@ -105,7 +105,7 @@ BAD = {
     "a header twice": (
         CLUSTER + "credential: {sources: [{header: X-Token}, {header: x-token}]}",
         "credential.sources[1].header",
-        "stands twice",
+        "is given twice",
     ),
     "a query of no named proxy": (
         CLUSTER + "credential: {sources: [{query: token}]}",
@@ -125,17 +125,17 @@ BAD = {
     "one name, two claims": (
         CLUSTER + "headers: {set: [{name: X-Team, claim: /team}, {name: x-team, claim: /t}]}",
         "headers.set[1].name",
-        "stands twice",
+        "is given twice",
     ),
     "the statement's header": (
         STATEMENT + "headers: {set: [{name: x-auth-identity, claim: /team}]}",
         "identityToken.header",
-        "stands twice",
+        "is given twice",
     ),
     "a header that HTTP owns, from a claim": (
         CLUSTER + "headers: {set: [{name: Host, claim: /team}]}",
         "headers.set[0].name",
-        "none of the names",
+        "not a name",
     ),
     "a claim that is no pointer": (
         CLUSTER + "headers: {set: [{name: X-Team, claim: team}]}",
@@ -157,7 +157,7 @@ BAD = {
         "headers.set[0]",
         "exactly one of",
     ),
-    "an empty role": (role(""), "policies.default.role", "holds for everyone"),
+    "an empty role": (role(""), "policies.default.role", "match everyone"),
     "a role's audience that nobody accepts": (
         role("boundAudiences: [aa]"),
         "policies.default.role.boundAudiences[0]",
@@ -186,7 +186,7 @@ BAD = {
     "a role's header twice": (
         role("claimMappings: {a: X-A, b: x-a}"),
         "policies.default.role.claimMappings.b",
-        "stands twice",
+        "is given twice",
     ),
     "WebSocket off": (
         CLUSTER + "credential: {sources: [{websocket: false}]}",

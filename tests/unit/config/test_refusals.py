@@ -108,7 +108,7 @@ FIELDS = {
     "text-control": (
         'cluster: {audiences: ["a\\nb"]}',
         "cluster.audiences[0]",
-        "must not hold control characters",
+        "must not contain control characters",
     ),
     "text-surrogate": ('cluster: {audiences: ["a\\ud800"]}', "cluster.audiences[0]", "lone surrogate"),
     "list-too-long": (
@@ -188,7 +188,7 @@ CLUSTERS = {
     "kubeconfig": (
         "cluster: {audiences: [a], kubeconfig: /nonexistent/config}",
         "cluster.kubeconfig",
-        "can't be read: No such file",
+        "cannot be read: No such file",
     ),
     "kubeconfig-tilde": (
         "cluster: {audiences: [a], kubeconfig: ~/nonexistent}",
@@ -203,7 +203,7 @@ CLUSTERS = {
     "kubeconfig-nul": (
         'cluster: {audiences: [a], kubeconfig: "a\\0"}',
         "cluster.kubeconfig",
-        "can't be read",
+        "must not contain control characters",
     ),
     "review-mode": (
         "cluster: {audiences: [a], tokenReview: {mode: sometimes}}",
@@ -268,7 +268,7 @@ ISSUERS = {
     "duplicate": (
         f"jwt: [{issuer()}, {issuer(entry=', gate: {name: b}')}]",
         "jwt[1].issuer.url",
-        "stands twice",
+        "is given twice",
     ),
     "the-clusters": (
         "cluster: {audiences: [a], issuers: ['https://corp.example.com']}\n" + jwt(),
@@ -306,7 +306,7 @@ ISSUERS = {
             f"{issuer(url='https://b.example', issuer=', discoveryURL: https://d.example')}]"
         ),
         "jwt[1].issuer.discoveryURL",
-        "stands twice",
+        "is given twice",
     ),
     "ca-path": (
         jwt(issuer=", certificateAuthority: /etc/ca.crt"),
@@ -326,7 +326,7 @@ ISSUERS = {
     "no-match-policy": (
         "jwt: [{issuer: {url: 'https://a.example', audiences: [a, b]}}]",
         "jwt[0].issuer.audienceMatchPolicy",
-        "must be MatchAny where there are several audiences",
+        "must be MatchAny, because there are several audiences",
     ),
     "match-policy": (
         jwt(issuer=", audienceMatchPolicy: MatchAll"),
@@ -337,7 +337,7 @@ ISSUERS = {
     "no-mappings": (
         "jwt: [{issuer: {url: 'https://a.example', audiences: [a]}}]",
         "jwt[0].claimMappings",
-        "is required: who a token's bearer is",
+        "is required: which claims name the user",
     ),
     "no-username": (
         "jwt: [{issuer: {url: 'https://a.example', audiences: [a]}, claimMappings: {}}]",
@@ -347,7 +347,7 @@ ISSUERS = {
     "no-prefix": (
         jwt(mappings=", groups: {claim: groups}"),
         "jwt[0].claimMappings.groups.prefix",
-        'is required, and is put before the claim\'s value as it stands; "" is none',
+        'is required with a claim: it is put before the claim\'s value; "" for no prefix',
     ),
     "uid-prefix": (
         jwt(mappings=", uid: {claim: a, prefix: b}"),
@@ -357,7 +357,7 @@ ISSUERS = {
     "same-claim-twice": (
         jwt(entry=", claimValidationRules: [{claim: a, requiredValue: b}, {claim: a, requiredValue: c}]"),
         "jwt[0].claimValidationRules[1].claim",
-        "stands twice",
+        "is given twice",
     ),
     "required-value-number": (
         jwt(entry=", claimValidationRules: [{claim: hd, requiredValue: 1}]"),
@@ -379,12 +379,12 @@ GATES = {
     "name-of-v6-host": (
         jwt(url="https://[2001:db8::1]"),
         "jwt[0].gate.name",
-        "the issuer's host and path do not serve",
+        "the host and path of the issuer cannot be a name",
     ),
     "name-of-long-host": (
         jwt(url=f"https://{'a' * 60}.example.com"),
         "jwt[0].gate.name",
-        "the issuer's host and path do not serve",
+        "the host and path of the issuer cannot be a name",
     ),
     "same-host-and-no-path-that-differs": (
         f"jwt: [{issuer(url='https://corp.example.com/a/b')}, {issuer(url='https://corp.example.com/a-b')}]",
@@ -401,11 +401,11 @@ GATES = {
         "jwt[0].gate.name",
         "the cluster has the same name",
     ),
-    "hmac": (gate("algorithms: [HS256]"), "jwt[0].gate.algorithms[0]", "HMAC and none can't be configured"),
+    "hmac": (gate("algorithms: [HS256]"), "jwt[0].gate.algorithms[0]", "HMAC and none are not supported"),
     "none": (
         gate("algorithms: [RS256, none]"),
         "jwt[0].gate.algorithms[1]",
-        "HMAC and none can't be configured",
+        "HMAC and none are not supported",
     ),
     "algorithm": (gate("algorithms: [RS257]"), "jwt[0].gate.algorithms[0]", 'must be "RS256"'),
     "no-algorithms": (gate("algorithms: []"), "jwt[0].gate.algorithms", "must not be empty"),
@@ -422,23 +422,18 @@ GATES = {
     "jwks-and-static": (
         gate("jwksURL: 'https://a.example', staticKeys: {inline: {keys: [{}]}}"),
         "jwt[0].gate.staticKeys",
-        "keys come from one place only",
+        "keys have one source",
     ),
     "jwks-and-discovery": (
         jwt(issuer=", discoveryURL: 'https://d.example'", entry=", gate: {jwksURL: 'https://k.example'}"),
         "jwt[0].gate.jwksURL",
-        "must not stand beside issuer.discoveryURL",
+        "must not be given with issuer.discoveryURL",
     ),
     "static-nothing": (gate("staticKeys: {}"), "jwt[0].gate.staticKeys", "exactly one of file and inline"),
-    "static-both": (
-        gate("staticKeys: {file: /nonexistent, inline: {keys: [{}]}}"),
-        "jwt[0].gate.staticKeys",
-        "exactly one of file and inline",
-    ),
     "static-missing-file": (
         gate("staticKeys: {file: /nonexistent/keys}"),
         "jwt[0].gate.staticKeys.file",
-        "can't be read: No such file",
+        "cannot be read: No such file",
     ),
     "static-no-keys": (
         gate("staticKeys: {inline: {keys: []}}"),
@@ -474,7 +469,7 @@ GATES = {
     "static-broken-pem": (
         gate("staticKeys: {inline: '-----BEGIN PUBLIC KEY----- x -----END PUBLIC KEY-----'}"),
         "jwt[0].gate.staticKeys.inline",
-        "PEM public key that can't be read",
+        "PEM public key that cannot be read",
     ),
     "refresh": (gate("keys: {refresh: 0s}"), "jwt[0].gate.keys.refresh", "must be between 1s and 24h"),
     "stale-before-refresh": (
@@ -502,12 +497,12 @@ POLICIES = {
     "empty-entry": (
         policy("allow: [{}]"),
         "policies.default.allow[0]",
-        "an empty entry would hold for everyone",
+        "an empty entry would match everyone",
     ),
     "null-entry": (
         policy("allow: [{users: null}]"),
         "policies.default.allow[0]",
-        "an empty entry would hold",
+        "an empty entry would match",
     ),
     "empty-users": (policy("allow: [{users: []}]"), "policies.default.allow[0].users", "must not be empty"),
     "empty-groups": (policy("deny: [{groups: []}]"), "policies.default.deny[0].groups", "must not be empty"),
@@ -540,12 +535,12 @@ POLICIES = {
     "unknown-issuer": (
         policy("allow: [{issuers: [hoem]}]"),
         "policies.default.allow[0].issuers[0]",
-        "is no configured name",
+        "is not a configured name",
     ),
     "unknown-issuer-denied": (
         policy("deny: [{issuers: [other]}]"),
         "policies.default.deny[0].issuers[0]",
-        "is no configured name",
+        "is not a configured name",
     ),
     "empty-audiences": (policy("audiences: []"), "policies.default.audiences", "must not be empty"),
     "unknown-audience": (
@@ -581,12 +576,12 @@ POLICIES = {
     "access-review-of-the-query": (
         policy("accessReview: {resource: {verb: get, resource: services, name: '{{ .Query }}'}}"),
         "policies.default.accessReview.resource.name",
-        "of placeholders it may hold {{ .Namespace }}",
+        "its placeholders can be {{ .Namespace }}",
     ),
     "access-review-with-half-a-placeholder": (
         policy("accessReview: {resource: {verb: get, resource: services, namespace: '{{ .Namespace'}}"),
         "policies.default.accessReview.resource.namespace",
-        "of placeholders it may hold {{ .Namespace }}",
+        "its placeholders can be {{ .Namespace }}",
     ),
     "access-review-kept-too-long": (
         policy("accessReview: {nonResource: request, allowedTTL: 2h}"),
@@ -601,23 +596,23 @@ POLICIES = {
     "access-review-without-proxy": (
         CLUSTER + "policies: {default: {accessReview: {nonResource: request}}}\n",
         "policies.default.accessReview.nonResource",
-        "needs server.proxy to be set",
+        "needs server.proxy",
     ),
     "expression": (
         policy("expression: 'true'"),
         "policies.default.expression",
-        "stands in an entry of allow or deny, or in a rule",
+        "must be in an entry of allow or deny, or in a rule",
     ),
     "shadow": (policy("shadow: true"), "policies.default.shadow", "must be a mapping"),
     "anonymous-without-proxy": (
         CLUSTER + "policies: {default: {anonymous: [/healthz]}}",
         "policies.default.anonymous",
-        "needs server.proxy to be set",
+        "needs server.proxy",
     ),
     "preflights-without-proxy": (
         CLUSTER + "policies: {default: {corsPreflight: allow}}",
         "policies.default.corsPreflight",
-        "needs server.proxy to be set",
+        "needs server.proxy",
     ),
 }
 
@@ -666,17 +661,17 @@ LISTENERS = {
     "tls-missing-file": (
         "server: {tls: {certFile: /nonexistent, keyFile: /nonexistent}}",
         "server.tls.keyFile",
-        "can't be read: No such file",
+        "cannot be read: No such file",
     ),
     "tls-directory": (
         "server: {tls: {certFile: /, keyFile: /nonexistent}}",
         "server.tls.certFile",
-        "can't be read: Is a directory",
+        "cannot be read: Is a directory",
     ),
     "client-ca-missing": (
         "server: {tls: {certFile: /nonexistent, keyFile: /nonexistent, clientCAFile: /nonexistent}}",
         "server.tls.clientCAFile",
-        "can't be read",
+        "cannot be read",
     ),
 }
 
@@ -725,6 +720,13 @@ def test_a_private_key_given_as_authority_is_refused(problems: Problems, pems: P
     pem = (pems.authority + pems.other_key).encode("unicode_escape").decode()
     found = problems(jwt(issuer=f', certificateAuthority: "{pem}"'))
     assert "holds a private key" in found["jwt[0].issuer.certificateAuthority"].message
+
+
+def test_keys_from_a_file_and_inline_are_refused(problems: Problems, pems: Pems, tmp_path: Path) -> None:
+    """Keys have one source, although both are valid."""
+    (tmp_path / "keys.pem").write_text(pems.public_key)
+    found = problems(gate(f"staticKeys: {{file: {tmp_path}/keys.pem, inline: {{keys: [{{}}]}}}}"))
+    assert "exactly one of file and inline" in found["jwt[0].gate.staticKeys"].message
 
 
 def test_a_list_of_bad_entries_is_not_called_empty(problems: Problems) -> None:
@@ -885,11 +887,11 @@ def test_what_the_admin_port_shows_quotes_no_value(load_text: Load, text: str) -
         (CLUSTER + "s3cr3t", "FILE (line 2): is not valid YAML"),
         (
             CLUSTER + "log: *s3cr3t",
-            "FILE (line 2): is not valid YAML: no anchor (&) of this name stands before the alias (*)",
+            "FILE (line 2): is not valid YAML: there is no anchor (&) of this name before the alias (*)",
         ),
         (
             CLUSTER + "log: {level: info, 's3cr3t': 1, 's3cr3t': 2}",
-            "has a key that stands twice or is no text",
+            "has a key that is given twice or is not a text",
         ),
         (
             policy("allow: [{expression: 's3cr3t =='}]"),
@@ -939,16 +941,18 @@ policies:
     allow: []
     deny: [{issuers: [crop]}, {}]
     anonymous: [/healthz]
+  web: {role: {claimMappings: {a: X-Auth-Request-A}}}
 server:
   listen: ["0.0.0.0:8080", ":8080"]
   tls: {certFile: /nonexistent/tls.crt, keyFile: /nonexistent/tls.key}
 log: {level: loud}
 log: {}
+credential: {sources: [{cookie: t}, {cookie: t}]}
 """
 
 
 def test_all_problems_are_told_at_once_in_the_files_order(problems: Problems) -> None:
-    """Typos, types, references, files and variables: one run shows them all, by line and then those from outside."""
+    """Typos, types, files, variables, and what does not fit between valid sections: by line, then those outside."""
     found = problems(EVERYTHING, {"AUTHGATE_CLUSTR__NAME": "x", "AUTHGATE_CACHE__TTL": "fast"})
     assert [(problem.path, problem.line) for problem in found.values()] == [
         ("cluster.audiences", 3),
@@ -959,22 +963,47 @@ def test_all_problems_are_told_at_once_in_the_files_order(problems: Problems) ->
         ("jwt[0].gate.algorithms[0]", 9),
         ("policies.default.allow", 12),
         ("policies.default.deny[1]", 13),
-        ("policies.default.deny[0].issuers[0]", 13),
-        ("policies.default.anonymous", 14),
-        ("server.listen[1]", 16),
-        ("server.tls.certFile", 17),
-        ("server.tls.keyFile", 17),
-        ("log.level", 18),
-        ("log", 19),
+        ("policies.web.role.claimMappings.a", 15),
+        ("server.listen[1]", 17),
+        ("server.tls.certFile", 18),
+        ("server.tls.keyFile", 18),
+        ("log.level", 19),
+        ("log", 20),
+        ("credential.sources[1].cookie", 21),
         ("cache.ttl", None),
         ("AUTHGATE_CLUSTR__NAME", None),
+    ]
+
+
+BETWEEN_SECTIONS = (
+    CLUSTER
+    + """
+log: {level: loud}
+policies:
+  broken: {allow: []}
+  web: {audiences: [other], allow: [{issuers: [hoem]}], anonymous: [/healthz]}
+exchange: {listen: ":8080", audiences: {wbe: [a]}}
+"""
+)
+
+
+def test_sections_are_compared_although_others_have_errors(problems: Problems) -> None:
+    """A check needs only its own sections to be valid; a broken policy does not hide what is wrong with another."""
+    assert sorted(problems(BETWEEN_SECTIONS)) == [
+        "exchange",
+        "exchange.listen",
+        "log.level",
+        "policies.broken.allow",
+        "policies.web.allow[0].issuers[0]",
+        "policies.web.anonymous",
+        "policies.web.audiences[0]",
     ]
 
 
 def test_a_flood_of_problems_is_cut_off(problems: Problems) -> None:
     """A file of nothing but mistakes is answered with the first ones and their number."""
     found = problems("\n".join(f"field{number}: 1" for number in range(1000)))
-    assert (len(found), found["…"].message) == (201, "and 801 more problems; mend the first ones")
+    assert (len(found), found["…"].message) == (201, "and 801 more problems; fix the first ones")
 
 
 def test_a_problem_reads_as_one_line(problems: Problems) -> None:
