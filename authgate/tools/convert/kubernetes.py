@@ -11,8 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
 
 from authgate.config import Problem
-from authgate.config.models.fields import LABEL
-from authgate.config.models.urls import host_of
+from authgate.config.models.fields import LABEL, host_of
 from authgate.config.problems import shown
 from authgate.json_pointer import claim_name, claim_named
 from authgate.tools.convert.search import Pattern, Values
