@@ -76,16 +76,16 @@ async def _run(helm: Helm, url: str, token: str, folder: Path) -> tuple[int, str
 @pytest.mark.parametrize(
     ("policies", "audience", "ending", "line"),
     [
-        pytest.param({}, AUDIENCE, 0, "ok: a token for the gate: 200\n", id="passes"),
+        pytest.param({}, AUDIENCE, 0, "ok: a token for authgate: 200\n", id="passes"),
         pytest.param(
             {"default": {"allow": [{"users": ["nobody"]}]}},
             AUDIENCE,
             0,
-            "ok: a token for the gate: 403 not_allowed\n",
+            "ok: a token for authgate: 403 not_allowed\n",
             id="is known and not allowed",
         ),
         pytest.param(
-            {}, "another", 1, "WRONG: a token for the gate: 401 audience_mismatch\n", id="is not known"
+            {}, "another", 1, "WRONG: a token for authgate: 401 audience_mismatch\n", id="is not known"
         ),
     ],
 )

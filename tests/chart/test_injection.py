@@ -150,13 +150,11 @@ async def test_a_pod_that_has_a_gate_gets_no_second(server: DryRun) -> None:
     [
         pytest.param(
             pod({POLICY: "nobody"}),
-            "the annotation authgate.dev/policy names no policy that there is: default, staff",
+            "the annotation authgate.dev/policy is not one of the policies: default, staff",
             id="an unknown policy",
         ),
-        pytest.param(pod({AUDIENCE: ""}), "annotate the pod with authgate.dev/audience", id="no audience"),
-        pytest.param(
-            pod(hostNetwork=True), "hostNetwork would open it to the whole node", id="the node's network"
-        ),
+        pytest.param(pod({AUDIENCE: ""}), "add the annotation authgate.dev/audience", id="no audience"),
+        pytest.param(pod(hostNetwork=True), "does not work with hostNetwork", id="the node's network"),
     ],
 )
 async def test_no_pod_is_left_without_the_gate_it_asks_for(

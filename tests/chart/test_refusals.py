@@ -141,10 +141,10 @@ _ISSUER: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        pytest.param({}, "config accepts nobody's tokens: set config.cluster.audiences", id="nothing"),
+        pytest.param({}, "config accepts no tokens: set config.cluster.audiences", id="nothing"),
         pytest.param(
             {"config": {"cluster": None, "jwt": []}},
-            "config accepts nobody's tokens",
+            "config accepts no tokens",
             id="neither cluster nor issuer",
         ),
         pytest.param(
@@ -167,7 +167,7 @@ _ISSUER: dict[str, Any] = {
         ),
         pytest.param(
             {**MINIMAL, "autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
-            "autoscaling.enabled goes by the share of resources.requests.cpu that is used",
+            "autoscaling.enabled needs resources.requests.cpu",
             id="an autoscaler with nothing to go by",
         ),
         pytest.param(
@@ -176,100 +176,100 @@ _ISSUER: dict[str, Any] = {
                 "networkPolicy": {"enabled": True, "proxies": [{"podSelector": {}}]},
                 "podMonitor": {"enabled": True},
             },
-            "networkPolicy.monitoring is empty, so the gates that podMonitor or serviceMonitor names could not",
+            "networkPolicy.monitoring is empty, so Prometheus could not scrape the admin port",
             id="a monitor behind a closed port",
         ),
         pytest.param(
             {**MINIMAL, "networkPolicy": {"enabled": True}},
-            "networkPolicy.proxies is empty, so nobody could ask the gate",
+            "networkPolicy.proxies is empty, so no proxy could reach the verify port",
             id="a closed network",
         ),
         pytest.param(
             _config(server={"grpc": "127.0.0.1:9001"}),
-            "config.server.grpc is no address that Envoy in other pods can reach",
+            "config.server.grpc is not an address that Envoy in other pods can reach",
             id="gRPC for itself",
         ),
         pytest.param(
             _config(server={"grpc": "0.0.0.0:8080", "listen": ["0.0.0.0:8081"]}),
-            "config.server.grpc has the port of another of the Service's ports",
+            "config.server.grpc has the same port as another port of the Service",
             id="gRPC on the Service's port",
         ),
         pytest.param(
             _config(signing=_SIGNING, exchange=_EXCHANGE, server={"grpc": "0.0.0.0:8081"}) | _ONE,
-            "config.server.grpc has the port of another of the Service's ports",
+            "config.server.grpc has the same port as another port of the Service",
             id="gRPC on the exchange's port",
         ),
         pytest.param(
             _config(signing=_SIGNING, exchange={**_EXCHANGE, "listen": "127.0.0.1:8081"}) | _ONE,
-            "config.exchange.listen is no address that other pods can reach",
+            "config.exchange.listen is not an address that other pods can reach",
             id="an exchange for itself",
         ),
         pytest.param(
             _config(signing=_SIGNING, exchange={**_EXCHANGE, "listen": "0.0.0.0:8080"}) | _ONE,
-            "config.exchange.listen and service.port have one port",
+            "config.exchange.listen and service.port have the same port",
             id="two ports that are one",
         ),
         pytest.param(
             _config(signing=_SIGNING, exchange=_EXCHANGE)
             | {**_ONE, "networkPolicy": {"enabled": True, "proxies": [{"podSelector": {}}]}},
-            "networkPolicy.exchange is empty, so nobody could exchange a token",
+            "networkPolicy.exchange is empty, so no client could exchange a token",
             id="a closed exchange",
         ),
         pytest.param(
             _config(signing=_SIGNING, exchange=_EXCHANGE),
-            "config.signing.keyFiles is empty, so every gate would sign with a key of its own",
+            "config.signing.keyFiles is empty, so every pod would sign with its own key",
             id="a key for each gate",
         ),
         pytest.param(
             {**MINIMAL, "serviceAccount": {"create": False}},
-            "serviceAccount.name is required where serviceAccount.create is false",
+            "serviceAccount.name is required if serviceAccount.create is false",
             id="the default account",
         ),
         pytest.param(
             {**MINIMAL, "env": [{"name": "AUTHGATE_LOG__LEVEL", "value": "debug"}]},
-            "env: AUTHGATE_LOG__LEVEL sets what belongs to the gate's configuration",
+            "env: AUTHGATE_LOG__LEVEL is authgate configuration",
             id="configuration in the environment",
         ),
         pytest.param(
             _config(server={"tls": {"certFile": "/tls/tls.crt", "keyFile": "/keys/tls.key"}})
             | {"volumeMounts": [{"name": "tls", "mountPath": "/tls"}]},
-            "config.server.tls.keyFile names /keys/tls.key, which is not mounted",
+            "config.server.tls.keyFile is /keys/tls.key, which is not mounted",
             id="a file that is nowhere",
         ),
         pytest.param(
             {"config": {"jwt": [{**_ISSUER, "gate": {"keys": {"tokenFile": "/tokens-of-mine/token"}}}]}}
             | {"volumeMounts": [{"name": "tokens", "mountPath": "/tokens"}]},
-            "config.jwt[0].gate.keys.tokenFile names /tokens-of-mine/token, which is not mounted",
+            "config.jwt[0].gate.keys.tokenFile is /tokens-of-mine/token, which is not mounted",
             id="a folder that only begins alike",
         ),
         pytest.param(
             {"mode": "sidecar", "autoscaling": {"enabled": True}},
-            "autoscaling.enabled belongs to a gate of its own",
+            "autoscaling.enabled works only with mode shared",
             id="an autoscaler for sidecars",
         ),
         pytest.param(
             {"mode": "sidecar", "networkPolicy": {"enabled": True}},
-            "networkPolicy.enabled belongs to a gate of its own",
+            "networkPolicy.enabled works only with mode shared",
             id="a network policy for sidecars",
         ),
         pytest.param(
             {**MINIMAL, "podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}},
-            "podMonitor.enabled and serviceMonitor.enabled would have every gate scraped twice: choose one",
+            "podMonitor.enabled and serviceMonitor.enabled would scrape every pod twice: set only one of them",
             id="two monitors",
         ),
         pytest.param(
             {"mode": "sidecar", "serviceMonitor": {"enabled": True}},
-            "serviceMonitor.enabled needs a Service, which gates inside apps' pods do not have",
+            "serviceMonitor.enabled needs a Service, and sidecars have none",
             id="a service monitor for sidecars",
         ),
         pytest.param(
             {**MINIMAL, "rbac": {"tokenRequests": [_TOKENS, {**_TOKENS, "namespace": "authgate"}]}},
-            "rbac.tokenRequests names authgate/shop twice: put all its subjects into one entry",
+            "rbac.tokenRequests lists authgate/shop twice: put all its subjects into one entry",
             id="one account twice",
         ),
         pytest.param(
             {"mode": "sidecar", "sidecarInjection": {"enabled": True, "config": {"server": {"admin": ":1"}}}},
-            "sidecarInjection.config.server.admin has no meaning for a sidecar: set sidecar.admin",
+            "sidecarInjection.config.server.admin has no effect in a sidecar: set sidecar.admin",
             id="two addresses",
         ),
         pytest.param(
@@ -277,7 +277,7 @@ _ISSUER: dict[str, Any] = {
                 "mode": "sidecar",
                 "sidecarInjection": {"enabled": True, "config": {"cluster": {"kubeconfig": "/east/config"}}},
             },
-            "sidecarInjection.config.cluster.kubeconfig names /east/config, which is not mounted",
+            "sidecarInjection.config.cluster.kubeconfig is /east/config, which is not mounted",
             id="a file in every pod",
         ),
     ],

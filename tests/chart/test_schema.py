@@ -94,7 +94,7 @@ def test_a_file_must_be_mounted(helm: Helm, setting: str, config: dict[str, Any]
     values["volumeMounts"] = [{"name": "others", "mountPath": "/etc/authgate"}]
     with pytest.raises(HelmError) as refused:
         helm.template(values)
-    assert f"config.{setting} names {_FILE}, which is not mounted" in str(refused.value)
+    assert f"config.{setting} is {_FILE}, which is not mounted" in str(refused.value)
 
 
 def _loaded(text: str, tmp_path: Path) -> Config:

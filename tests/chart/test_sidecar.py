@@ -102,18 +102,23 @@ def test_the_dependency_may_have_an_alias(helm: Helm, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "how", "sentence"),
     [
-        pytest.param(SIDECAR, {"alias": "gate"}, "hand over .Subcharts.<alias>", id="an alias and the dot"),
-        pytest.param({"mode": "sidecar"}, {}, "config accepts nobody's tokens", id="no audience"),
+        pytest.param(
+            SIDECAR,
+            {"alias": "gate"},
+            "pass .Subcharts.<alias> instead of the dot",
+            id="an alias and the dot",
+        ),
+        pytest.param({"mode": "sidecar"}, {}, "config accepts no tokens", id="no audience"),
         pytest.param(
             {"mode": "sidecar", "config": {**MINIMAL["config"], "server": {"listen": ["127.0.0.1:1"]}}},
             {},
-            "config.server.listen has no meaning for a sidecar: set sidecar.listen",
+            "config.server.listen has no effect in a sidecar: set sidecar.listen",
             id="two addresses",
         ),
         pytest.param(
             {"mode": "sidecar", "config": {"cluster": {"audiences": ["a"], "kubeconfig": "/east/config"}}},
             {},
-            "config.cluster.kubeconfig names /east/config, which is not mounted",
+            "config.cluster.kubeconfig is /east/config, which is not mounted",
             id="a file that is nowhere",
         ),
         pytest.param(

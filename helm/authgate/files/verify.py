@@ -1,7 +1,7 @@
-"""What `helm test` runs: python verify.py URL TOKEN_FILE CA_FILE; an empty text stands for no file.
+"""The program of `helm test`: python verify.py URL TOKEN_FILE CA_FILE; an empty argument means no file.
 
-The gate must refuse a request without a credential, and know the account of a token that was just issued for it,
-whether its policy lets that account pass or not. Until it can be reached and can decide, it is asked again, for 30 s.
+authgate must reject a request without a credential. It must accept a new token, although its policy may deny the
+token's account. While authgate is unreachable or unavailable, the program retries for 30 s.
 """
 
 import http.client
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 
 def ask(url: str, token: str | None, ca_file: str) -> tuple[int, str]:
-    """Return the status and the reason that the gate gives."""
+    """Return the status and the reason of a response."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port
     if parts.scheme == "https":
@@ -32,8 +32,8 @@ def ask(url: str, token: str | None, ca_file: str) -> tuple[int, str]:
         connection.close()
 
 
-def settled(url: str, token: str | None, ca_file: str, patience: float = 30.0) -> tuple[int, str]:
-    """Return the gate's answer once it is none of those that pass by themselves, or the last one."""
+def final_answer(url: str, token: str | None, ca_file: str, patience: float = 30.0) -> tuple[int, str]:
+    """Retry while authgate is unreachable or answers 503, and return the last answer."""
     end = time.monotonic() + patience
     while True:
         try:
@@ -46,23 +46,21 @@ def settled(url: str, token: str | None, ca_file: str, patience: float = 30.0) -
 
 
 def main() -> None:
-    """Ask without and with a token, print what the gate answers, and exit with 1 unless it is right."""
+    """Send a request without and one with a token, print the answers, and exit with 1 if one is wrong."""
     url, token_file, ca_file = sys.argv[1:]
     asked: list[tuple[str, str | None, set[tuple[int, str]]]] = [("no token", None, {(401, "no_credential")})]
     if token_file:
         token = pathlib.Path(token_file).read_text(encoding="ascii").strip()
-        asked.append(("a token for the gate", token, {(200, ""), (403, "not_allowed"), (403, "denied")}))
+        asked.append(("a token for authgate", token, {(200, ""), (403, "not_allowed"), (403, "denied")}))
     right = True
     for what, sent, expected in asked:
-        status, reason = settled(url, sent, ca_file)
+        status, reason = final_answer(url, sent, ca_file)
         good = (status, reason) in expected
         right &= good
         line = f"{'ok' if good else 'WRONG'}: {what}: {status or 'no answer'} {reason}"
         sys.stdout.write(f"{line.rstrip()}\n")
     if not right:
-        sys.exit(
-            f"{url} does not answer as a gate should; its log and /readyz?verbose on its admin port say why"
-        )
+        sys.exit(f"{url} did not answer as expected: see its log, and /readyz?verbose on its admin port")
 
 
 main()

@@ -1,8 +1,8 @@
-{{/* Expressions of the injection, in CEL. */}}
+{{/* CEL expressions for the injection. */}}
 
 {{/*
-Any value as a CEL literal. JSON is CEL but for one thing: maps and lists hold values of one type there, which dyn()
-gets around.
+Convert a value to a CEL literal. CEL accepts JSON, except that maps and lists must have values of one type; dyn() lifts
+this restriction.
 */}}
 {{- define "authgate.cel" -}}
 {{- if kindIs "map" . -}}
@@ -30,7 +30,7 @@ object.metadata.?annotations[?'authgate.dev/audience'].orValue({{ toJson .Values
 object.metadata.?annotations[?'authgate.dev/policy'].orValue('default')
 {{- end -}}
 
-{{/* Whether there is the policy that a pod names; one that names none takes what there is. */}}
+{{/* Whether the policy in a pod's annotation exists. True without the annotation. */}}
 {{- define "authgate.celPolicyKnown" -}}
 object.metadata.?annotations[?'authgate.dev/policy'].optMap(name, name in {{ keys .Values.sidecarInjection.policies | sortAlpha | toJson }}).orValue(true)
 {{- end -}}
@@ -39,7 +39,7 @@ object.metadata.?annotations[?'authgate.dev/policy'].optMap(name, name in {{ key
 object.spec.?initContainers.orValue([]).exists(container, container.name == 'authgate')
 {{- end -}}
 
-{{/* What AUTHGATE_POLICIES says, by the name of the policy that a pod chooses. */}}
+{{/* The value of AUTHGATE_POLICIES for the policy that a pod selects. */}}
 {{- define "authgate.celPolicies" -}}
 {{- $texts := dict -}}
 {{- range $name, $policy := .Values.sidecarInjection.policies -}}
@@ -52,7 +52,7 @@ object.spec.?initContainers.orValue([]).exists(container, container.name == 'aut
 {{- end -}}
 {{- end -}}
 
-{{/* The container, with the env that variables.env holds. */}}
+{{/* The container with the env in variables.env. */}}
 {{- define "authgate.celSidecar" -}}
 {{- $container := include "authgate.sidecarContainer" (dict "root" . "config" .Values.sidecarInjection.config) | fromYaml -}}
 {{- include "authgate.cel" $container | trimSuffix "}" }}, "env": dyn(variables.env)}

@@ -1,16 +1,16 @@
-{{/* What the chart has to know of the gate's configuration: addresses, times, and whether there is a cluster. */}}
+{{/* Values that the chart reads from authgate's configuration: addresses, durations and clusters. */}}
 
 {{/* The port of an address: host:port, [v6]:port or :port. */}}
 {{- define "authgate.port" -}}
 {{- regexFind "[0-9]+$" . -}}
 {{- end -}}
 
-{{/* "true" where an address can be reached from outside the pod. */}}
+{{/* "true" if an address can be reached from outside the pod. */}}
 {{- define "authgate.reachable" -}}
 {{- not (or (hasPrefix "unix:" .) (hasPrefix "127." .) (hasPrefix "[::1]" .) (hasPrefix "localhost:" .)) -}}
 {{- end -}}
 
-{{/* The first verify address that proxies elsewhere can reach; empty where there is none. */}}
+{{/* The first verify address that proxies in other pods can reach, or empty. */}}
 {{- define "authgate.listen" -}}
 {{- $found := "" -}}
 {{- range (.Values.config.server).listen | default (list "0.0.0.0:8080") -}}
@@ -21,13 +21,13 @@
 {{- $found -}}
 {{- end -}}
 
-{{/* The admin address; empty where the configuration says null. */}}
+{{/* The admin address; empty if it is null in the configuration. */}}
 {{- define "authgate.admin" -}}
 {{- $server := .Values.config.server | default dict -}}
 {{- if hasKey $server "admin" -}}{{ $server.admin | default "" }}{{- else -}}0.0.0.0:9090{{- end -}}
 {{- end -}}
 
-{{/* The whole seconds of a duration, such as 1m30s or 90, rounded up. */}}
+{{/* A duration such as 1m30s or 90 in seconds, rounded up. */}}
 {{- define "authgate.seconds" -}}
 {{- $text := toString . -}}
 {{- $total := 0.0 -}}
@@ -42,7 +42,7 @@
 {{- ceil $total | int -}}
 {{- end -}}
 
-{{/* The time a pod needs to end: the gate goes on answering for shutdown.delay, and then waits for open requests. */}}
+{{/* The time a pod needs to stop: authgate answers for shutdown.delay, and then waits for requests in flight. */}}
 {{- define "authgate.gracePeriod" -}}
 {{- $shutdown := .Values.config.shutdown | default dict -}}
 {{- $delay := ternary $shutdown.delay "5s" (hasKey $shutdown "delay") -}}
@@ -50,14 +50,14 @@
 {{- add (include "authgate.seconds" $delay) (include "authgate.seconds" $timeout) 5 -}}
 {{- end -}}
 
-{{/* A configuration's clusters, of which there may be none, one or a list, as JSON. */}}
+{{/* A configuration's clusters as a JSON list. The configuration can have no cluster, one, or a list. */}}
 {{- define "authgate.clusters" -}}
 {{- $clusters := .cluster | default list -}}
 {{- if kindIs "map" $clusters }}{{ $clusters = list $clusters }}{{ end -}}
 {{- toJson $clusters -}}
 {{- end -}}
 
-{{/* Those that the gate knows by its pod's own account, as it runs in them: one at most. */}}
+{{/* The cluster that authgate runs in and accesses with its pod's account: at most one. */}}
 {{- define "authgate.ownCluster" -}}
 {{- $own := list -}}
 {{- range include "authgate.clusters" . | fromJsonArray -}}
@@ -66,19 +66,19 @@
 {{- toJson $own -}}
 {{- end -}}
 
-{{/* "true" where the gate needs its pod's own account. */}}
+{{/* "true" if authgate needs its pod's account. */}}
 {{- define "authgate.usesAccount" -}}
 {{- include "authgate.ownCluster" .Values.config | fromJsonArray | empty | not -}}
 {{- end -}}
 
-{{/* "true" where a cluster is reached by a kubeconfig. */}}
+{{/* "true" if a cluster is accessed with a kubeconfig. */}}
 {{- define "authgate.hasKubeconfig" -}}
 {{- $found := false -}}
 {{- range include "authgate.clusters" .Values.config | fromJsonArray }}{{ if .kubeconfig }}{{ $found = true }}{{ end }}{{ end -}}
 {{- $found -}}
 {{- end -}}
 
-{{/* "true" where the gate may send TokenReviews or SubjectAccessReviews to the cluster that it runs in. */}}
+{{/* "true" if authgate may send TokenReviews or SubjectAccessReviews to its own cluster. */}}
 {{- define "authgate.reviews" -}}
 {{- $asks := false -}}
 {{- $policies := .Values.config.policies -}}
@@ -92,7 +92,7 @@
 {{- $asks -}}
 {{- end -}}
 
-{{/* Every file that a configuration names, as "setting|file", one a line. */}}
+{{/* Every file that a configuration references, as lines "setting|file". */}}
 {{- define "authgate.files" -}}
 {{- $several := kindIs "slice" .cluster }}
 {{- range $index, $cluster := include "authgate.clusters" . | fromJsonArray }}

@@ -1,4 +1,4 @@
-{{/* Names and labels, as most charts have them. */}}
+{{/* Names and labels, as in most charts. */}}
 
 {{- define "authgate.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -26,13 +26,13 @@ app.kubernetes.io/name: {{ include "authgate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* What the gate's own pods have and the test's pod has not. */}}
+{{/* Labels of authgate's pods that the pod of helm test does not have. */}}
 {{- define "authgate.gateLabels" -}}
 {{ include "authgate.selectorLabels" . }}
 app.kubernetes.io/component: gate
 {{- end -}}
 
-{{/* Of objects that belong to no namespace: two releases of one name do not meet. RBAC allows colons. */}}
+{{/* The name of cluster-scoped objects: unique for releases with the same name. RBAC allows colons. */}}
 {{- define "authgate.clusterName" -}}
 authgate:{{ .Release.Namespace }}:{{ include "authgate.fullname" . }}
 {{- end -}}

@@ -1,4 +1,4 @@
-{{/* What the shared gate, the sidecars and the test's pod have in common. */}}
+{{/* Shared by the Deployment, the sidecars and the pod of helm test. */}}
 
 {{- define "authgate.probes" -}}
 startupProbe:
@@ -18,7 +18,7 @@ livenessProbe:
   failureThreshold: 3
 {{- end -}}
 
-{{/* A client certificate of a kubeconfig passes through a file, which OpenSSL wants; this one is in memory. */}}
+{{/* OpenSSL reads a kubeconfig's client certificate from a file. This volume is in memory. */}}
 {{- define "authgate.certificateMount" -}}
 {{- if eq (include "authgate.hasKubeconfig" .) "true" -}}
 - name: authgate-certificate
@@ -33,7 +33,7 @@ livenessProbe:
 {{- end -}}
 {{- end -}}
 
-{{/* The folder that the gate finds its account in. The kubelet's own would hold a token of a lifetime nobody chose. */}}
+{{/* The directory with authgate's token and CA. The kubelet's default token would not have the configured lifetime. */}}
 {{- define "authgate.accountMount" -}}
 - name: authgate-account
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
@@ -55,8 +55,8 @@ livenessProbe:
 {{- end -}}
 
 {{/*
-The resources of a gate's container. Without a memory limit it is what the gate can need when clients use every bound of
-its configuration: docs/limits.md has the arithmetic, and the gate warns at start where its limit is lower.
+The resources of authgate's container. Without a memory limit, the chart computes what authgate needs if clients use all
+limits of its configuration. docs/limits.md explains the sum. authgate logs a warning at startup if its limit is lower.
 */}}
 {{- define "authgate.resources" -}}
 {{- $resources := deepCopy .resources -}}

@@ -1,11 +1,11 @@
 {{/*
-A gate inside an app's pod. Charts that have this one as a dependency put
+authgate inside an app's pod. Charts that depend on this one put
 
   initContainers: {{- include "authgate.sidecar" . | nindent 8 }}
   volumes: {{- include "authgate.sidecarVolumes" . | nindent 8 }}
 
-into their pod's spec. With an alias for the dependency, `.Subcharts.<alias>` takes the place of the dot. The gate is
-configured by its environment, so that a change of the configuration is a change of the pod and rolls it.
+into their pod's spec. If the dependency has an alias, replace the dot with `.Subcharts.<alias>`. authgate is configured
+with environment variables, so a changed configuration changes the pod and restarts it.
 */}}
 {{- define "authgate.sidecar" -}}
 {{- if hasKey .Values "sidecarInjection" -}}
@@ -34,15 +34,15 @@ configured by its environment, so that a change of the configuration is a change
 {{- end -}}
 {{- end -}}
 
-{{/* The dependency's name in the chart that is being rendered. */}}
+{{/* The dependency's name in the rendered chart. */}}
 {{- define "authgate.subchart" -}}
 {{- if not (hasKey (.Subcharts | default dict) "authgate") -}}
-{{- fail "authgate.sidecar: this chart has no dependency named authgate; add it to Chart.yaml, or hand over .Subcharts.<alias>" -}}
+{{- fail "authgate.sidecar: this chart has no dependency named authgate: add it to Chart.yaml, or pass .Subcharts.<alias> instead of the dot" -}}
 {{- end -}}
 authgate
 {{- end -}}
 
-{{/* The volumes that a sidecar has wherever it is. */}}
+{{/* The volumes of embedded and injected sidecars. */}}
 {{- define "authgate.sidecarOwnVolumes" -}}
 {{- include "authgate.accountVolume" . }}
 {{- if hasPrefix "unix:" .Values.sidecar.listen }}
@@ -51,13 +51,13 @@ authgate
 {{- end }}
 {{- end -}}
 
-{{/* A sidecar's configuration: with lower bounds than a shared gate's, since it serves the clients of one pod. */}}
+{{/* A sidecar's configuration. Its limits are lower than those of a shared Deployment, because it serves one pod. */}}
 {{- define "authgate.sidecarBounds" -}}
 {{- $limits := dict "maxConnections" 1000 "maxUnfinishedHeaderBytes" 16777216 -}}
 {{- dict "limits" (merge (deepCopy (.limits | default dict)) $limits) "cache" (merge (deepCopy (.cache | default dict)) (dict "maxBytes" 67108864)) | toJson -}}
 {{- end -}}
 
-{{/* The container without its env: the same for pods that embed it and for those that get it injected. */}}
+{{/* The container without env, for embedded and injected sidecars. */}}
 {{- define "authgate.sidecarContainer" -}}
 {{- $config := .config -}}
 {{- with .root -}}
@@ -65,7 +65,7 @@ name: authgate
 image: {{ include "authgate.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [serve]
-# A native sidecar: it has started before the pod's containers do, and ends after them.
+# A native sidecar: starts before the pod's containers and stops after them.
 restartPolicy: Always
 ports:
   - name: authgate-admin
@@ -83,7 +83,7 @@ volumeMounts:
 {{- end -}}
 {{- end -}}
 
-{{/* The env of a sidecar: a variable for each section of the configuration, and what being a sidecar means. */}}
+{{/* The env of a sidecar: a variable for each section of the configuration, and settings that every sidecar needs. */}}
 {{- define "authgate.sidecarEnv" -}}
 {{- $root := .root -}}
 {{- $env := list -}}
@@ -98,13 +98,13 @@ volumeMounts:
 {{- $env = append $env (dict "name" "AUTHGATE_SERVER__LISTEN" "value" $root.Values.sidecar.listen) -}}
 {{- $env = append $env (dict "name" "AUTHGATE_SERVER__ADMIN" "value" $root.Values.sidecar.admin) -}}
 {{- if not (hasKey (.config.shutdown | default dict) "delay") -}}
-{{- /* A sidecar ends after the containers that ask it: nobody is left to be waited for. */ -}}
+{{- /* A sidecar stops after the containers that use it, so it does not need to wait. */ -}}
 {{- $env = append $env (dict "name" "AUTHGATE_SHUTDOWN__DELAY" "value" "0s") -}}
 {{- end -}}
 {{- toYaml $env -}}
 {{- end -}}
 
-{{/* A text as the value of a variable: Kubernetes would expand $(NAME) in it. */}}
+{{/* Escape a string for an env value, because Kubernetes expands $(NAME). */}}
 {{- define "authgate.envText" -}}
 {{- . | replace "$" "$$" -}}
 {{- end -}}
