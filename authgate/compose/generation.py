@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from authgate.observability.log import event, traceback_of
 from authgate.observability.metrics import Gauges, Metrics
+from authgate.server.decider import Serving
 from authgate.server.exchange import signed_documents
-from authgate.server.serving import Serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -1,30 +1,68 @@
-"""What every protocol's handler does with a subrequest that it has read: one decision, counted and recorded."""
+"""Decide a subrequest, for every protocol: by the configuration in use, counted and recorded."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from authgate.credential.sources import ONLY_AUTHORIZATION
 from authgate.errors import Reason
 from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from authgate.credential.bearer import RawHeaders
+    from authgate.credential.sources import Sources
+    from authgate.gate import Gate
     from authgate.model import Clock, Headers
     from authgate.observability.metrics import Metrics
+    from authgate.server.exchange import Exchange
     from authgate.server.record import Recorder
-    from authgate.server.serving import Serving
     from authgate.vocabulary import Proxy
 
 _NO_REQUEST = OriginalRequest()
 _NOT_FOUND = Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)
 
 
+@dataclass(slots=True, eq=False)
+class Serving:
+    """A gate, the proxy whose headers it trusts, and where tokens are found.
+
+    Enter it while waiting for one of its decisions: `idle` waits for those that have entered.
+    """
+
+    gate: Gate
+    proxy: Proxy | None
+    sources: Sources = ONLY_AUTHORIZATION
+    exchange: Exchange | None = None
+    _in_flight: int = field(default=0, init=False)
+    _left: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __enter__(self) -> Gate:
+        self._in_flight += 1
+        return self.gate
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._in_flight -= 1
+        if not self._in_flight:
+            self._left.set()
+
+    async def idle(self) -> None:
+        """Return once no decision is in flight. Await it when no new one can start."""
+        if self._in_flight:
+            self._left.clear()
+            await self._left.wait()
+
+
 class Decider:
-    """Decides subrequests. `serving` is asked at each of them, so that a reload takes effect on the next one."""
+    """Decide subrequests. `serving` is called for each one, so a reload takes effect at the next."""
 
     def __init__(
         self, serving: Callable[[], Serving], *, metrics: Metrics, recorder: Recorder, clock: Clock
@@ -37,22 +75,23 @@ class Decider:
     async def decide(
         self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy | None], OriginalRequest]
     ) -> tuple[Decision, Headers]:
-        """Return the decision, and what an allowing answer says of credentials' places; whatever goes wrong inside.
+        """Return the decision, and the headers that an allowing answer adds about credentials. Never raise.
 
-        `policy` is None where the subrequest names none. `original` reads the client's request, where it is looked at.
+        `policy` is None if the subrequest names none. `original` reads the client's request; it is called only if the
+        policy or the credential sources need the request.
         """
         metrics = self._metrics
         started = self._clock.monotonic()
         metrics.in_flight += 1
-        judge = ""
+        counted_policy = ""
         forward: Headers = ()
         try:
-            decision, judge, forward = await self._decide(policy, headers, original)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: whatever happens, the wire gets a 503
+            decision, counted_policy, forward = await self._decide(policy, headers, original)
+        except Exception as error:  # noqa: BLE001 - the last line of defence: the client gets a 503
             decision = self._internal_error(error, self._serving().sources.secrets(headers))
         finally:
             metrics.in_flight -= 1
-        self._recorder.record(decision, judge, self._clock.monotonic() - started)
+        self._recorder.record(decision, counted_policy, self._clock.monotonic() - started)
         return decision, forward
 
     async def _decide(

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from authgate.model import Decision
     from authgate.observability.metrics import Metrics
+    from authgate.server.decider import Serving
     from authgate.server.record import Recorder
-    from authgate.server.serving import Serving
     from authgate.signing.tokens import TokenIssuer
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -1,4 +1,4 @@
-"""Recording answers: one count in the metrics each, and a line in the audit log where it is wanted."""
+"""Record decisions: count each in the metrics, and write it to the audit log if configured."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ _OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
 
 
 class Recorder:
-    """Records every decision of the verify port in the same way, whichever lane it took."""
+    """Record decisions of all protocols, with and without the fast lane, in the same way."""
 
     def __init__(self, metrics: Metrics, audit: Audit) -> None:
         self._metrics = metrics
         self._audit = audit
 
     def record(self, decision: Decision, policy: str, seconds: float) -> None:
-        """Count a decision under a policy's configured name ("" for none) and the time it took."""
+        """Count a decision and its duration, and write its audit line. `policy` is "" if there is none."""
         outcome, reason = _OUTCOMES[type(decision)], decision.reason
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
         if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):
             self._write(decision, outcome, reason, policy)
 
     def audit(self, decision: Decision, policy: str) -> None:
-        """Write the audit line of a decision that is no answer of the verify port."""
+        """Write the audit line of a decision that is not an answer of the verify port."""
         outcome = _OUTCOMES[type(decision)]
         if self._audit.wants(allowed=outcome == "allow"):
             self._write(decision, outcome, decision.reason.value, policy)
 
     def difference(self, found: Difference) -> None:
-        """Count that a policy's shadow would have decided otherwise, and write it where denials are written."""
+        """Count that a policy's shadow decides differently, and write an audit line if denials are written."""
         live, shadow = found.live.value, found.shadow.value
         self._metrics.shadow_differences[found.policy, live, shadow] += 1
         if not self._audit.wants(allowed=False):
@@ -48,10 +48,10 @@ class Recorder:
         }
         if found.identity is not None:
             attributes["user.name"] = found.identity.username
-        self._audit.record(found.policy, f"{live} or {shadow}", attributes, "the shadow decides otherwise")
+        self._audit.record(found.policy, f"{live} or {shadow}", attributes, "the shadow decides differently")
 
     def cell_of(self, decision: Decision, policy: str) -> AnswerCell | None:
-        """Return the cell that is all there is to record of such a decision, None where an audit line belongs to it."""
+        """Return the counter of such decisions, or None if an audit line must be written, too."""
         outcome = _OUTCOMES[type(decision)]
         if self._audit.wants(allowed=outcome == "allow"):
             return None

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from authgate.listen_address import ListenAddress
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
+    from authgate.server.decider import Serving
     from authgate.server.grpc.listener import GrpcListener
     from authgate.server.listeners import SharedAddresses
     from authgate.server.pressure import Pressure
     from authgate.server.record import Recorder
-    from authgate.server.serving import Serving
 
 _FORM_BYTES = 4096  # of a token exchange, besides the token
 

@@ -24,9 +24,9 @@ from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
+from authgate.server.decider import Serving
 from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.service import SystemClock
 
 _AUDIENCE = "bench"

@@ -24,9 +24,9 @@ from authgate.config import load
 from authgate.model import OriginalRequest, Rejected
 from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
+from authgate.server.decider import Serving
 from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.service import SystemClock, tune_gc
 from authgate.verify.compact import CompactParser
 from tests.bench.machine import cache_folder

@@ -20,9 +20,9 @@ from authgate.compose import Dependencies, compose
 from authgate.config import load
 from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
+from authgate.server.decider import Serving
 from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.service import SystemClock
 from tests.bench.machine import cache_folder
 from tests.bench.tokens import TokenStore, gate_document

@@ -17,11 +17,11 @@ from authgate.observability.log import configure
 from authgate.observability.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
+from authgate.server.decider import Serving
 from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.http.handler import VerifyHandler
 from authgate.server.listeners import Listeners
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.service import SystemClock
 from tests.support.wire import Reply, ask, connected
 

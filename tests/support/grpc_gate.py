@@ -12,11 +12,10 @@ from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
-from authgate.server.decider import Decider
+from authgate.server.decider import Decider, Serving
 from authgate.server.grpc.listener import GrpcLimits, GrpcListener
 from authgate.server.http.head_budget import HeadBudget
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.service import SystemClock
 
 if TYPE_CHECKING:

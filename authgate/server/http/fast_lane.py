@@ -1,8 +1,7 @@
-"""The fast lane: a request that stands complete and alone in an idle connection's buffer is answered at once.
+"""The fast lane: answer a request at once if an idle connection has received exactly one complete request.
 
-It reads only what can mean one thing: HTTP/1.1, one complete head without a body, field lines whose bytes every parser
-reads alike. Whatever else comes it does not touch, and aiohttp reads it as if the lane were not there. What it does
-read goes through the same gate and the same records.
+The lane reads only what has one meaning: HTTP/1.1, one complete head without a body, and field lines that every parser
+reads the same way. It leaves everything else untouched for aiohttp. Its requests pass the same gate and recorder.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ if TYPE_CHECKING:
     from authgate.errors import Reason
     from authgate.model import Clock, Decision, OriginalRequest
     from authgate.observability.metrics import AnswerCell
+    from authgate.server.decider import Serving
     from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
-    from authgate.server.serving import Serving
     from authgate.vocabulary import Proxy
 
 _REQUEST_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*) HTTP/1\.1"
 )
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_PRINTABLE = b"\t" + bytes(range(0x20, 0x7F))  # what a field may hold
+_PRINTABLE = b"\t" + bytes(range(0x20, 0x7F))  # allowed in field values
 
-# What a field means to the lane: nothing, "leave it to aiohttp", what its value decides, or (positive, a bit of its
-# own) that it may stand once.
+# The meaning of a field: plain (ignored), foreign (leave the request to aiohttp), a field whose value matters, or a
+# positive bit for each field that may occur only once.
 _PLAIN, _FOREIGN, _CREDENTIAL, _CONTENT_LENGTH, _CONNECTION = 0, -1, -2, -3, -4
 _ONCE: Final = {
     name: 1 << number
@@ -61,10 +60,10 @@ _ONCE: Final = {
     )
 }
 _HOST: Final = _ONCE[b"host"]
-_TOLD_METHOD, _TOLD_URI, _TOLD_HOST = 1 << 20, 1 << 21, 1 << 22
+_ORIGINAL_METHOD, _ORIGINAL_URI, _ORIGINAL_HOST = 1 << 20, 1 << 21, 1 << 22
 _FOREIGN_NAMES: Final = frozenset(
     {
-        b"access-control-request-method",  # a browser's question, and seldom
+        b"access-control-request-method",  # CORS preflights are rare
         b"content-encoding",
         b"expect",
         b"http2-settings",
@@ -77,7 +76,7 @@ _FOREIGN_NAMES: Final = frozenset(
         b"upgrade",
     }
 )
-# Fields whose lines repeat from request to request and hold no secret: their meaning is remembered by their bytes.
+# Fields whose lines repeat in many requests and hold no secret. The meaning of a line is cached by its bytes.
 _REPEATING: Final = frozenset(
     name
     for title in (
@@ -102,9 +101,10 @@ _MAX_REMEMBERED_BYTES = 256
 
 
 class CountedAnswer(RenderedAnswer):
-    """An answer that only has to be counted: its bytes up to `TAIL`, and its counter.
+    """An answer that must only be counted: its bytes before `TAIL`, and its counter.
 
-    It does not keep the decision: the identity headers are most of a cached verdict's memory, and the bytes hold them.
+    It does not keep the decision, because the bytes already hold the identity headers, most of a cached verdict's
+    memory.
     """
 
     __slots__ = ("cell", "head")
@@ -116,7 +116,7 @@ class CountedAnswer(RenderedAnswer):
 
 
 class AuditedAnswer(RenderedAnswer):
-    """An answer that the audit log records: its bytes up to `TAIL`, and the decision without headers."""
+    """An answer that the audit log records: its bytes before `TAIL`, and the decision without headers."""
 
     __slots__ = ("decision", "head")
 
@@ -127,7 +127,7 @@ class AuditedAnswer(RenderedAnswer):
 
 
 class FastLane:
-    """Answers what it can from one chunk of bytes, or returns None and has touched nothing."""
+    """Answer plain requests, each from one chunk of bytes."""
 
     def __init__(
         self,
@@ -143,7 +143,7 @@ class FastLane:
         self._monotonic = clock.monotonic
         self._now = clock.now
         self._max_header_bytes = max_header_bytes
-        self._max_lines = max_headers + 3  # the request line, and two empty pieces after the last line's end
+        self._max_lines = max_headers + 3  # the request line, and two empty strings behind the last line
         self._targets: dict[bytes, tuple[str, Endpoint]] = {}
         self._second = -1
         self._tail = b""
@@ -151,24 +151,24 @@ class FastLane:
         self._use_proxy(serving().proxy)
 
     def _use_proxy(self, proxy: Proxy | None) -> None:
-        """Learn by which fields a proxy tells of the client's request: each may stand once, as `Host` must anyhow."""
-        told = NO_FORWARDED_HEADERS if proxy is None else FORWARDED_HEADERS[proxy]
-        roles = {told.method: _TOLD_METHOD, told.uri: _TOLD_URI, told.host: _TOLD_HOST}
+        """Use a proxy's fields for the client's request. Each may occur only once, like `Host`."""
+        names = NO_FORWARDED_HEADERS if proxy is None else FORWARDED_HEADERS[proxy]
+        roles = {names.method: _ORIGINAL_METHOD, names.uri: _ORIGINAL_URI, names.host: _ORIGINAL_HOST}
         self._proxy = proxy
         self._once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE
-        self._host_told = self._once.get(told.host or b"", _TOLD_HOST)
-        self._telling = _TOLD_METHOD | _TOLD_URI | self._host_told
+        self._original_host = self._once.get(names.host or b"", _ORIGINAL_HOST)
+        self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host
         self._meanings: dict[bytes, int] = {}
         self._names: dict[bytes, int] = {}
 
     def answer(self, data: bytes) -> bytes | None:
         """Return the answer to a chunk that is exactly one plain request, or None for anything else.
 
-        A decision that memory alone cannot give is left to aiohttp, too: what was looked up for it has no effect.
+        None also means that the decision has to wait for a fetch or a review. Nothing has been changed or counted then.
         """
         try:
             return self._answer(data)
-        except Exception:  # noqa: BLE001 - the general way meets it again, and there it becomes a 503 with a log line
+        except Exception:  # noqa: BLE001 - aiohttp's handler meets it again, and answers 503 with a log line
             return None
 
     def _answer(self, data: bytes) -> bytes | None:
@@ -181,13 +181,13 @@ class FastLane:
         request = self._read(data)
         if request is None:
             return None
-        method, endpoint, values, told = request
+        method, endpoint, values, forwarded = request
         gate, policy = serving.gate, endpoint.policy
         if policy not in gate.policies:
             return None
         original = NO_REQUEST
         if gate.looks_at_request(policy):
-            original = self._original(method, endpoint, told)
+            original = self._original(method, endpoint, forwarded)
         digest = b""
         if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
             digest = gate.cache.digest(values[0][7:])
@@ -196,7 +196,7 @@ class FastLane:
                 return self._send_again(answer, policy, started)
         if gate.reviews_access(policy):
             return None
-        for value in values:  # a remembered one needs no such look
+        for value in values:  # a cached one was checked before
             if value.translate(None, _PRINTABLE):
                 return None
         decision = gate.try_decide(values, policy, original, digest)
@@ -206,7 +206,7 @@ class FastLane:
         return self._head_of(decision) + self._tail_now()
 
     def _head_of(self, decision: Decision) -> bytes:
-        """Return an answer's head; those of refusals with the same reason and detail are alike, and are kept."""
+        """Return an answer's head. Heads of denials are cached by reason and detail."""
         if not isinstance(decision, Deny):
             return head_of(decision)
         key = decision.reason, decision.detail
@@ -214,20 +214,20 @@ class FastLane:
         if head is None:
             head = head_of(decision)
             if len(self._refusals) >= _MAX_REMEMBERED:
-                self._refusals.clear()  # a flood of details of their own; what is common is soon there again
+                self._refusals.clear()  # a flood of different details; frequent heads return soon
             if len(decision.detail) <= _MAX_REMEMBERED_BYTES:
                 self._refusals[key] = head
         return head
 
-    def _original(self, method: str, endpoint: Endpoint, told: dict[int, bytes]) -> OriginalRequest:
-        values = {role: line.partition(b":")[2].strip(b" \t") for role, line in told.items()}
+    def _original(self, method: str, endpoint: Endpoint, forwarded: dict[int, bytes]) -> OriginalRequest:
+        values = {role: line.partition(b":")[2].strip(b" \t") for role, line in forwarded.items()}
         return forwarded_request(
             self._proxy,
             method,
             endpoint,
-            original_method=values.get(_TOLD_METHOD),
-            uri=values.get(_TOLD_URI),
-            host=values.get(self._host_told),
+            original_method=values.get(_ORIGINAL_METHOD),
+            uri=values.get(_ORIGINAL_URI),
+            host=values.get(self._original_host),
         )
 
     def _render(self, decision: Allow | Deny, policy: str) -> CountedAnswer | AuditedAnswer:
@@ -245,9 +245,9 @@ class FastLane:
         return answer.head + self._tail_now()
 
     def _read(self, data: bytes) -> tuple[str, Endpoint, list[bytes], dict[int, bytes]] | None:
-        """Return method, endpoint, credentials and the lines that tell of the client's request, or None.
+        """Return method, endpoint, credentials and the lines that describe the client's request.
 
-        None is where the bytes are anything else than a plain request.
+        Return None if the bytes are not a plain request.
         """
         if len(data) > self._max_header_bytes or data[-4:] != b"\r\n\r\n":
             return None
@@ -257,9 +257,9 @@ class FastLane:
         target = self._targets.get(lines[0]) or self._target_of(lines[0])
         if target is None:
             return None
-        meanings, telling = self._meanings, self._telling
+        meanings, forwarded_bits = self._meanings, self._forwarded
         values: list[bytes] = []
-        told: dict[int, bytes] = {}
+        forwarded: dict[int, bytes] = {}
         seen = 0
         for line in lines[1:-2]:
             meaning = meanings.get(line)
@@ -269,9 +269,9 @@ class FastLane:
                 if meaning < 0 or seen & meaning:
                     return None
                 seen |= meaning
-                if meaning & telling:
-                    told[meaning] = line
-        return (*target, values, told) if seen & _HOST else None
+                if meaning & forwarded_bits:
+                    forwarded[meaning] = line
+        return (*target, values, forwarded) if seen & _HOST else None
 
     def _target_of(self, line: bytes) -> tuple[str, Endpoint] | None:
         match = _REQUEST_LINE.fullmatch(line)
@@ -290,7 +290,7 @@ class FastLane:
         meaning = self._names.get(name)
         if meaning is None:
             meaning = self._meaning_of_name(name)
-        if meaning == _CREDENTIAL and colon:  # its bytes are the gate's to judge
+        if meaning == _CREDENTIAL and colon:  # the gate checks its bytes
             values.append(value.strip(b" \t"))
             return _PLAIN
         if not colon or value.translate(None, _PRINTABLE):

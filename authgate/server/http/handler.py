@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
+    from authgate.server.decider import Serving
     from authgate.server.record import Recorder
-    from authgate.server.serving import Serving
     from authgate.vocabulary import Proxy
 
 _WARN_EVERY: Final = 60.0

@@ -38,7 +38,7 @@ def test_a_difference_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> N
         1,
         [
             {
-                "body": "the shadow decides otherwise",
+                "body": "the shadow decides differently",
                 "authgate.policy": "default",
                 "authgate.reason": "authenticated",
                 "authgate.shadow": "not_allowed",

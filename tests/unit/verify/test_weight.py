@@ -18,9 +18,9 @@ from authgate.observability.metrics import Metrics
 from authgate.policy.conditions import NO_REQUEST
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
+from authgate.server.decider import Serving
 from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.verify.weight import weight_of
 from tests.support.clock import FakeClock
 from tests.support.verifiers import GOOD, Cached, ScriptedVerifier

@@ -15,9 +15,9 @@ from authgate.policy.conditions import Entry, UserIn
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.routes import PathPattern, RequestMatch
 from authgate.policy.rules import OpenPaths, Policy, Rule
+from authgate.server.decider import Serving
 from authgate.server.http.fast_lane import FastLane
 from authgate.server.record import Recorder
-from authgate.server.serving import Serving
 from authgate.verify.cache import VerdictCache
 from authgate.verify.router import Verifier
 from tests.support.clock import FakeClock

@@ -10,7 +10,7 @@ import pytest
 from authgate.gate import Gate
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.rules import Policy
-from authgate.server.serving import Serving
+from authgate.server.decider import Serving
 from tests.support.verifiers import ScriptedVerifier
 
 if TYPE_CHECKING:
