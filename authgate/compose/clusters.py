@@ -53,7 +53,7 @@ async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
         raise CompositionError(f"cluster '{item.name}': {error}", path, str(error)) from None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Clusters:
     """The clusters of one configuration by name, and what belongs to them."""
 

@@ -1,4 +1,4 @@
-"""Connections refused because a limit is reached: each is counted, and one a minute is logged."""
+"""Log problems that clients cause, each kind at most once a minute, and count them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
 
-_EVERY: Final = 60.0
+_LOG_INTERVAL: Final = 60.0
 
 
 class Pressure:
-    """Count and log refused and closed connections, and seconds without a free file descriptor."""
+    """Count and log connections that are refused or closed, and seconds without a free file descriptor."""
 
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics = metrics
@@ -38,6 +38,14 @@ class Pressure:
             "find the clients that start requests and do not complete them",
         )
 
+    def unread_body(self) -> None:
+        """Log that a request was answered before its announced body arrived, which a proxy's configuration causes."""
+        self._log(
+            "a request announced a body that had not arrived when it was answered; its connection was closed",
+            "send subrequests without a body; in nginx, add both lines to the location that calls authgate: "
+            'proxy_pass_request_body off; proxy_set_header Content-Length "";',
+        )
+
     def descriptors_exhausted(self) -> None:
         """Count and log a second without a file descriptor."""
         self._metrics.descriptors_exhausted += 1
@@ -48,6 +56,6 @@ class Pressure:
 
     def _log(self, message: str, remedy: str) -> None:
         now = self._clock.monotonic()
-        if now - self._logged_at.get(message, -math.inf) >= _EVERY:
+        if now - self._logged_at.get(message, -math.inf) >= _LOG_INTERVAL:
             self._logged_at[message] = now
             event(logging.WARNING, message, remedy=remedy)

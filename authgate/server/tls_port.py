@@ -1,6 +1,6 @@
-"""TCP ports on which TLS is spoken: a handshake counts as a connection, and has as much time as a request's head.
+"""TCP ports with TLS: a handshake counts as a connection, and has the same timeout as a request's head.
 
-asyncio's own servers call a protocol when the handshake is done: until then a connection is in no count.
+asyncio's own servers create the protocol only after the handshake, so connections would not be counted until then.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SHORT_PAUSE: Final = 0.01
 
 
 class TLSPort:
-    """One address of a server, from `open` to `close`."""
+    """One address of a server."""
 
     def __init__(self, server: GateServer, context: ssl.SSLContext) -> None:
         self._server = server
@@ -33,9 +33,9 @@ class TLSPort:
         self._handshakes: dict[asyncio.Task[None], socket.socket] = {}
 
     async def open(self, host: str, port: int, backlog: int, *, shared: bool) -> int:
-        """Listen on every address of a host, "" for all; return the real port, raise OSError.
+        """Listen on every address of a host ("" for all) and return the real port; raise OSError.
 
-        With `shared` other processes listen on the same port.
+        With `shared`, other processes listen on the same port.
         """
         loop = asyncio.get_running_loop()
         flags = socket.AI_PASSIVE
@@ -47,7 +47,7 @@ class TLSPort:
             except OSError as error:
                 if error.errno != errno.EAFNOSUPPORT:
                     raise
-                continue  # a kernel without IPv6, where names still have such addresses
+                continue  # a kernel without IPv6 resolves names to IPv6 addresses all the same
             listening.setblocking(False)
             port = listening.getsockname()[1]
             self._sockets.append(listening)
@@ -57,7 +57,7 @@ class TLSPort:
         return port
 
     async def close(self) -> None:
-        """Stop listening, and end the handshakes under way."""
+        """Stop listening and end open handshakes."""
         tasks = (*self._accepting, *self._handshakes)
         for task in tasks:
             task.cancel()
@@ -81,7 +81,7 @@ class TLSPort:
             task.add_done_callback(self._ended)
 
     async def _shake_hands(self, accepted: socket.socket) -> None:
-        # A client that went away, was too slow, or speaks no TLS that is accepted: its connection is closed.
+        # If the client disconnected, was too slow or failed the handshake, its connection is closed.
         with suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._server,

@@ -13,7 +13,7 @@ from authgate.server.exchange import ExchangeHandler
 from authgate.server.http.aiohttp_compat import lane_fits
 from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.http.fast_lane import FastLane
-from authgate.server.http.handler import UnreadBodies, VerifyHandler
+from authgate.server.http.handler import VerifyHandler
 from authgate.server.http.head_budget import HeadBudget
 from authgate.server.listeners import Listeners, TLSFiles, tls_context
 from authgate.service.limits import connections_for, descriptor_limit, listeners_of
@@ -115,7 +115,7 @@ class Ports:
             lane=self._fast_lane() if config.server.fast_lane else None,
             budget=self._budget,
             on_refused=common.pressure.connection_refused,
-            on_unread_body=UnreadBodies(common.clock),
+            on_unread_body=common.pressure.unread_body,
         )
         runner = runner_of(server, config.shutdown.timeout)
         for address in config.server.listen:

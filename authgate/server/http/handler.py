@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from authgate.model import Allow, OriginalRequest
-from authgate.observability.log import event
 from authgate.server.decider import Decider
 from authgate.server.http.request import endpoint_of, original_request
 from authgate.server.http.response import render
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
     from authgate.server.decider import Serving
     from authgate.server.record import Recorder
     from authgate.vocabulary import Proxy
-
-_WARN_EVERY: Final = 60.0
 
 
 class VerifyHandler:
@@ -56,24 +51,3 @@ class VerifyHandler:
         if isinstance(decision, Allow):
             answer += forward
         return web.Response(status=status, headers=CIMultiDict(answer))
-
-
-class UnreadBodies:
-    """Warn, at most once a minute, of a proxy that announces bodies and does not send them."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._warned_at = -math.inf
-
-    def __call__(self) -> None:
-        """Log the problem and what to change in the proxy's configuration."""
-        now = self._clock.monotonic()
-        if now - self._warned_at < _WARN_EVERY:
-            return
-        self._warned_at = now
-        event(
-            logging.WARNING,
-            "a request announced a body that had not arrived when it was answered; its connection was closed",
-            remedy="send subrequests without a body; in nginx, add both lines to the location that calls authgate: "
-            'proxy_pass_request_body off; proxy_set_header Content-Length "";',
-        )

@@ -19,9 +19,10 @@ def test_a_flood_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(1000):
         pressure.connection_refused()
         pressure.head_ended()
+        pressure.unread_body()
         pressure.descriptors_exhausted()
-    assert len(caplog.records) == 3
+    assert len(caplog.records) == 4
     clock.advance(60.0)
     pressure.connection_refused()
-    assert len(caplog.records) == 4
+    assert len(caplog.records) == 5
     assert (metrics.unfinished_heads_ended, metrics.descriptors_exhausted) == (1000, 1000)
