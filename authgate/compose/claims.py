@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.dependencies import CompositionError
-from authgate.expressions import (
-    Expects,
-    Expression,
-    ExpressionError,
-    MissingExtraError,
-    Sees,
-    compile_expression,
-)
+from authgate.compose.dependencies import CompositionError, compiled
+from authgate.expressions import Expects, Sees
 from authgate.verify.mapped import ClaimRules, Condition, Mapped, PrefixedClaim, RequiredClaim
 
 if TYPE_CHECKING:
@@ -68,15 +61,8 @@ def _uid(item: JWTIssuerConfig) -> str | Mapped | None:
 
 
 def _mapped(text: str, place: str) -> Mapped:
-    return Mapped(place, _compiled(text, Sees.CLAIMS, Expects.ANY, place))
+    return Mapped(place, compiled(text, Sees.CLAIMS, Expects.ANY, place))
 
 
 def _condition(text: str, sees: Sees, place: str, message: str | None) -> Condition:
-    return Condition(place, _compiled(text, sees, Expects.BOOL, place), message or "")
-
-
-def _compiled(text: str, sees: Sees, expects: Expects, place: str) -> Expression:
-    try:
-        return compile_expression(text, sees, expects)
-    except (ExpressionError, MissingExtraError) as error:
-        raise CompositionError(f"{place}: {error}") from None
+    return Condition(place, compiled(text, sees, Expects.BOOL, place), message or "")

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR, RunningPrograms
 from authgate.config.problems import dotted
+from authgate.expressions import ExpressionError, MissingExtraError, compile_expression
 from authgate.signing.keys import SigningKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from authgate.expressions import Expects, Expression, Sees
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
     from authgate.policy.shadow import Difference
@@ -43,6 +45,14 @@ def placed(*path: str | int) -> Iterator[None]:
     except CompositionError as error:
         error.path = (*path, *error.path)
         raise
+
+
+def compiled(text: str, sees: Sees, expects: Expects, place: str) -> Expression:
+    """Return the expression at a place of the configuration; raise `CompositionError` if it is invalid."""
+    try:
+        return compile_expression(text, sees, expects)
+    except (ExpressionError, MissingExtraError) as error:
+        raise CompositionError(f"{place}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.dependencies import CompositionError
-from authgate.expressions import Expects, ExpressionError, MissingExtraError, Sees, compile_expression
+from authgate.compose.dependencies import compiled
+from authgate.expressions import Expects, Sees
 from authgate.json_pointer import JSONPointer
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.mapped_headers import ClaimHeader, ExpressionHeader
@@ -25,8 +25,7 @@ def header_mapper(config: HeadersConfig, identity_token: IdentityToken | None) -
 def _mapped(item: MappedHeaderConfig, place: str) -> MappedHeader:
     if item.claim is not None:
         return ClaimHeader(item.name, JSONPointer(item.claim))
-    try:
-        expression = compile_expression(item.expression or "", Sees.CLAIMS | Sees.USER, Expects.ANY)
-    except (ExpressionError, MissingExtraError) as error:
-        raise CompositionError(f"{place}.expression: {error}") from None
-    return ExpressionHeader(item.name, expression, f"{place}.expression")
+    place = f"{place}.expression"
+    return ExpressionHeader(
+        item.name, compiled(item.expression or "", Sees.CLAIMS | Sees.USER, Expects.ANY, place), place
+    )

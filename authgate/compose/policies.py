@@ -1,28 +1,37 @@
-"""`policies`: from configured entries and rules to policies."""
+"""Build policies, their rules and their roles from `policies`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from authgate.compose.access_review import access_rule
-from authgate.compose.dependencies import CompositionError
-from authgate.compose.roles import role_of
-from authgate.expressions import Expects, ExpressionError, MissingExtraError, compile_expression
+from authgate.compose.dependencies import compiled
+from authgate.expressions import Expects
+from authgate.json_pointer import claim_pointer
 from authgate.policy.conditions import Entry, ExpressionHolds, GroupIn, IssuerIn, ServiceAccountIn, UserIn
+from authgate.policy.mapped_headers import ClaimHeader
+from authgate.policy.role import BoundClaim, Leeways, Role
 from authgate.policy.routes import HostPatterns, PathPattern, RequestMatch
 from authgate.policy.rules import OpenPaths, Policy, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from authgate.config import AccessReviewConfig, EntryConfig, PolicyConfig, PolicyVersionConfig, RuleConfig
+    from authgate.config import (
+        AccessReviewConfig,
+        EntryConfig,
+        PolicyConfig,
+        PolicyVersionConfig,
+        RoleConfig,
+        RuleConfig,
+    )
     from authgate.expressions import Sees
     from authgate.policy.access_review import AccessRule
     from authgate.policy.conditions import Condition
 
 
 def policy_of(name: str, item: PolicyConfig) -> Policy:
-    """Return the policy that a configuration names; raises `CompositionError` for what is no expression."""
+    """Return a configured policy; raise `CompositionError` for an invalid expression."""
     shadow = None
     if item.shadow is not None:
         shadow = _version(name, item.shadow, place=f"policies.{name}.shadow.")
@@ -30,7 +39,7 @@ def policy_of(name: str, item: PolicyConfig) -> Policy:
 
 
 def reads_claims(policies: Iterable[Policy]) -> bool:
-    """Tell whether a policy looks at what tokens claim, so that verdicts have to keep it."""
+    """Return whether a policy reads claims, so that verdicts must keep them."""
     versions = (version for policy in policies for version in (policy, policy.shadow) if version is not None)
     return any(clause.reads_claims for version in versions for clause in version.clauses)
 
@@ -53,7 +62,7 @@ def _version(
         _access(access),
         tuple(made.rule(rule, f"{place}rules[{index}]") for index, rule in enumerate(item.rules)),
         shadow,
-        role_of(item.role) if item.role is not None else None,
+        _role(item.role) if item.role is not None else None,
         item.cors_preflight == "allow",
     )
 
@@ -62,14 +71,38 @@ def _access(item: AccessReviewConfig | None) -> AccessRule | None:
     return None if item is None else access_rule(item)
 
 
+def _role(item: RoleConfig) -> Role:
+    """Return a configured role."""
+    glob = item.bound_claims_type == "glob"
+    skew = item.clock_skew_leeway
+    leeways = Leeways(
+        skew if item.expiration_leeway is None else item.expiration_leeway,
+        skew if item.not_before_leeway is None else item.not_before_leeway,
+        skew,
+    )
+    return Role(
+        frozenset(item.bound_audiences) if item.bound_audiences is not None else None,
+        item.bound_subject,
+        tuple(
+            BoundClaim(claim_pointer(name), values, glob=glob)
+            for name, values in (item.bound_claims or {}).items()
+        ),
+        claim_pointer(item.user_claim) if item.user_claim is not None else None,
+        claim_pointer(item.groups_claim) if item.groups_claim is not None else None,
+        tuple(ClaimHeader(header, claim_pointer(claim)) for claim, header in item.claim_mappings.items()),
+        leeways if leeways != Leeways() else None,
+        item.max_token_lifetime,
+    )
+
+
 class _Entries:
-    """Makes the entries and rules of one version of a policy, whose expressions see the same."""
+    """Build the entries and rules of one version of a policy. Their expressions see the same variables."""
 
     def __init__(self, sees: Sees) -> None:
         self._sees = sees
 
     def rule(self, item: RuleConfig, place: str) -> Rule:
-        """Return a rule; `place` is where it stands in the configuration."""
+        """Return a rule. `place` is its path in the configuration."""
         match = RequestMatch(
             None if item.hosts is None else HostPatterns(item.hosts),
             None if item.methods is None else frozenset(item.methods),
@@ -83,7 +116,7 @@ class _Entries:
         return Rule(match, allow, deny, _access(item.access_review), item.anonymous)
 
     def listed(self, items: tuple[EntryConfig, ...] | None, place: str) -> tuple[Entry, ...] | None:
-        """Return the entries of a list, None where there is none."""
+        """Return the entries of a list, or None if there is no list."""
         if items is None:
             return None
         return tuple(self._entry(item, f"{place}[{index}]") for index, item in enumerate(items))
@@ -103,7 +136,4 @@ class _Entries:
         return Entry(conditions)
 
     def _expression(self, text: str, place: str) -> ExpressionHolds:
-        try:
-            return ExpressionHolds(compile_expression(text, self._sees, Expects.BOOL), place)
-        except (ExpressionError, MissingExtraError) as error:
-            raise CompositionError(f"{place}: {error}") from None
+        return ExpressionHolds(compiled(text, self._sees, Expects.BOOL, place), place)

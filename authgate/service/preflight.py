@@ -101,8 +101,9 @@ async def _cluster_obstacles(path: _Path, item: ClusterConfig, deps: Dependencie
     except CompositionError as error:
         if item.kubeconfig is not None:
             return [Obstacle(error.path, error.reason)]
+        why = error.reason
         sentence = (
-            f"was not found from here, so it was not checked; the gate looks where it runs: {error.reason}"
+            f"was not found from here, so it was not checked; the gate looks for it where it runs: {why}"
         )
         return [Obstacle(error.path, sentence, certain=False)]
     credential = client.connection.credential
@@ -134,5 +135,5 @@ def _addresses(config: Config) -> Iterator[Obstacle]:
     for path, address in places:
         why = None if address is None else why_unavailable(address)
         if why is not None:
-            sentence = f"cannot be listened on here and now: {why}"
+            sentence = f"cannot be opened on this machine now: {why}"
             yield Obstacle(path, sentence, certain=False)

@@ -134,7 +134,7 @@ class _Supervisor:
     def _documents(self) -> dict[str, bytes]:
         """Return the documents with which others verify the workers' tokens, by path."""
         config, documents = self._signed
-        # Asked for every unknown path: the files are read once for a configuration, and once a second if they are bad.
+        # Called for every unknown path. The files are read once per configuration, and once a second if they are bad.
         if config is self.config:
             return documents
         now = self._clock.monotonic()

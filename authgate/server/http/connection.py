@@ -300,7 +300,7 @@ class GateServer(web.Server):
         return self._limits.header_timeout
 
     def begin_handshake(self) -> bool:
-        """Count a TLS handshake, or refuse it where there are too many connections with it."""
+        """Count a TLS handshake, or return False if there are too many connections."""
         if len(self._connections) + self._handshakes >= self._limits.max_connections:
             self._refused()
             return False
@@ -308,7 +308,7 @@ class GateServer(web.Server):
         return True
 
     def end_handshake(self) -> None:
-        """Count a TLS handshake off: it failed, or its connection was made."""
+        """Stop counting a TLS handshake: it failed, or its connection is now counted."""
         self._handshakes -= 1
 
     def drain(self) -> None:

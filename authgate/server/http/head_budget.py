@@ -62,7 +62,7 @@ class HeadBudget:
         self._make_room()
 
     def reserve(self, holder: Holder, size: int) -> None:
-        """Count a head by its maximum size, where its pieces cannot be seen, and make room for it."""
+        """Count a head by its maximum size, if its pieces cannot be seen, and make room for it."""
         head = self._heads[holder] = _Head()
         head.cost = size
         self.held += size

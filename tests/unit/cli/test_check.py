@@ -283,7 +283,7 @@ def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path
             "admin": f"127.0.0.1:{taken.getsockname()[1]}",
         }
         result = run("check", "--config", _written(file, server=server))
-    told = [line for line in result.stderr.splitlines() if "cannot be listened on here and now" in line]
+    told = [line for line in result.stderr.splitlines() if "cannot be opened on this machine now" in line]
     assert result.exit_code == 0
     assert [line.split(" ")[1] for line in told] == [
         "server.listen[0]",
