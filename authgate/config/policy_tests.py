@@ -38,7 +38,7 @@ def _moment(text: str) -> str:
 
 
 def _as_json(value: object) -> object:
-    """Make the tuples of a parsed YAML text the lists of JSON."""
+    """Return parsed YAML with lists instead of tuples, as JSON has them."""
     match value:
         case dict():
             return {name: _as_json(member) for name, member in value.items()}
@@ -49,20 +49,22 @@ def _as_json(value: object) -> object:
 
 
 class AskingIdentity(ConfigModel):
-    """Who asks, as the gate would have verified it."""
+    """A verified identity that sends a request."""
 
-    user: Text | None = Field(default=None, description="The whole user name; either this or serviceAccount.")
+    user: Text | None = Field(
+        default=None, description="The full user name. Set either this or serviceAccount."
+    )
     service_account: _ServiceAccount | None = Field(
         default=None,
-        description='A ServiceAccount as "namespace/name", with the groups that it has by itself.',
+        description='A ServiceAccount as "namespace/name", with the groups of every ServiceAccount.',
     )
-    groups: Many[Text] = Field(default=(), description="Further groups, in full.")
+    groups: Many[Text] = Field(default=(), description="Additional groups, in full.")
     issuer: Label | None = Field(
         default=None,
         description="The name of a jwt issuer or of a cluster; null: the only one, or the first cluster.",
     )
     audiences: Many[Text] | None = Field(
-        default=None, description="Of the accepted audiences, those that the token is for; null: all."
+        default=None, description="The audiences of the token, of those that are accepted; null: all."
     )
 
     @model_validator(mode="after")
@@ -75,28 +77,32 @@ class AskingIdentity(ConfigModel):
 class AskedRequest(ConfigModel):
     """What the client sends to the proxy."""
 
-    method: Text | None = Field(default="GET", description="The method; null: the proxy does not tell.")
-    host: Text | None = Field(default="app.example", description="The host; null: the proxy does not tell.")
+    method: Text | None = Field(default="GET", description="The method; null: the proxy does not send it.")
+    host: Text | None = Field(
+        default="app.example", description="The host; null: the proxy does not send it."
+    )
     path: Text | None = Field(
-        default="/", description="The path, with its query, as it is sent; null: the proxy does not tell."
+        default="/", description="The path with its query, undecoded; null: the proxy does not send it."
     )
 
 
 class PolicyTest(ConfigModel):
-    """One request and what is expected of it; without identity and claims it has no token."""
+    """A request and the expected decision; without identity and claims the request has no token."""
 
-    name: Text = Field(description="What is tested, in a few words.")
-    policy: Text = Field(default=DEFAULT_POLICY, description="The policy that is asked.")
-    identity: AskingIdentity | None = Field(default=None, description="Who asks.")
+    name: Text = Field(description="A short description of the test.")
+    policy: Text = Field(default=DEFAULT_POLICY, description="The policy that decides.")
+    identity: AskingIdentity | None = Field(default=None, description="The verified identity.")
     claims: Annotated[dict[str, Any], BeforeValidator(_as_json)] | None = Field(
-        default=None, description="Or what the token claims, iss among it: mappings and rules are applied."
+        default=None,
+        description="The claims of the token, with iss, instead of an identity; mappings and rules are applied.",
     )
-    request: AskedRequest = Field(default_factory=AskedRequest, description="What is asked for.")
+    request: AskedRequest = Field(default_factory=AskedRequest, description="The original request.")
     now: Annotated[Text, AfterValidator(_moment)] | None = Field(
-        default=None, description="When, with the offset from UTC; null: now."
+        default=None, description="The time of the request, with the offset from UTC; null: now."
     )
     access_review: Literal["allow", "deny"] | None = Field(
-        default=None, description="What the cluster says where it is asked; null: it must not be."
+        default=None,
+        description="The decision of the cluster's access review; null: there must be no review.",
     )
     expect: Annotated[Text, AfterValidator(_expectation)] = Field(
         description="allow, deny, or the reason code of the decision."
@@ -116,7 +122,7 @@ class PolicyTest(ConfigModel):
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
     def is_met_by(self, reason: str) -> bool:
-        """Tell whether a decision with this reason code is the expected one; a 503 neither allows nor denies."""
+        """Return whether a decision with this reason code is as expected; a 503 is neither allow nor deny."""
         if self.expect in _STATUS:
             return reason == self.expect
         status = _STATUS[reason]
@@ -128,11 +134,11 @@ class PolicyTests(ConfigModel):
 
     config: FilePath | None = Field(
         default=None,
-        description="The configuration under test, relative to this file; null: that of --config.",
+        description="The configuration, relative to this file; null: that of --config.",
     )
     tests: Annotated[
         tuple[PolicyTest, ...], Field(min_length=1, max_length=10_000), BeforeValidator(as_tuple)
-    ] = Field(description="The requests, each with the decision that is expected.")
+    ] = Field(description="The requests with the expected decisions.")
 
 
 def load_policy_tests(path: FilesystemPath) -> PolicyTests:

@@ -1,1 +1,1 @@
-"""The configuration's models: one module per section, each with its fields, bounds and parsed values."""
+"""The models of the configuration: its sections, with their fields, bounds and parsed values."""

@@ -40,42 +40,42 @@ _Exact = Annotated[_Template, AfterValidator(_exact_or_empty)]
 
 
 class ReviewedResourceConfig(ConfigModel):
-    """The Kubernetes objects that an access review is about; placeholders are filled from the verified identity."""
+    """The Kubernetes objects of an access review; placeholders are replaced by values of the verified identity."""
 
-    verb: _Named = Field(description="What is done: get, list, create and so on.")
-    resource: _Named = Field(description="The kind of object in the plural: services.")
+    verb: _Named = Field(description="The verb, such as get, list or create.")
+    resource: _Named = Field(description="The resource in the plural, such as services.")
     group: _OrAll = Field(default="", description='The API group; "" is the core group.')
-    version: _OrAll = Field(default="", description='The API version; "" for any.')
+    version: _OrAll = Field(default="", description='The API version; "" means any.')
     namespace: _Exact = Field(
         default="",
-        description='The namespace; "" asks about a cluster-scoped object, or about all namespaces.',
+        description='The namespace; "" means a cluster-scoped object, or all namespaces.',
     )
-    subresource: _OrAll = Field(default="", description='The subresource, such as proxy; "" for none.')
-    name: _Exact = Field(default="", description='The object\'s name; "" asks about all of them.')
+    subresource: _OrAll = Field(default="", description='The subresource, such as proxy; "" means none.')
+    name: _Exact = Field(default="", description='The name of the object; "" means all objects.')
 
 
 class AccessReviewConfig(ConfigModel):
-    """What the cluster's SubjectAccessReview is asked about those whom the lists let pass."""
+    """The SubjectAccessReview that the cluster must allow for identities that the lists allow."""
 
     non_resource: Literal["request"] | None = Field(
         default=None,
-        description="request: path and method of the original request, as for nonResourceURLs of RBAC;"
-        " needs server.proxy. Either this or resource.",
+        description="request: review the path and method of the original request, as nonResourceURLs of RBAC;"
+        " needs server.proxy. Set either this or resource.",
     )
     resource: ReviewedResourceConfig | None = Field(
         default=None,
-        description="Kubernetes objects that one must have access to. Either this or nonResource.",
+        description="Kubernetes objects that the identity must have access to. Set either this or nonResource.",
     )
     cluster: Label | None = Field(
         default=None,
-        description="Which of several clusters is asked about identities of jwt issuers; null: the first. Those of a "
-        "cluster are its own to judge.",
+        description="The cluster that reviews identities of jwt issuers; null: the first one. Identities of a cluster "
+        "are always reviewed by that cluster.",
     )
     allowed_ttl: Annotated[float, Seconds(at_most=3600)] = Field(
-        default=300.0, description="How long a yes is remembered."
+        default=300.0, description="How long an allowed review is cached."
     )
     denied_ttl: Annotated[float, Seconds(at_most=3600)] = Field(
-        default=30.0, description="How long a no is remembered."
+        default=30.0, description="How long a denied review is cached."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""`cluster`: the Kubernetes cluster whose ServiceAccount tokens are accepted."""
+"""`cluster`: the Kubernetes clusters whose ServiceAccount tokens are accepted."""
 
 from __future__ import annotations
 
@@ -24,53 +24,53 @@ from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
 
 
 def _cluster_issuer(text: str) -> str:
-    # RFC 7519, section 2: an issuer is a StringOrURI; kube-apiserver takes a plain word, too.
+    # An issuer is a StringOrURI (RFC 7519, section 2), so kube-apiserver accepts a plain word, too.
     return issuer_url(text) if "://" in text else text
 
 
 class TokenReviewConfig(ConfigModel):
-    """When the cluster's TokenReview API is asked, and how much of it."""
+    """When the cluster's TokenReview API is called, and how often."""
 
     mode: Literal["never", "fallback", "always"] = Field(
         default="fallback",
-        description="never: local keys alone decide; fallback: asked where they can't; always: asked for every token.",
+        description="never: only local keys decide; fallback: called if keys cannot decide; always: for every token.",
     )
     max_age: Annotated[float, Seconds(at_most=3600)] = Field(
         default=60.0,
-        description="With mode always, and where revocation watch cannot vouch for a token, a verdict is never older "
-        "than this; the API server's own cache adds up to 10 s.",
+        description="How long a verdict is used with mode always, or for a token that revocation watch does not cover; "
+        "the API server's own cache adds up to 10 s.",
     )
     legacy_audiences: ManyTexts = Field(
         default=(),
         description="Audiences under which static and legacy Secret tokens are reviewed, such as "
-        "https://kubernetes.default.svc; empty: tokens that are no JWT, or carry no audience, are refused.",
+        "https://kubernetes.default.svc; empty: tokens that are not JWTs, or have no audience, are rejected.",
     )
-    qps: float = Field(default=50.0, ge=0.1, le=10000, description="Reviews per second, at most.")
-    burst: int = Field(default=100, ge=1, le=100000, description="Reviews that may be sent at once.")
+    qps: float = Field(default=50.0, ge=0.1, le=10000, description="The most reviews per second.")
+    burst: int = Field(default=100, ge=1, le=100000, description="The most reviews that are sent at once.")
     timeout: Annotated[float, Seconds(at_least=0.1, at_most=30)] = Field(
-        default=3.0, description="How long one review may take."
+        default=3.0, description="The timeout of one review."
     )
 
 
 class WatchConfig(ConfigModel):
-    """Which objects revocation watch covers; tokens that it does not cover are reviewed every tokenReview.maxAge."""
+    """The objects that revocation watch covers; other tokens are reviewed every tokenReview.maxAge."""
 
     namespaces: Annotated[Many[DNSLabel], Field(max_length=25), different] = Field(
         default=(),
-        description="Namespaces whose ServiceAccounts and pods are watched; empty: all, and nodes, too.",
+        description="Namespaces whose ServiceAccounts and pods are watched; empty: all namespaces, and nodes.",
     )
     secrets: bool = Field(
         default=False,
-        description="Watch Secrets for the tokens bound to them; whoever may list their metadata may read them.",
+        description="Watch Secrets, for tokens bound to them. A role that can list their metadata can read them.",
     )
     max_stale: Annotated[float, Seconds(at_least=1, at_most=3600)] = Field(
-        default=90.0, description="How long what a watch saw still counts after its connection broke."
+        default=90.0, description="How long the state of a watch is used after its connection was lost."
     )
     max_objects: int = Field(
         default=100_000,
         ge=1,
         le=2_000_000,
-        description="Objects that may be known at once; with more, TokenReview decides.",
+        description="The most objects that are kept; with more objects TokenReview decides.",
     )
 
 
@@ -86,8 +86,8 @@ def _mode(value: str) -> JsonDict:
 class ClusterConfig(ConfigModel):
     """The cluster, and how its API server is reached."""
 
-    # The JSON Schema refuses what the validators below refuse, so that helm does not install what cannot start. Helm
-    # prints the constant that a value should have, so the sentence takes the place of one that cannot hold.
+    # The JSON Schema refuses what the validators below refuse, so that helm does not install a gate that cannot start.
+    # Helm prints the constant that a value should have, so the message is written as a constant.
     model_config = ConfigDict(
         json_schema_extra={
             "allOf": [
@@ -119,30 +119,32 @@ class ClusterConfig(ConfigModel):
     )
     issuers: Annotated[Many[Annotated[Text, AfterValidator(_cluster_issuer)]], different] = Field(
         default=(),
-        description="Further issuers of the same cluster, for a migration; its discovery document names the first.",
+        description="Additional issuers of the cluster, for a migration; the first one is in its discovery document.",
     )
     kubeconfig: ReadableFile | None = Field(
         default=None,
-        description="A kubeconfig file; null: the pod's ServiceAccount, else $KUBECONFIG, else ~/.kube/config.",
+        description="A kubeconfig file; null: the pod's ServiceAccount, or else $KUBECONFIG, or else ~/.kube/config.",
     )
-    context: Text | None = Field(default=None, description="The kubeconfig's context; null: its current one.")
+    context: Text | None = Field(
+        default=None, description="The context of the kubeconfig; null: its current context."
+    )
     token_review: TokenReviewConfig = Field(
-        default_factory=TokenReviewConfig, description="When and how often the TokenReview API is asked."
+        default_factory=TokenReviewConfig, description="When and how often the TokenReview API is called."
     )
     revocation: Literal["none", "watch"] = Field(
         default="none",
-        description="How deleted pods and accounts are noticed; none: by TokenReview, or not before their tokens "
+        description="How deletions of pods and accounts are noticed; none: by TokenReview, or when their tokens "
         "expire; watch: at once, by a watch on their metadata.",
     )
     watch: WatchConfig = Field(
-        default_factory=WatchConfig, description="What revocation watch covers, and what it may cost."
+        default_factory=WatchConfig, description="What revocation watch covers, and its limits."
     )
     keys: KeyRefreshConfig = Field(
         default_factory=KeyRefreshConfig, description="How the cluster's keys are fetched and kept."
     )
     static_keys: StaticKeysConfig | None = Field(
         default=None,
-        description="Keys copied out of the cluster, for a gate that cannot reach its API server; needs issuers, and "
+        description="Keys copied from the cluster, if its API server cannot be reached; needs issuers, and "
         "tokenReview.mode: never.",
     )
 
@@ -156,7 +158,9 @@ class ClusterConfig(ConfigModel):
 
     @field_validator("static_keys")
     @classmethod
-    def _need_nobody(cls, value: StaticKeysConfig | None, info: ValidationInfo) -> StaticKeysConfig | None:
+    def _replace_the_api_server(
+        cls, value: StaticKeysConfig | None, info: ValidationInfo
+    ) -> StaticKeysConfig | None:
         review = info.data.get("token_review")
         if value is None:
             return value

@@ -39,7 +39,7 @@ from authgate.vocabulary import DEFAULT_POLICY
 
 
 def _unnamed_url(item: object) -> str | None:
-    """Return the URL of an issuer that has no name, as far as both can be read."""
+    """Return the URL of an issuer that has no name, or None if there is a name or the issuer is not valid."""
     if not isinstance(item, dict) or not isinstance(issuer := item.get("issuer"), dict):
         return None
     gate, url = item.get("gate"), issuer.get("url")
@@ -49,7 +49,7 @@ def _unnamed_url(item: object) -> str | None:
 
 
 def _with_name(item: object, name: str | None) -> object:
-    # A bare host is what `JWTIssuerConfig.name` returns by itself.
+    # `JWTIssuerConfig.name` returns the host itself.
     if name is None or not isinstance(item, dict) or name == host_of(item["issuer"]["url"]):
         return item
     if not re.fullmatch(LABEL, name, re.ASCII):
@@ -65,9 +65,11 @@ class Config(ConfigModel):
     """authgate's configuration."""
 
     api_version: Literal["authgate.dev/v1alpha1"] | None = Field(
-        default=None, description="The version of this format; may be left out."
+        default=None, description="The version of this format. Optional."
     )
-    kind: Literal["AuthgateConfiguration"] | None = Field(default=None, description="May be left out.")
+    kind: Literal["AuthgateConfiguration"] | None = Field(
+        default=None, description="The kind of this format. Optional."
+    )
     cluster: OneOrSeveral[ClusterConfig] | None = Field(
         default=None,
         description="The Kubernetes cluster whose ServiceAccount tokens are accepted, or a list of them; null: none.",
@@ -76,38 +78,43 @@ class Config(ConfigModel):
         default=(), description="Other issuers, as in kube-apiserver's AuthenticationConfiguration."
     )
     credential: CredentialConfig = Field(
-        default_factory=CredentialConfig, description="Where a request's token may stand."
+        default_factory=CredentialConfig, description="Where requests can have their token."
     )
     policies: Annotated[dict[DNSLabel, PolicyConfig], Field(min_length=1, max_length=1000)] = Field(
         default_factory=_any_authenticated,
-        description="Who may pass, by policy: default is asked at /verify, others at /policies/<name>/verify. "
-        "Left out: any authenticated identity passes.",
+        description="The policies: default is used at /verify, others at /policies/<name>/verify. "
+        "If left out, every authenticated identity is allowed.",
     )
     headers: HeadersConfig = Field(
-        default_factory=HeadersConfig, description="How an identity is told to the proxy."
+        default_factory=HeadersConfig, description="The headers with the identity."
     )
     signing: SigningConfig | None = Field(
         default=None,
-        description="In whose name and with which keys the gate signs tokens of its own; null: none.",
+        description="The issuer and keys of tokens that authgate signs itself; null: none.",
     )
     identity_token: IdentityTokenConfig | None = Field(
-        default=None, description="A signed statement of who passed, in a header for the app; null: none."
+        default=None,
+        description="A header with a signed token that names the identity to the app; null: none.",
     )
     exchange: ExchangeConfig | None = Field(
-        default=None, description="Token exchange (RFC 8693) on a listener of its own; null: none."
+        default=None, description="Token exchange (RFC 8693) on its own address; null: none."
     )
-    cache: CacheConfig = Field(default_factory=CacheConfig, description="How long verdicts are remembered.")
+    cache: CacheConfig = Field(
+        default_factory=CacheConfig, description="How many verdicts are cached, and how long."
+    )
     server: ServerConfig = Field(
-        default_factory=ServerConfig, description="Where the gate listens, and for which proxy."
+        default_factory=ServerConfig, description="The addresses to listen on, and the proxy in front."
     )
-    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="What a request may cost.")
-    log: LogConfig = Field(default_factory=LogConfig, description="What is written to the log.")
-    shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig, description="How the gate ends.")
+    limits: LimitsConfig = Field(
+        default_factory=LimitsConfig, description="Limits of requests and connections."
+    )
+    log: LogConfig = Field(default_factory=LogConfig, description="The log.")
+    shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig, description="How authgate shuts down.")
 
     @model_validator(mode="before")
     @classmethod
     def _issuers_on_one_host_have_names(cls, data: object) -> object:
-        """Give each issuer without a name one with its path where several share a host, such as Keycloak's realms."""
+        """Name issuers that share a host by host and path, such as realms of Keycloak."""
         if not isinstance(data, dict) or not isinstance(items := data.get("jwt"), list | tuple):
             return data
         return {**data, "jwt": tuple(map(_with_name, items, default_names(list(map(_unnamed_url, items)))))}

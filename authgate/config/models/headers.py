@@ -1,4 +1,4 @@
-"""`headers`: how an identity is told to the proxy."""
+"""`headers`: the response headers that name the identity."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HeaderName = Annotated[
         " X-Forwarded-…)",
     ),
 ]
-"""A header that the gate may give an answer."""
+"""A header that authgate can add to a response."""
 
 
 def _pointer(text: str) -> str:
@@ -31,15 +31,15 @@ def _pointer(text: str) -> str:
 
 
 class MappedHeaderConfig(ConfigModel):
-    """A header from a claim or an expression; always sent, and empty where there is nothing."""
+    """A header from a claim or an expression; always sent, and empty if there is no value."""
 
     name: HeaderName = Field(description="The header's name.")
     claim: Annotated[Text, AfterValidator(_pointer)] | None = Field(
         default=None,
-        description="A JSON pointer to the claim that it holds: /department, /realm_access/roles.",
+        description="A JSON pointer to the claim, such as /department or /realm_access/roles.",
     )
     expression: Annotated[Block, over(Sees.CLAIMS | Sees.USER, Expects.ANY)] | None = Field(
-        default=None, description="A CEL expression over claims and user, in place of a claim."
+        default=None, description="A CEL expression over claims and user, instead of a claim."
     )
 
     @model_validator(mode="after")
@@ -50,17 +50,17 @@ class MappedHeaderConfig(ConfigModel):
 
 
 class HeadersConfig(ConfigModel):
-    """How an identity is told to the proxy."""
+    """The response headers that name the identity to the proxy and the app."""
 
     preset: Preset = Field(
         default=DEFAULT_PRESET,
-        description="The set of headers that tell who passed; none: those of set alone.",
+        description="The preset of identity headers; none: only the headers of set.",
     )
     set: Many[MappedHeaderConfig] = Field(
-        default=(), description="Headers beside the preset's, from claims and expressions."
+        default=(), description="Additional headers, from claims and expressions."
     )
     max_bytes: int = Field(
-        default=16384, ge=512, le=1048576, description="The most that an answer's identity headers may take."
+        default=16384, ge=512, le=1048576, description="The most bytes of identity headers in a response."
     )
 
     def contradictions(self) -> Iterator[Finding]:

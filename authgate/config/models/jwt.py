@@ -87,18 +87,18 @@ def _once(field: str, why: str) -> AfterValidator:
 
 
 class ClaimValidationRule(ConfigModel):
-    """What must hold of a token's claims: a claim with a value, or an expression."""
+    """A condition on the claims: a claim that must have a value, or an expression."""
 
     claim: Given[ClaimName] = Field(
         default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
     )
     required_value: Annotated[Prefix, BeforeValidator(lambda value: "" if value is None else value)] = Field(
-        default="", description='The value that the claim must have; "" also holds for null.'
+        default="", description='The value that the claim must have; "" also matches null.'
     )
     expression: Given[_ClaimCondition] = Field(
-        default=None, description="In CEL over `claims`, in place of a claim: what must be true."
+        default=None, description="A CEL expression over `claims`, instead of a claim; it must be true."
     )
-    message: Given[Text] = Field(default=None, description="What is said where the expression is not true.")
+    message: Given[Text] = Field(default=None, description="The error message if the expression is not true.")
 
     def contradictions(self) -> Iterator[Finding]:
         """Yield what does not fit the claim, or the expression."""
@@ -115,17 +115,18 @@ class ClaimValidationRule(ConfigModel):
 
 
 class PrefixedClaimOrExpression(ConfigModel):
-    """A claim that names someone, and what is put before it; or an expression that gives the name."""
+    """A claim with a name, and the prefix of the name; or an expression that returns the name."""
 
     claim: Given[ClaimName] = Field(
         default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
     )
     prefix: Prefix | None = Field(
         default=None,
-        description='With a claim, required: put before its value, literally ("-" is a dash); "" is none.',
+        description='Required with a claim: text that is put before its value ("-" is a dash); "" means no prefix.',
     )
     expression: Given[_Mapped] = Field(
-        default=None, description="In CEL over `claims`, in place of a claim: the name, or the names."
+        default=None,
+        description="A CEL expression over `claims`, instead of a claim; it returns the name or names.",
     )
 
     def contradictions(self) -> Iterator[Finding]:
@@ -144,13 +145,13 @@ class PrefixedClaimOrExpression(ConfigModel):
 
 
 class ClaimOrExpression(ConfigModel):
-    """A claim, or an expression in its place."""
+    """A claim, or an expression instead."""
 
     claim: Given[ClaimName] = Field(
         default=None, description="The claim's name, or a JSON pointer to a nested one: /realm_access/roles."
     )
     expression: Given[_Mapped] = Field(
-        default=None, description="In CEL over `claims`, in place of a claim: the value."
+        default=None, description="A CEL expression over `claims`, instead of a claim; it returns the value."
     )
 
     def contradictions(self) -> Iterator[Finding]:
@@ -162,11 +163,13 @@ class ClaimOrExpression(ConfigModel):
 class ExtraMapping(ConfigModel):
     """One key of the identity's `extra`."""
 
-    absent: ClassVar = {"valueExpression": "is required: an expression that gives a text or a list of texts"}
+    absent: ClassVar = {
+        "valueExpression": "is required: an expression that returns a text or a list of texts"
+    }
 
     key: Text = Field(description="The key: a path below a domain of yours, such as example.org/department.")
     value_expression: _Mapped = Field(
-        description='In CEL over `claims`: its text or texts; without any ("", [], null) the key is left out.'
+        description='A CEL expression over `claims` that returns a text or texts; "", [] and null omit the key.'
     )
 
     @field_validator("key")
@@ -193,7 +196,7 @@ class ClaimMappings(ConfigModel):
     )
     uid: ClaimOrExpression | None = Field(default=None, description="The user's unique id; null: none.")
     extra: Annotated[_Rules[ExtraMapping], _once("key", "a key can have one expression")] = Field(
-        default=(), description="What else is told of the user."
+        default=(), description="Additional values of the user."
     )
 
     @field_validator("username")
@@ -205,10 +208,10 @@ class ClaimMappings(ConfigModel):
 
 
 class UserValidationRule(ConfigModel):
-    """What must hold of the identity that the claims gave."""
+    """A condition on the identity."""
 
-    expression: _UserCondition = Field(description="In CEL over `user`: what must be true.")
-    message: Given[Text] = Field(default=None, description="What is said where the expression is not true.")
+    expression: _UserCondition = Field(description="A CEL expression over `user`; it must be true.")
+    message: Given[Text] = Field(default=None, description="The error message if the expression is not true.")
 
 
 def _plain(sentence: str, *path: str) -> Finding:
@@ -231,7 +234,7 @@ def _different_types(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class IssuerConfig(ConfigModel):
-    """Who issues the tokens, and for whom."""
+    """The issuer, and the audiences of its tokens."""
 
     absent: ClassVar = {
         "audiences": "is required: the audiences that tokens must be issued for, such as [my-app]"
@@ -245,17 +248,17 @@ class IssuerConfig(ConfigModel):
     url: IssuerURL = Field(description="The issuer, exactly as its tokens name it in `iss`.")
     discovery_url: Given[IssuerURL] = Field(
         default=None,
-        description="The discovery document's whole URL, where it is not <url>/.well-known/openid-configuration.",
+        description="The full URL of the discovery document, unless it is <url>/.well-known/openid-configuration.",
     )
     certificate_authority: Given[Annotated[Block, AfterValidator(check_certificates)]] = Field(
         default=None,
-        description="PEM certificates that the issuer's server must chain to; null: the system's.",
+        description="PEM certificates of the CAs for the issuer's server; null: the system's.",
     )
     audiences: SomeTexts = Field(
         description="The audiences that tokens must be issued for; one of them must match."
     )
     audience_match_policy: Given[Literal["MatchAny"]] = Field(
-        default=None, validate_default=True, description="Must be MatchAny where there are several audiences."
+        default=None, validate_default=True, description="Must be MatchAny if there are several audiences."
     )
 
     @field_validator("discovery_url")
@@ -284,7 +287,7 @@ class KeysConfig(KeyRefreshConfig):
 
     token_file: FilePath | None = Field(
         default=None,
-        description="A file with a bearer token to present to the issuer; read again for every fetch.",
+        description="A file with a bearer token for requests to the issuer; it is read for every fetch.",
     )
 
 
@@ -300,20 +303,20 @@ class IssuerGateConfig(ConfigModel):
         default=ALGORITHMS, description="The signature algorithms that its tokens may use."
     )
     leeway: Annotated[float, Seconds(at_most=600)] = Field(
-        default=60.0, description="How far the issuer's clock may be ahead, for `nbf` and `iat`."
+        default=60.0, description="How far the issuer's clock can be ahead, for `nbf` and `iat`."
     )
     expiry_leeway: Annotated[float, Seconds(at_most=600)] = Field(
-        default=0.0, description="How long after its `exp` a token is still taken, for clocks that differ."
+        default=0.0, description="How long a token is accepted after its `exp`, for clocks that differ."
     )
     max_token_lifetime: Annotated[float, Seconds(at_least=1, at_most=10 * 365 * 86400)] | None = Field(
         default=None,
-        description="Tokens issued for longer than this (`exp` less `iat`) are refused; null: no bound.",
+        description="The longest lifetime of a token (`exp` minus `iat`); null: no limit.",
     )
     jwks_url: KeysURL | None = Field(
-        default=None, description="Where the keys are, for issuers without a discovery document."
+        default=None, description="The URL of the keys, for issuers without a discovery document."
     )
     static_keys: StaticKeysConfig | None = Field(
-        default=None, description="Keys that are given and never fetched."
+        default=None, description="Keys in the configuration or a file, instead of fetched keys."
     )
     keys: KeysConfig = Field(default_factory=KeysConfig, description="How the keys are fetched and kept.")
     types: Annotated[
@@ -328,12 +331,12 @@ class IssuerGateConfig(ConfigModel):
         AfterValidator(_different_types),
     ] = Field(
         default=("JWT", "at+jwt"),
-        description="What a token's `typ` may be, case and `application/` aside; one without `typ` passes.",
+        description="Accepted values of `typ`, ignoring case and `application/`; a token without `typ` is accepted.",
     )
     unsafe_ignore_confirmation: bool = Field(
         default=False,
         description="true: a token that is bound to a key or certificate of its sender (`cnf`) is accepted as a bearer"
-        " token, so that whoever steals it can use it; false: it is refused.",
+        " token, so that a stolen token can be used; false: it is rejected.",
     )
 
 
@@ -343,16 +346,16 @@ class JWTIssuerConfig(ConfigModel):
     absent: ClassVar = {
         "claimMappings": "is required: which claims name the user, such as {username: {claim: sub, prefix: 'corp:'}}",
     }
-    issuer: IssuerConfig = Field(description="Who issues the tokens, and for whom.")
+    issuer: IssuerConfig = Field(description="The issuer, and the audiences of its tokens.")
     claim_validation_rules: Annotated[
         _Rules[ClaimValidationRule],
         _once("claim", "a claim can have one required value"),
         _once("expression", "an expression is needed only once"),
-    ] = Field(default=(), description="What must hold of a token's claims; all of it.")
+    ] = Field(default=(), description="Conditions on the claims; all must be true.")
     claim_mappings: ClaimMappings = Field(description="How claims become an identity.")
     user_validation_rules: Annotated[
         _Rules[UserValidationRule], _once("expression", "an expression is needed only once")
-    ] = Field(default=(), description="What must hold of the identity that the claims gave; all of it.")
+    ] = Field(default=(), description="Conditions on the identity; all must be true.")
     gate: IssuerGateConfig = Field(default_factory=IssuerGateConfig, description="authgate's additions.")
 
     def contradictions(self) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""How the keys of an issuer or a cluster are fetched, or that they are not fetched at all."""
+"""The keys of an issuer or a cluster: how they are fetched, or static keys."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ class KeyRefreshConfig(ConfigModel):
     """How keys are fetched and how long they are kept."""
 
     refresh: Annotated[float, Seconds(at_least=1, at_most=86400)] = Field(
-        default=300.0, description="How often keys are fetched anew in the background."
+        default=300.0, description="How often keys are fetched again in the background."
     )
     timeout: Annotated[float, Seconds(at_least=0.1, at_most=60)] = Field(
-        default=5.0, description="How long one fetch may take."
+        default=5.0, description="The timeout of one fetch."
     )
     max_stale: Annotated[float, Seconds(at_most=30 * 86400)] = Field(
         default=86400.0,
         validate_default=True,
-        description="How long the last good keys serve while fetches fail; at least `refresh`.",
+        description="How long the last keys are used while fetches fail; at least `refresh`.",
     )
     cooldown: Annotated[float, Seconds(at_least=0.1, at_most=600)] = Field(
-        default=5.0, description="The pause between two fetches that unknown key ids may cause."
+        default=5.0, description="The least time between two fetches for unknown key ids."
     )
 
     @field_validator("max_stale")
     @classmethod
     def _outlives_a_refresh(cls, value: float, info: ValidationInfo) -> float:
         if value < info.data.get("refresh", 0):
-            raise ValueError("must be at least as long as refresh, else keys are dropped between two fetches")
+            raise ValueError("must be at least as long as refresh, or keys expire between two fetches")
         return value
 
 

@@ -30,7 +30,7 @@ from authgate.expressions import MAX_LENGTH, Expects, Sees
 
 _T = TypeVar("_T")
 Entries = Annotated[tuple[_T, ...], Field(min_length=1, max_length=1000), BeforeValidator(as_tuple)]
-"""A list that, where it is given, has one to 1000 entries."""
+"""A list of 1 to 1000 entries."""
 
 _Names = Annotated[Entries[Annotated[Text, exact]], different]
 _Globs = Annotated[Entries[Annotated[Text, glob]], different, few_globs]
@@ -48,29 +48,29 @@ _ServiceAccountGlob = Annotated[
     Text,
     Matching(
         r"[a-z0-9*-]{1,63}/[a-z0-9.*-]{1,253}",
-        'must be "namespace/name", where * stands for any letters: "prod/*"',
+        'must be "namespace/name", where * matches any characters: "prod/*"',
     ),
     glob,
 ]
 
 
 class EntryConfig(ConfigModel):
-    """Someone: every field that is given must hold, and in each one of its entries."""
+    """A condition on the identity: every field that is set must match, by at least one of its entries."""
 
     issuers: _Names | None = Field(
-        default=None, description="Names of issuers: `gate.name` of one under `jwt`, or the cluster's `name`."
+        default=None, description="Names of issuers: `gate.name` of a jwt issuer, or `name` of a cluster."
     )
     service_accounts: Annotated[Entries[_ServiceAccountGlob], different] | None = Field(
         default=None,
-        description='ServiceAccounts of the cluster as "namespace/name"; * stands for any letters.',
+        description='ServiceAccounts of the cluster as "namespace/name"; * matches any characters.',
     )
     users: _Globs | None = Field(
         default=None,
-        description="User names; * stands for any characters, \\* for a star.",
+        description="User names; * matches any characters, \\* a literal star.",
     )
     groups: _Globs | None = Field(
         default=None,
-        description="Groups, one of which is enough; * stands for any characters, \\* for a star.",
+        description="Groups; one of them is enough. * matches any characters, \\* a literal star.",
     )
 
     expression: _Condition | None = Field(
@@ -121,13 +121,13 @@ _Method = Annotated[Text, Matching(r"[A-Z][A-Z-]{0,31}", "must be a method in ca
 
 
 class RuleConfig(ConfigModel):
-    """What holds for the requests that fit: their host, method and path are each one of those that are given."""
+    """A rule for requests whose host, method and path are each in the lists that are set."""
 
     hosts: Annotated[Some[_HostPattern], AfterValidator(_in_small_letters), different] | None = Field(
-        default=None, description='Hosts, without port; "*.example.com" is every one below. null: any.'
+        default=None, description='Hosts without port; "*.example.com" matches every host below. null: any.'
     )
     methods: Annotated[Some[_Method], different] | None = Field(
-        default=None, description="Methods, in capitals; GET does not include HEAD. null: any."
+        default=None, description="Methods in capitals; GET does not include HEAD. null: any."
     )
     paths: Annotated[Entries[_PathPattern], different] | None = Field(
         default=None,
@@ -135,22 +135,22 @@ class RuleConfig(ConfigModel):
     )
     raw_path: Literal["refuse", "allow"] = Field(
         default="refuse",
-        description="allow: paths that servers read in two ways are taken, too, where every reading is this rule's.",
+        description="allow: also match paths that servers can read in two ways, if this rule matches every reading.",
     )
     allow: Entries[EntryConfig] | None = Field(
-        default=None, description="One entry must hold, in place of the policy's allow and accessReview."
+        default=None, description="One entry must match; replaces allow and accessReview of the policy."
     )
     deny: Entries[EntryConfig] | None = Field(
-        default=None, description="No entry may hold, in place of the policy's deny."
+        default=None, description="No entry may match; replaces deny of the policy."
     )
-    anonymous: bool = Field(default=False, description="true: no token is needed.")
+    anonymous: bool = Field(default=False, description="true: requests are allowed without a token.")
     access_review: AccessReviewConfig | None = Field(
         default=None,
-        description="What the cluster must allow, in place of the policy's allow and accessReview.",
+        description="The access review that the cluster must allow; replaces allow and accessReview of the policy.",
     )
     expression: _Condition | None = Field(
         default=None,
-        description="A CEL expression that must be true, in place of the policy's allow and accessReview.",
+        description="A CEL expression that must be true; replaces allow and accessReview of the policy.",
     )
 
     @model_validator(mode="after")
@@ -164,7 +164,7 @@ class RuleConfig(ConfigModel):
         return self
 
     def covers(self, other: RuleConfig) -> bool:
-        """Tell whether every request that fits `other` fits this rule as well."""
+        """Return whether this rule matches every request that `other` matches."""
         return (
             _covers_hosts(self.hosts, other.hosts)
             and (
@@ -233,34 +233,34 @@ _LIVE_ONLY: Final = "is not supported in a shadow: only the live policy asks the
 
 
 class PolicyVersionConfig(ConfigModel):
-    """Who may pass, as far as it can be told without asking the cluster."""
+    """A version of a policy, which decides without calling the cluster."""
 
     audiences: SomeExactTexts | None = Field(
         default=None,
-        description="Those of the accepted audiences that open this policy; null: any of them.",
+        description="The audiences, of those that are accepted, that this policy requires; null: any of them.",
     )
     allow: Entries[EntryConfig] | None = Field(
-        default=None, description="One entry must hold; null: any authenticated identity may pass."
+        default=None, description="One entry must match; null: every authenticated identity is allowed."
     )
-    deny: Entries[EntryConfig] | None = Field(default=None, description="No entry may hold; null: none.")
+    deny: Entries[EntryConfig] | None = Field(
+        default=None, description="No entry may match; null: no one is denied."
+    )
     anonymous: Annotated[Many[_OpenPath], different] = Field(
         default=(),
-        description='Paths that pass without a token: "/healthz", or "/public/*" for all below; needs server.proxy.',
+        description='Paths allowed without a token: "/healthz", or "/public/*" for all below; needs server.proxy.',
     )
     rules: Annotated[tuple[RuleConfig, ...], Field(max_length=1000), BeforeValidator(as_tuple)] = Field(
         default=(),
-        description="By host, method and path: the first that fits a request decides about it; needs server.proxy.",
+        description="Rules by host, method and path; the first that matches a request decides. Needs server.proxy.",
     )
     role: RoleConfig | None = Field(
-        default=None, description="What a token must claim, as Vault's JWT roles say it; null: nothing more."
+        default=None, description="Further requirements for the token, as in Vault's JWT roles; null: none."
     )
     cors_preflight: Literal["judge", "allow"] = Field(
         default="judge",
-        description="allow: browsers' CORS preflights (OPTIONS) pass without a token; needs server.proxy.",
+        description="allow: CORS preflight requests (OPTIONS) are allowed without a token; needs server.proxy.",
     )
-    query_rules: bool = Field(
-        default=False, description="Whether expressions may look at the query, as request.query."
-    )
+    query_rules: bool = Field(default=False, description="Whether expressions can use request.query.")
 
     def contradictions(self) -> Iterator[Finding]:
         """Yield expressions over the query where `queryRules` is false."""
@@ -284,7 +284,7 @@ class PolicyVersionConfig(ConfigModel):
                 yield (*path, "expression"), entry.expression
 
     def entries(self) -> Iterator[tuple[Path, EntryConfig]]:
-        """Yield every entry of the lists, those of rules among them, with its place."""
+        """Yield every entry of the lists, including those of rules, with its path."""
         lists: list[tuple[Path, PolicyVersionConfig | RuleConfig]] = [((), self)]
         lists += [(("rules", index), rule) for index, rule in enumerate(self.rules)]
         for path, holder in lists:
@@ -294,7 +294,7 @@ class PolicyVersionConfig(ConfigModel):
 
 
 class ShadowConfig(PolicyVersionConfig):
-    """Another version of a policy, which decides nothing: only where it would have decided otherwise is reported."""
+    """A version that runs alongside the live policy without affecting it; only differences are reported."""
 
     refused: ClassVar = {
         "accessReview": Refused(_LIVE_ONLY),
@@ -310,17 +310,17 @@ class ShadowConfig(PolicyVersionConfig):
 
 
 class PolicyConfig(PolicyVersionConfig):
-    """Who may pass: not denied, allowed, and with a token for the policy's audiences."""
+    """Which identities are allowed: not denied, allowed, and with a token for the policy's audiences."""
 
     refused: ClassVar = {"expression": _ELSEWHERE}
 
     access_review: AccessReviewConfig | None = Field(
         default=None,
-        description="What the cluster must allow those whom allow and deny let pass; null: it is not asked.",
+        description="The access review that the cluster must allow, after allow and deny; null: none.",
     )
     shadow: ShadowConfig | None = Field(
         default=None,
-        description="Another version, of which is only reported where it would have decided otherwise; null: none.",
+        description="A version that runs alongside without affecting decisions; differences are reported. null: none.",
     )
 
     def access_reviews(self) -> Iterator[tuple[Path, AccessReviewConfig]]:

@@ -1,4 +1,4 @@
-"""`policies.*.role`: what a token must claim, as Vault's JWT roles say it."""
+"""`policies.*.role`: requirements for the token, as in Vault's JWT roles."""
 
 from __future__ import annotations
 
@@ -41,47 +41,48 @@ _Leeway = Annotated[float, Seconds(at_most=600)]
 
 
 class RoleConfig(ConfigModel):
-    """What everybody who passes must have, beyond a good token; every field that is given must hold."""
+    """Requirements for a token that is valid; every field that is set must match."""
 
     bound_audiences: SomeExactTexts | None = Field(
         default=None,
-        description="Audiences, one of which the token must be for; among those that are accepted.",
+        description="Audiences, of those that are accepted; the token must have one of them.",
     )
     bound_subject: Annotated[Text, exact] | None = Field(
-        default=None, description="What `sub` must be, in full."
+        default=None, description="The value of `sub`, in full."
     )
     bound_claims: Annotated[dict[ClaimName, _Values], Field(min_length=1, max_length=64)] | None = Field(
         default=None,
-        description="Claims by name or JSON pointer (/realm/roles), and the values of which one must be there.",
+        description="Claims by name or JSON pointer (/realm/roles), and their values; one of the values must match.",
     )
     bound_claims_type: Literal["string", "glob"] = Field(
         default="string",
-        description="string: values are compared as they stand; glob: * stands for any characters, \\* for a star.",
+        description="string: values are compared literally; glob: * matches any characters, \\* a literal star.",
     )
     user_claim: ClaimName | None = Field(
-        default=None, description="The claim that names the user to the app; null: the identity's username."
+        default=None,
+        description="The claim with the user name for the app; null: the username of the identity.",
     )
     groups_claim: ClaimName | None = Field(
         default=None,
-        description="The claim that lists the user's groups for the app; null: the identity's groups.",
+        description="The claim with the groups for the app; null: the groups of the identity.",
     )
     claim_mappings: Annotated[dict[ClaimName, HeaderName], Field(max_length=64)] = Field(
-        default_factory=dict, description="Claims and the headers that tell them to the app."
+        default_factory=dict, description="Claims, and the response headers for them."
     )
     expiration_leeway: _Leeway | None = Field(
         default=None,
-        description="How long after `exp` the role takes a token; null: clockSkewLeeway, or the issuer's.",
+        description="How long a token is accepted after `exp`; null: clockSkewLeeway, or the issuer's.",
     )
     not_before_leeway: _Leeway | None = Field(
         default=None,
-        description="How long before `nbf` the role takes one; null: clockSkewLeeway, or the issuer's.",
+        description="How long a token is accepted before `nbf`; null: clockSkewLeeway, or the issuer's.",
     )
     clock_skew_leeway: _Leeway | None = Field(
-        default=None, description="How far clocks may differ, for all three; null: the issuer's."
+        default=None, description="How far clocks can differ, for `exp`, `nbf` and `iat`; null: the issuer's."
     )
     max_token_lifetime: Annotated[float, Seconds(at_least=1, at_most=10 * 365 * 86400)] | None = Field(
         default=None,
-        description="Tokens issued for longer than this (`exp` less `iat`) are refused; null: no bound.",
+        description="The longest lifetime of a token (`exp` minus `iat`); null: no limit.",
     )
 
     @model_validator(mode="after")

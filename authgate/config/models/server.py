@@ -1,4 +1,4 @@
-"""`cache`, `server`, `limits`, `log` and `shutdown`: how the gate serves."""
+"""`cache`, `server`, `limits`, `log` and `shutdown`: how authgate serves."""
 
 from __future__ import annotations
 
@@ -26,22 +26,23 @@ _GRPC_PACKAGES: Final = ("grpc", "grpc_health", "envoy")
 
 
 class CacheConfig(ConfigModel):
-    """How long verdicts are remembered."""
+    """How many verdicts are cached, and how long."""
 
     max_entries: int = Field(
-        default=100000, ge=1, le=10000000, description="Verdicts that are kept, at most."
+        default=100000, ge=1, le=10000000, description="The most verdicts that are cached."
     )
     max_bytes: int = Field(
         default=268435456,
         ge=1048576,
         le=68719476736,
-        description="The bytes that kept verdicts may take, at most, as estimated.",
+        description="The most memory for cached verdicts, in bytes, as estimated.",
     )
     ttl: Annotated[float, Seconds(at_most=86400)] = Field(
-        default=60.0, description="How long a good token's verdict is kept; never longer than the token."
+        default=60.0,
+        description="How long the verdict on a valid token is cached; never longer than the token is valid.",
     )
     negative_ttl: Annotated[float, Seconds(at_most=3600)] = Field(
-        default=5.0, description="How long a final rejection is kept."
+        default=5.0, description="How long a rejection is cached."
     )
 
 
@@ -51,7 +52,8 @@ class TLSConfig(ConfigModel):
     cert_file: CertificateFile = Field(description="The server's PEM certificate, followed by its chain.")
     key_file: ReadableFile = Field(description="The certificate's PEM private key, not encrypted.")
     client_ca_file: CertificateFile | None = Field(
-        default=None, description="PEM certificates that clients must chain to; null: clients need none."
+        default=None,
+        description="PEM certificates of the CAs for clients; null: clients need no certificate.",
     )
 
     @field_validator("key_file")
@@ -63,49 +65,50 @@ class TLSConfig(ConfigModel):
 
 
 class ServerConfig(ConfigModel):
-    """Where the gate listens, and for which proxy."""
+    """The addresses to listen on, and the proxy in front."""
 
     listen: Annotated[Some[Listen], different] = Field(
         default=(ListenAddress("0.0.0.0", 8080),),  # noqa: S104 - so that proxies in other pods can reach it
-        description='Where /verify is served: "host:port", "[v6]:port", ":port" or "unix:/path".',
+        description='The addresses of /verify: "host:port", "[v6]:port", ":port" or "unix:/path".',
     )
     admin: Listen | None = Field(
         default=ListenAddress("0.0.0.0", 9090),  # noqa: S104 - as above
         validate_default=True,
-        description="Where metrics and probes are served, never a verify address; null: nowhere.",
+        description="The address of metrics and probes, different from those of /verify; null: none.",
     )
     grpc: Listen | None = Field(
         default=None,
-        description="Where Envoy's gRPC ext_authz is answered, such as 0.0.0.0:9001; null: nowhere.",
+        description="The address of Envoy's gRPC ext_authz, such as 0.0.0.0:9001; null: none.",
     )
     proxy: Proxy | None = Field(
         default=None,
-        description="The proxy that asks over HTTP, so which headers carry the original request; null: its method, "
-        "host and path are unknown. Beside grpc: envoy.",
+        description="The proxy in front, which decides the headers with the original request; null: its method, host "
+        "and path are unknown. With grpc the default is envoy.",
     )
     tls: TLSConfig | None = Field(
         default=None, description="TLS on the TCP addresses of listen and grpc; null: none."
     )
     fast_lane: bool = Field(
         default=True,
-        description="Answer plain requests ahead of the general HTTP server; the answers are the same.",
+        description="Answer simple requests before the general HTTP server does; the answers are the same.",
     )
     workers: Workers = Field(
         default=1,
-        description="Processes that share the listen addresses; auto: one for each core that the gate may use.",
+        description="Processes that share the addresses; auto: one for each available core.",
     )
     reload_interval: Annotated[float, Seconds(at_most=3600)] = Field(
         default=5.0,
-        description="How often the configuration file is looked at for a change; 0: on SIGHUP only.",
+        description="How often the configuration file is checked for changes; 0: only on SIGHUP.",
     )
     keepalive_timeout: Annotated[float, Seconds(at_most=3600)] = Field(
-        default=75.0, description="How long an idle connection is kept; longer than the proxy keeps it."
+        default=75.0,
+        description="How long an idle connection is kept open; must be longer than the proxy keeps it.",
     )
 
     @model_validator(mode="before")
     @classmethod
     def _has_envoy_beside_grpc(cls, data: object) -> object:
-        """Who sets `grpc` has Envoy; of what it asks over HTTP nothing is read that a client could have written."""
+        """Make envoy the default with `grpc`: Envoy over HTTP sends nothing that a client could have written."""
         if isinstance(data, dict) and data.get("grpc") and "proxy" not in data:
             return {**data, "proxy": "envoy"}
         return data
@@ -181,34 +184,34 @@ def _as_grpc_opens(address: ListenAddress) -> ListenAddress:
 
 
 class LimitsConfig(ConfigModel):
-    """What a request may cost."""
+    """Limits of requests and connections."""
 
     max_token_bytes: int = Field(
-        default=16384, ge=256, le=1048576, description="The longest token that is looked at."
+        default=16384, ge=256, le=1048576, description="The longest token that is accepted."
     )
     max_header_bytes: int = Field(
         default=65536,
         ge=1024,
         le=1048576,
         validate_default=True,
-        description="The longest header block of a request.",
+        description="The most bytes of headers in a request.",
     )
-    max_headers: int = Field(default=128, ge=8, le=10000, description="The most header lines of a request.")
+    max_headers: int = Field(default=128, ge=8, le=10000, description="The most headers in a request.")
     header_timeout: Annotated[float, Seconds(at_least=0.1, at_most=300)] = Field(
         default=10.0,
-        description="How long a client may take to send a request's headers, and may leave answers unread.",
+        description="How long a client can take to send the headers of a request, or to read responses.",
     )
     max_unfinished_header_bytes: int = Field(
         default=67108864,
         ge=8388608,
         le=68719476736,
-        description="Memory of a process for headers that have not ended, over all its connections.",
+        description="The most memory of a process for unfinished headers of all connections, in bytes.",
     )
     max_connections: int = Field(
         default=10000,
         ge=1,
         le=1000000,
-        description="Connections that are open at once on a listener; fewer where file descriptors do not suffice.",
+        description="The most open connections of a listener; fewer if there are not enough file descriptors.",
     )
 
     @field_validator("max_header_bytes")
@@ -220,25 +223,25 @@ class LimitsConfig(ConfigModel):
 
 
 class LogConfig(ConfigModel):
-    """What is written to the log."""
+    """The log."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least severe entries that are written."
+        default="info", description="The least severe level that is logged."
     )
     format: Literal["json", "text"] = Field(
-        default="json", description="One JSON object a line, or plain text."
+        default="json", description="json: one JSON object on each line; text: plain text."
     )
     audit: Literal["none", "deny", "all"] = Field(
-        default="deny", description="Which decisions are written to the audit stream."
+        default="deny", description="The decisions that are written to the audit log."
     )
 
 
 class ShutdownConfig(ConfigModel):
-    """How the gate ends."""
+    """How authgate shuts down."""
 
     delay: Annotated[float, Seconds(at_most=600)] = Field(
-        default=5.0, description="How long it goes on answering after it has said that it is not ready."
+        default=5.0, description="How long requests are answered after /readyz fails, so that proxies notice."
     )
     timeout: Annotated[float, Seconds(at_most=3600)] = Field(
-        default=10.0, description="How long open requests may then take to end."
+        default=10.0, description="How long open requests can then take to finish."
     )

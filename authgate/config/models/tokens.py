@@ -43,21 +43,21 @@ _Name = Annotated[
 
 
 class SourceConfig(ConfigModel):
-    """One place: a header, a cookie, a query parameter, or the WebSocket protocol."""
+    """A source of tokens: a header, a cookie, a query parameter, or the WebSocket protocol."""
 
-    header: _FieldName | None = Field(default=None, description="The name of a header that holds the token.")
+    header: _FieldName | None = Field(default=None, description="The name of a header with the token.")
     scheme: _Name | None = Field(
         default=None,
-        description="What stands before the token in that header, such as Bearer; null: nothing.",
+        description="The word before the token in that header, such as Bearer; null: none.",
     )
-    cookie: _Name | None = Field(default=None, description="The name of a cookie that holds the token.")
+    cookie: _Name | None = Field(default=None, description="The name of a cookie with the token.")
     query: _Name | None = Field(
         default=None,
-        description="The name of a parameter of the original request that holds the token; needs server.proxy.",
+        description="The name of a query parameter of the original request with the token; needs server.proxy.",
     )
     websocket: Literal[True] | None = Field(
         default=None,
-        description="true: the WebSocket subprotocol base64url.bearer.authorization.k8s.io.<token>, as kube-apiserver.",
+        description="true: WebSocket subprotocol base64url.bearer.authorization.k8s.io.<token>, as in kube-apiserver.",
     )
 
     @model_validator(mode="after")
@@ -73,10 +73,10 @@ class SourceConfig(ConfigModel):
 
 
 class CredentialConfig(ConfigModel):
-    """Where a request's token may stand; two tokens in one request are refused, wherever they stand."""
+    """Where requests can have their token; a request with two tokens is rejected."""
 
     sources: Many[SourceConfig] = Field(
-        default=(), description="Places that are read beside `Authorization: Bearer`, which always is."
+        default=(), description="Further sources of tokens; `Authorization: Bearer` is always read."
     )
 
     def contradictions(self) -> Iterator[Finding]:
@@ -95,40 +95,41 @@ class CredentialConfig(ConfigModel):
 
 
 class SigningConfig(ConfigModel):
-    """In whose name the gate signs, and with which keys."""
+    """The issuer and keys of tokens that authgate signs."""
 
     issuer: IssuerURL = Field(
-        description="The `iss` of the gate's own tokens; discovery and keys are served for it below this URL."
+        description="The `iss` of authgate's own tokens; discovery and keys must be reachable below this URL."
     )
     key_files: Annotated[Many[SigningKeyFile], different] = Field(
         default=(),
-        description="PEM private keys (P-256 or Ed25519): the first signs, all are published; none: one is made at"
-        " start, and tokens end with the process.",
+        description="PEM private keys (P-256 or Ed25519): the first one signs, all are published; empty: a key is made"
+        " at startup, and tokens are invalid after a restart.",
     )
 
 
 class IdentityTokenConfig(ConfigModel):
-    """A header of allowing answers with a signed statement of who passed."""
+    """A header of allowed responses with a signed token that names the identity."""
 
     header: HeaderName = Field(default="X-Auth-Identity", description="The header's name.")
-    audience: Text = Field(description="Who the token is for: the `aud` that apps check.")
+    audience: Text = Field(description="The audience of the token: the `aud` that apps check.")
     ttl: Annotated[float, Seconds(at_least=1, at_most=3600)] = Field(
         default=300.0,
-        description="How long it lives, at most as long as the sender's own; at least twice cache.ttl.",
+        description="Its lifetime, at most that of the client's own token; at least twice cache.ttl.",
     )
 
 
 class ExchangeConfig(ConfigModel):
-    """Token exchange (RFC 8693): a good token for a short-lived one of the gate's own."""
+    """Token exchange (RFC 8693): a valid token for a short-lived one of authgate's own."""
 
     listen: Listen = Field(
-        description="Where POST /token, discovery and keys are served; an address of its own."
+        description="The address of POST /token, discovery and keys, different from all others."
     )
-    tls: TLSConfig | None = Field(default=None, description="TLS on that address; null: plain HTTP.")
+    tls: TLSConfig | None = Field(default=None, description="TLS on this address; null: plain HTTP.")
     audiences: Annotated[dict[DNSLabel, SomeExactTexts], Field(min_length=1, max_length=1000)] = Field(
-        description="By policy, the audiences that it issues tokens for: default at /token, others at"
+        description="By policy, the audiences of the tokens that it issues: default at /token, others at"
         " /policies/<name>/token."
     )
     ttl: Annotated[float, Seconds(at_least=1, at_most=86400)] = Field(
-        default=600.0, description="How long an issued token lives, at most as long as the one it stands for."
+        default=600.0,
+        description="The lifetime of an issued token, at most that of the token that it replaces.",
     )

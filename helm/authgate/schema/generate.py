@@ -1,7 +1,7 @@
-"""Writes the chart's values.schema.json: python helm/authgate/schema/generate.py [FILE].
+"""Write the chart's values.schema.json: python helm/authgate/schema/generate.py [FILE].
 
-`config` has the schema of the gate's configuration, made from its own models, so that `helm install` refuses what
-`authgate check` would.
+`config` has the schema of authgate's configuration, made from its models, so that `helm install` refuses what
+`authgate check` refuses.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from authgate.config import json_schema
 
 _HERE = Path(__file__).parent
 _ROOT = "Config"
-# Helm's patterns are Go's, which cannot look ahead. In a duration, where these two stand, nothing is lost: the groups
-# are told apart by their letters, and that something is there is said by minLength.
+# Helm uses Go's patterns, which have no lookahead. Durations have these two, and do not need them: their groups differ
+# in their letters, and minLength refuses the empty text.
 _LOOKS_AHEAD = {"(?=.)": "", "m(?!s)": "m"}
-# "All of these but those": JSON Schema has a word of its own for it.
+# "These, except those", which JSON Schema writes with `not`.
 _ALL_BUT = re.compile(r"\^\(\?:\(\?!(?P<those>.*)\$\)(?P<these>.*)\)\$")
 
 
@@ -36,15 +36,15 @@ def values_schema() -> dict[str, Any]:
     injected = {"InjectedConfig": _injected(gate), "InjectedClusterConfig": _without_audiences(definitions)}
     for name in (*own, *injected):
         if name in definitions:
-            raise ValueError(f"the gate's configuration defines {name}, too: give the chart's another name")
-    # That somebody's tokens are accepted is no part of it: `mode: sidecar` may go without, and otherwise the chart's
-    # own checks have the words for it.
+            raise ValueError(f"authgate's configuration also defines {name}: rename the chart's definition")
+    # The schema does not require a cluster or issuer: `mode: sidecar` does not need one, and for other modes the
+    # chart's own checks have a better message.
     everything = {**definitions, _ROOT: gate, **injected, **own}
     return {"$schema": dialect, "title": "Values of the authgate chart", **chart, "$defs": everything}
 
 
 def _injected(gate: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration of injected gates: their audiences and policies come with the pod's annotations."""
+    """Return the schema for injected sidecars, whose audiences and policies are in the annotations of the pod."""
     properties = {name: value for name, value in gate["properties"].items() if name != "policies"}
     properties["cluster"] = {"$ref": "#/$defs/InjectedClusterConfig"}
     return {**gate, "properties": properties}
@@ -60,7 +60,7 @@ def _without_audiences(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _for_go(schema: Any) -> Any:
-    """Return a schema with no pattern that Go's regular expressions do not know."""
+    """Return a schema whose patterns are all valid in Go."""
     if isinstance(schema, list):
         return [_for_go(item) for item in schema]
     if not isinstance(schema, dict):
@@ -76,7 +76,7 @@ def _for_go(schema: Any) -> Any:
             pattern = f"^{all_but['these']}$"
             changed["not"] = {"pattern": f"^{all_but['those']}$"}
         if re.search(r"\(\?[=!<]", pattern):
-            raise ValueError(f"a pattern looks around in a way that Go's cannot: {pattern}")
+            raise ValueError(f"Go has no lookaround, so this pattern is not valid there: {pattern}")
         changed["pattern"] = pattern
     return changed
 
