@@ -1,6 +1,6 @@
-"""Expressions in CEL, as the kube-apiserver understands them: type-checked at load, bounded, and never true by mistake.
+"""CEL expressions with the semantics of the kube-apiserver: checked at load, with bounded cost, and false on errors.
 
-Only importer of cel_expr_python and re2, which are loaded with the first expression, as is all of this but its values.
+Only importer of cel_expr_python and re2. They are loaded with the first expression.
 """
 
 from authgate.expressions.values import (
@@ -30,9 +30,9 @@ __all__ = [
 
 
 def compile_expression(text: str, sees: Sees, expects: Expects) -> Expression:
-    """Return the expression that `text` writes, checked as the kube-apiserver checks it.
+    """Compile an expression, with the same checks as the kube-apiserver.
 
-    Raises `ExpressionError` where it can't be used, and `MissingExtraError` where no package is there to evaluate it.
+    Raises `ExpressionError` if it is invalid, and `MissingExtraError` if the packages to evaluate it are not installed.
     """
     from authgate.expressions.compile import compiled
 

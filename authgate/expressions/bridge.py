@@ -1,11 +1,11 @@
-"""Where the CEL library's evaluation differs from the kube-apiserver's: trees are rewritten so that it does not.
+"""Rewrite expressions so that the CEL library evaluates them as the kube-apiserver does.
 
 - Members of claims have escaped names (`claims.kubernetes__dot__io`).
-- `has`, `?.` and `[?…]` of what is neither map nor list give false or none, where the library fails.
-- Methods that lists and strings share are told apart, and sums by the type of what is summed.
-- Texts become numbers, truth values and times only where Go reads them (conversions.py), and `getMilliseconds` of a
-  duration counts all of it.
-- `int` of a bool fails, `format` writes numbers as `string` does, and an empty list of a token is no zero value.
+- `has`, `?.` and `[?…]` of a value that is neither a map nor a list are false or `optional.none()`; the library fails.
+- Methods that both lists and strings have get different names, and `sum` one for each type of elements.
+- Strings are converted to numbers, booleans and times only if Go accepts them (conversions.py), and
+  `getMilliseconds` of a duration returns the whole duration.
+- `int` of a bool fails, `format` writes numbers as `string` does, and an empty list in a token is not a zero value.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 OPTIONAL_SELECT, OPTIONAL_INDEX, INDEX = "_?._", "_[?_]", "_[_]"
 
 UNUSED = "#unused"
-"""What a fold's variable is called where it goes through nothing."""
+"""The name of the variable of a fold over an empty list."""
 
 _SHARED = ("indexOf", "lastIndexOf")
 _ESCAPED = ("claims", "user.extra")
-_HANDED_ON = (
+_PASS_THROUGH = (
     OPTIONAL_SELECT,
     OPTIONAL_INDEX,
     INDEX,
@@ -57,7 +57,7 @@ _FALSE = wire.varint(2 << 3) + wire.varint(0)
 
 
 def bridged(tree: Tree) -> Node:
-    """Return the tree to evaluate instead of a checked one."""
+    """Return the tree to evaluate in place of a checked one."""
     return _Bridge(tree).node(tree.root)
 
 
@@ -80,7 +80,7 @@ class _Bridge:
             case Structure(entries=entries):
                 return replace(node, entries=tuple(map(self._entry, entries)))
             case Comprehension():
-                # a fold over nothing names a value, which stays what it is
+                # a fold over an empty list only gives a value a name
                 if node.variable == UNUSED and self._is_escaped(node.start):
                     self._escaped.add(node.result_variable)
                 return replace(
@@ -146,7 +146,7 @@ class _Bridge:
         return replace(node, target=target, arguments=arguments)
 
     def _conversion(self, node: Call, value: Node) -> Node:
-        """Convert what Kubernetes converts: of texts those that Go reads, and to a number no bool."""
+        """Convert what Kubernetes converts: only strings that Go accepts, and no bool to a number."""
         kind = self._tree.type_of(node.arguments[0]).kind
         if kind == "string":
             return replace(node, arguments=(self._method(value, f"@{node.function}_text"),))
@@ -162,7 +162,7 @@ class _Bridge:
         return self._call_of("_?_:_", self._is(value, "string"), of_text, other)
 
     def _milliseconds(self, node: Call, kind: Type, target: Node) -> Node:
-        """Count all of a duration's milliseconds, and those of a time's second."""
+        """Return all milliseconds of a duration, or those within the second of a timestamp."""
         if kind.kind == "duration":
             return self._method(target, "@milliseconds")
         if kind.kind not in OPEN:
@@ -178,7 +178,7 @@ class _Bridge:
         )
 
     def _not_zero(self, node: Call, value: Node) -> Node:
-        """Take a part of the claims for something: an empty list or object of a token is no zero to Kubernetes."""
+        """Treat any list or map in the claims as non-zero: Kubernetes does so even for empty ones."""
         return self._call_of(
             "_?_:_",
             self._holds_members(value),
@@ -187,7 +187,7 @@ class _Bridge:
         )
 
     def _texts(self, values: Node) -> Node:
-        """Make texts of what `%s` stands for, since the library formats numbers in another way than `string`."""
+        """Convert the values of `%s` with `string`, because the library formats numbers differently."""
         if not isinstance(values, Listing):
             return self.node(values)
         elements = []
@@ -233,7 +233,7 @@ class _Bridge:
         return self._optional(holder, kind, function, key)
 
     def _optional(self, holder: Node, kind: Type, function: str, key: Node) -> Node:
-        """Look a key up where there may be none: in a value, or in one that may itself be none."""
+        """Look up an optional key, in a value or in an optional value."""
         if kind.kind == OPTIONAL:
             return self._bind(
                 holder,
@@ -257,14 +257,13 @@ class _Bridge:
         )
 
     def _member(self, operand: Node, name: str) -> tuple[Node, str]:
-        """Return what holds a member, and the member's real name."""
+        """Return the operand of a member, and the unescaped name of the member."""
         if not self._is_escaped(operand):
             return self.node(operand), name
         real = unescape(name)
         if real is None and isinstance(operand, Ident) and operand.name == "claims":
-            return Structure(
-                next(self._ids), ()
-            ), name  # no claim is ever found by such a name; within one it is
+            # a claim with an invalid escape is never found; members inside a claim are, by the name as written
+            return Structure(next(self._ids), ()), name
         return self.node(operand), name if real is None else real
 
     def _holds_members(self, value: Node) -> Node:
@@ -283,7 +282,7 @@ class _Bridge:
         return Call(next(self._ids), function, (), target)
 
     def _bind(self, value: Node, body: Callable[[Node], Node]) -> Node:
-        """Name a value and use the name, as the library's own macro `cel.bind` does: a fold over nothing."""
+        """Bind a value to a name, like the macro `cel.bind`: with a fold over an empty list."""
         name = f"@bound{next(self._ids)}"
         return Comprehension(
             next(self._ids),
@@ -298,9 +297,9 @@ class _Bridge:
         )
 
     def _is_escaped(self, node: Node) -> bool:
-        """Tell whether a value is a part of the claims, whose members have escaped names.
+        """Return whether a value is a part of the claims, whose members have escaped names.
 
-        The elements that a comprehension goes through are not: there the kube-apiserver takes names as they stand.
+        Elements of a comprehension are not: the kube-apiserver does not unescape names there.
         """
         match node:
             case Ident(name=name):
@@ -308,7 +307,7 @@ class _Bridge:
             case Select(operand=operand):
                 return self._is_escaped(operand)
             case Call(target=None, function=function, arguments=arguments) if arguments:
-                return function in _HANDED_ON and any(map(self._is_escaped, arguments[:3]))
+                return function in _PASS_THROUGH and any(map(self._is_escaped, arguments[:3]))
             case Call(function="value" | "orValue", target=target) if target is not None:
                 return self._is_escaped(target)
             case Listing(elements=elements):

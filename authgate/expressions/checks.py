@@ -1,4 +1,4 @@
-"""What the kube-apiserver refuses at load and the CEL library would let pass, and what authgate does not have.
+"""Checks that the kube-apiserver makes at load and the CEL library does not, and features that authgate lacks.
 
 Sources: cel-go cel/validator.go and ext/formatting.go; kubernetes staging/src/k8s.io/apiserver/pkg/cel/environment.
 """
@@ -39,7 +39,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _VARIABLES = frozenset(("claims", "user", "request", "now"))
 _WRITTEN_OTHERWISE = ("duration", "timestamp")
 _VERB = re.compile(r"%(?:%|(\.\d+)?(.?))", re.DOTALL)
-# What Kubernetes formats alike; %e and %f it writes as people in a country do, and lists and maps in a way of its own.
+# Kubernetes formats these like the CEL library. It formats %e, %f, lists and maps differently.
 _FORMATS = {
     "s": frozenset(("string", "bool", "bytes", "int", "uint", "double", "null_type", "dyn")),
     "d": frozenset(("int", "uint")),
@@ -52,34 +52,36 @@ _FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why an expression is refused, and at which node."""
+    """Why an expression is rejected, and at which node."""
 
     node: Node
     message: str
 
 
 def faults_of_syntax(tree: Tree) -> Iterator[Fault]:
-    """Yield what is wrong with an expression before its types are known."""
+    """Yield the faults of an expression that can be found without its types."""
     for node in walk(tree.root):
         match node:
             case Select(operand=Ident(name="request"), field=name, test=True):
-                yield Fault(node, f"request.{name} can't be asked for with has(): compare its value instead")
+                yield Fault(node, f"has(request.{name}) is not supported: compare the value instead")
             case Select(field=name) if not _IDENTIFIER.fullmatch(name):
-                yield Fault(node, f"a name in backticks can't be read; write it as an index: ['{name}']")
+                yield Fault(node, f"names in backticks are not supported; write an index: ['{name}']")
             case Const(text=str(text)) if "\0" in text:
-                yield Fault(node, "holds a NUL character, and no text that does reaches an expression")
+                yield Fault(node, "has a NUL character, which no string in a request can have")
             case Const(double=value) if value is not None and isinf(value):
-                yield Fault(node, "is a number that no double holds")
+                yield Fault(node, "is out of the range of a double")
             case Comprehension() if {node.variable, node.second_variable, node.result_variable} & _VARIABLES:
-                yield Fault(node, "a loop's variable must not have the name of one of the expression's own")
+                yield Fault(
+                    node, "the variable of a loop must not be named like a variable of the expression"
+                )
             case Structure(name=name) if name:
-                yield Fault(node, f"a message such as {name}{{}} can't be made here")
+                yield Fault(node, f"messages such as {name}{{}} are not supported")
             case _:
                 pass
 
 
 def presence_tests(tree: Tree) -> Iterator[int]:
-    """Yield the places of `has(user.…)`, which is true of each of the four members."""
+    """Yield the positions of `has(user.…)`, which is true for each of its four members."""
     for node in walk(tree.root):
         match node:
             case Select(operand=Ident(name="user"), field="username" | "uid" | "groups" | "extra", test=True):
@@ -89,14 +91,14 @@ def presence_tests(tree: Tree) -> Iterator[int]:
 
 
 def faults_of(tree: Tree) -> Iterator[Fault]:
-    """Yield what is wrong with a checked expression."""
+    """Yield the faults of a checked expression."""
     for node, parent in _with_parents(tree.root):
         if tree.type_of(node).kind == OPTIONAL and not _takes_optional(parent, node):
-            yield Fault(node, "is an optional value: take it with .orValue(…), or test it with .hasValue()")
+            yield Fault(node, "is an optional value: use .orValue(…) or test it with .hasValue()")
         match node:
-            case Ident(name="claims") if not _is_asked_for_a_member(parent, node):
-                advice = "ask for a claim, as in claims.sub or has(claims.sub)"
-                yield Fault(node, f"claims as a whole can't be used: {advice}")
+            case Ident(name="claims") if not _is_only_selected_from(parent, node):
+                advice = "use one claim, as in claims.sub or has(claims.sub)"
+                yield Fault(node, f"claims cannot be used as a whole: {advice}")
             case Listing() if not (isinstance(parent, Call) and parent.function == "format"):
                 yield from _one_type(tree, node.elements, node.optional)
             case Structure(entries=entries):
@@ -110,7 +112,7 @@ def faults_of(tree: Tree) -> Iterator[Fault]:
     for node in growing_again(tree.root):
         yield Fault(
             node,
-            "puts texts into texts that may be large already: give it a literal, or take it out of the loop",
+            "can build very large strings: use a literal, or move it out of the loop",
         )
 
 
@@ -144,7 +146,7 @@ def _takes_optional(parent: Node | None, node: Node) -> bool:
             return False
 
 
-def _is_asked_for_a_member(parent: Node | None, node: Node) -> bool:
+def _is_only_selected_from(parent: Node | None, node: Node) -> bool:
     match parent:
         case Select(operand=operand):
             return operand is node
@@ -164,7 +166,8 @@ def _one_type(tree: Tree, nodes: Iterable[Node], optional: tuple[int, ...]) -> I
             first = kind
         elif kind != first:
             yield Fault(
-                node, f"has the type {kind}, where {first} stands before it; put dyn(…) around each of them"
+                node,
+                f"has the type {kind}, but the one before it has {first}; put dyn(…) around each of them",
             )
             return
 
@@ -176,21 +179,21 @@ def _faults_of_call(tree: Tree, node: Call) -> Iterator[Fault]:
             text = pattern.text if isinstance(pattern, Const) else None
             reason = None if text is None else check_pattern(text)
             if reason is not None:
-                yield Fault(pattern, f"is no regular expression that RE2 can read: {reason}")
+                yield Fault(pattern, f"is not a valid RE2 regular expression: {reason}")
         case Call(function="lists.range"):
-            yield Fault(node, "lists.range is not supported: a claim could ask for any number of elements")
+            yield Fault(node, "lists.range is not supported: a claim could request any number of elements")
         case Call(function="cel.@mapInsert"):
             yield Fault(node, "transformMap and transformMapEntry are not supported; use transformList")
         case Call(function="sum", target=target) if target is not None:
             kind = tree.type_of(target)
             if not kind.of or kind.of[0].kind in OPEN:
                 advice = "as in dyn(claims.x).map(n, double(n)).sum()"
-                yield Fault(node, f"sum needs a list whose elements' type is known, {advice}")
+                yield Fault(node, f"sum needs a list with a known element type, {advice}")
         case Call(function="string", arguments=(value,)) if tree.type_of(value).kind in _WRITTEN_OTHERWISE:
             written = tree.type_of(value)
             yield Fault(
                 node,
-                f"a {written} can't be made a text as Kubernetes would; use the claim that it is made of",
+                f"string() of a {written} would differ from Kubernetes; use the original claim",
             )
         case Call(function="format", target=target, arguments=(values,)):
             yield from _faults_of_format(tree, node, target, values)
@@ -200,9 +203,7 @@ def _faults_of_call(tree: Tree, node: Call) -> Iterator[Fault]:
 
 def _faults_of_format(tree: Tree, node: Call, target: Node | None, values: Node) -> Iterator[Fault]:
     if not isinstance(target, Const) or target.text is None or not isinstance(values, Listing):
-        yield Fault(
-            node, "format needs its text and the list of its values written down, as in 'a %s'.format([b])"
-        )
+        yield Fault(node, "format needs a string literal and a list literal, as in 'a %s'.format([b])")
         return
     found = [match for match in _VERB.finditer(target.text) if match[2] is not None]
     if len(found) != len(values.elements):
@@ -214,4 +215,4 @@ def _faults_of_format(tree: Tree, node: Call, target: Node | None, values: Node)
             yield Fault(target, f"{match[0]} is not supported: the verbs are %s, %d, %b, %o, %x and %X")
         elif kind not in _FORMATS[match[2]]:
             advice = "; put dyn(…) around it" if kind == "any" and match[2] == "s" else ""
-            yield Fault(element, f"has the type {kind}, which {match[0]} can't format{advice}")
+            yield Fault(element, f"has the type {kind}, which {match[0]} cannot format{advice}")

@@ -1,4 +1,4 @@
-"""From an expression's text to what evaluates it, or to why it is refused."""
+"""Compile the text of an expression into a program, or explain why it is rejected."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _NOT_HERE = frozenset(
 
 
 def compiled(text: str, sees: Sees, expects: Expects) -> Program:
-    """Return what evaluates a text; raises `ExpressionError` and `MissingExtraError`."""
+    """Return the program for a text. Raises `ExpressionError` and `MissingExtraError`."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"is longer than {MAX_LENGTH} characters", text)
     if not text.strip():
@@ -117,7 +117,7 @@ def _compiled(text: str, sees: Sees, expects: Expects) -> Program:
 
 
 def _variables_of(parsed: Tree) -> Sees:
-    """Return which variables a tree names; no loop's variable has the name of one of them."""
+    """Return the variables in a tree. Variables of loops never have the same names."""
     names = {node.name.lstrip(".") for node in walk(parsed.root) if isinstance(node, Ident)}
     return reduce(or_, (sees for name, sees in _READING.items() if name in names), Sees(0))
 
@@ -134,9 +134,9 @@ def _claims(tree: Tree) -> Iterator[str]:
 
 
 def _without_presence_tests(text: str, parsed: Tree) -> str:
-    """Write `has(user.uid)` as `true`, with every place where it was.
+    """Replace `has(user.uid)` with `true` and spaces, so that all positions stay the same.
 
-    The members of `user` are variables of their own here, so that they have types; there is no `user` to ask.
+    Each member of `user` is a variable here, so that it has a type; `user` itself does not exist.
     """
     for place in presence_tests(parsed):
         start, end = text.rindex("has", 0, place + 1), text.index(")", place) + 1
@@ -147,12 +147,12 @@ def _without_presence_tests(text: str, parsed: Tree) -> str:
 def _accepted(environment: cel.Env, text: str, sees: Sees, *, check: bool) -> cel.Expression:
     try:
         return environment.compile(text, disable_check=not check)
-    except TypeError:  # the library's word for a lone surrogate
-        raise ExpressionError("is no text in UTF-8", text) from None
+    except TypeError:  # the library raises this for a lone surrogate
+        raise ExpressionError("is not valid UTF-8", text) from None
     except RuntimeError as error:
         found = _PLACE.search(str(error))
         if found is None:
-            raise ExpressionError("can't be read", text) from None
+            raise ExpressionError("cannot be parsed", text) from None
         row, column, message = int(found[1]) - 1, int(found[2]) - 1, found[3]
         before = sum(len(line) + 1 for line in text.split("\n")[:row])
         raise ExpressionError(_explained(message, sees), text, min(before + column, len(text))) from None
@@ -164,9 +164,9 @@ def _explained(message: str, sees: Sees) -> str:
         return message
     name = undeclared[1]
     if name in _NOT_HERE:
-        return f"'{name}' belongs to a library of Kubernetes that authgate does not have"
+        return f"'{name}' is in a Kubernetes library that authgate does not support"
     known = ", ".join(variables(sees))
-    return f"'{name}' is no function and no variable that is known here; the variables are: {known}"
+    return f"'{name}' is not a known function or variable; the variables here are: {known}"
 
 
 def _refuse(text: str, tree: Tree, faults: Iterable[Fault]) -> None:
@@ -175,7 +175,7 @@ def _refuse(text: str, tree: Tree, faults: Iterable[Fault]) -> None:
 
 
 def _start(text: str, tree: Tree, fault: Fault) -> int | None:
-    """Return where a node begins: a call's own place is its parenthesis, an operator's is behind its first operand."""
+    """Return where a node starts. The library gives a call the position of its parenthesis or operator."""
     start = min((tree.places[node.id] for node in walk(fault.node) if node.id in tree.places), default=None)
     if start is not None and text[start : start + 1] == "(":
         start -= len(text[:start]) - len(text[:start].rstrip(_NAME))
@@ -185,30 +185,30 @@ def _start(text: str, tree: Tree, fault: Fault) -> int | None:
 def _unexpected(tree: Tree, expects: Expects) -> Iterable[Fault]:
     given = tree.type_of(tree.root)
     if given.kind == OPTIONAL:
-        return  # told already
+        return  # already reported
     match expects:
         case Expects.BOOL:
             if given != Type("bool"):
-                advice = " (write it as a comparison, such as claims.x == true)" if given.kind in OPEN else ""
-                yield Fault(tree.root, f"must give a bool, and not {given}{advice}")
+                advice = " (write a comparison, such as claims.x == true)" if given.kind in OPEN else ""
+                yield Fault(tree.root, f"must return a bool, not {given}{advice}")
         case Expects.STRING:
             if given.kind not in ("string", *OPEN):
-                yield Fault(tree.root, f"must give a string, and not {given}")
+                yield Fault(tree.root, f"must return a string, not {given}")
         case Expects.STRING_LIST:
             items = given.of[0].kind if given.kind == "list" and given.of else given.kind
             if items not in ("string", *OPEN):
-                yield Fault(tree.root, f"must give a string or a list of strings, and not {given}")
+                yield Fault(tree.root, f"must return a string or a list of strings, not {given}")
         case Expects.ANY:
             return
 
 
 def _bad_literals(tree: Tree, runtime: cel.Env) -> Iterable[Fault]:
-    """Yield the conversions of literals that can never succeed; the kube-apiserver tries them at load, too."""
+    """Yield conversions of literals that always fail. The kube-apiserver rejects them at load, too."""
     for node in walk(tree.root):
         match node:
             case Call(function=function, arguments=(value,)) if function in _CONVERSIONS:
                 if _is_literal(value) and not _succeeds(replace(tree, root=node), runtime):
-                    yield Fault(value, f"is no {function}")
+                    yield Fault(value, f"is not a valid {function}")
             case _:
                 pass
 

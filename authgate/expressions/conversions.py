@@ -1,7 +1,7 @@
-"""Which texts are numbers, truth values, durations and times: those that Go reads, and so the kube-apiserver.
+"""Parse numbers, booleans, durations and timestamps in strings as Go does, and so the kube-apiserver.
 
-The CEL library reads more: white space, `2562047h48m`, `2020-1-1T00:00:00z`. So a text is read here first and written
-again in a form that both read alike. Each function raises ValueError for a text that Go refuses.
+The CEL library accepts more: white space, `2562047h48m`, `2020-1-1T00:00:00z`. So a string is parsed here first and
+rewritten in a form that both read the same way. Each function raises ValueError for a string that Go rejects.
 
 Sources: cel-go common/types/string.go (ConvertToType); Go's strconv.ParseInt, ParseUint, ParseFloat and ParseBool,
 time.ParseDuration, and time.Parse with time.RFC3339.
@@ -49,11 +49,11 @@ _TIME = re.compile(
 _DAYS_IN_400_YEARS: Final = 146_097
 _MAX_UNIX: Final = 253_402_300_799
 _MIN_UNIX: Final = -62_135_596_800
-_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 # UTC throughout: only written, never compared
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 # always UTC: only formatted, never compared
 
 
 def int_text(text: str) -> str:
-    """Return a signed number of 64 bits."""
+    """Normalize a signed 64-bit integer."""
     number = _whole(text, _INT)
     if not -_MOST <= number < _MOST:
         raise ValueError("out of range")
@@ -61,7 +61,7 @@ def int_text(text: str) -> str:
 
 
 def uint_text(text: str) -> str:
-    """Return an unsigned number of 64 bits, which has no sign."""
+    """Normalize an unsigned 64-bit integer; it must not have a sign."""
     number = _whole(text, _UINT)
     if number >= 2 * _MOST:
         raise ValueError("out of range")
@@ -70,7 +70,7 @@ def uint_text(text: str) -> str:
 
 def _whole(text: str, pattern: re.Pattern[str]) -> int:
     if not pattern.fullmatch(text):
-        raise ValueError("no whole number")
+        raise ValueError("not an integer")
     sign, digits = ("-" if text[0] == "-" else ""), text.lstrip("+-").lstrip("0")
     if len(digits) > 20:
         raise ValueError("out of range")
@@ -78,28 +78,28 @@ def _whole(text: str, pattern: re.Pattern[str]) -> int:
 
 
 def double_text(text: str) -> str:
-    """Return a number with or without a fraction; `inf` and `nan`, which JSON does not have, are refused."""
+    """Normalize a finite number; `inf` and `nan`, which JSON does not have, are rejected."""
     plain = text.replace("_", "")
     if _DECIMAL.fullmatch(text):
         number = float(plain)
     elif _HEXADECIMAL.fullmatch(text):
         number = float.fromhex(plain)
     else:
-        raise ValueError("no number")
+        raise ValueError("not a number")
     if not math.isfinite(number):
         raise ValueError("out of range")
     return repr(number)
 
 
 def bool_text(text: str) -> str:
-    """Return `true` or `false`."""
+    """Normalize a boolean to `true` or `false`."""
     if text not in _BOOLS:
-        raise ValueError("no truth value")
+        raise ValueError("not a boolean")
     return _BOOLS[text]
 
 
 def duration_text(text: str) -> str:
-    """Return a duration of at most 2^63 nanoseconds, in seconds and nanoseconds."""
+    """Normalize a duration of at most 2^63 nanoseconds to seconds and nanoseconds."""
     negative, rest = text.startswith("-"), text[1:] if text[:1] in ("-", "+") else text
     total = 0 if rest == "0" else _nanoseconds(rest)
     if total > _MOST or (total == _MOST and not negative):
@@ -108,22 +108,22 @@ def duration_text(text: str) -> str:
 
 
 def _nanoseconds(text: str) -> int:
-    total = place = 0
-    while place < len(text) or not text:
-        part = _PART.match(text, place)
+    total = position = 0
+    while position < len(text) or not text:
+        part = _PART.match(text, position)
         if part is None or not (part[1] or part[2]) or part[3] not in _UNITS:
-            raise ValueError("no duration")
+            raise ValueError("not a duration")
         unit = _UNITS[part[3]]
         whole = part[1].lstrip("0")
         if len(whole) > 19:
             raise ValueError("out of range")
         total += int(whole or "0") * unit + _of_fraction(part[2] or "", unit)
-        place = part.end()
+        position = part.end()
     return total
 
 
 def _of_fraction(digits: str, unit: int) -> int:
-    """Return the nanoseconds of a fraction, rounded as Go rounds them: down, after a multiplication of doubles."""
+    """Return the nanoseconds of a fraction, rounded down after multiplying doubles, as Go does."""
     value, scale = 0, 1.0
     for digit in digits:
         longer = value * 10 + int(digit)
@@ -134,15 +134,15 @@ def _of_fraction(digits: str, unit: int) -> int:
 
 
 def timestamp_text(text: str) -> str:
-    """Return a time of the years 1 to 9999 in UTC, with its fraction of a second cut to nanoseconds."""
+    """Normalize a timestamp in the years 1 to 9999 to UTC, truncated to nanoseconds."""
     found = _TIME.fullmatch(text)
     if found is None:
-        raise ValueError("no time")
+        raise ValueError("not a timestamp")
     year, month, day, hour, minute, second = map(int, found.groups()[:6])
     east, offset_hours, offset_minutes = found[8] != "-", int(found[9] or 0), int(found[10] or 0)
     if hour > 23 or minute > 59 or second > 59 or offset_hours > 24 or offset_minutes > 60:
         raise ValueError("out of range")
-    cycles, within = divmod(year, 400)  # a calendar of its own for the year 0, which has no date here
+    cycles, within = divmod(year, 400)  # move the year into 2000 to 2399, because date has no year 0
     days = date(2000 + within, month, day).toordinal() + (cycles - 5) * _DAYS_IN_400_YEARS
     unix = (days - _EPOCH.toordinal()) * 86_400 + hour * 3600 + minute * 60 + second
     offset = offset_hours * 3600 + offset_minutes * 60
@@ -161,4 +161,4 @@ READ_BY_GO: Final[dict[str, Callable[[str], str]]] = {
     "duration": duration_text,
     "timestamp": timestamp_text,
 }
-"""What reads a text, by the type that it is converted to."""
+"""The parser for a string by the type that it is converted to."""

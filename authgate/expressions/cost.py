@@ -1,7 +1,7 @@
-"""How an expression's cost grows with the claims: bounded before it is evaluated.
+"""Bound the cost of an expression, depending on the size of the claims, before it is evaluated.
 
-The CEL library itself stops after 10,000 steps of loops, and its patterns are RE2's; what is left is bounded here:
-lists that are gone through within loops, and texts that are put into each other.
+The CEL library stops after 10,000 loop steps, and RE2 bounds regular expressions. This module bounds the rest:
+functions that search lists inside loops, and functions that insert strings into strings.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ _GROWING = frozenset(("join", "replace"))
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`depth` is how many loops stand in one another.
+    """`depth` is the number of nested loops.
 
-    `of_characters` tells that texts may become lists, `grows` that a text of the claims is put into another many times.
+    `of_characters`: strings may become lists. `grows`: a string from the claims may be inserted many times into
+    another one.
     """
 
     depth: int
@@ -39,7 +40,7 @@ class Cost:
     grows: bool
 
     def is_within_bounds(self, size: Size) -> bool:
-        """Tell whether an evaluation over claims of this size takes a bounded time and memory."""
+        """Return whether an evaluation with variables of this size takes bounded time and memory."""
         longest = max(size.longest_list, size.longest_text) if self.of_characters else size.longest_list
         if self.depth > 1 and longest**self.depth > _MAX_STEPS:
             return False
@@ -47,7 +48,7 @@ class Cost:
 
 
 def cost_of(root: Node) -> Cost:
-    """Return what an expression costs."""
+    """Return the cost of an expression."""
     calls = [node for node in walk(root) if isinstance(node, Call)]
     return Cost(
         _depth(root),
@@ -57,7 +58,7 @@ def cost_of(root: Node) -> Cost:
 
 
 def grows(node: Node) -> bool:
-    """Tell whether a node puts a text that is not written down into another, or between others."""
+    """Return whether a call inserts a string that is not a literal into or between other strings."""
     return (
         isinstance(node, Call)
         and node.function in _GROWING
@@ -66,7 +67,7 @@ def grows(node: Node) -> bool:
 
 
 def growing_again(node: Node, *, again: bool = False) -> Iterator[Node]:
-    """Yield the nodes that make a text grow within a loop, or one that has grown already."""
+    """Yield calls that make a string grow inside a loop, or that take a string that has already grown."""
     if grows(node):
         if again:
             yield node
@@ -84,13 +85,13 @@ def _depth(node: Node) -> int:
     match node:
         case Comprehension() if node.variable != UNUSED:
             within = max(_depth(part) for part in (node.condition, node.step, node.result))
-            # the library copies the list that a loop builds, at every step
+            # the library copies the list that a loop builds in every step
             builds = isinstance(node.start, Listing | Structure)
             return max(below, 1 + within, 2 if builds else 1)
         case Call(function=function) if function in _QUADRATIC:
             return 2 * max(below, 1)
         case Call(function=function, arguments=arguments) if function in _LINEAR:
-            # a list that is written down is short
+            # a list literal is short
             return below if any(isinstance(item, Listing) for item in arguments) else max(below, 1)
         case _:
             return below

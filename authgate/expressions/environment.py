@@ -1,10 +1,10 @@
-"""What expressions may name: variables and functions, as the kube-apiserver's environment has them.
+"""The variables and functions of expressions, as in the kube-apiserver's environment.
 
 Sources: kubernetes staging/src/k8s.io/apiserver/pkg/cel/environment/base.go, pkg/cel/library and
 pkg/authentication/cel/compile.go; cel-go ext/strings.go, version 2.
 
-An expression is checked in one environment, where a claim is `any` and each function has Kubernetes' types, and
-evaluated in another, where claims are plain values and the functions are the CEL library's or authgate's own.
+An expression is checked in one environment, in which claims have the type `any` and functions have Kubernetes' types.
+It is evaluated in another one, in which claims are plain values and the functions are the CEL library's or authgate's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _VARIABLES = {
 }
 _COMPARABLE = ("int", "double", "bool", "duration", "timestamp", "string")
 _SUMMABLE = ("int", "double", "duration")
-# One line an overload: name, target or none, parameters, result.
+# One overload per line: name, target or "-", parameters, result.
 _STRINGS = (
     "charAt string (int) string",
     "indexOf string (string) int",
@@ -76,13 +76,13 @@ _RUN_EXTENSIONS = (*_CHECKED_EXTENSIONS, "strings")
 
 
 def variables(sees: Sees) -> dict[str, str]:
-    """Return the variables that an expression may name, with their types."""
+    """Return the variables that an expression may use, with their types."""
     return {name: kind for part, names in _VARIABLES.items() if part in sees for name, kind in names.items()}
 
 
 @cache
 def checking(sees: Sees) -> cel.Env:
-    """Return the environment in which expressions are checked; it can't evaluate. Made once for what they see."""
+    """Return the environment for checking expressions; it cannot evaluate. Created once per set of variables."""
     from cel_expr_python import cel
 
     return cel.NewEnv(
@@ -92,7 +92,7 @@ def checking(sees: Sees) -> cel.Env:
 
 @cache
 def evaluating(sees: Sees) -> cel.Env:
-    """Return the environment in which checked expressions are evaluated; made once for what they see."""
+    """Return the environment for evaluating checked expressions. Created once per set of variables."""
     from cel_expr_python import cel
 
     names = variables(sees) | ({"claims": "map<string,dyn>"} if Sees.CLAIMS in sees else {})
@@ -111,7 +111,7 @@ def evaluating(sees: Sees) -> cel.Env:
             for name, overloads, result, implementation in MEMBERS
         ],
     )
-    environment.compile("true")  # an environment learns its variables' types when it first compiles
+    environment.compile("true")  # the first compilation registers the types of the variables
     return environment
 
 
@@ -132,7 +132,7 @@ def _functions() -> Iterator[str]:
     declared: dict[str, list[tuple[str, str]]] = {}
     for line in (*_STRINGS, *_KUBERNETES):
         name, target, parameters, result = line.split(" ")
-        quoted = name.replace(".", "\\.")  # a dot that belongs to the name, not one after a target
+        quoted = name.replace(".", "\\.")  # a dot inside the name, not one after a target
         signature = f"{quoted}{parameters}" if target == "-" else f"{target}.{quoted}{parameters}"
         declared.setdefault(name, []).append((signature, result))
     yield "functions:"

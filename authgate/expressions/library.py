@@ -1,7 +1,7 @@
-"""Functions that Kubernetes adds to CEL and the CEL library does not have.
+"""Functions that Kubernetes adds to CEL and the CEL library lacks.
 
-Sources: kubernetes staging/src/k8s.io/apiserver/pkg/cel/library/regex.go and lists.go. A method that a list and a
-string share has another name here (`@indexOf`): bridge.py tells which of both is meant.
+Sources: kubernetes staging/src/k8s.io/apiserver/pkg/cel/library/regex.go and lists.go. A method that both lists and
+strings have gets another name for lists (`@indexOf`), which bridge.py inserts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NUMBERS = (int, float)
 
 
 def find(text: str, pattern: str) -> str:
-    """Return what of a text matches an RE2 pattern first, or ""."""
+    """Return the first match of an RE2 pattern, or ""."""
     import re2
 
     found = re2.search(pattern, text, _options())
@@ -30,7 +30,7 @@ def find(text: str, pattern: str) -> str:
 
 
 def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
-    """Return every match of an RE2 pattern in a text, at most `limit` where that is not negative."""
+    """Return all matches of an RE2 pattern, at most `limit` unless that is negative."""
     import re2
 
     found: list[str] = []
@@ -42,7 +42,7 @@ def find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
 
 
 def check_pattern(pattern: str) -> str | None:
-    """Return why Kubernetes can't read a pattern, or None: it reads what RE2 does, but for single bytes."""
+    """Return why Kubernetes rejects a pattern, or None. It accepts what RE2 does, except for single bytes."""
     import re2
 
     if _SINGLE_BYTE.search(pattern):
@@ -56,17 +56,17 @@ def check_pattern(pattern: str) -> str | None:
 
 
 def is_sorted(values: list[object]) -> bool:
-    """Tell whether no value is greater than the next."""
+    """Return whether the values are in ascending order."""
     return all(not b < a for a, b in pairwise(_comparable(values)))
 
 
 def minimum(values: list[object]) -> object:
-    """Return the least value; raises ValueError of an empty list."""
+    """Return the smallest value. Raises ValueError for an empty list."""
     return min(_comparable(values))
 
 
 def maximum(values: list[object]) -> object:
-    """Return the greatest value; raises ValueError of an empty list."""
+    """Return the largest value. Raises ValueError for an empty list."""
     return max(_comparable(values))
 
 
@@ -83,23 +83,23 @@ def total(values: list[object], zero: object) -> object:
 
 
 def index_of(values: list[object], item: object) -> int:
-    """Return the first place of an equal value, or -1."""
+    """Return the first index of an equal value, or -1."""
     return next((index for index, value in enumerate(values) if equal(value, item)), -1)
 
 
 def last_index_of(values: list[object], item: object) -> int:
-    """Return the last place of an equal value, or -1."""
+    """Return the last index of an equal value, or -1."""
     return next((index for index in range(len(values) - 1, -1, -1) if equal(values[index], item)), -1)
 
 
 def milliseconds(value: datetime.timedelta) -> int:
-    """Return a whole duration in milliseconds, rounded towards zero."""
+    """Return a duration in milliseconds, rounded towards zero."""
     whole = abs(value) // datetime.timedelta(milliseconds=1)
     return -whole if value < datetime.timedelta() else whole
 
 
 def equal(a: object, b: object) -> bool:
-    """Compare as CEL does: numbers by value, everything else only within its type."""
+    """Compare as CEL does: numbers by value, everything else only with its own type."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if isinstance(a, _NUMBERS) and isinstance(b, _NUMBERS):
@@ -113,7 +113,7 @@ def equal(a: object, b: object) -> bool:
 
 def _comparable(values: list[Any]) -> list[Any]:
     if len(set(map(type, values))) > 1 or not all(isinstance(value, _ORDERED) for value in values):
-        raise TypeError("values of different types, or that have no order")
+        raise TypeError("values of different types, or without an order")
     return values
 
 
@@ -126,7 +126,7 @@ def _options() -> object:
 
 
 _ANY_LIST = "list<dyn>"
-# No `type`: it would take optional values, too, and the CEL library can't hand these to Python.
+# Without the type `type`: it would also accept optional values, which the CEL library cannot convert to Python.
 _KINDS = (
     "bool",
     "int",
@@ -156,4 +156,4 @@ MEMBERS: tuple[tuple[str, tuple[tuple[str, ...], ...], str, Callable[..., object
     ("@indexOf", _WITH_ITEM, "int", index_of),
     ("@lastIndexOf", _WITH_ITEM, "int", last_index_of),
 )
-"""Each method: its name when evaluated, the types it is called with, its result's type, and what it does."""
+"""Each method: its name in evaluated expressions, its parameter types, its result type, and its function."""

@@ -1,4 +1,4 @@
-"""Names that are no identifiers in CEL: Kubernetes writes `kubernetes.io` as `kubernetes__dot__io`.
+"""Escaped names of fields that are not CEL identifiers: Kubernetes writes `kubernetes.io` as `kubernetes__dot__io`.
 
 Source: kubernetes staging/src/k8s.io/apiserver/pkg/cel/escaping.go.
 """
@@ -37,16 +37,16 @@ _RESERVED = frozenset(
 
 
 def unescape(name: str) -> str | None:
-    """Return the name that an identifier stands for, or None where it holds an unknown escape."""
-    out, place = [], 0
+    """Return the name that an escaped identifier represents, or None if it has an unknown escape."""
+    out, position = [], 0
     for match in _ESCAPE.finditer(name):
         word = match[1]
         character = _CHARACTERS.get(word)
         if character is None:
-            # a reserved word stands for itself, and only alone
+            # a reserved word is escaped as a whole, and means itself
             if word not in _RESERVED or match[0] != name:
                 return None
             character = word
-        out += [name[place : match.start()], character]
-        place = match.end()
-    return "".join(out) + name[place:]
+        out += [name[position : match.start()], character]
+        position = match.end()
+    return "".join(out) + name[position:]

@@ -1,4 +1,4 @@
-"""Evaluating an expression that was checked."""
+"""Evaluate a checked expression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """An expression in the CEL library's hands; no error of the library leaves it."""
+    """A compiled expression. It converts all errors of the CEL library into `Failed`."""
 
     __slots__ = ("_cost", "_environment", "_expects", "_is_costly", "_runnable", "claims", "reads", "text")
 
@@ -39,44 +39,40 @@ class Program:
         self._is_costly = cost.depth > 1 or cost.grows
 
     def evaluate(self, variables: Variables) -> Value | Failed:
-        """Return the value, or why there is none."""
+        """Return the value, or why the evaluation failed."""
         try:
             if self._is_costly and not self._cost.is_within_bounds(variables.size()):
-                return Failed(
-                    "the claims hold too much for an expression that goes through them again and again"
-                )
-            if variables.would_be_cut(self.reads):
-                return Failed("a text that it could read holds a NUL character")
+                return Failed("the claims are too large for an expression with nested loops")
+            if variables.has_nul(self.reads):
+                return Failed("a string that it could read has a NUL character")
             result = self._runnable.eval(variables.activation(self._environment))
             if result.type().name() == "ERROR":
                 return Failed(_reason(str(result.value())))
             value = result.plain_value()
         except (RuntimeError, TypeError, ValueError, SystemError, OverflowError, MemoryError) as error:
-            # What the library raises where it gives no value of the type ERROR.
+            # The library raises some errors instead of returning a value of the type ERROR.
             return Failed(_reason(str(error)))
         return _fitting(value, self._expects)
 
     def holds(self, variables: Variables) -> bool | Failed:
-        """Tell whether the value is true."""
+        """Return whether the value is true."""
         value = self.evaluate(variables)
         return value if isinstance(value, Failed) else value is True
 
 
 _REASONS = (
-    ("Key not found in map", "a claim or key that it names is missing"),
-    ("No value with name", "what it asks about is not known of this request"),
-    ("No matching overloads found", "a value has a type that it can't work with"),
-    ("non-message type", "a value has no members, and one is asked for"),
+    ("Key not found in map", "a claim or key in it is missing"),
+    ("No value with name", "a variable in it is unknown for this request"),
+    ("No matching overloads found", "a value has an unsupported type"),
+    ("non-message type", "it selects a member of a value that has none"),
     ("budget", "its loops take too many steps"),
     ("ndex", "an index is out of range"),
 )
 
 
 def _reason(message: str) -> str:
-    """Return the kind of error; the library's own words may quote a claim's value."""
-    return next(
-        (reason for part, reason in _REASONS if part in message), "its evaluation ended with an error"
-    )
+    """Return the kind of an error. The library's message is not used, because it may quote a claim's value."""
+    return next((reason for part, reason in _REASONS if part in message), "the evaluation failed")
 
 
 def _fitting(value: object, expects: Expects) -> Value | Failed:
@@ -94,9 +90,9 @@ def _fitting(value: object, expects: Expects) -> Value | Failed:
         case Expects.ANY if _is_plain(value):
             return value
         case Expects.ANY:
-            return Failed("its value is none that JSON has")
+            return Failed("its value cannot be represented in JSON")
         case _:
-            return Failed(f"its value is no {expects.value}")
+            return Failed(f"its value is not a {expects.value}")
 
 
 def _is_plain(value: object) -> TypeGuard[Value]:

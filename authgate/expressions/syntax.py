@@ -1,6 +1,6 @@
-"""Syntax trees: what the CEL library reads of an expression, and what it is given to evaluate.
+"""Syntax trees: parsed from what the CEL library serializes, and serialized for it to evaluate.
 
-Source: cel.dev/expr, syntax.proto and checked.proto, whose field numbers stand here.
+Source: cel.dev/expr, syntax.proto and checked.proto. The numbers here are field numbers of their messages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """A static type; `kind` is its name in CEL, `any` and `dyn` among them, `of` what it is made of."""
+    """A static type: its CEL name, which may be `any` or `dyn`, and its type parameters `of`."""
 
     kind: str
     of: tuple[Type, ...] = ()
@@ -28,7 +28,7 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Const:
-    """A literal, as the library wrote it; `text` is what a string literal holds, `double` what a double does."""
+    """A literal as serialized by the library, with the value of a string in `text` and of a double in `double`."""
 
     id: int
     raw: bytes
@@ -38,7 +38,7 @@ class Const:
 
 @dataclass(frozen=True, slots=True)
 class Ident:
-    """A variable, a type or an enumeration's constant, by its whole name."""
+    """A variable, type or enum constant, by its full name."""
 
     id: int
     name: str
@@ -46,7 +46,7 @@ class Ident:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """`operand.field`, or `has(operand.field)` where `test` is set."""
+    """`operand.field`, or `has(operand.field)` if `test` is set."""
 
     id: int
     operand: Node
@@ -56,7 +56,7 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function, operator or method (then with a target)."""
+    """A call of a function, an operator, or a method, which has a target."""
 
     id: int
     function: str
@@ -66,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list literal; `optional` holds the indexes of its `?` elements."""
+    """A list literal; `optional` has the indices of its `?` elements."""
 
     id: int
     elements: tuple[Node, ...] = ()
@@ -75,7 +75,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A key and a value of a map literal; a field's name and its value in a message literal."""
+    """A key and value of a map literal, or a field name and value of a message literal."""
 
     id: int
     key: Node | str
@@ -85,7 +85,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """A map literal, or a message literal where it has a name."""
+    """A map literal, or a message literal if it has a name."""
 
     id: int
     entries: tuple[Entry, ...]
@@ -94,7 +94,7 @@ class Structure:
 
 @dataclass(frozen=True, slots=True)
 class Comprehension:
-    """What macros such as `all` and `map` stand for: a fold over a list or map."""
+    """A fold over a list or map, which macros such as `all` and `map` expand to."""
 
     id: int
     variable: str
@@ -112,16 +112,16 @@ Node = Const | Ident | Select | Call | Listing | Structure | Comprehension
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A checked expression: its root, and of every node by its id the static type and the place in the text."""
+    """An expression: its root, and for every node id the static type (if checked) and the position in the text."""
 
     root: Node
     types: Mapping[int, Type] = field(repr=False)
     places: Mapping[int, int] = field(repr=False)
 
     def type_of(self, node: Node) -> Type:
-        """Return a node's static type; one that the checker left open is `dyn`.
+        """Return the static type of a node, `dyn` if the checker did not decide it.
 
-        The checker loses sight of optional values of open types: what is looked up in them is optional again.
+        The checker forgets that a lookup in an optional value of an open type is optional, too. This restores it.
         """
         given = self.types.get(node.id, _DYN)
         if given.kind == OPTIONAL or given.kind not in OPEN:
@@ -142,14 +142,14 @@ class Tree:
 
 OPTIONAL = "optional_type"
 OPEN = ("any", "dyn")
-"""The static types of what is known only when it is evaluated."""
+"""The static types of values whose types are only known at evaluation."""
 
 _DYN = Type("dyn")
 _SOME_OPTIONAL = Type(OPTIONAL, (_DYN,))
 
 
 def children(node: Node) -> Iterator[Node]:
-    """Yield the nodes right below a node."""
+    """Yield the direct children of a node."""
     match node:
         case Const() | Ident():
             return
@@ -171,7 +171,7 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """Yield a node and all below it."""
+    """Yield a node and all its descendants."""
     yield node
     for child in children(node):
         yield from walk(child)
@@ -182,7 +182,7 @@ _WELL_KNOWN = {1: "any", 2: "timestamp", 3: "duration"}
 
 
 def read_checked(serialized: bytes) -> Tree:
-    """Return the tree of what `cel.Expression.serialize` gives for a checked expression."""
+    """Parse a checked expression from `cel.Expression.serialize`."""
     checked = wire.Message(serialized).message(2)
     types = {entry.number(1): _type(entry.message(2)) for entry in checked.messages(3)}
     places = {entry.number(1): entry.number(2) for entry in checked.message(5).messages(4)}
@@ -190,14 +190,14 @@ def read_checked(serialized: bytes) -> Tree:
 
 
 def read_parsed(serialized: bytes) -> Tree:
-    """Return the tree, without types, of what `cel.Expression.serialize` gives for an unchecked expression."""
+    """Parse an unchecked expression, which has no types, from `cel.Expression.serialize`."""
     parsed = wire.Message(serialized).message(2)
     places = {entry.number(1): entry.number(2) for entry in parsed.message(3).messages(4)}
     return Tree(_node(parsed.message(2)), {}, places)
 
 
 def write_parsed(root: Node) -> bytes:
-    """Return what `cel.Env.deserialize` takes for an expression that is to be evaluated as it stands."""
+    """Serialize an expression for `cel.Env.deserialize`, to be evaluated without another check."""
     parsed = wire.data(2, _written(root))
     return wire.data(1, "type.googleapis.com/cel.expr.ParsedExpr") + wire.data(2, parsed)
 
@@ -274,7 +274,7 @@ def _written_kind(node: Node) -> bytes:
             return wire.data(6, called + b"".join(wire.data(3, _written(item)) for item in arguments))
         case Listing(elements=elements, optional=optional):
             items = b"".join(wire.data(1, _written(item)) for item in elements)
-            # an index of 0 must be written, so the indexes are packed
+            # packed, because an index of 0 must be written, too
             return wire.data(7, items + (wire.data(2, _packed(optional)) if optional else b""))
         case Structure(entries=entries, name=name):
             fields = b"".join(wire.data(2, _written_entry(entry)) for entry in entries)

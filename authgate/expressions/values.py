@@ -1,4 +1,4 @@
-"""What an expression sees, gives and fails with."""
+"""The variables, values and errors of expressions."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ if TYPE_CHECKING:
     from authgate.model import Identity, JSONValue, OriginalRequest
 
 MAX_LENGTH = 10_000
-"""How long an expression may be, in characters; its cost is bounded by this and by the size of a token."""
+"""The longest expression, in characters. This and the size of a token bound the cost."""
 
 _MAX_LINE = 90
 
 
 class Sees(Flag):
-    """Which variables an expression may name."""
+    """Which variables an expression may use."""
 
     CLAIMS = auto()
-    """`claims`: the token's payload, a map of any."""
+    """`claims`: the token's payload, a map with values of any type."""
     USER = auto()
     """`user`: `username`, `uid`, `groups` and `extra` of the identity."""
     REQUEST = auto()
     """`request`: `method`, `host`, `path` and `segments` of the original request."""
     QUERY = auto()
-    """`request.query` as well: the original request's query, undecoded."""
+    """`request.query`: the query of the original request, not decoded."""
     NOW = auto()
     """`now`: the time of the request."""
 
 
 class Expects(Enum):
-    """What an expression must give; what is known to give something else is refused at load."""
+    """The type that an expression must have. One that cannot have it is rejected at load."""
 
     BOOL = "bool"
     STRING = "string"
     STRING_LIST = "string or list of strings"
-    """A list of strings is given: of one for a string, of none for null."""
+    """The result is a list of strings: with one element for a string, empty for null."""
     ANY = "any"
 
 
 Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
-"""What an expression gives; what JSON cannot say, such as bytes or a timestamp, is a failure."""
+"""The value of an expression. A value that JSON does not have, such as bytes or a timestamp, is a failure."""
 
 
 class ExpressionError(ValueError):
-    """An expression is refused at load: why, and at which character of its text, from 0, where it is at one."""
+    """An expression is rejected at load; `offset` is the index of the character where the error is, if known."""
 
     def __init__(self, message: str, text: str, offset: int | None = None) -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class ExpressionError(ValueError):
 
     @property
     def pointed(self) -> str:
-        """The message, the expression's line and a caret under the place."""
+        """The message, the line of the expression, and a caret under the error."""
         if self.offset is None:
             return self.message
         start = self.text.rfind("\n", 0, self.offset) + 1
@@ -85,14 +85,14 @@ class MissingExtraError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An evaluation gave no value: it denies. `detail` names no value of a claim."""
+    """An evaluation failed, which denies. `detail` never contains the value of a claim."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much variables hold: their longest list or map, their longest text, and the characters of all texts."""
+    """The size of variables: the longest list or map, the longest string, and the length of all strings."""
 
     longest_list: int
     longest_text: int
@@ -100,16 +100,16 @@ class Size:
 
 
 class Variables:
-    """The values of an expression's variables; one may serve several expressions, and is prepared once.
+    """The values of variables. They are prepared once and can be used by several expressions.
 
-    What is not given is missing: an expression that asks for it fails.
+    An expression that uses a variable without a value fails.
     """
 
     __slots__ = (
         "_activations",
         "_claims",
-        "_cut",
         "_data",
+        "_has_nul",
         "_now",
         "_request",
         "_segments",
@@ -126,57 +126,57 @@ class Variables:
         segments: tuple[str, ...] | None = None,
         now: float | None = None,
     ) -> None:
-        """Take what is known: `segments` are the parts of the request's path, `now` is in POSIX seconds."""
+        """Set the known values: `segments` are the parts of the request's path, `now` is in POSIX seconds."""
         self._claims = claims
         self._user = user
         self._request = request
         self._segments = segments
         self._now = now
         self._data: dict[str, object] | None = None
-        self._cut: bool | None = None
+        self._has_nul: bool | None = None
         self._activations: dict[int, cel.Activation] = {}
         self._size: Size | None = None
 
     def activation(self, environment: cel.Env) -> cel.Activation:
-        """Return the variables as one environment's expressions take them."""
+        """Return the variables for the expressions of an environment."""
         found = self._activations.get(id(environment))
         if found is None:
             found = self._activations[id(environment)] = environment.Activation(self._prepared())
         return found
 
     def size(self) -> Size:
-        """Return how much the variables hold."""
+        """Return the size of the variables."""
         if self._size is None:
             self._size = _size(self._prepared())
         return self._size
 
-    def would_be_cut(self, reads: Sees) -> bool:
-        """Return whether a text of the variables that are read holds a NUL character.
+    def has_nul(self, reads: Sees) -> bool:
+        """Return whether a string in the variables that are read has a NUL character.
 
-        The CEL library would read only what comes before it.
+        The CEL library would truncate the string there.
         """
         if Sees.REQUEST in reads and self._request is not None and _holds_nul(self._request.query):
             return True
         if Sees.CLAIMS not in reads:
             return False
-        if self._cut is None:
-            self._cut = _holds_nul(self._claims)
-        return self._cut
+        if self._has_nul is None:
+            self._has_nul = _holds_nul(self._claims)
+        return self._has_nul
 
     def _prepared(self) -> dict[str, object]:
         if self._data is not None:
             return self._data
         data = self._data = dict[str, object]()
         if self._claims is not None:
-            data["claims"] = _doubled(dict(self._claims))
+            data["claims"] = _with_doubles(dict(self._claims))
         if (user := self._user) is not None:
             data["user.username"] = user.username
             data["user.uid"] = user.uid
             data["user.groups"] = list(user.groups)
             data["user.extra"] = {key: list(values) for key, values in user.extra}
         if (request := self._request) is not None:
-            told = {name: getattr(request, name) for name in ("method", "host", "path", "query")}
-            data |= {f"request.{name}": value for name, value in told.items() if value is not None}
+            known = {name: getattr(request, name) for name in ("method", "host", "path", "query")}
+            data |= {f"request.{name}": value for name, value in known.items() if value is not None}
         if self._segments is not None:
             data["request.segments"] = list(self._segments)
         if self._now is not None:
@@ -184,15 +184,15 @@ class Variables:
         return data
 
 
-def _doubled(value: Any) -> Any:
-    """Copy a JSON value with every number a double, as the kube-apiserver reads them."""
+def _with_doubles(value: Any) -> Any:
+    """Copy a JSON value with all numbers as doubles, as the kube-apiserver parses them."""
     kind = type(value)
-    if kind is int:  # and no bool
+    if kind is int:  # not bool
         return float(value)
     if kind is list:
-        return [_doubled(item) for item in value]
+        return [_with_doubles(item) for item in value]
     if kind is dict:
-        return {key: _doubled(item) for key, item in value.items()}
+        return {key: _with_doubles(item) for key, item in value.items()}
     return value
 
 
@@ -228,23 +228,23 @@ class Expression(Protocol):
 
     @property
     def text(self) -> str:
-        """The expression as it was written."""
+        """The text of the expression."""
         ...
 
     @property
     def claims(self) -> frozenset[str]:
-        """The claims that it asks for by a selector, such as `claims.email`; not those asked for by an index."""
+        """The claims that it selects by name, such as `claims.email`; claims selected by an index are not included."""
         ...
 
     @property
     def reads(self) -> Sees:
-        """The variables that it names; `request.query` is a part of `REQUEST`."""
+        """The variables that it uses; `request.query` counts as `REQUEST`."""
         ...
 
     def evaluate(self, variables: Variables) -> Value | Failed:
-        """Return the value, or why there is none; never raises."""
+        """Return the value, or why the evaluation failed. Never raises."""
         ...
 
     def holds(self, variables: Variables) -> bool | Failed:
-        """Tell whether a BOOL expression is true; `Failed` must be taken for a denial."""
+        """Return whether a BOOL expression is true. `Failed` must deny."""
         ...

@@ -1,4 +1,4 @@
-"""What unit tests share: a clock that stands still, private keys made once, and a log put back."""
+"""Fixtures of unit tests: a clock that does not advance, cached private keys, and a restored log."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ REFUSED = {
         f"{RULES}[1].expression",
         "is given twice",
     ),
-    "rule-not-bool": (rules("[{expression: claims.a}]"), f"{RULES}[0].expression", "must give a bool"),
+    "rule-not-bool": (rules("[{expression: claims.a}]"), f"{RULES}[0].expression", "must return a bool"),
     "rule-of-user": (
         rules("[{expression: user.username == 'a'}]"),
         f"{RULES}[0].expression",
@@ -106,7 +106,7 @@ REFUSED = {
     "groups-expression": (
         jwt(mappings="    groups: {expression: nothing}"),
         f"{MAPPINGS}.groups.expression",
-        "'nothing' is no function and no variable",
+        "'nothing' is not a known function or variable",
     ),
     "uid-both": (
         jwt(mappings="    uid: {claim: a, expression: claims.b}"),
@@ -216,9 +216,7 @@ def test_an_expression_is_shown_with_a_caret(problems: Problems) -> None:
     text = jwt('{expression: "claims.sub +\\n  nothing"}')
 
     assert problems(text)[f"{MAPPINGS}.username.expression"].message == (
-        "'nothing' is no function and no variable that is known here; the variables are: claims\n"
-        "    nothing\n"
-        "    ^"
+        "'nothing' is not a known function or variable; the variables here are: claims\n    nothing\n    ^"
     )
 
 

@@ -1,4 +1,4 @@
-"""No text and no claims make the expressions raise anything but what they promise."""
+"""No text and no claims make expressions raise an undocumented error."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ JSON = st.recursive(
 
 
 def evaluated(text: str, claims: dict[str, object]) -> Value | Failed | ExpressionError:
-    """What comes of a text over claims."""
+    """The result of an expression over claims."""
     try:
         expression = compile_expression(text, EVERYTHING, Expects.ANY)
     except ExpressionError as error:
@@ -135,8 +135,8 @@ def evaluated(text: str, claims: dict[str, object]) -> Value | Failed | Expressi
 
 @settings(max_examples=200, deadline=None)
 @given(text=WRITTEN, a=JSON, b=JSON)
-def test_any_expression_gives_a_value_or_fails(text: str, a: object, b: object) -> None:
-    """Whatever is written is refused, or evaluated to what JSON has or to a failure."""
+def test_any_expression_has_a_value_or_fails(text: str, a: object, b: object) -> None:
+    """It is rejected, or has a JSON value, or fails."""
     found = evaluated(text, {"a": a, "b": b})
 
     assert isinstance(found, None | bool | int | float | str | list | dict | Failed | ExpressionError)
@@ -144,6 +144,6 @@ def test_any_expression_gives_a_value_or_fails(text: str, a: object, b: object) 
 
 @settings(max_examples=100, deadline=None)
 @given(text=st.text())
-def test_any_text_is_an_expression_or_refused(text: str) -> None:
-    """Characters of any kind are read or refused."""
+def test_any_text_is_an_expression_or_rejected(text: str) -> None:
+    """Characters of any kind are accepted or rejected."""
     evaluated(text, {})

@@ -1,4 +1,4 @@
-"""Conversions of texts, which take what Go takes, as a kube-apiserver was seen to."""
+"""Conversions of strings accept what Go accepts, as observed with a kube-apiserver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WHITE_SPACE = (" {}", "{} ", "\t{}", "\n{}", "{}\n", "\v{}", "\f{}", "\r{}", "\u
 
 
 def converted(expression: str, value: object) -> object:
-    """What an expression makes of a claim `x`."""
+    """The value of an expression over the claim `x`."""
     variables = Variables(claims={"x": value})  # type: ignore[dict-item] # every value here is one of JSON
     return compile_expression(expression, Sees.CLAIMS, Expects.ANY).evaluate(variables)
 
@@ -28,8 +28,8 @@ SAMPLES = {
 
 @pytest.mark.parametrize("white", WHITE_SPACE, ids=ascii)
 @pytest.mark.parametrize(("expression", "sample"), SAMPLES.items(), ids=SAMPLES)
-def test_white_space_is_no_part_of_a_value(expression: str, sample: str, white: str) -> None:
-    """The text itself is converted, and with white space of any kind around it is not."""
+def test_white_space_is_rejected(expression: str, sample: str, white: str) -> None:
+    """A value is converted, but not with white space of any kind around it."""
     assert not isinstance(converted(expression, sample), Failed)
     assert isinstance(converted(expression, white.format(sample)), Failed)
 
@@ -57,8 +57,8 @@ TAKEN: dict[tuple[str, str], object] = {
     [(kind, text, value) for (kind, text), value in TAKEN.items()],
     ids=[f"{kind} {text[:30]}" for kind, text in TAKEN],
 )
-def test_what_go_reads_is_read(kind: str, text: str, value: object) -> None:
-    """Also where the CEL library would refuse it."""
+def test_what_go_accepts_is_accepted(kind: str, text: str, value: object) -> None:
+    """Even if the CEL library would reject it."""
     assert converted(f"{kind}(claims.x)", text) == value
 
 
@@ -71,14 +71,14 @@ REFUSED = (
 
 
 @pytest.mark.parametrize(("kind", "text"), REFUSED)
-def test_what_go_refuses_is_refused(kind: str, text: str) -> None:
-    """An evaluation fails, and so decides nothing."""
+def test_what_go_rejects_is_rejected(kind: str, text: str) -> None:
+    """The evaluation fails."""
     assert isinstance(converted(f"{kind}(claims.x)", text), Failed)
 
 
 @pytest.mark.parametrize("kind", ["int", "uint", "double", "bool", "duration", "timestamp"])
-def test_a_long_text_is_refused_and_not_calculated(kind: str) -> None:
-    """Whatever a token holds, its conversion takes a time that its length bounds."""
+def test_a_long_string_is_rejected_without_a_calculation(kind: str) -> None:
+    """The time of a conversion is bounded by the length of the string."""
     found = converted(f"type({kind}(claims.x)) == string", "9" * 100_000 + "x")
 
     assert isinstance(found, Failed)
@@ -98,8 +98,8 @@ def test_a_long_text_is_refused_and_not_calculated(kind: str) -> None:
         ("-9223372036854775808ns", -9_223_372_036_854),
     ],
 )
-def test_a_duration_is_go_s_and_all_of_it_counts(text: str, milliseconds: int) -> None:
-    """`getMilliseconds` gives the whole duration, not what is left of a second."""
+def test_durations_are_parsed_like_in_go(text: str, milliseconds: int) -> None:
+    """`getMilliseconds` returns the whole duration, not only the part within a second."""
     assert converted("duration(claims.x).getMilliseconds()", text) == milliseconds
     assert converted("dyn(duration(claims.x)).getMilliseconds()", text) == milliseconds
 
@@ -123,8 +123,8 @@ def test_a_duration_is_go_s_and_all_of_it_counts(text: str, milliseconds: int) -
         "1s1",
     ],
 )
-def test_other_durations_are_refused(text: str) -> None:
-    """Those of more than 2^63 nanoseconds among them."""
+def test_other_durations_are_rejected(text: str) -> None:
+    """Including those of more than 2^63 nanoseconds."""
     assert isinstance(converted("duration(claims.x).getSeconds()", text), Failed)
 
 
@@ -139,8 +139,8 @@ def test_other_durations_are_refused(text: str) -> None:
         ("9999-12-31T23:59:59.999999999Z", 253_402_300_799),
     ],
 )
-def test_a_time_is_go_s(text: str, seconds: int) -> None:
-    """RFC 3339, a little more than that, and in the years 1 to 9999."""
+def test_timestamps_are_parsed_like_in_go(text: str, seconds: int) -> None:
+    """RFC 3339 and a little more, in the years 1 to 9999."""
     assert converted("int(timestamp(claims.x))", text) == seconds
 
 
@@ -161,8 +161,8 @@ def test_a_time_is_go_s(text: str, seconds: int) -> None:
         "\u0662020-01-01T00:00:00Z",
     ],
 )
-def test_other_times_are_refused(text: str) -> None:
-    """Such as a leap second, a short month or small letters."""
+def test_other_timestamps_are_rejected(text: str) -> None:
+    """Such as a leap second, an invalid day or lower-case letters."""
     assert isinstance(converted("int(timestamp(claims.x))", text), Failed)
 
 
@@ -179,15 +179,15 @@ NULS: dict[str, object] = {
 
 
 @pytest.mark.parametrize(("expression", "value"), NULS.items(), ids=NULS)
-def test_a_text_with_a_nul_character_is_not_read(expression: str, value: object) -> None:
-    """The library would read what comes before it, and take one user for another."""
+def test_a_string_with_a_nul_character_fails(expression: str, value: object) -> None:
+    """The library would truncate it there, and confuse one user with another."""
     found = converted(expression, value)
 
-    assert found == Failed("a text that it could read holds a NUL character")
+    assert found == Failed("a string that it could read has a NUL character")
 
 
-def test_a_nul_character_matters_only_to_what_reads_it() -> None:
-    """An expression on other variables is evaluated as ever."""
+def test_a_nul_character_in_an_unused_variable_does_not_matter() -> None:
+    """An expression that uses other variables is evaluated."""
     found = compile_expression("now == now", Sees.CLAIMS | Sees.NOW, Expects.BOOL)
 
     assert found.holds(Variables(claims={"x": "a\0"}, now=1_700_000_000.0)) is True

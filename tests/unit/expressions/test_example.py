@@ -1,4 +1,4 @@
-"""The example of the documentation, from its file to identities."""
+"""The example in the documentation, from its file to identities."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ CLAIMS: dict[str, JSONValue] = {
 
 @pytest.fixture(scope="module")
 def rules() -> ClaimRules:
-    """What the example's issuer judges and names by."""
+    """The claim rules and mappings of the example's issuer."""
     return claim_rules(load(FILE, {}).config.jwt[0])
 
 
 def mapped(rules: ClaimRules, claims: dict[str, JSONValue]) -> Identity | Rejected:
-    """What the example makes of claims."""
+    """The identity that the example maps claims to."""
     return mapped_identity(VerifiedClaims(claims), "https://i", ("my-app",), rules=rules, issuer_name="login")
 
 
 def test_the_example_names_a_user(rules: ClaimRules) -> None:
-    """Each mapping gives its part."""
+    """Each mapping sets its part of the identity."""
     found = mapped(rules, CLAIMS)
 
     assert isinstance(found, Identity)
@@ -73,7 +73,7 @@ def test_the_example_names_a_user(rules: ClaimRules) -> None:
         (
             {"groups": [1]},
             Reason.IDENTITY_INVALID,
-            "claimMappings.groups.expression: a value has a type that it can't work with",
+            "claimMappings.groups.expression: a value has an unsupported type",
         ),
         (
             {"email": "jane doe@example.com"},
@@ -88,17 +88,17 @@ def test_the_example_names_a_user(rules: ClaimRules) -> None:
     ],
     ids=["claim", "lifetime", "second factor", "groups", "name", "no group"],
 )
-def test_the_example_refuses(
+def test_the_example_rejects(
     rules: ClaimRules, changes: dict[str, JSONValue], reason: Reason, detail: str
 ) -> None:
-    """Each rule refuses by its own words, and says where it stands."""
+    """Each rule has its own message and reports its place."""
     found = mapped(rules, CLAIMS | changes)
 
     assert isinstance(found, Rejected)
     assert (found.reason, found.detail) == (reason, detail)
 
 
-def test_an_address_that_is_not_verified_names_nobody(rules: ClaimRules) -> None:
+def test_an_unverified_address_is_not_used(rules: ClaimRules) -> None:
     """The example falls back to the subject."""
     found = mapped(rules, CLAIMS | {"email_verified": False})
 

@@ -1,4 +1,4 @@
-"""Names of claims that are no identifiers."""
+"""Escaped names of claims that are not identifiers."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ from authgate.expressions.names import unescape
         ("__Dot__", None),
     ],
 )
-def test_an_escaped_name_stands_for_another(name: str, expected: str | None) -> None:
-    """The escapes are Kubernetes'; what has an unknown one stands for nothing."""
+def test_names_are_unescaped(name: str, expected: str | None) -> None:
+    """With Kubernetes' escapes; a name with an unknown escape is None."""
     assert unescape(name) == expected

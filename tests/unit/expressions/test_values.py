@@ -1,4 +1,4 @@
-"""What expressions give, as the kube-apiserver was seen to evaluate them."""
+"""The values of expressions are those that a kube-apiserver returned."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ VARIABLES = Variables(
 
 
 def value(text: str, variables: Variables = VARIABLES) -> Value | Failed:
-    """What an expression gives."""
+    """The value of an expression."""
     return compile_expression(text, EVERYTHING, Expects.ANY).evaluate(variables)
 
 
@@ -144,7 +144,7 @@ VALUES: dict[str, Value] = {
     "dyn(claims.groups).all(i, g, i < 2)": True,
     "dyn(claims.groups).transformList(i, g, g + string(i))": ["a0", "b1"],
     "claims.words.sort()": ["a", "b"],
-    # texts
+    # strings
     "claims.csv.split(',')": ["a", "b"],
     "claims.groups.join('-')": "a-b",
     "strings.quote(claims.sub)": '"abc"',
@@ -162,7 +162,7 @@ VALUES: dict[str, Value] = {
     "request.method + request.host + request.path": "GETapp.example.com/a/b",
     "request.segments": ["a", "b"],
     "request.query": "q=1",
-    # an error that decides nothing
+    # an error that does not matter
     "claims.nothing == 1 || true": True,
     "claims.sub.x == 1 || true": True,
     "claims.nothing == 1 && false": False,
@@ -170,8 +170,8 @@ VALUES: dict[str, Value] = {
 
 
 @pytest.mark.parametrize(("text", "expected"), VALUES.items(), ids=VALUES)
-def test_an_expression_gives_what_the_api_server_gives(text: str, expected: Value) -> None:
-    """Types, escapes, presence, optional values and libraries are Kubernetes'."""
+def test_an_expression_has_the_value_of_the_api_server(text: str, expected: Value) -> None:
+    """Types, escapes, presence, optional values and libraries work as in Kubernetes."""
     found = value(text)
 
     assert found == expected
@@ -179,38 +179,38 @@ def test_an_expression_gives_what_the_api_server_gives(text: str, expected: Valu
 
 
 FAILURES = {
-    "int(claims.flag)": "has a type that it can't work with",
-    "claims.n + 1": "has a type that it can't work with",
-    "claims.n % 2": "has a type that it can't work with",
+    "int(claims.flag)": "has an unsupported type",
+    "claims.n + 1": "has an unsupported type",
+    "claims.n % 2": "has an unsupported type",
     "claims.nothing": "is missing",
     "claims.m.y": "is missing",
     "claims.a__x__b": "is missing",
     "has(claims.nothing.x)": "is missing",
-    "has(claims.groups.x)": "has no members",
-    "claims.sub.x": "has no members",
-    "claims.?groups.x.orValue('')": "has a type that it can't work with",
+    "has(claims.groups.x)": "that has none",
+    "claims.sub.x": "that has none",
+    "claims.?groups.x.orValue('')": "has an unsupported type",
     "claims.groups[2]": "out of range",
-    "claims.none.min()": "has a type that it can't work with",
-    "claims.mixed.min()": "ended with an error",
-    "claims.mixed.isSorted()": "ended with an error",
-    "dyn([]).min()": "ended with an error",
-    "claims.sub.matches(claims.sub + '[')": "ended with an error",
-    "claims.sub.find(claims.sub + '[')": "ended with an error",
-    "[9223372036854775807, 1].sum()": "ended with an error",
-    "1 / 0": "ended with an error",
-    "timestamp(claims.sub)": "ended with an error",
-    "'%s'.format([dyn(claims.groups)])": "has a type that it can't work with",
-    "b'a'": "none that JSON has",
-    "now": "none that JSON has",
-    "type(1)": "none that JSON has",
-    "[now]": "none that JSON has",
-    "{1: 'a'}": "none that JSON has",
+    "claims.none.min()": "has an unsupported type",
+    "claims.mixed.min()": "evaluation failed",
+    "claims.mixed.isSorted()": "evaluation failed",
+    "dyn([]).min()": "evaluation failed",
+    "claims.sub.matches(claims.sub + '[')": "evaluation failed",
+    "claims.sub.find(claims.sub + '[')": "evaluation failed",
+    "[9223372036854775807, 1].sum()": "evaluation failed",
+    "1 / 0": "evaluation failed",
+    "timestamp(claims.sub)": "evaluation failed",
+    "'%s'.format([dyn(claims.groups)])": "has an unsupported type",
+    "b'a'": "cannot be represented in JSON",
+    "now": "cannot be represented in JSON",
+    "type(1)": "cannot be represented in JSON",
+    "[now]": "cannot be represented in JSON",
+    "{1: 'a'}": "cannot be represented in JSON",
 }
 
 
 @pytest.mark.parametrize(("text", "words"), FAILURES.items(), ids=FAILURES)
-def test_an_evaluation_that_fails_says_what_kind_of_error_it_was(text: str, words: str) -> None:
-    """No error of the library leaves an evaluation, and none quotes a claim."""
+def test_a_failed_evaluation_reports_the_kind_of_error(text: str, words: str) -> None:
+    """No exception of the library is raised, and no detail quotes a claim."""
     found = value(text)
 
     assert isinstance(found, Failed)
@@ -228,23 +228,23 @@ def test_an_evaluation_that_fails_says_what_kind_of_error_it_was(text: str, word
         "now == now",
     ],
 )
-def test_what_is_not_known_fails(text: str) -> None:
-    """An expression about something that nobody told is never true."""
+def test_an_unknown_variable_fails(text: str) -> None:
+    """An expression with an unknown variable is never true."""
     found = compile_expression(text, EVERYTHING, Expects.BOOL).holds(Variables())
 
     assert isinstance(found, Failed)
-    assert "not known of this request" in found.detail
+    assert "unknown for this request" in found.detail
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [("claims.flag == true", True), ("claims.flag == false", False)]
 )
-def test_a_rule_holds_or_not(text: str, expected: bool) -> None:
-    """A rule's value is a bool."""
+def test_a_rule_is_true_or_false(text: str, expected: bool) -> None:
+    """The value of a rule is a bool."""
     assert compile_expression(text, EVERYTHING, Expects.BOOL).holds(VARIABLES) is expected
 
 
-def test_a_rule_whose_evaluation_fails_does_not_hold() -> None:
+def test_a_rule_that_fails_is_not_true() -> None:
     """An error is never true."""
     rule = compile_expression("claims.sub > 1", EVERYTHING, Expects.BOOL)
 
@@ -252,17 +252,17 @@ def test_a_rule_whose_evaluation_fails_does_not_hold() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), [("claims.sub", "abc"), ("'a' + claims.sub", "aabc")])
-def test_a_text_is_expected_and_given(text: str, expected: str) -> None:
-    """An open type is judged when it is known."""
+def test_a_string_is_returned(text: str, expected: str) -> None:
+    """An open type is checked at evaluation."""
     assert compile_expression(text, EVERYTHING, Expects.STRING).evaluate(VARIABLES) == expected
 
 
 @pytest.mark.parametrize("text", ["claims.n", "claims.groups", "claims.none"])
-def test_another_value_is_no_text(text: str) -> None:
-    """Nothing is made a text that is none."""
+def test_another_value_is_not_a_string(text: str) -> None:
+    """Values are never converted to a string."""
     found = compile_expression(text, EVERYTHING, Expects.STRING).evaluate(VARIABLES)
 
-    assert found == Failed("its value is no string")
+    assert found == Failed("its value is not a string")
 
 
 @pytest.mark.parametrize(
@@ -274,28 +274,28 @@ def test_another_value_is_no_text(text: str) -> None:
         ("claims.csv.split(',')", ["a", "b"]),
     ],
 )
-def test_texts_are_expected_and_given(text: str, expected: list[str]) -> None:
-    """A text is a list of one, null a list of none."""
+def test_strings_are_returned(text: str, expected: list[str]) -> None:
+    """A string becomes a list with one element, null an empty list."""
     assert compile_expression(text, EVERYTHING, Expects.STRING_LIST).evaluate(VARIABLES) == expected
 
 
 @pytest.mark.parametrize("text", ["claims.n", "claims.numbers", "claims.mixed", "claims.m"])
-def test_other_values_are_no_texts(text: str) -> None:
-    """A list with anything else in it is no list of texts."""
+def test_other_values_are_not_strings(text: str) -> None:
+    """A list with any other element fails."""
     found = compile_expression(text, EVERYTHING, Expects.STRING_LIST).evaluate(VARIABLES)
 
     assert isinstance(found, Failed)
 
 
-def test_the_claims_that_an_expression_asks_for_are_known() -> None:
-    """Selectors count, wherever they stand; indexes don't, as in the kube-apiserver."""
+def test_an_expression_lists_the_claims_that_it_selects() -> None:
+    """Selectors count, indexes do not, as in the kube-apiserver."""
     text = "has(claims.a) && dyn(claims.b).exists(x, x == claims.?c.orValue('')) && claims['d'] == user.uid"
 
     assert compile_expression(text, EVERYTHING, Expects.BOOL).claims == {"a", "b", "c"}
 
 
-def test_variables_serve_expressions_of_several_places() -> None:
-    """The same values may be asked for by rules over claims and by a policy's."""
+def test_variables_can_be_used_by_several_expressions() -> None:
+    """The same object works for claim rules and for policies."""
     rule = compile_expression("claims.sub == 'abc'", Sees.CLAIMS, Expects.BOOL)
     policy = compile_expression("claims.sub == 'abc' && now > timestamp(0)", EVERYTHING, Expects.BOOL)
 
@@ -314,8 +314,8 @@ def test_variables_serve_expressions_of_several_places() -> None:
         ("dyn(claims.l).all(a, claims.l.distinct().size() > 0)", 101),
     ],
 )
-def test_nested_loops_over_much_are_refused(text: str, length: int) -> None:
-    """No token keeps the gate busy for seconds."""
+def test_nested_loops_over_large_claims_fail(text: str, length: int) -> None:
+    """No token can keep a worker busy for seconds."""
     rule = compile_expression(text, Sees.CLAIMS, Expects.BOOL)
     few: list[JSONValue] = [*range(length - 1)]
     many: list[JSONValue] = [*range(length)]
@@ -323,11 +323,11 @@ def test_nested_loops_over_much_are_refused(text: str, length: int) -> None:
     assert not isinstance(rule.holds(Variables(claims={"l": few})), Failed)
     found = rule.holds(Variables(claims={"l": many}))
     assert isinstance(found, Failed)
-    assert "the claims hold too much" in found.detail
+    assert "the claims are too large" in found.detail
 
 
-def test_texts_that_become_lists_count_as_such() -> None:
-    """A long text that is split is a long list."""
+def test_strings_that_become_lists_count_as_lists() -> None:
+    """A long string that is split is a long list."""
     rule = compile_expression(
         "claims.t.split('').exists(a, claims.t.split('').exists(b, a != b))", Sees.CLAIMS, Expects.BOOL
     )
@@ -336,8 +336,8 @@ def test_texts_that_become_lists_count_as_such() -> None:
     assert isinstance(rule.holds(Variables(claims={"t": "a" * 1001})), Failed)
 
 
-def test_texts_that_grow_are_bounded() -> None:
-    """A text that is put between the characters of another makes a square of both."""
+def test_strings_that_grow_are_bounded() -> None:
+    """Inserting a string between the characters of another grows quadratically."""
     rule = compile_expression("claims.t.replace('', claims.t).size() > 0", Sees.CLAIMS, Expects.BOOL)
 
     assert rule.holds(Variables(claims={"t": "a" * 1000})) is True
@@ -349,7 +349,7 @@ def test_texts_that_grow_are_bounded() -> None:
     ["dyn(claims.l).exists(a, a == 'b')", "dyn(claims.l).exists(a, a in ['b', 'c'])", "'b' in claims.l"],
 )
 def test_a_single_loop_may_be_long(text: str) -> None:
-    """Looking once at each of many groups is cheap."""
+    """Checking each of many groups once is cheap."""
     claims: dict[str, JSONValue] = {"l": [*["a"] * 9_998, "b"]}
 
     assert compile_expression(text, Sees.CLAIMS, Expects.BOOL).holds(Variables(claims=claims)) is True
@@ -363,8 +363,8 @@ def test_a_single_loop_may_be_long(text: str) -> None:
         "claims.t.split('').all(a, true)",
     ],
 )
-def test_loops_have_a_number_of_steps(text: str) -> None:
-    """The CEL library stops after 10,000 steps, and that is a failure."""
+def test_loops_have_a_limit_of_steps(text: str) -> None:
+    """The CEL library stops after 10,000 steps, which is a failure."""
     rule = compile_expression(text, Sees.CLAIMS, Expects.BOOL)
 
     assert rule.holds(Variables(claims={"l": ["a"] * 10_001, "t": "a" * 10_001})) == Failed(
@@ -391,6 +391,6 @@ READS: dict[str, Sees] = {
 
 
 @pytest.mark.parametrize(("text", "reads"), READS.items(), ids=READS)
-def test_what_an_expression_reads_is_seen_in_its_syntax(text: str, reads: Sees) -> None:
-    """A text, a member or a comment that has the name of a variable reads nothing."""
+def test_the_syntax_shows_which_variables_are_read(text: str, reads: Sees) -> None:
+    """A string, member or comment with the name of a variable does not count."""
     assert compile_expression(text, EVERYTHING, Expects.BOOL).reads == reads

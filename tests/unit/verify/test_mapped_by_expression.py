@@ -168,7 +168,7 @@ def test_a_rule_over_claims_that_holds_lets_the_token_pass() -> None:
         ),
         pytest.param(claims_rule("claims.hd == 'corp'"), {"hd": "x"}, "is not true", id="false, unexplained"),
         pytest.param(claims_rule("claims.hd == 'corp'", "only for us"), {}, "is missing", id="missing"),
-        pytest.param(claims_rule("claims.n > 1"), {"n": "2"}, "a type that it can't work", id="another type"),
+        pytest.param(claims_rule("claims.n > 1"), {"n": "2"}, "an unsupported type", id="another type"),
     ],
 )
 def test_a_rule_over_claims_that_does_not_hold_refuses(
