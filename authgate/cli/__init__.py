@@ -1,17 +1,48 @@
-"""The command line: one module a command, which parses, calls and prints.
+"""The command line: one module per command, which parses options, calls the library and prints the result.
 
-Commands import what is heavy when they run, so that `authgate --help` and `authgate version` answer at once.
+Commands import slow packages only when they run, so that `authgate --help` and `authgate version` are fast.
 """
 
 from __future__ import annotations
 
-# Before the imports below, which take most of a second on a busy machine.
-# ruff: noqa: E402
-from authgate.cli.startup import prepare_process
-
-prepare_process()
-
+# ruff: noqa: E402 - the process is prepared before the slow imports
+import os
+import signal
 import sys
+import time
+
+
+def _prepare_process() -> None:
+    """Handle signals, closed standard descriptors and an impossible clock before anything slow is imported.
+
+    The kernel drops signals to process 1 that have no handler, so SIGTERM and SIGINT get one. A closed standard
+    descriptor would be reused for a socket, and logs be written to it, so /dev/null takes its place. With a clock that
+    Python cannot represent, importing `logging` fails, so the process ends with one line.
+    """
+    if os.getpid() == 1:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: os._exit(0))
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this descriptor
+            os.set_inheritable(descriptor, True)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w", encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - stays open
+    try:
+        time.time()
+    except OverflowError:
+        sys.exit(
+            "authgate: the system clock is wrong: it is later than April 2262; set it, for example with NTP"
+        )
+
+
+_prepare_process()
+
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,13 +55,12 @@ from authgate.cli.doctor import doctor
 from authgate.cli.explain import explain
 from authgate.cli.healthcheck import healthcheck
 from authgate.cli.inspect import inspect
-from authgate.cli.plain import UNPARSED
 from authgate.cli.policy import policy_app
 from authgate.cli.serve import serve
 from authgate.cli.snippets import snippets
-from authgate.cli.terminal import USAGE, complain
+from authgate.cli.terminal import UNPARSED, USAGE, complain
 from authgate.cli.token import token
-from authgate.cli.token_source import looks_like_token
+from authgate.cli.token_source import TOKEN_IN_ARGUMENTS, looks_like_token
 from authgate.cli.version import print_version, version
 
 if TYPE_CHECKING:
@@ -38,8 +68,8 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-# Plain help and errors: they are read in logs as often as on terminals. Tracebacks never show local variables, which
-# may hold a token. The option --help is the callback's own: Typer's loads pydantic also where it is not given.
+# Help and errors are plain text because they are often read in logs. Tracebacks never show local variables, which may
+# hold a token. The callback has its own --help because Typer's loads pydantic even when it is not used.
 app = typer.Typer(
     name="authgate",
     add_completion=False,
@@ -74,7 +104,7 @@ def authgate(
 ) -> None:
     """Verify Kubernetes ServiceAccount and OIDC tokens for a proxy's auth subrequests.
 
-    Exit status: 0 good, 1 failed, 2 wrong usage, 3 the token is denied.
+    Exit status: 0 success, 1 failure, 2 wrong usage, 3 the token is denied.
     """
     if show_version:
         print_version()
@@ -85,17 +115,16 @@ def authgate(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit; `arguments` default to the process's own.
+    """Run the command line and exit; `arguments` default to those of the process.
 
-    A token among them is refused before anything could repeat it: every user of the machine can read them.
+    An argument that contains a token is rejected before anything can print it: every user of the machine can read a
+    process's arguments.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if any(looks_like_token(word) for word in words):
-        complain("a token must not stand on the command line: give a FILE that holds it, or pipe it to stdin")
+        complain(TOKEN_IN_ARGUMENTS)
         sys.exit(USAGE)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a name that the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")  # for terminals that cannot show a name
     app(words, prog_name="authgate")

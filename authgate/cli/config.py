@@ -6,7 +6,7 @@ import typer
 
 from authgate.cli.convert import convert
 from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
-from authgate.cli.terminal import Output, OutputOption, print_json
+from authgate.cli.terminal import Output, OutputOption, print_json, visible
 
 config_app = typer.Typer(
     help="Show the effective configuration or its schema, or convert a configuration.", no_args_is_help=True
@@ -25,16 +25,17 @@ def show(
 
     The output is YAML, with the sources as comments.
     """
-    from authgate.cli.yaml_text import yaml_lines
     from authgate.config import effective
+    from authgate.config.problems import dotted
+    from authgate.tools.yaml_text import nested, yaml_text
 
     flags = {"server.listen": tuple(listen) if listen else None, "server.admin": admin}
     values = effective(load_or_fail(config, flags))
     if output is Output.JSON:
-        print_json({path: {"value": value, "source": source} for path, value, source in values})
+        print_json({dotted(path): {"value": value, "source": source} for path, value, source in values})
     else:
-        for line in yaml_lines(values):
-            print(line)
+        document = nested((path, value) for path, value, _ in values)
+        print(yaml_text(document, {path: visible(source) for path, _, source in values}), end="")
 
 
 @config_app.command()

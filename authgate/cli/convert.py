@@ -20,47 +20,53 @@ if TYPE_CHECKING:
 
 
 class Source(StrEnum):
-    """The formats that can be converted from."""
+    """The formats that `--from` accepts."""
 
     AUTHENTICATION_CONFIGURATION = "authentication-configuration"
     VAULT_ROLE = "vault-role"
 
 
 class Target(StrEnum):
-    """The formats that can be converted to."""
+    """The formats that `--to` accepts."""
 
     AUTHENTICATION_CONFIGURATION = "authentication-configuration"
 
 
 def convert(
-    file: Annotated[str, typer.Argument(metavar="FILE|-", help="What to convert; -: standard input.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE|-", help="The file to convert, or - for standard input.")
+    ],
     *,
     source: Annotated[
-        Source | None, typer.Option("--from", help="The format of FILE; the result is authgate's.")
+        Source | None,
+        typer.Option("--from", help="The format of FILE; the result is an authgate configuration."),
     ] = None,
     target: Annotated[
-        Target | None, typer.Option("--to", help="The format of the result; FILE is authgate's.")
+        Target | None,
+        typer.Option("--to", help="The format of the result; FILE is an authgate configuration."),
     ] = None,
     auth_config: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="vault-role: what `vault read -format=json auth/jwt/config` prints."
+            metavar="FILE", help="For vault-role: the output of `vault read -format=json auth/jwt/config`."
         ),
     ] = None,
-    policy: Annotated[str, typer.Option(help="vault-role: the name of the policy.")] = DEFAULT_POLICY,
+    policy: Annotated[str, typer.Option(help="For vault-role: the name of the policy.")] = DEFAULT_POLICY,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to write it instead of standard output."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),
     ] = None,
 ) -> None:
-    """Convert another program's configuration to authgate's, or authgate's to another program's.
+    """Convert a configuration from or to the format of another program.
 
-    What has no counterpart is listed on standard error. Exit status 1 where authgate's side is no good configuration.
+    Fields without a counterpart are listed on standard error. Exit status 1 if the authgate configuration, given or
+    converted, is invalid.
     """
-    from authgate.tools.convert import ConversionError, yaml_text
+    from authgate.tools.convert import ConversionError
+    from authgate.tools.yaml_text import yaml_text
 
     if (source is None) == (target is None):
-        fail("name the format of FILE with --from, or that of the result with --to", USAGE)
+        fail("give either --from, the format of FILE, or --to, the format of the result", USAGE)
     text = _read(file)
     problems = _problems(text) if target is not None else ()
     if problems:
@@ -69,7 +75,7 @@ def convert(
     try:
         if source is Source.VAULT_ROLE:
             if auth_config is None:
-                fail("--auth-config is missing: the issuer stands in what auth/jwt/config holds", USAGE)
+                fail("--auth-config is missing: the issuer is in auth/jwt/config, not in the role", USAGE)
             converted = _of_vault(text, _read(auth_config), policy)
         else:
             converted = _converted(text, source)
@@ -80,7 +86,7 @@ def convert(
     _write(result, output)
     print_problems(converted.notes, "note: ")
     problems = _problems(result) if source is not None else ()
-    print_problems(problems, "to mend: ")
+    print_problems(problems, "problem: ")
     if problems:
         raise typer.Exit(FAILED)
 
@@ -123,11 +129,11 @@ def _write(text: str, output: Path | None) -> None:
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"{output} can't be written: {error.strerror}")
+        fail(f"cannot write {output}: {error.strerror}")
 
 
 def _problems(text: str) -> tuple[Problem, ...]:
-    """Return everything that authgate finds wrong with the text of a configuration."""
+    """Return every problem of a configuration."""
     from authgate.config import ConfigError, load
 
     with tempfile.TemporaryDirectory() as folder:

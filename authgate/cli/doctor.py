@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, Output, OutputOption, console, print_json, visible
+from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_json, visible
 
 if TYPE_CHECKING:
     from authgate.tools.doctor import Finding
@@ -18,9 +18,9 @@ _STYLES: Final = {"good": "green", "warning": "yellow", "bad": "bold red"}
 
 
 def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
-    """Ask every issuer and cluster of a configuration what the gate would ask, from where this runs.
+    """Check every issuer and cluster of a configuration from this machine, as the gate would use them.
 
-    Says line by line what is right, and what to do about what is not. Exit status 1 where requests would fail.
+    Prints one line per check, and how to fix each problem. Exit status 1 if requests would fail.
     """
     import asyncio
 
@@ -46,10 +46,7 @@ def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> N
     else:
         print_problems(loaded.warnings, "warning: ")
         _print(findings)
-        if bad:
-            print(f"requests would fail: {bad} to mend")
-        else:
-            print("nothing was found because of which requests would fail")
+        print(f"{counted(bad, 'problem')} found")
     if bad:
         raise typer.Exit(FAILED)
 

@@ -15,6 +15,7 @@ from authgate.cli.terminal import (
     USAGE,
     Output,
     OutputOption,
+    complain,
     console,
     fail,
     print_json,
@@ -26,15 +27,15 @@ from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from authgate.compose import Generation
-    from authgate.config import AccessReviewConfig, Config, EntryConfig, RuleConfig
+    from authgate.config import AccessReviewConfig, Config, EntryConfig, PolicyConfig, RuleConfig
     from authgate.model import OriginalRequest
     from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy
 
-_STYLES: Final = {"pass": "green", "fail": "bold red", "cannot tell": "bold yellow"}
-_VERDICTS: Final = {
-    0: ("allowed", "bold green"),
-    DENIED: ("denied", "bold red"),
-    FAILED: ("cannot tell", "bold yellow"),
+_STYLES: Final = {"pass": "green", "fail": "bold red", "unavailable": "bold yellow"}
+_OUTCOMES: Final = {
+    0: ("allow", "bold green"),
+    DENIED: ("deny", "bold red"),
+    FAILED: ("unavailable", "bold yellow"),
 }
 
 
@@ -42,7 +43,7 @@ def explain(
     file: TokenArgument = None,
     config: ConfigOption = None,
     *,
-    policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that is asked.")] = DEFAULT_POLICY,
+    policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that decides.")] = DEFAULT_POLICY,
     path: Annotated[
         str | None,
         typer.Option(
@@ -50,19 +51,21 @@ def explain(
         ),
     ] = None,
     method: Annotated[
-        str,
-        typer.Option(metavar="METHOD", help="The method of that request, where PATH is given."),
-    ] = "GET",
+        str | None,
+        typer.Option(
+            metavar="METHOD", help="The method of that request; GET by default.", show_default=False
+        ),
+    ] = None,
     host: Annotated[
         str | None,
         typer.Option(metavar="HOST", help="The host of that request.", show_default=False),
     ] = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Show each step of the gate's verdict on a token.
+    """Show how the gate decides about a token, step by step.
 
-    The verdict is the one that /verify would give, with what would have to change for another one. Exit status:
-    0 allowed, 3 denied, 1 cannot tell.
+    The decision is the one that /verify would return; a hint says what would change it. Exit status: 0 allow, 3 deny,
+    1 unavailable.
     """
     import asyncio
 
@@ -72,33 +75,40 @@ def explain(
 
     loaded = load_or_fail(config)
     if policy not in loaded.config.policies:
-        fail(f"no policy '{policy}' is configured, but {', '.join(loaded.config.policies)}", USAGE)
-    token = read_token(file)
-    configure("error", "text")
+        fail(f"no policy '{policy}' is configured; choose one of {', '.join(loaded.config.policies)}", USAGE)
     request = OriginalRequest()
     if path is not None:
+        if not path.startswith("/"):
+            fail(f"--path must begin with a slash, but is {path!r}", USAGE)
+        if not _reads_requests(loaded.config.policies[policy]):
+            complain(
+                f"--path has no effect: policy '{policy}' decides without the request's method, host and path"
+            )
         path, _, query = path.partition("?")
-        request = OriginalRequest(method, path, host, query)
+        request = OriginalRequest(method or "GET", path, host, query)
+    elif method is not None or host is not None:
+        fail("--method and --host need --path", USAGE)
+    token = read_token(file)
+    configure("error", "text")
     try:
         explanation = asyncio.run(explained(loaded.config, token, policy, request))
     except CompositionError as error:
         fail(str(error))
     status = exit_status(explanation)
     if output is Output.JSON:
-        print_json(_as_json(explanation, _VERDICTS[status][0]))
+        print_json(_as_json(explanation, _OUTCOMES[status][0]))
     else:
-        _print(explanation, *_VERDICTS[status])
+        _print(explanation, *_OUTCOMES[status])
     raise typer.Exit(status)
 
 
 async def explained(
     config: Config, token: str, policy: str, request: OriginalRequest | None = None
 ) -> Explanation:
-    """Return the explanation of what `/verify` answers to a token; raises `CompositionError`.
+    """Explain the response of `/verify` to a token; raises `CompositionError`.
 
-    `request` is the client's, as far as the proxy tells; None: not at all. The gate is put together as for `serve`,
-    only without a cache, so that the answer tells its own reason. Keys are fetched first, as a gate that has run for
-    a moment has them.
+    `request` is the client's request as the proxy describes it, None if it does not. The gate is the one of `serve`,
+    but without a cache, so that every step is taken. Keys are fetched first, as in a gate that has just started.
     """
     import asyncio
 
@@ -124,7 +134,7 @@ async def explained(
 
 
 def exit_status(explanation: Explanation) -> int:
-    """Return 0 for an allowed token, 3 for a denied one, 1 where it cannot be told."""
+    """Return 0 for allow, 3 for deny, 1 for unavailable."""
     from authgate.model import Allow, Deny, Unavailable
 
     match explanation.decision:
@@ -134,6 +144,16 @@ def exit_status(explanation: Explanation) -> int:
             return DENIED
         case Unavailable():
             return FAILED
+
+
+def _reads_requests(policy: PolicyConfig) -> bool:
+    entries = (*(policy.allow or ()), *(policy.deny or ()))
+    return bool(
+        policy.rules
+        or policy.anonymous
+        or policy.access_review
+        or any(entry.expression is not None for entry in entries)
+    )
 
 
 def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
@@ -159,9 +179,7 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
             )
         )
     for cluster in config.clusters:
-        api = generation.clusters.apis.get(
-            cluster.name
-        )  # none with static keys: then it is as another issuer
+        api = generation.clusters.apis.get(cluster.name)  # with static keys there is no API
         own = api.own_issuer() if api is not None else None
         urls = dict.fromkeys((*cluster.issuers, *((own,) if own else ())))
         known.append(KnownIssuer(cluster.name, tuple(urls), cluster.audiences, is_cluster=api is not None))
@@ -169,7 +187,7 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
 
 
 def _known_policy(config: Config, name: str, number: int | None) -> KnownPolicy:
-    """Return what decides about a request that falls under the rule of this number, None for no rule."""
+    """Return the lists that decide about a request that matches a rule; `number` is None if no rule matches."""
     from authgate.tools.explain import KnownPolicy
 
     item = config.policies[name]
@@ -194,7 +212,7 @@ def _line(model: EntryConfig | RuleConfig | AccessReviewConfig) -> str:
     return model.model_dump_json(by_alias=True, exclude_defaults=True)
 
 
-def _print(explanation: Explanation, verdict: str, style: str) -> None:
+def _print(explanation: Explanation, outcome: str, style: str) -> None:
     from rich.text import Text
 
     out = console()
@@ -206,20 +224,20 @@ def _print(explanation: Explanation, verdict: str, style: str) -> None:
         line.rstrip()
         out.print(line)
     out.print()
-    out.print(Text.assemble((verdict, style), f": {explanation.status} {explanation.reason}"))
+    out.print(Text.assemble((outcome, style), f": {explanation.status} {explanation.reason}"))
     out.print(f"  {visible(explanation.meaning)}")
     if explanation.facts:
         out.print()
         print_rows(out, ((fact.name, ", ".join(fact.values) or "(none)") for fact in explanation.facts))
     if explanation.remedy:
         out.print()
-        out.print(f"to change it: {explanation.remedy}", style="bold")
+        out.print(f"to change this: {explanation.remedy}", style="bold")
 
 
-def _as_json(explanation: Explanation, verdict: str) -> dict[str, Any]:
+def _as_json(explanation: Explanation, outcome: str) -> dict[str, Any]:
     evidence = explanation.decision.evidence
     return {
-        "verdict": verdict,
+        "verdict": outcome,
         "status": explanation.status,
         "reason": explanation.reason.value,
         "meaning": explanation.meaning,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from authgate.cli.terminal import USAGE, fail, visible
+from authgate.cli.terminal import USAGE, fail, plain_parser, visible
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -23,9 +23,9 @@ _MAX_LINES: Final = 20
 
 
 def healthcheck(context: typer.Context) -> None:
-    """Ask a running gate whether it is well.
+    """Check whether a running gate is healthy.
 
-    For a container's health check: exit status 1 where it is not, or does not answer within 2 s.
+    For a container's health check. Exit status 1 if the gate is not healthy or does not respond within 2 s.
     """
     from authgate.cli.probe import ProbeError, ask, target_of_url
 
@@ -37,26 +37,24 @@ def healthcheck(context: typer.Context) -> None:
     try:
         answer = ask(target, "/readyz?verbose" if arguments.ready else "/livez", _TIMEOUT)
     except ProbeError as error:
-        fail(f"the gate does not answer: {error}")
+        fail(f"the gate does not respond: {error}")
     lines = answer.body.splitlines()[:_MAX_LINES]
     if answer.status != _HTTP_OK:
-        fail(f"the gate answers {answer.status}: {' | '.join(lines)}")
+        fail(f"the gate responds with {answer.status}: {' | '.join(lines)}")
     for line in lines:
         print(visible(line))
 
 
 def _parsed(words: list[str]) -> Namespace:
-    from authgate.cli.plain import plain_parser
-
     parser = plain_parser(healthcheck)
     parser.add_argument(
         "--url",
-        help="the admin port, as http://host:port or unix:/path; left out: the one that serve would open",
+        help="the admin port as http://host:port or unix:/path; by default the one in the configuration",
     )
     parser.add_argument(
         "--ready",
         action="store_true",
-        help="ask whether the gate can decide (/readyz), not only whether it lives",
+        help="check that the gate is ready to decide (/readyz), not only that it is running (/livez)",
     )
     parser.add_argument(
         "-c",
@@ -64,9 +62,9 @@ def _parsed(words: list[str]) -> Namespace:
         metavar="FILE",
         type=Path,
         default=os.environ.get("AUTHGATE_CONFIG") or None,
-        help="the configuration file that tells the admin port [env var: AUTHGATE_CONFIG]",
+        help="the configuration file with the admin port [env var: AUTHGATE_CONFIG]",
     )
-    parser.add_argument("--admin", metavar="ADDRESS", help="the admin port, as serve was given it")
+    parser.add_argument("--admin", metavar="ADDRESS", help="the admin port, as in serve --admin")
     return parser.parse_args(words)
 
 
@@ -75,7 +73,7 @@ def _target(arguments: Namespace) -> Target:
 
     address = _configured(arguments.config) if arguments.admin is None else _parsed_address(arguments.admin)
     if address is None:
-        fail("server.admin is null: the gate has no port to ask")
+        fail("server.admin is null: the gate has no admin port; configure one, or give --url")
     return target_of_address(address)
 
 
@@ -89,7 +87,7 @@ def _parsed_address(text: str) -> ListenAddress | None:
 
 
 def _configured(config: Path | None) -> ListenAddress | None:
-    """Return the admin address in effect; reading a whole configuration is spared where one variable decides."""
+    """Return the admin address in effect; read the whole configuration only if one variable does not decide."""
     variables = {name: value for name, value in os.environ.items() if name.startswith("AUTHGATE_SERVER")}
     if "AUTHGATE_SERVER__ADMIN" in variables:
         return _parsed_address(variables["AUTHGATE_SERVER__ADMIN"])

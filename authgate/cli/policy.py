@@ -14,12 +14,12 @@ from authgate.cli.terminal import FAILED, Output, OutputOption, fail, print_json
 if TYPE_CHECKING:
     from authgate.tools.policy_tests import Result
 
-policy_app = typer.Typer(help="Try out policies.", no_args_is_help=True)
+policy_app = typer.Typer(help="Test policies.", no_args_is_help=True)
 
 
 @policy_app.callback()
 def policy() -> None:
-    """Try out policies."""
+    """Test policies."""
 
 
 @policy_app.command("test")
@@ -30,9 +30,9 @@ def run_tests(
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
 ) -> None:
-    """Decide a table of requests by the configuration's policies, and compare.
+    """Compare the policies' decisions about a table of requests with the expected ones.
 
-    Nothing is asked over the network, and no token is needed. Exit status 1 where a decision is not the expected one.
+    Uses neither the network nor tokens. Exit status 1 if a decision is not as expected.
     """
     import asyncio
 
@@ -64,7 +64,7 @@ def run_tests(
 
 def _print(result: Result) -> None:
     test, detail = result.test, f" ({result.detail})" if result.detail else ""
-    got = "nothing could be decided" if result.reason is None else result.reason.value
+    got = "no decision" if result.reason is None else result.reason.value
     print(visible(test.name), file=sys.stderr)
     print(f"  - {visible(test.expect)}", file=sys.stderr)
     print(f"  + {got}{visible(detail)}", file=sys.stderr)

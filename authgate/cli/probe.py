@@ -1,4 +1,4 @@
-"""One GET to a gate's admin port with the standard library alone: a container's probe runs every few seconds."""
+"""Send one GET to a gate's admin port, with only the standard library: a container's probe runs every few seconds."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from authgate.listen_address import ListenAddress
 
-_ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - looked up, not bound
+_ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 _MAX_BODY: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to ask: a host and port, or a unix socket's path; and the path to ask for, "" for none in particular."""
+    """A host and port or a unix socket, and the URL's path, "" if it has none."""
 
     host: str
     port: int
@@ -26,30 +26,30 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the gate said."""
+    """The response of the gate."""
 
     status: int
     body: str
 
 
 class ProbeError(Exception):
-    """The gate did not answer; the message says why."""
+    """The gate did not respond; the message says why."""
 
 
 def target_of_address(address: ListenAddress) -> Target:
-    """Return where a listener can be reached from the same machine; raises ValueError where the kernel picks the port.
+    """Return the target for a listener on this machine; raises ValueError if the kernel chooses its port.
 
-    An address that means every address is reached on loopback.
+    A wildcard address is reached on loopback.
     """
     if address.unix is not None:
         return Target("localhost", 0, address.unix)
     if address.port == 0:
-        raise ValueError(f"the kernel picks the port of {address}; give the address as --url")
+        raise ValueError(f"the kernel chooses the port of {address}: give the address as --url")
     return Target(_ANY.get(address.host, address.host), address.port)
 
 
 def target_of_url(url: str) -> Target:
-    """Return where a URL points: `http://host:port[/path]`, or `unix:/path` for a socket; raises ValueError."""
+    """Parse `http://host:port[/path]` or `unix:/path`; raises ValueError."""
     if url.startswith("unix:"):
         return target_of_address(ListenAddress.parse(url))
     parts = urlsplit(url)
@@ -59,7 +59,7 @@ def target_of_url(url: str) -> Target:
 
 
 def ask(target: Target, path: str, timeout: float) -> Answer:
-    """Return the answer to GET `path` (the target's own path wins); raises `ProbeError` after `timeout` seconds."""
+    """Return the response to GET `path`, or to the target's own path; raises `ProbeError` after `timeout` seconds."""
     if target.socket_path:
         connection: HTTPConnection = _UnixConnection(target.socket_path, timeout)
     else:
@@ -69,9 +69,9 @@ def ask(target: Target, path: str, timeout: float) -> Answer:
         response = connection.getresponse()
         return Answer(response.status, response.read(_MAX_BODY).decode("utf-8", "replace"))
     except TimeoutError:
-        raise ProbeError(f"no answer within {timeout:g} s") from None
-    except (HTTPException, ValueError):  # RemoteDisconnected is an OSError, too
-        raise ProbeError("the answer is no HTTP") from None
+        raise ProbeError(f"no response within {timeout:g} s") from None
+    except (HTTPException, ValueError):  # before OSError, which RemoteDisconnected is as well
+        raise ProbeError("the response is not HTTP") from None
     except OSError as error:
         raise ProbeError(error.strerror or type(error).__name__) from None
     finally:

@@ -31,7 +31,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="N",
-            help="Processes that share the addresses, or auto: one for each core.",
+            help="The number of worker processes, or auto for one per core.",
             show_default=False,
         ),
     ] = None,
@@ -55,14 +55,14 @@ def serve(
     from authgate.service import ConfigFile
 
     file = None
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # "read it again" is no reason to end
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # means "reload", which is not possible without a file
     if config is not None:
         file = ConfigFile(config, partial(load, config, os.environ, flags))
     run_service(load_or_fail(config, flags), file)
 
 
 def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
-    """Serve with a configuration until a signal ends it; a failure to start ends the command with one line."""
+    """Serve until a signal stops the process; print one line and exit if the gate cannot start."""
     import asyncio
 
     from authgate.observability.log import configure, event
@@ -85,7 +85,9 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
     count = usable_cores() if workers == "auto" else workers
     bounds = warnings_at_start(loaded.config, count, descriptors=raise_limit(), memory=memory_limit())
     for problem in bounds:
-        event(logging.WARNING, "a limit is lower than the configuration allows for", problem=problem)
+        event(
+            logging.WARNING, "a limit of this machine is lower than the configuration needs", problem=problem
+        )
     tune_gc()
     try:
         if count > 1:
@@ -107,17 +109,17 @@ async def _run(service: Service) -> None:
 
 
 def log_warnings(loaded: LoadedConfig) -> None:
-    """Write what is worth a second look in a configuration to the log."""
+    """Log the warnings about a configuration."""
     from authgate.observability.log import event
 
     for warning in loaded.warnings:
-        event(logging.WARNING, "configuration: worth a second look", problem=str(warning))
+        event(logging.WARNING, "configuration warning", problem=str(warning))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return what makes the fastest event loop there is: uvloop's, or None for asyncio's own."""
+    """Return the factory of uvloop's event loop, or None for asyncio's own."""
     try:
         import uvloop
-    except ImportError:  # not made for every platform
+    except ImportError:  # not available on every platform
         return None
     return uvloop.new_event_loop

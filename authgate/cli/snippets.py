@@ -18,39 +18,41 @@ if TYPE_CHECKING:
 
 def snippets(
     proxy: Annotated[
-        str | None, typer.Argument(help="Which proxy; without one, those that there are.", show_default=False)
+        str | None, typer.Argument(help="The proxy; without it, the list of proxies.", show_default=False)
     ] = None,
     *,
     gate: Annotated[
         str | None,
-        typer.Option(metavar="URL|unix:PATH", help="Where the gate listens; on this machine by default."),
+        typer.Option(metavar="URL|unix:PATH", help="The address of the gate; by default on this machine."),
     ] = None,
     app: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Where the app listens; on this machine at port 3000 by default."),
+        typer.Option(metavar="URL", help="The address of the app; by default port 3000 on this machine."),
     ] = None,
-    listen: Annotated[str, typer.Option(metavar="ADDRESS", help="Where the proxy is to listen.")] = ":8000",
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="The address on which the proxy listens.")
+    ] = ":8000",
     policy: Annotated[
-        str, typer.Option(metavar="NAME", help="The gate's policy for the app.")
+        str, typer.Option(metavar="NAME", help="The policy of the gate that protects the app.")
     ] = DEFAULT_POLICY,
     preset: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="The gate's headers.preset: oauth2-proxy, kubernetes, remote or none."
+            metavar="NAME", help="headers.preset of the gate: oauth2-proxy, kubernetes, remote or none."
         ),
     ] = DEFAULT_PRESET,
     header: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A header that the gate sends beside the preset's (headers.set, identityToken); repeatable.",
+            help="Another header that the gate sends (headers.set, identityToken); repeatable.",
         ),
     ] = None,
     strip_authorization: Annotated[
         bool,
         typer.Option(
             "--strip-authorization/--keep-authorization",
-            help="Whether the token stays from the app, or reaches it.",
+            help="Remove the token before the request reaches the app, or forward it.",
         ),
     ] = True,
     open_: Annotated[
@@ -63,14 +65,14 @@ def snippets(
         bool,
         typer.Option(
             "--cookie",
-            help="The gate takes tokens from a cookie, too; the app gets the others (credential.sources).",
+            help="The gate also accepts a token in a cookie, which is removed for the app (credential.sources).",
         ),
     ] = False,
     error_pages: Annotated[
         bool,
         typer.Option(
             "--error-pages",
-            help="Refusals come with a page for those who ask for text/html, and with JSON for all others.",
+            help="Answer denied requests with a page for browsers (Accept: text/html), and with JSON otherwise.",
         ),
     ] = False,
     gate_timeout: Annotated[
@@ -79,13 +81,14 @@ def snippets(
             metavar="SECONDS",
             min=1,
             max=25,
-            help="When to give up on the gate: more than twice keys.timeout and twice tokenReview.timeout together.",
+            help="The timeout for the gate; it must exceed 2 x keys.timeout + 2 x tokenReview.timeout.",
             show_default=False,
         ),
     ] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Serve TLS, with tls.crt and tls.key.")] = False,
     complete: Annotated[
-        bool, typer.Option("--complete", help="A whole configuration, and not what one puts into one's own.")
+        bool,
+        typer.Option("--complete", help="Print a complete configuration instead of fragments to include."),
     ] = False,
     output: Annotated[
         Path | None,
@@ -93,15 +96,15 @@ def snippets(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Write files, instead of printing them.",
+            help="Write files to this folder instead of printing them.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Print the configuration of a proxy that asks the gate, as the tests run it.
+    """Print the tested configuration of a proxy in front of an app.
 
-    Without PROXY: the proxies, and the versions that they were run on. Several files are printed each after a line
-    `# file: NAME`.
+    Without PROXY, list the proxies and the tested versions. If there are several files, a line `# file: NAME` precedes
+    each.
     """
     from authgate.tools.snippets import MANIFESTS, SNIPPETS, Options, manifests, rendered
     from authgate.tools.snippets.options import (
@@ -119,7 +122,7 @@ def snippets(
         _print_list(tuple(SNIPPETS.values()), tuple(MANIFESTS.values()))
         return
     if proxy not in SNIPPETS and proxy not in MANIFESTS:
-        fail(f"there is no snippet for {proxy}; there are {', '.join((*SNIPPETS, *MANIFESTS))}", USAGE)
+        fail(f"no snippet for {proxy}; choose one of {', '.join((*SNIPPETS, *MANIFESTS))}", USAGE)
     try:
         options = Options(
             gate=parse_gate(gate) if gate else None,
@@ -149,10 +152,10 @@ def snippets(
 
 def _print_list(snippets: Sequence[Snippet], manifests: Sequence[Manifest]) -> None:
     out = console()
-    rows = [(each.proxy, f"{each.title}, run on {' and '.join(each.runs_on)}") for each in snippets]
+    rows = [(each.proxy, f"{each.title}, tested with {' and '.join(each.runs_on)}") for each in snippets]
     rows += [(each.proxy, f"{each.title}: manifests, checked against {each.checked}") for each in manifests]
     print_rows(out, rows)
-    print("authgate snippets PROXY prints one; --help tells the options.")
+    print("'authgate snippets PROXY' prints one; 'authgate snippets --help' lists the options.")
 
 
 def _print_files(files: Sequence[File]) -> None:
@@ -163,15 +166,15 @@ def _print_files(files: Sequence[File]) -> None:
 
 
 def _write_files(files: Sequence[File], folder: Path) -> None:
-    """Write the files, or none of them: what somebody has changed stays as it is."""
+    """Write all files, or none if one of them exists and differs."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             path = folder / file.name
             if path.exists() and path.read_text(encoding="utf-8") != file.text:
-                fail(f"{path} is there already and differs: remove it, or choose another folder", FAILED)
+                fail(f"{path} exists and differs: remove it, or choose another folder", FAILED)
         for file in files:
             (folder / file.name).write_text(file.text, encoding="utf-8")
             print(folder / file.name)
     except OSError as error:
-        fail(f"cannot write into {folder}: {error.strerror or error}", FAILED)
+        fail(f"cannot write to {folder}: {error.strerror or error}", FAILED)

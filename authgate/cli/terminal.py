@@ -1,16 +1,18 @@
-"""What every command needs to print: exit statuses, errors, and text that cannot play tricks on a terminal."""
+"""Shared by all commands: exit statuses, errors, safe terminal output, and option parsing without Typer."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from rich.console import Console
 
@@ -18,17 +20,23 @@ FAILED: Final = 1
 USAGE: Final = 2
 DENIED: Final = 3
 
+# Typer converts option values with pydantic, whose import takes longer than a short command takes to run.
+UNPARSED: Final[dict[str, Any]] = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "help_option_names": [],
+}
+"""Context settings of a command that parses its own arguments, including --help."""
+
 
 class Output(StrEnum):
-    """How a result is printed."""
+    """The output format."""
 
     TEXT = "text"
     JSON = "json"
 
 
-OutputOption = Annotated[
-    Output, typer.Option("--output", "-o", help="For people (text) or for scripts (json).")
-]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for scripts.")]
 
 
 def complain(message: str) -> None:
@@ -43,32 +51,47 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON in ASCII, so that nothing in it reaches a terminal raw."""
+    """Print a value as ASCII JSON, so that a terminal interprets nothing in it."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def visible(text: str) -> str:
-    """Return text with everything escaped that a terminal would not print as a character of its own.
+    """Return text with non-printable characters escaped.
 
-    Control characters could move the cursor or change the title, others the direction of reading.
+    Control characters could move the cursor or change the title; others change the direction of the text.
     """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
     )
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words: `no problems`, `1 problem`, `2 problems`."""
+    return f"1 {thing}" if number == 1 else f"{number or 'no'} {thing}s"
+
+
 def console() -> Console:
-    """Return standard output in colours where it is a terminal and NO_COLOR is not set."""
+    """Return standard output, with colours if it is a terminal and NO_COLOR is not set."""
     from rich.console import Console
 
     return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_rows(out: Console, rows: Iterable[tuple[str, str]], *, style: str | None = None) -> None:
-    """Print names and values in two columns, escaped."""
+    """Print escaped names and values in two columns."""
     from rich.text import Text
 
     shown = [(visible(name), visible(value)) for name, value in rows]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
         out.print(Text.assemble("  ", (name.ljust(width), "cyan"), "  ", (value, style or "")))
+
+
+def plain_parser(command: Callable[..., None]) -> ArgumentParser:
+    """Return a parser with a command's docstring as its help; it ends the process with status 2 on wrong usage."""
+    return ArgumentParser(
+        f"authgate {command.__name__}",
+        description=inspect.getdoc(command),
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )

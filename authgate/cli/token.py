@@ -23,7 +23,7 @@ _RBAC: Final = "rbac.authorization.k8s.io"
 
 
 class TokenOutput(StrEnum):
-    """How a token is printed."""
+    """The output format of a token."""
 
     RAW = "raw"
     JSON = "json"
@@ -31,43 +31,45 @@ class TokenOutput(StrEnum):
 
 def token(
     *,
-    account: Annotated[str, typer.Argument(metavar="SERVICEACCOUNT", help="Whose token is asked for.")],
+    account: Annotated[str, typer.Argument(metavar="SERVICEACCOUNT", help="The name of the ServiceAccount.")],
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", metavar="NS", help="The account's namespace.")
+        str, typer.Option("--namespace", "-n", metavar="NS", help="The namespace of the ServiceAccount.")
     ],
-    audience: Annotated[
-        list[str], typer.Option(metavar="A", help="Who shall accept the token; may be repeated.")
-    ],
+    audience: Annotated[list[str], typer.Option(metavar="A", help="An audience of the token; repeatable.")],
     duration: Annotated[
-        str, typer.Option(metavar="TIME", help="How long it shall live, 10m or more.")
+        str, typer.Option(metavar="TIME", help="The lifetime of the token, 10m or more.")
     ] = "1h",
     bound_pod: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The pod that it shall end with.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Bind the token to this pod: it becomes invalid when the pod is deleted.",
+            show_default=False,
+        ),
     ] = None,
     bound_secret: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The secret that it shall end with.", show_default=False),
+        typer.Option(metavar="NAME", help="Bind the token to this secret.", show_default=False),
     ] = None,
     output: Annotated[
-        TokenOutput, typer.Option("--output", "-o", help="The token alone, or the TokenRequest.")
+        TokenOutput, typer.Option("--output", "-o", help="raw: only the token; json: the TokenRequest.")
     ] = TokenOutput.RAW,
     kubeconfig: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Where the cluster is; else the pod's account, $KUBECONFIG, ~/.kube/config.",
+            help="The kubeconfig; by default the pod's account, $KUBECONFIG or ~/.kube/config.",
             show_default=False,
         ),
     ] = None,
     context: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The kubeconfig's context.", show_default=False)
+        str | None, typer.Option(metavar="NAME", help="The context in the kubeconfig.", show_default=False)
     ] = None,
 ) -> None:
-    """Request a ServiceAccount's token from the cluster, as `kubectl create token` does.
+    """Request a ServiceAccount token from the cluster, as `kubectl create token` does.
 
-    The token alone is printed to standard output; what there is to say of it, to standard error. No configuration
-    of a gate is read.
+    Prints only the token to standard output, and notes about it to standard error. Does not read a gate's
+    configuration.
     """
     import asyncio
 
@@ -105,11 +107,11 @@ def _wanted(
     }
     for option, name in named.items():
         if name is not None and not _NAME.fullmatch(name):
-            fail(f"{option}: {name!r} is no name of a Kubernetes object: a-z, 0-9, - and .", USAGE)
+            fail(f"{option}: {name!r} is not a Kubernetes name; use only a-z, 0-9, - and .", USAGE)
     if not all(audiences):
-        fail("--audience: must not be empty; it is the name that the receiver of the token accepts", USAGE)
+        fail("--audience: must not be empty; give a name that the recipient of the token accepts", USAGE)
     if pod is not None and secret is not None:
-        fail("--bound-pod and --bound-secret: a token is bound to one object; give one of them", USAGE)
+        fail("give --bound-pod or --bound-secret, not both: a token is bound to one object", USAGE)
     bound = None
     if pod is not None:
         bound = BoundObject("Pod", pod)
@@ -126,7 +128,7 @@ def _whole_seconds(duration: str) -> int:
     except ValueError as error:
         fail(f"--duration: {error}", USAGE)
     if seconds < 1 or seconds != int(seconds):
-        fail("--duration: must be whole seconds, and the API server gives no less than 10m", USAGE)
+        fail("--duration: must be whole seconds, at least 10m", USAGE)
     return int(seconds)
 
 
@@ -147,11 +149,11 @@ def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
     if issued.lifetime != wanted.lifetime:
         asked, given = format_duration(wanted.lifetime), format_duration(issued.lifetime)
         why = (
-            "the API server allows no longer (--service-account-max-token-expiration)"
+            "the API server limits it (--service-account-max-token-expiration)"
             if issued.lifetime < wanted.lifetime
-            else "the API server extends tokens for itself (--service-account-extend-token-expiration)"
+            else "the API server extends its own tokens (--service-account-extend-token-expiration)"
         )
-        complain(f"the token lives {given}, not {asked} as asked for: {why}")
+        complain(f"the token's lifetime is {given} instead of the requested {asked}: {why}")
     if output is TokenOutput.RAW:
         print(issued.text)
         return
@@ -169,31 +171,31 @@ def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
 
 
 def _explain(refusal: TokenRefusal, wanted: TokenSpec) -> NoReturn:
-    said = f" ({refusal.said})" if refusal.said else ""
-    whose = f"ServiceAccount {wanted.account} of namespace {wanted.namespace}"
+    message = f" ({refusal.said})" if refusal.said else ""
+    account = f"ServiceAccount {wanted.account} in namespace {wanted.namespace}"
     match refusal.status:
         case 403:
-            who = refusal.user or "the caller"
+            user = refusal.user or "the caller"
             complain(
-                f"no token: {who} is not allowed to request tokens of {whose}{said}; this Role is missing:"
+                f"no token: {user} is not allowed to request tokens of {account}{message}; create this Role:"
             )
             print(_missing_role(wanted, refusal.user), file=sys.stderr)
             raise typer.Exit(FAILED)
         case 404 if refusal.resource in {"pods", "secrets"} and wanted.bound_to is not None:
             kind = wanted.bound_to.kind.lower()
             fail(
-                f"no token: there is no {kind} {wanted.bound_to.name} in namespace {wanted.namespace}{said};"
+                f"no token: {kind} {wanted.bound_to.name} does not exist in namespace {wanted.namespace}{message};"
                 f" see 'kubectl get {kind}s -n {wanted.namespace}'"
             )
         case 404:
             fail(
-                f"no token: there is no {whose}{said}; 'kubectl create serviceaccount {wanted.account}"
-                f" -n {wanted.namespace}' makes one"
+                f"no token: {account} does not exist{message};"
+                f" create it with 'kubectl create serviceaccount {wanted.account} -n {wanted.namespace}'"
             )
         case 422 if "expirationSeconds" in refusal.said:
-            fail(f"no token: the API server refuses --duration{said}; ask for 10m or more")
+            fail(f"no token: the API server rejects --duration{message}; choose another one")
         case _:
-            fail(f"no token: the API server refuses the request with {refusal.status}{said}")
+            fail(f"no token: the API server rejects the request with {refusal.status}{message}")
 
 
 def _missing_role(wanted: TokenSpec, user: str) -> str:
@@ -227,4 +229,4 @@ def _subject(user: str) -> dict[str, str]:
     account = SERVICE_ACCOUNT_USER.fullmatch(user)
     if account is not None:
         return {"kind": "ServiceAccount", "name": account[2], "namespace": account[1]}
-    return {"apiGroup": _RBAC, "kind": "User", "name": user or "who shall be allowed"}
+    return {"apiGroup": _RBAC, "kind": "User", "name": user or "USER"}

@@ -1,4 +1,4 @@
-"""Where a token comes from: a file or standard input, bounded, and never the command line."""
+"""Read a token from a file or standard input, with a size limit, but never from the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ import typer
 from authgate.cli.terminal import USAGE, fail
 
 MAX_BYTES: Final = 1 << 20
-"""The most that is read: as much as `limits.maxTokenBytes` can allow."""
+"""The size limit: the maximum of `limits.maxTokenBytes`."""
+
+TOKEN_IN_ARGUMENTS: Final = (
+    "a token must not be on the command line, where other users can read it: name a FILE that holds it, or pipe it"
+    " to stdin"
+)
 
 _TOKEN = re.compile(
     r"(?i:bearer\s+\S)|eyJ[A-Za-z0-9_-]{8,}"
@@ -22,40 +27,39 @@ TokenArgument = Annotated[
     str | None,
     typer.Argument(
         metavar="FILE|-",
-        help="The file that holds the token; - or nothing: standard input.",
+        help="The file that holds the token. Without it, or with -: standard input.",
         show_default=False,
     ),
 ]
 
 
 def looks_like_token(argument: str) -> bool:
-    """Tell whether an argument holds a JWT or a bearer credential."""
+    """Report whether an argument contains a JWT or a bearer credential."""
     return _TOKEN.search(argument) is not None
 
 
 def read_token(file: str | None) -> str:
-    """Return the token of a file (None or "-": standard input) without white space around it, or end the command.
+    """Return the token in a file (None or "-": standard input) without surrounding white space, or end the command.
 
-    The name of a file that cannot be opened is not repeated: somebody may have put a token in its place.
+    An error message never contains the file name: it may be a token that was passed by mistake.
     """
     if file is not None and looks_like_token(file):
-        fail(
-            "a token must not stand on the command line: give a FILE that holds it, or pipe it to stdin",
-            USAGE,
-        )
+        fail(TOKEN_IN_ARGUMENTS, USAGE)
     if file is None and sys.stdin.isatty():
-        fail("no token: give a FILE that holds it, or pipe it to stdin (- reads it from the terminal)", USAGE)
+        fail("no token: name a FILE that holds it, or pipe it to stdin (- reads it from the terminal)", USAGE)
     try:
         data = _read_stdin() if file in (None, "-") else _read_file(file)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-        fail(f"the token file cannot be read: {reason} (a FILE or - is expected, never the token itself)")
+        fail(
+            f"cannot read the token file: {reason} (the argument must be a FILE or -, never the token itself)"
+        )
     if len(data) > MAX_BYTES:
-        fail(f"the token is longer than {MAX_BYTES} bytes, which no gate accepts")
-    # Whatever is no ASCII stays visible as what it is not: part of a token.
+        fail(f"the token is longer than {MAX_BYTES} bytes, the largest limits.maxTokenBytes")
+    # Bytes that are not UTF-8 stay visible as replacement characters.
     token = data.decode("utf-8", "replace").strip()
     if not token:
-        fail("the token is empty: what should have written it has failed")
+        fail(f"no token: {'standard input' if file in (None, '-') else 'the file'} is empty")
     return token
 
 

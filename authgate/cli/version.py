@@ -7,16 +7,14 @@ import platform
 import typer
 
 from authgate import __version__
-from authgate.cli.terminal import print_json
+from authgate.cli.terminal import plain_parser, print_json
 
 
 def version(context: typer.Context) -> None:
-    """Print the versions of authgate and of what it verifies with."""
-    from authgate.cli.plain import plain_parser
-
+    """Print the versions of authgate and of its main dependencies."""
     parser = plain_parser(version)
     parser.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="for people or for scripts"
+        "-o", "--output", choices=("text", "json"), default="text", help="text for people, json for scripts"
     )
     if parser.parse_args(context.args).output == "json":
         print_json(_versions())

@@ -69,15 +69,15 @@ def load(
     return LoadedConfig(outcome, sources, (*environment.warnings, *map(place, warnings_of(outcome))), place)
 
 
-def effective(loaded: LoadedConfig) -> list[tuple[str, object, str]]:
+def effective(loaded: LoadedConfig) -> list[tuple[Path, object, str]]:
     """Return every effective value as (path, value, source), written as in the file and with secrets masked."""
     shape = shape_of(Config)
-    shown: list[tuple[str, object, str]] = []
+    shown: list[tuple[Path, object, str]] = []
     for path, value in leaves(loaded.config):
         at = shape.at(path)
         timed = at is not None and at.kind == "duration"
         text = format_duration(value) if timed and isinstance(value, float) else as_written(value)
-        shown.append((dotted(path), text, loaded.sources.get(dotted(path), "default")))
+        shown.append((path, text, loaded.sources.get(dotted(path), "default")))
     return shown
 
 

@@ -176,7 +176,7 @@ class Reloader:
                 settings=waiting,
             )
         for warning in loaded.warnings:
-            event(logging.WARNING, "configuration: worth a second look", problem=str(warning))
+            event(logging.WARNING, "configuration warning", problem=str(warning))
 
     def _reject(self, why: str, shown: str) -> None:
         """Record why a file was rejected: in full in the log, and as `shown`, without any value, on the admin port."""

@@ -1,1 +1,1 @@
-"""Tools beside a running gate: examine a setup, explain a decision, test policies, convert, write snippets."""
+"""Tools besides the running gate: diagnose a setup, explain a decision, test policies, convert, generate snippets."""

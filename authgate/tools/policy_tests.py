@@ -1,6 +1,6 @@
-"""Policies under test: each request of a table is decided by a gate of the configuration, without tokens or network.
+"""Run policy tests: a gate with the configured policies decides each request of a table, without tokens or network.
 
-The gate is the real one. Stated are the verdict on the token, the time, and what the cluster would say of access.
+The gate is the real one. The test states the verdict on the token, the time, and the cluster's access review.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _PLENTY = 1000
 
 
 class StatementError(Exception):
-    """A test states what its configuration does not know; the message says what."""
+    """A test refers to something that is not configured; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one test: the reason code of the decision, and what was seen beside it.
+    """The result of one test: the reason code of the decision, and its details.
 
-    `reason` is None where nothing could be decided; `detail` then says why.
+    `reason` is None if there was no decision; `detail` then says why.
     """
 
     test: PolicyTest
@@ -60,12 +60,12 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether the decision is the expected one."""
+        """Whether the decision is as expected."""
         return self.reason is not None and self.test.is_met_by(self.reason.value)
 
 
 async def run(config: Config, tests: Iterable[PolicyTest]) -> list[Result]:
-    """Decide each test, in their order; raises `CompositionError` where the configuration cannot be put to work."""
+    """Run the tests in order; raises `CompositionError` if the configuration cannot be used."""
     bench = _Bench(config)
     results = []
     for test in tests:
@@ -96,7 +96,7 @@ class _Identify(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Issuer:
-    """An issuer as the configuration has it, or a cluster."""
+    """A configured issuer or cluster."""
 
     name: str
     urls: tuple[str, ...]
@@ -106,7 +106,7 @@ class _Issuer:
 
 
 class _Bench:
-    """Gates of one configuration."""
+    """Builds a gate per test from one configuration."""
 
     def __init__(self, config: Config) -> None:
         self._policies = {name: policy_of(name, item) for name, item in config.policies.items()}
@@ -136,9 +136,13 @@ class _Bench:
         ]
 
     async def decide(self, test: PolicyTest) -> Decision:
-        """Return the decision on a test; raises `StatementError`."""
+        """Return the decision for a test; raises `StatementError`."""
         if test.policy not in self._policies:
-            raise StatementError(f"no policy '{test.policy}' is configured, but {', '.join(self._policies)}")
+            raise StatementError(
+                f"no policy '{test.policy}' is configured; choose one of {', '.join(self._policies)}"
+            )
+        if test.request.path is not None and not test.request.path.startswith("/"):
+            raise StatementError(f"request.path must begin with a slash, but is {test.request.path!r}")
         stated = _Stated(self._verdict(test), test)
         reviewer = AccessReviewer(stated, stated, qps=_PLENTY, burst=_PLENTY)
         clusters = [issuer.name for issuer in self._issuers if issuer.cluster is not None]
@@ -175,12 +179,14 @@ class _Bench:
     def _issuer_of(self, claims: dict[str, JSONValue]) -> _Issuer:
         url = claims.get("iss")
         found = next((issuer for issuer in self._issuers if url in issuer.urls), None)
-        # A cluster tells its issuer when it is asked; here nobody is asked, so its tokens are told by their shape.
+        # Without a network, a cluster's issuer may be unknown; its tokens are recognized by their claims.
         if found is None and "kubernetes.io" in claims:
             found = next((issuer for issuer in self._issuers if issuer.cluster is not None), None)
         if found is None:
             known = [url for issuer in self._issuers for url in issuer.urls]
-            raise StatementError(f"claims.iss must be a configured issuer: {', '.join(known) or 'none is'}")
+            raise StatementError(
+                f"claims.iss must be a configured issuer: {', '.join(known) or 'none is configured'}"
+            )
         return found
 
     def _identity(self, asking: AskingIdentity) -> Identity:
@@ -190,7 +196,7 @@ class _Bench:
         if asking.issuer is not None:
             issuers = [item for item in issuers if item.name == asking.issuer]
         if not issuers:
-            named = "" if asking.issuer is None else f" of the name '{asking.issuer}'"
+            named = "" if asking.issuer is None else f" named '{asking.issuer}'"
             what = "issuer or cluster" if asking.service_account is None else "cluster"
             raise StatementError(f"identity: no {what}{named} is configured")
         issuer, account, groups = issuers[0], None, asking.groups
@@ -217,7 +223,7 @@ def _accepted(issuer: _Issuer, named: JSONValue) -> tuple[str, ...]:
 
 
 class _Stated:
-    """A verifier, a clock and an API server that say what one test states."""
+    """A verifier, a clock and an API server that return what one test states."""
 
     def __init__(self, verdict: Authenticated | Rejected, test: PolicyTest) -> None:
         self._verdict = verdict
@@ -229,11 +235,11 @@ class _Stated:
         return self._verdict
 
     def now(self) -> float:
-        """Return the time of the test, or what the clock shows."""
+        """Return the time that the test states, or the current time."""
         return time.time() if self._at is None else self._at
 
     def monotonic(self) -> float:
-        """Return the time that passes meanwhile."""
+        """Return the monotonic clock."""
         return time.monotonic()
 
     async def review_access(
@@ -241,8 +247,8 @@ class _Stated:
         identity: Identity,
         attributes: AccessAttributes,
     ) -> AccessAnswer:
-        """Return what the cluster is said to say."""
+        """Return the cluster's answer that the test states."""
         if self._access is None:
-            detail = "the cluster is asked, and the test does not say what it answers: add accessReview"
+            detail = "the decision needs a SubjectAccessReview: add accessReview, its result, to the test"
             raise ApiError(ApiErrorKind.UNREACHABLE, detail)
         return AccessAnswer(self._access == "allow")

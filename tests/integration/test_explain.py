@@ -251,7 +251,7 @@ async def test_an_unknown_issuer_is_compared_with_all_that_are_known(world: Worl
     token = world.home(claims={"iss": "https://kubernetes.default.svc.cluster.local"})
     explanation = await explained(load(world.file, {}).config, token, "default")
     facts = {fact.name: fact.values for fact in explanation.facts}
-    assert facts["the nearest is"] == ("https://kubernetes.default.svc",)
+    assert facts["the most similar"] == ("https://kubernetes.default.svc",)
 
 
 # The command itself
@@ -277,16 +277,16 @@ async def command(world: World, token: str, *words: str) -> subprocess.Completed
 @pytest.mark.parametrize(
     ("make", "status", "verdict"),
     [
-        (lambda it: it.corp(), 0, "allowed: 200 authenticated"),
-        (lambda it: it.forged(), 3, "denied: 401 signature_invalid"),
-        (lambda it: it.down.mint(), 1, "cannot tell: 503 keys_unavailable"),
+        (lambda it: it.corp(), 0, "allow: 200 authenticated"),
+        (lambda it: it.forged(), 3, "deny: 401 signature_invalid"),
+        (lambda it: it.down.mint(), 1, "unavailable: 503 keys_unavailable"),
     ],
-    ids=["allowed", "denied", "cannot-tell"],
+    ids=["allow", "deny", "unavailable"],
 )
 async def test_the_exit_status_tells_the_verdict(
     world: World, make: Callable[[World], str], status: int, verdict: str
 ) -> None:
-    """0 allowed, 3 denied, 1 cannot tell; and the text says it in words."""
+    """0 allow, 3 deny, 1 unavailable; and the text has the same word."""
     token = make(world)
     done = await command(world, token)
     assert (done.returncode, verdict in done.stdout) == (status, True), done
@@ -298,7 +298,7 @@ async def test_a_script_gets_the_steps_as_json(world: World) -> None:
     done = await command(world, world.corp(), "--policy", "accounts", "--output", "json")
     told = json.loads(done.stdout)
     assert done.returncode == 3
-    assert (told["verdict"], told["status"], told["reason"]) == ("denied", 403, "not_allowed")
+    assert (told["verdict"], told["status"], told["reason"]) == ("deny", 403, "not_allowed")
     assert told["key"] == {"kid": world.issuer.key.kid, "kty": "EC", "origin": world.issuer.jwks_uri}
     assert told["remedy"] == "add the identity to the policy's allow list"
     assert told["facts"]["user"] == ["corp:jane"]
@@ -309,7 +309,31 @@ async def test_a_policy_that_is_not_there_is_wrong_usage(world: World) -> None:
     """The ones there are, are named."""
     done = await command(world, world.corp(), "--policy", "acounts")
     assert done.returncode == 2
-    assert "no policy 'acounts' is configured, but default, accounts, nobody" in done.stderr
+    assert "no policy 'acounts' is configured; choose one of default, accounts, nobody" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--path", "reports"), "--path must begin with a slash, but is 'reports'"),
+        (("--method", "POST"), "--method and --host need --path"),
+        (("--host", "app.example"), "--method and --host need --path"),
+    ],
+    ids=["relative", "method", "host"],
+)
+async def test_a_request_that_makes_no_sense_is_wrong_usage(
+    world: World, words: tuple[str, ...], message: str
+) -> None:
+    """A path without a slash is a typing mistake, not an ambiguous path."""
+    done = await command(world, world.corp(), *words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"authgate: {message}\n")
+
+
+async def test_a_path_that_the_policy_does_not_use_is_noted(world: World) -> None:
+    """The decision is shown, and that it is the same for every path."""
+    done = await command(world, world.corp(), "--path", "/reports")
+    assert done.returncode == 0
+    assert done.stderr.startswith("authgate: --path has no effect: policy 'default' decides without")
 
 
 async def test_a_cluster_that_is_not_there_is_one_sentence(world: World, tmp_path: Path) -> None:

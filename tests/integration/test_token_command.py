@@ -124,12 +124,12 @@ async def test_a_role_for_somebody_who_is_no_account(scenario: Scenario) -> None
 @pytest.mark.parametrize(
     ("account", "words", "sentence"),
     [
-        ("nobody", (), "there is no ServiceAccount nobody of namespace default"),
-        ("demo", ("--bound-pod", "gone"), "there is no pod gone in namespace default"),
-        ("demo", ("--bound-secret", "gone"), "there is no secret gone in namespace default"),
-        ("demo", ("--duration", "5m"), "the API server refuses --duration"),
-        ("demo", ("--duration", "2000000h"), "the API server refuses --duration"),
-        ("demo", ("--bound-pod", "others"), "the API server refuses the request with 400"),
+        ("nobody", (), "ServiceAccount nobody in namespace default does not exist"),
+        ("demo", ("--bound-pod", "gone"), "pod gone does not exist in namespace default"),
+        ("demo", ("--bound-secret", "gone"), "secret gone does not exist in namespace default"),
+        ("demo", ("--duration", "5m"), "the API server rejects --duration"),
+        ("demo", ("--duration", "2000000h"), "the API server rejects --duration"),
+        ("demo", ("--bound-pod", "others"), "the API server rejects the request with 400"),
     ],
     ids=["account", "pod", "secret", "short", "long", "another account's pod"],
 )
@@ -146,7 +146,10 @@ async def test_a_refusal_says_what_to_do(
 
 @pytest.mark.parametrize(
     ("given", "told"),
-    [(600, "the token lives 10m, not 1h as asked for"), (86400, "the token lives 24h, not 1h as asked for")],
+    [
+        (600, "the token's lifetime is 10m instead of the requested 1h"),
+        (86400, "the token's lifetime is 24h instead of the requested 1h"),
+    ],
     ids=["shortened", "extended"],
 )
 async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: str) -> None:
@@ -167,7 +170,7 @@ async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: st
         (failing(500), "the API server answered 500"),
         (failing(429), "the API server answered 429"),
         (html(), "the answer is no usable TokenRequest"),
-        (html(403), "this Role is missing"),
+        (html(403), "create this Role"),
         (redirect("https://elsewhere.example"), "a redirect, which is never followed"),
         (Answer(201, b"x" * 2_000_000), "the answer is longer than"),
         (Drop(), "without an answer"),

@@ -6,7 +6,6 @@ from authgate.tools.convert.kubernetes import (
 )
 from authgate.tools.convert.values import ConversionError, Converted
 from authgate.tools.convert.vault import from_vault_role
-from authgate.tools.convert.yaml_text import yaml_text
 
 __all__ = [
     "ConversionError",
@@ -14,5 +13,4 @@ __all__ = [
     "from_authentication_configuration",
     "from_vault_role",
     "to_authentication_configuration",
-    "yaml_text",
 ]

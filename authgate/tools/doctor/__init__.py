@@ -1,4 +1,4 @@
-"""Examining a configuration where it is to run: each issuer and cluster is asked what a gate would ask it."""
+"""Check a configuration on the machine where it will run: contact each issuer and cluster as a gate would."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["Finding", "Level", "examine"]
 
 
 async def examine(config: Config, deps: Dependencies) -> list[Finding]:
-    """Return what is right and what is not, in the order of the configuration; never raises for what it finds.
+    """Return the findings in the order of the configuration; problems never raise an exception.
 
-    Nothing is changed anywhere: documents are read, and the API server is asked what the gate's account may do.
+    Nothing is changed: documents are read, and self-reviews show what the gate's account may do.
     """
     found = await asyncio.gather(
         _examine_clusters(config, deps), *(examine_issuer(item, deps.environ) for item in config.jwt)
@@ -28,7 +28,7 @@ async def examine(config: Config, deps: Dependencies) -> list[Finding]:
 
 
 async def _examine_clusters(config: Config, deps: Dependencies) -> list[Finding]:
-    # One after the other: which cluster an issuer belongs to is a matter of their order.
+    # Sequentially: the first cluster with an issuer owns it.
     owners = {issuer: f"cluster '{item.name}'" for item in config.clusters for issuer in item.issuers}
     owners |= {item.issuer.url: "jwt" for item in config.jwt}
     reviews_access = any(True for policy in config.policies.values() for _ in policy.access_reviews())

@@ -1,7 +1,8 @@
-"""Examining a cluster: its API server, its keys, and what its role bindings let the gate do."""
+"""Check a cluster: its API server, its keys, and what its role bindings allow the gate."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -9,16 +10,17 @@ from authgate.cluster.access_check import Action
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.compose.clusters import connect
 from authgate.compose.dependencies import CompositionError
+from authgate.compose.revocation import scopes
+from authgate.config import format_duration
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, ClusterSource
-from authgate.tools.doctor.findings import Finding, Level, bad, good, warning
-from authgate.tools.doctor.issuers import keys_found, static_keys_found
+from authgate.tools.doctor.findings import Finding, Level, bad, good, keys_found, static_keys_found, warning
 from authgate.tools.doctor.own_account import bind_command, clock_finding, own_token_findings
-from authgate.tools.doctor.watches import watch_findings
 from authgate.vocabulary import CLUSTER_ALGORITHMS
 
 if TYPE_CHECKING:
     from authgate.cluster.client import ClusterClient
+    from authgate.cluster.watch import Scope
     from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig
 
@@ -30,9 +32,9 @@ _REVIEW_ACCESS: Final = Action("create", "authorization.k8s.io", "subjectaccessr
 
 @dataclass(slots=True)
 class _Keys:
-    """What came of the cluster's discovery: its issuer, None where it did not tell, and whether there are keys.
+    """The result of the cluster's discovery: its issuer, None if unknown, and whether there are usable keys.
 
-    `failure` says why not: subject, sentence and remedy.
+    `failure` is the subject, sentence and remedy of a failed fetch.
     """
 
     issuer: str | None = None
@@ -44,10 +46,10 @@ class _Keys:
 async def examine_cluster(
     item: ClusterConfig, deps: Dependencies, owners: dict[str, str], *, reviews_access: bool
 ) -> list[Finding]:
-    """Return what there is to say of a cluster.
+    """Return the findings about a cluster.
 
-    `owners` tells whose an issuer is: "jwt", or a cluster, this one among them; it learns what this cluster says of
-    itself. `reviews_access` tells that a policy asks SubjectAccessReview.
+    `owners` maps each issuer to "jwt" or to its cluster; the issuer that this cluster's discovery returns is added.
+    `reviews_access` means that a policy uses SubjectAccessReview.
     """
     subject = f"cluster {item.name}"
     if item.static_keys is not None:
@@ -57,7 +59,7 @@ async def examine_cluster(
     try:
         api = await connect(item, deps)
     except CompositionError as error:
-        remedy = "mend the kubeconfig, or what the kubelet mounts into the pod; the sentence names which"
+        remedy = "fix the named file: the kubeconfig, or the files that the kubelet mounts into the pod"
         return [bad(f"{subject}: access", str(error), remedy)]
     try:
         return await _Examination(item, api, deps, owners, subject).findings(reviews_access)
@@ -66,7 +68,7 @@ async def examine_cluster(
 
 
 class _Examination:
-    """One cluster, looked at from the outside in."""
+    """The checks of one cluster."""
 
     def __init__(
         self,
@@ -84,10 +86,10 @@ class _Examination:
         self._mode = item.token_review.mode
 
     async def findings(self, reviews_access: bool) -> list[Finding]:
-        """Return what was found; where the server does not answer, nothing that only it could tell."""
-        reached, answers = await self._server()
+        """Run all checks; without a response from the API server, only those that do not need it."""
+        reached, responds = await self._server()
         own = self._own_token()
-        if not answers:
+        if not responds:
             return [*reached, *own]
         keys = await self._keys()
         reviews, review_findings = await self._reviews(keys)
@@ -97,8 +99,7 @@ class _Examination:
         found = [*reached, *own, *keys.findings, *self._issuer(keys), *review_findings]
         if reviews_access:
             found.append(await self._access_reviews())
-        found += await watch_findings(f"{self._subject}: watch", self._item, self._api)
-        return found
+        return [*found, *await self._watches()]
 
     async def _server(self) -> tuple[list[Finding], bool]:
         connection, name = self._api.connection, f"{self._subject}: API server"
@@ -114,12 +115,12 @@ class _Examination:
         took = self._clock.monotonic() - started
         secure = connection.server.startswith("https:") and not connection.unsafe_skip_verify
         trust = "; its certificate chains to the configured authority" if secure else ""
-        found.append(good(name, f"{connection.server} answers (by {connection.origin}){trust}"))
+        found.append(good(name, f"{connection.server} responds (configured by {connection.origin}){trust}"))
         if connection.unsafe_skip_verify:
             sentence = (
-                "insecure-skip-tls-verify is set: whoever answers at its address can authenticate anybody"
+                "insecure-skip-tls-verify is set: any server at this address can authenticate any token"
             )
-            found.append(warning(f"{self._subject}: CA", sentence, "set certificate-authority in its place"))
+            found.append(warning(f"{self._subject}: CA", sentence, "set certificate-authority instead"))
         found.append(clock_finding(f"{self._subject}: clock", date, before, took))
         return found, True
 
@@ -147,7 +148,7 @@ class _Examination:
         cause = error.__cause__
         if isinstance(cause, ApiError) and cause.kind is ApiErrorKind.FORBIDDEN:
             return f"bind the ClusterRole {_DISCOVERER}: {bind_command(_DISCOVERER, self._api.own_token())}"
-        return "check what stands between here and the API server; its own 'kubectl get --raw' shows the document"
+        return "check the network between here and the API server; 'kubectl get --raw' shows the document"
 
     def _issuer(self, keys: _Keys) -> list[Finding]:
         name, own, issuer = f"{self._subject}: issuer", self._api.own_issuer(), keys.issuer
@@ -155,25 +156,25 @@ class _Examination:
         if issuer is None:
             if known:
                 return [
-                    good(name, f"tokens of {', '.join(known)} are the cluster's, as far as is known here")
+                    good(name, f"tokens of {', '.join(known)} are assigned to the cluster; discovery failed")
                 ]
-            sentence = "no issuer is known: which tokens are the cluster's cannot be told"
-            return [bad(name, sentence, "name the cluster's issuer in cluster.issuers")]
+            sentence = "the cluster's issuer is unknown, so no token can be assigned to the cluster"
+            return [bad(name, sentence, "set cluster.issuers to the cluster's issuer")]
         owner = self._owners.setdefault(issuer, f"cluster '{self._item.name}'")
         if owner == "jwt":
-            sentence = f"the cluster's issuer {issuer} is configured under jwt, too"
-            return [bad(name, sentence, "remove it there: the cluster's keys are then used")]
+            sentence = f"the cluster's issuer {issuer} is also configured under jwt"
+            return [bad(name, sentence, "remove the jwt entry; the cluster's keys are then used")]
         if owner != f"cluster '{self._item.name}'":
-            sentence = f"discovery names {issuer}, which is that of {owner}, too: its tokens are taken for that one's"
-            return [bad(name, sentence, "give each cluster an issuer of its own (--service-account-issuer)")]
+            sentence = f"discovery names {issuer}, which is also the issuer of {owner}: tokens are assigned to that one"
+            return [bad(name, sentence, "give each cluster its own issuer (--service-account-issuer)")]
         if own is None:
             return [good(name, f"discovery names {issuer}")]
         if own == issuer:
             return [good(name, f"discovery and the gate's own token name {issuer}")]
-        sentence = f"discovery names {issuer}, the gate's own token {own}"
+        sentence = f"discovery names {issuer}, but the gate's own token {own}"
         if own in self._item.issuers:
-            return [good(name, f"{sentence}, which cluster.issuers allows for")]
-        remedy = f"while the cluster moves from one to the other, name {own} in cluster.issuers"
+            return [good(name, f"{sentence}, which is in cluster.issuers")]
+        remedy = f"add {own} to cluster.issuers while the cluster changes its issuer"
         return [warning(name, sentence, remedy)]
 
     async def _reviews(self, keys: _Keys) -> tuple[bool, list[Finding]]:
@@ -185,7 +186,7 @@ class _Examination:
             return True, [good(name, sentence)]
         if self._mode == "always" or self._item.token_review.legacy_audiences or not keys.usable:
             return False, [bad(name, sentence, remedy)]
-        local = "; local keys decide meanwhile, so only tokens that they cannot decide are answered 503"
+        local = "; local keys still decide, so only tokens that need a review get 503"
         return False, [warning(name, sentence + local, f"{remedy}; or set tokenReview.mode to never")]
 
     async def _access_reviews(self) -> Finding:
@@ -193,23 +194,54 @@ class _Examination:
         allowed, sentence, remedy = await self._may(_REVIEW_ACCESS)
         return good(name, sentence) if allowed else bad(name, sentence, remedy)
 
+    async def _watches(self) -> list[Finding]:
+        if self._item.revocation != "watch":
+            return []
+        name, scopes_ = f"{self._subject}: watch", list(scopes(self._item))
+        allowed = await asyncio.gather(*map(self._may_watch, scopes_))
+        watched = [str(scope) for scope, may in zip(scopes_, allowed, strict=True) if may]
+        blind = [scope for scope, may in zip(scopes_, allowed, strict=True) if not may]
+        found = [good(name, f"the gate may list and watch {', '.join(watched)}")] if watched else []
+        if blind:
+            age = format_duration(self._item.token_review.max_age)
+            kind = (
+                "Role and RoleBinding"
+                if self._item.watch.namespaces
+                else "ClusterRole and ClusterRoleBinding"
+            )
+            resources = ", ".join(dict.fromkeys(scope.resource for scope in blind))
+            sentence = (
+                f"the gate may not list and watch {', '.join(map(str, blind))}: tokens bound to them are reviewed every"
+                f" {age}"
+            )
+            rule = f'apiGroups [""], resources [{resources}], verbs [list, watch]'
+            found.append(warning(name, sentence, f"give its account a {kind} with {rule}"))
+        return found
+
+    async def _may_watch(self, scope: Scope) -> bool:
+        actions = (Action(verb, "", scope.resource, scope.namespace) for verb in ("list", "watch"))
+        try:
+            return all([await self._api.may(action) for action in actions])
+        except ApiError:
+            return False
+
     async def _may(self, action: Action) -> tuple[bool, str, str]:
-        """Tell whether the gate may do something, in words, and what to do where it may not."""
+        """Return whether the gate may do something, a sentence, and the remedy if it may not."""
         asked = f"{action.verb} {action.resource}"
         try:
             if await self._api.may(action):
                 return True, f"the gate may {asked}", ""
         except ApiError as error:
-            sentence = f"whether the gate may {asked} cannot be told: {error.detail}"
-            return False, sentence, f"try again; 'kubectl auth can-i {asked}' asks the same"
+            sentence = f"cannot check whether the gate may {asked}: {error.detail}"
+            return False, sentence, f"try again; 'kubectl auth can-i {asked}' makes the same check"
         command = bind_command(_REVIEWER, self._api.own_token())
         return False, f"the gate may not {asked}", f"bind the ClusterRole {_REVIEWER}: {command}"
 
 
 def _unreached(error: ApiError, origin: str) -> str:
     if error.kind is ApiErrorKind.UNAUTHORIZED:
-        return f"renew the credential of {origin}: it has expired, was revoked, or is for other audiences"
+        return f"renew the credential in {origin}: it has expired, was revoked, or has other audiences"
     return (
-        f"check that the API server runs, the address and the certificate authority of {origin},"
-        " and the network policy from here to there"
+        f"check that the API server is running, the address and the certificate authority in {origin},"
+        " and network policies between here and the server"
     )

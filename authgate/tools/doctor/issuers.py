@@ -1,46 +1,42 @@
-"""Examining one entry of `jwt`: its discovery document, its keys, and the certificate that they come with."""
+"""Check one entry of `jwt`: its discovery document, its keys, and the server's certificate."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.dependencies import CompositionError
-from authgate.compose.issuers import key_fetcher, key_source, read_static_keys
+from authgate.compose.issuers import key_fetcher, key_source
 from authgate.keys.fetch import UntrustedCertificateError, origin_of
 from authgate.keys.remote import KeyFetchError
-from authgate.tools.doctor.findings import Finding, bad, good, warning
+from authgate.tools.doctor.findings import Finding, bad, good, keys_found, static_keys_found
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from authgate.config import JWTIssuerConfig, StaticKeysConfig
+    from authgate.config import JWTIssuerConfig
     from authgate.http_proxy import Proxy
     from authgate.keys.fetch import Fetcher, HTTPFetcher
-    from authgate.keys.jwk import KeyDocument
 
-_PUBLISH = (
-    "the issuer must publish a signing key: RSA of 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519"
-)
+_PUBLISH = "the issuer must publish a signing key: RSA with 2048 to 8192 bits, EC on P-256, P-384 or P-521, or Ed25519"
 
 
-class _Witness:
-    """A fetcher that remembers which documents it was asked for, and which of them came."""
+class _Recorder:
+    """A fetcher that records the requested and the received documents."""
 
     def __init__(self, inner: Fetcher) -> None:
         self._inner = inner
-        self.asked: list[str] = []
-        self.came: list[str] = []
+        self.requested: list[str] = []
+        self.received: list[str] = []
 
     async def fetch(self, url: str) -> bytes:
-        """Return what the inner fetcher returns."""
-        self.asked.append(url)
+        """Fetch with the inner fetcher."""
+        self.requested.append(url)
         body = await self._inner.fetch(url)
-        self.came.append(url)
+        self.received.append(url)
         return body
 
 
 async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> list[Finding]:
-    """Return what there is to say of an issuer and its keys; `environ` may name a proxy on the way to it."""
+    """Return the findings about an issuer and its keys; `environ` may name a proxy."""
     subject = f"jwt {item.name}"
     if item.gate.static_keys is not None:
         return static_keys_found(
@@ -50,62 +46,27 @@ async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> l
             f"jwt issuer '{item.name}': gate.staticKeys",
         )
     fetcher = key_fetcher(item, environ)
-    witness = _Witness(fetcher)
+    recorder = _Recorder(fetcher)
     try:
-        document = await key_source(item, witness).fetch()
+        document = await key_source(item, recorder).fetch()
     except KeyFetchError as error:
-        found = (*_proxies(subject, fetcher, witness), *_reached(item, subject, witness))
-        return [*found, _failure(item, subject, witness, error)]
+        found = (*_proxies(subject, fetcher, recorder), *_reached(item, subject, recorder))
+        return [*found, _failure(item, subject, recorder, error)]
     return [
-        *_proxies(subject, fetcher, witness),
-        *_reached(item, subject, witness),
-        *keys_found(f"{subject}: keys", witness.came[-1], document, item.gate.algorithms),
+        *_proxies(subject, fetcher, recorder),
+        *_reached(item, subject, recorder),
+        *keys_found(f"{subject}: keys", recorder.received[-1], document, item.gate.algorithms),
     ]
 
 
-def keys_found(subject: str, origin: str, document: KeyDocument, algorithms: Iterable[str]) -> list[Finding]:
-    """Return what there is to say of keys that could be read, `algorithms` being those that are accepted."""
-    usable = {name for key in document.keys for name in key.algorithms}.intersection(algorithms)
-    fitting = [key for key in document.keys if usable.intersection(key.algorithms)]
-    found: list[Finding] = []
-    if fitting:
-        count = "1 usable key" if len(fitting) == 1 else f"{len(fitting)} usable keys"
-        found.append(good(subject, f"{count} from {origin}, for {', '.join(sorted(usable))}"))
-    else:
-        sentence = f"no key from {origin} fits an accepted algorithm ({', '.join(algorithms)})"
-        found.append(
-            bad(subject, sentence, "name the algorithm that the issuer signs with in gate.algorithms")
-        )
-    found += (
-        warning(
-            subject,
-            f"skipped: {reason}",
-            "tokens that it signs are refused; have it removed, or replaced by one that can be used",
-        )
-        for reason in document.skipped
-    )
-    return found
-
-
-def static_keys_found(
-    static: StaticKeysConfig, algorithms: Iterable[str], subject: str, path: str
-) -> list[Finding]:
-    """Return what there is to say of keys that stand at a path of the configuration, or in its file."""
-    try:
-        document = read_static_keys(static, path)
-    except CompositionError as error:
-        return [bad(subject, str(error), "put the issuer's public keys there, as a JWKS or in PEM")]
-    return keys_found(subject, static.file or "the configuration", document, algorithms)
-
-
-def _proxies(subject: str, fetcher: HTTPFetcher, witness: _Witness) -> list[Finding]:
-    """Return which proxies the requests went through."""
+def _proxies(subject: str, fetcher: HTTPFetcher, recorder: _Recorder) -> list[Finding]:
+    """Return the proxies of the requests."""
     through: dict[str, Proxy] = {}
-    for url in witness.asked:
+    for url in recorder.requested:
         try:
             proxy = fetcher.proxy_for(url)
         except KeyFetchError:
-            continue  # the fetch failed because of it, and says so
+            continue  # the error of the fetch reports it
         if proxy is not None:
             through[origin_of(url)] = proxy
     return [
@@ -113,38 +74,42 @@ def _proxies(subject: str, fetcher: HTTPFetcher, witness: _Witness) -> list[Find
     ]
 
 
-def _reached(item: JWTIssuerConfig, subject: str, witness: _Witness) -> list[Finding]:
-    """Return what went well until the keys were read."""
+def _reached(item: JWTIssuerConfig, subject: str, recorder: _Recorder) -> list[Finding]:
+    """Return the checks that passed before the keys were read."""
     found: list[Finding] = []
-    if witness.came:
-        url = witness.came[0]
+    if recorder.received:
+        url = recorder.received[0]
         trust = "certificateAuthority" if item.issuer.certificate_authority else "the system's authorities"
-        certificate = f", its certificate is trusted by {trust}" if url.startswith("https:") else ""
+        certificate = f"; its certificate is trusted by {trust}" if url.startswith("https:") else ""
         name = "keys' address" if item.gate.jwks_url is not None else "discovery"
-        found.append(good(f"{subject}: {name}", f"{url} answers{certificate}"))
-    if item.gate.jwks_url is None and len(witness.asked) > 1:  # else the document was refused before
-        found.append(good(f"{subject}: issuer", f"it names {item.issuer.url}, as configured"))
+        found.append(good(f"{subject}: {name}", f"{url} responds{certificate}"))
+    if item.gate.jwks_url is None and len(recorder.requested) > 1:  # otherwise the document was rejected
+        found.append(
+            good(f"{subject}: issuer", f"the discovery document names {item.issuer.url}, as configured")
+        )
     return found
 
 
-def _failure(item: JWTIssuerConfig, subject: str, witness: _Witness, error: KeyFetchError) -> Finding:
+def _failure(item: JWTIssuerConfig, subject: str, recorder: _Recorder, error: KeyFetchError) -> Finding:
     sentence = str(error)
     discovers = item.gate.jwks_url is None
     first = f"{subject}: {'discovery' if discovers else 'keys'}"
     if isinstance(error, UntrustedCertificateError):
-        remedy = "put the PEM of the authority that signed it into issuer.certificateAuthority"
+        remedy = "set issuer.certificateAuthority to the PEM of the certificate authority that signed it"
         return bad(f"{subject}: certificate", sentence, remedy)
-    if not witness.came:
+    if not recorder.received:
         setting = "issuer.url or issuer.discoveryURL" if discovers else "gate.jwksURL"
-        remedy = f"check {setting}, name resolution, proxy and network policy from here to there"
-        return bad(first, sentence, remedy)
-    if discovers and len(witness.asked) == 1:
         remedy = (
-            "write issuer.url exactly as the document names it, and issuer.discoveryURL where the document is"
-            " elsewhere"
+            f"check {setting}, name resolution, the proxy and network policies between here and the issuer"
+        )
+        return bad(first, sentence, remedy)
+    if discovers and len(recorder.requested) == 1:
+        remedy = (
+            "set issuer.url to exactly the issuer in the document, and issuer.discoveryURL if the document has another"
+            " address"
         )
         return bad(f"{subject}: issuer", sentence, remedy)
-    if len(witness.came) < len(witness.asked):
-        remedy = "where the advertised jwks_uri cannot be reached from here, set gate.jwksURL to one that can"
+    if len(recorder.received) < len(recorder.requested):
+        remedy = "if the advertised jwks_uri is not reachable from here, set gate.jwksURL to a URL that is"
         return bad(f"{subject}: keys", sentence, remedy)
     return bad(f"{subject}: keys", sentence, _PUBLISH)

@@ -1,4 +1,4 @@
-"""Examining the gate's own place in a cluster: its token, its clock, and how its account is bound to a role."""
+"""Check the gate's own token and clock in a cluster."""
 
 from __future__ import annotations
 
@@ -29,61 +29,65 @@ def bind_command(role: str, own: OwnToken | None) -> str:
     account = SERVICE_ACCOUNT_USER.fullmatch(subject)
     if account is not None:
         return f"{command} --serviceaccount={account[1]}:{account[2]}"
-    # What is not plain would have to be quoted for a shell, of which there are too many.
+    # Other names would need quoting, which differs between shells.
     return f"{command} --user={subject if _PLAIN.fullmatch(subject) else 'THE-GATES-USER'}"
 
 
 def clock_finding(subject: str, date: str, asked_at: float, took: float) -> Finding:
-    """Compare the server's `Date`, whole seconds, with the time when it was asked; `took` seconds to answer."""
+    """Compare the server's `Date` (whole seconds) with the time of the request, which took `took` seconds."""
     try:
-        told = parsedate_to_datetime(date).timestamp()
+        server_time = parsedate_to_datetime(date).timestamp()
     except ValueError:
         return warning(
-            subject, "the API server's answer has no readable Date", "compare the clocks by hand: date -u"
+            subject,
+            "the API server's response has no valid Date header",
+            "compare the clocks manually with date -u",
         )
-    ahead = asked_at + took / 2 - (told + 0.5)
+    ahead = asked_at + took / 2 - (server_time + 0.5)
     unsure = 0.5 + took / 2
     off = max(0.0, abs(ahead) - unsure)
     which = "ahead of" if ahead > 0 else "behind"
-    sentence = f"this clock is {span(abs(ahead))} {which} the API server's"
-    remedy = "set both clocks by NTP (chrony or systemd-timesyncd)"
+    sentence = f"this machine's clock is {span(abs(ahead))} {which} the API server's"
+    remedy = "synchronize both clocks with NTP (chrony or systemd-timesyncd)"
     if off > CLUSTER_LEEWAY:
-        return bad(subject, f"{sentence}: tokens are taken for expired, or for not yet valid", remedy)
+        return bad(subject, f"{sentence}: valid tokens are denied as expired or not yet valid", remedy)
     if off > CLUSTER_LEEWAY / 2:
         return warning(subject, f"{sentence}; {CLUSTER_LEEWAY:g} s are allowed for", remedy)
-    return good(subject, f"it agrees with the API server's to {abs(ahead) + unsure:.1f} s")
+    return good(subject, f"this machine's clock is within {abs(ahead) + unsure:.1f} s of the API server's")
 
 
 def own_token_findings(subject: str, api: ClusterClient, now: float, *, needed: bool) -> list[Finding]:
-    """Return what the gate's own credential says; `needed` tells that more than public documents is asked for."""
+    """Return the findings about the gate's own credential; `needed` means that it reviews tokens."""
     own, connection = api.own_token(), api.connection
     if own is None:
         if connection.client_certificate is not None or connection.credential is not None:
-            return [good(subject, f"none: {connection.origin} shows another kind of credential")]
-        sentence = f"{connection.origin} has no credential: the API server sees an anonymous caller"
+            return [good(subject, f"not used: {connection.origin} has another kind of credential")]
+        sentence = f"{connection.origin} has no credential, so the gate is anonymous to the API server"
         if not needed:
             return [good(subject, sentence)]
         return [
-            warning(subject, sentence, "give it a ServiceAccount's token, or set tokenReview.mode to never")
+            warning(subject, sentence, "add a ServiceAccount's token to it, or set tokenReview.mode to never")
         ]
     if own.expires is None:
-        return [good(subject, "it was read; it does not say until when it is good")]
+        return [good(subject, "the token has no expiry time")]
     left = own.expires - now
     if left <= 0:
-        remedy = f"have {connection.origin} renewed: a projected token is written anew by the kubelet"
-        return [bad(subject, f"it expired {span(-left)} ago", remedy)]
+        remedy = f"renew the token of {connection.origin}; the kubelet renews projected tokens"
+        return [bad(subject, f"the token expired {span(-left)} ago", remedy)]
     audiences = ", ".join(own.audiences) or "no audience"
     found = [good(subject, f"{_name(own)}, for {audiences}, expires in {span(left)}")]
     if isinstance(connection.credential, Authorization):
         found.append(
             warning(
                 subject,
-                f"it stands in {connection.origin} itself, so nothing renews it before it expires",
-                "name a tokenFile or an exec plugin there",
+                f"the token is in {connection.origin} itself, so nothing renews it before it expires",
+                "use tokenFile or an exec plugin there instead",
             )
         )
     elif left < _SOON:
-        found.append(warning(subject, "it should have been renewed by now", "check what writes its file"))
+        found.append(
+            warning(subject, "it should have been renewed by now", "check what writes the token file")
+        )
     return found
 
 

@@ -1,12 +1,12 @@
-"""From a decision back to the steps that led there: which passed, which failed, and what would have to change. Pure.
+"""Explain a decision: which steps passed, which failed, and what would change the decision. Pure.
 
-The decision is the gate's own and nothing is decided again; what the token says of itself is used for words only.
+The decision is the gate's own. The unverified content of the token is only displayed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authgate.errors import REASONS, Reason
 from authgate.tools.explain.decode import decode
@@ -24,7 +24,7 @@ __all__ = ["Explanation", "Fact", "KnownIssuer", "KnownPolicy", "Outcome", "Step
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision in words. `remedy` is what would have to change, empty where the request may pass."""
+    """A decision in words. `remedy` says what would change it; empty if the request is allowed."""
 
     decision: Decision
     steps: tuple[StepOutcome, ...]
@@ -36,16 +36,16 @@ class Explanation:
 
     @property
     def reason(self) -> Reason:
-        """The decision's reason, as `/verify` gives it in `X-Auth-Reason`."""
+        """The decision's reason, as `/verify` returns it in `X-Auth-Reason`."""
         return self.decision.reason
 
 
 def explain(
     decision: Decision, token: str, now: float, issuers: Iterable[KnownIssuer], policy: KnownPolicy
 ) -> Explanation:
-    """Return how the gate came to `decision` about `token` at `now` under a policy.
+    """Explain the gate's `decision` about `token` at `now` under a policy.
 
-    The caller bounds the length of `token`. Names and values from the token stand in the result as they are.
+    The caller limits the length of `token`. The result contains names and values from the token unchanged.
     """
     seen = decode(token, now)
     known = tuple(issuers)
@@ -53,4 +53,34 @@ def explain(
     steps = tuple(Steps(decision, seen, issuer_of(decision, known), policy).outcomes())
     facts = tuple(facts_of(decision, seen, now, known, policy))
     detail = detail_of(decision)
-    return Explanation(decision, steps, facts, info.status, info.meaning, detail, info.remedy)
+    remedy = _remedy(decision.reason, known, policy)
+    return Explanation(decision, steps, facts, info.status, info.meaning, detail, remedy)
+
+
+_DOCTOR: Final = "run 'authgate doctor' with the same configuration: it shows what fails and why"
+_REMEDIES: Final = {
+    Reason.KEYS_UNAVAILABLE: _DOCTOR,
+    Reason.KEY_PENDING: "run this command again in a few seconds: the issuer is rotating keys, or the token is forged",
+    Reason.REVIEW_UNAVAILABLE: _DOCTOR,
+    Reason.ACCESS_REVIEW_UNAVAILABLE: _DOCTOR,
+    Reason.ACCESS_DENIED: "bind a Role or ClusterRole that grants this access to the user or one of its groups",
+    Reason.EXPRESSION_FAILED: "use has() or .? for fields that may be missing",
+    Reason.REQUEST_UNKNOWN: (
+        "give --path, --method and --host; for a running gate, configure the proxy to send them in the headers of"
+        " server.proxy"
+    ),
+}
+"""Remedies that apply to this command; the usual ones refer to a running gate and its log."""
+
+
+def _remedy(reason: Reason, issuers: tuple[KnownIssuer, ...], policy: KnownPolicy) -> str:
+    match reason:
+        case Reason.TOKEN_OPAQUE if not any(issuer.is_cluster for issuer in issuers):
+            return "send a JWT: without a cluster, no TokenReview can decide about other tokens"
+        case Reason.NOT_ALLOWED if policy.allow is None:
+            return "request a token that meets the policy's conditions, or change them"
+        case Reason.NOT_ALLOWED if policy.rule is not None:
+            return "add the identity to the allow list that applies to this request"
+        case Reason.DENIED if policy.rule is not None:
+            return "remove the identity from the deny list that applies to this request"
+    return _REMEDIES.get(reason, REASONS[reason].remedy)

@@ -1,6 +1,6 @@
-"""Reading a token for people: leniently, within bounds, and without verifying anything. Pure.
+"""Decode a token for display: leniently, within limits, and without verifying it. Pure.
 
-Nothing here decides about a request. What the gate's own strict parser says of the same text stands beside it.
+Nothing here decides about a request. The result includes what the gate's strict parser rejects.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_+/-]+={0,2}")
 _TO_BASE64 = str.maketrans("-_", "+/")
 _MAX_DEPTH = 64
 _MAX_INTEGER_CHARS = 40
-_MAX_TIMESTAMP = 253402300800  # the year 10000, where dates end
+_MAX_TIMESTAMP = 253402300800  # the year 10000, the end of the date format
 _LEGACY = "kubernetes.io/serviceaccount/"
 _OBJECTS: Final = ("pod", "node", "secret")
 
 
 class Kind(StrEnum):
-    """What a text is, as far as its form tells."""
+    """The form of a token."""
 
     SIGNED = "signed JWT"
     ENCRYPTED = "encrypted JWT"
@@ -43,7 +43,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time that a claim tells: in POSIX seconds, as a date, and in words that say how it stands to now."""
+    """A time in a claim: in POSIX seconds, as a date, and in words relative to now."""
 
     claim: str
     timestamp: float
@@ -53,9 +53,9 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What a token says of itself; None for a part that cannot be read. Neither the text nor the signature is kept.
+    """The content of a token; None for a part that cannot be decoded. Neither the text nor the signature is kept.
 
-    `refusal` is what the gate's parser, which is stricter, finds wrong with the structure.
+    `refusal` is why the gate's stricter parser rejects the structure, or None.
     """
 
     kind: Kind
@@ -76,22 +76,22 @@ class Decoded:
 
     @property
     def audiences(self) -> tuple[str, ...]:
-        """The strings of `aud`, be it one or a list."""
+        """The strings in `aud`, which is a string or a list."""
         named = (self.claims or {}).get("aud")
         items = named if isinstance(named, list) else [named]
         return tuple(item for item in items if isinstance(item, str))
 
     def moment(self, claim: str) -> Moment | None:
-        """Return the time that a claim tells, or None."""
+        """Return the time in a claim, or None."""
         return next((moment for moment in self.moments if moment.claim == claim), None)
 
 
 def decode(text: str, now: float) -> Decoded:
-    """Return what a token says of itself at `now`; the caller bounds the length of `text`.
+    """Decode a token at `now`; the caller limits the length of `text`.
 
-    White space (of a token pasted in lines), padding and base64's other alphabet are read over, broken UTF-8 is
-    replaced, and of a repeated member the last one counts: so that the claims of a token can be seen that the gate
-    refuses for just these.
+    White space (as in a token pasted over several lines), padding and base64's standard alphabet are accepted, invalid
+    UTF-8 is replaced, and the last of duplicate members counts. So the claims are visible even if the gate rejects the
+    token for one of these faults.
     """
     parsed = CompactParser().parse(text)
     refusal = parsed if isinstance(parsed, Rejected) else None
@@ -104,7 +104,7 @@ def decode(text: str, now: float) -> Decoded:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time for people, rounded down to one unit: `42 min`."""
+    """Format a duration rounded down to one unit, such as `42 min`."""
     length = abs(seconds)
     if length < 90:
         return f"{length // 1:.0f} s"
@@ -162,7 +162,7 @@ def _fraction(text: str) -> float | str:
     return value if math.isfinite(value) else text
 
 
-# Numbers that no number type holds stay texts, so that whatever was read can be written as JSON again.
+# Numbers that do not fit a number type stay texts, so that the result can be written as JSON again.
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=str, strict=False)
 
 
@@ -184,18 +184,18 @@ def _moments(claims: Mapping[str, JSONValue], now: float) -> Iterator[Moment]:
 
 
 def _relation(claim: str, ahead: float) -> str:
-    to_come, gone = {
+    future, past = {
         "exp": ("expires in {}", "expired {} ago"),
         "nbf": ("becomes valid in {}", "became valid {} ago"),
         "iat": ("issued {} in the future", "issued {} ago"),
     }.get(claim, ("in {}", "{} ago"))
-    return (to_come if ahead > 0 else gone).format(span(ahead))
+    return (future if ahead > 0 else past).format(span(ahead))
 
 
 def _kubernetes(claims: Mapping[str, JSONValue]) -> Iterator[tuple[str, str]]:
-    """Yield what a ServiceAccount token is bound to, by names that people use.
+    """Yield what a ServiceAccount token is bound to, with readable names.
 
-    Source: kubernetes pkg/serviceaccount/claims.go and, for tokens that live in Secrets, legacy.go.
+    Source: Kubernetes pkg/serviceaccount/claims.go and, for tokens in Secrets, legacy.go.
     """
     named = dict(_bound(claims)) or dict(_legacy(claims))
     yield from named.items()

@@ -1,4 +1,4 @@
-"""Putting side by side what the token says and what the configuration wants."""
+"""Compare what the token contains with what the configuration expects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def issuer_of(decision: Decision, known: Iterable[KnownIssuer]) -> KnownIssuer | None:
-    """Return what the configuration wants of the issuer that a decision rests on."""
+    """Return the configured issuer that a decision is about."""
     return next((issuer for issuer in known if issuer.name == decision.evidence.issuer_name), None)
 
 
@@ -30,7 +30,7 @@ def facts_of(
     known: tuple[KnownIssuer, ...],
     policy: KnownPolicy,
 ) -> Iterator[Fact]:
-    """Return what to compare where a token was refused, and who sent one that was not."""
+    """Yield what to compare if the token was denied, and the identity if it was verified."""
     yield from _of_reason(decision, seen, now, known, policy)
     if policy.rule is not None and REASONS[decision.reason].step in (None, Step.POLICY):
         yield Fact("the request's rule", (policy.rule,))
@@ -81,11 +81,12 @@ def _of_reason(
             yield from (
                 *_identity_facts(decision),
                 *_missing_claims(seen, issuer),
-                Fact(f"allow of '{policy.name}'", policy.allow or ()),
+                *(() if policy.allow is None else (Fact(f"allow of '{policy.name}'", policy.allow),)),
             )
         case Reason.ACCESS_DENIED | Reason.REQUEST_UNKNOWN | Reason.PATH_AMBIGUOUS:
             yield from _identity_facts(decision)
-            yield _fact(f"access review of '{policy.name}'", policy.access_review)
+            if policy.access_review is not None:
+                yield Fact(f"access review of '{policy.name}'", (policy.access_review,))
         case _:
             yield from _identity_facts(decision)
 
@@ -101,7 +102,7 @@ def _refusing_rule(decision: Decision, issuer: KnownIssuer) -> Iterator[Fact]:
 
 
 def _missing_claims(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]:
-    """Name mapped claims that the token does not have, and what is in their place."""
+    """Yield mapped claims that the token does not have, with the reason."""
     for place, claim in () if issuer is None else issuer.claims:
         found = claim_pointer(claim).lookup(seen.claims or {})
         if isinstance(found, Missing):
@@ -111,12 +112,12 @@ def _missing_claims(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]
 def _issuer_facts(seen: Decoded, known: tuple[KnownIssuer, ...]) -> Iterator[Fact]:
     claimed = seen.claim_text("iss")
     urls = [url for issuer in known for url in issuer.urls]
-    undiscovered = [f"what cluster '{issuer.name}' names" for issuer in known if issuer.is_cluster]
+    undiscovered = [f"the issuer of cluster '{issuer.name}'" for issuer in known if issuer.is_cluster]
     yield _fact("the token's iss", claimed)
     yield Fact("configured issuers", (*urls, *undiscovered))
     close = difflib.get_close_matches((claimed or "")[:512], urls, n=1, cutoff=0.8)
     if close:
-        yield Fact("the nearest is", tuple(close))
+        yield Fact("the most similar", tuple(close))
 
 
 def _identity_facts(decision: Decision) -> Iterator[Fact]:

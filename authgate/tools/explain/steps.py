@@ -1,4 +1,4 @@
-"""Reading off a decision what became of each step of the pipeline."""
+"""Derive the outcome of each pipeline step from a decision."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 _STEPS: Final = tuple(Step)
 _REVIEWED: Final = "tokenreview"
 _BY_ISSUER: Final = frozenset({Reason.TYPE_NOT_ACCEPTED, Reason.TOKEN_SENDER_CONSTRAINED})
-"""Reasons about a token's structure that depend on its issuer's settings."""
+"""Reasons about the token's structure that depend on the issuer's settings."""
 
 
 def identity_of(decision: Decision) -> Identity | None:
-    """Return whom a decision is about, as far as verification came."""
+    """Return the identity that a decision is about, or None if verification did not get that far."""
     return None if isinstance(decision, Unavailable) else decision.identity
 
 
@@ -30,7 +30,7 @@ def _failed(decision: Decision) -> Step | None:
     match decision:
         case Allow():
             return None
-        # Only a cluster that has not told its issuer yet is no issuer's: there is no key to look for so far.
+        # Without an issuer name, a cluster's issuer is not known yet, so the search for a key has not begun.
         case Unavailable(Reason.KEYS_UNAVAILABLE, evidence=evidence) if not evidence.issuer_name:
             return Step.ISSUER
         case Deny(reason) | Unavailable(reason):
@@ -39,7 +39,7 @@ def _failed(decision: Decision) -> Step | None:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """Reads the outcome of each step off a decision."""
+    """Derives the outcome of each step from a decision."""
 
     decision: Decision
     seen: Decoded
@@ -47,7 +47,7 @@ class Steps:
     policy: KnownPolicy
 
     def outcomes(self) -> Iterator[StepOutcome]:
-        """Return every step in its order, with what became of it."""
+        """Yield every step in order, with its outcome."""
         failed = _failed(self.decision)
         for step in _STEPS:
             if step is failed:
@@ -60,7 +60,7 @@ class Steps:
                 yield StepOutcome(step, Outcome.NOT_REACHED)
 
     def _failure(self, step: Step) -> StepOutcome:
-        outcome = Outcome.CANNOT_TELL if isinstance(self.decision, Unavailable) else Outcome.FAIL
+        outcome = Outcome.UNAVAILABLE if isinstance(self.decision, Unavailable) else Outcome.FAIL
         meaning = REASONS[self.decision.reason].meaning
         detail = detail_of(self.decision)
         return StepOutcome(step, outcome, f"{meaning}: {detail}" if detail else meaning)
@@ -69,34 +69,30 @@ class Steps:
         if failed is None:
             return isinstance(self.decision, Allow)
         if step is Step.IDENTITY and identity_of(self.decision) is not None:
-            return True  # a policy's own audiences are looked at once the sender is known
+            return True  # a policy's own audiences are checked after the identity is known
         if step is Step.ISSUER and self.decision.reason in _BY_ISSUER:
             return True
         return _STEPS.index(step) < _STEPS.index(failed)
 
     def _skipped(self, step: Step) -> str | None:
-        """Return why a step did not have to decide, or None where it did or was not reached."""
+        """Return why a step was not needed, or None if it was needed or not reached."""
         evidence = self.decision.evidence
         if self.decision.reason is Reason.ANONYMOUS:
             return None if step is Step.POLICY else "no token is needed"
         if evidence.source == _REVIEWED:
             if step in (Step.STRUCTURE, Step.ISSUER) and self.seen.refusal is not None:
-                return "no JWT: only TokenReview can know it"
+                return "not a JWT: only TokenReview can decide"
             return self._by_review() if step is Step.KEY else None
         if self._counts_as_the_api_servers():
-            refused_first = step in (Step.KEY, Step.SIGNATURE, Step.TIME)
-            return (
-                "a token without audience is refused before anything else is looked at"
-                if refused_first
-                else None
-            )
+            earlier = step in (Step.KEY, Step.SIGNATURE, Step.TIME)
+            return "a token without an audience is denied before any other check" if earlier else None
         if evidence.key is None and _failed(self.decision) in (Step.TIME, Step.AUDIENCE):
-            refused_first = step in (Step.KEY, Step.SIGNATURE)
-            return "what can be told without a key is judged first" if refused_first else None
+            earlier = step in (Step.KEY, Step.SIGNATURE)
+            return "checks that need no key come first" if earlier else None
         return None
 
     def _counts_as_the_api_servers(self) -> bool:
-        """Tell whether this is a cluster's token without audience, which counts as meant for its API server."""
+        """Report whether this is a cluster's token without audiences, which counts as one for its API server."""
         return (
             self.decision.reason is Reason.AUDIENCE_MISMATCH
             and self.issuer is not None
@@ -136,7 +132,7 @@ class Steps:
 
 
 def detail_of(decision: Decision) -> str:
-    """Return what was seen beside the reason, as far as it may be told."""
+    """Return the details of a decision, including private ones."""
     match decision:
         case Allow():
             return ""
@@ -147,7 +143,7 @@ def detail_of(decision: Decision) -> str:
 
 
 def key_of(decision: Decision) -> str:
-    """Return the key that a decision rests on, in words."""
+    """Describe the key that verified the token, or return "" if none did."""
     key = decision.evidence.key
     if key is None:
         return ""

@@ -1,4 +1,4 @@
-"""What an explanation is made of: steps, facts, and what the configuration wants."""
+"""The values of an explanation: steps, facts, and what the configuration expects."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 class Outcome(StrEnum):
-    """What became of one step; `skipped` is one that did not have to decide, `not reached` one after a failure."""
+    """The outcome of one step; a skipped step was not needed, a step after a failure is not reached."""
 
     PASS = "pass"
     FAIL = "fail"
-    CANNOT_TELL = "cannot tell"
+    UNAVAILABLE = "unavailable"
     SKIPPED = "skipped"
     NOT_REACHED = "not reached"
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """One step of the pipeline, what became of it, and by what."""
+    """One step of the pipeline with its outcome and the details."""
 
     step: Step
     outcome: Outcome
@@ -31,7 +31,7 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that the token says or the configuration wants, so that the two can be compared."""
+    """Something in the token or the configuration, to compare the two."""
 
     name: str
     values: tuple[str, ...]
@@ -39,10 +39,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class KnownIssuer:
-    """What the configuration wants of one issuer's tokens; empty where it leaves that to the gate.
+    """What the configuration expects of one issuer's tokens; empty fields are left to the gate's defaults.
 
-    `urls` are the issuer's names as far as they are configured: a cluster's discovery may tell another one.
-    `expressions` are those of its claim rules and mappings, and `claims` what mappings read, each with its place.
+    `urls` are the configured issuer URLs; a cluster's discovery may return another one. `expressions` are those of the
+    claim rules and mappings, and `claims` those that mappings read, each with its path.
     """
 
     name: str
@@ -58,7 +58,7 @@ class KnownIssuer:
 
 @dataclass(frozen=True, slots=True)
 class KnownPolicy:
-    """What the configuration wants of who passes: its entries, each as one line; None where anybody may."""
+    """What the configuration expects of an identity: one line per entry; None for a list that is not configured."""
 
     name: str
     audiences: tuple[str, ...] | None = None
@@ -66,4 +66,4 @@ class KnownPolicy:
     deny: tuple[str, ...] = ()
     access_review: str | None = None
     rule: str | None = None
-    """The rule that the request falls under, which says what the lists and the review are; None for none."""
+    """The rule that matches the request and determines the lists and the review; None if no rule matches."""

@@ -69,13 +69,13 @@ def test_the_way_back(run: Run, kubernetes: Path, tmp_path: Path) -> None:
 
 
 def test_a_result_that_the_gate_refuses_is_told(run: Run, tmp_path: Path) -> None:
-    """It is written all the same, to be mended by hand; the exit status is 1."""
+    """It is written nevertheless, to be corrected by hand; the exit status is 1."""
     file = tmp_path / "authentication.yaml"
     file.write_text(KUBERNETES.replace("[app]", "[]"))
     result = run("config", "convert", file, *FROM)
     assert result.exit_code == 1
     assert "audiences: []" in result.stdout
-    assert "to mend: jwt[0].issuer.audiences" in result.stderr
+    assert "problem: jwt[0].issuer.audiences" in result.stderr
 
 
 def test_a_bad_configuration_is_not_exported(run: Run, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_files_that_cannot_be_read_or_written_are_told(run: Run, kubernetes: Pat
     missing = run("config", "convert", tmp_path / "missing.yaml", *FROM)
     assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
     folder = run("config", "convert", kubernetes, *FROM, "--output", tmp_path)
-    assert (folder.exit_code, "can't be written" in folder.stderr) == (1, True)
+    assert (folder.exit_code, "cannot write" in folder.stderr) == (1, True)
 
 
 def test_a_vault_role_needs_the_methods_configuration(run: Run, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def good_for(seconds: float, **more: object) -> str:
 
 def test_it_says_in_words_that_nothing_was_verified(run: Run) -> None:
     """The first thing to read is that it may all be made up."""
-    assert run("inspect", stdin=good_for(60)).stdout.startswith("NOTHING WAS VERIFIED")
+    assert run("inspect", stdin=good_for(60)).stdout.startswith("NOT VERIFIED")
 
 
 def test_header_and_claims_stand_in_a_table(run: Run) -> None:
@@ -67,9 +67,8 @@ def test_what_the_gates_parser_refuses_is_said(run: Run) -> None:
     """The claims are shown all the same, so that the mistake can be found."""
     token = compact(json_bytes(HEADER), b'{"iss":"https://a","sub":"x","sub":"y","exp":1}', b"")
     output = run("inspect", stdin=token).stdout
-    assert (
-        "the gate would refuse it: a JSON object in the token has a duplicate member: the payload" in output
-    )
+    assert "\n  a JSON object in the token has a duplicate member: the payload" in output
+    assert "the gate" not in output
     assert "sub  y" in output
 
 
@@ -78,7 +77,8 @@ def test_a_part_that_cannot_be_read_is_named(run: Run) -> None:
     output = run("inspect", stdin=compact(json_bytes(HEADER), b"no JSON", b"")).stdout
     assert "Form: malformed JWT" in output
     assert "alg  RS256" in output
-    assert "Claims: cannot be read" in output
+    assert "Claims: cannot be decoded" in output
+    assert "authgate inspect" not in output
 
 
 def test_an_opaque_token_is_called_opaque(run: Run) -> None:
@@ -87,6 +87,7 @@ def test_an_opaque_token_is_called_opaque(run: Run) -> None:
     assert result.exit_code == 0
     assert "Form: opaque token, 18 characters" in result.stdout
     assert "s3cret" not in result.stdout
+    assert "TokenReview" not in result.stdout
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
@@ -118,14 +119,14 @@ def test_a_script_gets_json(run: Run, tmp_path: Path) -> None:
     assert told["header"] == HEADER
     assert told["claims"]["iss"] == "https://issuer.example"
     assert told["times"]["exp"]["relation"] == "expired 2 h ago"
-    assert told["structure"]["accepted"] is True
+    assert told["structure"]["well_formed"] is True
 
 
 def test_a_huge_claim_is_cut_on_the_terminal_only(run: Run) -> None:
     """A screen is not flooded; JSON holds everything."""
     token = unsigned(HEADER, claims(sub="a" * 5000))
     text = run("inspect", stdin=token).stdout
-    assert "… (3000 more characters; --output json has them)" in text
+    assert "… (3000 more characters, see --output json)" in text
     assert json.loads(run("inspect", "-o", "json", stdin=token).stdout)["claims"]["sub"] == "a" * 5000
 
 

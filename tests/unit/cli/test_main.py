@@ -86,7 +86,8 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(
     assert ended.value.code == 2
     assert output.out == ""
     assert output.err == (
-        "authgate: a token must not stand on the command line: give a FILE that holds it, or pipe it to stdin\n"
+        "authgate: a token must not be on the command line, where other users can read it: name a FILE that holds it,"
+        " or pipe it to stdin\n"
     )
 
 

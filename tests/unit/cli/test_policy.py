@@ -169,19 +169,29 @@ def test_another_decision_is_shown_as_a_difference(run: Run, tmp_path: Path) -> 
 
 
 UNDECIDED: dict[str, tuple[dict[str, object], str]] = {
-    "policy": ({"policy": "other", "expect": "allow"}, "no policy 'other' is configured, but default"),
+    "policy": (
+        {"policy": "other", "expect": "allow"},
+        "no policy 'other' is configured; choose one of default",
+    ),
     "issuer of the claims": (
         {"claims": {"sub": "x"}, "expect": "allow"},
         "claims.iss must be a configured issuer",
     ),
-    "issuer's name": ({"identity": {"user": "x", "issuer": "y"}, "expect": "allow"}, "of the name 'y'"),
+    "issuer's name": (
+        {"identity": {"user": "x", "issuer": "y"}, "expect": "allow"},
+        "no issuer or cluster named 'y'",
+    ),
+    "a path without a slash": (
+        {"identity": {"user": "x"}, "request": {"path": "metrics"}, "expect": "deny"},
+        "request.path must begin with a slash, but is 'metrics'",
+    ),
     "what the cluster says, where a refusal is expected": (
         {"identity": {"serviceAccount": "a/b"}, "request": {"path": "/metrics"}, "expect": "deny"},
         "access_review_unavailable",
     ),
     "what the cluster says": (
         {"identity": {"serviceAccount": "a/b"}, "request": {"path": "/metrics"}, "expect": "allow"},
-        "does not say what it answers: add accessReview",
+        "needs a SubjectAccessReview: add accessReview",
     ),
 }
 

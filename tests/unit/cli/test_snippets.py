@@ -92,14 +92,14 @@ def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
     (tmp_path / "authgate.lua").write_text("mine")
     done = run("snippets", "haproxy", "--complete", "--output", tmp_path)
     assert done.exit_code == 1
-    assert "authgate.lua is there already and differs" in done.stderr
+    assert "authgate.lua exists and differs" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["authgate.lua"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        pytest.param(["squid"], "there is no snippet for squid; there are nginx,", id="another proxy"),
+        pytest.param(["squid"], "no snippet for squid; choose one of nginx,", id="another proxy"),
         pytest.param(["nginx", "--preset", "kubernetes"], "repeated header", id="a preset it cannot carry"),
         pytest.param(["nginx", "--preset", "other"], "--preset must be", id="a preset that is none"),
         pytest.param(["traefik", "--gate", "unix:/run/x"], "no unix socket", id="a socket it cannot ask"),

@@ -24,7 +24,7 @@ def test_one_cluster_is_a_mapping(load_text: Load) -> None:
     """It has no index anywhere."""
     loaded = load_text("cluster: {audiences: [a]}")
     assert [cluster.name for cluster in loaded.config.clusters] == ["home"]
-    assert ("cluster.audiences", ["a"]) in [(path, value) for path, value, _ in effective(loaded)]
+    assert (("cluster", "audiences"), ["a"]) in [(path, value) for path, value, _ in effective(loaded)]
 
 
 def test_several_clusters_are_a_list(load_text: Load) -> None:

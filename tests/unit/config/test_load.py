@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.config import ConfigError, LoadedConfig, Problem, effective, flag_name, load
+from authgate.config.problems import dotted
 
 if TYPE_CHECKING:
     from tests.unit.config.conftest import Load, Pems, Problems
@@ -353,7 +354,7 @@ policies:
 def test_a_list_can_be_shared_by_anchor_and_alias(load_text: Load) -> None:
     """The keys that hold it begin with `x-`, are not read, and what is shown is the list itself."""
     loaded = load_text(SHARED)
-    shown = {path: value for path, value, _ in effective(loaded)}
+    shown = {dotted(path): value for path, value, _ in effective(loaded)}
     assert shown["policies.admin.allow[0].groups"] == ["corp:a", "corp:b"]
     assert [path for path in shown if path.startswith("x-")] == []
 

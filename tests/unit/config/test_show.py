@@ -15,7 +15,7 @@ ENV = {"AUTHGATE_CLUSTER__AUDIENCES": "a, b"}
 
 def test_every_value_in_effect_is_shown_with_its_source() -> None:
     """Values read as in the file, and it is told whence they come."""
-    shown_values = {path: (value, source) for path, value, source in effective(load(None, ENV))}
+    shown_values = {dotted(path): (value, source) for path, value, source in effective(load(None, ENV))}
     assert {
         path: shown_values[path]
         for path in ("cluster.audiences", "cluster.tokenReview.maxAge", "jwt", "server.tls")
@@ -30,7 +30,7 @@ def test_every_value_in_effect_is_shown_with_its_source() -> None:
 def test_a_token_that_stands_where_none_belongs_is_masked(load_text: Load) -> None:
     """Showing the configuration never shows a token."""
     text = "cluster: {audiences: [a]}\npolicies: {default: {allow: [{users: [eyJhbGciOiJub25lIn0.e30.]}]}}"
-    values = {path: value for path, value, _ in effective(load_text(text))}
+    values = {dotted(path): value for path, value, _ in effective(load_text(text))}
     assert values["policies.default.allow[0].users"] == ["***"]
 
 

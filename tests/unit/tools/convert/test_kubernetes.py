@@ -16,8 +16,8 @@ from authgate.tools.convert import (
     Converted,
     from_authentication_configuration,
     to_authentication_configuration,
-    yaml_text,
 )
+from authgate.tools.yaml_text import yaml_text
 
 DOCUMENTED = """
 apiVersion: apiserver.config.k8s.io/v1

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from authgate.config import load
-from authgate.tools.convert import ConversionError, Converted, from_vault_role, yaml_text
+from authgate.tools.convert import ConversionError, Converted, from_vault_role
+from authgate.tools.yaml_text import yaml_text
 
 ROLE = {
     "role_type": "jwt",

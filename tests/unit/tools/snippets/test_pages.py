@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[4]
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.status))
 _RULE = re.compile(r"--(ground|text|quiet|line): #([0-9a-f]{6});")
 NAMED = re.compile(r"[a-z][a-z_]{1,40}")
-HARMLESS = re.compile(r"[A-Za-z0-9 ,.:'()-]{1,120}")
+HARMLESS = re.compile(r"[A-Za-z0-9 ,.:;'()-]{1,120}")
 
 
 class Reader(HTMLParser):

@@ -1,4 +1,4 @@
-"""YAML that is written: it reads as what it was, by this project's reader and by one of YAML 1.1."""
+"""Written YAML is read back unchanged, by this project's reader and by a YAML 1.1 reader."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.config.reading.yaml_file import Document, parse_yaml
-from authgate.tools.convert import yaml_text
+from authgate.tools.yaml_text import nested, yaml_text
 
 TRICKY = [
     "",
@@ -62,3 +62,35 @@ def test_what_stands_twice_is_written_twice() -> None:
     document = parse_yaml(yaml_text({"a": shared, "b": shared}))
     assert isinstance(document, Document)
     assert document.value == {"a": shared, "b": shared}
+
+
+@pytest.mark.parametrize(
+    ("values", "document"),
+    [
+        ([(("a",), 1)], {"a": 1}),
+        (
+            [(("a", "b"), 1), (("a", "c"), None), (("d",), [1, "x"])],
+            {"a": {"b": 1, "c": None}, "d": [1, "x"]},
+        ),
+        (
+            [(("a", 0, "b"), 1), (("a", 0, "c", "d"), 2), (("a", 1, "b"), 3)],
+            {"a": [{"b": 1, "c": {"d": 2}}, {"b": 3}]},
+        ),
+        ([(("a", 0, "b", 0, "c"), 1), (("a", 0, "b", 1, "c"), 2)], {"a": [{"b": [{"c": 1}, {"c": 2}]}]}),
+        ([(("a", "on"), "no"), (("a", "x-y"), "#: '\"\n")], {"a": {"on": "no", "x-y": "#: '\"\n"}}),
+        ([(("a", "b c.d", "e"), 1)], {"a": {"b c.d": {"e": 1}}}),
+        ([(("a",), "\x1b\u202e\x85é\n\n")], {"a": "\x1b\u202e\x85é\n\n"}),
+        ([(("a",), "one\ntwo\n"), (("b",), {})], {"a": "one\ntwo\n", "b": {}}),
+        ([(("k" * 200,), "a word " * 50)], {"k" * 200: "a word " * 50}),
+    ],
+    ids=["leaf", "mapping", "list", "nested-lists", "words", "odd-key", "characters", "block", "long"],
+)
+def test_every_value_is_on_a_line_with_its_comment(
+    values: list[tuple[tuple[str | int, ...], object]], document: object
+) -> None:
+    """Comments are on the lines of their values, and the text reads back as the values."""
+    text = yaml_text(nested(values), {path: f"value {number}" for number, (path, _) in enumerate(values)})
+    assert yaml.safe_load(text) == document
+    assert [line.partition("  # ")[2] for line in text.splitlines() if "  # " in line] == [
+        f"value {number}" for number in range(len(values))
+    ]
