@@ -117,7 +117,13 @@ def _wanted(
         bound = BoundObject("Pod", pod)
     elif secret is not None:
         bound = BoundObject("Secret", secret)
-    return TokenSpec(namespace, account, tuple(audiences), _whole_seconds(duration), bound)
+    return TokenSpec(
+        namespace=namespace,
+        account=account,
+        audiences=tuple(audiences),
+        lifetime=_whole_seconds(duration),
+        bound_to=bound,
+    )
 
 
 def _whole_seconds(duration: str) -> int:
@@ -143,8 +149,7 @@ async def _requested(access: ConnectionSettings, wanted: TokenSpec) -> TokenAnsw
 
 
 def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
-    from authgate.cluster.token_request import request_body
-    from authgate.config.models.fields import format_duration
+    from authgate.config import format_duration
 
     if issued.lifetime != wanted.lifetime:
         asked, given = format_duration(wanted.lifetime), format_duration(issued.lifetime)
@@ -157,9 +162,15 @@ def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
     if output is TokenOutput.RAW:
         print(issued.text)
         return
+    spec: dict[str, object] = {"audiences": list(wanted.audiences), "expirationSeconds": wanted.lifetime}
+    if wanted.bound_to is not None:
+        bound = wanted.bound_to
+        spec["boundObjectRef"] = {"apiVersion": "v1", "kind": bound.kind, "name": bound.name}
     print_json(
         {
-            **request_body(wanted),
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": spec,
             "metadata": {"name": wanted.account, "namespace": wanted.namespace},
             "status": {
                 "token": issued.text,
@@ -171,7 +182,7 @@ def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
 
 
 def _explain(refusal: TokenRefusal, wanted: TokenSpec) -> NoReturn:
-    message = f" ({refusal.said})" if refusal.said else ""
+    message = f" ({refusal.message})" if refusal.message else ""
     account = f"ServiceAccount {wanted.account} in namespace {wanted.namespace}"
     match refusal.status:
         case 403:
@@ -192,8 +203,8 @@ def _explain(refusal: TokenRefusal, wanted: TokenSpec) -> NoReturn:
                 f"no token: {account} does not exist{message};"
                 f" create it with 'kubectl create serviceaccount {wanted.account} -n {wanted.namespace}'"
             )
-        case 422 if "expirationSeconds" in refusal.said:
-            fail(f"no token: the API server rejects --duration{message}; choose another one")
+        case 422 if "expirationSeconds" in refusal.message:
+            fail(f"no token: the API server rejects --duration{message}; ask for 10m or more")
         case _:
             fail(f"no token: the API server rejects the request with {refusal.status}{message}")
 

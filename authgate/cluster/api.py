@@ -1,4 +1,4 @@
-"""What the gate asks of a cluster, and the closed set of ways in which a cluster fails to answer."""
+"""The part of the Kubernetes API that the gate uses, and the closed set of ways in which a call fails."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ApiErrorKind(StrEnum):
 
 
 class ApiError(Exception):
-    """The API server gave no usable answer; `detail` says what it said, bounded and without any token.
+    """The API server gave no usable answer; `detail` says why, bounded and without any token.
 
-    `retry_after` is the server's own wish in seconds (0 where it gave none).
+    `retry_after` is the server's Retry-After in seconds, 0 without one.
     """
 
     def __init__(self, kind: ApiErrorKind, detail: str, retry_after: int = 0) -> None:
@@ -48,7 +48,7 @@ class ReviewedUser:
 
 @dataclass(frozen=True, slots=True)
 class NotAuthenticated:
-    """A token that TokenReview refused, with the server's words, bounded."""
+    """A token that TokenReview refused, with the server's message, bounded."""
 
     error: str
 
@@ -58,7 +58,7 @@ ReviewAnswer = ReviewedUser | NotAuthenticated
 
 @dataclass(frozen=True, slots=True)
 class NonResourceAttributes:
-    """A path that is no Kubernetes object, and what is done with it (`authorization.k8s.io/v1`)."""
+    """A verb on a path that is not a Kubernetes object (`authorization.k8s.io/v1`)."""
 
     path: str
     verb: str
@@ -66,7 +66,7 @@ class NonResourceAttributes:
 
 @dataclass(frozen=True, slots=True)
 class ResourceAttributes:
-    """Kubernetes objects, and what is done with them.
+    """A verb on Kubernetes objects (`authorization.k8s.io/v1`).
 
     "" means the core group, any version, a cluster-scoped object or all namespaces, no subresource, and all names.
     """
@@ -85,7 +85,7 @@ AccessAttributes = NonResourceAttributes | ResourceAttributes
 
 @dataclass(frozen=True, slots=True)
 class AccessAnswer:
-    """Whether the cluster's authorizers allow it, with their words, bounded."""
+    """Whether the cluster's authorizers allow it, with their reason, bounded."""
 
     allowed: bool
     reason: str = ""
@@ -105,7 +105,7 @@ class ClusterAPI(Protocol):
     async def get(self, path: str, *, limit: int, within: float | None = None) -> bytes:
         """Return the body of a 200 answer to GET `path`, at most `limit` bytes; raises `ApiError`.
 
-        `within` is in seconds; None is the client's own time-out.
+        `within` is in seconds; None means the client's own timeout.
         """
         ...
 
@@ -114,7 +114,7 @@ class ClusterAPI(Protocol):
         ...
 
     def own_issuer(self) -> str | None:
-        """Return the `iss` of the gate's own ServiceAccount token, or None where its credential is none."""
+        """Return the `iss` of the gate's own ServiceAccount token, or None if it has no such token."""
         ...
 
     async def close(self) -> None:

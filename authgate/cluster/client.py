@@ -1,4 +1,4 @@
-"""The client of one cluster's API server, on kubernetes_asyncio, which is loaded when a cluster is configured."""
+"""The client of one cluster's API server."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import logging
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import aiohttp
 
-from authgate import __version__
-from authgate.cluster import access_check, subjectaccessreview, token_request, tokenreview
+from authgate.cluster import reviews, token_request
 from authgate.cluster.api import AccessAnswer, AccessAttributes, ApiError, ApiErrorKind, ReviewAnswer
 from authgate.cluster.connection import (
     Authorization,
@@ -23,20 +22,21 @@ from authgate.cluster.connection import (
     pod_connection,
     present,
 )
-from authgate.cluster.credentials import Credential, FileCredential, FixedCredential, Shown
-from authgate.cluster.exec_plugin import PluginCredential
-from authgate.cluster.failures import Call, network_error, status_error
+from authgate.cluster.credentials import Credential, CredentialSource, FixedSource, TokenFileSource
+from authgate.cluster.exec_plugin import PluginSource
+from authgate.cluster.failures import Call, clean, network_error, status_error
 from authgate.cluster.kubeconfig import kubeconfig_paths, read_kubeconfig
 from authgate.cluster.own_token import OwnToken, read_own_token
-from authgate.cluster.tls import TLSContexts
-from authgate.cluster.transport import RawAnswer, StraightSession, read_answer
+from authgate.cluster.transport import RawAnswer, Transport, read_answer
 from authgate.http_proxy import ProxyEnvironment, ProxyError
+from authgate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from kubernetes_asyncio.client.api_client import ApiClient
+    from collections.abc import Awaitable, Callable
 
-    from authgate.cluster.access_check import Action
+    from authgate.cluster.api import ResourceAttributes
     from authgate.cluster.token_request import TokenAnswer, TokenSpec
+    from authgate.cluster.typed_api import TypedAPI
     from authgate.model import Identity
 
 __all__ = ["ClusterClient", "ClusterConfigError", "ConnectionSettings"]
@@ -46,256 +46,252 @@ _LOG: Final = logging.getLogger(__name__)
 _REVIEWER: Final = "system:auth-delegator"
 _DISCOVERER: Final = "system:service-account-issuer-discovery"
 _MAX_VERSION: Final = 1 << 16
+_MAX_POSTED: Final = 1 << 20
+"""Bytes of the answer to a POST: the server repeats what it was asked."""
+_DONE: Final = frozenset({200, 201})
+
+_Answer = TypeVar("_Answer", RawAnswer, aiohttp.ClientResponse)
 
 
 class ClusterClient:
     """Implements `authgate.cluster.api.ClusterAPI` for one API server.
 
-    Nothing is repeated but a request whose credential was refused, once and only with a changed credential, and one
-    whose kept-alive connection was found closed. Both fit inside the one time-out of a call.
+    A request is repeated in two cases, each once and within the timeout of the call: with a new credential if the
+    server refused the old one (401), and on a new connection if the kept one was closed.
     """
 
     def __init__(
-        self, api: ApiClient, connection: Connection, credential: Credential, timeout: float
+        self,
+        transport: Transport,
+        connection: Connection,
+        source: CredentialSource,
+        settings: ConnectionSettings,
     ) -> None:
-        self._api = api
+        self._transport = transport
         self._connection = connection
-        self._credential = credential
-        self._timeout = timeout
+        self._source = source
+        self._timeout = settings.timeout
+        self._import_timeout = settings.import_timeout
+        self._typed_api: TypedAPI | None = None
+        self._imports: SingleFlight[None, type[TypedAPI] | str] = SingleFlight()
 
     @classmethod
-    async def connect(cls, access: ConnectionSettings) -> ClusterClient:
-        """Return a client for the cluster of `access`; raises `ClusterConfigError`.
+    async def connect(cls, settings: ConnectionSettings) -> ClusterClient:
+        """Return a client for the cluster of `settings`; raises `ClusterConfigError`.
 
-        No request is sent: the API server may be down, and comes into use when it is up.
+        No request is sent: the API server may be down.
         """
-        connection = find_connection(access)
-        credential = _credential(connection, access)
+        connection = find_connection(settings)
+        source = _credential_source(connection, settings)
         if connection.unsafe_skip_verify:
             _LOG.warning(
                 "%s: insecure-skip-tls-verify is set: whoever answers at %s can authenticate anybody",
                 connection.origin,
                 connection.server,
             )
-        return cls(await _api_client(connection, credential), connection, credential, access.timeout)
+        return cls(Transport(connection, source.latest()), connection, source, settings)
+
+    @property
+    def connection(self) -> Connection:
+        """The API server's address, and the kind of credential that the gate presents to it."""
+        return self._connection
 
     async def get(self, path: str, *, limit: int, within: float | None = None) -> bytes:
         """Return the body of a 200 answer to GET `path`, at most `limit` bytes; raises `ApiError`."""
         call = Call(f"get {path}", _DISCOVERER)
-        answer = await self._bounded(call, "GET", path, None, limit, within=within or self._timeout)
+        answer = await self._get(call, path, limit, within or self._timeout)
         if answer.status != 200:
-            raise status_error(call, answer, self._credential.held().token)
+            raise self.status_error(call, answer)
         return answer.body
+
+    async def open(self, call: Call, path: str, accept: str) -> aiohttp.ClientResponse:
+        """Return the answer to a GET, whatever its status and with its body unread; raises `ApiError`."""
+
+        async def opened(credential: Credential) -> aiohttp.ClientResponse:
+            return await self._transport.get(path, credential, accept)
+
+        return await self._bounded(call, self._authorized(opened), self._timeout)
 
     async def review_token(self, token: str, audiences: tuple[str, ...]) -> ReviewAnswer:
         """Ask TokenReview about `token` for `audiences` (never empty); raises `ApiError`."""
         if not audiences:  # the server would put its own audiences in their place
-            raise ValueError(
-                "a review without audiences would accept a token that is meant for the API server"
-            )
+            raise ValueError("a review without audiences would accept a token meant for the API server")
         call = Call("create tokenreviews", _REVIEWER, token)
-        body = tokenreview.review_request(token, audiences)
-        answer = await self._bounded(
-            call, "POST", tokenreview.PATH, body, tokenreview.MAX_ANSWER, within=self._timeout
-        )
-        if answer.status not in {200, 201}:
-            raise status_error(call, answer, self._credential.held().token)
-        return tokenreview.parse_review(answer.body, token)
-
-    async def open(self, call: Call, path: str, accept: str) -> aiohttp.ClientResponse:
-        """Return the answer to a GET, whatever its status and with its body unread; raises `ApiError`."""
-        failure = None
-        try:
-            async with asyncio.timeout(self._timeout):
-                shown = await self._credential.current()
-                response = await self._send("GET", path, None, shown, accept)
-                if response.status == 401 and (renewed := await self._credential.renew()) != shown:
-                    response.close()
-                    response = await self._send("GET", path, None, renewed, accept)
-                return response
-        except TimeoutError:
-            failure = ApiError(ApiErrorKind.TIMEOUT, f"{call.asked}: no answer within {self._timeout:g} s")
-        except (aiohttp.ClientError, OSError) as error:
-            failure = network_error(call, error, self._connection.server)
-        raise failure
-
-    def refusal(self, call: Call, answer: RawAnswer) -> ApiError:
-        """Return the error for an answer whose status is not the wanted one."""
-        return status_error(call, answer, self._credential.held().token)
+        answer = await self._post(call, lambda api: api.review_token(token, audiences))
+        return reviews.parse_token_review(answer.body, token)
 
     async def review_access(self, identity: Identity, attributes: AccessAttributes) -> AccessAnswer:
         """Ask SubjectAccessReview whether `identity` may do this; raises `ApiError`."""
         call = Call("create subjectaccessreviews", _REVIEWER)
-        path, body = subjectaccessreview.PATH, subjectaccessreview.review_request(identity, attributes)
-        limit = subjectaccessreview.MAX_ANSWER
-        answer = await self._bounded(call, "POST", path, body, limit, within=self._timeout)
-        if answer.status not in {200, 201}:
-            raise status_error(call, answer, self._credential.held().token)
-        return subjectaccessreview.parse_review(answer.body)
+        answer = await self._post(call, lambda api: api.review_access(identity, attributes))
+        return reviews.parse_access_review("SubjectAccessReview", answer.body)
+
+    async def review_own_access(self, attributes: ResourceAttributes) -> AccessAnswer:
+        """Ask SelfSubjectAccessReview whether the gate's own account may do this; raises `ApiError`."""
+        call = Call("create selfsubjectaccessreviews", "system:basic-user")
+        answer = await self._post(call, lambda api: api.review_own_access(attributes))
+        return reviews.parse_access_review("SelfSubjectAccessReview", answer.body)
 
     async def request_token(self, wanted: TokenSpec) -> TokenAnswer:
-        """Ask for a ServiceAccount's token (TokenRequest); raises `ApiError` where the server does not decide."""
-        call = Call("create serviceaccounts/token", "that may do so")
-        path, body = token_request.request_path(wanted), token_request.request_body(wanted)
-        answer = await self._bounded(call, "POST", path, body, token_request.MAX_ANSWER, within=self._timeout)
+        """Request a ServiceAccount's token (TokenRequest); raises `ApiError` if the server does not decide."""
+        call = Call("create serviceaccounts/token", "that allows it")
+        answer = await self._post(call, lambda api: api.request_token(wanted), _DONE | token_request.REFUSED)
         if answer.status in token_request.REFUSED:
-            return token_request.read_refusal(answer, self._credential.held().token)
-        if answer.status not in {200, 201}:
-            raise status_error(call, answer, self._credential.held().token)
+            return token_request.read_refusal(answer, self._source.latest().token)
         return token_request.parse_token(answer.body)
 
-    async def may(self, action: Action) -> bool:
-        """Tell whether the gate's own account may do something (SelfSubjectAccessReview); raises `ApiError`."""
-        call = Call("create selfsubjectaccessreviews", "system:basic-user")
-        body = access_check.check_request(action)
-        answer = await self._bounded(
-            call, "POST", access_check.PATH, body, access_check.MAX_ANSWER, within=self._timeout
-        )
-        if answer.status not in {200, 201}:
-            raise status_error(call, answer, self._credential.held().token)
-        return access_check.parse_check(answer.body)
-
     async def server_date(self) -> str:
-        """Return the `Date` of the server's answer to an everyday question, as sent; raises `ApiError`.
+        """Return the `Date` header of the server's answer to GET /version, as sent; raises `ApiError`.
 
-        It counts as an answer that it will not tell its version; that it does not accept the credential does not.
+        A refusal to show the version (403, 404) is an answer; a refused credential (401) is an error.
         """
         call = Call("get /version", "system:public-info-viewer")
-        answer = await self._bounded(call, "GET", "/version", None, _MAX_VERSION, within=self._timeout)
+        answer = await self._get(call, "/version", _MAX_VERSION, self._timeout)
         if answer.status not in {200, 403, 404}:
-            raise status_error(call, answer, self._credential.held().token)
+            raise self.status_error(call, answer)
         return answer.date
 
-    @property
-    def connection(self) -> Connection:
-        """Where the API server is, and by which kind of credential it knows the gate."""
-        return self._connection
-
     def own_token(self) -> OwnToken | None:
-        """Return what the gate's own bearer token says now, or None where its credential is none."""
-        token = self._credential.held().token
+        """Return what the gate's own bearer token says now, or None if it presents no bearer token."""
+        token = self._source.latest().token
         return None if token is None else read_own_token(token)
 
     def own_issuer(self) -> str | None:
-        """Return the `iss` of the gate's own ServiceAccount token, or None where its credential is none."""
-        return read_own_token(self._credential.held().token).issuer or None
+        """Return the `iss` of the gate's own ServiceAccount token, or None if it has no such token."""
+        return read_own_token(self._source.latest().token).issuer or None
+
+    def status_error(self, call: Call, answer: RawAnswer) -> ApiError:
+        """Return the error for an answer with an unexpected status."""
+        return status_error(call, answer, self._source.latest().token)
 
     async def close(self) -> None:
-        """Release connections."""
-        await self._api.close()
+        """Close every connection."""
+        await self._imports.close()
+        await self._transport.close()
 
-    async def _bounded(
-        self, call: Call, method: str, path: str, body: object, limit: int, *, within: float
+    async def _get(self, call: Call, path: str, limit: int, within: float) -> RawAnswer:
+        async def answered(credential: Credential) -> RawAnswer:
+            # Not application/json: the server answers 406, since its keys are application/jwk-set+json.
+            return await read_answer(await self._transport.get(path, credential, "*/*"), limit)
+
+        return await self._bounded(call, self._authorized(answered), within)
+
+    async def _post(
+        self,
+        call: Call,
+        request: Callable[[TypedAPI], Awaitable[RawAnswer]],
+        accepted: frozenset[int] = _DONE,
     ) -> RawAnswer:
-        # Raised after the handlers: aiohttp's errors carry the request's headers, and must not ride along as context.
+        """Send a typed request; raises `ApiError` for a status that is not `accepted`."""
+        api = await self._typed()
+        answer = await self._bounded(call, request(api), self._timeout)
+        if answer.status not in accepted:
+            raise self.status_error(call, answer)
+        return answer
+
+    async def _send(self, path: str, body: bytes) -> RawAnswer:
+        """Post what the library built."""
+
+        async def answered(credential: Credential) -> RawAnswer:
+            return await read_answer(await self._transport.post(path, body, credential), _MAX_POSTED)
+
+        return await self._authorized(answered)
+
+    async def _typed(self) -> TypedAPI:
+        """Return the typed requests, importing their library before the first; raises `ApiError` if that fails."""
+        if self._typed_api is None:
+            try:
+                async with asyncio.timeout(self._import_timeout):
+                    imported = await self._imports.do(None, _import_in_thread)
+            except TimeoutError:
+                imported = f"it takes longer than {self._import_timeout:g} s; is there enough CPU?"
+            if isinstance(imported, str):
+                detail = f"the Kubernetes client library cannot be loaded: {imported}"
+                raise ApiError(ApiErrorKind.UNREACHABLE, clean(detail))
+            self._typed_api = imported(self._send)
+        return self._typed_api
+
+    async def _bounded(self, call: Call, exchange: Awaitable[_Answer], within: float) -> _Answer:
+        # Raised after the handlers: aiohttp's errors carry the request's headers, and must not become the context.
         try:
             async with asyncio.timeout(within):
-                return await self._authorized(method, path, body, limit)
+                return await exchange
         except TimeoutError:
             failure = ApiError(ApiErrorKind.TIMEOUT, f"{call.asked}: no complete answer within {within:g} s")
         except (aiohttp.ClientError, OSError) as error:
             failure = network_error(call, error, self._connection.server)
         raise failure
 
-    async def _authorized(self, method: str, path: str, body: object, limit: int) -> RawAnswer:
-        shown = await self._credential.current()
-        answer = await self._sent(method, path, body, limit, shown)
-        if answer.status == 401:
-            renewed = await self._credential.renew()
-            if renewed != shown:
-                return await self._sent(method, path, body, limit, renewed)
-        return answer
-
-    async def _sent(self, method: str, path: str, body: object, limit: int, shown: Shown) -> RawAnswer:
-        try:
-            response = await self._send(method, path, body, shown)
-        except aiohttp.ClientConnectorError:
-            raise
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # A kept connection that the server closed while it was idle. A review changes nothing, so it may be sent
-            # twice; a GET was repeated by aiohttp itself, which does not do so for a POST.
-            if method == "GET":
-                raise
-            response = await self._send(method, path, body, shown)
-        return await read_answer(response, limit)
-
-    async def _send(
-        self, method: str, path: str, body: object, shown: Shown, accept: str = ""
-    ) -> aiohttp.ClientResponse:
-        # The server answers 406 to who would have its keys as application/json: they are application/jwk-set+json.
-        headers = {"Accept": accept or ("*/*" if method == "GET" else "application/json")}
-        if shown.authorization is not None:
-            headers["Authorization"] = shown.authorization
-        # With _preload_content the client would read without bound, log the body and make models of it.
-        response = await self._api.call_api(
-            path, method, header_params=headers, body=body, _preload_content=False
-        )
-        vars(self._api).pop(
-            "last_response", None
-        )  # where the client keeps the answer, and in it the request's headers
-        return cast("aiohttp.ClientResponse", response)
+    async def _authorized(self, exchange: Callable[[Credential], Awaitable[_Answer]]) -> _Answer:
+        """Return the answer to an exchange, repeated if the server refuses the credential and there is a new one."""
+        credential = await self._source.current()
+        answer = await exchange(credential)
+        if answer.status != 401 or (renewed := await self._source.renew()) == credential:
+            return answer
+        if isinstance(answer, aiohttp.ClientResponse):
+            answer.close()
+        return await exchange(renewed)
 
 
-def find_connection(access: ConnectionSettings) -> Connection:
-    """Return the connection that `access` describes; raises `ClusterConfigError`.
+async def _import_in_thread() -> type[TypedAPI] | str:
+    """Import the Kubernetes client library; return its typed requests, or why it cannot be imported.
 
-    Without a proxy-url the environment's proxy is used, as by client-go, in a pod as well.
+    In a thread, so that other requests are answered meanwhile. After a failure the next call tries again.
     """
-    connection = _described(access)
+    try:
+        return await asyncio.to_thread(_import_typed_api)
+    except OSError as error:  # such as: no free file descriptor
+        return error.strerror or str(error)
+    except (ImportError, RuntimeError) as error:  # RuntimeError: no thread can be started
+        return str(error)
+
+
+def _import_typed_api() -> type[TypedAPI]:
+    from authgate.cluster.typed_api import TypedAPI
+
+    return TypedAPI
+
+
+def find_connection(settings: ConnectionSettings) -> Connection:
+    """Return the connection that `settings` describe; raises `ClusterConfigError`.
+
+    Without a proxy-url the environment's proxy is used, in a pod too, as client-go does.
+    """
+    connection = _described(settings)
     if connection.proxy is not None:
         return connection
     try:
-        return replace(connection, proxy=ProxyEnvironment(access.environ).proxy_for(connection.server))
+        return replace(connection, proxy=ProxyEnvironment(settings.environ).proxy_for(connection.server))
     except ProxyError as error:
         raise ClusterConfigError(str(error)) from None
 
 
-def _described(access: ConnectionSettings) -> Connection:
-    if access.kubeconfig is None and access.context is None and (pod := pod_connection(access)) is not None:
+def _described(settings: ConnectionSettings) -> Connection:
+    if (
+        settings.kubeconfig is None
+        and settings.context is None
+        and (pod := pod_connection(settings)) is not None
+    ):
         return pod
-    paths = kubeconfig_paths(access.kubeconfig, access.environ)
-    found = [path for path in paths if access.kubeconfig is not None or present(path)]
+    paths = kubeconfig_paths(settings.kubeconfig, settings.environ)
+    found = [path for path in paths if settings.kubeconfig is not None or present(path)]
     if not found:
         raise ClusterConfigError(
-            f"no cluster found: there is no ServiceAccount in {access.service_account_dir} (in a pod, check"
-            f" automountServiceAccountToken) and no kubeconfig at {', '.join(map(str, paths))}; name one as"
+            f"no cluster found: no ServiceAccount in {settings.service_account_dir} (in a pod, check"
+            f" automountServiceAccountToken) and no kubeconfig at {', '.join(map(str, paths))}; set"
             " cluster.kubeconfig"
         )
-    return read_kubeconfig(found, access.context)
+    return read_kubeconfig(found, settings.context)
 
 
-def _credential(connection: Connection, access: ConnectionSettings) -> Credential:
+def _credential_source(connection: Connection, settings: ConnectionSettings) -> CredentialSource:
     certificate = connection.client_certificate
     match connection.credential:
         case TokenFile(path):
-            return FileCredential(path, certificate, time.monotonic)
+            return TokenFileSource(path, certificate, time.monotonic)
         case ExecPlugin() as plugin:
-            return PluginCredential(plugin, access.environ, time.time, time.monotonic, access.programs)
+            return PluginSource(plugin, settings.environ, time.time, time.monotonic, settings.programs)
         case Authorization(value):
-            return FixedCredential(Shown(value, certificate))
+            return FixedSource(Credential(value, certificate))
         case None:
-            return FixedCredential(Shown(None, certificate))
-
-
-async def _api_client(connection: Connection, credential: Credential) -> ApiClient:
-    from kubernetes_asyncio.client.api_client import ApiClient
-    from kubernetes_asyncio.client.configuration import Configuration
-
-    # At debug it logs bodies, which hold the tokens under review. What goes wrong reaches its caller as an exception.
-    for name in ("kubernetes_asyncio", "kubernetes_asyncio.client.rest"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    secure = connection.server.startswith("https:")
-    contexts = TLSContexts(connection)
-    if secure:
-        contexts.context(credential.held().certificate)
-    configuration = Configuration(host=connection.server)
-    configuration.tls_server_name = connection.server_name
-    api = ApiClient(configuration)
-    api.user_agent = f"authgate/{__version__}"
-    await api.rest_client.pool_manager.close()
-    # Of its session the REST client uses `request` and `close` only, and those StraightSession has.
-    session = StraightSession(
-        lambda: contexts.context(credential.held().certificate) if secure else None, connection.proxy
-    )
-    api.rest_client.pool_manager = cast("aiohttp.ClientSession", session)
-    return api
+            return FixedSource(Credential(None, certificate))

@@ -1,4 +1,4 @@
-"""Which cluster to talk to: the values that the composition root hands in, and what they resolve to."""
+"""The connection to a cluster: the settings that select it, and the API server and credential they resolve to."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from authgate.http_proxy import Proxy
 
 SERVICE_ACCOUNT_DIR: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""Where a pod finds its account's token and its cluster's certificate authority."""
+"""The folder in a pod with its account's token and its cluster's certificate authority."""
 
 _SCHEMES: Final = ("https", "http")
 
 
 class ClusterConfigError(Exception):
-    """The cluster cannot be used as it is configured; the message says what to change and holds no secret."""
+    """The configured cluster cannot be used; the message says what to change and contains no secret."""
 
 
 @dataclass(slots=True)
@@ -32,16 +32,18 @@ class RunningPrograms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionSettings:
-    """Where the cluster is and how long an answer may take.
+    """Which cluster to use, and how long a call may take.
 
-    `kubeconfig` is an explicit file. Without one it is the pod's ServiceAccount where its files and environment
-    exist and no `context` is asked for, else the files of $KUBECONFIG, else ~/.kube/config. `timeout` is in seconds
-    and bounds a whole call: connecting, sending, reading and the repetition after a 401.
+    `kubeconfig` is an explicit file. Without one the pod's ServiceAccount is used if its files and environment exist
+    and no `context` is set, else the files of $KUBECONFIG, else ~/.kube/config. `timeout` is in seconds and bounds a
+    whole call: connecting, sending, reading and the repetition after a 401. `import_timeout` is how long the first
+    review or token request may wait for the Kubernetes client library to be loaded, before its call begins.
     """
 
     kubeconfig: str | None = None
     context: str | None = None
     timeout: float = 3.0
+    import_timeout: float = 10.0
     service_account_dir: str = SERVICE_ACCOUNT_DIR
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     programs: RunningPrograms = field(default_factory=RunningPrograms)
@@ -49,7 +51,7 @@ class ConnectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """A client certificate with its key: files, which are read again when they change, or PEM bytes."""
+    """A client certificate with its key: files that are read again when they change, or PEM bytes."""
 
     certificate: Path | bytes = field(repr=False)
     key: Path | bytes = field(repr=False)
@@ -64,7 +66,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class TokenFile:
-    """A file that holds a bearer token and is written anew before the token expires."""
+    """A file with a bearer token, which its writer replaces before the token expires."""
 
     path: Path
 
@@ -81,9 +83,9 @@ class ExecPlugin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One API server, how to know it, and how it knows the gate; `origin` names the source for messages.
+    """An API server, how its certificate is verified, and the gate's credential; `origin` names the source in messages.
 
-    `credential` is None where a client certificate, or nothing, tells who asks. `ca` is None for the system's
+    `credential` is None if the gate presents only a client certificate, or nothing. `ca` is None for the system's
     certificate authorities.
     """
 
@@ -98,7 +100,7 @@ class Connection:
 
 
 def server_url(value: str, where: str) -> str:
-    """Return an API server's URL without a trailing slash; raises `ClusterConfigError` for one that must not be used.
+    """Return an API server's URL without a trailing slash; raises `ClusterConfigError` if it must not be used.
 
     Plain http is accepted on loopback only, where `kubectl proxy` listens: the reviewed tokens travel in the body.
     """
@@ -106,8 +108,8 @@ def server_url(value: str, where: str) -> str:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ClusterConfigError(f"{where}: no URL; write it as https://host:port") from None
-    if "@" in value or parts.query or parts.fragment:  # unquoted: a password may stand before the @
+        raise ClusterConfigError(f"{where}: not a URL; write it as https://host:port") from None
+    if "@" in value or parts.query or parts.fragment:  # not quoted: there may be a password before the @
         raise ClusterConfigError(f"{where}: must have no user info, query or fragment")
     if parts.scheme not in _SCHEMES or not host:
         raise ClusterConfigError(f"{where}: must be a URL such as https://host:port, is {value!r}")
@@ -124,25 +126,27 @@ def _is_loopback(host: str) -> bool:
 
 
 def present(path: Path) -> bool:
-    """Tell whether something is at `path`; true where that cannot be told, so that reading it gives the reason."""
+    """Return whether `path` exists; true if that is unknown, so that reading it reports the reason."""
     try:
         return path.exists()
-    except OSError:  # such as a home folder that only its owner may enter
+    except OSError:  # such as a home directory that only its owner may enter
         return True
 
 
 def header_safe(token: str, where: str) -> str:
-    """Return a token that a header can carry; raises `ClusterConfigError`, which does not quote it."""
+    """Return the token if a header can carry it, else raise `ClusterConfigError`, which does not quote it."""
     if not all("!" <= character <= "~" for character in token):
-        raise ClusterConfigError(f"{where}: a token is one word of printable ASCII; this one is not")
+        raise ClusterConfigError(
+            f"{where}: a token must be printable ASCII without spaces; is it the right value?"
+        )
     return token
 
 
-def pod_connection(access: ConnectionSettings) -> Connection | None:
-    """Return the way to the cluster that this pod runs in, or None outside one (as client-go's InClusterConfig)."""
-    host = access.environ.get("KUBERNETES_SERVICE_HOST", "")
-    port = access.environ.get("KUBERNETES_SERVICE_PORT", "")
-    folder = Path(access.service_account_dir)
+def pod_connection(settings: ConnectionSettings) -> Connection | None:
+    """Return the connection to the cluster that this pod runs in (client-go's InClusterConfig), or None."""
+    host = settings.environ.get("KUBERNETES_SERVICE_HOST", "")
+    port = settings.environ.get("KUBERNETES_SERVICE_PORT", "")
+    folder = Path(settings.service_account_dir)
     token, ca = folder / "token", folder / "ca.crt"
     if not host or not port or not present(token) or not present(ca):
         return None

@@ -1,4 +1,4 @@
-"""What the gate shows the API server, and how a token file is followed as it is written anew."""
+"""The credential that the gate presents to the API server, and how a token file is followed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 
 MAX_TOKEN_AGE: Final = 60.0
-"""Seconds after which a token file is read again even where it looks unchanged (as client-go does)."""
+"""Seconds after which a token file is read again even if it looks unchanged, as in client-go."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What one request shows: an Authorization header, a client certificate, both or neither."""
+class Credential:
+    """The credential of one request: an Authorization header, a client certificate, both or neither."""
 
     authorization: str | None = field(default=None, repr=False)
     certificate: ClientCertificate | None = None
@@ -33,43 +33,43 @@ class Shown:
         return token if scheme == "Bearer" and token else None
 
 
-class Credential(Protocol):
-    """The gate's own credential; it may change from one request to the next."""
+class CredentialSource(Protocol):
+    """Where the gate's own credential comes from; it may change from one request to the next."""
 
-    def held(self) -> Shown:
-        """Return what would be shown now, as far as that is known without waiting."""
+    def latest(self) -> Credential:
+        """Return the latest credential that is known without waiting."""
         ...
 
-    async def current(self) -> Shown:
-        """Return what to show now; raises `ApiError` where there is nothing to show."""
+    async def current(self) -> Credential:
+        """Return the credential for a request; raises `ApiError` if there is none."""
         ...
 
-    async def renew(self) -> Shown:
-        """Return what to show after a server refused the last, perhaps the same again; raises `ApiError`."""
+    async def renew(self) -> Credential:
+        """Return the credential to try after a server refused the last one, perhaps the same; raises `ApiError`."""
         ...
 
 
-class FixedCredential:
-    """A credential that never changes: a token, a password, a client certificate, or none at all."""
+class FixedSource:
+    """A credential that never changes: a token, a password, a client certificate, or nothing."""
 
-    def __init__(self, shown: Shown) -> None:
-        self._shown = shown
+    def __init__(self, credential: Credential) -> None:
+        self._credential = credential
 
-    def held(self) -> Shown:
+    def latest(self) -> Credential:
         """Return the credential."""
-        return self._shown
+        return self._credential
 
-    async def current(self) -> Shown:
+    async def current(self) -> Credential:
         """Return the credential."""
-        return self._shown
+        return self._credential
 
-    async def renew(self) -> Shown:
-        """Return the same credential: there is no other."""
-        return self._shown
+    async def renew(self) -> Credential:
+        """Return the same credential."""
+        return self._credential
 
 
-class FileCredential:
-    """A token in a file, read again when the file changes, when it was read 60 s ago, and after a refusal.
+class TokenFileSource:
+    """A token file, read again when it changes, 60 s after the last time, and after a refusal.
 
     A file that is unreadable at first is a `ClusterConfigError`; later the last token stays in use, with a warning.
     """
@@ -83,20 +83,20 @@ class FileCredential:
         self._mark, self._read_at = file_mark(path), monotonic()
         self._token = _read_token(path)
 
-    def held(self) -> Shown:
-        """Return the token of the file as it is now."""
+    def latest(self) -> Credential:
+        """Return the token that the file has now."""
         if file_mark(self._path) != self._mark or self._monotonic() - self._read_at >= MAX_TOKEN_AGE:
             self._read_again()
-        return Shown(f"Bearer {self._token}", self._certificate)
+        return Credential(f"Bearer {self._token}", self._certificate)
 
-    async def current(self) -> Shown:
-        """Return the token of the file as it is now."""
-        return self.held()
+    async def current(self) -> Credential:
+        """Return the token that the file has now."""
+        return self.latest()
 
-    async def renew(self) -> Shown:
+    async def renew(self) -> Credential:
         """Read the file again, changed or not, and return its token."""
         self._read_again()
-        return Shown(f"Bearer {self._token}", self._certificate)
+        return Credential(f"Bearer {self._token}", self._certificate)
 
     def _read_again(self) -> None:
         # The mark is taken before the content: a file that changes in between is read once more, never missed.
@@ -108,7 +108,7 @@ class FileCredential:
 
 
 def file_mark(path: Path) -> tuple[int, int, int, int] | None:
-    """Return what changes when a file is rewritten or replaced, or None for a file that is not there."""
+    """Return a value that changes when a file is rewritten or replaced, or None if the file does not exist."""
     try:
         status = path.stat()
     except OSError:

@@ -1,6 +1,6 @@
 """Credentials from a kubeconfig's exec plugin (client-go credential plugins, `client.authentication.k8s.io`).
 
-kubernetes_asyncio's own runner is not used: it waits for a hanging plugin for ever and never ends it.
+kubernetes_asyncio's own runner is not used: it waits forever for a plugin that hangs, and never kills it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from authgate.cluster.connection import (
     RunningPrograms,
     header_safe,
 )
-from authgate.cluster.credentials import Shown
-from authgate.cluster.wording import clean
+from authgate.cluster.credentials import Credential
+from authgate.cluster.failures import clean
 from authgate.single_flight import SingleFlight
 from authgate.strict_json import StrictJSONError, parse_object
 
@@ -34,23 +34,23 @@ _EXPIRY_MARGIN: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Printed:
-    """What a plugin printed, and until when (POSIX seconds) it may be shown; or why that is nothing usable."""
+class _Result:
+    """The result of one run: a credential and when it expires (POSIX seconds), or why there is no credential."""
 
-    shown: Shown = field(default_factory=Shown)
+    credential: Credential = field(default_factory=Credential)
     expires_at: float | None = None
     failure: str = ""
 
 
 class _PluginError(Exception):
-    """The plugin failed or printed no credential."""
+    """The plugin failed, or did not print a credential."""
 
 
-class PluginCredential:
-    """What an exec plugin prints, until it expires or a server refuses it.
+class PluginSource:
+    """The credential that an exec plugin prints, until it expires or a server refuses it.
 
-    The plugin first runs with the first request: once for all who wait, for at most `timeout` seconds, and not again
-    within 10 s of its end. It gets `environ` and the variables of its own specification, and no standard input.
+    The plugin runs with the first request: once for all callers, for at most `timeout` seconds, and not again within
+    10 s of its end. It gets `environ`, the variables of its own specification, and no standard input.
     """
 
     def __init__(
@@ -69,77 +69,77 @@ class PluginCredential:
         self._monotonic = monotonic
         self._programs = programs or RunningPrograms()
         self._timeout = timeout
-        self._flights: SingleFlight[None, _Printed] = SingleFlight()
-        self._printed: _Printed | None = None
+        self._flights: SingleFlight[None, _Result] = SingleFlight()
+        self._result: _Result | None = None
         self._ended_at = 0.0
 
-    def held(self) -> Shown:
-        """Return what the plugin printed last; nothing before the first request."""
-        return self._printed.shown if self._printed else Shown()
+    def latest(self) -> Credential:
+        """Return the credential that the plugin printed last, or an empty one before the first request."""
+        return self._result.credential if self._result else Credential()
 
-    async def current(self) -> Shown:
-        """Return what the plugin printed, running it first where that is needed."""
-        printed = self._printed
-        if printed is None or printed.failure or self._expires_soon(printed):
+    async def current(self) -> Credential:
+        """Return the credential, running the plugin first if there is none or it expires within a minute."""
+        result = self._result
+        if result is None or result.failure or self._expires_soon(result):
             return await self.renew()
-        return printed.shown
+        return result.credential
 
-    async def renew(self) -> Shown:
-        """Run the plugin unless it ran just now, and return what it printed."""
-        printed = self._printed
-        if printed is None or self._monotonic() - self._ended_at >= _PAUSE:
-            printed = await self._flights.do(None, self._run)
-        if printed.failure:
-            raise ApiError(ApiErrorKind.UNAUTHORIZED, printed.failure)
-        return printed.shown
+    async def renew(self) -> Credential:
+        """Run the plugin, unless it ended less than 10 s ago, and return its credential."""
+        result = self._result
+        if result is None or self._monotonic() - self._ended_at >= _PAUSE:
+            result = await self._flights.do(None, self._run)
+        if result.failure:
+            raise ApiError(ApiErrorKind.UNAUTHORIZED, result.failure)
+        return result.credential
 
-    def _expires_soon(self, printed: _Printed) -> bool:
-        return printed.expires_at is not None and self._wall() >= printed.expires_at - _EXPIRY_MARGIN
+    def _expires_soon(self, result: _Result) -> bool:
+        return result.expires_at is not None and self._wall() >= result.expires_at - _EXPIRY_MARGIN
 
-    async def _run(self) -> _Printed:
+    async def _run(self) -> _Result:
         self._programs.count += 1
         try:
             async with asyncio.timeout(self._timeout):
-                printed = _credential(await _output(self._plugin, self._environ))
+                result = _credential(await _output(self._plugin, self._environ))
         except TimeoutError:
-            printed = self._failed(f"did not end within {self._timeout:g} s")
+            result = self._failed(f"did not end within {self._timeout:g} s")
         except OSError as error:
-            printed = self._failed(
+            result = self._failed(
                 f"cannot be run: {error.strerror}; install it or fix the kubeconfig's exec.command"
             )
         except _PluginError as error:
-            printed = self._failed(str(error))
+            result = self._failed(str(error))
         finally:
             self._programs.count -= 1
-        self._printed, self._ended_at = printed, self._monotonic()
-        return printed
+        self._result, self._ended_at = result, self._monotonic()
+        return result
 
-    def _failed(self, problem: str) -> _Printed:
-        return _Printed(failure=clean(f"exec plugin {self._plugin.command}: {problem}"))
+    def _failed(self, problem: str) -> _Result:
+        return _Result(failure=clean(f"exec plugin {self._plugin.command}: {problem}"))
 
 
 async def _output(plugin: ExecPlugin, environ: Mapping[str, str]) -> bytes:
-    asked = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
+    spec = {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
     process = await asyncio.create_subprocess_exec(
         plugin.command,
         *plugin.args,
-        env={**environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(asked)},
+        env={**environ, **dict(plugin.env), "KUBERNETES_EXEC_INFO": json.dumps(spec)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        output, said = await process.communicate()
+        output, errors = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise _PluginError(f"ended with status {process.returncode}: {said.decode('utf-8', 'replace')}")
+        raise _PluginError(f"ended with status {process.returncode}: {errors.decode('utf-8', 'replace')}")
     return output
 
 
-def _credential(output: bytes) -> _Printed:
+def _credential(output: bytes) -> _Result:
     try:
         answer = parse_object(output)
     except StrictJSONError as error:
@@ -158,7 +158,7 @@ def _credential(output: bytes) -> _Printed:
     except ClusterConfigError as error:
         raise _PluginError(str(error)) from None
     pair = ClientCertificate(certificate.encode(), key.encode()) if certificate else None
-    return _Printed(Shown(authorization, pair), _expiry(_text(status, "expirationTimestamp")))
+    return _Result(Credential(authorization, pair), _expiry(_text(status, "expirationTimestamp")))
 
 
 def _text(status: Mapping[str, JSONValue], name: str) -> str:
@@ -166,7 +166,7 @@ def _text(status: Mapping[str, JSONValue], name: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise _PluginError(f"printed a status.{name} that is no string")
+        raise _PluginError(f"printed a status.{name} that is not a string")
     return value
 
 
@@ -178,5 +178,5 @@ def _expiry(text: str) -> float | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise _PluginError("printed a status.expirationTimestamp that is no RFC 3339 time")
+        raise _PluginError("printed a status.expirationTimestamp that is not an RFC 3339 time")
     return moment.timestamp()

@@ -1,4 +1,4 @@
-"""What went wrong on the way to an API server, as one of `ApiErrorKind` and in words that tell what to do."""
+"""The error for a failed call: its `ApiErrorKind`, and a bounded message without tokens that says what to do."""
 
 from __future__ import annotations
 
@@ -11,30 +11,48 @@ import aiohttp
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.own_token import read_own_token
-from authgate.cluster.wording import clean
 from authgate.strict_json import StrictJSONError, parse_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from authgate.cluster.transport import RawAnswer
 
 _MAX_RETRY_AFTER: Final = 60
+_MAX_DETAIL: Final = 200
+_MIN_PART: Final = 8
 _PROXY: Final = "check the kubeconfig's proxy-url, or HTTPS_PROXY and NO_PROXY of the environment"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call, as far as its failures need it: what was asked, which ClusterRole allows it, which token it sends."""
+    """The parts of a call that error messages need: the request, the ClusterRole that allows it, the token in it."""
 
     asked: str
     role: str
     token: str = field(default="", repr=False)
 
 
+def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
+    """Return `text` on one line, printable, of at most 200 characters, with each of `secrets` replaced by "[token]".
+
+    So is each dot-separated part of a secret: the payload of a JWT alone says who its owner is.
+    """
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "[token]")
+            for part in secret.split("."):
+                text = text.replace(part, "[token]") if len(part) >= _MIN_PART else text
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= _MAX_DETAIL else line[: _MAX_DETAIL - 1] + "…"
+
+
 def status_error(call: Call, answer: RawAnswer, own_token: str | None) -> ApiError:
-    """Return the error for an answer whose status is not the wanted one; no token is left in it."""
-    said = _message(answer.body)
+    """Return the error for an answer with an unexpected status."""
+    message = _message(answer.body)
     status, retry_after = answer.status, _seconds(answer.retry_after)
-    quoted = f": {said}" if said else ""
+    quoted = f": {message}" if message else ""
     if 300 <= status <= 399:
         kind, detail = (
             ApiErrorKind.BAD_ANSWER,
@@ -57,7 +75,7 @@ def status_error(call: Call, answer: RawAnswer, own_token: str | None) -> ApiErr
 
 
 def _seconds(header: str) -> int:
-    """Return a Retry-After in seconds, 1 to 60, or 0 where there is none; a date counts as none."""
+    """Return a Retry-After in seconds, 1 to 60, or 0 if it is missing or a date."""
     text = header.strip()
     if not (text.isascii() and text.isdigit()):
         return 0
@@ -65,7 +83,7 @@ def _seconds(header: str) -> int:
 
 
 def _message(body: bytes) -> str:
-    """Return the `message` of a Kubernetes Status, or "" for any other body: a gateway's HTML explains nothing."""
+    """Return the `message` of a Kubernetes Status, or "" for any other body, such as a gateway's HTML."""
     try:
         message = parse_object(body).get("message")
     except StrictJSONError:
@@ -78,8 +96,8 @@ def network_error(call: Call, error: aiohttp.ClientError | OSError, server: str)
     kind = ApiErrorKind.UNREACHABLE
     match error:
         case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
-            said = getattr(reason, "verify_message", "") or str(reason)
-            detail = f"the certificate of {server} is not trusted: {said}; check the cluster's certificate-authority"
+            why = getattr(reason, "verify_message", "") or str(reason)
+            detail = f"the certificate of {server} is not trusted: {why}; check the cluster's certificate-authority"
         case aiohttp.ClientConnectorDNSError():
             detail = f"the host name of {server} cannot be resolved"
         case aiohttp.ClientProxyConnectionError():
@@ -102,9 +120,7 @@ def network_error(call: Call, error: aiohttp.ClientError | OSError, server: str)
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(
-        error.__cause__, ssl.SSLError
-    ):  # a server that wants a client certificate says so this late
+    if isinstance(error.__cause__, ssl.SSLError):  # a missing client certificate is reported this late
         return _reason(error.__cause__)
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason

@@ -1,7 +1,7 @@
-"""Reading kubeconfig files: merged, one context chosen, and every error told by its path in the file.
+"""Kubeconfig files: merge them, choose one context, and report each error with its path in the file.
 
 kubernetes_asyncio's own loader is not used: its messages quote whole users with their tokens, it reads `tokenFile`
-once, and it leaves keys in temporary files. What wins over what is as in client-go (`tools/clientcmd/loader.go`).
+once, and it leaves keys in temporary files. Precedence is as in client-go (`tools/clientcmd/loader.go`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EXEC_VERSIONS: Final = ("client.authentication.k8s.io/v1", "client.authenticati
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """One mapping of a file: reads typed members and names them in errors, never with their values."""
+    """One mapping of a file: returns typed members, and names them in errors without their values."""
 
     members: Mapping[str, Any]
     where: str
@@ -121,19 +121,19 @@ def _expanded(path: str, home: Path) -> Path:
 def read_kubeconfig(paths: Sequence[Path], context: str | None) -> Connection:
     """Return the connection of `context`, or of the current context; raises `ClusterConfigError`.
 
-    Of several files the first to name a thing wins. `paths` is not empty.
+    If several files define the same entry, the first one wins. `paths` is not empty.
     """
     files = [_read(path) for path in paths]
     wanted = context or next((name for file in files if (name := file.text("current-context"))), "")
     if not wanted:
         raise ClusterConfigError(
-            f"{files[0].where}.current-context: is not set; run 'kubectl config use-context NAME' or name a context"
+            f"{files[0].where}.current-context: is not set; run 'kubectl config use-context NAME' or set a context"
         )
     chosen = _named(files, "contexts", wanted).section("context")
     cluster = _named(files, "clusters", chosen.required("cluster")).section("cluster")
     user_name = chosen.text("user")
-    nobody = _Section({}, f"{chosen.where}.user", chosen.folder)
-    user = _named(files, "users", user_name).section("user") if user_name else nobody
+    anonymous = _Section({}, f"{chosen.where}.user", chosen.folder)
+    user = _named(files, "users", user_name).section("user") if user_name else anonymous
     return _connection(cluster, user, f"context {wanted!r} of {files[0].where}")
 
 
@@ -157,7 +157,7 @@ def _read(path: Path) -> _Section:
 
 
 def _line_of(error: Exception) -> str:
-    # The rest of a YAML error quotes the file, tokens included.
+    # Only the line: the rest of a YAML error quotes the file, including its tokens.
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     return f" (line {mark.line + 1})" if mark else ""
 
@@ -169,7 +169,7 @@ def _named(files: Sequence[_Section], kind: str, name: str) -> _Section:
             if entry.required("name") == name:
                 return entry
             known.append(entry.required("name"))
-    listed = f"; it names {', '.join(known[:10])}" if known else ""
+    listed = f"; it has {', '.join(known[:10])}" if known else ""
     raise ClusterConfigError(f"{files[0].where}.{kind}: has no entry named {name!r}{listed}")
 
 
@@ -199,7 +199,7 @@ def _proxy(cluster: _Section) -> Proxy | None:
         if "://" in value:
             return read_proxy(value, "the kubeconfig's proxy-url")
     except ProxyError:
-        pass  # its message names no file
+        pass  # its message does not name the file
     raise cluster.error("proxy-url", "must be a URL such as http://proxy:3128; SOCKS is not supported")
 
 

@@ -1,4 +1,4 @@
-"""Reading and following the API server's metadata, over the same connections and credentials as everything else."""
+"""Lists and watches of metadata, over the same connections and credentials as other requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXPIRED: Final = 410
 _PAGE_TIME: Final = 30.0
-"""Seconds for one page: a server that has just started reads it from its own store."""
+"""Seconds for one page: a server that has just started is slow."""
 
 
 class MetadataReader:
@@ -38,7 +38,7 @@ class MetadataReader:
 
     @asynccontextmanager
     async def follow(self, call: Call, path: str, accept: str) -> AsyncIterator[aiohttp.StreamReader]:
-        """Open GET `path` and give its body as it arrives; what breaks it is an `ApiError`, too."""
+        """Open GET `path` and yield its body as it arrives; raises `ApiError`, also if the body breaks off."""
         async with self._answered(call, path, accept) as response:
             yield response.content
 
@@ -46,20 +46,20 @@ class MetadataReader:
     async def _answered(self, call: Call, path: str, accept: str) -> AsyncIterator[aiohttp.ClientResponse]:
         client = self._client
         response = await client.open(call, path, accept)
-        # Raised after the handlers: aiohttp's errors carry the request's headers, and must not ride along as context.
+        # Raised after the handlers: aiohttp's errors carry the request's headers, and must not become the context.
         failure: Exception
         try:
             if response.status != 200:
                 answer = await read_answer(response, 0)
-                failure = ExpiredError() if answer.status == _EXPIRED else client.refusal(call, answer)
+                failure = ExpiredError() if answer.status == _EXPIRED else client.status_error(call, answer)
             else:
                 yield response
                 return
         except TimeoutError:
-            failure = ApiError(ApiErrorKind.TIMEOUT, f"{call.asked}: the answer does not end")
+            failure = ApiError(ApiErrorKind.TIMEOUT, f"{call.asked}: the answer does not end in time")
         except (
             aiohttp.ClientPayloadError
-        ):  # cut off, as when a server is killed; what came before it was understood
+        ):  # cut off, as when a server is killed; the events before it are valid
             failure = ApiError(ApiErrorKind.UNREACHABLE, f"{call.asked}: the connection broke off")
         except (aiohttp.ClientError, OSError) as error:
             failure = network_error(call, error, client.connection.server)
@@ -69,9 +69,9 @@ class MetadataReader:
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:
-    """End a connection at once, unless its body was read to the end and it is back in the pool.
+    """Abort a connection, unless its body was read to the end and it is back in the pool.
 
-    Closed in good order, TLS would wait for the goodbye of a server that may be gone.
+    An orderly close of TLS would wait for a server that may no longer exist.
     """
     connection = response.connection
     if connection is not None and connection.transport is not None:

@@ -1,4 +1,4 @@
-"""What the gate's own token says of the gate. Nothing is verified: it is the gate's own credential, not a client's."""
+"""The claims of the gate's own token. Nothing is verified: it is the gate's own credential, not a client's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MAX_TOKEN_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class OwnToken:
-    """What a token says of its owner; "", empty or None for what it does not say.
+    """The claims of a token; "", empty or None for a missing one.
 
-    `issuer` is that of a ServiceAccount token only; `issued` and `expires` are in seconds since 1970.
+    `issuer` is set for a ServiceAccount token only; `issued` and `expires` are in seconds since 1970.
     """
 
     subject: str = ""
@@ -30,9 +30,9 @@ class OwnToken:
 
 
 def read_own_token(token: str | None) -> OwnToken:
-    """Return what a token's payload says; everything empty for a token that is no JWT.
+    """Return the claims of a token; all are empty if it is not a JWT.
 
-    The issuer is told only where the payload has a `kubernetes.io` claim, as bound ServiceAccount tokens do.
+    The issuer is set only if the token has a `kubernetes.io` claim, as bound ServiceAccount tokens do.
     """
     parts = (token or "").split(".")
     if len(parts) != 3 or len(parts[1]) > MAX_TOKEN_BYTES:

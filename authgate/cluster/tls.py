@@ -1,4 +1,4 @@
-"""TLS towards the API server: a context that is built anew when one of its files changes."""
+"""TLS to the API server: a context that is rebuilt when one of its files changes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class TLSContexts:
-    """Gives the context for the next request to one API server, following the files of its CA and client certificate.
+    """Returns the TLS context for the next request, and rebuilds it when a CA or client certificate file changes.
 
-    The files' marks are compared before every request. A request after a change gets a new context and with it a new
-    connection, so a withdrawn CA is trusted no longer; requests under way end undisturbed. Files that are unusable at
-    first are a `ClusterConfigError`; later the last good context stays in use, with one warning a change.
+    The files are compared by their `file_mark` before every request. A request after a change gets a new context and so
+    a new connection: a removed CA is no longer trusted, and requests under way end undisturbed. Files that are unusable
+    at first are a `ClusterConfigError`; later the last good context stays in use, with one warning per change.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -31,7 +31,7 @@ class TLSContexts:
         self._context: ssl.SSLContext | None = None
 
     def context(self, certificate: ClientCertificate | None) -> ssl.SSLContext:
-        """Return the context for a request that shows `certificate`."""
+        """Return the context for a request with this client certificate."""
         sources = [self._connection.ca]
         if certificate is not None:
             sources += [certificate.certificate, certificate.key]
@@ -65,20 +65,22 @@ def _build(connection: Connection, certificate: ClientCertificate | None) -> ssl
 
 def _trust(context: ssl.SSLContext, ca: bytes, origin: str) -> None:
     try:
-        context.load_verify_locations(cadata=ca.decode("ascii", "ignore"))  # what is not ASCII is a comment
+        context.load_verify_locations(cadata=ca.decode("ascii", "ignore"))  # the rest is comments
     except (ssl.SSLError, ValueError):
-        raise ClusterConfigError(f"{origin}: certificate-authority holds no PEM certificate") from None
+        raise ClusterConfigError(
+            f"{origin}: certificate-authority does not contain a PEM certificate"
+        ) from None
 
 
 def _load_certificate(context: ssl.SSLContext, pair: ClientCertificate, origin: str) -> None:
     certificate, key = _pem(pair.certificate, "client-certificate"), _pem(pair.key, "client-key")
-    # OpenSSL reads keys from files only; this one lives as long as the call and is its owner's alone.
+    # OpenSSL reads keys from files only. This file exists during the call only, and only its owner can read it.
     with TemporaryDirectory(prefix="authgate-") as folder:
         path = Path(folder) / "client.pem"
         path.touch(mode=0o600)
         path.write_bytes(key + b"\n" + certificate)
         try:
-            # Without the password an encrypted key would be asked for on the terminal.
+            # Without a password here, OpenSSL would ask for that of an encrypted key on the terminal.
             context.load_cert_chain(path, password="")
         except (ssl.SSLError, ValueError):
             raise ClusterConfigError(

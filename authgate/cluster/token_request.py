@@ -1,4 +1,4 @@
-"""The TokenRequest exchange: what is sent, and a strict reading of what comes back (`authentication.k8s.io/v1`)."""
+"""TokenRequest: the token to request, and a strict reading of the answer (`authentication.k8s.io/v1`)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.failures import clean
 from authgate.cluster.own_token import MAX_TOKEN_BYTES, read_own_token
-from authgate.cluster.wording import clean
+from authgate.cluster.reviews import UnusableError, members_of, read_answer_object
 from authgate.strict_json import StrictJSONError, parse_object
 
 if TYPE_CHECKING:
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from authgate.cluster.transport import RawAnswer
     from authgate.model import JSONValue
 
-MAX_ANSWER: Final = 1 << 20
-"""Bytes of an answer that are read."""
-
 REFUSED: Final = frozenset({400, 403, 404, 409, 422})
-"""The statuses by which a server tells that this token is not to be had, whoever asks how often."""
+"""The statuses that are a decision: the same request will be refused again."""
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _TIMESTAMP: Final = re.compile(r"[0-9T:.Z+-]{20,40}")
@@ -30,18 +27,15 @@ _USER: Final = re.compile(r'User "([^"\\]{1,512})" cannot create resource "servi
 
 @dataclass(frozen=True, slots=True)
 class BoundObject:
-    """What a token lives and dies with, in the account's own namespace."""
+    """The object in the account's namespace whose deletion invalidates the token."""
 
     kind: Literal["Pod", "Secret"]
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSpec:
-    """A token to ask for: whose, for which audiences (never empty), for how many seconds, and bound to what.
-
-    Names must be fit for a path, as Kubernetes' own names are.
-    """
+    """The token to request: its account, its audiences (never empty), its lifetime in seconds and its bound object."""
 
     namespace: str
     account: str
@@ -52,7 +46,7 @@ class TokenSpec:
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token as the server gave it; `lifetime` is its real one in seconds, `expires_at` the server's RFC 3339 text."""
+    """A token that the server issued; `lifetime` is in seconds, `expires_at` the server's RFC 3339 text."""
 
     text: str = field(repr=False)
     lifetime: int
@@ -61,14 +55,14 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenRefusal:
-    """A request that the server understood and refused, with its words, bounded.
+    """A request that the server understood and refused, with its message, bounded.
 
-    `resource` names what is missing after a 404 (such as `pods`), `user` who is not allowed after a 403; "" where
-    the server does not tell.
+    `resource` names what is missing after a 404 (such as `pods`), `user` the account without permission after a 403.
+    Both are "" if the server does not name them.
     """
 
     status: int
-    said: str
+    message: str
     resource: str = ""
     user: str = ""
 
@@ -76,71 +70,44 @@ class TokenRefusal:
 TokenAnswer = IssuedToken | TokenRefusal
 
 
-def request_path(wanted: TokenSpec) -> str:
-    """Return where tokens of the account are asked for."""
-    return f"/api/v1/namespaces/{wanted.namespace}/serviceaccounts/{wanted.account}/token"
-
-
-def request_body(wanted: TokenSpec) -> dict[str, object]:
-    """Return the object to post."""
-    spec: dict[str, object] = {"audiences": list(wanted.audiences), "expirationSeconds": wanted.lifetime}
-    if wanted.bound_to is not None:
-        bound = {"apiVersion": "v1", "kind": wanted.bound_to.kind, "name": wanted.bound_to.name}
-        spec["boundObjectRef"] = bound
-    return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-
-
 def read_refusal(answer: RawAnswer, own_token: str | None) -> TokenRefusal:
-    """Read the `Status` of a refusal; the gate's own token is removed from the server's words."""
+    """Read the `Status` of a refusal; the gate's own token is removed from the server's message."""
     try:
         status = parse_object(answer.body)
     except StrictJSONError:
         return TokenRefusal(answer.status, "")
-    said, details = status.get("message"), status.get("details")
-    said = said if isinstance(said, str) else ""
+    message, details = status.get("message"), status.get("details")
+    message = message if isinstance(message, str) else ""
     resource = details.get("kind") if isinstance(details, dict) else None
-    forbidden = _USER.search(said)
+    forbidden = _USER.search(message)
     return TokenRefusal(
         answer.status,
-        clean(said, (own_token,)),
+        clean(message, (own_token,)),
         clean(resource) if isinstance(resource, str) else "",
         forbidden[1] if forbidden and forbidden[1].isprintable() else "",
     )
 
 
 def parse_token(body: bytes) -> IssuedToken:
-    """Read a TokenRequest's status; raises `ApiError` (bad_answer), which quotes nothing of it.
+    """Read a TokenRequest; raises `ApiError` (bad_answer), which quotes nothing from it.
 
-    The real lifetime is the token's own, `exp` without `iat`: a server may shorten what was asked for, and extends
-    some tokens without telling so elsewhere. What is no JWT has the lifetime of the answered spec.
+    The real lifetime is the token's own, `exp` minus `iat`: a server may shorten what was requested, and extends some
+    tokens without reporting it elsewhere. A token that is not a JWT has the lifetime of the answer's spec.
     """
-    try:
-        answer = parse_object(body)
-    except StrictJSONError as error:
-        raise _bad(str(error)) from None
-    if answer.get("kind") != "TokenRequest":
-        raise _bad("its kind is not TokenRequest")
-    spec, status = _members(answer, "spec"), _members(answer, "status")
+    return read_answer_object("TokenRequest", body, _issued)
+
+
+def _issued(answer: Mapping[str, JSONValue]) -> IssuedToken:
+    spec, status = members_of(answer, "spec"), members_of(answer, "status")
     token, expires_at = status.get("token"), status.get("expirationTimestamp")
     if not isinstance(token, str) or len(token) > MAX_TOKEN_BYTES or not _TOKEN.fullmatch(token):
-        raise _bad("status.token is no token")
+        raise UnusableError("status.token is not a token")
     if not isinstance(expires_at, str) or not _TIMESTAMP.fullmatch(expires_at):
-        raise _bad("status.expirationTimestamp is no time")
-    says = read_own_token(token)
-    if says.expires is not None and says.issued is not None and says.expires > says.issued:
-        return IssuedToken(token, round(says.expires - says.issued), expires_at)
+        raise UnusableError("status.expirationTimestamp is not a time")
+    own = read_own_token(token)
+    if own.expires is not None and own.issued is not None and own.expires > own.issued:
+        return IssuedToken(token, round(own.expires - own.issued), expires_at)
     seconds = spec.get("expirationSeconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
-        raise _bad("spec.expirationSeconds is no time to live")
+        raise UnusableError("spec.expirationSeconds is not a lifetime")
     return IssuedToken(token, seconds, expires_at)
-
-
-def _members(answer: Mapping[str, JSONValue], name: str) -> Mapping[str, JSONValue]:
-    value = answer.get(name)
-    if not isinstance(value, dict):
-        raise _bad(f"it has no {name}")
-    return value
-
-
-def _bad(problem: str) -> ApiError:
-    return ApiError(ApiErrorKind.BAD_ANSWER, f"the answer is no usable TokenRequest: {problem}")

@@ -1,59 +1,86 @@
-"""The HTTP session under kubernetes_asyncio's client: it follows nothing, keeps nothing, and reads within bounds."""
+"""HTTP to one API server: it follows no redirect, keeps no cookie, and reads within bounds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
+from authgate import __version__
 from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.tls import TLSContexts
 
 if TYPE_CHECKING:
-    import ssl
-
-    from authgate.http_proxy import Proxy
+    from authgate.cluster.connection import Connection
+    from authgate.cluster.credentials import Credential
 
 _CONNECTIONS: Final = 100
 _KEEP_ALIVE: Final = 60.0
 _MAX_ERROR_BODY: Final = 1 << 16
 
 
-class ContextSource(Protocol):
-    """Tells the TLS context of the next request, or None for plain HTTP."""
+class Transport:
+    """Sends requests to the API server of `connection`; raises `ClusterConfigError` if its certificates are unusable.
 
-    def __call__(self) -> ssl.SSLContext | None:
-        """Return the context."""
-        ...
-
-
-class StraightSession:
-    """Stands in for the aiohttp session that kubernetes_asyncio's REST client makes for itself.
-
-    That client calls `request` and `close` of it and nothing else. A redirect is answered as it is: followed, it would
-    hand the tokens inside the request to another host. Every request goes through `proxy`, if there is one, and nothing
-    is read from ~/.netrc. No cookie is kept, and a compressed answer is not asked for.
+    A redirect is returned as it is: following it would send the tokens in the request to another host. Every request
+    goes through the connection's proxy, if it has one. ~/.netrc is not read, and a compressed answer is not asked for.
     """
 
-    def __init__(self, tls: ContextSource, proxy: Proxy | None = None) -> None:
-        self._tls = tls
-        self._proxy = proxy
+    def __init__(self, connection: Connection, credential: Credential) -> None:
+        self._connection = connection
+        self._tls = TLSContexts(connection) if connection.server.startswith("https:") else None
+        if self._tls is not None:
+            self._tls.context(credential.certificate)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", "User-Agent": f"authgate/{__version__}"},
             auto_decompress=False,
             trust_env=False,
+            timeout=aiohttp.ClientTimeout(),  # none: the callers have their own, and a watch lasts for minutes
         )
 
-    async def request(self, **options: Any) -> aiohttp.ClientResponse:
-        """Send one request with the options of `aiohttp.ClientSession.request`."""
-        context = self._tls()
-        options["ssl"] = True if context is None else context
-        options["allow_redirects"] = False
-        if self._proxy is not None:
-            options["proxy"], options["proxy_headers"] = self._proxy.url, self._proxy.headers
-        return await self._session.request(**options)
+    async def get(self, path: str, credential: Credential, accept: str) -> aiohttp.ClientResponse:
+        """Send a GET, and return the answer with its body unread."""
+        return await self._request("GET", path, credential, {"Accept": accept})
+
+    async def post(self, path: str, body: bytes, credential: Credential) -> aiohttp.ClientResponse:
+        """Send a POST of a JSON body, and return the answer with its body unread.
+
+        A kept connection may turn out to have been closed by the server, and aiohttp does not repeat a POST then. These
+        requests change nothing on the server, so this one is sent once more.
+        """
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        try:
+            return await self._request("POST", path, credential, headers, body)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._request("POST", path, credential, headers, body)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        credential: Credential,
+        headers: dict[str, str],
+        body: bytes | None = None,
+    ) -> aiohttp.ClientResponse:
+        connection = self._connection
+        if credential.authorization is not None:
+            headers = {**headers, "Authorization": credential.authorization}
+        return await self._session.request(
+            method,
+            connection.server + path,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            ssl=True if self._tls is None else self._tls.context(credential.certificate),
+            server_hostname=connection.server_name,
+            proxy=None if connection.proxy is None else connection.proxy.url,
+            proxy_headers=None if connection.proxy is None else connection.proxy.headers,
+        )
 
     async def close(self) -> None:
         """Close every connection."""
@@ -71,9 +98,9 @@ class RawAnswer:
 
 
 async def read_answer(response: aiohttp.ClientResponse, limit: int) -> RawAnswer:
-    """Read a 2xx body of at most `limit` bytes, or the beginning of another's; a longer 2xx body is an `ApiError`.
+    """Read a 2xx body of at most `limit` bytes, or the first 64 KiB of another; a longer 2xx body is an `ApiError`.
 
-    Where the whole body is not wanted, its connection is closed and not drained.
+    If the body is not read to its end, the connection is closed instead of drained.
     """
     good = 200 <= response.status <= 299
     bound = limit if good else _MAX_ERROR_BODY

@@ -1,8 +1,8 @@
-"""A watch on the metadata of one kind of object: list, follow, and resume after whatever breaks it.
+"""A watch on the metadata of one kind of object: list, follow, and resume after every interruption.
 
 Lists are consistent reads in pages, never `resourceVersion=0`: a page from a lagging cache could lack an object that
-was seen already, and its absence would be taken for a deletion. kubernetes staging/src/k8s.io/client-go/tools/cache/
-reflector.go is the model for the rest.
+was seen before, and it would be taken for deleted. The rest follows kubernetes
+staging/src/k8s.io/client-go/tools/cache/reflector.go.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from authgate.cluster.watch_events import (
     LIST_ACCEPT,
     WATCH_ACCEPT,
     Bookmark,
-    Ended,
+    Deleted,
     Event,
-    Gone,
-    Seen,
+    Present,
+    ServerError,
     parse_event,
     parse_page,
 )
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 Resource = Literal["serviceaccounts", "pods", "nodes", "secrets"]
-"""The kinds of object that a ServiceAccount token may be bound to."""
+"""The kinds of object that a ServiceAccount token can be bound to."""
 
 _EXPIRED: Final = 410
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one watch covers: a resource, in one namespace or (None) in the whole cluster."""
+    """The objects of one watch: a resource, in one namespace or (None) in the whole cluster."""
 
     resource: Resource
     namespace: str | None = None
 
     @property
     def path(self) -> str:
-        """Where the API server lists it."""
-        where = "" if self.namespace is None else f"/namespaces/{self.namespace}"
-        return f"/api/v1{where}/{self.resource}"
+        """The path at which the API server lists them."""
+        prefix = "" if self.namespace is None else f"/namespaces/{self.namespace}"
+        return f"/api/v1{prefix}/{self.resource}"
 
     def __str__(self) -> str:
         return self.resource if self.namespace is None else f"{self.resource} in {self.namespace}"
@@ -60,10 +60,10 @@ class Scope:
 class WatchRules:
     """Bounds of a watch: bytes, seconds, objects.
 
-    A server sends a bookmark every minute where nothing else happens, if its etcd reports progress. A connection that
-    is silent for longer than `silence` may be dead, so everything is listed again. `confirm` is the same for a
-    connection that was opened to resume and has sent nothing yet: until then nobody knows whether it is any good.
-    `lifetime` is how long one request may follow, in seconds, halved at random.
+    A server sends a bookmark every minute if nothing else happens and its etcd reports progress. A connection that is
+    silent for longer than `silence` may be dead, so everything is listed again. `confirm` is the same bound for a
+    connection that was opened to resume a watch and has sent nothing yet. One request follows for a random time between
+    half of `lifetime` and `lifetime`.
     """
 
     page_size: int = 200
@@ -82,7 +82,7 @@ class Chunks(Protocol):
     """A body as it arrives."""
 
     async def readany(self) -> bytes:
-        """Return what is there, waiting for at least one byte; b"" at the end."""
+        """Return the bytes received so far, waiting for at least one; b"" at the end."""
         ...
 
 
@@ -94,36 +94,36 @@ class WatchAPI(Protocol):
         ...
 
     def follow(self, call: Call, path: str, accept: str) -> AbstractAsyncContextManager[Chunks]:
-        """Open GET `path` and give its body as it arrives; what breaks it is an `ApiError`, too."""
+        """Open GET `path` and yield its body as it arrives; raises `ApiError`, also if the body breaks off."""
         ...
 
 
 class Observer(Protocol):
-    """Is told what a watch sees; `listed` and `seen` return whether there was room for it."""
+    """Receives the events of a watch; `listed` and `seen` return False if it has no room for the objects."""
 
     def listed(self, objects: Mapping[str, float | None]) -> bool:
-        """Take the deletion times by uid of everything that is there now."""
+        """Replace everything by these objects: `deletionTimestamp` in POSIX seconds, or None, by uid."""
         ...
 
     def seen(self, uid: str, deletion: float | None) -> bool:
-        """Take that an object is there; `deletion` in POSIX seconds."""
+        """Record that an object exists; `deletion` is its `deletionTimestamp` in POSIX seconds, or None."""
         ...
 
     def gone(self, uid: str) -> None:
-        """Take that an object was deleted."""
+        """Record that an object was deleted."""
         ...
 
     def heard(self) -> None:
-        """Take that a good event or bookmark arrived: all that happened before it is known."""
+        """Record that an event or bookmark arrived: everything that happened before it is known."""
         ...
 
     def broke(self, reason: str, detail: str) -> None:
-        """Take that the watch ended and will be resumed; `detail` is "" where that is usual."""
+        """Record that the watch was interrupted and will be resumed; `detail` is "" if that is usual."""
         ...
 
 
 class ExpiredError(Exception):
-    """The version to go on from, or the list to continue, is too old for the server (410): only a new list helps."""
+    """The version or the list to continue from is too old for the server (410): a new list is needed."""
 
 
 class _SilentError(Exception):
@@ -135,7 +135,7 @@ class _FullError(Exception):
 
 
 class Watcher:
-    """Keeps an observer told of one scope's objects, for as long as `run` is not cancelled."""
+    """Reports the objects of one scope to an observer until `run` is cancelled."""
 
     def __init__(self, api: WatchAPI, scope: Scope, observer: Observer, rules: WatchRules) -> None:
         self._api = api
@@ -145,13 +145,13 @@ class Watcher:
         self._role = f"with the verbs list and watch on {scope.resource}"
         self._version: str | None = None
         self._failures = 0
-        self._confirmed = (
-            False  # whether this connection has sent anything good, or follows a list of its own
-        )
-        self._only_listed = False  # whether nothing good has followed that list
+        self._confirmed = False
+        """Whether this connection has sent an event, or follows a list of its own."""
+        self._only_listed = False
+        """Whether no event has followed that list."""
 
     async def run(self) -> None:
-        """List and follow for ever; every end is told to the observer and resumed after a pause that grows."""
+        """List and follow forever; report every interruption to the observer and resume after a growing pause."""
         while True:
             reason, detail = await self._until_it_ends()
             self._observer.broke(reason, detail)
@@ -166,23 +166,23 @@ class Watcher:
             await self._follow(self._version)
         except ExpiredError:
             self._version = None
-            # What was being followed is listed again at once; a server that refuses a new list's version gets a pause.
+            # List again at once, unless the server refused the version of a list that it has just sent.
             self._failures = self._failures + 1 if self._only_listed else 0
             return "expired", ""
         except _SilentError:
-            self._version = None  # a list shows whether the server is there, and what happened meanwhile
+            self._version = None  # a list shows whether the server still answers, and what happened meanwhile
             return "silent", ""
         except _FullError:
             self._version = None
             self._failures += 1
             most = self._rules.max_objects
-            return "too_many", f"more than {most} objects: name cluster.watch.namespaces, or raise maxObjects"
+            return "too_many", f"more than {most} objects: set cluster.watch.namespaces, or raise maxObjects"
         except ApiError as error:
             self._failures += 1
             if error.kind is ApiErrorKind.BAD_ANSWER:
-                self._version = None  # what was not understood would come again, and may have been a deletion
+                self._version = None  # the same event would come again, and may be a deletion
             return error.kind.value, str(error)
-        self._failures += 1  # an event sets it back: a server that only ever ends watches is left in peace
+        self._failures += 1  # an event resets it: a server that ends every watch at once gets a pause
         return "ended", ""
 
     def _pause(self, reason: str) -> float:
@@ -197,18 +197,18 @@ class Watcher:
 
     async def _list(self) -> str:
         found: dict[str, float | None] = {}
-        proceed = ""
+        token = ""
         while True:
-            query = {"limit": self._rules.page_size, **({"continue": proceed} if proceed else {})}
+            query = {"limit": self._rules.page_size, **({"continue": token} if token else {})}
             path = f"{self._scope.path}?{urlencode(query)}"
             call = Call(f"list {self._scope}", self._role)
             page = parse_page(await self._api.read(call, path, LIST_ACCEPT, self._rules.max_page_bytes))
             found.update(page.objects)
             if len(found) > self._rules.max_objects:
                 raise _FullError
-            if not page.proceed:
+            if not page.next_token:
                 break
-            proceed = page.proceed
+            token = page.next_token
             await asyncio.sleep(0)
         if not self._observer.listed(found):
             raise _FullError
@@ -230,14 +230,14 @@ class Watcher:
 
     def _take(self, event: Event) -> None:
         match event:
-            case Ended(code, detail):
+            case ServerError(code, detail):
                 if code == _EXPIRED:
                     raise ExpiredError
                 raise ApiError(ApiErrorKind.SERVER_ERROR, f"watch {self._scope}: ended with {code}: {detail}")
-            case Seen(uid, deletion):
+            case Present(uid, deletion):
                 if not self._observer.seen(uid, deletion):
                     raise _FullError
-            case Gone(uid):
+            case Deleted(uid):
                 self._observer.gone(uid)
             case Bookmark():
                 pass

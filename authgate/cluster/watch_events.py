@@ -1,4 +1,4 @@
-"""What a list and a watch of metadata say: a strict reading of pages and of event lines (`meta.k8s.io/v1`)."""
+"""Strict reading of the pages of a list and the event lines of a watch, of metadata only (`meta.k8s.io/v1`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.cluster.wording import clean
+from authgate.cluster.failures import clean
 from authgate.strict_json import StrictJSONError, parse_object
 
 if TYPE_CHECKING:
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 LIST_ACCEPT: Final = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 WATCH_ACCEPT: Final = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 
-_MAX_TEXT: Final = 4096  # characters of a uid, a version, a continue token
+_MAX_TEXT: Final = 4096  # characters of a uid, a version or a continue token
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a list: deletion times (POSIX seconds, None for none) by uid, and how to go on."""
+    """One page of a list: `deletionTimestamp` (POSIX seconds, or None) by uid, and the token of the next page or ""."""
 
     objects: dict[str, float | None]
     version: str
-    proceed: str
+    next_token: str
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An object is there; `deletion` is its `deletionTimestamp` in POSIX seconds, None where it has none."""
+class Present:
+    """An object exists; `deletion` is its `deletionTimestamp` in POSIX seconds, or None."""
 
     uid: str
     deletion: float | None
@@ -38,7 +38,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class Deleted:
     """An object was deleted."""
 
     uid: str
@@ -47,35 +47,35 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """Nothing happened up to this version."""
+    """There are no more events up to this version."""
 
     version: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """The server ends the watch with a status; 410 tells that its version is too old to go on from."""
+class ServerError:
+    """The server ends the watch with a status; 410 means that its version is too old to continue from."""
 
     code: int
     detail: str
 
 
-Event = Seen | Gone | Bookmark | Ended
+Event = Present | Deleted | Bookmark | ServerError
 
 
 def parse_page(body: bytes) -> Page:
     """Read a PartialObjectMetadataList; raises `ApiError` (bad_answer) for anything else."""
     answer = _object(body)
     if answer.get("kind") != "PartialObjectMetadataList":
-        raise _bad("it is no list of metadata")
+        raise _bad("it is not a list of metadata")
     items = answer.get("items")
     if not isinstance(items, list | None):
-        raise _bad("its items are no list")
+        raise _bad("its items are not a list")
     metadata = _metadata(answer)
     objects = {}
     for item in items or ():
-        own = _metadata(item)
-        objects[_text(own, "uid")] = _deletion(own)
+        item_metadata = _metadata(item)
+        objects[_text(item_metadata, "uid")] = _deletion(item_metadata)
     return Page(objects, _text(metadata, "resourceVersion"), _text(metadata, "continue", required=False))
 
 
@@ -88,22 +88,22 @@ def parse_event(line: bytes) -> Event:
     kind = event.get("type")
     if kind == "ERROR":
         code, message = subject.get("code"), subject.get("message")
-        return Ended(
+        return ServerError(
             code if isinstance(code, int) else 0, clean(message if isinstance(message, str) else "no message")
         )
     if subject.get("kind") != "PartialObjectMetadata":
-        raise _bad("an event is about more than metadata")
+        raise _bad("an event has more than metadata")
     metadata = _metadata(subject)
     version = _text(metadata, "resourceVersion")
     match kind:
         case "BOOKMARK":
             return Bookmark(version)
         case "ADDED" | "MODIFIED":
-            return Seen(_text(metadata, "uid"), _deletion(metadata), version)
+            return Present(_text(metadata, "uid"), _deletion(metadata), version)
         case "DELETED":
-            return Gone(_text(metadata, "uid"), version)
+            return Deleted(_text(metadata, "uid"), version)
         case _:
-            raise _bad("an event is of no known type")
+            raise _bad("an event has an unknown type")
 
 
 def _object(data: bytes) -> dict[str, JSONValue]:
@@ -125,7 +125,7 @@ def _text(metadata: dict[str, JSONValue], name: str, *, required: bool = True) -
     if value is None and not required:
         return ""
     if not isinstance(value, str) or (required and not value) or len(value) > _MAX_TEXT:
-        raise _bad(f"metadata.{name} is missing or no short text")
+        raise _bad(f"metadata.{name} is missing or not a short string")
     return value
 
 
@@ -136,11 +136,13 @@ def _deletion(metadata: dict[str, JSONValue]) -> float | None:
     try:
         moment = datetime.fromisoformat(text if isinstance(text, str) else "")
     except ValueError:
-        raise _bad("metadata.deletionTimestamp is no time") from None
+        raise _bad("metadata.deletionTimestamp is not a time") from None
     if moment.tzinfo is None:
-        raise _bad("metadata.deletionTimestamp has no zone")
+        raise _bad("metadata.deletionTimestamp has no time zone")
     return moment.timestamp()
 
 
 def _bad(problem: str) -> ApiError:
-    return ApiError(ApiErrorKind.BAD_ANSWER, f"the answer is no usable list or watch of metadata: {problem}")
+    return ApiError(
+        ApiErrorKind.BAD_ANSWER, f"the answer is not a usable list or watch of metadata: {problem}"
+    )

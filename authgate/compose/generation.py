@@ -53,7 +53,10 @@ class Generation(Serving):
         loops: list[Callable[[], Awaitable[None]]] = [
             *(keys.keep_fresh for keys in self.key_sets),
             *self.clusters.background,
-            *(partial(_probe, cluster) for cluster in self.clusters.asked),
+            *(
+                partial(_probe, cluster, self.clusters.key_sets[cluster.name])
+                for cluster in self.clusters.asked
+            ),
         ]
         self._tasks += (asyncio.create_task(run_forever(loop, self.metrics)) for loop in loops)
 
@@ -159,11 +162,14 @@ async def run_forever(loop: Callable[[], Awaitable[None]], metrics: Metrics) -> 
             await asyncio.sleep(_PAUSE_AFTER_ERROR)
 
 
-async def _probe(cluster: ClusterVerifier) -> None:
+async def _probe(cluster: ClusterVerifier, keys: RemoteKeySet) -> None:
     """Probe TokenReview while local keys cannot decide. A gate that is not ready gets no request that would find out.
 
-    If legacy tokens are reviewed, a failing TokenReview is also probed until it answers again.
+    If legacy tokens are reviewed, a failing TokenReview is also probed until it answers again. Nothing is probed before
+    the first fetch of keys has ended: most gates need no review, and the first one loads a large library.
     """
+    if not cluster.reviews_always:
+        await keys.refresh()  # joins the fetch that `keep_fresh` has just started
     while True:
         if cluster.needs_probe():
             await cluster.probe()

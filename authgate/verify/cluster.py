@@ -160,6 +160,11 @@ class ClusterVerifier:
         return issuer == LEGACY_ISSUER
 
     @property
+    def reviews_always(self) -> bool:
+        """Whether every token is reviewed, whatever local keys decide."""
+        return self._rules.mode == "always"
+
+    @property
     def reviews_legacy(self) -> bool:
         """Whether static and legacy tokens are reviewed at all."""
         return bool(self._rules.legacy_audiences) and self._rules.mode != "never"

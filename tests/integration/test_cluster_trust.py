@@ -217,5 +217,5 @@ async def test_unusable_authority(pod: Pod, authority: trustme.CA) -> None:
     """A CA file without a certificate is an error at once, and never means the system's authorities."""
     pod.write("ca.crt", "")
     async with FakeAPI(always(ALICE), tls=serving(authority)) as api:
-        with pytest.raises(ClusterConfigError, match="no PEM certificate"):
+        with pytest.raises(ClusterConfigError, match="not contain a PEM certificate"):
             await ClusterClient.connect(pod.access(api))

@@ -169,7 +169,7 @@ async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: st
     [
         (failing(500), "the API server answered 500"),
         (failing(429), "the API server answered 429"),
-        (html(), "the answer is no usable TokenRequest"),
+        (html(), "the answer is not a usable TokenRequest"),
         (html(403), "create this Role"),
         (redirect("https://elsewhere.example"), "a redirect, which is never followed"),
         (Answer(201, b"x" * 2_000_000), "the answer is longer than"),

@@ -267,7 +267,7 @@ async def test_a_server_that_gives_whole_objects_is_not_listened_to(tmp_path: Pa
     server.list_kind = "PodList"
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: len(watch.breaks) >= 1)
-        assert "it is no list of metadata" in watch.breaks[0][1]
+        assert "it is not a list of metadata" in watch.breaks[0][1]
         assert not watch.vouches("a")
 
 

@@ -190,6 +190,11 @@ async def test_requests_under_way_are_finished(tmp_path: Path) -> None:
     async with cluster(tmp_path) as scenario:
         section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
         async with Crew(tmp_path, {"cluster": section}, {"AUTHGATE_SHUTDOWN__TIMEOUT": "20s"}) as crew:
+
+            async def probed() -> bool:
+                return scenario.server.counts[TOKEN_REVIEWS_PATH] == crew.count
+
+            await until(probed, within=10)
             scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
             tokens = [scenario.state.static_token(f"operator-{number}") for number in range(10)]
             waiting = [asyncio.create_task(crew.verdict(token)) for token in tokens]

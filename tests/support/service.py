@@ -98,8 +98,10 @@ async def settled(gate: Gate, scenario: Scenario) -> int:
     await gate.has_keys(within=5)
 
     async def answered() -> bool:
+        checks = json.loads((await gate.admin("/status")).body)["checks"]
+        good = all(check["good"] for check in checks if check["name"].startswith("cluster/"))
         counted = await gate.metric("authgate_tokenreview_requests_total")
-        return counted == scenario.server.counts[TOKEN_REVIEWS_PATH]
+        return good and counted == scenario.server.counts[TOKEN_REVIEWS_PATH]
 
-    await until(answered, within=5)
+    await until(answered, within=10)
     return scenario.server.counts[TOKEN_REVIEWS_PATH]

@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from authgate.cluster.access_check import Action
-from authgate.cluster.api import ApiError, ApiErrorKind
+from authgate.cluster.api import ApiError, ApiErrorKind, ResourceAttributes
 from authgate.compose.clusters import connect
 from authgate.compose.dependencies import CompositionError
 from authgate.compose.revocation import scopes
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 _REVIEWER: Final = "system:auth-delegator"
 _DISCOVERER: Final = "system:service-account-issuer-discovery"
-_REVIEW_TOKENS: Final = Action("create", "authentication.k8s.io", "tokenreviews")
-_REVIEW_ACCESS: Final = Action("create", "authorization.k8s.io", "subjectaccessreviews")
+_REVIEW_TOKENS: Final = ResourceAttributes("create", "tokenreviews", "authentication.k8s.io")
+_REVIEW_ACCESS: Final = ResourceAttributes("create", "subjectaccessreviews", "authorization.k8s.io")
 
 
 @dataclass(slots=True)
@@ -219,17 +218,20 @@ class _Examination:
         return found
 
     async def _may_watch(self, scope: Scope) -> bool:
-        actions = (Action(verb, "", scope.resource, scope.namespace) for verb in ("list", "watch"))
+        wanted = (
+            ResourceAttributes(verb, scope.resource, namespace=scope.namespace or "")
+            for verb in ("list", "watch")
+        )
         try:
-            return all([await self._api.may(action) for action in actions])
+            return all([(await self._api.review_own_access(attributes)).allowed for attributes in wanted])
         except ApiError:
             return False
 
-    async def _may(self, action: Action) -> tuple[bool, str, str]:
+    async def _may(self, action: ResourceAttributes) -> tuple[bool, str, str]:
         """Return whether the gate may do something, a sentence, and the remedy if it may not."""
         asked = f"{action.verb} {action.resource}"
         try:
-            if await self._api.may(action):
+            if (await self._api.review_own_access(action)).allowed:
                 return True, f"the gate may {asked}", ""
         except ApiError as error:
             sentence = f"cannot check whether the gate may {asked}: {error.detail}"

@@ -157,7 +157,7 @@ UNUSABLE: dict[str, tuple[dict[str, object], dict[str, object], str]] = {
     "server-without-tls": ({"server": "http://10.0.0.1"}, {}, "plain http is accepted on loopback only"),
     "missing-token-file": ({}, {"tokenFile": "none"}, "cannot be read"),
     "missing-ca": ({"certificate-authority": "none"}, {}, "cannot be read"),
-    "ca-that-is-none": ({"certificate-authority-data": "YQ=="}, {}, "holds no PEM certificate"),
+    "ca-that-is-none": ({"certificate-authority-data": "YQ=="}, {}, "does not contain a PEM certificate"),
     "certificate-without-key": ({}, {"client-certificate-data": "YQ=="}, "client-key: is missing"),
     "exec-plugin-of-another-version": (
         {},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.cluster.connection import ClusterConfigError
-from authgate.cluster.credentials import FileCredential, FixedCredential, Shown
+from authgate.cluster.credentials import Credential, FixedSource, TokenFileSource
 from authgate.cluster.own_token import OwnToken, read_own_token
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ def test_file_is_read_when_it_changes(tmp_path: Path) -> None:
     """A file that was replaced is read again at once."""
     file = tmp_path / "token"
     file.write_text("first\n")
-    credential = FileCredential(file, None, Seconds())
+    credential = TokenFileSource(file, None, Seconds())
     (tmp_path / "new").write_text("other\n")
     (tmp_path / "new").replace(file)
-    assert credential.held().token == "other"
+    assert credential.latest().token == "other"
 
 
 @pytest.mark.parametrize(("after", "token"), [(59.9, "first"), (60.0, "other")])
@@ -50,17 +50,17 @@ def test_file_is_read_after_a_minute(tmp_path: Path, after: float, token: str) -
     file = tmp_path / "token"
     file.write_text("first")
     clock = Seconds()
-    credential = FileCredential(file, None, clock)
+    credential = TokenFileSource(file, None, clock)
     unnoticed(file, "other")
     clock.value += after
-    assert credential.held().token == token
+    assert credential.latest().token == token
 
 
 async def test_file_is_read_after_a_refusal(tmp_path: Path) -> None:
     """A refusal reads the file again whatever it looks like."""
     file = tmp_path / "token"
     file.write_text("first")
-    credential = FileCredential(file, None, Seconds())
+    credential = TokenFileSource(file, None, Seconds())
     unnoticed(file, "other")
     assert (await credential.renew()).token == "other"
 
@@ -70,17 +70,22 @@ def test_bad_file_later(tmp_path: Path, caplog: pytest.LogCaptureFixture, conten
     """A file that becomes unusable leaves the last token in use, with a warning that does not quote it."""
     file = tmp_path / "token"
     file.write_text("first")
-    credential = FileCredential(file, None, Seconds())
+    credential = TokenFileSource(file, None, Seconds())
     if content is None:
         file.unlink()
     else:
         file.write_bytes(content)
-    assert (credential.held().token, "the last token stays in use" in caplog.text) == ("first", True)
+    assert (credential.latest().token, "the last token stays in use" in caplog.text) == ("first", True)
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(b"", "is empty"), (b"two words", "one word"), (b"x" * 65_537, "longer than"), (None, "cannot be read")],
+    [
+        (b"", "is empty"),
+        (b"two words", "without spaces"),
+        (b"x" * 65_537, "longer than"),
+        (None, "cannot be read"),
+    ],
     ids=["empty", "words", "long", "missing"],
 )
 def test_bad_file_at_first(tmp_path: Path, content: bytes | None, problem: str) -> None:
@@ -88,13 +93,13 @@ def test_bad_file_at_first(tmp_path: Path, content: bytes | None, problem: str) 
     if content is not None:
         (tmp_path / "token").write_bytes(content)
     with pytest.raises(ClusterConfigError, match=f"token file .*token: .*{problem}"):
-        FileCredential(tmp_path / "token", None, Seconds())
+        TokenFileSource(tmp_path / "token", None, Seconds())
 
 
 async def test_fixed_credential() -> None:
     """A fixed credential is the same before and after a refusal."""
-    credential = FixedCredential(Shown("Bearer abc"))
-    assert await credential.current() == await credential.renew() == credential.held()
+    credential = FixedSource(Credential("Bearer abc"))
+    assert await credential.current() == await credential.renew() == credential.latest()
 
 
 @pytest.mark.parametrize(
@@ -103,12 +108,12 @@ async def test_fixed_credential() -> None:
 )
 def test_shown_token(authorization: str | None, token: str | None) -> None:
     """Only a Bearer header holds a token."""
-    assert Shown(authorization).token == token
+    assert Credential(authorization).token == token
 
 
 def test_shown_has_no_secret_repr() -> None:
     """A credential does not show itself in a log."""
-    assert "abc" not in repr(Shown("Bearer abc"))
+    assert "abc" not in repr(Credential("Bearer abc"))
 
 
 def jwt_of(payload: bytes) -> str:

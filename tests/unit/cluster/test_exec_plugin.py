@@ -11,7 +11,7 @@ import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.connection import ExecPlugin, RunningPrograms
-from authgate.cluster.exec_plugin import PluginCredential
+from authgate.cluster.exec_plugin import PluginSource
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ class Plugin:
         run = f"echo >> '{self._runs}'; {script} cat '{self._output}'"
         plugin = ExecPlugin(VERSION, "sh", ("-c", run), (("EXTRA", "1"),))
         environ = {"PATH": os.environ["PATH"], "OUTER": "1"}
-        self.credential = PluginCredential(plugin, environ, self.clock, self.clock)
+        self.credential = PluginSource(plugin, environ, self.clock, self.clock)
 
     def prints(self, output: str) -> None:
         """Sets what it prints from now on."""
@@ -59,7 +59,7 @@ class Plugin:
 async def test_it_runs_with_the_first_request(tmp_path: Path) -> None:
     """Nothing runs, and nothing is held, before somebody asks."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
-    assert (plugin.credential.held().token, plugin.runs) == (None, 0)
+    assert (plugin.credential.latest().token, plugin.runs) == (None, 0)
 
 
 async def test_it_runs_once_for_all(tmp_path: Path) -> None:
@@ -144,11 +144,11 @@ async def test_environment(tmp_path: Path) -> None:
         ('{"kind": "ExecCredential"}', "printed no ExecCredential with a status"),
         ('{"kind": "Other", "status": {"token": "abc"}}', "printed no ExecCredential with a status"),
         (credential_object(), "printed neither a token nor"),
-        (credential_object(token=5), "status.token that is no string"),
+        (credential_object(token=5), "status.token that is not a string"),
         (credential_object(token="a b"), "printable ASCII"),
         (credential_object(clientCertificateData="x"), "only one of"),
-        (credential_object(token="x", expirationTimestamp="tomorrow"), "no RFC 3339 time"),
-        (credential_object(token="x", expirationTimestamp="1970-01-01T01:00:00"), "no RFC 3339 time"),
+        (credential_object(token="x", expirationTimestamp="tomorrow"), "not an RFC 3339 time"),
+        (credential_object(token="x", expirationTimestamp="1970-01-01T01:00:00"), "not an RFC 3339 time"),
     ],
     ids=["empty", "text", "deep", "status", "kind", "neither", "type", "word", "key", "time", "zone"],
 )
@@ -170,7 +170,7 @@ async def test_hanging_plugin(tmp_path: Path) -> None:
     """A plugin that does not end in time is ended, and that is told."""
     clock = Seconds()
     plugin = ExecPlugin(VERSION, "sh", ("-c", f"echo $$ > '{tmp_path / 'pid'}'; exec sleep 60"))
-    credential = PluginCredential(plugin, {"PATH": os.environ["PATH"]}, clock, clock, timeout=0.5)
+    credential = PluginSource(plugin, {"PATH": os.environ["PATH"]}, clock, clock, timeout=0.5)
     with pytest.raises(ApiError, match=r"exec plugin sh: did not end within 0\.5 s"):
         await credential.current()
     with pytest.raises(ProcessLookupError):
@@ -180,7 +180,7 @@ async def test_hanging_plugin(tmp_path: Path) -> None:
 async def test_missing_plugin() -> None:
     """A plugin that is not installed is named as such."""
     clock = Seconds()
-    plugin = PluginCredential(ExecPlugin(VERSION, "no-such-plugin"), {}, clock, clock)
+    plugin = PluginSource(ExecPlugin(VERSION, "no-such-plugin"), {}, clock, clock)
     with pytest.raises(ApiError, match=r"exec plugin no-such-plugin: cannot be run: .*install it"):
         await plugin.current()
 
@@ -191,7 +191,7 @@ async def test_a_running_plugin_is_counted(tmp_path: Path, timeout: float) -> No
     clock, programs = Seconds(), RunningPrograms()
     script = f"touch '{tmp_path / 'began'}'; sleep 0.5; echo '{credential_object(token='abc')}'"
     plugin = ExecPlugin(VERSION, "sh", ("-c", script))
-    credential = PluginCredential(
+    credential = PluginSource(
         plugin, {"PATH": os.environ["PATH"]}, clock, clock, programs, timeout=timeout
     )
     running = asyncio.create_task(credential.current())

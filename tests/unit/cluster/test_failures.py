@@ -11,9 +11,8 @@ import aiohttp
 import pytest
 
 from authgate.cluster.api import ApiErrorKind
-from authgate.cluster.failures import Call, network_error, status_error
+from authgate.cluster.failures import Call, clean, network_error, status_error
 from authgate.cluster.transport import RawAnswer
-from authgate.cluster.wording import clean
 
 CALL = Call("create tokenreviews", "system:auth-delegator", "reviewed-token")
 PROXY = "check the kubeconfig's proxy-url, or HTTPS_PROXY and NO_PROXY of the environment"

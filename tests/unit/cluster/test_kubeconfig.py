@@ -157,7 +157,7 @@ def test_mistakes(tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any],
         ("current-context: x", "contexts: has no entry named 'x'$"),
         ("current-context: x\ncontexts: {}", "contexts: must be a list of mappings"),
         ("current-context: x\ncontexts: [{}]", r"contexts\[0\].name: is missing"),
-        ("current-context: x\ncontexts: [{name: y}]", "has no entry named 'x'; it names y"),
+        ("current-context: x\ncontexts: [{name: y}]", "has no entry named 'x'; it has y"),
         ("current-context: x\ncontexts: [{name: x}]", r"contexts\[x\].context.cluster: is missing"),
         (
             "current-context: x\ncontexts: [{name: x, context: {cluster: c}}]",

@@ -7,20 +7,15 @@ import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.token_request import (
-    BoundObject,
     IssuedToken,
     TokenRefusal,
-    TokenSpec,
     parse_token,
     read_refusal,
-    request_body,
-    request_path,
 )
 from authgate.cluster.transport import RawAnswer
 from tests.support.cluster_client import OWN, jwt_of
 
 UNTIL = "2030-01-01T00:00:00Z"
-WANTED = TokenSpec("prod", "web", ("my-audience",), 3600)
 
 
 def answer(**changes: Any) -> bytes:
@@ -38,20 +33,6 @@ def refusal(message: object, status: int = 403, **details: Any) -> RawAnswer:
     """A refusal in the server's own form."""
     document = {"kind": "Status", "message": message, "details": details}
     return RawAnswer(status, "", json.dumps(document).encode())
-
-
-def test_what_is_asked_for() -> None:
-    """The path names the account, the body everything else."""
-    assert request_path(WANTED) == "/api/v1/namespaces/prod/serviceaccounts/web/token"
-    assert request_body(WANTED)["spec"] == {"audiences": ["my-audience"], "expirationSeconds": 3600}
-
-
-@pytest.mark.parametrize("kind", ["Pod", "Secret"])
-def test_what_a_token_is_bound_to(kind: Any) -> None:
-    """An object of the account's namespace by kind and name; the server finds its uid."""
-    bound = TokenSpec("prod", "web", ("a",), 600, BoundObject(kind, "it"))
-    spec: Any = request_body(bound)["spec"]
-    assert spec["boundObjectRef"] == {"apiVersion": "v1", "kind": kind, "name": "it"}
 
 
 def test_the_lifetime_is_the_tokens_own() -> None:
@@ -127,7 +108,7 @@ def test_a_refusal_in_another_form_is_still_one(raw: RawAnswer) -> None:
 
 def test_a_refusal_keeps_the_gates_own_token_to_itself() -> None:
     """However the server quotes it."""
-    assert OWN not in read_refusal(refusal(f"who is {OWN}?"), OWN).said
+    assert OWN not in read_refusal(refusal(f"who is {OWN}?"), OWN).message
 
 
 def test_a_token_is_not_shown_by_accident() -> None:

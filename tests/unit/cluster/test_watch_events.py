@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.cluster.watch_events import Bookmark, Ended, Gone, Page, Seen, parse_event, parse_page
+from authgate.cluster.watch_events import (
+    Bookmark,
+    Deleted,
+    Page,
+    Present,
+    ServerError,
+    parse_event,
+    parse_page,
+)
 
 _KIND = "PartialObjectMetadata"
 _OWN = {"uid": "u", "resourceVersion": "7", "name": "web-0"}
@@ -28,20 +36,22 @@ def page(**changes: Any) -> bytes:
 @pytest.mark.parametrize(
     ("line", "meaning"),
     [
-        pytest.param(event("ADDED"), Seen("u", None, "7"), id="added"),
+        pytest.param(event("ADDED"), Present("u", None, "7"), id="added"),
         pytest.param(
             event("MODIFIED", deletionTimestamp="1970-01-01T00:01:00Z"),
-            Seen("u", 60.0, "7"),
+            Present("u", 60.0, "7"),
             id="terminating",
         ),
-        pytest.param(event("DELETED"), Gone("u", "7"), id="deleted"),
+        pytest.param(event("DELETED"), Deleted("u", "7"), id="deleted"),
         pytest.param(event("BOOKMARK", uid=None), Bookmark("7"), id="bookmark"),
         pytest.param(
             b'{"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}',
-            Ended(410, "too old"),
+            ServerError(410, "too old"),
             id="expired",
         ),
-        pytest.param(b'{"type": "ERROR", "object": {}}', Ended(0, "no message"), id="error-without-words"),
+        pytest.param(
+            b'{"type": "ERROR", "object": {}}', ServerError(0, "no message"), id="error-without-words"
+        ),
     ],
 )
 def test_an_event_is_read(line: bytes, meaning: object) -> None:

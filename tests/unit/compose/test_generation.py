@@ -51,7 +51,7 @@ def dependencies() -> Dependencies:
 async def test_a_retirement_that_is_cancelled_still_closes_its_connections(tmp_path: Path) -> None:
     """The gate may stop while a request of the previous configuration is open; connections must not stay open."""
     generation = await compose(configured(tmp_path, "home"), dependencies())
-    session: Any = vars(generation.clusters.apis["home"]._api.rest_client.pool_manager)["_session"]
+    session: Any = vars(generation.clusters.apis["home"]._transport)["_session"]
     with generation:
         retiring = asyncio.create_task(generation.retire())
         for _ in range(5):

@@ -1,4 +1,4 @@
-"""What SubjectAccessReview is asked, and what counts as its answer."""
+"""Which answers of SubjectAccessReview are a yes, a no, or neither; SelfSubjectAccessReview has the same status."""
 
 from __future__ import annotations
 
@@ -11,52 +11,15 @@ from authgate.cluster.api import (
     AccessAnswer,
     ApiError,
     ApiErrorKind,
-    NonResourceAttributes,
-    ResourceAttributes,
 )
-from authgate.cluster.subjectaccessreview import parse_review, review_request
-from authgate.model import Identity
+from authgate.cluster.reviews import parse_access_review
 
-SOMEBODY = Identity("alice", "uid-1", ("g", "h"), (("a", ("1", "2")), ("z", ("3",))), email="a@example.com")
+KIND = "SubjectAccessReview"
 
 
-def parse(status: object, kind: object = "SubjectAccessReview") -> AccessAnswer:
+def parse(status: object, kind: object = KIND) -> AccessAnswer:
     """The answer with this status, parsed."""
-    return parse_review(json.dumps({"kind": kind, "status": status}).encode())
-
-
-def test_the_whole_identity_is_sent() -> None:
-    """Name, uid, groups and every extra value, as authorization.k8s.io/v1 wants them; nothing else of it."""
-    spec = review_request(SOMEBODY, NonResourceAttributes("/metrics", "get"))
-
-    assert spec == {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {
-            "user": "alice",
-            "uid": "uid-1",
-            "groups": ["g", "h"],
-            "extra": {"a": ["1", "2"], "z": ["3"]},
-            "nonResourceAttributes": {"path": "/metrics", "verb": "get"},
-        },
-    }
-
-
-def test_every_resource_attribute_is_sent() -> None:
-    """Under its own name."""
-    attributes = ResourceAttributes("get", "services", "apps", "v1", "prod", "proxy", "web")
-    spec: Any = review_request(SOMEBODY, attributes)["spec"]
-
-    assert spec["resourceAttributes"] == {
-        "verb": "get",
-        "resource": "services",
-        "group": "apps",
-        "version": "v1",
-        "namespace": "prod",
-        "subresource": "proxy",
-        "name": "web",
-    }
-    assert "nonResourceAttributes" not in spec
+    return parse_access_review(KIND, json.dumps({"kind": kind, "status": status}).encode())
 
 
 @pytest.mark.parametrize(
@@ -105,6 +68,6 @@ def test_an_answer(status: dict[str, Any], answer: AccessAnswer) -> None:
 def test_anything_else_is_no_answer(body: bytes) -> None:
     """Neither a yes nor a no."""
     with pytest.raises(ApiError) as caught:
-        parse_review(body)
+        parse_access_review(KIND, body)
 
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER

@@ -8,28 +8,19 @@ from typing import Any
 import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind, NotAuthenticated, ReviewAnswer, ReviewedUser
-from authgate.cluster.tokenreview import parse_review, review_request
+from authgate.cluster.reviews import parse_token_review
 
 TOKEN = "reviewed-token-0123456789"
 
 
 def parse(status: object, kind: str = "TokenReview") -> ReviewAnswer:
     """The answer with this status, parsed."""
-    return parse_review(json.dumps({"kind": kind, "status": status}).encode(), TOKEN)
+    return parse_token_review(json.dumps({"kind": kind, "status": status}).encode(), TOKEN)
 
 
 def good(**user: Any) -> dict[str, Any]:
     """The status of an authenticated user with these members."""
     return {"authenticated": True, "user": {"username": "alice", **user}}
-
-
-def test_request() -> None:
-    """The request names the token and the audiences as authentication.k8s.io/v1 does."""
-    assert review_request(TOKEN, ("a", "b")) == {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenReview",
-        "spec": {"token": TOKEN, "audiences": ["a", "b"]},
-    }
 
 
 def test_whole_user() -> None:
@@ -143,5 +134,5 @@ def test_unusable_status(status: object) -> None:
 def test_unusable_body(body: bytes) -> None:
     """A body that is no TokenReview object is a bad answer and no crash."""
     with pytest.raises(ApiError) as caught:
-        parse_review(body, TOKEN)
+        parse_token_review(body, TOKEN)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER

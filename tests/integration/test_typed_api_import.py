@@ -1,0 +1,179 @@
+"""When the Kubernetes client library is loaded, and what happens while or if it cannot be."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from tests.support.cluster_client import by_kubeconfig
+from tests.support.fake_api import ALICE, FakeAPI, always
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFUSED = "unreachable: the Kubernetes client library cannot be loaded"
+
+SCENE = """
+import asyncio, concurrent.futures, errno, os, resource, sys, time
+from authgate.cluster.api import ApiError
+from authgate.cluster.client import ClusterClient, ConnectionSettings
+
+def loaded():
+    return any(name.startswith("kubernetes_asyncio") for name in sys.modules)
+
+async def review(client):
+    try:
+        return (await client.review_token("token-under-review", ("app",))).username
+    except ApiError as error:
+        return f"{error.kind.value}: {error.detail}"
+
+async def main():
+    within, import_timeout = map(float, sys.argv[2:])
+    settings = ConnectionSettings(kubeconfig=sys.argv[1], timeout=within, import_timeout=import_timeout)
+    client = await ClusterClient.connect(settings)
+    try:
+        await scene(client)
+    finally:
+        await client.close()
+"""
+
+
+async def played(
+    folder: Path, scene: str, *, within: float = 30.0, import_timeout: float = 30.0
+) -> list[str]:
+    """The lines that a scene prints in a process of its own, where nothing has loaded the library yet."""
+    async with FakeAPI(always(ALICE)) as api:
+        kubeconfig = by_kubeconfig(folder, api.url).kubeconfig
+        code = f"{SCENE}\n{scene}\nasyncio.run(main())\n"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", code, str(kubeconfig), str(within), str(import_timeout)),
+            stdout=subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().splitlines()
+
+
+async def test_only_typed_requests_load_it(tmp_path: Path) -> None:
+    """Keys, watches and the gate's own token do not need it."""
+    scene = """
+async def scene(client):
+    await client.get("/openid/v1/jwks", limit=1 << 20)
+    client.own_issuer()
+    print(loaded())
+    print(await review(client))
+    print(loaded())
+"""
+    assert await played(tmp_path, scene) == ["False", "alice", "True"]
+
+
+async def test_reviews_at_the_same_time_load_it_once(tmp_path: Path) -> None:
+    """All of them wait for it, in one thread."""
+    scene = """
+async def scene(client):
+    import threading
+    reviews = [asyncio.ensure_future(review(client)) for _ in range(50)]
+    await asyncio.sleep(0.01)
+    print(sum(thread.name.startswith("asyncio") for thread in threading.enumerate()))
+    print(set(await asyncio.gather(*reviews)))
+"""
+    assert await played(tmp_path, scene) == ["1", "{'alice'}"]
+
+
+async def test_the_loop_runs_while_it_is_loaded(tmp_path: Path) -> None:
+    """Other requests are answered meanwhile: the loop is not held for as long as the import takes."""
+    scene = """
+async def scene(client):
+    turns, longest, started = 0, 0.0, time.perf_counter()
+    first = asyncio.ensure_future(review(client))
+    while not first.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.001)
+        turns, longest = turns + 1, max(longest, time.perf_counter() - before)
+    took = time.perf_counter() - started
+    print(first.result(), turns >= 10, longest < took / 2)
+"""
+    assert await played(tmp_path, scene) == ["alice True True"]
+
+
+async def test_without_a_file_descriptor_a_review_fails_and_the_next_one_tries_again(tmp_path: Path) -> None:
+    """A process whose file descriptors are all in use cannot load a module; it must not give up for good."""
+    scene = """
+async def scene(client):
+    await client.get("/openid/v1/jwks", limit=1 << 20)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    await asyncio.to_thread(int)  # the thread exists before the limit, as in a gate that has resolved a name
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    print(await review(client))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    print(await review(client))
+"""
+    assert await played(tmp_path, scene) == [
+        f"{REFUSED}: Too many open files",
+        "alice",
+    ]
+
+
+async def test_without_a_thread_a_review_fails_and_the_next_one_tries_again(tmp_path: Path) -> None:
+    """The number of threads of a container may be limited, too."""
+    scene = """
+async def scene(client):
+    loop = asyncio.get_running_loop()
+    class Full(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, *_args, **_options):
+            raise RuntimeError("can't start new thread")
+    loop.set_default_executor(Full(1))
+    print(await review(client))
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+    print(await review(client))
+"""
+    assert await played(tmp_path, scene) == [f"{REFUSED}: can't start new thread", "alice"]
+
+
+async def test_an_import_that_fails_in_the_middle_goes_on_with_the_next_review(tmp_path: Path) -> None:
+    """Whichever module it fails at, and however often."""
+    scene = """
+class Full:
+    left = 0
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("kubernetes_asyncio"):
+            if self.left == 0:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            self.left -= 1
+
+async def scene(client):
+    full = Full()
+    sys.meta_path.insert(0, full)
+    answers = []
+    while "alice" not in answers:
+        answers.append(await review(client))
+        full.left = 100
+    print(len(answers) > 5, set(answers[:-1]))
+"""
+    assert await played(tmp_path, scene) == [f"True {{'{REFUSED}: Too many open files'}}"]
+
+
+async def test_a_review_does_not_wait_for_the_library_for_ever(tmp_path: Path) -> None:
+    """Without CPU to spare the first reviews fail, and the library is loaded for the next ones all the same."""
+    scene = """
+async def scene(client):
+    print(await review(client))
+    while await review(client) != "alice":
+        pass
+    print("alice")
+"""
+    assert await played(tmp_path, scene, import_timeout=0.05) == [
+        f"{REFUSED}: it takes longer than 0.05 s; is there enough CPU?",
+        "alice",
+    ]
+
+
+async def test_loading_is_not_part_of_a_calls_timeout(tmp_path: Path) -> None:
+    """A short timeout for the API server's answers leaves the library the time that it needs."""
+    scene = """
+async def scene(client):
+    print(await review(client))
+"""
+    assert await played(tmp_path, scene, within=0.2) == ["alice"]
