@@ -1,4 +1,4 @@
-"""The stream of decisions: which are recorded, how many of them, and what is told of the rest."""
+"""The audit log: which decisions are written, how many of them, and how the rest is counted."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 def test_the_audit_has_three_modes(
     mode: Literal["none", "deny", "all"], allowed: bool, denied: bool, clock: FakeClock
 ) -> None:
-    """Nothing, refusals, or every decision."""
+    """No decisions, denials, or all decisions."""
     audit = Audit(mode, clock, lambda: None)
 
     assert (audit.wants(allowed=True), audit.wants(allowed=False)) == (allowed, denied)
 
 
-def test_a_decision_is_a_line_of_the_audits_own(clock: FakeClock) -> None:
-    """At any level of the log: it is a stream of its own."""
+def test_the_log_level_does_not_affect_the_audit_log(clock: FakeClock) -> None:
+    """Decisions are written at any level."""
     stream = configured("error")
     Audit("deny", clock, lambda: None).record("default", "token_expired", {"user.name": "alice"})
     (line,) = lines(stream)
@@ -36,8 +36,8 @@ def test_a_decision_is_a_line_of_the_audits_own(clock: FakeClock) -> None:
     assert line["attributes"] == {"user.name": "alice"}
 
 
-def test_a_flood_of_like_decisions_is_cut_and_counted(clock: FakeClock) -> None:
-    """However many come, a kind has its burst of lines in an interval; other kinds have theirs."""
+def test_a_flood_of_similar_decisions_is_limited_and_counted(clock: FakeClock) -> None:
+    """Per interval, each policy and reason has its own number of lines."""
     stream = configured()
     suppressed: list[None] = []
     audit = Audit("deny", clock, lambda: suppressed.append(None))
@@ -51,8 +51,8 @@ def test_a_flood_of_like_decisions_is_cut_and_counted(clock: FakeClock) -> None:
     assert len(suppressed) == 5000
 
 
-def test_what_was_left_out_is_one_line_when_its_interval_is_over(clock: FakeClock) -> None:
-    """Also where no further decision of the kind comes; and not before, nor twice."""
+def test_suppressed_decisions_are_summarised_once_after_the_interval(clock: FakeClock) -> None:
+    """Even if no further decision follows."""
     stream = configured()
     audit = Audit("deny", clock, lambda: None, burst=2)
     for _ in range(7):
@@ -73,8 +73,8 @@ def test_what_was_left_out_is_one_line_when_its_interval_is_over(clock: FakeCloc
     }
 
 
-def test_the_next_decision_after_an_interval_tells_the_count_first(clock: FakeClock) -> None:
-    """Then it has a line of its own, as the burst begins anew."""
+def test_the_first_decision_of_an_interval_writes_the_previous_summary_first(clock: FakeClock) -> None:
+    """The decision itself gets a line, because a new interval has started."""
     stream = configured()
     audit = Audit("deny", clock, lambda: None, burst=2)
     for _ in range(5):
@@ -86,8 +86,8 @@ def test_the_next_decision_after_an_interval_tells_the_count_first(clock: FakeCl
     assert lines(stream)[-1]["attributes"] == {"n": 1}
 
 
-def test_nothing_left_out_is_nothing_told(clock: FakeClock) -> None:
-    """No line without a count."""
+def test_without_suppressed_decisions_there_is_no_summary(clock: FakeClock) -> None:
+    """A summary always has a count."""
     stream = configured()
     audit = Audit("deny", clock, lambda: None)
     audit.record("default", "token_expired", {})
@@ -97,8 +97,8 @@ def test_nothing_left_out_is_nothing_told(clock: FakeClock) -> None:
     assert len(lines(stream)) == 1
 
 
-def test_the_end_waits_for_no_interval(clock: FakeClock) -> None:
-    """A gate that ends tells all that it counted."""
+def test_all_summaries_are_written_at_shutdown(clock: FakeClock) -> None:
+    """Without waiting for the end of their intervals."""
     stream = configured()
     audit = Audit("deny", clock, lambda: None, burst=1)
     for _ in range(4):
@@ -108,8 +108,8 @@ def test_the_end_waits_for_no_interval(clock: FakeClock) -> None:
     assert lines(stream)[-1]["attributes"]["suppressed"] == 3
 
 
-def test_kinds_that_are_over_are_forgotten(clock: FakeClock) -> None:
-    """The memory of bursts does not grow with what once was."""
+def test_finished_intervals_are_removed(clock: FakeClock) -> None:
+    """Memory does not grow with the number of past policies and reasons."""
     configured()
     audit = Audit("deny", clock, lambda: None)
     for policy in range(50):
@@ -120,8 +120,8 @@ def test_kinds_that_are_over_are_forgotten(clock: FakeClock) -> None:
     assert audit._intervals == {}
 
 
-def test_what_is_left_out_is_known_before_its_line_is_made(clock: FakeClock) -> None:
-    """Under a flood no line is put together that nobody writes; it is counted like any other."""
+def test_suppression_is_known_before_a_line_is_built(clock: FakeClock) -> None:
+    """In a flood, no time is spent on lines that are not written."""
     stream = configured()
     suppressed: list[None] = []
     audit = Audit("deny", clock, lambda: suppressed.append(None), burst=1)

@@ -1,4 +1,4 @@
-"""Numbers that are counted in place, in memory that outlives whoever counts."""
+"""Counters in memory that outlives the counting process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from authgate.observability.counter_store import SHARED_BYTES, CounterStore, Sha
 
 
 def shared() -> mmap.mmap:
-    """Memory as a supervisor makes it for a worker."""
+    """Shared memory, as a supervisor creates it for a worker."""
     return mmap.mmap(-1, SHARED_BYTES)
 
 
@@ -24,7 +24,7 @@ def told(counter_store: CounterStore) -> dict[tuple[str, tuple[str, ...]], list[
     "counter_store", [CounterStore(), SharedCounterStore(shared())], ids=["own", "shared"]
 )
 def test_a_name_keeps_its_place(counter_store: CounterStore) -> None:
-    """Each name has its own, as wide as it was asked for; numbers are 0 at first."""
+    """Each name has its own place of the requested width. Numbers start at 0."""
     one, other = counter_store.place("a", ("x",)), counter_store.place("b", ("x", "y"), width=3)
     counter_store.cells[one] += 2
     counter_store.cells[other + 2] += 0.5
@@ -33,8 +33,8 @@ def test_a_name_keeps_its_place(counter_store: CounterStore) -> None:
     assert told(counter_store) == {("a", ("x",)): [2.0], ("b", ("x", "y")): [0.0, 0.0, 0.5]}
 
 
-def test_a_reader_sees_what_is_counted_and_named_later() -> None:
-    """Without being told: it looks at the same memory."""
+def test_a_reader_sees_later_counts_and_names() -> None:
+    """It reads the same memory."""
     memory = shared()
     reader, writer = SharedCounterStore(memory), SharedCounterStore(memory)
     assert told(reader) == {}
@@ -44,8 +44,8 @@ def test_a_reader_sees_what_is_counted_and_named_later() -> None:
     assert told(reader)["a", ('quote " and é', "")] == [8.0]
 
 
-def test_a_process_that_takes_the_place_goes_on() -> None:
-    """With the numbers of the one before, also when that was killed in the middle of its work."""
+def test_a_new_process_continues_the_counters() -> None:
+    """Also if the previous process was killed while counting."""
     memory = shared()
     pid = os.fork()
     if pid == 0:
@@ -60,8 +60,8 @@ def test_a_process_that_takes_the_place_goes_on() -> None:
     assert told(SharedCounterStore(memory)) == {("a", ("x",)): [42.0], ("b", ()): [1.0]}
 
 
-def test_what_finds_no_place_is_counted_nowhere() -> None:
-    """Memory is bounded; names that have a place keep theirs."""
+def test_names_without_room_are_not_counted() -> None:
+    """Memory is bounded. Existing names keep their place."""
     memory = shared()
     counter_store = SharedCounterStore(memory)
     kept = counter_store.place("kept", ())
@@ -77,8 +77,8 @@ def test_what_finds_no_place_is_counted_nowhere() -> None:
     assert {tuple(numbers) for numbers in names.values()} == {(1.0,)}
 
 
-def test_long_names_do_not_run_over() -> None:
-    """The names' room is bounded, too."""
+def test_long_names_do_not_overflow() -> None:
+    """The memory for names is bounded, too."""
     memory = shared()
     counter_store = SharedCounterStore(memory)
     for number in range(30_000):

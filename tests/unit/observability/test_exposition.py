@@ -1,4 +1,4 @@
-"""The figures of several processes, told as those of one gate."""
+"""The metrics of several processes, combined as those of one gate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from authgate.observability.metrics import Gauges, Metrics
 
 
 def two() -> tuple[Metrics, Metrics]:
-    """The figures of two processes."""
+    """The metrics of two processes."""
     one, other = Metrics(), Metrics()
     for metrics, entries, fetched, keys in ((one, 3, 1000.0, 2), (other, 4, 900.0, 5)):
         metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
@@ -24,7 +24,7 @@ def two() -> tuple[Metrics, Metrics]:
 
 
 def test_counters_and_histograms_are_sums() -> None:
-    """Whether their process still runs or not."""
+    """Even if their process has ended."""
     one, other = two()
     figures = figures_of([(one.store, True), (other.store, False)])
 
@@ -37,8 +37,8 @@ def test_counters_and_histograms_are_sums() -> None:
     assert duration[-1] == 0.0006
 
 
-def test_gauges_are_combined_as_they_mean() -> None:
-    """Entries add up; of the age of keys the oldest is told, so that an alert sees a process that has fallen behind."""
+def test_gauges_are_combined_by_their_aggregation() -> None:
+    """Entries are summed. The time of the last fetch is the minimum, so that an alert sees the slowest process."""
     one, other = two()
     figures = figures_of([(one.store, True), (other.store, True)])
 
@@ -49,16 +49,16 @@ def test_gauges_are_combined_as_they_mean() -> None:
     assert [*figures["authgate_build_info"].values()] == [[1.0]]
 
 
-def test_gauges_of_a_process_that_is_gone_are_not_told() -> None:
-    """Its cache is gone, too."""
+def test_gauges_of_an_ended_process_are_not_exposed() -> None:
+    """Its cache no longer exists."""
     one, other = two()
     figures = figures_of([(one.store, True), (other.store, False)])
 
     assert figures["authgate_cache_entries"] == {("verdict",): [3.0]}
 
 
-def test_a_process_that_goes_on_with_the_figures_begins_its_gauges_anew() -> None:
-    """What it counts goes on."""
+def test_a_process_that_continues_counters_resets_gauges() -> None:
+    """Counters continue."""
     before, _ = two()
     after = Metrics(before.store)
     after.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
@@ -70,15 +70,15 @@ def test_a_process_that_goes_on_with_the_figures_begins_its_gauges_anew() -> Non
     assert after.in_flight == 0
 
 
-def test_every_family_is_told_without_any_process() -> None:
-    """From the first scrape on, so that dashboards find it."""
+def test_every_family_is_exposed_without_a_process() -> None:
+    """From the first scrape, so that dashboards find it."""
     text = Exposition(dict).render().decode()
 
     assert [name for name in FAMILIES if f"# HELP {name}" not in text] == []
 
 
-def test_a_gauge_forgets_what_is_no_longer_there() -> None:
-    """Labels that go from the configuration go from the figures; counters stay."""
+def test_gauges_of_removed_issuers_are_not_exposed() -> None:
+    """Their counters remain."""
     metrics = Metrics()
     for issuer in ("one", "other"):
         metrics.jwks_keys[issuer] = 1

@@ -1,4 +1,4 @@
-"""What the gate writes: its shape, its levels, its bounds, and never a token."""
+"""The log: format, levels, limits, and no token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
 def written(**attributes: object) -> dict[str, Any]:
-    """The attributes of one event, as they are written."""
+    """The written attributes of one event."""
     stream = configured()
     event(logging.INFO, "it happened", **attributes)
     (line,) = lines(stream)
@@ -27,7 +27,7 @@ def written(**attributes: object) -> dict[str, Any]:
 
 
 def test_an_event_is_one_line_of_json() -> None:
-    """In OpenTelemetry's names, with the time in UTC."""
+    """With OpenTelemetry's names and the time in UTC."""
     stream = configured()
     event(logging.WARNING, "keys could not be fetched", issuer="corp", error_type="x\ny")
     (line,) = lines(stream)
@@ -54,7 +54,7 @@ def test_an_event_is_one_line_of_json() -> None:
     ],
 )
 def test_a_level_has_its_severity(level: int, severity: tuple[str, int]) -> None:
-    """OpenTelemetry's numbers; one of nobody's passes as INFO."""
+    """With OpenTelemetry's numbers. An unknown level counts as INFO."""
     stream = configured("debug")
     event(level, "x")
     (line,) = lines(stream)
@@ -63,7 +63,7 @@ def test_a_level_has_its_severity(level: int, severity: tuple[str, int]) -> None
 
 
 def test_values_keep_their_type() -> None:
-    """Numbers stay numbers, lists lists; what JSON does not know becomes text."""
+    """Numbers and lists stay as they are. Other types that JSON does not have become text."""
     assert written(a=1, b=1.5, c=True, d=None, e=["x", 2, ("y",)], f={"k"}, g=ValueError("z")) == {
         "a": 1,
         "b": 1.5,
@@ -90,7 +90,7 @@ def test_values_keep_their_type() -> None:
 )
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_no_attribute_shows_a_token(format_: Format, value: object) -> None:
-    """Wherever it hides."""
+    """At any depth and in any field."""
     stream = configured(format_=format_)
     event(logging.INFO, "x", value=value)
 
@@ -99,7 +99,7 @@ def test_no_attribute_shows_a_token(format_: Format, value: object) -> None:
 
 @pytest.mark.parametrize("format_", ["json", "text"])
 def test_no_message_shows_a_token(format_: Format) -> None:
-    """Nor the arguments of one, nor the traceback of another library's error."""
+    """Neither in arguments nor in tracebacks of libraries."""
     stream = configured(format_=format_)
     logger = logging.getLogger("somebody.else")
     logger.warning("got %s", TOKEN)
@@ -112,8 +112,8 @@ def test_no_message_shows_a_token(format_: Format) -> None:
     assert not any(part in stream.getvalue() for part in PARTS)
 
 
-def test_an_exception_is_written_with_its_places() -> None:
-    """As an attribute in OpenTelemetry's name."""
+def test_an_exception_is_written_with_its_traceback() -> None:
+    """As an attribute with OpenTelemetry's name."""
     stream = configured()
     try:
         raise ValueError("broken")
@@ -121,12 +121,12 @@ def test_an_exception_is_written_with_its_places() -> None:
         logging.getLogger(LOGGER).exception("failed")
     (line,) = lines(stream)
 
-    assert "test_an_exception_is_written_with_its_places" in line["attributes"]["exception.stacktrace"]
+    assert "test_an_exception_is_written_with_its_traceback" in line["attributes"]["exception.stacktrace"]
     assert line["attributes"]["exception.stacktrace"].endswith("ValueError: broken\n")
 
 
 def test_a_record_without_an_exception_has_none() -> None:
-    """`exc_info` outside of an exception adds nothing."""
+    """`exc_info` without an exception adds nothing."""
     stream = configured()
     record = logging.LogRecord(LOGGER, logging.WARNING, "x.py", 1, "x", (), (None, None, None))
     logging.getLogger(LOGGER).handle(record)
@@ -134,8 +134,8 @@ def test_a_record_without_an_exception_has_none() -> None:
     assert lines(stream)[0]["attributes"] == {}
 
 
-def test_a_value_cannot_begin_a_line_of_its_own() -> None:
-    """A line break inside a value is shown as an escape, so that nobody can write entries of his own."""
+def test_a_value_cannot_start_a_new_line() -> None:
+    """Line breaks in values are escaped, so that clients cannot forge log entries."""
     stream = configured(format_="text")
     event(logging.INFO, "decision", user_name="ada\nINFO decision user.name=root\u2028x")
     assert stream.getvalue().count("\n") == 1
@@ -161,10 +161,10 @@ def test_text_is_for_a_person_at_a_terminal() -> None:
         ("error", ["error"], ["error"]),
     ],
 )
-def test_the_level_is_the_gates_own_and_others_are_held_at_warning(
+def test_the_level_applies_to_the_gate_and_libraries_log_warnings(
     level: str, own: list[str], others: list[str]
 ) -> None:
-    """Below that, other libraries print requests and answers whole."""
+    """At lower levels, some libraries print whole requests and responses."""
     stream = configured(level)
     for scope in (LOGGER, "somebody.else.deeper", "asyncio"):
         for name in ("debug", "info", "warning", "error"):
@@ -176,8 +176,8 @@ def test_the_level_is_the_gates_own_and_others_are_held_at_warning(
     assert [line["body"] for line in seen if line["scope"].startswith("somebody")] == others
 
 
-def test_aiohttp_says_nothing() -> None:
-    """Its error lines quote the request, Authorization included; the server package says what matters itself."""
+def test_aiohttp_logs_nothing() -> None:
+    """Its error lines quote the request, including Authorization. The server package logs errors itself."""
     stream = configured("debug")
     for scope in ("aiohttp.server", "aiohttp.access", "aiohttp.client"):
         logging.getLogger(scope).error("Error handling request %s", TOKEN)
@@ -195,7 +195,7 @@ def test_configuring_again_replaces_the_handler() -> None:
 
 
 def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
-    """Unless it is sent elsewhere; standard output stays for what a command prints."""
+    """Standard output is for what a command prints."""
     configure("info", "json")
     event(logging.INFO, "x")
     captured = capsys.readouterr()
@@ -222,25 +222,25 @@ def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_what_looks_like_a_token_is_masked(text: str, shown: str) -> None:
-    """Whole or in part."""
+    """A whole token or a part of one."""
     assert masked(text) == shown
 
 
-def test_known_secrets_are_masked_whatever_they_look_like() -> None:
+def test_known_secrets_are_masked_in_any_form() -> None:
     """An empty one masks nothing."""
     assert masked("a s3cr3t, twice s3cr3t, and hunter2", "s3cr3t", "hunter2", "") == "a …, twice …, and …"
 
 
-def test_a_text_is_bounded_after_it_is_masked() -> None:
-    """So no token is cut into something that no longer looks like one."""
+def test_a_text_is_shortened_after_it_is_masked() -> None:
+    """Else a cut token might no longer look like one."""
     text = masked("x" * 8190 + " " + TOKEN + "y" * 100_000)
 
     assert len(text) == 8192
     assert text.endswith("x …")
 
 
-def test_a_traceback_names_places_and_types_but_no_secret() -> None:
-    """With the exception that caused it."""
+def test_a_traceback_has_locations_and_types_but_no_secret() -> None:
+    """Also of the exception that caused it."""
     try:
         try:
             raise KeyError("s3cr3t")
@@ -255,14 +255,14 @@ def test_a_traceback_names_places_and_types_but_no_secret() -> None:
     assert not any(secret in text for secret in (*PARTS, "'s3cr3t'"))
 
 
-def test_a_transition_is_told_once() -> None:
-    """For each subject on its own; None is a state, too."""
+def test_a_transition_is_reported_once() -> None:
+    """For each subject. None is a state, too."""
     transitions = Transitions()
     states = [("a", "down"), ("a", "down"), ("b", "down"), ("a", None), ("a", None), ("a", "down")]
 
     assert [transitions.changed(*state) for state in states] == [True, False, True, True, False, True]
 
 
-def test_the_first_state_is_news() -> None:
+def test_the_first_state_is_a_transition() -> None:
     """Even None."""
     assert Transitions().changed("a", None)

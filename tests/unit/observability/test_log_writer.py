@@ -1,4 +1,4 @@
-"""Lines on their way to standard error: nobody waits for a reader, and what is lost is counted."""
+"""Writing log lines: writers never wait for a reader, and dropped lines are counted."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from authgate.observability.log_writer import BackgroundWriter
 
 PATIENCE = 20.0
-"""Seconds after which a thread that does not get on fails a test."""
+"""Seconds after which a test with a stuck thread fails."""
 
 
 class Pipe:
-    """A pipe as small as the system allows, with a reader that may not read."""
+    """A pipe of the smallest possible size, whose reader may not read."""
 
     def __init__(self) -> None:
         self.read_end, self.write_end = os.pipe()
@@ -38,14 +38,14 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    """A pipe, closed in the end; a thread that waits at its other side goes with the process."""
+    """A pipe that is closed after the test. A thread that still writes to it ends with the process."""
     it = Pipe()
     yield it
     it.close()
 
 
-def test_lines_come_out_as_they_went_in(pipe: Pipe) -> None:
-    """In their order, and whole."""
+def test_lines_are_written_whole_and_in_order(pipe: Pipe) -> None:
+    """As many as were given."""
     writer = BackgroundWriter(pipe.write_end)
     for number in range(100):
         writer.write(f"line {number} é\n")
@@ -56,8 +56,8 @@ def test_lines_come_out_as_they_went_in(pipe: Pipe) -> None:
     assert writer.dropped() == 0
 
 
-def test_nobody_waits_for_a_pipe_that_is_not_read(pipe: Pipe) -> None:
-    """What fits waits in memory up to the bound, the rest is lost and counted; no call blocks."""
+def test_a_write_never_blocks(pipe: Pipe) -> None:
+    """Lines wait in memory up to the limit; further ones are dropped and counted."""
     writer = BackgroundWriter(pipe.write_end, max_waiting=10_000)
     caller = threading.Thread(
         target=lambda: [writer.write("x" * 99 + "\n") for _ in range(1000)], daemon=True
@@ -69,8 +69,8 @@ def test_nobody_waits_for_a_pipe_that_is_not_read(pipe: Pipe) -> None:
     assert 800 < writer.dropped() <= 900  # some lines may have gone into the pipe before it was full
 
 
-def test_it_goes_on_when_somebody_reads_again(pipe: Pipe) -> None:
-    """With what waited, then with what is new; only what was lost is missing."""
+def test_writing_continues_when_the_pipe_is_read_again(pipe: Pipe) -> None:
+    """First the waiting lines, then new ones. Only dropped lines are missing."""
     writer = BackgroundWriter(pipe.write_end, max_waiting=10_000)
     for _ in range(1000):
         writer.write("x" * 99 + "\n")
@@ -82,8 +82,8 @@ def test_it_goes_on_when_somebody_reads_again(pipe: Pipe) -> None:
     assert pipe.read(6) == b"after\n"
 
 
-def test_a_reader_that_is_gone_ends_nothing(pipe: Pipe) -> None:
-    """What nobody will ever read is lost, and the next line is tried all the same."""
+def test_a_closed_reader_does_not_stop_the_writer(pipe: Pipe) -> None:
+    """The line is dropped, and the next line is tried."""
     os.close(pipe.read_end)
     writer = BackgroundWriter(pipe.write_end)
     for number in (1, 2):
@@ -92,8 +92,8 @@ def test_a_reader_that_is_gone_ends_nothing(pipe: Pipe) -> None:
         assert writer.dropped() == number
 
 
-def test_draining_has_an_end(pipe: Pipe) -> None:
-    """The gate does not stay because nobody reads its last words."""
+def test_draining_has_a_timeout(pipe: Pipe) -> None:
+    """The gate ends even if its last lines are not read."""
     writer = BackgroundWriter(pipe.write_end)
     writer.write("x" * 100_000)
     writer.drain(0.01)
@@ -101,8 +101,8 @@ def test_draining_has_an_end(pipe: Pipe) -> None:
     assert writer.dropped() == 0
 
 
-def test_a_lone_surrogate_is_no_reason_to_break(pipe: Pipe) -> None:
-    """Whatever is said can be written."""
+def test_a_lone_surrogate_can_be_written(pipe: Pipe) -> None:
+    """It is escaped."""
     writer = BackgroundWriter(pipe.write_end)
     writer.write("\ud800\n")
 

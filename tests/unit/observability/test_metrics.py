@@ -1,4 +1,4 @@
-"""The figures: their names, labels and text, as Prometheus reads them."""
+"""The metrics as Prometheus reads them: names, labels and help texts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LABELS = {
 
 
 def counted() -> Metrics:
-    """Figures with something in each."""
+    """Metrics with a value in each family."""
     metrics = Metrics()
     metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
     metrics.answer_cell("allow", "authenticated", "jwks", "default").add(3.0)
@@ -92,13 +92,13 @@ def counted() -> Metrics:
 
 
 def families(metrics: Metrics) -> dict[str, Metric]:
-    """The gate's own figures as Prometheus reads them, by name."""
+    """Return the gate's own metrics by name, as Prometheus reads them."""
     found = text_string_to_metric_families(metrics.render().decode())
     return {family.name: family for family in found if not family.name.startswith("process_")}
 
 
 def value(metrics: Metrics, sample: str, **labels: str) -> float:
-    """One sample, which has to be there once."""
+    """Return the value of one sample, which must exist once."""
     (found,) = [
         item.value
         for family in families(metrics).values()
@@ -109,7 +109,7 @@ def value(metrics: Metrics, sample: str, **labels: str) -> float:
 
 
 def test_every_family_has_its_labels_and_no_others() -> None:
-    """Closed enums and configured names; the buckets' own label aside."""
+    """Besides `le`, the label of buckets."""
     found = {
         name: {label for sample in family.samples for label in sample.labels} - {"le"}
         for name, family in families(counted()).items()
@@ -120,7 +120,7 @@ def test_every_family_has_its_labels_and_no_others() -> None:
 
 @pytest.mark.parametrize("metrics", [Metrics(), counted()], ids=["nothing counted", "all counted"])
 def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> None:
-    """Also before anything was counted."""
+    """Even before anything was counted."""
     found = families(metrics)
 
     assert set(found) == set(LABELS)
@@ -166,12 +166,12 @@ def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> No
         ("authgate_in_flight_requests", {}, 8),
     ],
 )
-def test_what_was_counted_is_what_is_read(sample: str, labels: dict[str, str], number: float) -> None:
-    """Each figure under its name."""
+def test_counted_numbers_are_exposed(sample: str, labels: dict[str, str], number: float) -> None:
+    """Each under its name."""
     assert value(counted(), sample, **labels) == number
 
 
-def test_figures_that_go_down_are_not_counters() -> None:
+def test_numbers_that_decrease_are_not_counters() -> None:
     """Prometheus treats a counter that falls as a restart."""
     kinds = {name: family.type for name, family in families(counted()).items()}
     gauges = {name for name, kind in kinds.items() if kind == "gauge"}
@@ -194,8 +194,8 @@ def test_figures_that_go_down_are_not_counters() -> None:
     assert {kinds[name] for name in kinds.keys() - gauges} == {"counter", "histogram"}
 
 
-def test_the_duration_of_an_answer_is_counted_by_what_decided() -> None:
-    """From 100 µs to 2.5 s; slower ones are in the last bucket only."""
+def test_durations_are_counted_by_source() -> None:
+    """From 100 µs to 2.5 s. Slower ones are only in the last bucket."""
     metrics = counted()
     buckets = {
         bound: value(metrics, "authgate_verify_duration_seconds_bucket", source="jwks", le=bound)
@@ -207,8 +207,8 @@ def test_the_duration_of_an_answer_is_counted_by_what_decided() -> None:
     assert value(metrics, "authgate_verify_duration_seconds_sum", source="jwks") == pytest.approx(3.0003)
 
 
-def test_a_review_that_was_not_sent_has_no_duration() -> None:
-    """Being throttled takes no time of the API server."""
+def test_a_throttled_review_has_no_duration() -> None:
+    """It was not sent to the API server."""
     metrics = counted()
 
     assert value(metrics, "authgate_tokenreview_duration_seconds_count", cluster="home") == 1
@@ -241,13 +241,13 @@ def test_a_duration_belongs_to_the_first_bucket_that_holds_it(seconds: float, bu
 
 
 def test_the_buckets_are_those_of_the_contract() -> None:
-    """100 µs to 2.5 s, in order."""
+    """From 100 µs to 2.5 s, in order."""
     assert (BUCKETS[0], BUCKETS[-1]) == (0.0001, 2.5)
     assert list(BUCKETS) == sorted(set(BUCKETS))
 
 
-def test_a_gauge_is_read_when_it_is_asked_for() -> None:
-    """The size of a cache is not counted along."""
+def test_gauges_are_read_at_a_scrape() -> None:
+    """The size of a cache is not counted at each change."""
     metrics = Metrics()
     entries = [1, 2]
     metrics.gauges = lambda: Gauges(cache_entries={"verdict": len(entries)})
@@ -264,16 +264,16 @@ def test_odd_names_are_escaped() -> None:
     assert value(metrics, "authgate_jwks_keys", issuer='corp "A"\\') == 1
 
 
-def test_the_version_is_told() -> None:
-    """So that a dashboard shows which one runs."""
+def test_the_version_is_exposed() -> None:
+    """A dashboard can show which version runs."""
     (sample,) = families(Metrics())["authgate_build_info"].samples
 
     assert sample.labels["version"] == __version__
     assert sample.value == 1
 
 
-def test_two_gates_count_apart() -> None:
-    """No figure is global."""
+def test_two_gates_count_separately() -> None:
+    """No metric is global."""
     one, two = counted(), Metrics()
 
     assert value(one, "authgate_internal_errors_total") == 5

@@ -1,4 +1,4 @@
-"""The configured bounds against the memory and the file descriptors of the process."""
+"""The configured limits compared with the process's memory and file descriptors."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def configured(**sections: Any) -> Config:
 
 @pytest.fixture
 def cgroups(tmp_path: Path) -> Path:
-    """A place for a cgroup file system."""
+    """The root of a cgroup file system."""
     return tmp_path / "cgroup"
 
 
 def put(file: Path, text: str) -> None:
-    """Write a file, and the folders above it."""
+    """Write a file and create its folders."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
 
@@ -66,10 +66,10 @@ def put(file: Path, text: str) -> None:
         pytest.param({"memory.max": "garbage"}, "garbage", None, id="unreadable"),
     ],
 )
-def test_the_least_limit_of_a_cgroup_counts(
+def test_the_lowest_cgroup_limit_counts(
     cgroups: Path, files: dict[str, str], membership: str, limit: int | None
 ) -> None:
-    """Of v1 and v2, of the process's own cgroup and of those around it."""
+    """In v1 and v2, for the process's own cgroup and those above it."""
     for name, text in files.items():
         put(cgroups / name, text)
     put(cgroups.parent / "membership", membership)
@@ -78,7 +78,7 @@ def test_the_least_limit_of_a_cgroup_counts(
 
 
 def test_the_defaults_fit_into_half_a_gibibyte() -> None:
-    """Which is what the chart gives a gate whose configuration says nothing of it."""
+    """The chart gives a gate this much memory by default."""
     assert memory_needed(configured(), 1, MANY) <= 512 * MIB
 
 
@@ -90,33 +90,33 @@ def test_the_defaults_fit_into_half_a_gibibyte() -> None:
         pytest.param({"limits": {"maxConnections": 10_128}}, 1, MIB, id="connections"),
     ],
 )
-def test_each_bound_counts(sections: dict[str, Any], processes: int, more: int) -> None:
-    """With its own size."""
+def test_each_limit_counts(sections: dict[str, Any], processes: int, more: int) -> None:
+    """Each adds its own size."""
     assert (
         memory_needed(configured(**sections), processes, MANY) - memory_needed(configured(), 1, MANY) == more
     )
 
 
 def test_each_process_needs_its_own() -> None:
-    """Workers share nothing."""
+    """Workers share no memory for caches and connections."""
     assert memory_needed(configured(), 3, MANY) == 3 * memory_needed(configured(), 1, MANY)
 
 
 def test_enough_of_everything_is_no_warning() -> None:
-    """Nor is an unknown limit."""
+    """An unknown limit is no warning, either."""
     config = configured()
     for memory in (None, memory_needed(config, 1, MANY)):
         assert list(warnings_at_start(config, 1, descriptors=MANY, memory=memory)) == []
 
 
 def test_too_little_memory_is_a_warning() -> None:
-    """It names both figures and the settings that decide."""
+    """It names both numbers and the settings to change."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=MANY, memory=256 * MIB)
     assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 494 MiB")
     assert "limits.maxUnfinishedHeaderBytes" in warning
 
 
 def test_too_few_descriptors_are_a_warning() -> None:
-    """It names the number that is accepted instead."""
+    """It names the number of connections that are accepted instead."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=1024, memory=None)
     assert "limits.maxConnections: 10000 is more than 1024 file descriptors allow; 768 connections" in warning

@@ -12,34 +12,34 @@ from authgate.service import ConfigFile
 
 
 def unread() -> LoadedConfig:
-    """Nothing is read here."""
+    """Fail, because these tests read no configuration."""
     raise AssertionError
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A file."""
+    """An existing file."""
     file = tmp_path / "authgate.yaml"
     file.write_text("one")
     return file
 
 
-def test_a_file_that_stays_has_not_changed(path: Path) -> None:
-    """However often one looks."""
+def test_an_untouched_file_has_not_changed(path: Path) -> None:
+    """No matter how often it is checked."""
     file = ConfigFile(path, unread)
 
     assert [file.changed() for _ in range(3)] == [False] * 3
 
 
-def test_a_file_has_changed_once_it_stays_as_it_is(path: Path) -> None:
-    """At the second look: at the first somebody may still be writing it."""
+def test_a_change_is_reported_once_the_file_is_stable(path: Path) -> None:
+    """At the second check. At the first, the file may still be written."""
     file = ConfigFile(path, unread)
     path.write_text("another")
     assert [file.changed() for _ in range(4)] == [False, True, False, False]
 
 
-def test_a_file_that_is_still_written_has_not_changed_yet(path: Path) -> None:
-    """Half of a policy is another policy."""
+def test_a_file_that_is_still_written_is_not_reported(path: Path) -> None:
+    """Half of a policy is a different policy."""
     file = ConfigFile(path, unread)
     seen = []
     for length in range(1, 5):
@@ -50,8 +50,8 @@ def test_a_file_that_is_still_written_has_not_changed_yet(path: Path) -> None:
     assert seen == [False] * 4 + [True, False]
 
 
-def test_a_file_of_the_same_size_and_age_is_another_one(path: Path) -> None:
-    """One that was moved into its place."""
+def test_a_moved_file_of_the_same_size_and_time_is_a_change(path: Path) -> None:
+    """Its inode differs."""
     file = ConfigFile(path, unread)
     before = path.stat()
     other = path.with_name("other")
@@ -62,8 +62,8 @@ def test_a_file_of_the_same_size_and_age_is_another_one(path: Path) -> None:
     assert [file.changed() for _ in range(2)] == [False, True]
 
 
-def test_a_link_that_leads_elsewhere_is_another_file(tmp_path: Path) -> None:
-    """As the kubelet swaps the folders of a mounted ConfigMap."""
+def test_a_link_to_another_file_is_a_change(tmp_path: Path) -> None:
+    """The kubelet swaps links when a mounted ConfigMap changes."""
     for name in ("..one", "..two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "authgate.yaml").write_text(name)
@@ -76,8 +76,8 @@ def test_a_link_that_leads_elsewhere_is_another_file(tmp_path: Path) -> None:
     assert [file.changed() for _ in range(3)] == [False, True, False]
 
 
-def test_a_file_that_goes_away_is_a_change_and_so_is_its_return(path: Path) -> None:
-    """The first is an error that is told, the second its end."""
+def test_removing_and_restoring_the_file_are_changes(path: Path) -> None:
+    """The first is reported as an error, the second ends it."""
     file = ConfigFile(path, unread)
     path.unlink()
     assert [file.changed() for _ in range(2)] == [False, True]

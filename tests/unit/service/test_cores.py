@@ -1,4 +1,4 @@
-"""How many workers `auto` is."""
+"""The number of workers for `auto`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ V1 = "4:memory:/pod/app\n3:cpu,cpuacct:/pod/app"
 
 
 def cores(folder: Path, own: str, files: dict[str, str]) -> int:
-    """The usable cores where these cgroup files exist and the process is in these cgroups."""
+    """Return the usable cores for these cgroup files and memberships."""
     root = folder / "cgroup"
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -67,10 +67,10 @@ def cores(folder: Path, own: str, files: dict[str, str]) -> int:
     ],
 )
 def test_a_quota_bounds_the_cores(tmp_path: Path, own: str, files: dict[str, str], most: int | None) -> None:
-    """A container on a large machine does not start a worker for each core that it may not use."""
+    """A container on a large machine starts workers only for the cores of its quota."""
     assert cores(tmp_path, own, files) == min(THERE, most or THERE)
 
 
 def test_without_cgroups_the_cores_count(tmp_path: Path) -> None:
-    """Those that the process may run on."""
+    """The cores that the process may run on count."""
     assert usable_cores(tmp_path / "none", tmp_path / "own") == THERE

@@ -1,4 +1,4 @@
-"""How many connections the file descriptors of a process suffice for."""
+"""How many connections fit into the file descriptors of a process."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ from authgate.service.limits import connections_for
         pytest.param(5, 1024, 1, 5, id="fewer than possible"),
     ],
 )
-def test_descriptors_bound_connections(configured: int, limit: int, listeners: int, possible: int) -> None:
-    """What the admin port, outgoing connections and files need is never given to clients."""
+def test_descriptors_limit_connections(configured: int, limit: int, listeners: int, possible: int) -> None:
+    """A reserve is kept for the admin port, outgoing connections and files."""
     assert connections_for(configured, limit, listeners) == possible

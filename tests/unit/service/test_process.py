@@ -1,4 +1,4 @@
-"""The warning about a wall clock that cannot be right."""
+"""The warning about an implausible wall clock."""
 
 from __future__ import annotations
 

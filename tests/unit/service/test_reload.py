@@ -1,4 +1,4 @@
-"""What a reload leaves to requests: the event loop, between any two policies and while the file is read."""
+"""A reload does not block requests: not while it composes policies, and not while it reads the file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ POLICIES = 300
 
 
 def many(folder: Path) -> Path:
-    """A file of many policies."""
+    """A configuration file with many policies."""
     named = {f"policy-{number}": {"allow": [{"users": [f"user-{number}"]}]} for number in range(POLICIES)}
     issuer = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
     return written(folder, {"jwt": [knowing(issuer)], "policies": named})
 
 
-async def test_requests_have_a_turn_after_each_policy(tmp_path: Path) -> None:
-    """However many there are: the longest pause is that of one policy and not of all."""
+async def test_the_event_loop_runs_after_each_policy(tmp_path: Path) -> None:
+    """The longest pause is that of one policy, however many there are."""
     config = load(many(tmp_path), {}).config
     turns = 0
 
@@ -50,7 +50,7 @@ async def test_requests_have_a_turn_after_each_policy(tmp_path: Path) -> None:
 
 
 async def test_the_file_is_read_in_another_thread(tmp_path: Path) -> None:
-    """Parsing it takes long, and requests are answered meanwhile."""
+    """Requests are answered while a long file is parsed."""
     path = many(tmp_path)
     threads = []
 

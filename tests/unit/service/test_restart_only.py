@@ -1,4 +1,4 @@
-"""What a reload changes, and what waits for a restart."""
+"""Which settings a reload changes, and which need a restart."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from authgate.service.restart_only import keep_restart_only, pending_restart
 
 
 def config(**variables: Any) -> Config:
-    """A configuration with these variables, such as SERVER__LISTEN."""
+    """Return a configuration with these environment variables, such as SERVER__LISTEN."""
     env = {f"AUTHGATE_{name}": str(value) for name, value in variables.items()}
     return load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a", **env}).config
 
 
-def test_what_is_decided_changes() -> None:
-    """Clusters, issuers, policies, headers and the cache are the new configuration's."""
+def test_a_reload_changes_what_decisions_depend_on() -> None:
+    """Clusters, issuers, policies, headers and the cache."""
     new = config(CLUSTER__AUDIENCES="b", HEADERS__PRESET="remote", CACHE__TTL="5s")
     taken = keep_restart_only(config(), new)
 
@@ -25,8 +25,8 @@ def test_what_is_decided_changes() -> None:
     assert list(pending_restart(config(), new)) == []
 
 
-def test_the_proxy_belongs_to_what_is_decided() -> None:
-    """Policies trust its headers: those of another one must not be read with them."""
+def test_a_reload_changes_the_proxy() -> None:
+    """Policies trust its headers, so both must change together."""
     new = config(SERVER__PROXY="envoy")
 
     assert keep_restart_only(config(), new).server.proxy == "envoy"
@@ -46,8 +46,8 @@ def test_the_proxy_belongs_to_what_is_decided() -> None:
         ("SHUTDOWN__DELAY", "1s", "shutdown.delay"),
     ],
 )
-def test_what_is_settled_at_start_stays_and_is_named(variable: str, value: str, name: str) -> None:
-    """By its path in the file."""
+def test_settings_that_need_a_restart_are_kept_and_named(variable: str, value: str, name: str) -> None:
+    """The name is the path in the file."""
     new = config(**{variable: value})
 
     assert keep_restart_only(config(), new) == config()

@@ -1,4 +1,4 @@
-"""A worker's place: when another one is started, and which one counts as stuck."""
+"""A worker's slot: when a worker is started, and when it counts as stuck."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BAD = Check("issuer/corp", good=False, detail="not fetched yet")
 
 
 def program(*words: str) -> int:
-    """The process id of a program that runs now."""
+    """Start a program and return its process id."""
     return os.posix_spawnp(words[0], words, dict(os.environ))
 
 
 class Place(Slot):
-    """A place whose workers are programs of a test."""
+    """A slot whose workers are programs of the test."""
 
     async def run(self, *words: str) -> Channel:
         """Puts a program there; gives the worker's end of the channel."""
@@ -49,12 +49,12 @@ class Place(Slot):
 
 @pytest.fixture
 def place(clock: FakeClock) -> Place:
-    """An empty place."""
+    """An empty slot."""
     return Place(0, clock)
 
 
-async def test_workers_that_end_are_started_again_ever_later(place: Place, clock: FakeClock) -> None:
-    """At once after the first end, then after 1 s, twice as long each time, and 30 s at most."""
+async def test_restarts_wait_longer_each_time(place: Place, clock: FakeClock) -> None:
+    """The first is immediate, the next waits 1 s, and each further one twice as long, up to 30 s."""
     assert place.claim_start()
     pauses = []
     for _ in range(9):
@@ -71,7 +71,7 @@ async def test_workers_that_end_are_started_again_ever_later(place: Place, clock
 
 
 async def test_a_worker_that_ran_for_a_while_is_replaced_at_once(place: Place, clock: FakeClock) -> None:
-    """A crash once in a while is no loop."""
+    """A rare crash is not a crash loop."""
     for _ in range(3):
         worker = await place.run("false")
         clock.advance(60)
@@ -80,8 +80,8 @@ async def test_a_worker_that_ran_for_a_while_is_replaced_at_once(place: Place, c
         assert place.claim_start()
 
 
-async def test_a_place_is_called_for_once(place: Place) -> None:
-    """Until a worker is there and gone again."""
+async def test_a_start_is_claimed_once(place: Place) -> None:
+    """Until a worker was started and has ended."""
     assert [place.claim_start() for _ in range(3)] == [True, False, False]
     worker = await place.run("false")
     assert not place.claim_start()
@@ -90,8 +90,8 @@ async def test_a_place_is_called_for_once(place: Place) -> None:
     assert [place.claim_start() for _ in range(2)] == [True, False]
 
 
-async def test_how_a_worker_ended_is_told(place: Place) -> None:
-    """The reason that it gave itself is for the log, as it may quote the configuration."""
+async def test_the_state_says_how_a_worker_ended(place: Place) -> None:
+    """The worker's own reason is only logged, since it may quote the configuration."""
     worker = await place.run("sh", "-c", "exit 3")
     await place.told(worker, Failed("cannot listen on 127.0.0.1:1: Address already in use"))
     assert place.ended() == "exited"
@@ -104,7 +104,7 @@ async def test_how_a_worker_ended_is_told(place: Place) -> None:
 
 
 async def test_a_silent_worker_is_stuck(place: Place) -> None:
-    """It is killed when it has said nothing for too long; a word in between begins the time anew."""
+    """It is killed if it sends nothing for too long. Each message restarts the time."""
     worker = await place.run("sleep", "60")
     place.pass_time(MOST_SILENT - 1)
     await place.told(worker, Status(listening=True, checks=(GOOD,)))
@@ -115,8 +115,8 @@ async def test_a_silent_worker_is_stuck(place: Place) -> None:
     worker.close()
 
 
-async def test_a_killed_worker_is_told_as_such(place: Place) -> None:
-    """By the name of the signal."""
+async def test_the_state_names_the_signal_that_killed_a_worker(place: Place) -> None:
+    """Such as SIGKILL."""
     worker = await place.run("sleep", "60")
     assert place._pid is not None
     os.kill(place._pid, signal.SIGTERM)
@@ -139,7 +139,7 @@ async def test_a_killed_worker_is_told_as_such(place: Place) -> None:
 async def test_a_worker_is_ready_when_it_listens_and_can_decide(
     place: Place, report: Status, listening: bool, ready: bool
 ) -> None:
-    """One issuer is enough, as for a gate of one process."""
+    """One usable issuer is enough, as for a single process."""
     worker = await place.run("sleep", "60")
     await place.told(worker, report)
     assert (place.listening, place.ready) == (listening, ready)
@@ -149,8 +149,8 @@ async def test_a_worker_is_ready_when_it_listens_and_can_decide(
     assert (place.listening, place.ready) == (False, False)
 
 
-async def test_orders_reach_the_worker(place: Place) -> None:
-    """And its answers come back; one that ends over an order has not followed it."""
+async def test_messages_reach_the_worker(place: Place) -> None:
+    """Its answers come back. A worker that ends while it applies a configuration has failed to apply it."""
     worker = await place.run("sleep", "60")
     for error in (None, "no cluster is known"):
         answer = asyncio.create_task(place.adopt(CONFIG))
@@ -168,8 +168,8 @@ async def test_orders_reach_the_worker(place: Place) -> None:
     worker.close()
 
 
-async def test_a_trial_without_an_answer_is_given_up(clock: FakeClock) -> None:
-    """A worker that could answer by either configuration is killed, and another one starts with the last good one."""
+async def test_a_trial_without_an_answer_times_out(clock: FakeClock) -> None:
+    """The worker is killed, and a new one starts with the last good configuration."""
     place = Place(0, clock, trial_timeout=0.05)
     worker = await place.run("sleep", "60")
     assert await place.adopt(CONFIG) == "the worker did not apply the configuration within 0.05 s"
@@ -177,8 +177,8 @@ async def test_a_trial_without_an_answer_is_given_up(clock: FakeClock) -> None:
     worker.close()
 
 
-async def test_a_start_that_does_not_end_is_given_up(clock: FakeClock) -> None:
-    """So is a worker that does not come to listen with the configuration on trial."""
+async def test_a_start_without_an_end_times_out(clock: FakeClock) -> None:
+    """A worker that never listens with the configuration on trial is killed."""
     place = Place(0, clock, trial_timeout=0.05)
     trying = asyncio.create_task(place.start_with(CONFIG))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Which worker tries a new configuration, and what the supervisor itself serves."""
+"""The supervisor: which worker tries a new configuration, and the documents that it serves."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PEM = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, Privat
 
 @asynccontextmanager
 async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
-    """Programs that count as listening workers, by their ends of the channels; the test speaks for them."""
+    """Processes that count as listening workers, and the channels over which the test sends their messages."""
     channels = []
     for slot in supervisor._slots:
         near, far = socket.socketpair()
@@ -53,8 +53,8 @@ async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
         channel.close()
 
 
-async def test_each_trial_is_another_workers() -> None:
-    """One that is rejected reaches no other worker; the next attempt is the next worker's; all follow a good one."""
+async def test_each_trial_uses_another_worker() -> None:
+    """A rejected configuration reaches no other worker, the next trial rotates, and all workers apply a good one."""
     supervisor = _Supervisor(CONFIG, COUNT, None)
     async with workers(supervisor) as channels:
         for turn in range(COUNT + 1):
@@ -71,8 +71,8 @@ async def test_each_trial_is_another_workers() -> None:
         await trial
 
 
-async def test_a_worker_that_dies_over_a_trial_is_not_asked_again_at_once() -> None:
-    """The configuration may be to blame, or that worker: the next attempt is another one's."""
+async def test_a_worker_that_dies_during_a_trial_does_not_get_the_next_trial() -> None:
+    """The cause may be the configuration or that worker, so another worker tries next."""
     supervisor = _Supervisor(CONFIG, COUNT, None)
     async with workers(supervisor) as channels:
         trial = asyncio.create_task(supervisor._adopt(CONFIG))
@@ -92,7 +92,7 @@ async def test_a_worker_that_dies_over_a_trial_is_not_asked_again_at_once() -> N
 
 
 def test_a_signing_key_that_cannot_be_read_is_tried_once_a_second(tmp_path: Path, clock: FakeClock) -> None:
-    """Every unknown path of the admin port asks for the documents; a good file is read once for a configuration."""
+    """Every unknown path of the admin port needs the documents. A good file is read once per configuration."""
     key = tmp_path / "signing.pem"
     document = {
         "jwt": [knowing(Issuer("https://issuer.example.com", SigningKey.generate("ES256")))],
