@@ -1,4 +1,4 @@
-"""The admin port's answers, and how often figures are rendered."""
+"""The admin port's answers, and how often metrics are rendered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DOCUMENT = "/.well-known/openid-configuration"
 
 
 class Counting:
-    """Figures that change each time they are rendered."""
+    """Metrics that change each time they are rendered."""
 
     def __init__(self) -> None:
         self.times = 0
@@ -24,18 +24,18 @@ class Counting:
 
 
 def handler_of(figures: Counting, clock: FakeClock) -> AdminHandler:
-    """The handler of a gate that is ready and signs tokens."""
+    """Return the handler of a gate that is ready and signs tokens."""
     ready = Readiness(True, (Check("shutdown", True, "not ending"),))
     return AdminHandler(figures, lambda: ready, lambda: {DOCUMENT: b"{}"}, clock.monotonic)
 
 
 async def asked(handler: AdminHandler, path: str, method: str = "GET") -> web.Response:
-    """The answer to a request."""
+    """Return the answer to a request."""
     return await handler(make_mocked_request(method, path))
 
 
-async def test_figures_are_rendered_once_a_second_at_most(clock: FakeClock) -> None:
-    """However many clients ask, all of them get the same bytes until a second has passed."""
+async def test_metrics_are_rendered_at_most_once_a_second(clock: FakeClock) -> None:
+    """All clients get the same bytes until a second has passed."""
     figures = Counting()
     handler = handler_of(figures, clock)
     bodies = [(await asked(handler, "/metrics")).body for _ in range(100)]
@@ -66,5 +66,5 @@ async def test_figures_are_rendered_once_a_second_at_most(clock: FakeClock) -> N
     ],
 )
 async def test_each_path_has_its_answer(clock: FakeClock, method: str, path: str, status: int) -> None:
-    """Unknown paths are 404, other methods than GET and HEAD 405."""
+    """Unknown paths get 404, and methods other than GET and HEAD get 405."""
     assert (await asked(handler_of(Counting(), clock), path, method)).status == status

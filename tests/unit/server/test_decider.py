@@ -1,4 +1,4 @@
-"""When a gate that was replaced is no longer needed."""
+"""When the last decision of a replaced generation is finished."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def serving() -> Serving:
-    """A gate at work."""
+    """A gate that can decide."""
     headers = HeaderMapper("oauth2-proxy", 16384)
     return Serving(Gate(ScriptedVerifier(), {"default": Policy("default")}, headers, 16384), "nginx")
 
 
 async def turns(done: Callable[[], bool]) -> bool:
-    """Whether something is so after the event loop has had its turns."""
+    """Return a condition after some iterations of the event loop."""
     for _ in range(5):
         await asyncio.sleep(0)
     return done()
 
 
-async def test_nobody_under_way_is_nobody_to_wait_for(serving: Serving) -> None:
+async def test_without_open_decisions_there_is_no_wait(serving: Serving) -> None:
     """Before the first request and after the last."""
     await serving.idle()
     with serving:
@@ -39,8 +39,8 @@ async def test_nobody_under_way_is_nobody_to_wait_for(serving: Serving) -> None:
     await serving.idle()
 
 
-async def test_the_last_one_under_way_ends_the_wait(serving: Serving) -> None:
-    """However many there were, and however they ended."""
+async def test_the_wait_ends_with_the_last_open_decision(serving: Serving) -> None:
+    """Also if one of them fails."""
     with serving as gate:
         assert gate is serving.gate
         waiting = asyncio.create_task(serving.idle())

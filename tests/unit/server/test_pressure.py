@@ -1,4 +1,4 @@
-"""What is turned away is counted each time and logged now and then."""
+"""Refused and closed connections are all counted, and logged at most once a minute."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_flood_is_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
-    """Of each kind; the figures have them all."""
+def test_a_flood_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    """One line per kind of problem. The metrics count all."""
     metrics, clock = Metrics(), FakeClock()
     pressure = Pressure(metrics, clock)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""What is recorded of a shadow's differences."""
+"""Recording the differences of a shadow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIFFERENCE = Difference(
 def record(
     audit: Literal["none", "deny"], times: int, caplog: pytest.LogCaptureFixture
 ) -> tuple[float, list[dict[str, object]]]:
-    """What the metrics and the audit stream say of so many differences."""
+    """Return what the metrics and the audit log have after some differences."""
     caplog.set_level("INFO", logger="authgate.audit")
     metrics = Metrics()
     recorder = Recorder(metrics, Audit(audit, FakeClock(), lambda: None, burst=2))
@@ -32,8 +32,8 @@ def record(
     return metrics.shadow_differences["default", "authenticated", "not_allowed"], lines
 
 
-def test_a_difference_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
-    """With both reasons, the shadow's rule, and whom it is about."""
+def test_a_difference_is_counted_and_written(caplog: pytest.LogCaptureFixture) -> None:
+    """With both reasons, the shadow's rule and the user's name."""
     assert record("deny", 1, caplog) == (
         1,
         [
@@ -49,12 +49,12 @@ def test_a_difference_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> N
     )
 
 
-def test_of_many_the_first_ones_are_told_and_all_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """As of denials."""
+def test_a_flood_of_differences_is_limited_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """Like denials."""
     count, lines = record("deny", 5, caplog)
     assert (count, len(lines)) == (5, 2)
 
 
-def test_without_an_audit_stream_they_are_counted_only(caplog: pytest.LogCaptureFixture) -> None:
-    """Where denials are not written, neither are these."""
+def test_without_an_audit_log_differences_are_only_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """They are written only if denials are written."""
     assert record("none", 3, caplog) == (3, [])

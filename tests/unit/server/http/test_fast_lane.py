@@ -1,4 +1,4 @@
-"""Which bytes the fast lane answers, and which it leaves to the general HTTP server untouched."""
+"""Which bytes the fast lane answers, and which it leaves untouched for aiohttp."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ ANSWERED -= {f"rules: preflight{more}" for more in ("", " of another method", " 
 
 
 class Lane:
-    """A fast lane over a scripted verifier, and what it counted."""
+    """A fast lane over a scripted verifier, and its metrics."""
 
     def __init__(self, verifier: Verifier, *, cache: VerdictCache | None = None, audit: str = "none") -> None:
         clock = FakeClock()
@@ -101,23 +101,23 @@ class Raising(ScriptedVerifier):
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_only_plain_requests_are_answered(name: str) -> None:
-    """What could mean two things to two parsers is not touched."""
+    """Bytes that two parsers could read differently are left to aiohttp."""
     assert (Lane(ScriptedVerifier()).status(CORPUS[name]) is not None) == (name in ANSWERED)
 
 
 @pytest.mark.parametrize("end", range(1, len(CORPUS["good"]) - 1), ids=str)
-def test_no_beginning_of_a_request_is_answered(end: int) -> None:
-    """A request that is not complete is not the lane's."""
+def test_no_incomplete_request_is_answered(end: int) -> None:
+    """It is left to aiohttp."""
     assert Lane(ScriptedVerifier()).status(CORPUS["good"][:end]) is None
 
 
-def test_two_requests_in_one_piece_are_left_alone() -> None:
-    """Pipelined requests are answered in their order by the general server."""
+def test_two_requests_in_one_chunk_are_left_to_aiohttp() -> None:
+    """aiohttp answers pipelined requests in order."""
     assert Lane(ScriptedVerifier()).status(CORPUS["good"] * 2) is None
 
 
-def test_a_remembered_verdict_is_counted_as_one() -> None:
-    """The second answer comes from the cache, and says so in the metrics."""
+def test_a_cached_verdict_is_counted_as_a_hit() -> None:
+    """The second answer comes from the cache, and the metrics show it."""
     verifier = ScriptedVerifier()
     lookups: list[str] = []
     lane = lane_with_cache(verifier, lookups)
@@ -130,8 +130,8 @@ def test_a_remembered_verdict_is_counted_as_one() -> None:
     }
 
 
-def test_a_remembered_refusal_still_reaches_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
-    """A refusal that costs nothing is recorded like one that does."""
+def test_a_cached_denial_is_written_to_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Like one that was decided anew."""
     caplog.set_level("INFO", logger="authgate.audit")
     verifier = ScriptedVerifier(Rejected(Reason.TOKEN_EXPIRED))
     lane = lane_with_cache(verifier, audit="deny")
@@ -139,8 +139,8 @@ def test_a_remembered_refusal_still_reaches_the_audit_log(caplog: pytest.LogCapt
     assert [record.message for record in caplog.records] == ["decision"] * 3
 
 
-def test_what_must_be_waited_for_is_left_alone_and_not_counted() -> None:
-    """Who has to be asked is asked by the general server, once."""
+def test_a_pending_decision_is_left_to_aiohttp_and_not_counted() -> None:
+    """aiohttp's handler waits for the verifier, which is asked once."""
     verifier = ScriptedVerifier()
     verifier.held = True
     lookups: list[str] = []
@@ -149,20 +149,20 @@ def test_what_must_be_waited_for_is_left_alone_and_not_counted() -> None:
     assert (lookups, lane.metrics.answers) == ([], {})
 
 
-def test_an_unexpected_error_is_left_to_the_general_server() -> None:
-    """There it becomes a 503 with a line in the log."""
+def test_an_unexpected_error_is_left_to_aiohttp() -> None:
+    """There it becomes a 503 with a log line."""
     assert Lane(Raising()).status(CORPUS["good"]) is None
 
 
-def test_cannot_tell_is_a_503() -> None:
-    """With its Retry-After, as everywhere."""
+def test_unavailable_is_a_503() -> None:
+    """With Retry-After, as everywhere."""
     lane = Lane(ScriptedVerifier(Unavailable(Reason.KEYS_UNAVAILABLE, "down", 7)))
     answer = lane.lane.answer(CORPUS["good"])
     assert answer is not None
     assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\n")
 
 
-def test_the_date_is_of_the_answer() -> None:
+def test_the_date_is_that_of_the_answer() -> None:
     """RFC 9110, section 6.6.1: when the message was made, in seconds."""
     lane = Lane(ScriptedVerifier())
     first = lane.lane.answer(CORPUS["good"])
@@ -170,8 +170,8 @@ def test_the_date_is_of_the_answer() -> None:
     assert first != lane.lane.answer(CORPUS["good"])
 
 
-def test_what_strangers_send_does_not_grow_what_is_remembered() -> None:
-    """Field names, repeating lines and request lines are remembered up to a number."""
+def test_memory_for_clients_bytes_is_bounded() -> None:
+    """The caches of field names, repeating lines and request lines have a maximum size."""
     lane = Lane(ScriptedVerifier())
     for number in range(6000):
         request = f"GET /verify?{number} HTTP/1.1\r\nHost: gate-{number}\r\nX-{number}: 1\r\n\r\n"
@@ -181,7 +181,7 @@ def test_what_strangers_send_does_not_grow_what_is_remembered() -> None:
 
 
 def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
-    """One token, one remembered verdict, and another answer for another path."""
+    """One token and one cached verdict can have different answers for different paths."""
     verifier = ScriptedVerifier()
     lane = lane_with_cache(verifier)
     names = ["rules: staff, a query", "rules: staff, an escape", "rules: no rule", "rules: ambiguous"]
@@ -189,8 +189,8 @@ def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
     assert verifier.asked == ["good-token"]
 
 
-def test_the_lane_heeds_another_proxy() -> None:
-    """A reload may change whose fields tell of the client's request."""
+def test_the_lane_uses_a_new_proxy() -> None:
+    """A reload may change the proxy, and so the fields that describe the client's request."""
     lane = Lane(ScriptedVerifier())
     assert [lane.status(CORPUS[f"rules: {name}"]) for name in ("staff", "another proxy's fields")] == [
         200,

@@ -1,4 +1,4 @@
-"""The memory of unfinished heads: what each costs, and which one is ended."""
+"""The memory of unfinished heads: what each costs, and which connection is ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from authgate.server.http.head_budget import HeadBudget, after_last_head, worst_
 
 
 class Head:
-    """A connection with an unfinished head, in the order in which `ended` lists it."""
+    """A connection with an unfinished head. `ended` lists ended connections in order."""
 
     def __init__(self, ended: list[Head]) -> None:
         self._ended = ended
@@ -19,7 +19,7 @@ class Head:
 
 
 def test_the_oldest_head_is_ended_first() -> None:
-    """The age counts from the first byte: a piece now and then does not make a head younger."""
+    """The age counts from the first byte. A later piece does not make a head younger."""
     ended: list[Head] = []
     counted: list[None] = []
     budget = HeadBudget(1000, lambda: counted.append(None))
@@ -34,8 +34,8 @@ def test_the_oldest_head_is_ended_first() -> None:
     assert budget.held == 800
 
 
-def test_a_head_that_exceeds_the_budget_alone_is_ended() -> None:
-    """Younger ones go before it only where they are older."""
+def test_a_head_that_alone_exceeds_the_budget_is_ended() -> None:
+    """Older ones are ended before it."""
     ended: list[Head] = []
     budget = HeadBudget(1000)
     small, large = Head(ended), Head(ended)
@@ -46,7 +46,7 @@ def test_a_head_that_exceeds_the_budget_alone_is_ended() -> None:
 
 
 def test_a_complete_head_costs_nothing() -> None:
-    """Whether it had been charged or not."""
+    """Whether it was charged before or not."""
     budget = HeadBudget(1000)
     head = Head([])
     budget.charge(head, b"a" * 100)
@@ -65,8 +65,8 @@ def test_a_complete_head_costs_nothing() -> None:
         pytest.param([b"X: aaaaaa", b"\xff"], 50, id="also for those that came before"),
     ],
 )
-def test_a_head_costs_what_the_parser_makes_of_it(pieces: list[bytes], cost: int) -> None:
-    """Each line is kept as bytes and as text."""
+def test_a_head_costs_the_memory_of_the_parser(pieces: list[bytes], cost: int) -> None:
+    """The parser keeps each line as bytes and as text."""
     budget = HeadBudget(10_000)
     head = Head([])
     for piece in pieces:
@@ -75,8 +75,8 @@ def test_a_head_costs_what_the_parser_makes_of_it(pieces: list[bytes], cost: int
     assert budget.held == cost
 
 
-def test_the_least_budget_holds_the_largest_head() -> None:
-    """limits.maxUnfinishedHeaderBytes is at least 8 MiB: the largest of the other limits leave room for one head."""
+def test_the_smallest_budget_holds_the_largest_head() -> None:
+    """limits.maxUnfinishedHeaderBytes is at least 8 MiB. One head with all other limits at their maximum fits."""
     assert worst_case(1_048_576, 10_000) <= 8_388_608
 
 
@@ -93,6 +93,6 @@ def test_the_least_budget_holds_the_largest_head() -> None:
         pytest.param(b"A\r\n\r\n1\r\na\r\n0\r\n\r\nGET /", None, b"GET /", id="a head behind a chunked body"),
     ],
 )
-def test_the_beginning_of_the_next_head_is_found(data: bytes, body: int | None, rest: bytes) -> None:
-    """However the request before it ended."""
+def test_the_start_of_the_next_head_is_found(data: bytes, body: int | None, rest: bytes) -> None:
+    """With and without a body of the request before it."""
     assert after_last_head(data, body=body) == rest

@@ -1,4 +1,4 @@
-"""Reading the subrequest: its endpoint, its credentials, and what the proxy tells of the original request."""
+"""Reading the subrequest: its endpoint, its credentials, and the client's request as the proxy describes it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ RawHeaders = list[tuple[bytes, bytes]]
     ],
 )
 def test_a_target_names_a_policy_and_what_follows(target: str, policy: str, rest: str) -> None:
-    """Any path below an endpoint is that endpoint, as it was sent."""
+    """Any path below an endpoint belongs to it. The rest is kept as it was sent."""
     assert endpoint_of(target) == Endpoint(policy, rest)
 
 
@@ -112,8 +112,8 @@ def test_a_target_names_a_policy_and_what_follows(target: str, policy: str, rest
     ],
     ids=ascii,
 )
-def test_anything_else_is_no_endpoint(target: str) -> None:
-    """Nothing is decoded, folded or normalised to become one."""
+def test_other_targets_are_not_endpoints(target: str) -> None:
+    """Targets are not decoded, case-folded or normalised."""
     assert endpoint_of(target) is None
 
 
@@ -123,7 +123,7 @@ def test_anything_else_is_no_endpoint(target: str) -> None:
     | st.builds("{}://{}{}".format, st.text(max_size=5), st.text(max_size=10), st.text(max_size=20))
 )
 def test_any_target_gives_an_endpoint_or_none(target: str) -> None:
-    """No target raises, and a policy's name is always one that a configuration may have."""
+    """No target raises an error, and every policy name is valid in a configuration."""
     found = endpoint_of(target)
 
     if found is not None:
@@ -133,7 +133,7 @@ def test_any_target_gives_an_endpoint_or_none(target: str) -> None:
 
 
 def test_every_authorization_line_is_a_credential() -> None:
-    """In any case, in their order, empty ones too; look-alikes are others."""
+    """In upper or lower case, in order, also empty ones. Similar names do not count."""
     headers = [
         (b"Authorization", b"Bearer a"),
         (b"X-Authorization", b"Bearer x"),
@@ -148,7 +148,7 @@ def test_every_authorization_line_is_a_credential() -> None:
     assert credentials([]) == []
 
 
-def test_values_are_given_raw() -> None:
+def test_values_are_returned_raw() -> None:
     """Not decoded, not split at commas."""
     assert values_of([(b"X-A", b"a, b"), (b"x-a", b"\xff")], b"x-a") == [b"a, b", b"\xff"]
 
@@ -169,7 +169,7 @@ HOSTS: dict[Proxy, bytes] = {
 
 
 def told(proxy: Proxy, headers: RawHeaders) -> OriginalRequest:
-    """What a proxy's headers tell; the subrequest itself is a POST to /verify/of-the-proxy."""
+    """Return the client's request from a proxy's headers. The subrequest is a POST to /verify/of-the-proxy."""
     return original_request(proxy, headers, "POST", Endpoint("default", "/of-the-proxy", "of=the-proxy"))
 
 
@@ -183,8 +183,8 @@ def told(proxy: Proxy, headers: RawHeaders) -> OriginalRequest:
         pytest.param("/a/../b%2fc;d", "/a/../b%2fc;d", "", id="as it was sent"),
     ],
 )
-def test_a_proxy_tells_method_path_and_host(proxy: Proxy, uri: str, path: str, query: str) -> None:
-    """By the headers that it is configured to send."""
+def test_a_proxy_sends_method_path_and_host(proxy: Proxy, uri: str, path: str, query: str) -> None:
+    """In the headers that it is configured to send."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     headers = [(method_name, b"PATCH"), (uri_name, (prefix + uri).encode())]
     if proxy in HOSTS:
@@ -193,8 +193,8 @@ def test_a_proxy_tells_method_path_and_host(proxy: Proxy, uri: str, path: str, q
     assert told(proxy, headers) == OriginalRequest("PATCH", path, "app.example", query)
 
 
-def test_ingress_nginx_tells_a_whole_url() -> None:
-    """And a bare path, where one is sent: then the host is not known."""
+def test_ingress_nginx_sends_a_whole_url() -> None:
+    """If it sends only a path, the host is unknown."""
     assert (
         told("ingress-nginx", [(b"X-Original-Url", b"https://app.example:8443/a")]).host == "app.example:8443"
     )
@@ -204,8 +204,8 @@ def test_ingress_nginx_tells_a_whole_url() -> None:
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
-def test_other_proxies_headers_tell_nothing(proxy: Proxy) -> None:
-    """A client may send them all; only the configured proxy's own are overwritten by it."""
+def test_headers_of_other_proxies_are_ignored(proxy: Proxy) -> None:
+    """A client may send them. The configured proxy overwrites only its own."""
     own = {name.lower() for name in (*FORWARDED_HEADERS[proxy][:2], HOSTS.get(proxy, b""))}
     headers = [
         (name, b"https://app.example/a" if name.endswith(b"L") else b"/a")
@@ -220,8 +220,8 @@ def test_other_proxies_headers_tell_nothing(proxy: Proxy) -> None:
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
-def test_a_header_that_stands_twice_tells_nothing(proxy: Proxy) -> None:
-    """One of the two may be the client's."""
+def test_a_repeated_header_is_ignored(proxy: Proxy) -> None:
+    """One of the two may come from the client."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     uri = f"{prefix}/a".encode()
     once = [(method_name, b"GET"), (uri_name, uri)]
@@ -236,8 +236,8 @@ def test_a_header_that_stands_twice_tells_nothing(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc3\xa4", b"\x00", b"\t", b"\x7f"], ids=ascii)
-def test_of_odd_bytes_only_a_path_is_told(proxy: Proxy, bad: bytes) -> None:
-    """As it was sent, so that it can be called ambiguous; no byte is dropped or replaced to make sense of it."""
+def test_odd_bytes_are_kept_only_in_a_path(proxy: Proxy, bad: bytes) -> None:
+    """The path is kept as it was sent, so that it can be refused as ambiguous."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     headers = [(method_name, b"GE" + bad), (uri_name, f"{prefix}/a".encode() + bad)]
     if proxy in HOSTS:
@@ -251,8 +251,8 @@ def test_of_odd_bytes_only_a_path_is_told(proxy: Proxy, bad: bytes) -> None:
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
 @pytest.mark.parametrize("uri", [b"", b"a", b"*", b"?/a", b"app.example:443", b"\\a"], ids=ascii)
-def test_what_is_no_path_tells_none(proxy: Proxy, uri: bytes) -> None:
-    """Also the targets of OPTIONS and CONNECT."""
+def test_a_target_that_is_not_a_path_has_no_path(proxy: Proxy, uri: bytes) -> None:
+    """Such as the targets of OPTIONS and CONNECT."""
     method_name, uri_name, _ = FORWARDED_HEADERS[proxy]
 
     assert told(proxy, [(method_name, b"GET"), (uri_name, uri)]) == OriginalRequest("GET", None)
@@ -267,22 +267,22 @@ def test_what_is_no_path_tells_none(proxy: Proxy, uri: bytes) -> None:
     ],
     ids=ascii,
 )
-def test_a_url_without_a_path_tells_none(url: bytes) -> None:
-    """The Host header in it is the client's own."""
+def test_a_url_without_a_path_has_no_path(url: bytes) -> None:
+    """Its host comes from the client."""
     assert told("ingress-nginx", [(b"X-Original-Url", url)]) == OriginalRequest()
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
-def test_a_number_sign_stays_in_the_path(proxy: Proxy) -> None:
-    """A request has no fragment; an app that reads on behind the sign serves another path than the one before it."""
+def test_a_number_sign_is_part_of_the_path(proxy: Proxy) -> None:
+    """A request target has no fragment, and an app may read what follows the sign."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     uri = f"{prefix}/public/x#/../../secret"
 
     assert told(proxy, [(method_name, b"GET"), (uri_name, uri.encode())]).path == "/public/x#/../../secret"
 
 
-def test_envoy_asks_by_the_request_itself() -> None:
-    """It sends the original method, and the original path behind the prefix; no header counts."""
+def test_envoy_sends_the_request_in_the_subrequest() -> None:
+    """It sends the original method, and the original path behind the prefix. No header counts."""
     headers = [(b"X-Original-Method", b"GET"), (b"X-Original-URI", b"/b"), (b"X-Forwarded-Uri", b"/c")]
 
     headers.append((b"Host", b"app.example"))
@@ -299,7 +299,7 @@ ASKED = (b"Access-Control-Request-Method", b"PATCH")
 
 
 def preflight(proxy: Proxy, method: bytes, *headers: tuple[bytes, bytes]) -> bool:
-    """Whether a request with these fields is one, told by a proxy."""
+    """Return whether a request with these fields is a CORS preflight."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     told_by = [(method_name, method), (uri_name, f"{prefix}/x".encode())]
     return original_request(proxy, [*told_by, *headers], "POST", Endpoint("default", "")).preflight
@@ -307,8 +307,8 @@ def preflight(proxy: Proxy, method: bytes, *headers: tuple[bytes, bytes]) -> boo
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
 @pytest.mark.parametrize("origin", [b"https://pages.example:8443", b"http://[::1]", b"null", b"moz-x://a-b"])
-def test_a_preflight_is_told_by_method_and_two_fields(proxy: Proxy, origin: bytes) -> None:
-    """Whatever their case; the method asked for is any that a page may name."""
+def test_a_preflight_is_recognised_by_method_and_two_fields(proxy: Proxy, origin: bytes) -> None:
+    """In upper or lower case, with any method that a page may request."""
     assert preflight(proxy, b"OPTIONS", (b"ORIGIN", origin), (b"access-control-request-method", b"x-own"))
 
 
@@ -332,20 +332,20 @@ def test_a_preflight_is_told_by_method_and_two_fields(proxy: Proxy, origin: byte
         pytest.param(b"OPTIONS", [ORIGIN, (ASKED[0], b"G" * 33)], id="a long method"),
     ],
 )
-def test_anything_else_is_no_preflight(method: bytes, headers: RawHeaders) -> None:
-    """What browsers do not send is an ordinary request."""
+def test_other_requests_are_not_preflights(method: bytes, headers: RawHeaders) -> None:
+    """Requests that no browser sends are ordinary requests."""
     assert not preflight("nginx", method, *headers)
 
 
-def test_envoys_preflight_is_told_by_the_request_itself() -> None:
-    """By its own method, below the prefix."""
+def test_envoys_preflight_is_recognised_by_the_subrequest() -> None:
+    """By its method, below the prefix."""
     headers = [(b"Host", b"app.example"), ORIGIN, ASKED]
     assert original_request("envoy", headers, "OPTIONS", Endpoint("default", "/x")).preflight
     assert not original_request("envoy", headers, "GET", Endpoint("default", "/x")).preflight
 
 
-def test_without_a_configured_proxy_no_header_is_believed() -> None:
-    """Whoever sends them; a policy that needs them is refused when the configuration is loaded."""
+def test_without_a_configured_proxy_no_header_is_read() -> None:
+    """A configuration whose policies need them is refused."""
     headers = [
         (name, b"/a") for method, uri, _ in FORWARDED_HEADERS.values() for name in (method, uri, b"Host")
     ]

@@ -1,4 +1,4 @@
-"""The answer contract: status and header lines of every decision."""
+"""The answer to every decision: status and headers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ CHALLENGE = re.compile(
 )
 
 
-def test_who_may_pass_gets_their_names_and_200() -> None:
-    """Nothing else tells the app who it is."""
+def test_allow_is_200_with_identity_headers() -> None:
+    """And with no other headers."""
     for reason in (Reason.AUTHENTICATED, Reason.ANONYMOUS):
         assert render(Allow(ALICE, reason, NO_EVIDENCE, IDENTITY)) == (200, IDENTITY + COMMON)
 
 
 @pytest.mark.parametrize("reason", DENIALS)
 def test_a_denial_has_its_status_challenge_and_reason(reason: Reason) -> None:
-    """401 or 403, with a Bearer challenge as RFC 6750, section 3 has it."""
+    """401 or 403, with a Bearer challenge (RFC 6750, section 3)."""
     info = REASONS[reason]
     status, headers = render(Deny(reason, "a detail", NO_EVIDENCE))
     names = dict(headers)
@@ -45,7 +45,7 @@ def test_a_denial_has_its_status_challenge_and_reason(reason: Reason) -> None:
 
 
 @pytest.mark.parametrize("reason", UNKNOWNS)
-def test_what_cannot_be_told_is_503_with_a_time(reason: Reason) -> None:
+def test_unavailable_is_503_with_retry_after(reason: Reason) -> None:
     """No challenge: the client did nothing wrong."""
     assert render(Unavailable(reason, "a detail", 7, NO_EVIDENCE)) == (
         503,
@@ -53,8 +53,8 @@ def test_what_cannot_be_told_is_503_with_a_time(reason: Reason) -> None:
     )
 
 
-def test_no_endpoint_is_404_with_its_reason() -> None:
-    """And without a challenge."""
+def test_an_unknown_endpoint_is_404_with_its_reason() -> None:
+    """Without a challenge."""
     assert render(Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)) == (
         404,
         (("X-Auth-Reason", "no_such_endpoint"), *COMMON),
@@ -69,8 +69,8 @@ def test_every_reason_can_be_rendered() -> None:
 
 
 @pytest.mark.parametrize("reason", [*DENIALS, Reason.NO_SUCH_ENDPOINT])
-def test_identity_headers_stand_on_a_200_only(reason: Reason) -> None:
-    """Not even where the sender is known."""
+def test_only_a_200_has_identity_headers(reason: Reason) -> None:
+    """Even if the identity is known."""
     _, headers = render(Deny(reason, "policy 'default'", NO_EVIDENCE, ALICE))
 
     assert {name for name, _ in headers} <= {
@@ -83,7 +83,7 @@ def test_identity_headers_stand_on_a_200_only(reason: Reason) -> None:
     assert not any("alice" in value for _, value in headers)
 
 
-def test_a_request_without_a_credential_is_told_no_error() -> None:
+def test_a_request_without_a_credential_gets_no_error_code() -> None:
     """RFC 6750, section 3.1."""
     assert challenge(Reason.NO_CREDENTIAL, "") == 'Bearer realm="authgate"'
 
@@ -115,13 +115,13 @@ def test_a_request_without_a_credential_is_told_no_error() -> None:
     ],
 )
 def test_a_challenge_explains_itself(reason: Reason, detail: str, value: str) -> None:
-    """In words, in one line."""
+    """In words, on one line."""
     assert challenge(reason, detail) == value
 
 
 @given(st.sampled_from(DENIALS), st.text(max_size=1000))
-def test_any_detail_makes_a_challenge_that_can_be_read(reason: Reason, detail: str) -> None:
-    """RFC 6750, section 3: only %x20-21 / %x23-5B / %x5D-7E in a description; and it is bounded."""
+def test_any_detail_makes_a_valid_challenge(reason: Reason, detail: str) -> None:
+    """A description has only %x20-21 / %x23-5B / %x5D-7E (RFC 6750, section 3), and a maximum length."""
     match = CHALLENGE.fullmatch(challenge(reason, detail))
 
     assert match is not None
