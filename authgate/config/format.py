@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.json_schema import GenerateJsonSchema
@@ -28,6 +28,7 @@ class Shape:
 
     kind: Kind
     nullable: bool = False
+    _: KW_ONLY
     members: Mapping[str, Shape] = field(default_factory=dict)
     item: Shape | None = None
     refused: Mapping[str, Refused] = field(default_factory=dict)
@@ -72,7 +73,7 @@ def _of_model(model: type[ConfigModel], *, nullable: bool) -> Shape:
         camel_case(name): _of_annotation(info.annotation, list(info.metadata))
         for name, info in model.model_fields.items()
     }
-    return Shape("mapping", nullable, members, refused=model.refused, absent=model.absent)
+    return Shape("mapping", nullable, members=members, refused=model.refused, absent=model.absent)
 
 
 def _of_annotation(annotation: Any, metadata: list[object], *, nullable: bool = False) -> Shape:

@@ -102,7 +102,7 @@ class _Placing:
         path = dotted(finding.path) or self.merged.file or "configuration"
         rule = f"{self._known(finding.path)}: {finding.rule or _DOES_NOT_FIT}"
         value = "" if setting is not None and setting.endswith(FROM_FILE) else finding.value
-        return Problem(path, message, value, finding.suggestion, line, rule)
+        return Problem(path, message, value, finding.suggestion, line=line, rule=rule)
 
     def _known(self, path: Path) -> str:
         """Return the part of a path that the format knows; a key after that may be a value in the wrong place."""

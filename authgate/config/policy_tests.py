@@ -157,5 +157,5 @@ def load_policy_tests(path: FilesystemPath) -> PolicyTests:
         ends = (finding.path[:end] for end in range(len(finding.path), -1, -1))
         line = next((document.lines[end] for end in ends if end in document.lines), None)
         place = dotted(finding.path) or str(path)
-        found.append(Problem(place, finding.message, finding.value, finding.suggestion, line))
+        found.append(Problem(place, finding.message, finding.value, finding.suggestion, line=line))
     raise ConfigError(found)

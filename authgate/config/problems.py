@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 Path = tuple[str | int, ...]
 """The path of a value: field names as in the file, keys, and indexes of lists."""
@@ -38,6 +38,7 @@ class Problem:
     message: str
     value: str = ""
     suggestion: str | None = None
+    _: KW_ONLY
     line: int | None = None
     rule: str = field(default="", compare=False)
 
@@ -94,6 +95,7 @@ class Finding:
     message: str
     value: str = ""
     suggestion: str | None = None
+    _: KW_ONLY
     rule: str = ""
 
 

@@ -94,7 +94,7 @@ def _finding(error: ErrorDetails, path: Path, shape: Shape) -> Finding:
             choices = expected.replace('" or "', '", "').strip('"').split('", "')
             suggestion = nearest(error["input"], choices) if isinstance(error["input"], str) else None
             rule = f"must be {expected}"
-            return Finding(path, rule, shown(error["input"]), suggestion, rule)
+            return Finding(path, rule, shown(error["input"]), suggestion, rule=rule)
         case "value_error" if isinstance(error["input"], dict):
             return _plain(path, _sentence(error))
         case _:

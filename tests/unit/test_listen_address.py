@@ -19,7 +19,7 @@ from authgate.listen_address import ListenAddress
     ],
 )
 def test_an_address_is_read(text: str, address: ListenAddress) -> None:
-    """Each form of an address to listen on means what it says."""
+    """Each form of an address is parsed."""
     assert ListenAddress.parse(text) == address
 
 
@@ -54,8 +54,8 @@ def test_an_address_is_written_as_it_was_read(text: str) -> None:
     ],
     ids=lambda text: repr(text)[:24],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
-    """Anything else is refused with a sentence."""
+def test_other_texts_are_refused(text: str) -> None:
+    """The message lists the forms."""
     with pytest.raises(ValueError, match="must"):
         ListenAddress.parse(text)
 
@@ -78,8 +78,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("unix:/a", ":80", False),
     ],
 )
-def test_two_listeners_collide_where_one_is_in_the_others_way(one: str, other: str, expected: bool) -> None:
-    """Two addresses collide if both can't be opened, in either order."""
+def test_addresses_collide_if_both_cannot_be_opened(one: str, other: str, expected: bool) -> None:
+    """The order does not matter."""
     addresses = ListenAddress.parse(one), ListenAddress.parse(other)
     assert (addresses[0].collides_with(addresses[1]), addresses[1].collides_with(addresses[0])) == (
         expected,

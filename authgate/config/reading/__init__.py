@@ -1,1 +1,1 @@
-"""Read a configuration's text: YAML, environment variables, named files, and which of several layers wins."""
+"""Read the sources of a configuration: YAML, environment variables, and the merge of both with flags."""

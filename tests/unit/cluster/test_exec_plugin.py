@@ -191,9 +191,7 @@ async def test_a_running_plugin_is_counted(tmp_path: Path, timeout: float) -> No
     clock, programs = Seconds(), RunningPrograms()
     script = f"touch '{tmp_path / 'began'}'; sleep 0.5; echo '{credential_object(token='abc')}'"
     plugin = ExecPlugin(VERSION, "sh", ("-c", script))
-    credential = PluginSource(
-        plugin, {"PATH": os.environ["PATH"]}, clock, clock, programs, timeout=timeout
-    )
+    credential = PluginSource(plugin, {"PATH": os.environ["PATH"]}, clock, clock, programs, timeout=timeout)
     running = asyncio.create_task(credential.current())
     while not (tmp_path / "began").exists():  # noqa: ASYNC110 - another process sets no event of ours
         await asyncio.sleep(0.01)

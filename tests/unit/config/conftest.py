@@ -1,4 +1,4 @@
-"""What tests of the configuration build on: a file on disk, loaded, and the problems by their paths."""
+"""Fixtures for tests of the configuration: a file that is loaded, and its problems by path."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Problems(Protocol):
 
 @pytest.fixture
 def load_text(tmp_path: Path) -> Load:
-    """Loads a configuration from a text, as the file `authgate.yaml`."""
+    """Loads a text as the file `authgate.yaml`."""
 
     def load_text(
         text: str, env: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None
@@ -48,7 +48,7 @@ def load_text(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def problems(load_text: Load) -> Problems:
-    """Loads a configuration that must be refused, and gives the problems by path."""
+    """Loads a configuration that must be refused, and returns its problems by path."""
 
     def problems(
         text: str, env: Mapping[str, str] | None = None, flags: Mapping[str, object] | None = None

@@ -1,4 +1,4 @@
-"""Claim rules and mappings: what is refused, at the field where the kube-apiserver refuses it, and what is taken."""
+"""Claim rules and mappings: what is refused, at the field where kube-apiserver refuses it, and what is accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def jwt(username: str = "{claim: sub, prefix: ''}", mappings: str = "", entry: str = "") -> str:
-    """A file with one issuer, in block style, so that expressions can stand in it."""
+    """A file with one issuer, in block style, so that it can contain expressions."""
     return (
         "jwt:\n"
         "- issuer: {url: 'https://corp.example.com', audiences: [my-app]}\n"
@@ -173,7 +173,7 @@ REFUSED = {
 def test_a_rule_or_mapping_is_refused_at_its_field(
     problems: Problems, text: str, path: str, words: str
 ) -> None:
-    """Each error points at the field that the kube-apiserver names."""
+    """Each error is at the field that kube-apiserver names."""
     found = problems(text)
 
     assert list(found) == [path]
@@ -206,13 +206,13 @@ TAKEN = {
 
 
 @pytest.mark.parametrize("text", TAKEN.values(), ids=TAKEN)
-def test_what_the_api_server_takes_is_taken(load_text: Load, text: str) -> None:
-    """What is empty is not given; an address may be used where its verification is asked for."""
+def test_what_the_api_server_accepts_is_accepted(load_text: Load, text: str) -> None:
+    """An empty field is not given; an email address can be used if its verification is checked."""
     assert len(load_text(text).config.jwt) == 1
 
 
 def test_an_expression_is_shown_with_a_caret(problems: Problems) -> None:
-    """The place that is wrong stands under the line that it is in."""
+    """The caret is under the wrong place of the line."""
     text = jwt('{expression: "claims.sub +\\n  nothing"}')
 
     assert problems(text)[f"{MAPPINGS}.username.expression"].message == (
@@ -220,8 +220,8 @@ def test_an_expression_is_shown_with_a_caret(problems: Problems) -> None:
     )
 
 
-def test_every_wrong_expression_is_told_at_once(problems: Problems) -> None:
-    """One run shows them all."""
+def test_every_wrong_expression_is_reported_at_once(problems: Problems) -> None:
+    """One run lists all of them."""
     found = problems(
         jwt("{expression: a}", entry="  userValidationRules: [{expression: b}, {expression: 'c == 1'}]")
     )
@@ -241,7 +241,7 @@ def test_an_overlong_expression_is_refused(problems: Problems) -> None:
 
 
 def test_rules_and_mappings_arrive_as_values(load_text: Load) -> None:
-    """What is written is what is built from."""
+    """The models have the texts of the file."""
     item: JWTIssuerConfig = load_text(
         jwt(
             "{expression: claims.sub}",
@@ -263,7 +263,7 @@ def test_rules_and_mappings_arrive_as_values(load_text: Load) -> None:
 
 
 def test_without_the_extra_an_expression_is_refused_with_the_command_to_type(tmp_path: Path) -> None:
-    """Whoever lacks the packages is told at load, at the expression."""
+    """Missing packages are reported at load, at the expression."""
     file = tmp_path / "authgate.yaml"
     file.write_text(jwt("{expression: claims.sub}"))
     program = (

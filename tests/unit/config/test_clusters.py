@@ -1,4 +1,4 @@
-"""One cluster or a list of them: how each is written, and which lists are refused."""
+"""One cluster or a list of them: the forms, and the lists that are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JWT = (
 
 
 def test_one_cluster_is_a_mapping(load_text: Load) -> None:
-    """It has no index anywhere."""
+    """Its paths have no index."""
     loaded = load_text("cluster: {audiences: [a]}")
     assert [cluster.name for cluster in loaded.config.clusters] == ["home"]
     assert (("cluster", "audiences"), ["a"]) in [(path, value) for path, value, _ in effective(loaded)]
@@ -60,7 +60,7 @@ def test_a_variable_may_hold_the_whole_list(load_text: Load) -> None:
 def test_a_variable_cannot_set_one_field_of_several_clusters(
     problems: Problems, name: str, value: str
 ) -> None:
-    """It does not say which, and must not be passed over."""
+    """It does not name the cluster, and must not be ignored."""
     problem = problems(TWO, {name: value})[name]
     assert "cluster is a list: set the field in the list, or set the whole list" in problem.message
 
@@ -119,12 +119,12 @@ REFUSED = {
 
 @pytest.mark.parametrize(("text", "path", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_list_that_cannot_work_is_refused(problems: Problems, text: str, path: str, words: str) -> None:
-    """At the path of the entry that is one too many, or wrong."""
+    """At the path of the wrong entry, or of the second of two."""
     assert words in problems(text)[path].message
 
 
 def test_names_and_audiences_of_every_cluster_are_known_to_policies(load_text: Load) -> None:
-    """Rules and policies may name each of them, and nothing is doubted."""
+    """Policies can name each of them without a warning."""
     text = f"{TWO}policies: {{default: {{audiences: [b], allow: [{{issuers: [away]}}]}}}}"
     assert load_text(text).warnings == ()
 
@@ -134,8 +134,8 @@ def keys() -> str:
     return json.dumps({"keys": [SigningKey.generate("ES256").jwk()]})
 
 
-def test_a_clusters_keys_may_stand_in_the_configuration(load_text: Load) -> None:
-    """With its issuer, and where nobody is to be asked."""
+def test_a_cluster_can_have_static_keys(load_text: Load) -> None:
+    """With its issuer, and without TokenReview."""
     text = f"cluster: {{audiences: [a], issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{inline: {keys()}}}}}"
     [cluster] = load_text(text).config.clusters
     assert cluster.static_keys is not None
@@ -158,14 +158,14 @@ STATIC = {
 
 
 @pytest.mark.parametrize(("members", "path", "words"), STATIC.values(), ids=STATIC)
-def test_static_keys_stand_alone(problems: Problems, members: str, path: str, words: str) -> None:
-    """What would ask the API server has no place beside them."""
+def test_static_keys_replace_the_api_server(problems: Problems, members: str, path: str, words: str) -> None:
+    """Settings for calls to the API server are refused."""
     text = f"cluster: {{audiences: [a], {members}, staticKeys: {{inline: {keys()}}}}}"
     assert words in problems(text)[path].message
 
 
 def test_access_reviews_need_every_clusters_api(problems: Problems) -> None:
-    """An identity of a cluster is its own cluster's to judge, and nobody answers for one with static keys."""
+    """Each cluster reviews its own identities, and one with static keys cannot."""
     text = (
         f"cluster: {{audiences: [a], issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{inline: {keys()}}}}}\n"
         "policies: {default: {accessReview: {resource: {verb: get, resource: pods}}}}"
@@ -173,8 +173,8 @@ def test_access_reviews_need_every_clusters_api(problems: Problems) -> None:
     assert "cluster has staticKeys instead" in problems(text)["policies.default.accessReview"].message
 
 
-def test_static_keys_that_are_no_keys_are_refused(problems: Problems) -> None:
-    """As those of other issuers."""
+def test_invalid_static_keys_are_refused(problems: Problems) -> None:
+    """As for other issuers."""
     text = (
         "cluster: [{audiences: [a], issuers: [x], tokenReview: {mode: never}, staticKeys: {file: /nowhere}}]"
     )

@@ -24,7 +24,7 @@ from authgate.config import format_duration, parse_duration
     ],
 )
 def test_a_duration_is_read_as_seconds(text: object, seconds: float) -> None:
-    """Every form of a duration means its number of seconds."""
+    """Each form of a duration is parsed."""
     assert parse_duration(text) == pytest.approx(seconds)
 
 
@@ -56,8 +56,8 @@ def test_a_duration_is_read_as_seconds(text: object, seconds: float) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_is_no_duration_is_refused_with_the_forms(value: object) -> None:
-    """Anything else is told how a duration looks."""
+def test_other_values_are_refused_with_the_forms(value: object) -> None:
+    """The message lists the forms."""
     with pytest.raises(ValueError, match='must be a duration such as "500ms"'):
         parse_duration(value)
 
@@ -75,8 +75,8 @@ def test_what_is_no_duration_is_refused_with_the_forms(value: object) -> None:
         (0.0005, "0.5ms"),
     ],
 )
-def test_a_duration_is_written_as_people_do(seconds: float, text: str) -> None:
-    """Seconds become the largest units that fit."""
+def test_a_duration_is_written_in_large_units(seconds: float, text: str) -> None:
+    """Hours and minutes are used where possible."""
     assert format_duration(seconds) == text
 
 

@@ -51,7 +51,7 @@ ISSUER = (
     ],
 )
 def test_a_variable_sets_its_field(name: str, text: str, path: str, value: object) -> None:
-    """Each form of a variable gives its field the value that is meant."""
+    """Each form of a variable sets the expected value."""
     loaded = load(None, {**AUDIENCES, name: text})
     values = {key: leaf for key, (_, leaf) in zip(loaded.sources, leaves(loaded.config), strict=True)}
     assert (values[path], loaded.sources[path]) == (value, f"env {name}")
@@ -70,15 +70,15 @@ def test_a_variable_sets_its_field(name: str, text: str, path: str, value: objec
 def test_a_file_variable_reads_the_value_from_a_file(
     tmp_path: Path, name: str, text: str, path: str, value: object
 ) -> None:
-    """With `_FILE` at its end a variable names the file that holds the value."""
+    """A variable with the suffix `_FILE` names a file with the value."""
     (tmp_path / "value").write_text(text, newline="")
     loaded = load(None, {**AUDIENCES, name: str(tmp_path / "value")})
     values = {key: leaf for key, (_, leaf) in zip(loaded.sources, leaves(loaded.config), strict=True)}
     assert values[path] == value
 
 
-def test_a_field_whose_name_ends_in_file_is_set_as_it_stands() -> None:
-    """`certFile` is a field: its variable holds a path, which is not opened in its place."""
+def test_a_field_whose_name_ends_in_file_is_set_to_the_path() -> None:
+    """`certFile` is a field: its variable has the path, and the file is not read as the value."""
     with pytest.raises(ConfigError, match=r"server\.tls\.certFile: cannot be read"):
         load(None, {**AUDIENCES, "AUTHGATE_SERVER__TLS__CERT_FILE": "/nonexistent"})
 
@@ -107,7 +107,7 @@ def test_a_field_whose_name_ends_in_file_is_set_as_it_stands() -> None:
     ids=lambda value: value[:40].replace("\0", "NUL"),
 )
 def test_a_bad_variable_is_a_problem_by_its_name(name: str, text: str, words: str) -> None:
-    """Unknown, unreadable and doubled variables are refused, with the nearest name."""
+    """Unknown, unreadable and duplicate variables are refused, with the nearest name."""
     with pytest.raises(ConfigError) as caught:
         load(None, {**AUDIENCES, "AUTHGATE_CLUSTER__TOKEN_REVIEW__MODE": "never", name: text})
     (problem,) = caught.value.problems
@@ -130,7 +130,7 @@ def test_a_bad_variable_is_a_problem_by_its_name(name: str, text: str, words: st
     ids=["no-audience", "empty-entry", "number", "text", "mapping", "word", "null", "choice", "surrogate"],
 )
 def test_a_variables_bad_value_is_a_problem_of_the_field(name: str, text: str, path: str, words: str) -> None:
-    """The value is judged as one from the file, and the variable is named."""
+    """The value is validated like one of the file, and the message names the variable."""
     with pytest.raises(ConfigError) as caught:
         load(None, {**AUDIENCES, name: text})
     problem = next(problem for problem in caught.value.problems if problem.path == path)
@@ -162,17 +162,17 @@ def test_a_variables_bad_value_is_a_problem_of_the_field(name: str, text: str, p
     ],
     ids=lambda value: value,
 )
-def test_a_variable_that_is_not_the_gates_is_left_alone(name: str, text: str) -> None:
-    """What Kubernetes sets for Services named authgate…, and what other parts read, is no mistake."""
+def test_other_variables_are_ignored(name: str, text: str) -> None:
+    """Variables that Kubernetes sets for Services named authgate…, and those of the command line, are not errors."""
     assert load(None, {**AUDIENCES, name: text}).warnings == ()
 
 
-def test_a_port_that_no_service_set_is_doubted() -> None:
-    """Who sets AUTHGATE_PORT by hand is told what it is not."""
+def test_a_port_that_no_service_set_is_a_warning() -> None:
+    """AUTHGATE_PORT does not set the port, and the warning names the variable that does."""
     (warning,) = load(None, {**AUDIENCES, "AUTHGATE_PORT": "8080"}).warnings
     assert (warning.path, "AUTHGATE_SERVER__LISTEN" in warning.message) == ("AUTHGATE_PORT", True)
 
 
 def test_no_field_has_a_variable_that_services_have() -> None:
-    """The two sets of names do not meet."""
+    """The two sets of names have nothing in common."""
     assert [name for name in _names(shape_of(Config), "AUTHGATE_") if _SERVICE.fullmatch(name)] == []

@@ -1,4 +1,4 @@
-"""Whatever is written into a configuration, it is accepted or refused, and nothing else."""
+"""Any configuration is either accepted or refused with ConfigError."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANYTHING = st.recursive(
 
 
 def near(shape: Shape) -> st.SearchStrategy[object]:
-    """Values that look like a configuration: the right names, often the right kinds, and anything else."""
+    """Values similar to a configuration: the right names, and often the right types."""
     match shape.kind:
         case "mapping":
             members = {name: near(below) for name, below in shape.members.items()}
@@ -63,7 +63,7 @@ CONFIGURATIONS = near(shape_of(Config))
 
 
 def load_or_refuse(data: bytes) -> None:
-    """Load a file; a configuration that is accepted can be shown, too."""
+    """Load a file, and show the configuration if it is accepted."""
     with tempfile.TemporaryDirectory() as directory, contextlib.suppress(ConfigError):
         file = Path(directory) / "authgate.yaml"
         file.write_bytes(data)
@@ -73,14 +73,14 @@ def load_or_refuse(data: bytes) -> None:
 @given(ANYTHING)
 @settings(max_examples=100, deadline=None)
 def test_any_structure_is_accepted_or_refused(value: object) -> None:
-    """Nothing but ConfigError comes out of any YAML that a dumper writes."""
+    """Any YAML document raises ConfigError or nothing."""
     load_or_refuse(yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
 @given(CONFIGURATIONS)
 @settings(max_examples=200, deadline=None)
 def test_anything_that_looks_like_a_configuration_is_accepted_or_refused(value: object) -> None:
-    """The same of structures that have the right names."""
+    """So does one with the right names."""
     load_or_refuse(yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
@@ -89,14 +89,14 @@ def test_anything_that_looks_like_a_configuration_is_accepted_or_refused(value: 
 )
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_accepted_or_refused(data: bytes) -> None:
-    """The same of files that are no YAML at all."""
+    """So does a file that is not YAML."""
     load_or_refuse(data)
 
 
 @given(CONFIGURATIONS)
 @settings(max_examples=50, deadline=None)
 def test_flags_of_any_value_are_accepted_or_refused(value: object) -> None:
-    """The same of values that come as flags."""
+    """So do flags."""
     flags = value if isinstance(value, dict) else {"cluster": value}
     with contextlib.suppress(ConfigError):
         load(None, {}, flags)
@@ -112,6 +112,6 @@ NAMES = st.sampled_from(
 )
 @settings(max_examples=100, deadline=None)
 def test_any_environment_is_accepted_or_refused(env: dict[str, str]) -> None:
-    """The same of variables."""
+    """So do variables."""
     with contextlib.suppress(ConfigError):
         load(None, env)

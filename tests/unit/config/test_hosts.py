@@ -1,4 +1,4 @@
-"""Conditions on the host are refused where the proxy lets the client choose what they are compared with."""
+"""Conditions on the host are refused if the client can choose the host that the proxy reports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def document(policy: str, proxy: str) -> str:
 
 @pytest.mark.parametrize(("policy", "place"), CONDITIONS.values(), ids=list(CONDITIONS))
 def test_a_condition_on_the_host_is_refused(problems: Problems, policy: str, place: str) -> None:
-    """Under ingress-nginx, with the alternative in the message."""
+    """With ingress-nginx, and the message names the alternative."""
     found = problems(document(policy, "ingress-nginx"))
     assert list(found) == [f"policies.default.{place}"]
     assert "one policy for each Ingress" in found[f"policies.default.{place}"].message
@@ -45,11 +45,11 @@ def test_a_condition_on_the_host_is_refused(problems: Problems, policy: str, pla
 @pytest.mark.parametrize("proxy", ["nginx", "envoy", "traefik", "caddy", "haproxy"])
 @pytest.mark.parametrize("policy", [policy for policy, _ in CONDITIONS.values()], ids=list(CONDITIONS))
 def test_other_proxies_report_the_host(load_text: Load, policy: str, proxy: str) -> None:
-    """There the gate and the app get the same host."""
+    """Their host is the one that the app gets."""
     load_text(document(policy, proxy))
 
 
 @pytest.mark.parametrize("policy", OTHERS.values(), ids=list(OTHERS))
-def test_other_conditions_hold_behind_ingress_nginx(load_text: Load, policy: str) -> None:
-    """Method and path are nginx' own."""
+def test_other_conditions_are_accepted_behind_ingress_nginx(load_text: Load, policy: str) -> None:
+    """nginx itself sets method and path."""
     load_text(document(policy, "ingress-nginx"))

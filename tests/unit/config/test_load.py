@@ -73,24 +73,24 @@ def issuer(gate: str = "{}", *, url: str = "https://a.example", members: str = "
 
 
 def test_the_whole_format_loads(load_text: Load) -> None:
-    """A file that writes down every field, those at rest among them, is accepted without a doubt."""
+    """A file with every field, including those with their defaults, is accepted without a warning."""
     assert load_text(DESIGN).warnings == ()
 
 
 def test_one_variable_is_a_complete_configuration() -> None:
-    """In a pod the audience is all there is to say."""
+    """In a pod only the audience is required."""
     config = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}).config
     assert ([cluster.audiences for cluster in config.clusters], config.jwt) == ([("my-audience",)], ())
 
 
 def test_one_issuer_is_a_complete_configuration(load_text: Load) -> None:
-    """Outside a cluster an issuer and its audiences are all there is to say."""
+    """Outside a cluster only an issuer and its audiences are required."""
     loaded = load_text(issuer())
     assert (loaded.config.cluster, loaded.config.jwt[0].name) == (None, "a.example")
 
 
-def test_left_out_policies_let_any_authenticated_identity_pass(load_text: Load) -> None:
-    """Without policies there is `default`, and it asks for no more than a good token."""
+def test_without_policies_any_authenticated_identity_is_allowed(load_text: Load) -> None:
+    """The policy `default` exists, and requires only a valid token."""
     policies = load_text(CLUSTER).config.policies
     assert [(name, policy.allow, policy.deny) for name, policy in policies.items()] == [
         ("default", None, None)
@@ -98,7 +98,7 @@ def test_left_out_policies_let_any_authenticated_identity_pass(load_text: Load) 
 
 
 def test_given_policies_need_no_default(load_text: Load) -> None:
-    """Where only others are named, there is no policy at /verify."""
+    """With other policies only, /verify has none."""
     assert set(load_text(CLUSTER + "policies: {app: {}}").config.policies) == {"app"}
 
 
@@ -118,14 +118,14 @@ def test_urls_that_are_safe_enough_are_accepted(load_text: Load, url: str) -> No
 
 
 def test_a_clusters_issuer_may_be_a_plain_word(load_text: Load) -> None:
-    """RFC 7519's StringOrURI: what is no URL is taken as it stands."""
+    """It is a StringOrURI (RFC 7519), so a text that is not a URL is used unchanged."""
     config = load_text("cluster: {audiences: [a], issuers: [old, 'https://a.example']}").config
     [cluster] = config.clusters
     assert cluster.issuers == ("old", "https://a.example")
 
 
 def test_static_keys_may_be_a_mapping(load_text: Load) -> None:
-    """An inline JWKS may be written as YAML; it arrives as JSON text."""
+    """An inline JWKS can be YAML; the model has it as JSON text."""
     keys = load_text(issuer("{staticKeys: {inline: {keys: [{kty: EC}]}}}")).config.jwt[0].gate.static_keys
     assert keys is not None
     assert keys.inline == '{"keys": [{"kty": "EC"}]}'
@@ -134,7 +134,7 @@ def test_static_keys_may_be_a_mapping(load_text: Load) -> None:
 def test_keys_and_certificates_that_can_be_read_are_accepted(
     load_text: Load, pems: Pems, tmp_path: Path
 ) -> None:
-    """Good PEM texts pass, inline and as files."""
+    """Valid PEM texts are accepted, inline and as files."""
     for name, text in {
         "tls.crt": pems.certificate,
         "tls.key": pems.certificate_key,
@@ -158,10 +158,10 @@ def test_keys_and_certificates_that_can_be_read_are_accepted(
         ("authority", "holds no readable PEM private key"),
     ],
 )
-def test_a_key_that_does_not_serve_is_refused(
+def test_a_key_that_cannot_be_used_is_refused(
     load_text: Load, pems: Pems, tmp_path: Path, key: str, words: str
 ) -> None:
-    """A TLS key is tried against its certificate when the configuration is loaded."""
+    """A TLS key is compared with its certificate at load."""
     (tmp_path / "tls.crt").write_text(pems.certificate)
     (tmp_path / "tls.key").write_text(getattr(pems, key))
     with pytest.raises(ConfigError, match=f"server.tls.keyFile .*{words}"):
@@ -178,8 +178,8 @@ def test_a_key_that_does_not_serve_is_refused(
     ],
     ids=["latin-1", "utf-16", "too-large", "syntax"],
 )
-def test_a_file_that_is_no_yaml_is_one_problem(tmp_path: Path, data: bytes, words: str) -> None:
-    """An unreadable file is told by its name."""
+def test_a_file_that_is_not_yaml_is_one_problem(tmp_path: Path, data: bytes, words: str) -> None:
+    """The problem has the name of the file."""
     file = tmp_path / "authgate.yaml"
     file.write_bytes(data)
     with pytest.raises(ConfigError, match=words) as caught:
@@ -188,14 +188,14 @@ def test_a_file_that_is_no_yaml_is_one_problem(tmp_path: Path, data: bytes, word
 
 
 def test_an_unreadable_file_does_not_hide_a_bad_variable(tmp_path: Path) -> None:
-    """Problems of the environment are told beside that of the file."""
+    """Both are reported."""
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "none.yaml", {"AUTHGATE_X": "1"})
     assert [problem.path for problem in caught.value.problems] == [str(tmp_path / "none.yaml"), "AUTHGATE_X"]
 
 
-def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
-    """Some editors write one; it is no part of the first key."""
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    """Some editors write one; it is not a part of the first key."""
     file = tmp_path / "authgate.yaml"
     file.write_bytes(b"\xef\xbb\xbf" + CLUSTER.encode())
     assert load(file, {}).config.cluster is not None
@@ -230,7 +230,7 @@ FLAGS = {"server.listen": ["127.0.0.1:3"]}
 def test_flag_over_env_over_file_over_default(
     load_text: Load, text: str, env: dict[str, str], flags: dict[str, object], listen: str, source: str
 ) -> None:
-    """The nearest word counts, and it is told whose it was."""
+    """The source of the value is known."""
     loaded = load_text(text, env, flags)
     told = loaded.sources["server.listen"]
     directory = told.removeprefix("file ").removesuffix("authgate.yaml") if told.startswith("file ") else ""
@@ -238,25 +238,25 @@ def test_flag_over_env_over_file_over_default(
 
 
 def test_a_variable_adds_to_a_section_of_the_file(load_text: Load) -> None:
-    """A setting replaces its own field only."""
+    """A variable replaces only its own field."""
     config = load_text("cluster: {audiences: [a], name: one}", {"AUTHGATE_CLUSTER__NAME": "two"}).config
     [cluster] = config.clusters
     assert (cluster.name, cluster.audiences) == ("two", ("a",))
 
 
 def test_a_variable_fills_a_section_that_the_file_leaves_empty(load_text: Load) -> None:
-    """`cluster:` with nothing below it is as good as left out."""
+    """`cluster:` with nothing below it is the same as no `cluster`."""
     assert load_text("cluster:\n", {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config.cluster is not None
 
 
-def test_a_variable_does_not_cover_up_a_mistake_in_the_file(load_text: Load) -> None:
-    """Where the file has a text instead of a section, that is still told."""
+def test_a_variable_does_not_hide_an_error_in_the_file(load_text: Load) -> None:
+    """A text instead of a section is still reported."""
     with pytest.raises(ConfigError, match=r"cluster \(line 1\): must be a mapping"):
         load_text("cluster: home", {"AUTHGATE_CLUSTER__AUDIENCES": "a"})
 
 
 def test_a_setting_replaces_all_below_it(load_text: Load) -> None:
-    """A whole section set by a variable is that of the variable alone, and what it leaves out is default."""
+    """A section that is set by a variable has only the fields of the variable, and defaults."""
     loaded = load_text("cluster: {audiences: [a], name: one}", {"AUTHGATE_CLUSTER": "{audiences: [b]}"})
     assert (loaded.sources["cluster.audiences"], loaded.sources["cluster.name"]) == (
         "env AUTHGATE_CLUSTER",
@@ -264,8 +264,8 @@ def test_a_setting_replaces_all_below_it(load_text: Load) -> None:
     )
 
 
-def test_a_flag_over_a_part_of_a_variables_value_is_told_apart() -> None:
-    """The outer value comes first, the inner one is laid over it."""
+def test_a_flag_can_replace_a_part_of_a_variables_value() -> None:
+    """Outer values are applied first, then inner ones."""
     loaded = load(
         None, {"AUTHGATE_CLUSTER": "{audiences: [b]}", "AUTHGATE_CLUSTER__NAME": "x"}, {"cluster.name": "y"}
     )
@@ -276,7 +276,7 @@ def test_a_flag_over_a_part_of_a_variables_value_is_told_apart() -> None:
 
 
 def test_a_later_whole_replaces_an_earlier_part() -> None:
-    """A flag for a section leaves nothing of a variable for a field in it."""
+    """A flag for a section replaces a variable for a field in it."""
     loaded = load(None, {"AUTHGATE_CLUSTER__NAME": "x"}, {"cluster": {"audiences": ["b"]}})
     assert ([cluster.name for cluster in loaded.config.clusters], loaded.sources["cluster.name"]) == (
         ["home"],
@@ -297,14 +297,14 @@ def test_a_later_whole_replaces_an_earlier_part() -> None:
     ids=["unknown", "too-deep", "value", "yaml", "bytes", "object"],
 )
 def test_a_bad_flag_is_a_problem(flags: dict[str, object], path: str, words: str) -> None:
-    """What a flag gives is judged like any other value."""
+    """Values of flags are validated like others."""
     with pytest.raises(ConfigError) as caught:
         load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}, flags)
     assert [(problem.path, words in problem.message) for problem in caught.value.problems] == [(path, True)]
 
 
 def test_a_problem_names_the_variable_that_set_the_value() -> None:
-    """Whoever mends it must know where."""
+    """So the reader knows where to fix it."""
     with pytest.raises(ConfigError) as caught:
         load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a", "AUTHGATE_LOG__LEVEL": "loud"})
     assert caught.value.problems == (
@@ -331,7 +331,7 @@ def test_a_flag_is_named_after_its_path(path: str, flag: str) -> None:
 
 
 def test_every_value_has_a_source(load_text: Load) -> None:
-    """Whatever is in effect, it is known where it comes from."""
+    """Each is a flag, a variable, the file or a default."""
     loaded: LoadedConfig = load_text(DESIGN, {"AUTHGATE_LOG__LEVEL": "debug"})
     assert {source.split(" ", maxsplit=1)[0] for source in loaded.sources.values()} == {
         "file",
@@ -352,7 +352,7 @@ policies:
 
 
 def test_a_list_can_be_shared_by_anchor_and_alias(load_text: Load) -> None:
-    """The keys that hold it begin with `x-`, are not read, and what is shown is the list itself."""
+    """Keys that begin with `x-` are ignored, and the list itself is shown."""
     loaded = load_text(SHARED)
     shown = {dotted(path): value for path, value, _ in effective(loaded)}
     assert shown["policies.admin.allow[0].groups"] == ["corp:a", "corp:b"]
@@ -360,7 +360,7 @@ def test_a_list_can_be_shared_by_anchor_and_alias(load_text: Load) -> None:
 
 
 def test_an_error_in_a_shared_list_has_the_line_of_the_list(problems: Problems) -> None:
-    """Twice, as it is wrong in two places, and each time with the one line to correct."""
+    """It is reported for both places, each time with the line to correct."""
     found = problems(SHARED.replace("corp:b", "[b]"))
     assert {path: problem.line for path, problem in found.items()} == {
         "policies.default.allow[0].groups[1]": 2,
@@ -369,8 +369,8 @@ def test_an_error_in_a_shared_list_has_the_line_of_the_list(problems: Problems) 
 
 
 @pytest.mark.parametrize("text", ["cluster: {x-audiences: [a], audiences: [a]}", "policies: {x-a: {x-b: 1}}"])
-def test_only_top_level_keys_hold_what_is_shared(problems: Problems, text: str) -> None:
-    """Elsewhere such a key is a field that nobody knows."""
+def test_only_top_level_keys_can_begin_with_x(problems: Problems, text: str) -> None:
+    """Elsewhere such a key is an unknown field."""
     first = next(iter(problems(f"{text}\njwt: []").values()))
     assert first.message == "is not a known field"
 
@@ -397,7 +397,7 @@ def _realms(*urls: str, gate: str = "") -> str:
 def test_issuers_that_share_a_host_are_named_by_host_and_path(
     load_text: Load, urls: list[str], names: list[str]
 ) -> None:
-    """Which are the names that policies, metrics and logs use; one alone on its host is named by the host."""
+    """Policies, metrics and logs use these names; an issuer alone on its host has the name of the host."""
     loaded = load_text(
         _realms(*urls) + f"policies: {{default: {{allow: [{{issuers: {json.dumps(names)}}}]}}}}"
     )
@@ -405,20 +405,20 @@ def test_issuers_that_share_a_host_are_named_by_host_and_path(
 
 
 def test_an_issuer_on_plain_http_stays_refused(problems: Problems) -> None:
-    """Whatever else it is named by."""
+    """Default names do not hide the error."""
     found = problems(_realms("http://kc.example/realms/a", "https://kc.example/realms/b"))
     assert list(found) == ["jwt[0].issuer.url"]
     assert "must be https://" in found["jwt[0].issuer.url"].message
 
 
 def test_no_proxy_is_assumed(load_text: Load) -> None:
-    """A default that nothing may rely on would be no default."""
+    """There is no default that would be safe."""
     loaded = load_text("cluster: {audiences: [a]}")
     assert (loaded.config.server.proxy, loaded.sources["server.proxy"]) == (None, "default")
 
 
-def test_what_needs_a_proxy_says_what_to_add(problems: Problems) -> None:
-    """With every proxy that there is."""
+def test_a_missing_proxy_is_reported_with_what_to_add(problems: Problems) -> None:
+    """The message lists every proxy."""
     (problem,) = problems("cluster: {audiences: [a]}\npolicies: {default: {anonymous: [/healthz]}}").values()
     assert problem.message.endswith(
         "add server: {proxy: nginx}, or one of ingress-nginx, envoy, traefik, caddy, haproxy"

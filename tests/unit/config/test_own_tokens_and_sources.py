@@ -1,4 +1,4 @@
-"""The sections `signing`, `identityToken`, `exchange`, `credential`, `headers.set` and `role`: what is refused."""
+"""Values that are refused in `signing`, `identityToken`, `exchange`, `credential`, `headers.set` and `role`."""
 
 from __future__ import annotations
 
@@ -197,22 +197,22 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "path", "words"), BAD.values(), ids=BAD)
-def test_a_mistake_is_told_at_its_place(problems: Problems, text: str, path: str, words: str) -> None:
-    """Each mistake is a problem at its own path, in words that say what to do."""
+def test_an_error_is_reported_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
+    """The message says what is wrong."""
     found = problems(text)
     assert path in found, found
     assert words.lower() in found[path].message.lower()
 
 
-def test_a_statement_needs_little(load_text: Load) -> None:
-    """Issuer and audience are enough; the rest has defaults."""
+def test_an_identity_token_needs_only_issuer_and_audience(load_text: Load) -> None:
+    """Other fields have defaults."""
     config = load_text(STATEMENT).config
     assert config.identity_token is not None
     assert (config.identity_token.header, config.identity_token.ttl) == ("X-Auth-Identity", 300.0)
 
 
 def test_cookies_differ_by_case(load_text: Load) -> None:
-    """A cookie's name is its own whatever looks like it; a header's is not."""
+    """Names of cookies depend on case; names of headers do not."""
     text = CLUSTER + "credential: {sources: [{cookie: t}, {cookie: T}]}"
     assert len(load_text(text).config.credential.sources) == 2
 
@@ -224,7 +224,7 @@ def test_cookies_differ_by_case(load_text: Load) -> None:
         pytest.param("{default: [reports, apps]}", ["identityToken.audience"], id="the same audience"),
     ],
 )
-def test_one_audience_for_both_kinds_of_own_tokens_is_doubted(
+def test_one_audience_for_both_kinds_of_own_tokens_is_a_warning(
     load_text: Load, audiences: str, warned: list[str]
 ) -> None:
     """An app that does not check `typ` could take an exchanged token for an identity token."""

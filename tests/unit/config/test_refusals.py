@@ -1,4 +1,4 @@
-"""Every value that a configuration must not have: refused at its path, with a sentence that says why."""
+"""Values that are refused, each at its path and with a reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CLUSTER = "cluster: {audiences: [my-app]}\n"
 def issuer(
     *, url: str = "https://corp.example.com", issuer: str = "", mappings: str = "", entry: str = ""
 ) -> str:
-    """One entry under `jwt`, with further members where a test wants them."""
+    """One entry under `jwt`, with additional members."""
     return (
         f"{{issuer: {{url: '{url}', audiences: [my-app]{issuer}}}, "
         f"claimMappings: {{username: {{claim: sub, prefix: 'corp:'}}{mappings}}}{entry}}}"
@@ -33,7 +33,7 @@ def jwt(**members: str) -> str:
 
 
 def gate(members: str) -> str:
-    """A file with one issuer that has additions of authgate's."""
+    """A file with one issuer that has a `gate` section."""
     return jwt(entry=f", gate: {{{members}}}")
 
 
@@ -676,7 +676,7 @@ LISTENERS = {
 }
 
 EXPECTED = {"oauth2", "{{ .Namespace"}
-"""Values that rules hold themselves."""
+"""Values that are also in the text of a rule."""
 
 CASES = [
     pytest.param(text, path, words, id=f"{group}-{name}")
@@ -694,7 +694,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "path", "words"), CASES)
 def test_a_bad_value_is_refused_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
-    """Each bad value is a problem at its own path, in words that say what to do."""
+    """The message says what is wrong."""
     found = problems(text)
     if path == "FILE":
         (path,) = (place for place in found if place.endswith("authgate.yaml"))
@@ -703,20 +703,20 @@ def test_a_bad_value_is_refused_at_its_path(problems: Problems, text: str, path:
 
 
 @pytest.mark.parametrize("path", OPEN_PATHS.values(), ids=OPEN_PATHS)
-def test_an_open_path_that_could_mean_more_is_refused(problems: Problems, path: str) -> None:
-    """A path that passes without a token is exact, or all below one; nothing that proxies read differently."""
+def test_an_ambiguous_open_path_is_refused(problems: Problems, path: str) -> None:
+    """A path without a token is exact or a prefix, and proxies must not read it differently."""
     assert "policies.default.anonymous[0]" in problems(policy(f"anonymous: ['{path}']"))
 
 
 def test_a_private_key_given_as_public_is_refused_and_not_shown(problems: Problems, pems: Pems) -> None:
-    """Whoever pastes a private key is told so, and it stays out of the message."""
+    """The message says so, and does not contain the key."""
     found = problems(gate(f'staticKeys: {{inline: "{pems.other_key.encode("unicode_escape").decode()}"}}'))
     problem = found["jwt[0].gate.staticKeys.inline"]
     assert ("holds a private key" in problem.message, problem.value) == (True, '"***"')
 
 
 def test_a_private_key_given_as_authority_is_refused(problems: Problems, pems: Pems) -> None:
-    """A CA bundle holds certificates only."""
+    """A CA bundle must have certificates only."""
     pem = (pems.authority + pems.other_key).encode("unicode_escape").decode()
     found = problems(jwt(issuer=f', certificateAuthority: "{pem}"'))
     assert "holds a private key" in found["jwt[0].issuer.certificateAuthority"].message
@@ -730,12 +730,12 @@ def test_keys_from_a_file_and_inline_are_refused(problems: Problems, pems: Pems,
 
 
 def test_a_list_of_bad_entries_is_not_called_empty(problems: Problems) -> None:
-    """Where entries are wrong, they are told, and not that nothing is left without them."""
+    """Wrong entries are reported, not an empty list without them."""
     assert list(problems(gate("algorithms: [HS256]"))) == ["jwt[0].gate.algorithms[0]"]
 
 
 def test_an_unknown_fields_value_is_never_shown(problems: Problems) -> None:
-    """Nobody knows what an unknown field holds; it may be a password."""
+    """An unknown field may hold a password."""
     assert problems(CLUSTER + "clientSecret: hunter2")["clientSecret"].value == ""
 
 
@@ -759,18 +759,18 @@ def test_an_unknown_fields_value_is_never_shown(problems: Problems) -> None:
 def test_the_nearest_name_is_suggested(
     problems: Problems, text: str, path: str, suggestion: str | None
 ) -> None:
-    """A typo is met with the name that was most likely meant."""
+    """A typo is reported with the nearest known name."""
     assert problems(text)[path].suggestion == suggestion
 
 
-def test_a_reference_is_not_doubted_while_names_are_hidden_by_a_mistake(problems: Problems) -> None:
-    """Where an issuer's name can't be told, a rule that may mean it is left alone."""
+def test_a_reference_is_not_checked_while_names_are_unknown(problems: Problems) -> None:
+    """The invalid issuer may have the name in the rule."""
     text = jwt(url="corp") + "policies: {default: {allow: [{issuers: [corp]}]}}"
     assert list(problems(text)) == ["jwt[0].issuer.url"]
 
 
-def test_an_audience_is_not_doubted_while_a_list_is_mistyped(problems: Problems) -> None:
-    """Where the accepted audiences can't be told, a policy's are left alone."""
+def test_an_audience_is_not_checked_while_the_accepted_ones_are_unknown(problems: Problems) -> None:
+    """The invalid list may have the audience of the policy."""
     text = "cluster: {audiences: my-app}\npolicies: {default: {audiences: [my-app]}}"
     assert list(problems(text)) == ["cluster.audiences"]
 
@@ -862,13 +862,13 @@ ONE_MISTAKE = {
 
 @pytest.mark.parametrize(("text", "path"), ONE_MISTAKE.values(), ids=ONE_MISTAKE)
 def test_one_mistake_is_one_problem(problems: Problems, text: str, path: str) -> None:
-    """What is compared with a value that is written wrongly is left alone until that is put right."""
+    """A check does not run while a section that it needs is invalid."""
     assert list(problems(text)) == [path]
 
 
 @pytest.mark.parametrize("text", [case.values[0] for case in CASES])
-def test_what_the_admin_port_shows_quotes_no_value(load_text: Load, text: str) -> None:
-    """Place and rule are enough there: a value in the wrong place may be a secret."""
+def test_the_admin_port_shows_no_value(load_text: Load, text: str) -> None:
+    """A value in the wrong place may be a secret."""
     with pytest.raises(ConfigError) as caught:
         load_text(text)
     shown = caught.value.without_values()
@@ -903,7 +903,7 @@ def test_what_the_admin_port_shows_quotes_no_value(load_text: Load, text: str) -
     ids=["value", "field", "line", "alias", "key-twice", "expression", "audience", "name"],
 )
 def test_the_admin_port_shows_place_and_rule(load_text: Load, text: str, shown: str) -> None:
-    """Whatever a configuration holds, and in whichever form it is quoted in the log."""
+    """In whichever form the log quotes the value."""
     with pytest.raises(ConfigError) as caught:
         load_text(text)
     seen = caught.value.without_values()
@@ -912,7 +912,7 @@ def test_the_admin_port_shows_place_and_rule(load_text: Load, text: str, shown: 
 
 
 def test_a_value_from_a_file_that_a_variable_names_is_not_shown(load_text: Load, tmp_path: Path) -> None:
-    """Such files hold what is kept out of the configuration, so not even the log may quote them."""
+    """Such files hold secrets, so not even the log quotes them."""
     secret = tmp_path / "secret"
     secret.write_text("s3cr3t")
     with pytest.raises(ConfigError) as caught:
@@ -922,7 +922,7 @@ def test_a_value_from_a_file_that_a_variable_names_is_not_shown(load_text: Load,
 
 
 def test_the_query_of_a_url_is_not_shown(problems: Problems) -> None:
-    """A JWKS URL's may be a key."""
+    """The query of a JWKS URL may have a key."""
     (problem,) = problems(gate("jwksURL: 'http://keys.example/jwks?api-key=s3cr3t'")).values()
     assert problem.value == '"http://keys.example/jwks?***"'
 
@@ -951,7 +951,7 @@ credential: {sources: [{cookie: t}, {cookie: t}]}
 """
 
 
-def test_all_problems_are_told_at_once_in_the_files_order(problems: Problems) -> None:
+def test_all_problems_are_reported_at_once_in_the_files_order(problems: Problems) -> None:
     """Typos, types, files, variables, and what does not fit between valid sections: by line, then those outside."""
     found = problems(EVERYTHING, {"AUTHGATE_CLUSTR__NAME": "x", "AUTHGATE_CACHE__TTL": "fast"})
     assert [(problem.path, problem.line) for problem in found.values()] == [
@@ -988,7 +988,7 @@ exchange: {listen: ":8080", audiences: {wbe: [a]}}
 
 
 def test_sections_are_compared_although_others_have_errors(problems: Problems) -> None:
-    """A check needs only its own sections to be valid; a broken policy does not hide what is wrong with another."""
+    """A check needs only its own sections, and an invalid policy does not hide errors of another."""
     assert sorted(problems(BETWEEN_SECTIONS)) == [
         "exchange",
         "exchange.listen",
@@ -1001,13 +1001,13 @@ def test_sections_are_compared_although_others_have_errors(problems: Problems) -
 
 
 def test_a_flood_of_problems_is_cut_off(problems: Problems) -> None:
-    """A file of nothing but mistakes is answered with the first ones and their number."""
+    """Only the first problems are listed, with the number of the others."""
     found = problems("\n".join(f"field{number}: 1" for number in range(1000)))
     assert (len(found), found["…"].message) == (201, "and 801 more problems; fix the first ones")
 
 
 def test_a_problem_reads_as_one_line(problems: Problems) -> None:
-    """Path, line, reason, value and suggestion stand in one sentence."""
+    """With path, line, reason, value and suggestion."""
     assert str(problems("log: {level: inof}\n" + CLUSTER)["log.level"]) == (
         'log.level (line 1): must be "debug", "info", "warning" or "error"; got "inof"; did you mean info?'
     )

@@ -1,4 +1,4 @@
-"""`rules`, `shadow` and expressions of policies: what is refused at load, and which rules never decide."""
+"""`rules`, `shadow` and expressions of policies: what is refused at load, and rules that are never used."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "path", "words"), CASES.values(), ids=CASES.keys())
 def test_a_bad_rule_is_refused_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
-    """Each is a problem at its own path, in words that say what to do."""
+    """The message says what is wrong."""
     found = problems(text)
     assert path in found, found
     assert words in found[path].message
@@ -190,7 +190,7 @@ def test_a_bad_rule_is_refused_at_its_path(problems: Problems, text: str, path: 
     ["request.path ==", "request.paht == '/'", "'request' + user.username", "nope(request.path)"],
 )
 def test_an_expression_that_cannot_be_used_is_one_problem(problems: Problems, expression: str) -> None:
-    """What it reads is not known, so nothing is said about server.proxy."""
+    """It may not read the request, so server.proxy is not reported."""
     found = problems(policy(f'allow: [{{expression: "{expression}"}}]', proxy=False))
 
     assert list(found) == ["policies.default.allow[0].expression"]
@@ -205,25 +205,25 @@ def test_an_expression_that_cannot_be_used_is_one_problem(problems: Problems, ex
         "user.username == 'a' // as request.path",
     ],
 )
-def test_a_word_of_a_text_or_a_comment_needs_no_proxy(load_text: Load, expression: str) -> None:
-    """Only what an expression reads counts."""
+def test_request_in_a_string_or_comment_needs_no_proxy(load_text: Load, expression: str) -> None:
+    """Only variables that an expression reads count."""
     load_text(policy(f'deny: [{{expression: "{expression}"}}]', proxy=False))
 
 
 def test_an_expression_on_the_identity_needs_no_proxy(load_text: Load) -> None:
-    """Whatever words it has in its texts."""
+    """Even if a string contains the word."""
     text = policy("allow: [{expression: 'user.username == \"request.method\"'}]", proxy=False)
     assert load_text(text).config.policies["default"].allow
 
 
-def test_queries_may_be_looked_at_where_it_is_said(load_text: Load) -> None:
-    """`queryRules` is of one version of a policy."""
+def test_expressions_can_use_the_query_with_query_rules(load_text: Load) -> None:
+    """`queryRules` applies to one version of a policy."""
     text = policy("queryRules: true, rules: [{expression: 'request.query == \"\"'}]")
     assert load_text(text).config.policies["default"].query_rules
 
 
-def test_hosts_are_kept_in_small_letters(load_text: Load) -> None:
-    """They are compared without regard to case."""
+def test_hosts_are_kept_in_lower_case(load_text: Load) -> None:
+    """Hosts do not depend on case."""
     [rule] = load_text(rules(f"hosts: ['*.App.Example'], {STAFF}")).config.policies["default"].rules
     assert rule.hosts == ("*.app.example",)
 
@@ -259,19 +259,19 @@ NOT_COVERED = {
 
 
 def joined(*parts: str) -> str:
-    """The members of a mapping, those that are empty left out."""
+    """The members of a mapping, without empty ones."""
     return ", ".join(filter(None, parts))
 
 
 @pytest.mark.parametrize(("first", "second"), COVERED.values(), ids=COVERED.keys())
-def test_a_rule_that_never_decides_is_a_warning(load_text: Load, first: str, second: str) -> None:
-    """Whatever fits it fits an earlier one."""
+def test_a_rule_that_is_never_used_is_a_warning(load_text: Load, first: str, second: str) -> None:
+    """An earlier rule matches all of its requests."""
     [warning] = load_text(rules(joined(first, STAFF), joined(second, STAFF))).warnings
     assert warning.path == "policies.default.rules[1]"
     assert "rules[0] is before it" in warning.message
 
 
 @pytest.mark.parametrize(("first", "second"), NOT_COVERED.values(), ids=NOT_COVERED.keys())
-def test_a_rule_that_some_request_reaches_is_none(load_text: Load, first: str, second: str) -> None:
-    """Some request that fits it fits no earlier one."""
+def test_a_rule_that_can_be_used_is_not_a_warning(load_text: Load, first: str, second: str) -> None:
+    """Earlier rules do not match all of its requests."""
     assert load_text(rules(joined(first, STAFF), joined(second, STAFF))).warnings == ()

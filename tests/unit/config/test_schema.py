@@ -16,7 +16,7 @@ def _properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_field_is_described() -> None:
-    """Whoever writes the file in an editor reads what each field means, there or where it is defined."""
+    """Editors show the description of each field, at the field or at its definition."""
     schema = json_schema()
     definitions = {f"#/$defs/{name}": definition for name, definition in schema["$defs"].items()}
     described = {
@@ -27,7 +27,7 @@ def test_every_field_is_described() -> None:
 
 
 def test_names_are_those_of_the_file() -> None:
-    """The schema speaks camelCase, with its acronyms."""
+    """They are in camelCase, with acronyms in capitals."""
     names = {name.split(".")[1] for name, _ in _properties(json_schema())}
     assert (
         {"discoveryURL", "negativeTTL", "clientCAFile", "tokenReview"} <= names,
@@ -38,14 +38,14 @@ def test_names_are_those_of_the_file() -> None:
     )
 
 
-def test_no_mapping_takes_unknown_fields() -> None:
-    """An editor marks a typo as the gate does."""
+def test_no_mapping_accepts_unknown_fields() -> None:
+    """Editors mark a typo, as authgate does."""
     schema = json_schema()
     assert all(value["additionalProperties"] is False for value in (schema, *schema["$defs"].values()))
 
 
 def test_titles_are_trimmed() -> None:
-    """Titles that only repeat names are left out; the whole keeps its own."""
+    """Only the title of the whole schema is kept."""
     schema = json_schema()
     assert (schema["title"], '"title"' in json.dumps(schema["$defs"])) == ("AuthgateConfiguration", False)
 
@@ -63,7 +63,7 @@ def test_titles_are_trimmed() -> None:
         ("LogConfig", "level", {"enum": ["debug", "info", "warning", "error"]}),
     ],
 )
-def test_bounds_stand_in_the_schema(definition: str, field: str, expected: dict[str, object]) -> None:
-    """What the gate bounds, the schema bounds."""
+def test_bounds_are_in_the_schema(definition: str, field: str, expected: dict[str, object]) -> None:
+    """The schema has the bounds of the models."""
     value = json_schema()["$defs"][definition]["properties"][field]
     assert {key: value[key] for key in expected} == expected

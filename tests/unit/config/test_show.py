@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 ENV = {"AUTHGATE_CLUSTER__AUDIENCES": "a, b"}
 
 
-def test_every_value_in_effect_is_shown_with_its_source() -> None:
-    """Values read as in the file, and it is told whence they come."""
+def test_every_effective_value_is_shown_with_its_source() -> None:
+    """Values are written as in the file."""
     shown_values = {dotted(path): (value, source) for path, value, source in effective(load(None, ENV))}
     assert {
         path: shown_values[path]
@@ -27,7 +27,7 @@ def test_every_value_in_effect_is_shown_with_its_source() -> None:
     }
 
 
-def test_a_token_that_stands_where_none_belongs_is_masked(load_text: Load) -> None:
+def test_a_token_in_a_wrong_place_is_masked(load_text: Load) -> None:
     """Showing the configuration never shows a token."""
     text = "cluster: {audiences: [a]}\npolicies: {default: {allow: [{users: [eyJhbGciOiJub25lIn0.e30.]}]}}"
     values = {dotted(path): value for path, value, _ in effective(load_text(text))}
@@ -47,7 +47,7 @@ def test_a_token_that_stands_where_none_belongs_is_masked(load_text: Load) -> No
     ids=["password", "token", "private-key", "public-key", "path", "mail"],
 )
 def test_only_secrets_are_masked(text: str, expected: str) -> None:
-    """Passwords, tokens and private keys are hidden; paths and public keys stay."""
+    """Passwords, tokens and private keys are masked; paths and public keys are not."""
     assert masked(text) == expected
 
 
@@ -70,12 +70,12 @@ def test_only_secrets_are_masked(text: str, expected: str) -> None:
     ids=lambda value: repr(value)[:12],
 )
 def test_a_value_is_shown_on_one_short_line(value: object, expected: str) -> None:
-    """Whatever was seen, it is rendered bounded and without line breaks."""
+    """Any value is rendered short and without line breaks."""
     assert shown(value) == expected
 
 
-def test_a_path_keeps_to_one_line() -> None:
-    """A key of any letters can't break the line that names it."""
+def test_a_path_is_one_line() -> None:
+    """A key with a line break is quoted."""
     assert dotted(("policies", "a\nb", "allow", 0, "x" * 100)) == (
         f'policies["a\\nb"].allow[0]["{"x" * 80}…"]'
     )

@@ -17,8 +17,8 @@ def issuer(host: str, prefix: str, *, groups: str | None = None, gate: str = "")
     )
 
 
-def test_ignoring_a_confirmation_is_doubted(load_text: Load) -> None:
-    """`unsafeIgnoreConfirmation` is a warning wherever warnings are shown: at start, in `check` and in `doctor`."""
+def test_ignoring_a_confirmation_is_a_warning(load_text: Load) -> None:
+    """`unsafeIgnoreConfirmation` is a warning at startup, in `check` and in `doctor`."""
     unsafe = issuer("a", "a:", gate=", gate: {unsafeIgnoreConfirmation: true}")
     (warning,) = load_text(f"jwt: [{unsafe}]").warnings
     assert (warning.path, "stolen token can be used" in warning.message) == (
@@ -28,8 +28,8 @@ def test_ignoring_a_confirmation_is_doubted(load_text: Load) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "s", "system:", "system", "system:serviceaccount:"])
-def test_an_issuer_that_could_name_a_system_user_is_doubted(load_text: Load, prefix: str) -> None:
-    """A prefix that lets a claim become `system:…` is told."""
+def test_an_issuer_that_could_name_a_system_user_is_a_warning(load_text: Load, prefix: str) -> None:
+    """Its prefix allows users with the name `system:…`."""
     (warning,) = load_text(f"jwt: [{issuer('a', prefix)}]").warnings
     assert (warning.path, warning.line, "name a user" in warning.message) == (
         "jwt[0].claimMappings.username.prefix",
@@ -38,8 +38,8 @@ def test_an_issuer_that_could_name_a_system_user_is_doubted(load_text: Load, pre
     )
 
 
-def test_an_issuer_that_could_name_a_system_group_is_doubted(load_text: Load) -> None:
-    """The same of groups: `system:masters` is a group."""
+def test_an_issuer_that_could_name_a_system_group_is_a_warning(load_text: Load) -> None:
+    """`system:masters` is a group."""
     (warning,) = load_text(f"jwt: [{issuer('a', 'a:', groups='')}]").warnings
     assert (warning.path, "name a group" in warning.message) == ("jwt[0].claimMappings.groups.prefix", True)
 
@@ -47,8 +47,8 @@ def test_an_issuer_that_could_name_a_system_group_is_doubted(load_text: Load) ->
 @pytest.mark.parametrize(
     ("one", "other"), [("a:", "a:"), ("a", "a:"), ("a:b", "a:")], ids=["same", "longer", "shorter"]
 )
-def test_issuers_that_could_name_the_same_user_are_doubted(load_text: Load, one: str, other: str) -> None:
-    """Prefixes of which one begins the other do not keep two issuers apart."""
+def test_issuers_that_could_name_the_same_user_are_a_warning(load_text: Load, one: str, other: str) -> None:
+    """One prefix is the beginning of the other."""
     (warning,) = load_text(f"jwt: [{issuer('a', one)}, {issuer('b', other)}]").warnings
     assert (warning.path, "the prefix of jwt[0] is" in warning.message) == (
         "jwt[1].claimMappings.username.prefix",
@@ -56,21 +56,21 @@ def test_issuers_that_could_name_the_same_user_are_doubted(load_text: Load, one:
     )
 
 
-def test_issuers_with_prefixes_of_their_own_are_not_doubted(load_text: Load) -> None:
-    """What keeps users apart is fine."""
+def test_issuers_with_different_prefixes_are_not_a_warning(load_text: Load) -> None:
+    """Their users have different names."""
     one, other = issuer("a", "a:", groups="a:"), issuer("b", "b:", groups="b:")
     assert load_text(f"jwt: [{one}, {other}]").warnings == ()
 
 
-def test_service_accounts_without_a_cluster_are_doubted(load_text: Load) -> None:
-    """A rule that can never hold is told, whatever issuers call their users."""
+def test_service_accounts_without_a_cluster_are_a_warning(load_text: Load) -> None:
+    """The rule can never match, whatever the names of other users."""
     text = f"jwt: [{issuer('a', 'a:')}]\npolicies: {{default: {{deny: [{{serviceAccounts: ['a/b']}}]}}}}"
     (warning,) = load_text(text).warnings
     assert (warning.path, warning.line) == ("policies.default.deny[0].serviceAccounts", 2)
 
 
-def test_service_accounts_of_a_cluster_are_not_doubted(load_text: Load) -> None:
-    """With a cluster such rules are what they should be."""
+def test_service_accounts_of_a_cluster_are_not_a_warning(load_text: Load) -> None:
+    """With a cluster such rules can match."""
     text = "cluster: {audiences: [a]}\npolicies: {default: {allow: [{serviceAccounts: ['a/b']}]}}"
     assert load_text(text).warnings == ()
 
@@ -84,17 +84,17 @@ def test_service_accounts_of_a_cluster_are_not_doubted(load_text: Load) -> None:
         ("{issuers: [home, away], serviceAccounts: ['a/b']}", "allow", False),
     ],
 )
-def test_service_accounts_of_any_of_several_clusters_are_doubted(
+def test_service_accounts_of_any_of_several_clusters_are_a_warning(
     load_text: Load, entry: str, kind: str, doubted: bool
 ) -> None:
-    """Whoever adds a cluster may not have meant to let its accounts in; to say which are meant ends the doubt."""
+    """Adding a cluster would allow its accounts, too; naming the clusters removes the warning."""
     clusters = "cluster: [{audiences: [a]}, {name: away, audiences: [a], context: away}]"
     warnings = load_text(f"{clusters}\npolicies: {{default: {{{kind}: [{entry}]}}}}").warnings
     assert ["accounts of every cluster" in warning.message for warning in warnings] == [True] * doubted
 
 
-def test_a_token_file_that_is_not_there_yet_is_doubted(load_text: Load) -> None:
-    """It is read for every fetch and may still come, so the gate starts."""
+def test_a_missing_token_file_is_a_warning(load_text: Load) -> None:
+    """It is read for every fetch and may be written later, so authgate starts."""
     gate = ", gate: {keys: {tokenFile: /nonexistent}}"
     (warning,) = load_text(f"jwt: [{issuer('a', 'a:', gate=gate)}]").warnings
     assert (warning.path, "cannot be read" in warning.message) == ("jwt[0].gate.keys.tokenFile", True)
@@ -126,8 +126,8 @@ def _policy(members: str) -> str:
     ],
     ids=["a cluster's audience", "an issuer's audience", "a bound claim", "a backslash before the last star"],
 )
-def test_a_star_that_is_no_pattern_is_doubted(load_text: Load, text: str, path: str, words: str) -> None:
-    """Who writes it may mean any characters."""
+def test_a_literal_star_is_a_warning(load_text: Load, text: str, path: str, words: str) -> None:
+    """It may be meant as a pattern."""
     (warning,) = load_text(text).warnings
 
     assert warning.path == path
@@ -142,8 +142,8 @@ def test_a_star_that_is_no_pattern_is_doubted(load_text: Load, text: str, path: 
         "role: {boundClaims: {sub: 'repo:*'}, boundClaimsType: glob}",
     ],
 )
-def test_globs_are_not_doubted(load_text: Load, members: str) -> None:
-    """They are what they look like."""
+def test_globs_are_not_a_warning(load_text: Load, members: str) -> None:
+    """Their stars are patterns."""
     assert load_text(_policy(members)).warnings == ()
 
 
@@ -164,10 +164,10 @@ def _mapped(claim: str) -> str:
         (_policy("role: {claimMappings: {a.b: X-B}}"), 'policies.default.role.claimMappings["a.b"]', "/a/b"),
     ],
 )
-def test_a_name_with_dots_that_may_be_a_path_is_doubted(
+def test_a_claim_name_that_looks_like_a_path_is_a_warning(
     load_text: Load, text: str, path: str, pointer: str
 ) -> None:
-    """With the pointer that leads there."""
+    """The warning has the pointer to the member."""
     (warning,) = load_text(text).warnings
 
     assert (warning.path, warning.message.endswith(f"write {pointer}")) == (path.replace('["', '["'), True)
@@ -185,6 +185,6 @@ def test_a_name_with_dots_that_may_be_a_path_is_doubted(
         "'a.1'",
     ],
 )
-def test_other_names_are_not_doubted(load_text: Load, claim: str) -> None:
-    """URLs, domains and pointers are what they look like."""
+def test_other_claim_names_are_not_a_warning(load_text: Load, claim: str) -> None:
+    """URLs, domains and pointers are correct names."""
     assert load_text(_mapped(claim)).warnings == ()

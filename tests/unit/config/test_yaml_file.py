@@ -64,8 +64,8 @@ DEEP = "x0: &x0 [1]\n" + "".join(f"x{n}: &x{n} [*x{n - 1}]\n" for n in range(1, 
         "beyond-int",
     ],
 )
-def test_yaml_that_is_not_read_is_one_problem(text: str, words: str, line: int | None) -> None:
-    """What makes a text unreadable is told once, with its line where there is one."""
+def test_yaml_that_is_not_supported_is_one_problem(text: str, words: str, line: int | None) -> None:
+    """It is reported once, with its line if there is one."""
     problem = parse_yaml(text)
     assert isinstance(problem, Problem)
     assert words in problem.message
@@ -109,21 +109,21 @@ def test_yaml_that_is_not_read_is_one_problem(text: str, words: str, line: int |
     ids=lambda value: repr(value)[:16],
 )
 def test_a_scalar_means_what_it_looks_like(text: str, value: object) -> None:
-    """Only null, truth values and decimal numbers are more than text."""
+    """Only null, booleans and decimal numbers are not texts."""
     document = parse_yaml(text)
     assert isinstance(document, Document)
     assert document.value == value
 
 
-def test_a_number_that_is_none_stays_a_number() -> None:
-    """`.nan` reads as a float, so that a number's bounds refuse it."""
+def test_not_a_number_is_a_float() -> None:
+    """`.nan` is a float, so that the bounds of a number refuse it."""
     document = parse_yaml(".nan")
     assert isinstance(document, Document)
     assert str(document.value) == "nan"
 
 
-def test_every_value_knows_its_line() -> None:
-    """Keys and entries are found again in the file."""
+def test_every_value_has_its_line() -> None:
+    """So do keys and entries of lists."""
     document = parse_yaml("a:\n  b:\n  - x\n  - y: 1\n")
     assert isinstance(document, Document)
     assert {path: line for path, line in document.lines.items() if path} == {
@@ -148,22 +148,22 @@ def test_every_value_knows_its_line() -> None:
     ],
     ids=["top", "quoted", "in-a-list", "number", "truth", "null", "list"],
 )
-def test_a_key_at_fault_is_a_problem_at_its_path(text: str, path: str, words: str) -> None:
-    """Duplicate keys and keys that are no text are told without giving up on the rest."""
+def test_a_wrong_key_is_a_problem_at_its_path(text: str, path: str, words: str) -> None:
+    """Duplicate keys, and keys that are not texts, do not stop the parser."""
     document = parse_yaml(text)
     assert isinstance(document, Document)
     assert [(problem.path, words in problem.message) for problem in document.problems] == [(path, True)]
 
 
-def test_each_duplicate_key_is_told() -> None:
+def test_each_duplicate_key_is_reported() -> None:
     """Three wrong keys are three problems."""
     document = parse_yaml("a: 1\na: 2\na: 3\nb: 1\nb: 2")
     assert isinstance(document, Document)
     assert [(problem.path, problem.line) for problem in document.problems] == [("a", 2), ("a", 3), ("b", 5)]
 
 
-def test_an_alias_has_its_own_line_and_what_it_repeats_the_line_it_is_written_on() -> None:
-    """An error inside a shared list points to the list; one about its place points to the alias."""
+def test_an_alias_has_its_own_line_and_its_value_the_line_of_the_anchor() -> None:
+    """An error in a shared list has the line of the list; an error about its place has that of the alias."""
     document = parse_yaml("x-list: &list\n- a\n- b\nfirst: *list\nlist:\n- *list\nmerged:\n  <<: {c: 1}\n")
     assert isinstance(document, Document)
     assert {
@@ -176,8 +176,8 @@ def test_an_alias_has_its_own_line_and_what_it_repeats_the_line_it_is_written_on
     }
 
 
-def test_what_merged_mappings_repeat_is_no_key_that_stands_twice() -> None:
-    """A mapping's own member wins, and two own ones of a name are still a mistake."""
+def test_keys_of_merged_mappings_are_not_duplicates() -> None:
+    """A mapping's own member overrides a merged one; two own members of a name are still an error."""
     document = parse_yaml("a: &x {b: 1}\nc: {<<: *x, b: 2}\nd: {<<: *x, b: 2, b: 3}\n")
     assert isinstance(document, Document)
     assert [problem.path for problem in document.problems] == ["d.b"]
