@@ -301,7 +301,7 @@ async def test_the_reason_is_in_the_audit_log_alone(
 
     assert answer.verdict == (403, "access_denied")
     assert "no permission" not in json.dumps(answer.headers)
-    assert audited(caplog) == f"policy 'default'; get /metrics: no permission of {DEMO} fits"
+    assert audited(caplog) == f"policy 'default'; get /metrics: no permission of {DEMO} matches"
 
 
 @pytest.mark.parametrize(
