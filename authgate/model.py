@@ -1,7 +1,7 @@
-"""The values that travel through the gate: frozen, slotted, and without behaviour that needs I/O.
+"""The values that the packages exchange: frozen, slotted and without I/O.
 
-Outcomes are closed unions (`Verdict`, `Decision`), matched exhaustively. A bad token and an outage are different types,
-so no branch can confuse them.
+Outcomes are closed unions (`Verdict`, `Decision`), matched exhaustively. An invalid token and an outage have different
+types, so no branch can confuse them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
-    """Return a class as a slotted dataclass that nobody changes: the type checker holds it frozen, Python does not.
+    """Make a slotted dataclass that is frozen for the type checker only.
 
-    Several of these are made for each request, and `frozen=True` would make each of them three times as slow to make.
+    Each request creates several of these, and `frozen=True` would triple the time to create one.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
 Source = Literal["none", "jwks", "tokenreview", "cache"]
-"""What decided: nothing had to, a local key, the cluster's TokenReview, or a cached verdict of either."""
+"""What decided: nothing was needed, a local key, the cluster's TokenReview, or a cached verdict of either."""
 
 
 Headers = tuple[tuple[str, str], ...]
@@ -36,14 +36,14 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Clock(Protocol):
-    """Time as the gate sees it; both in seconds."""
+    """The two clocks, in seconds."""
 
     def now(self) -> float:
         """Return the wall clock as a POSIX timestamp."""
         ...
 
     def monotonic(self) -> float:
-        """Return a clock that never goes back, for ages and time-outs."""
+        """Return a clock that never goes back, for ages and timeouts."""
         ...
 
 
@@ -64,7 +64,7 @@ class BearerToken:
 
 
 class RevocationHandle:
-    """The right of verdicts to live on in a cache; its giver revokes it when a key or a configuration goes."""
+    """Lets its creator invalidate cached verdicts, for example when a key or a pod is deleted."""
 
     __slots__ = ("__weakref__", "revoked")
 
@@ -72,7 +72,7 @@ class RevocationHandle:
         self.revoked = False
 
     def revoke(self) -> None:
-        """Make every verdict that holds this lease unusable from now on."""
+        """Invalidate every verdict that holds this handle."""
         self.revoked = True
 
 
@@ -86,11 +86,11 @@ class ServiceAccount:
 
 @value
 class Identity:
-    """Who sent the request, named as the kube-apiserver would name them (`user.Info`).
+    """The sender of a request, named as in kube-apiserver (`user.Info`).
 
-    `extra` is sorted by key. `issuer` is the token's `iss` (empty for a static token), `issuer_name` the
-    configured label, `cluster` the cluster's name for identities of clusters and None for those of `jwt` issuers.
-    `audiences` are those of the token that the gate accepts, sorted.
+    `extra` is sorted by key. `issuer` is the token's `iss` (empty for a static token), `issuer_name` its configured
+    name. `cluster` is the cluster's name, or None for identities of `jwt` issuers. `audiences` are the accepted
+    audiences of the token, sorted.
     """
 
     username: str
@@ -106,7 +106,7 @@ class Identity:
     preferred_username: str = ""
 
     def extra_value(self, key: str) -> str:
-        """Return the first value of an `extra` key, or "" where there is none."""
+        """Return the first value of an `extra` key, or "" if it has no value."""
         for name, values in self.extra:
             if name == key and values:
                 return values[0]
@@ -115,7 +115,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """Which key verified a token, for explanations: its id, type and where it came from."""
+    """The key that verified a token, for explanations: its id, type and origin."""
 
     kid: str
     kty: str
@@ -124,7 +124,7 @@ class KeyInfo:
 
 @value
 class Evidence:
-    """How far verification came: what decided, by which configured issuer, and with which key."""
+    """What decided about a token: the source, the configured issuer and the key, as far as they are known."""
 
     source: Source = "none"
     issuer_name: str = ""
@@ -132,7 +132,7 @@ class Evidence:
     _cached: Evidence | None = field(default=None, init=False, compare=False, repr=False)
 
     def as_cached(self) -> Evidence:
-        """Return the evidence of a verdict that is remembered from this one; always the same."""
+        """Return the evidence of a cached verdict; always the same object, to save memory."""
         if self._cached is None:
             object.__setattr__(self, "_cached", Evidence("cache", self.issuer_name, self.key))
         return self._cached or self
@@ -147,9 +147,8 @@ class AnswerKey:
     __slots__ = ()
 
 
-_MAX_MORE_ANSWERS: Final = (
-    64  # a client may send a token to many endpoints, whose policies may have many rules
-)
+_MAX_MORE_ANSWERS: Final = 64
+"""A client can send one token to many endpoints, and their policies can have many rules."""
 
 
 @value
@@ -179,27 +178,27 @@ class CacheableVerdict:
 
 @value
 class Authenticated(CacheableVerdict):
-    """The token is good until `expires_at` (POSIX seconds, leeway included; None for no end)."""
+    """The token is valid until `expires_at` (POSIX seconds, leeway included; None if it does not expire)."""
 
     identity: Identity
     expires_at: float | None
     evidence: Evidence
     handle: RevocationHandle = field(compare=False)
     max_age: float | None = None
-    """For how many seconds a verdict of TokenReview counts before it is reviewed again; None for one of local keys."""
+    """Seconds until a verdict of TokenReview must be renewed; None for a verdict of local keys."""
     object_handles: tuple[RevocationHandle, ...] = field(default=(), compare=False)
-    """Further leases: those of the pod, account, node or secret that the token is bound to, where they are watched."""
+    """Handles of the pod, account, node or secret that the token is bound to, if they are watched."""
     claims: VerifiedClaims | None = field(default=None, compare=False, repr=False)
-    """What the token claims: kept only where a policy or a header reads it; None where TokenReview decided."""
+    """The token's claims if a policy or a header reads them; None if TokenReview decided."""
     until: float = field(default=inf, compare=False, repr=False)
     """Until when a cache may give it, by the monotonic clock."""
 
 
 @value
 class Rejected(CacheableVerdict):
-    """The token is bad. `final` tells that asking again soon gives the same answer while `lease` holds.
+    """The token is invalid. If `final`, verifying it again gives the same result until `handle` is revoked.
 
-    `remember_for` is for how many seconds a cache may keep it where that is longer than usual.
+    `remember_for` is how many seconds a cache keeps it if that is longer than usual.
     """
 
     reason: Reason
@@ -214,7 +213,7 @@ class Rejected(CacheableVerdict):
 
 @value
 class Unavailable:
-    """No verdict or no decision is possible now: 503 with `Retry-After` of `retry_after` seconds; never cached."""
+    """No verdict or decision is possible now: 503 with a `Retry-After` of `retry_after` seconds; never cached."""
 
     reason: Reason
     detail: str = ""
@@ -229,44 +228,44 @@ T_co = TypeVar("T_co", covariant=True)
 
 @value
 class Pending(Generic[T_co]):
-    """An outcome that memory alone does not give: `finish` waits for whoever must be asked."""
+    """An outcome that needs I/O: `finish` waits for it."""
 
     finish: Callable[[], Awaitable[T_co]]
 
 
 @value
 class OriginalRequest:
-    """The request that the client sent to the proxy; None where the proxy did not tell, or not clearly."""
+    """The client's request to the proxy. A field is None if the proxy did not send it, or not unambiguously."""
 
     method: str | None = None
     path: str | None = None
     """As the client wrote it, without the query."""
     host: str | None = None
     query: str | None = None
-    """What follows the first question mark; "" where nothing does."""
+    """The text after the first question mark, or ""."""
     preflight: bool = False
-    """Whether a browser asks by it whether a page of another origin may send a request (Fetch, CORS preflight)."""
+    """Whether this is a CORS preflight (Fetch standard)."""
     eager: str | None = None
-    """The path as the most eager server reads it, where a rule takes paths that can be read in two ways."""
+    """The path with every escape decoded and every segment resolved, if a rule accepts ambiguous paths."""
 
 
 @value
 class Allow:
-    """The request may pass, without a token where `identity` is None. `headers` name the sender to the app."""
+    """The request is allowed; `identity` is None for an anonymous one. `headers` name the sender to the app."""
 
     identity: Identity | None
     reason: Literal[Reason.AUTHENTICATED, Reason.ANONYMOUS]
     evidence: Evidence
     headers: Headers
     expires_at: float | None = None
-    """When the token ends, as `Authenticated.expires_at`."""
+    """When the token expires, as in `Authenticated.expires_at`."""
 
 
 @value
 class Deny:
-    """The request may not pass: 401, 403 or 404 as its reason says. `identity` is known only after verification.
+    """The request is denied: 401, 403 or 404, depending on its reason. `identity` is set if the token was verified.
 
-    `private` adds to the detail what is for the audit log and for explanations, never for the client.
+    `private` is a further detail for the audit log and for explanations, never for the client.
     """
 
     reason: Reason
@@ -298,13 +297,13 @@ JSONValue = None | bool | int | float | str | list["JSONValue"] | dict[str, "JSO
 
 @value
 class UnverifiedClaims:
-    """A JWT's payload before its signature was checked: good for routing and refusing, never for identity."""
+    """A JWT's payload before its signature is checked. It can select a verifier or reject a token, nothing else."""
 
     members: Mapping[str, JSONValue]
 
 
 @value
 class VerifiedClaims:
-    """A JWT's payload after signature, time and audience held."""
+    """A JWT's payload after its signature, times and audience were checked."""
 
     members: Mapping[str, JSONValue]

@@ -1,4 +1,4 @@
-"""One shared piece of work for many who wait for the same answer."""
+"""One call for all callers that wait for the same result."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """Runs at most one piece of work per key at a time; it outlives the cancellation of any one who waits for it."""
+    """Runs at most one call per key at a time. The call continues if a waiting caller is cancelled."""
 
     def __init__(self) -> None:
         self._tasks: dict[K, asyncio.Task[V]] = {}
 
-    def under_way(self, key: K) -> bool:
-        """Tell whether work for `key` is being done now."""
+    def in_progress(self, key: K) -> bool:
+        """Return whether a call for `key` is running."""
         return key in self._tasks
 
     async def do(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """Return the result of the work under way for `key`, or of `work`, started now."""
+        """Return the result of the running call for `key`; if there is none, start `work`."""
         task = self._tasks.get(key)
         if task is None:
             task = asyncio.ensure_future(self._run(work))
@@ -32,7 +32,7 @@ class SingleFlight(Generic[K, V]):
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Cancel all work under way, and return when it has ended."""
+        """Cancel all running calls and wait until they have ended."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 and RFC 7519, section 4 let an issuer write it, and nothing more lenient."""
+"""Strict JSON parsing: what RFC 8259 and RFC 7519, section 4 allow an issuer to write, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 
 from authgate.model import JSONValue
 
-# Possessive, and content with a string that never ends: else a text of escaped quotes would cost its length squared.
+# Possessive, and an unterminated string matches: otherwise a text of escaped quotes takes quadratic time.
 _BRACKETS_OUTSIDE_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 _MAX_DEPTH = 32
 _MAX_INTEGER_CHARS = 20  # any 64-bit integer fits
 
 
 class StrictJSONError(ValueError):
-    """The text is not a JSON object that can be trusted to mean one thing; `duplicate` tells a repeated member."""
+    """The text is not an unambiguous JSON object; `duplicate` is set for a repeated member."""
 
     def __init__(self, message: str, *, duplicate: bool = False) -> None:
         super().__init__(message)
@@ -24,20 +24,20 @@ class StrictJSONError(ValueError):
 
 
 def parse_object(data: bytes) -> dict[str, JSONValue]:
-    """Parse UTF-8 JSON text that must be an object; raises `StrictJSONError`.
+    """Parse a JSON object in UTF-8; raises `StrictJSONError`.
 
-    Refused beside bad syntax: duplicate members at any level, nesting deeper than 32, `NaN`, `Infinity` and numbers
-    that overflow a double, broken UTF-8, a byte order mark. The caller bounds the size.
+    Besides syntax errors, it rejects duplicate members at any level, nesting deeper than 32, `NaN`, `Infinity`, numbers
+    that overflow a double, invalid UTF-8 and a byte order mark. The caller limits the size.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise StrictJSONError("not UTF-8") from None
-    # Only as many brackets as the bound can never be deeper; so almost every text is spared the scan.
+    # A text with no more brackets than the limit cannot be nested deeper, so few texts need the scan.
     if text.count("{") + text.count("[") > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
         raise StrictJSONError(f"nested deeper than {_MAX_DEPTH}")
     try:
-        if text[:1] == "{" and text[-1:] == "}":  # nothing stands around it: spare the look for white space
+        if text[:1] == "{" and text[-1:] == "}":  # no white space around it, so the faster call will do
             value, end = _DECODER.raw_decode(text)
             if end != len(text):
                 raise StrictJSONError("not JSON")
@@ -45,7 +45,7 @@ def parse_object(data: bytes) -> dict[str, JSONValue]:
             value = _DECODER.decode(text)
     except StrictJSONError:
         raise
-    except (ValueError, RecursionError):  # the text itself must not reach a message: it is part of a token
+    except (ValueError, RecursionError):  # the message must not contain the text: it is part of a token
         raise StrictJSONError("not JSON") from None
     if type(value) is not dict:
         raise StrictJSONError("not a JSON object")
@@ -66,7 +66,7 @@ def _depth(text: str) -> int:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise StrictJSONError("a member stands twice", duplicate=True)
+        raise StrictJSONError("a member occurs twice", duplicate=True)
     return members
 
 
@@ -82,7 +82,7 @@ def _no_constant(_: str) -> NoReturn:
 
 
 def _integer(text: str) -> int | float:
-    # RFC 8259, section 6: beyond a double no reader agrees with the next; and huge ints are slow to print.
+    # RFC 8259, section 6: parsers disagree about numbers beyond a double. Huge ints are also slow to print.
     return int(text) if len(text) <= _MAX_INTEGER_CHARS else _finite(text)
 
 

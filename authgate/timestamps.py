@@ -1,4 +1,4 @@
-"""POSIX timestamps as dates, also where a clock is so far out of range that no calendar has the date."""
+"""POSIX timestamps as dates, also for timestamps outside the years 1 to 9999."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LATEST: Final = 253_402_300_799.0
 
 
 def utc(timestamp: float) -> datetime:
-    """Return the date and time of a POSIX timestamp; one outside the years 1 to 9999 is the nearest of them."""
+    """Return a POSIX timestamp as a datetime, limited to the years 1 to 9999."""
     return datetime.fromtimestamp(min(max(timestamp, EARLIEST), LATEST), UTC)
 
 

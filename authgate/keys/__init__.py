@@ -1,5 +1,5 @@
-"""The step that knows an issuer's public keys: static, or fetched, refreshed and kept while a fetch fails.
+"""The step that provides an issuer's public keys: static ones, or fetched, refreshed and cached ones.
 
-`jwk` reads key documents, `key_set` holds the protocol, `remote` decides what to keep and `schedule` when to fetch,
-`sources` and `fetch` get the documents.
+`jwk` parses key documents, `key_set` defines the protocol, `schedule` decides when to fetch, `remote` decides what to
+keep, `sources` and `fetch` fetch documents.
 """

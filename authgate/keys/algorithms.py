@@ -1,4 +1,4 @@
-"""The signature algorithms that can be allowed, and which keys each fits (RFC 7518, section 3.1; RFC 8037)."""
+"""The supported signature algorithms and the keys for each of them (RFC 7518, section 3.1; RFC 8037)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY_TYPES: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
         "EdDSA": ("OKP", frozenset({"Ed25519", "Ed448"})),
     }
 )
-"""Algorithm to the key type and the curves it may be used with; asymmetric only, so `none` and HMAC cannot be named."""
+"""The key type and the curves of each algorithm. All are asymmetric, so `none` and HMAC cannot be configured."""
 
 ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType(
     {name: _IMPLEMENTATIONS[name] for name in KEY_TYPES}
@@ -34,7 +34,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType(
 
 
 def algorithms_for(kty: str, crv: str | None) -> frozenset[str]:
-    """Return the algorithms that a key of this type and curve can verify; empty for unknown ones."""
+    """Return the algorithms for a key type and curve; none for unknown ones."""
     return frozenset(
         name for name, (type_, curves) in KEY_TYPES.items() if type_ == kty and (not curves or crv in curves)
     )

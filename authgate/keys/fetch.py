@@ -1,4 +1,4 @@
-"""Fetching small documents from an issuer over HTTP, with every answer bounded in time, size and direction."""
+"""Fetching small documents from an issuer over HTTP, with limits on time, size and redirects."""
 
 from __future__ import annotations
 
@@ -30,23 +30,22 @@ _SECONDS = re.compile("[0-9]{1,9}")
 
 
 class UntrustedCertificateError(KeyFetchError):
-    """A server's certificate does not chain to a trusted authority, or names another host."""
+    """A server's certificate does not chain to a trusted CA, or is for another host."""
 
 
 class Fetcher(Protocol):
-    """Gets a document by URL."""
+    """Fetches documents by URL."""
 
     async def fetch(self, url: str) -> bytes:
-        """Return the body of a 200 answer; raises `KeyFetchError`."""
+        """Return the body of a 200 response; raises `KeyFetchError`."""
         ...
 
 
 class HTTPFetcher:
-    """Fetches over HTTP(S): status 200 only, at most 1 MiB, within `timeout` seconds, never to another origin.
+    """Fetches over HTTP(S): status 200 only, at most 1 MiB, within `timeout` seconds, on one origin.
 
-    `ca_pem` replaces the system's certificate authorities. `token` is asked for a bearer token before every request
-    that goes to one of `token_origins`; no other host ever gets it. `proxies` says which requests go through a
-    proxy; by default none does. Nothing is read from ~/.netrc.
+    `ca_pem` replaces the system's CAs. `token` returns the bearer token for requests to one of `token_origins`; no
+    other host gets it. `proxies` selects the forward proxy of a request; the default is none. ~/.netrc is not read.
     """
 
     def __init__(
@@ -65,22 +64,22 @@ class HTTPFetcher:
         self._proxies = proxies
 
     def proxy_for(self, url: str) -> Proxy | None:
-        """Return the proxy that a URL is fetched through, or None if there is none; raises `KeyFetchError`."""
+        """Return the forward proxy for a URL, or None; raises `KeyFetchError`."""
         try:
             return self._proxies.proxy_for(url)
         except ProxyError as error:
             raise KeyFetchError(f"{url}: {error}") from None
 
     async def fetch(self, url: str) -> bytes:
-        """Return the body of a 200 answer; raises `KeyFetchError`, which names the URL and what went wrong."""
+        """Return the body of a 200 response; raises `KeyFetchError` with the URL and the cause."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(url)
         except TimeoutError:
-            raise KeyFetchError(f"{url}: no complete answer within {self._timeout:g} s") from None
+            raise KeyFetchError(f"{url}: no complete response within {self._timeout:g} s") from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise UntrustedCertificateError(
-                f"{url}: untrusted certificate ({error.certificate_error}); give its CA as certificateAuthority"
+                f"{url}: untrusted certificate ({error.certificate_error}); set certificateAuthority to its CA"
             ) from None
         except aiohttp.ClientProxyConnectionError:
             raise KeyFetchError(f"{url}: the proxy {self.proxy_for(url)} cannot be reached") from None
@@ -90,13 +89,13 @@ class HTTPFetcher:
             raise KeyFetchError(f"{url}: {type(error).__name__}: {str(error)[:200]}") from None
 
     async def _follow(self, url: str) -> bytes:
-        # A session a fetch: fetches are minutes apart, and a kept connection would only be found dead.
+        # One session per fetch: fetches are minutes apart, so a kept connection would be dead by then.
         connector = aiohttp.TCPConnector(ssl=self._ssl, force_close=True)
         async with aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
         ) as session:
             target = url
-            proxy = self.proxy_for(url)  # a redirect stays at the same origin
+            proxy = self.proxy_for(url)  # redirects stay on the same origin
             for _ in range(_MAX_REDIRECTS + 1):
                 headers = {
                     "Accept": "application/json, application/jwk-set+json",
@@ -115,7 +114,7 @@ class HTTPFetcher:
                         continue
                     if response.status != _HTTP_OK:
                         raise KeyFetchError(
-                            f"{target}: answered {response.status}, only 200 counts",
+                            f"{target}: answered {response.status} instead of 200",
                             retry_after=retry_after(response.status, response.headers.get("Retry-After", "")),
                         )
                     return await _read_bounded(response, target)
@@ -128,14 +127,14 @@ class HTTPFetcher:
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a URL in one comparable form (RFC 6454, section 4)."""
+    """Return the origin of a URL in a comparable form (RFC 6454, section 4)."""
     parts = urlsplit(url)
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
     return f"{parts.scheme}://{(parts.hostname or '').lower()}:{port}"
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine, where plain HTTP is bearable."""
+    """Return whether a host name or address is this machine, for which plain HTTP is acceptable."""
     if host.lower() == "localhost":
         return True
     try:
@@ -147,12 +146,12 @@ def is_loopback(host: str) -> bool:
 def _same_origin(url: str, location: str) -> str:
     target = urljoin(url, location)
     if not location or origin_of(target) != origin_of(url):
-        raise KeyFetchError(f"{url}: redirects to another host, which is never followed")
+        raise KeyFetchError(f"{url}: redirects to another host, which is not followed")
     return target
 
 
 def retry_after(status: int, value: str) -> float:
-    """Return the seconds that a 429 asks to wait (RFC 6585, section 4), or 0; a date counts as no wait."""
+    """Return the seconds in the Retry-After of a 429 (RFC 6585, section 4), or 0. Dates are ignored."""
     if status != _TOO_MANY_REQUESTS or not _SECONDS.fullmatch(value):
         return 0.0
     return float(value)
@@ -163,5 +162,5 @@ async def _read_bounded(response: aiohttp.ClientResponse, url: str) -> bytes:
     async for chunk in response.content.iter_chunked(_CHUNK):
         body += chunk
         if len(body) > MAX_BYTES:
-            raise KeyFetchError(f"{url}: the answer is longer than {MAX_BYTES} bytes")
+            raise KeyFetchError(f"{url}: the response is longer than {MAX_BYTES} bytes")
     return bytes(body)

@@ -1,4 +1,4 @@
-"""What a verifier asks of an issuer's keys, and the set that never changes."""
+"""The protocol of an issuer's key set, an index of keys, and static keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_CANDIDATES = 8
 
 @dataclass(frozen=True, slots=True)
 class KeysFound:
-    """The keys to try, at least one; `lease` ends when the set they stand in changes."""
+    """The keys to try, at least one; `handle` is revoked when the key set changes."""
 
     keys: tuple[VerificationKey, ...]
     handle: RevocationHandle
@@ -27,7 +27,7 @@ class KeysFound:
 
 @dataclass(frozen=True, slots=True)
 class KeyMismatch:
-    """The kid is known, but its key may not verify this algorithm (an algorithm confusion, or a broken issuer)."""
+    """The kid is known, but its key is not for this algorithm (algorithm confusion, or a broken issuer)."""
 
     kid: str
     handle: RevocationHandle = field(compare=False)
@@ -35,14 +35,14 @@ class KeyMismatch:
 
 @dataclass(frozen=True, slots=True)
 class KeyUnknown:
-    """The issuer publishes no such key, as far as could be seen just now."""
+    """The issuer does not publish this key, as of a recent fetch."""
 
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KeysUnavailable:
-    """The issuer's keys cannot be had; `retry_after` is in seconds."""
+    """The issuer's keys are not available; `retry_after` is in seconds."""
 
     detail: str
     retry_after: int = 1
@@ -50,7 +50,7 @@ class KeysUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class KeyPending:
-    """The keys in memory do not include the key, and the next fetch may bring it; `retry_after` is in seconds."""
+    """The key is not in memory, but the next fetch may return it; `retry_after` is in seconds."""
 
     detail: str
     retry_after: int = 1
@@ -62,7 +62,7 @@ Lookup = KeysFound | KeyMismatch | KeyUnknown | KeyPending | KeysUnavailable
 
 @dataclass(frozen=True, slots=True)
 class KeyStatus:
-    """Whether a set can decide now, and in words since when or why not."""
+    """Whether a key set can be used now, and its age or the error."""
 
     usable: bool
     detail: str
@@ -72,28 +72,28 @@ class KeySet(Protocol):
     """The public keys of one issuer."""
 
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
-        """Return the keys that fit, from memory alone; None where only `resolve` can tell."""
+        """Return the matching keys in memory; None if only `resolve` can decide."""
         ...
 
     async def resolve(self, kid: str | None, algorithm: str, *, patient: bool = True) -> Lookup:
-        """Return the keys that fit, after a fetch where one is due; a `patient` caller also waits for a near one."""
+        """Return the matching keys, after a fetch if one is allowed; if `patient`, wait for one that is due soon."""
         ...
 
     def recheck_at(self) -> float:
-        """Return when `recheck` may next find replaced keys, by the monotonic clock; infinity for never."""
+        """Return the monotonic time from which `recheck` may fetch again; infinity for never."""
         ...
 
     async def recheck(self, kid: str | None, algorithm: str) -> Lookup:
-        """Return the keys that fit, fetched again because those in memory did not verify a signature."""
+        """Return the matching keys after another fetch, because those in memory did not verify a signature."""
         ...
 
     def status(self) -> KeyStatus:
-        """Tell whether the set can decide now."""
+        """Return whether the key set can be used now."""
         ...
 
 
 class KeyIndex:
-    """Keys by kid and algorithm, in memory; immutable, replaced as a whole."""
+    """Keys by kid and algorithm. It never changes; a new key set gets a new index."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self.keys = tuple(keys)
@@ -102,8 +102,8 @@ class KeyIndex:
         self._fitting: dict[tuple[str | None, str], LocalLookup] = {}
 
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
-        """Return the keys that fit: with a kid those that carry it or none at all, without one any (at most 8)."""
-        # Only what the set itself names is remembered, so that a stranger's kids and algorithms cannot make this grow.
+        """Return at most 8 matching keys: with this kid or without one; if `kid` is None, with any."""
+        # Only kids and algorithms of this set are cached, so that a client's inventions cannot fill the memory.
         if (kid is None or kid in self.kids) and algorithm in KEY_TYPES:
             question = (kid, algorithm)
             if question not in self._fitting:
@@ -123,21 +123,21 @@ class KeyIndex:
 
 
 class StaticKeySet:
-    """Keys given in the configuration; they never change."""
+    """Keys in the configuration; they never change."""
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self._index = KeyIndex(keys)
 
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
-        """Return the keys that fit; None for an unknown kid."""
+        """Return the matching keys; None for an unknown kid."""
         return self._index.find(kid, algorithm)
 
     async def resolve(self, kid: str | None, algorithm: str, *, patient: bool = True) -> Lookup:
-        """Return the keys that fit, or that there are none."""
+        """Return the matching keys, or `KeyUnknown`."""
         return self.find(kid, algorithm) or KeyUnknown()
 
     def recheck_at(self) -> float:
-        """Return infinity: these keys are never replaced."""
+        """Return infinity: static keys are never replaced."""
         return inf
 
     async def recheck(self, kid: str | None, algorithm: str) -> Lookup:
@@ -145,5 +145,5 @@ class StaticKeySet:
         return await self.resolve(kid, algorithm)
 
     def status(self) -> KeyStatus:
-        """Static keys can always decide."""
+        """Return that static keys can always be used."""
         return KeyStatus(usable=True, detail=f"{len(self._index.keys)} static keys")

@@ -1,7 +1,7 @@
-"""The fingerprint of RSA keys from a broken generator, whose private half can be computed from the public one.
+"""The fingerprint of RSA keys from a broken generator. Their private key can be computed from the public key.
 
 Nemec et al., "The Return of Coppersmith's Attack" (ROCA, CVE-2017-15361): the generator's primes are powers of 65537
-modulo a product of small primes, and so is the modulus made of them.
+modulo a product of small primes, so the RSA modulus is one, too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 _GENERATOR = 65537
-# Every key length of the broken generator uses at least these; the prime 2 tells nothing about an odd modulus.
+# The broken generator uses at least these for every key length. The prime 2 is useless: every modulus is odd.
 _SMALL_PRIMES = (
     *(3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71),
     *(73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167),
@@ -17,7 +17,7 @@ _SMALL_PRIMES = (
 
 
 def has_roca_fingerprint(modulus: int) -> bool:
-    """Tell whether an RSA modulus looks like the broken generator's; of sound ones, 1 in 2·10⁸ does by chance."""
+    """Return whether an RSA modulus has the fingerprint; of the other keys, 1 in 2·10⁸ has it by chance."""
     return all(modulus % prime in powers for prime, powers in _POWERS.items())
 
 

@@ -1,4 +1,4 @@
-"""When an issuer's keys may be fetched and when they must be: refresh, back-off, cooldown and rechecks."""
+"""When an issuer's keys may be fetched and when they must be: refresh, backoff, cooldown and rechecks."""
 
 from __future__ import annotations
 
@@ -20,60 +20,60 @@ _JITTER = 0.1
 
 
 class FetchSchedule:
-    """The times of one key set's fetches, by the monotonic clock; `jitter` returns a number from 0 to 1."""
+    """Schedules the fetches of one key set by the monotonic clock; `jitter` returns a number from 0 to 1."""
 
     def __init__(self, clock: Clock, rules: RefreshRules, jitter: Callable[[], float]) -> None:
         self.failures = 0
-        """How many attempts have failed since the last good one."""
+        """The number of failed fetches since the last successful one."""
         self.attempted_at: float | None = None
-        """When the last attempt of this process ended."""
+        """When this process's last fetch ended."""
         self.rechecked_at: float | None = None
-        """When the last recheck started its fetch."""
+        """When the last recheck started a fetch."""
         self._now = clock.monotonic
         self._rules = rules
         self._jitter = jitter
         self._due_at = self._due_without_keys_at = self._not_before = self._now()
 
     def due_at(self, *, usable: bool) -> float:
-        """Return when the background must fetch; without `usable` keys that is within 5 s after a failed attempt."""
+        """Return when the next background fetch is due; without `usable` keys at most 5 s after a failed fetch."""
         if usable:
             return self._due_at
         return max(self._not_before, min(self._due_at, self._due_without_keys_at))
 
     def cooling_down(self) -> bool:
-        """Tell whether an unknown kid starts no fetch now."""
+        """Return whether an unknown kid must not start a fetch now."""
         return self._now() < self._cooldown_ends_at()
 
     def next_fetch_in(self, *, usable: bool) -> float:
-        """Return in how many seconds an unknown kid or the background starts the next fetch."""
+        """Return the seconds until an unknown kid or the background may start the next fetch."""
         return min(self._cooldown_ends_at(), self.due_at(usable=usable)) - self._now()
 
-    def asked_to_wait(self) -> float:
-        """Return for how many seconds the issuer asks to be left alone."""
+    def retry_after(self) -> float:
+        """Return the seconds left of the issuer's Retry-After; negative if it has passed."""
         return self._not_before - self._now()
 
     def recheck_at(self) -> float:
-        """Return when a signature that no known key verifies may next start a fetch."""
+        """Return when a signature that no known key verifies may start a fetch again."""
         return self._now() if self.rechecked_at is None else self.rechecked_at + _RECHECK_PAUSE
 
     def may_recheck(self) -> bool:
-        """Tell whether such a signature may start a fetch now, which a cooldown after a good fetch does not prevent."""
-        if self.asked_to_wait() > 0 or (self.failures and self.cooling_down()):
+        """Return whether such a signature may start a fetch now, even in the cooldown after a successful fetch."""
+        if self.retry_after() > 0 or (self.failures and self.cooling_down()):
             return False
         return self.recheck_at() <= self._now()
 
     def succeeded(self) -> None:
-        """Plan the next fetch after a good one, be it another process's."""
+        """Schedule the next fetch after a successful one of this or another process."""
         self.failures = 0
         self._due_at = self._after(self._rules.refresh)
 
     def failed(self, started: float, retry_after: float) -> None:
-        """Plan the next fetch after a failed attempt; what a 429 asked for is honoured up to a minute."""
+        """Schedule the next fetch after a failed one; a Retry-After is respected up to a minute."""
         self.failures += 1
         self._not_before = self._now() + min(retry_after, _LONGEST_RETRY_AFTER)
-        backed_off = self._after(backoff(self.failures, _FIRST_RETRY, self._rules.refresh))
-        self._due_at = max(self._not_before, backed_off)
-        # An attempt that used up its timeout is followed by the next after a second.
+        retry_at = self._after(backoff(self.failures, _FIRST_RETRY, self._rules.refresh))
+        self._due_at = max(self._not_before, retry_at)
+        # After a fetch that took its whole timeout, the next one follows after a second.
         pause = max(_FIRST_RETRY, _RETRY_WITHOUT_KEYS - (self._now() - started))
         self._due_without_keys_at = self._after(pause)
 

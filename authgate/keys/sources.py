@@ -1,4 +1,4 @@
-"""Where an issuer's keys come from: a JWKS URL, OIDC discovery, or the cluster's own API server."""
+"""The sources of an issuer's keys: a JWKS URL, OpenID Connect discovery, or the cluster's API server."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ CLUSTER_JWKS = "/openid/v1/jwks"
 
 
 class JWKSSource:
-    """Keys at a fixed JWKS URL."""
+    """Fetches keys from a fixed JWKS URL."""
 
     def __init__(self, url: str, fetcher: Fetcher) -> None:
         self._url = url
         self._fetcher = fetcher
 
     async def fetch(self) -> KeyDocument:
-        """Return the keys published now; raises `KeyFetchError`."""
+        """Return the current keys; raises `KeyFetchError`."""
         return _read(await self._fetcher.fetch(self._url), self._url)
 
 
 class DiscoverySource:
-    """Keys found through OpenID Connect Discovery 1.0, section 4.
+    """Fetches keys through OpenID Connect Discovery 1.0, section 4.
 
-    The document's `issuer` must equal the configured one exactly, also where the document is fetched from another
+    The document's `issuer` must be equal to the configured one, also if the document is fetched from another
     `discovery_url` (kube-apiserver's `issuer.discoveryURL`).
     """
 
@@ -47,20 +47,20 @@ class DiscoverySource:
         self._fetcher = fetcher
 
     async def fetch(self) -> KeyDocument:
-        """Return the keys published now; raises `KeyFetchError`."""
+        """Return the current keys; raises `KeyFetchError`."""
         issuer, jwks_uri = _read_discovery(await self._fetcher.fetch(self._url), self._url)
         if issuer != self._issuer:
             raise KeyFetchError(
-                f"{self._url}: its issuer is {issuer[:200]!r}, configured is {self._issuer!r}"
+                f"{self._url}: its issuer is {issuer[:200]!r}, but {self._issuer!r} is configured"
             )
         _check_jwks_uri(jwks_uri, self._url, https=self._issuer.startswith("https:"))
         return _read(await self._fetcher.fetch(jwks_uri), jwks_uri)
 
 
 class ClusterSource:
-    """A cluster's own keys, from its API server's `/openid/v1/jwks`; the advertised `jwks_uri` is not used.
+    """Fetches a cluster's keys from `/openid/v1/jwks` of its API server; the `jwks_uri` of discovery is not used.
 
-    `on_issuer` is told the issuer that the cluster's discovery names; it may raise `KeyFetchError` to refuse it.
+    `on_issuer` gets the issuer in the cluster's discovery document, and may raise `KeyFetchError` to reject it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ClusterSource:
         self._on_issuer = on_issuer
 
     async def fetch(self) -> KeyDocument:
-        """Return the keys published now; raises `KeyFetchError`."""
+        """Return the current keys; raises `KeyFetchError`."""
         issuer, _ = _read_discovery(await self._get(WELL_KNOWN), WELL_KNOWN)
         self._on_issuer(issuer)
         return replace(_read(await self._get(CLUSTER_JWKS), CLUSTER_JWKS), issuer=issuer)
@@ -81,7 +81,7 @@ class ClusterSource:
             return await self._api.get(path, limit=MAX_BYTES, within=self._timeout)
         except ApiError as error:
             retry_after = error.retry_after if error.kind is ApiErrorKind.RATE_LIMITED else 0
-            # the error tells why, and holds no token
+            # the error has the cause and no token
             raise KeyFetchError(f"{path}: {error}", retry_after=retry_after) from error
 
 
@@ -96,25 +96,27 @@ def _read_discovery(data: bytes, url: str) -> tuple[str, str]:
     try:
         members = parse_object(data)
     except StrictJSONError as error:
-        raise KeyFetchError(f"{url}: no discovery document: {error}") from None
+        raise KeyFetchError(f"{url}: not a discovery document: {error}") from None
     issuer, jwks_uri = members.get("issuer"), members.get("jwks_uri")
     if not isinstance(issuer, str) or not issuer or not isinstance(jwks_uri, str):
-        raise KeyFetchError(f"{url}: no discovery document: 'issuer' or 'jwks_uri' is missing or no string")
+        raise KeyFetchError(
+            f"{url}: not a discovery document: 'issuer' or 'jwks_uri' is missing or not a string"
+        )
     return issuer, jwks_uri
 
 
 def _check_jwks_uri(uri: str, discovery_url: str, *, https: bool) -> None:
     if not uri.isprintable() or " " in uri:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' holds control characters or spaces")
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' contains control characters or spaces")
     try:
         parts = urlsplit(uri)
-        parts.port  # noqa: B018 - reading it is what checks it
+        parts.port  # noqa: B018 - reading it checks it
     except ValueError:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is no URL") from None
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not a URL") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is no absolute http(s) URL")
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not an absolute http(s) URL")
     if "@" in parts.netloc:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' holds user information")
+        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' contains user information")
     https = https or urlsplit(discovery_url).scheme == "https"
     if parts.scheme == "http" and (https or not is_loopback(parts.hostname)):
         raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not https")

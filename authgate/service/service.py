@@ -200,7 +200,7 @@ class Service:
         """Use the keys that another process fetched from a place."""
         for keys in self.generation.key_sets:
             if keys.place == place:
-                keys.take(document)
+                keys.adopt(document)
 
     async def _open_admin(self) -> None:
         address = self._config.server.admin

@@ -109,7 +109,7 @@ async def test_an_issuer_that_hangs(tmp_path: Path) -> None:
     async with published() as (issuer, server):
         server.faults.set(WELL_KNOWN, Hold())
         findings = await of_issuer(tmp_path, issuer, keys={"timeout": "200ms"})
-    assert "no complete answer within 0.2 s" in findings.about("discovery").sentence
+    assert "no complete response within 0.2 s" in findings.about("discovery").sentence
 
 
 @pytest.mark.parametrize(

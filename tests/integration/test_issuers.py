@@ -78,7 +78,7 @@ async def test_a_discovery_document_may_stand_elsewhere(site: Site) -> None:
 
 
 async def test_a_jwks_url_needs_no_discovery(site: Site) -> None:
-    """gate.jwksURL, for issuers that have no discovery document."""
+    """gate.jwksURL, for issuers that have not a discovery document."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}) as gate:
         assert (await gate.request(issuer.mint())).status == 200
@@ -107,7 +107,7 @@ async def test_an_untrusted_certificate_ends_the_fetch(given: str) -> None:
             entry["issuer"]["certificateAuthority"] = throwaway_certificate().ca_pem.decode()
         async with running({"jwt": [entry]}) as gate:
             assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
-            assert "give its CA as certificateAuthority" in (await gate.admin("/readyz?verbose")).body
+            assert "set certificateAuthority to its CA" in (await gate.admin("/readyz?verbose")).body
     assert server.counts == {}
 
 

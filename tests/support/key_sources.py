@@ -63,5 +63,5 @@ class ScriptedFetcher:
         """The document at a URL."""
         self.asked.append(url)
         if url not in self.documents:
-            raise KeyFetchError(f"{url}: answered 404, only 200 counts")
+            raise KeyFetchError(f"{url}: answered 404 instead of 200")
         return self.documents[url]

@@ -65,13 +65,13 @@ async def test_the_next_call_starts_anew() -> None:
 async def test_it_tells_whether_work_is_under_way() -> None:
     """From the first call until the work is done."""
     flights, work = SingleFlight[str, int](), Work()
-    assert not flights.under_way("key")
+    assert not flights.in_progress("key")
     caller = asyncio.create_task(flights.do("key", work))
     await turns()
-    assert flights.under_way("key")
+    assert flights.in_progress("key")
     work.done.set()
     await caller
-    assert not flights.under_way("key")
+    assert not flights.in_progress("key")
 
 
 async def test_a_cancelled_caller_leaves_the_work_to_the_others() -> None:
@@ -125,7 +125,7 @@ async def test_closing_ends_all_work_and_all_waiting() -> None:
 
     ends = await asyncio.gather(*callers, return_exceptions=True)
     assert [type(end) for end in ends] == [asyncio.CancelledError] * 3
-    assert not flights.under_way("a")
+    assert not flights.in_progress("a")
 
 
 async def test_an_error_of_work_that_nobody_awaits_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -139,5 +139,5 @@ async def test_an_error_of_work_that_nobody_awaits_is_no_warning(caplog: pytest.
     work.done.set()
     await turns()
 
-    assert not flights.under_way("key")
+    assert not flights.in_progress("key")
     assert caplog.records == []

@@ -78,7 +78,7 @@ def test_a_block_of_another_kind_is_refused(pool: KeyPool, kind: str, place: int
     parts = [pool.key("RS256", 1).public_pem()]
     parts.insert(place, blocks[kind])
 
-    with pytest.raises(KeyDocumentError, match=f"key {place}: it is '{kind}', only 'PUBLIC KEY' is read"):
+    with pytest.raises(KeyDocumentError, match=f"key {place}: it is '{kind}'; only 'PUBLIC KEY' is accepted"):
         read_pem_keys(b"".join(parts), ORIGIN)
 
 
@@ -87,7 +87,7 @@ def test_a_block_that_is_cut_off_is_refused(pool: KeyPool) -> None:
     cut = pool.key("RS256").public_pem()[:100]
 
     for data in (cut, cut + pool.key("ES256").public_pem()):
-        with pytest.raises(KeyDocumentError, match="key 0: no PEM public key"):
+        with pytest.raises(KeyDocumentError, match="key 0: not a PEM public key"):
             read_pem_keys(data, ORIGIN)
 
 
@@ -95,5 +95,5 @@ def test_a_key_that_may_not_be_used_is_refused_with_its_number(pool: KeyPool) ->
     """In a file that a person wrote nothing is skipped: it is put right."""
     data = pool.key("ES256").public_pem() + pool.key("RS256", shape=Shape.RSA_1024).public_pem()
 
-    with pytest.raises(KeyDocumentError, match="key 1: 1024 RSA bits, 2048 to 8192 are accepted"):
+    with pytest.raises(KeyDocumentError, match="key 1: 1024 RSA bits; 2048 to 8192 are accepted"):
         read_pem_keys(data, ORIGIN)

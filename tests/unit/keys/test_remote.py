@@ -139,7 +139,7 @@ async def test_within_the_cooldown_after_a_failed_fetch_an_unknown_kid_starts_no
 
 async def test_the_cooldown_begins_when_an_attempt_ends(scene: Scene) -> None:
     """One that took its whole time-out to fail is followed by a rest like any other."""
-    scene.fail("no complete answer within 5 s")
+    scene.fail("no complete response within 5 s")
     scene.source.meanwhile = lambda: scene.clock.advance(5)
     await scene.ask("a")
     scene.clock.advance(4.9)
@@ -216,7 +216,7 @@ async def test_a_flood_of_made_up_kids_is_bounded_in_fetches_and_memory(scene: S
     held = []
     for number in range(10_000):
         await scene.ask(f"made-up-{number}", patient=False)
-        held.append(len(scene.keys._asked_kids))
+        held.append(len(scene.keys._requested_kids))
         scene.clock.advance(0.001)
 
     assert scene.source.fetches == 2
@@ -229,8 +229,8 @@ async def test_a_flood_of_kids_drives_out_the_oldest(scene: Scene) -> None:
         await scene.ask(f"made-up-{number}")
         scene.clock.advance(5)
 
-    assert len(scene.keys._asked_kids) == 1024
-    assert "made-up-0" not in scene.keys._asked_kids
+    assert len(scene.keys._requested_kids) == 1024
+    assert "made-up-0" not in scene.keys._requested_kids
 
 
 async def test_the_last_good_keys_serve_while_fetches_fail(scene: Scene) -> None:

@@ -99,7 +99,7 @@ async def test_an_attempt_that_times_out_counts_towards_the_five_seconds(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
     """The next one follows a second after one that took all of its timeout, not ten seconds after it began."""
-    source.error = "no complete answer within 5 s"
+    source.error = "no complete response within 5 s"
     source.meanwhile = lambda: clock.advance(5)
     for _ in range(5):
         await keys.refresh()
@@ -241,7 +241,10 @@ async def test_each_fetch_is_reported(
     source.error = "down"
     await keys.refresh()
 
-    assert reports == [FetchReport(None, 2, (), begun), FetchReport("down", 2, (), begun + 300)]
+    assert reports == [
+        FetchReport(keys=2, at=begun),
+        FetchReport(error="down", keys=2, at=begun + 300),
+    ]
 
 
 async def test_the_status_tells_age_and_trouble(

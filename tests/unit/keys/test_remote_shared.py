@@ -56,7 +56,7 @@ async def test_what_another_process_fetched_serves_as_ones_own(
     keys = RemoteKeySet(source, clock, RULES, reports.append, lambda: 0.0, place="here")
     await keys.refresh()
     clock.advance(200)
-    keys.take(document(pool.key("ES256", 1, kid="b")))
+    keys.adopt(document(pool.key("ES256", 1, kid="b")))
 
     assert (knows(keys, "a"), knows(keys, "b")) == (False, True)
     assert keys.next_refresh() == 300
@@ -71,7 +71,7 @@ async def test_what_is_taken_over_ends_an_outage(
     source.error = "down"
     keys = one(source, clock)
     await keys.refresh()
-    keys.take(document(pool.key("ES256", 0, kid="a")))
+    keys.adopt(document(pool.key("ES256", 0, kid="a")))
 
     assert keys.status().usable
     assert knows(keys, "a")
@@ -84,7 +84,7 @@ async def test_of_two_documents_of_one_moment_ones_own_is_kept(
     keys = one(source, clock)
     await keys.refresh()
     clock.advance(0.5)
-    keys.take(document(pool.key("ES256", 1, kid="b")))
+    keys.adopt(document(pool.key("ES256", 1, kid="b")))
 
     assert (knows(keys, "a"), knows(keys, "b")) == (True, False)
 
@@ -98,7 +98,7 @@ async def test_what_a_cluster_may_not_name_itself_is_not_taken(
         raise KeyFetchError("its issuer is another cluster's")
 
     keys = RemoteKeySet(source, clock, RULES, place="here", on_shared=refuse)
-    keys.take(document(pool.key("ES256", 1, kid="b")))
+    keys.adopt(document(pool.key("ES256", 1, kid="b")))
 
     assert not knows(keys, "b")
 

@@ -40,7 +40,7 @@ async def test_a_jwks_url_is_fetched_as_it_is(jwks: bytes) -> None:
 
 async def test_a_bad_jwks_is_a_failed_fetch() -> None:
     """The message names the URL and what is wrong."""
-    with pytest.raises(KeyFetchError, match=rf"^{JWKS}: no JWK Set: not JSON$"):
+    with pytest.raises(KeyFetchError, match=rf"^{JWKS}: not a JWK Set: not JSON$"):
         await JWKSSource(JWKS, ScriptedFetcher({JWKS: b"<html>"})).fetch()
 
 
@@ -84,7 +84,7 @@ async def test_the_discovered_issuer_is_the_configured_one_exactly(jwks: bytes, 
     """OpenID Connect Discovery 1.0, section 4.3; the message shows both, and no key is fetched."""
     fetcher = ScriptedFetcher({ISSUER + WELL_KNOWN: discovery(issuer), JWKS: jwks})
 
-    with pytest.raises(KeyFetchError, match=f"its issuer is '{issuer}', configured is '{ISSUER}'"):
+    with pytest.raises(KeyFetchError, match=f"its issuer is '{issuer}', but '{ISSUER}' is configured"):
         await DiscoverySource(ISSUER, fetcher).fetch()
     assert JWKS not in fetcher.asked
 
@@ -104,21 +104,21 @@ async def test_the_discovered_issuer_is_the_configured_one_exactly(jwks: bytes, 
 )
 async def test_what_is_no_discovery_document_is_a_failed_fetch(document: bytes) -> None:
     """Another server's answer is not mistaken for one."""
-    with pytest.raises(KeyFetchError, match="no discovery document"):
+    with pytest.raises(KeyFetchError, match="not a discovery document"):
         await DiscoverySource(ISSUER, ScriptedFetcher({ISSUER + WELL_KNOWN: document})).fetch()
 
 
 @pytest.mark.parametrize(
     ("issuer", "discovery_url", "jwks_uri", "why"),
     [
-        pytest.param(ISSUER, None, "/jwks", "no absolute", id="relative path"),
-        pytest.param(ISSUER, None, "//issuer.example/jwks", "no absolute", id="relative to the scheme"),
-        pytest.param(ISSUER, None, "jwks", "no absolute", id="relative"),
-        pytest.param(ISSUER, None, "", "no absolute", id="empty"),
-        pytest.param(ISSUER, None, "https:///jwks", "no absolute", id="no host"),
-        pytest.param(ISSUER, None, "file:///etc/passwd", "no absolute", id="a file"),
-        pytest.param(ISSUER, None, "ftp://issuer.example/jwks", "no absolute", id="another scheme"),
-        pytest.param(ISSUER, None, "data:application/json,{}", "no absolute", id="data"),
+        pytest.param(ISSUER, None, "/jwks", "not an absolute", id="relative path"),
+        pytest.param(ISSUER, None, "//issuer.example/jwks", "not an absolute", id="relative to the scheme"),
+        pytest.param(ISSUER, None, "jwks", "not an absolute", id="relative"),
+        pytest.param(ISSUER, None, "", "not an absolute", id="empty"),
+        pytest.param(ISSUER, None, "https:///jwks", "not an absolute", id="no host"),
+        pytest.param(ISSUER, None, "file:///etc/passwd", "not an absolute", id="a file"),
+        pytest.param(ISSUER, None, "ftp://issuer.example/jwks", "not an absolute", id="another scheme"),
+        pytest.param(ISSUER, None, "data:application/json,{}", "not an absolute", id="data"),
         pytest.param(ISSUER, None, "https://u@issuer.example/", "user information", id="user"),
         pytest.param(ISSUER, None, "https://u:p@issuer.example/", "user information", id="user and password"),
         pytest.param(ISSUER, None, "https://@issuer.example/", "user information", id="empty user"),
@@ -129,9 +129,9 @@ async def test_what_is_no_discovery_document_is_a_failed_fetch(document: bytes) 
         pytest.param(ISSUER, None, "https://issuer.example/a b", "control characters", id="space"),
         pytest.param(ISSUER, None, "https://issuer.example/\u200b", "control characters", id="zero width"),
         pytest.param(ISSUER, None, "https://issuer.example/\ud800", "control characters", id="surrogate"),
-        pytest.param(ISSUER, None, "https://[::1/jwks", "no URL", id="half an address"),
-        pytest.param(ISSUER, None, "https://issuer.example:99999/", "no URL", id="port out of range"),
-        pytest.param(ISSUER, None, "https://issuer.example:x/", "no URL", id="port no number"),
+        pytest.param(ISSUER, None, "https://[::1/jwks", "not a URL", id="half an address"),
+        pytest.param(ISSUER, None, "https://issuer.example:99999/", "not a URL", id="port out of range"),
+        pytest.param(ISSUER, None, "https://issuer.example:x/", "not a URL", id="port no number"),
         pytest.param(ISSUER, None, "http://issuer.example/jwks", "not https", id="http for https"),
         pytest.param(ISSUER, None, "http://127.0.0.1/jwks", "not https", id="http on loopback for https"),
         pytest.param(ISSUER, LOOPBACK, "http://127.0.0.1/jwks", "not https", id="the same found by http"),
@@ -216,7 +216,7 @@ async def test_an_api_error_is_a_failed_fetch(jwks: bytes, path: str, kind: ApiE
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        pytest.param({WELL_KNOWN: b"{}"}, "no discovery document", id="bad discovery"),
+        pytest.param({WELL_KNOWN: b"{}"}, "not a discovery document", id="bad discovery"),
         pytest.param({CLUSTER_JWKS: b'{"keys":[]}'}, "no usable key", id="no keys"),
     ],
 )
