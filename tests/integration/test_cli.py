@@ -258,7 +258,7 @@ async def test_a_gate_without_an_admin_port_cannot_be_asked() -> None:
         done = await command("healthcheck", **env)
         assert (done.returncode, "server.admin is null" in done.stderr) == (1, True)
     done = await command("healthcheck", "--admin", "127.0.0.1:0")
-    assert (done.returncode, "give one as --url" in done.stderr) == (2, True)
+    assert (done.returncode, "give the address as --url" in done.stderr) == (2, True)
 
 
 # dev
