@@ -25,7 +25,7 @@ _HOST_IS_UNSAFE: Final = (
 
 def requests_have_a_proxy(config: Config) -> Iterator[Finding]:
     """Yield settings that look at the original request while no proxy is configured."""
-    if config.server.proxy is None:
+    if not config.server.knows_requests:
         for version, policy in config.versions():
             for path in _reading_requests(policy):
                 yield Finding((*version, *path), NEEDS_PROXY, rule=NEEDS_PROXY)

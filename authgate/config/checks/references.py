@@ -167,7 +167,7 @@ def access_reviews_have_a_cluster(config: Config) -> Iterator[Finding]:
 def queries_have_a_proxy(config: Config) -> Iterator[Finding]:
     """Yield credential sources in the query, which only a proxy forwards."""
     for index, source in enumerate(config.credential.sources):
-        if source.query is not None and config.server.proxy is None:
+        if source.query is not None and not config.server.knows_requests:
             yield Finding(("credential", "sources", index, "query"), NEEDS_PROXY, rule=NEEDS_PROXY)
 
 

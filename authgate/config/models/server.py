@@ -161,6 +161,11 @@ class ServerConfig(ConfigModel):
         return self.workers == "auto" or self.workers > 1
 
     @property
+    def knows_requests(self) -> bool:
+        """Whether the original request is known: from a proxy's headers, or from Envoy over gRPC."""
+        return self.proxy is not None or self.grpc is not None
+
+    @property
     def addresses(self) -> Iterator[ListenAddress]:
         """Every address that is opened, as it is opened."""
         yield from self.listen

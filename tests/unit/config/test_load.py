@@ -417,6 +417,12 @@ def test_no_proxy_is_assumed(load_text: Load) -> None:
     assert (loaded.config.server.proxy, loaded.sources["server.proxy"]) == (None, "default")
 
 
+def test_envoy_over_grpc_reports_the_request(load_text: Load) -> None:
+    """Also if no proxy calls over HTTP."""
+    text = CLUSTER + "server: {grpc: ':9001', proxy: null}\npolicies: {default: {anonymous: [/healthz]}}"
+    assert load_text(text).config.server.proxy is None
+
+
 def test_a_missing_proxy_is_reported_with_what_to_add(problems: Problems) -> None:
     """The message lists every proxy."""
     (problem,) = problems("cluster: {audiences: [a]}\npolicies: {default: {anonymous: [/healthz]}}").values()
