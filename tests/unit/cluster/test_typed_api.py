@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,6 +129,16 @@ async def test_a_path_has_one_segment_per_name() -> None:
     wanted = TokenSpec(namespace="prod", account="../../x?y", audiences=("a",), lifetime=600)
     await posted.api.request_token(wanted)
     assert posted.path == "/api/v1/namespaces/prod/serviceaccounts/..%2F..%2Fx%3Fy/token"
+
+
+def test_why_answers_are_not_read_by_the_librarys_models() -> None:
+    """They read a refusal as a yes and one group as five. `reviews` refuses both."""
+    client: Any = vars(Posted().api)["_authentication"].api_client
+    user = {"username": "alice", "groups": "staff"}
+    status = {"authenticated": "false", "user": user}
+    answer = SimpleNamespace(data=json.dumps({"spec": {"token": TOKEN}, "status": status}))
+    read = client.deserialize(answer, "V1TokenReview").status
+    assert (read.authenticated, read.user.groups) == (True, ["s", "t", "a", "f", "f"])
 
 
 async def test_the_library_keeps_no_answer() -> None:
