@@ -1,6 +1,6 @@
-"""Which proxy a request to a URL goes through, as the environment says and as Go programs read it. Pure.
+"""The proxy for a URL, chosen from the environment as Go programs do. Pure.
 
-Nothing else of the environment or of the home directory has a say: no `~/.netrc`, no `ALL_PROXY`.
+`~/.netrc` and `ALL_PROXY` are not read.
 Source: golang.org/x/net/http/httpproxy, which net/http and client-go use.
 """
 
@@ -23,12 +23,12 @@ _PORTS: Final = {"https": 443, "http": 80}
 
 
 class ProxyError(ValueError):
-    """A proxy is named that cannot be used; the message names the variable and never quotes a password."""
+    """The configured proxy cannot be used; the message names the variable and quotes no password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy's URL, without user info, the value of its `Proxy-Authorization` header, or "", and who named it."""
+    """A proxy: its URL without user info, its `Proxy-Authorization` header or "", and the setting that names it."""
 
     url: str
     authorization: str = field(repr=False)
@@ -45,9 +45,9 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class _Exception:
-    """An entry of NO_PROXY: a network, or a domain that begins with a dot, and a port or None for every port.
+    """An entry of NO_PROXY: a network, or a domain with a leading dot, and a port or None for every port.
 
-    `itself` includes the domain itself beside the names below it.
+    With `itself` the domain matches, too, and not only the names below it.
     """
 
     network: _Network | None = None
@@ -56,7 +56,7 @@ class _Exception:
     port: int | None = None
 
     def covers(self, host: str, address: _Address | None, port: int) -> bool:
-        """Return whether requests to this host and port go directly."""
+        """Return whether requests to this host and port bypass the proxy."""
         if self.port is not None and self.port != port:
             return False
         if self.network is not None:
@@ -65,7 +65,7 @@ class _Exception:
 
 
 class ProxyEnvironment:
-    """Reads HTTPS_PROXY, HTTP_PROXY and NO_PROXY, in capitals before small letters, from `environ` once."""
+    """HTTPS_PROXY, HTTP_PROXY and NO_PROXY of `environ`, read once; upper case takes precedence over lower case."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._proxies = {scheme: _first(environ, name) for scheme, name in _VARIABLES.items()}
@@ -73,30 +73,30 @@ class ProxyEnvironment:
             self._proxies["http"] = None
         _, text = _first(environ, "NO_PROXY") or ("", "")
         entries = [entry.strip().lower() for entry in text.split(",")]
-        self._none = "*" in entries
+        self._bypass_all = "*" in entries
         self._exceptions = tuple(_exceptions(entries))
 
     def proxy_for(self, url: str) -> Proxy | None:
-        """Return the proxy for a URL, or None if the request goes directly; raises `ProxyError`.
+        """Return the proxy for a URL, or None for a direct request; raises `ProxyError`.
 
-        A proxy that cannot be used is an error: the request must not go around it.
+        An unusable proxy is an error: the request must not bypass it.
         """
         parts = urlsplit(url)
-        named = self._proxies.get(parts.scheme)
-        if named is None or self._direct(parts.hostname or "", parts.port or _PORTS[parts.scheme]):
+        variable = self._proxies.get(parts.scheme)
+        if variable is None or self._direct(parts.hostname or "", parts.port or _PORTS[parts.scheme]):
             return None
-        name, value = named
+        name, value = variable
         return read_proxy(value, name)
 
     def _direct(self, host: str, port: int) -> bool:
         address = _address(host)
-        if host == "localhost" or (address is not None and address.is_loopback) or self._none:
+        if host == "localhost" or (address is not None and address.is_loopback) or self._bypass_all:
             return True
         return any(exception.covers(host, address, port) for exception in self._exceptions)
 
 
 def read_proxy(value: str, origin: str) -> Proxy:
-    """Return the proxy that a URL names; without a scheme it is an http proxy. Raises `ProxyError`."""
+    """Return the proxy at a URL, an http proxy if the URL has no scheme; raises `ProxyError`."""
     try:
         if "//" not in value:
             value = f"http://{value}"
@@ -115,7 +115,7 @@ def read_proxy(value: str, origin: str) -> Proxy:
 
 
 def _first(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:
-    """Return the first of two spellings that is set and not empty, with its value."""
+    """Return the name in upper or else in lower case, whichever is set and not empty, with its value."""
     return next(((key, environ[key]) for key in (name, name.lower()) if environ.get(key)), None)
 
 
@@ -145,7 +145,7 @@ def _network(entry: str) -> _Network | None:
 
 
 def _host_and_port(entry: str) -> tuple[str, int | None]:
-    """Return what stands before the port and the port; an IPv6 address with a port has brackets."""
+    """Return host and port of an entry; an IPv6 address with a port has brackets."""
     host, colon, port = entry.rpartition(":")
     whole = not colon or (":" in host and not host.endswith("]"))
     if whole or not (port.isdecimal() or not port):

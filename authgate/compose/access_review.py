@@ -1,4 +1,4 @@
-"""`policies.*.accessReview`: from its configuration to what is asked, and to who is asked."""
+"""Compose `policies.*.accessReview`: the attributes to review, and the reviewer of each cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def access_rule(item: AccessReviewConfig) -> AccessRule:
-    """Return what a policy asks the cluster."""
+    """Return the access review that a policy requires."""
     rule: AttributesRule = RequestAttributes()
     if item.resource is not None:
         rule = ResourceTemplates(ResourceAttributes(**item.resource.model_dump()))
@@ -31,14 +31,14 @@ def access_reviewers(
     clusters: Iterable[tuple[ClusterConfig, AccessAPI]],
     deps: Dependencies,
 ) -> AccessReviewers | None:
-    """Return who asks the clusters, in the file's order, or None where no policy has anything to ask."""
+    """Return the reviewers of `clusters`, in the file's order, or None if no policy requires a review."""
     if not any(True for item in policies for _ in item.access_reviews()):
         return None
     return AccessReviewers({item.name: _reviewer(item, api, deps) for item, api in clusters})
 
 
 def _reviewer(item: ClusterConfig, api: AccessAPI, deps: Dependencies) -> AccessReviewer:
-    # As many reviews as tokenReview allows, but with a budget of their own: neither kind can use up the other's.
+    # The limits of tokenReview, but a separate budget: neither kind of review can use up the other's.
     metrics = deps.metrics
 
     def on_lookup(result: str) -> None:

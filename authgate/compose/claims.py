@@ -1,4 +1,4 @@
-"""`jwt[]`: from an issuer's claim rules and mappings to what judges and names by them."""
+"""Compose the claim rules and mappings of `jwt[]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def claim_rules(item: JWTIssuerConfig) -> ClaimRules:
-    """Return how an issuer's claims become an identity; raises `CompositionError` for what is no expression."""
+    """Return how an issuer's claims become an identity; raises `CompositionError` for an invalid expression."""
     mappings = item.claim_mappings
     username = _name(mappings.username, "claimMappings.username")
     if username is None:

@@ -1,4 +1,4 @@
-"""`cluster`: from the clusters' configuration to their verifiers."""
+"""Compose `cluster`: clients, key sets, reviewers and verifiers of the configured clusters."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _CLUSTER_TIME = TimeRules(CLUSTER_LEEWAY, CLUSTER_LEEWAY)  # kubernetes pkg/serv
 
 
 async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
-    """Return the client of a cluster's API server, which may be down; raises `CompositionError`."""
-    access = ConnectionSettings(
+    """Return a client of the cluster's API server, which may be down; raises `CompositionError`."""
+    settings = ConnectionSettings(
         kubeconfig=item.kubeconfig,
         context=item.context,
         timeout=item.token_review.timeout,
@@ -47,7 +47,7 @@ async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
         programs=deps.programs,
     )
     try:
-        return await ClusterClient.connect(access)
+        return await ClusterClient.connect(settings)
     except ClusterConfigError as error:
         path: tuple[str, ...] = ("kubeconfig",) if item.kubeconfig is not None else ()
         raise CompositionError(f"cluster '{item.name}': {error}", path, str(error)) from None
@@ -55,26 +55,26 @@ async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
 
 @dataclass(slots=True, kw_only=True)
 class Clusters:
-    """The clusters of one configuration by name, and what belongs to them."""
+    """The clusters of one configuration and their parts, each by the cluster's name."""
 
     verifiers: dict[str, ClusterVerifier | JWTVerifier] = field(default_factory=dict)
-    """With static keys nobody is asked, and a cluster's tokens are verified as an issuer's are."""
+    """A `JWTVerifier` for a cluster with static keys: it has no API server to ask."""
     apis: dict[str, ClusterClient] = field(default_factory=dict)
     key_sets: dict[str, RemoteKeySet] = field(default_factory=dict)
     issuers: dict[str, ClusterIssuers] = field(default_factory=dict)
     reviewers: dict[str, TokenReviewer] = field(default_factory=dict)
     revocations: dict[str, Revocation] = field(default_factory=dict)
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """What else has to run for ever."""
+    """The loops of the watches, to run forever."""
 
     @property
     def asked(self) -> list[ClusterVerifier]:
-        """Those that can be asked."""
+        """The verifiers of clusters with an API server."""
         return [verifier for verifier in self.verifiers.values() if isinstance(verifier, ClusterVerifier)]
 
     @property
     def static(self) -> dict[str, JWTVerifier]:
-        """Those with static keys, by each of their issuers."""
+        """The verifiers of clusters with static keys, by each of their issuers."""
         return {
             issuer: verifier
             for name, verifier in self.verifiers.items()
@@ -83,12 +83,12 @@ class Clusters:
         }
 
     async def learn_issuers(self) -> None:
-        """Have those tell their issuers that have not told them yet."""
-        untold = [name for name in self.key_sets if not self.issuers[name].discovered]
-        await asyncio.gather(*(self.key_sets[name].resolve(None, "", patient=False) for name in untold))
+        """Fetch the keys of clusters whose issuer is not known yet, because their discovery names it."""
+        unknown = [name for name in self.key_sets if not self.issuers[name].discovered]
+        await asyncio.gather(*(self.key_sets[name].resolve(None, "", patient=False) for name in unknown))
 
     def inherit(self, other: Clusters) -> None:
-        """Take over what the same API servers told of their issuers before."""
+        """Use the issuers and review states that the previous clusters learned from the same API servers."""
         for name, api in self.apis.items():
             if name in other.apis and api.connection.server == other.apis[name].connection.server:
                 self.issuers[name].inherit(other.issuers[name])
@@ -97,7 +97,7 @@ class Clusters:
                     mine.inherit(theirs)
 
     async def close(self) -> None:
-        """End the reviews under way, and release connections."""
+        """Cancel pending reviews, and close connections."""
         for verifier in self.asked:
             await verifier.close()
         for api in self.apis.values():
@@ -107,7 +107,7 @@ class Clusters:
 async def compose_clusters(
     items: Iterable[ClusterConfig], deps: Dependencies, taken: frozenset[str]
 ) -> Clusters:
-    """Return the clusters; raises `CompositionError`. Issuers in `taken` are refused as a cluster's."""
+    """Return the clusters; raises `CompositionError`. `taken` are the issuers of `jwt`, which no cluster may have."""
     clusters = Clusters()
     among: list[ClusterIssuers] = []
     try:
@@ -133,7 +133,7 @@ def _asked(
     def on_issuer(issuer: str) -> None:
         if issuer in taken:
             raise KeyFetchError(
-                f"the cluster's issuer {issuer} is configured under jwt, too; remove it there"
+                f"the cluster's issuer {issuer} is also configured under jwt; remove it there"
             )
         issuers.learn(issuer)
         if (conflict := issuers.conflict()) is not None:

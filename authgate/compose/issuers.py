@@ -1,4 +1,4 @@
-"""`jwt[]`: from an issuer's configuration to its verifier."""
+"""Compose `jwt[]`: the verifier and the key set of each issuer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[RemoteKeySet]) -> JWTVerifier:
-    """Return the verifier of one issuer; a key set that is fetched is added to `key_sets`."""
+    """Return the verifier of one issuer; a fetched key set is added to `key_sets`."""
     gate = item.gate
     rules = IssuerRules(
         item.name,
@@ -59,7 +59,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
 
 
 def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
-    """Return the keys that stand at a path of the configuration, or in its file; raises `CompositionError`."""
+    """Return the keys at a path of the configuration, inline or from its file; raises `CompositionError`."""
     try:
         if static.file is None:
             data, origin = (static.inline or "").encode(), "the configuration"
@@ -74,7 +74,7 @@ def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
 
 
 def refresh_rules(keys: KeyRefreshConfig, deps: Dependencies) -> RefreshRules:
-    """Return when keys are fetched. An explanation fetches for its token again at once, to name a missing key."""
+    """Return when keys are fetched. For `explain` there is no cooldown, so that it can name a missing key."""
     cooldown = 0.0 if deps.verify_expired else keys.cooldown
     return RefreshRules(keys.refresh, keys.max_stale, cooldown, min(keys.timeout, MAX_PATIENCE))
 
@@ -87,14 +87,14 @@ def _remote_keys(item: JWTIssuerConfig, deps: Dependencies) -> RemoteKeySet:
 
 
 def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetcher:
-    """Return what fetches an issuer's documents: with its CA, the environment's proxies and, if configured, a token."""
+    """Return the fetcher of an issuer's documents, with its CA, the environment's proxies and a configured token."""
     issuer, gate = item.issuer, item.gate
     token_file = gate.keys.token_file
     ca_pem = issuer.certificate_authority
     try:
         return HTTPFetcher(
             gate.keys.timeout,
-            # OpenSSL takes ASCII only; everything else in the text is a comment.
+            # OpenSSL accepts ASCII only; the rest is comments.
             ca_pem=None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode(),
             token=partial(_read_token, token_file) if token_file else None,
             token_origins=frozenset(
@@ -104,14 +104,14 @@ def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetche
         )
     except (ssl.SSLError, ValueError) as error:
         place = "issuer.certificateAuthority"
-        reason = f"holds a certificate that OpenSSL does not accept: {error}"
+        reason = f"contains a certificate that OpenSSL does not accept: {error}"
         raise CompositionError(
             f"jwt issuer '{item.name}': {place}: {reason}", tuple(place.split(".")), reason
         ) from None
 
 
 def key_source(item: JWTIssuerConfig, fetcher: Fetcher) -> JWKSSource | DiscoverySource:
-    """Return where an issuer's keys are fetched from."""
+    """Return the source of an issuer's keys: its JWKS URL, or its discovery document."""
     if item.gate.jwks_url is not None:
         return JWKSSource(item.gate.jwks_url, fetcher)
     return DiscoverySource(item.issuer.url, fetcher, item.issuer.discovery_url)

@@ -1,4 +1,4 @@
-"""Telling metrics and log what came of fetches and reviews; a state that lasts is logged once."""
+"""Record the results of fetches and reviews in metrics and log; a lasting state is logged once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]:
-    """Return what records the fetches of one issuer's keys under its configured name."""
+    """Return a callback that records the key fetches of one issuer under its configured name."""
     transitions = Transitions()
 
     def record(report: FetchReport) -> None:
@@ -30,7 +30,7 @@ def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]
         if report.error is not None:
             event(
                 logging.WARNING,
-                "keys could not be fetched; the last good ones serve"
+                "keys could not be fetched; the last good keys stay in use"
                 if report.keys
                 else "keys could not be fetched",
                 issuer=name,
@@ -44,12 +44,12 @@ def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]
 
 
 def review_recorder(name: str) -> Callable[[str | None], None]:
-    """Return what records whether one cluster's TokenReview answers; None means that it does."""
+    """Return a callback for the error of each TokenReview of one cluster, None if it was answered."""
     return _state_recorder("TokenReview", name)
 
 
 def access_recorder(name: str) -> Callable[[str | None], None]:
-    """Return what records whether one cluster's SubjectAccessReview answers; None means that it does."""
+    """Return a callback for the error of each SubjectAccessReview of one cluster, None if it was answered."""
     return _state_recorder("SubjectAccessReview", name)
 
 

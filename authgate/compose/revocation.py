@@ -1,4 +1,4 @@
-"""`cluster.revocation: watch`: from its configuration to what the watches see, and to the loops that watch."""
+"""Compose `cluster.revocation: watch`: the store of watched objects, and the loops that watch them."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def revocation_of(
     deps: Dependencies,
     background: list[Callable[[], Awaitable[None]]],
 ) -> Revocation | None:
-    """Return what a cluster's watches see, None where there are none; what has to run for it joins `background`."""
+    """Return the store of a cluster's watches, or None without watches; their loops are added to `background`."""
     if item.revocation != "watch":
         return None
     rules = RevocationRules(max_objects=item.watch.max_objects, max_stale=item.watch.max_stale)
     revocation = Revocation(scopes(item), deps.clock, rules)
-    # A resumed watch is found good or bad before what it saw last is too old; a bookmark comes within 62 s.
+    # A resumed watch is confirmed or dropped before its last event is older than maxStale. A bookmark takes up to 62 s.
     confirm = min(WatchRules().confirm, 0.75 * item.watch.max_stale)
     watch_rules = WatchRules(max_objects=item.watch.max_objects, confirm=confirm)
     reader = MetadataReader(api)
@@ -47,7 +47,7 @@ def revocation_of(
 
 
 def scopes(item: ClusterConfig) -> Iterator[Scope]:
-    """Yield what `cluster.watch` has watched."""
+    """Yield the scopes to watch."""
     resources: tuple[Resource, ...] = ("serviceaccounts", "pods")
     if item.watch.secrets:
         resources = (*resources, "secrets")
@@ -59,7 +59,7 @@ def scopes(item: ClusterConfig) -> Iterator[Scope]:
 
 
 def _record(view: View, cluster: str, metrics: Metrics) -> None:
-    """Have a watch's ends counted, and told where they are more than the usual ones."""
+    """Count the interruptions of a watch, and log the unusual ones."""
     transitions = Transitions()
 
     def on_break(reason: str, detail: str) -> None:
@@ -67,7 +67,7 @@ def _record(view: View, cluster: str, metrics: Metrics) -> None:
         if detail and transitions.changed("", detail):
             event(
                 logging.WARNING,
-                "a watch broke; it is resumed",
+                "a watch was interrupted; it is resumed",
                 cluster=cluster,
                 watched=str(view.scope),
                 error_message=detail,
