@@ -162,7 +162,13 @@ def _asked(
         on_state=review_recorder(item.name),
     )
 
-    rules = ClusterRules(item.name, item.audiences, review.legacy_audiences, review.mode, review.max_age)
+    rules = ClusterRules(
+        name=item.name,
+        audiences=item.audiences,
+        legacy_audiences=review.legacy_audiences,
+        mode=review.mode,
+        max_age=review.max_age,
+    )
     local = _local_verifier(item, keys, deps)
     revocation = revocation_of(item, api, deps, clusters.background)
     if revocation is not None:
@@ -177,7 +183,13 @@ def _static(item: ClusterConfig, given: StaticKeysConfig, deps: Dependencies) ->
 
 def _local_verifier(item: ClusterConfig, keys: KeySet, deps: Dependencies) -> JWTVerifier:
     accepted = frozenset(item.audiences)
-    rules = IssuerRules(item.name, accepted, frozenset(CLUSTER_ALGORITHMS), frozenset({"jwt"}), _CLUSTER_TIME)
+    rules = IssuerRules(
+        name=item.name,
+        audiences=accepted,
+        algorithms=frozenset(CLUSTER_ALGORITHMS),
+        types=frozenset({"jwt"}),
+        time=_CLUSTER_TIME,
+    )
     identify = partial(cluster_identity, cluster=item.name)
     return JWTVerifier(
         rules, keys, identify, deps.clock, keep_claims=deps.keep_claims, verify_expired=deps.verify_expired

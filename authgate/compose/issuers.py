@@ -33,12 +33,12 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
     """Return the verifier of one issuer; a fetched key set is added to `key_sets`."""
     gate = item.gate
     rules = IssuerRules(
-        item.name,
-        frozenset(item.issuer.audiences),
-        frozenset(gate.algorithms),
-        frozenset(normalise_type(name) for name in gate.types),
-        TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
-        gate.unsafe_ignore_confirmation,
+        name=item.name,
+        audiences=frozenset(item.issuer.audiences),
+        algorithms=frozenset(gate.algorithms),
+        types=frozenset(normalise_type(name) for name in gate.types),
+        time=TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
+        ignore_confirmation=gate.unsafe_ignore_confirmation,
     )
     keys: KeySet
     if gate.static_keys is not None:

@@ -62,7 +62,7 @@ def _record(view: View, cluster: str, metrics: Metrics) -> None:
     """Count the interruptions of a watch, and log the unusual ones."""
     transitions = Transitions()
 
-    def on_break(reason: str, detail: str) -> None:
+    def on_interrupted(reason: str, detail: str) -> None:
         metrics.watch_restarts[cluster, view.scope.resource, reason] += 1
         if detail and transitions.changed("", detail):
             event(
@@ -73,13 +73,13 @@ def _record(view: View, cluster: str, metrics: Metrics) -> None:
                 error_message=detail,
             )
 
-    def on_sight() -> None:
+    def on_resumed() -> None:
         if transitions.changed("", None):
             event(
                 logging.INFO, "watching", cluster=cluster, watched=str(view.scope), objects=len(view.objects)
             )
 
-    view.on_break, view.on_sight = on_break, on_sight
+    view.on_interrupted, view.on_resumed = on_interrupted, on_resumed
 
 
 async def _keep_time(revocation: Revocation) -> None:

@@ -1,4 +1,4 @@
-"""How many reviews may be sent: a rate, a short queue that is shared fairly, and who belongs to which share."""
+"""Limits for reviews: a rate with a short, fairly shared queue, and the keys of its shares."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 _MEASURED: Final = 60.0
 """Seconds over which demand is averaged."""
 _INVENTED: Final = object()
-"""The key whose part all invented keys share."""
+"""The key whose share all invented keys use."""
 
 
 class TokenBucket:
-    """A rate limit of `qps` per second with bursts of `burst`, for callers who may wait up to `max_wait` seconds.
+    """A rate limit of `qps` per second with bursts of `burst`, for callers that wait up to `max_wait` seconds.
 
-    A key identifies a caller. Of N keys that wait, none holds more than one part in N + 1 of the places, so a key that
-    comes later finds one, unless more keys wait than there are places. Keys that a stranger can invent share the part
-    of one key, and divide it among themselves by the same rule.
+    A key identifies a caller. Of N waiting keys, none holds more than one part in N + 1 of the places, so another key
+    still gets a place, unless more keys wait than there are places. Keys that a client can invent share the part of one
+    key, and divide it by the same rule.
     """
 
     def __init__(self, qps: float, burst: int, max_wait: float) -> None:
@@ -29,7 +29,7 @@ class TokenBucket:
         self._capacity = burst * self._interval
         self._max_wait = max_wait
         self._places = int(max_wait * qps)
-        self._busy_until = -math.inf  # a monotonic clock may begin at 0
+        self._busy_until = -math.inf  # a monotonic clock may start at 0
         self._waiting: deque[tuple[float, Hashable, bool]] = deque()
         self._held: Counter[Hashable] = Counter()
         self._invented: Counter[Hashable] = Counter()
@@ -37,9 +37,9 @@ class TokenBucket:
         self._measured_at = -math.inf
 
     def reserve(self, now: float, key: Hashable = None, *, invented: bool = False) -> float | None:
-        """Take a place and return in how many seconds it is due (0 for at once), or None if no place is left.
+        """Take a place and return the seconds until its turn, or None if no place is left.
 
-        `invented` keys together have the part of one key.
+        All `invented` keys together have the share of one key.
         """
         self._demand = self._demand_at(now) + 1.0 / _MEASURED
         self._measured_at = now
@@ -64,7 +64,7 @@ class TokenBucket:
         return wait
 
     def saturation(self, now: float) -> float:
-        """Return how many places were asked for in the last minute or so, as a part of those there are (1.0: all)."""
+        """Return the demand of about the last minute as a share of the rate; 1.0 is all of it."""
         return self._demand_at(now) / self._qps
 
     def _demand_at(self, now: float) -> float:
@@ -77,7 +77,7 @@ class TokenBucket:
 
 
 def _share(held: Counter[Hashable], key: Hashable, places: int) -> int:
-    """Return how many of these places a key may hold beside the others that hold some."""
+    """Return how many places a key may hold beside the other keys that hold some."""
     others = len(held) - (key in held)
     return max(1, places // (others + 2))
 
@@ -89,7 +89,7 @@ def _give_back(held: Counter[Hashable], key: Hashable) -> None:
 
 
 class RecentTokens:
-    """Digests of the tokens that were found good lately: at most `most`, each for `seconds`."""
+    """Digests of recently valid tokens: at most `most`, each for `seconds`."""
 
     def __init__(self, most: int, seconds: float) -> None:
         self._most = most
@@ -97,23 +97,23 @@ class RecentTokens:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def add(self, digest: bytes, now: float) -> None:
-        """Remember a token; the one that was found good longest ago makes room."""
+        """Add a token; if there are too many, evict the one that was added first."""
         self._until[digest] = now + self._seconds
         self._until.move_to_end(digest)
         if len(self._until) > self._most:
             self._until.popitem(last=False)
 
     def discard(self, digest: bytes) -> None:
-        """Forget a token."""
+        """Remove a token."""
         self._until.pop(digest, None)
 
     def has(self, digest: bytes, now: float) -> bool:
-        """Whether a token was found good lately."""
+        """Return whether a token was valid recently."""
         return self._until.get(digest, -math.inf) > now
 
 
 def shape_of(token: str) -> tuple[int, bool, bool, bool, bool]:
-    """Return the rough length and the alphabet of a token, which distinguish static tokens from most forged ones."""
+    """Return the approximate length and the alphabet of a token. They separate static tokens from most forged ones."""
     has_lower, has_upper = token != token.upper(), token != token.lower()
     has_digits, has_others = not token.isalpha(), not token.isalnum()
     return len(token).bit_length(), has_lower, has_upper, has_digits, has_others

@@ -1,4 +1,4 @@
-"""The registered claims of a JWT (RFC 7519, section 4.1): their types, and whether they hold now. Pure."""
+"""The registered claims of a JWT (RFC 7519, section 4.1): their types and times. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from authgate.model import JSONValue
 
 LEGACY_ISSUER = "kubernetes/serviceaccount"
-"""The issuer of legacy ServiceAccount tokens, which live in Secrets and have neither `aud` nor `exp`."""
+"""The issuer of legacy ServiceAccount tokens, which are stored in Secrets and have neither `aud` nor `exp`."""
 
 _STRING_CLAIMS = ("sub", "jti", "nonce", "at_hash")
 _CONFIRMATIONS = ("jkt", "x5t#S256", "jwk", "jwe", "jku", "kid")
 _MAX_AUDIENCES = 256
-_MAX_TIMESTAMP = 253402300800  # the year 10000, where dates end
+_MAX_TIMESTAMP = 253402300800  # the year 10000
 
 
 @value
 class RegisteredClaims:
-    """The registered claims, with the JSON types that RFC 7519 gives them; times are POSIX seconds."""
+    """The registered claims, with the JSON types of RFC 7519; times are POSIX seconds."""
 
     issuer: str
     audiences: tuple[str, ...]
@@ -36,7 +36,7 @@ class RegisteredClaims:
 
 @dataclass(frozen=True, slots=True)
 class TimeRules:
-    """How an issuer's times are judged, in seconds; `max_lifetime` None means no bound."""
+    """How the times of an issuer's tokens are checked, in seconds; `max_lifetime` None means no limit."""
 
     leeway: float = 60.0
     expiry_leeway: float = 0.0
@@ -44,19 +44,19 @@ class TimeRules:
 
 
 def read_registered(members: Mapping[str, JSONValue]) -> RegisteredClaims | Rejected:
-    """Return the registered claims of a payload, or which one is missing or mistyped.
+    """Return the registered claims of a payload, or which one is missing or has a wrong type.
 
-    As strict as the kube-apiserver is about claims that nobody uses, and stricter about numbers: only finite JSON
-    numbers count, never strings or booleans. `exp` may be missing only from a legacy ServiceAccount token.
+    It is as strict as kube-apiserver about claims that nothing reads, and stricter about numbers: only finite JSON
+    numbers, not strings or booleans. Only a legacy ServiceAccount token may have no `exp`.
     """
     get = members.get
     issuer = get("iss")
     if not isinstance(issuer, str) or not issuer:
-        return _malformed("'iss' is missing or no string")
+        return _malformed("'iss' is missing or not a string")
     for name in _STRING_CLAIMS:
         value = get(name)
         if value is not None and not isinstance(value, str):
-            return _malformed(f"'{name}' is no string")
+            return _malformed(f"'{name}' is not a string")
     times = _times(members)
     if isinstance(times, str):
         return _malformed(times)
@@ -69,12 +69,12 @@ def read_registered(members: Mapping[str, JSONValue]) -> RegisteredClaims | Reje
     if ("_claim_names" in members or "_claim_sources" in members) and not _names_sources(
         get("_claim_names"), get("_claim_sources")
     ):
-        return _malformed("'_claim_names' is no object of strings that name members of '_claim_sources'")
+        return _malformed("'_claim_names' is not an object whose values are members of '_claim_sources'")
     return RegisteredClaims(issuer, audiences, expires_at, not_before, issued_at)
 
 
 def check_time(claims: RegisteredClaims, rules: TimeRules, now: float) -> Rejected | None:
-    """Return why the token is not valid at `now`, or None; `exp` itself is already too late (RFC 7519, 4.1.4)."""
+    """Return why the token is not valid at `now`, or None. At `exp` it has expired (RFC 7519, section 4.1.4)."""
     expires_at = claims.expires_at
     if expires_at is not None and now >= expires_at + rules.expiry_leeway:
         return Rejected(Reason.TOKEN_EXPIRED, f"at {date(expires_at)}")
@@ -86,20 +86,20 @@ def check_time(claims: RegisteredClaims, rules: TimeRules, now: float) -> Reject
         return Rejected(Reason.TOKEN_NOT_YET_VALID, f"'iat' is {date(issued_at)}", final=False)
     if rules.max_lifetime is not None and expires_at is not None:
         if claims.issued_at is None:
-            return Rejected(Reason.TOKEN_LIFETIME_TOO_LONG, "it cannot be told without 'iat'")
+            return Rejected(Reason.TOKEN_LIFETIME_TOO_LONG, "unknown without 'iat'")
         lifetime = expires_at - claims.issued_at
         if lifetime > rules.max_lifetime:
             return Rejected(
-                Reason.TOKEN_LIFETIME_TOO_LONG, f"{lifetime:.0f} s, {rules.max_lifetime:.0f} s are allowed"
+                Reason.TOKEN_LIFETIME_TOO_LONG, f"{lifetime:.0f} s; {rules.max_lifetime:.0f} s are allowed"
             )
     return None
 
 
 def confirmation(members: Mapping[str, JSONValue]) -> str | None:
-    """Return what a token's `cnf` binds it to, or None if the token has no `cnf` and so is a bearer token.
+    """Return what a token's `cnf` binds it to, or None if the token has no `cnf` and is a bearer token.
 
-    Every `cnf` counts, also an empty one, null, and one with unknown or malformed members: the issuer meant that the
-    sender must prove something (RFC 7800, section 3.1). The text holds nothing that the sender chose.
+    Every `cnf` counts, also an empty one, null, and one with unknown or malformed members: the issuer requires a proof
+    of possession (RFC 7800, section 3.1). The text contains nothing that the sender can choose.
     """
     if "cnf" not in members:
         return None
@@ -115,7 +115,7 @@ def _malformed(detail: str) -> Rejected:
 
 
 def _names_sources(names: JSONValue, sources: JSONValue) -> bool:
-    """Tell whether distributed claims are well-formed (OpenID Connect Core 1.0, section 5.6.2; null is none)."""
+    """Return whether distributed claims are well-formed (OpenID Connect Core 1.0, section 5.6.2)."""
     names, sources = {} if names is None else names, {} if sources is None else sources
     if not isinstance(names, dict) or not isinstance(sources, dict):
         return False
@@ -130,7 +130,7 @@ def _names_sources(names: JSONValue, sources: JSONValue) -> bool:
 
 
 def _times(members: Mapping[str, JSONValue]) -> tuple[float | None, float | None, float | None] | str:
-    """Return `exp`, `nbf` and `iat`, or what is wrong with one of them."""
+    """Return `exp`, `nbf` and `iat`, or an error."""
     end, begin, issued = members.get("exp"), members.get("nbf"), members.get("iat")
     if (
         type(end) is type(begin) is type(issued) is int
@@ -138,15 +138,15 @@ def _times(members: Mapping[str, JSONValue]) -> tuple[float | None, float | None
         and 0 <= begin < _MAX_TIMESTAMP
         and 0 <= issued < _MAX_TIMESTAMP
     ):
-        return float(end), float(begin), float(issued)  # what nearly every token has
+        return float(end), float(begin), float(issued)  # the fast path for nearly every token
     found: list[float | None] = []
     for name, time in (("exp", end), ("nbf", begin), ("iat", issued)):
         if time is None and (name == "nbf" or name not in members):
             found.append(None)  # the kube-apiserver reads `nbf: null` as absent, but no other null
         elif type(time) is not int and type(time) is not float:
-            return f"'{name}' is no number"
+            return f"'{name}' is not a number"
         elif not 0 <= time < _MAX_TIMESTAMP:
-            return f"'{name}' is no date"
+            return f"'{name}' is not a date before the year 10000"
         else:
             found.append(float(time))
     return found[0], found[1], found[2]

@@ -1,4 +1,4 @@
-"""The verdict on a cluster's tokens: by local keys, and by TokenReview where those cannot decide or must not alone."""
+"""Verification of a cluster's tokens by local keys, and by TokenReview if keys cannot decide or do not suffice."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 ReviewMode = Literal["never", "fallback", "always"]
 
 _PRESSURE = 0.5
-"""From this saturation of the opaque tokens' reviews on, refusals are kept longer."""
-_KEPT_UNDER_PRESSURE = 60.0
+"""From this saturation of the opaque tokens' budget on, rejections are cached longer."""
+_REMEMBER_UNDER_PRESSURE = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterRules:
-    """Which tokens of a cluster are accepted and when TokenReview is asked.
+    """Which tokens of a cluster are accepted, and when TokenReview is used.
 
-    `max_age` in seconds, for mode always and for what a watch cannot vouch for.
+    `max_age` in seconds limits verdicts in mode always, and those for objects that a watch has not seen.
     """
 
     name: str
@@ -55,9 +55,9 @@ class ClusterRules:
 class ClusterVerifier:
     """Verifies the tokens of one cluster.
 
-    TokenReview is never asked about a token that is known to be bad: its structure, its algorithm, its signature
-    where a key is at hand, its time and its audience come first. With a `revocation`, neither is it asked about a
-    token whose objects a watch saw deleted, nor (but in mode always) about one whose objects are all there.
+    A token that is known to be invalid is never sent to TokenReview: structure, algorithm, signature if the key is in
+    memory, times and audience are checked first. With a `revocation`, neither is a token whose objects a watch saw
+    deleted, nor (except in mode always) one whose objects all exist.
     """
 
     def __init__(
@@ -84,54 +84,54 @@ class ClusterVerifier:
         return self._rules.name
 
     def status(self) -> KeyStatus:
-        """Tell whether the cluster's tokens can be decided now: by keys, or else by TokenReview."""
+        """Return whether the cluster's tokens can be verified now, by keys or else by TokenReview."""
         conflict = self.issuers.conflict()
         if conflict is not None:
             return KeyStatus(usable=False, detail=conflict)
         keys = self._local.status()
-        sees, watched = True, ""
+        watching, watched = True, ""
         if self._revocation is not None:
-            sees, watched = self._revocation.status()
+            watching, watched = self._revocation.status()
             watched = f"; watch of {watched}"
-        if self._rules.mode != "always" and keys.usable and sees:
+        if self._rules.mode != "always" and keys.usable and watching:
             return KeyStatus(usable=True, detail=f"keys: {keys.detail}{watched}")
         if self._rules.mode == "never":
             return KeyStatus(usable=False, detail=f"keys: {keys.detail}")
         reviews, detail = self._reviewer.status()
         if reviews and not self.issuers and not self.reviews_legacy:
             reviews = False
-            detail = "it answers, but which tokens are the cluster's is not known: name its issuer in cluster.issuers"
+            detail = "it answers, but the cluster's issuer is unknown: set cluster.issuers"
         return KeyStatus(usable=reviews, detail=f"keys: {keys.detail}; tokenreview: {detail}{watched}")
 
     def inherit(self, other: ClusterVerifier) -> None:
-        """Adopt what another verifier of the same API server knows of the tokens it reviewed."""
+        """Adopt what another verifier of the same API server knows about reviewed tokens."""
         self._reviewer.inherit(other._reviewer)
 
     def legacy_status(self) -> KeyStatus | None:
-        """Tell whether static and legacy tokens can be decided now, which TokenReview alone can; None without any."""
+        """Return whether TokenReview can verify static and legacy tokens now; None if they are not accepted."""
         if not self.reviews_legacy or self.issuers.conflict() is not None:
             return None
         reviews, detail = self._reviewer.status()
         return KeyStatus(usable=reviews, detail=f"tokenreview: {detail}")
 
     def needs_probe(self) -> bool:
-        """Tell whether only a probe would show that TokenReview answers again, for want of other reviews."""
+        """Return whether a probe is needed to find out whether TokenReview answers again."""
         legacy = self.legacy_status()
         return not self.status().usable or (legacy is not None and not legacy.usable)
 
     async def probe(self) -> None:
-        """Learn whether TokenReview answers, where a verdict may rest on it."""
+        """Find out whether TokenReview answers, if it is used."""
         if self._rules.mode != "never" and self.issuers.conflict() is None:
             await self._reviewer.probe(self._rules.audiences)
 
     async def close(self) -> None:
-        """End the reviews under way."""
+        """Cancel the reviews in progress."""
         await self._reviewer.close()
 
     def try_verify(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
-        """Return the verdict on a JWT whose issuer is this cluster's, or what it waits for."""
+        """Return the verdict on a JWT of this cluster's issuer, or a `Pending` if it needs I/O."""
         if not token.registered.audiences or self.accepts_legacy(token.registered.issuer):
-            return self._begin_legacy(token.text, "issuer", token)
+            return self._try_verify_legacy(token.text, "issuer", token)
         verdict = self._local.verify_locally(token)
         mode = self._rules.mode
         if isinstance(verdict, Unresolved):
@@ -141,22 +141,22 @@ class ClusterVerifier:
         return self._settle(token, verdict) if isinstance(verdict, Authenticated) else verdict
 
     def _settle(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict | Pending[Verdict]:
-        """Return the verdict on a token that local keys find good, or the review that it needs all the same."""
+        """Return the verdict on a token that local keys accept, or a `Pending` if it needs a review as well."""
         always, revocation = self._rules.mode == "always", self._revocation
         if revocation is None:
             return Pending(lambda: self._review(token, "signed")) if always else verdict
         bound = bound_objects(token.claims.members)
         settled = _under_watch(verdict, bound, revocation)
-        if isinstance(settled, Authenticated) and (always or not revocation.vouches(bound)):
+        if isinstance(settled, Authenticated) and (always or not revocation.confirms(bound)):
             return Pending(lambda: self._review(token, "signed"))
         return settled
 
-    def begin_opaque(self, token: BearerToken) -> Verdict | Pending[Verdict]:
-        """Return the verdict on a token that is no JWT, which only the cluster's static token file can know."""
-        return self._begin_legacy(token.text, "opaque", None)
+    def try_verify_opaque(self, token: BearerToken) -> Verdict | Pending[Verdict]:
+        """Return the verdict on a token that is not a JWT. Only the cluster's static token file can contain it."""
+        return self._try_verify_legacy(token.text, "opaque", None)
 
     def accepts_legacy(self, issuer: str) -> bool:
-        """Tell whether an issuer is that of legacy tokens, which are this cluster's to judge or to refuse."""
+        """Return whether an issuer is that of legacy tokens."""
         return issuer == LEGACY_ISSUER
 
     @property
@@ -166,17 +166,19 @@ class ClusterVerifier:
 
     @property
     def reviews_legacy(self) -> bool:
-        """Whether static and legacy tokens are reviewed at all."""
+        """Whether static and legacy tokens are reviewed."""
         return bool(self._rules.legacy_audiences) and self._rules.mode != "never"
 
-    def _begin_legacy(
+    def _try_verify_legacy(
         self, text: str, budget: Budget, token: UnverifiedToken | None
     ) -> Verdict | Pending[Verdict]:
-        """Return the verdict on a token without audience, which counts as meant for the API server itself."""
+        """Return the verdict on a token without audience, which is valid for the API server itself."""
         if not self.reviews_legacy:
             if token is None:
                 return Rejected(Reason.TOKEN_OPAQUE, "", Evidence("none", self.name))
-            return Rejected(Reason.AUDIENCE_MISMATCH, "it names none", Evidence("none", self.name))
+            return Rejected(
+                Reason.AUDIENCE_MISMATCH, "the token has no audience", Evidence("none", self.name)
+            )
         if token is not None:
             local = self._local.verify_locally(token, any_audience=True)
             if isinstance(local, Unresolved) and local.refused is not None:
@@ -186,7 +188,7 @@ class ClusterVerifier:
         return Pending(lambda: self._review_legacy(text, budget, token))
 
     async def _recheck_legacy(self, token: UnverifiedToken, local: Unresolved, budget: Budget) -> Verdict:
-        """Return the verdict on a legacy token that the keys in memory do not verify, after a fetch of the keys."""
+        """Return the verdict on a legacy token after a fetch of the keys, because those in memory do not verify it."""
         verdict = await self._local.resolve(token, local)
         if _bad_for_any_audience(verdict) and not _left_open(verdict):
             return verdict
@@ -194,14 +196,16 @@ class ClusterVerifier:
 
     async def _review_legacy(self, text: str, budget: Budget, token: UnverifiedToken | None) -> Verdict:
         answer = await self._reviewer.review(text, self._rules.legacy_audiences, budget, shape_of(text))
-        issuer, end = ("", None) if token is None else (token.registered.issuer, self._local.end_of(token))
-        keep = 0.0
+        issuer, expires_at = "", None
+        if token is not None:
+            issuer, expires_at = token.registered.issuer, self._local.expiry_of(token)
+        remember_for = 0.0
         if token is None and self._reviewer.saturation()["opaque"] > _PRESSURE:
-            keep = _KEPT_UNDER_PRESSURE
-        return self._verdict(answer, issuer, self._rules.legacy_audiences, end, keep)
+            remember_for = _REMEMBER_UNDER_PRESSURE
+        return self._verdict(answer, issuer, self._rules.legacy_audiences, expires_at, remember_for)
 
     async def _resolve(self, token: UnverifiedToken, unresolved: Unresolved) -> Verdict:
-        reviews = self._rules.mode != "never"  # then TokenReview decides sooner than a later fetch
+        reviews = self._rules.mode != "never"  # if so, TokenReview decides sooner than a later fetch
         verdict = await self._local.resolve(token, unresolved, patient=not reviews)
         if reviews and _left_open(verdict):
             return await self._review(token, "issuer")
@@ -214,7 +218,7 @@ class ClusterVerifier:
         key = _namespace(token) if budget == "signed" else shape_of(token.text)
         answer = await self._reviewer.review(token.text, self._rules.audiences, budget, key)
         verdict = self._verdict(
-            answer, token.registered.issuer, self._rules.audiences, self._local.end_of(token)
+            answer, token.registered.issuer, self._rules.audiences, self._local.expiry_of(token)
         )
         if self._revocation is None or not isinstance(verdict, Authenticated):
             return verdict
@@ -225,29 +229,41 @@ class ClusterVerifier:
         answer: ReviewedUser | NotAuthenticated | Unavailable,
         issuer: str,
         asked: tuple[str, ...],
-        end: float | None,
-        keep: float = 0.0,
+        expires_at: float | None,
+        remember_for: float = 0.0,
     ) -> Verdict:
         match answer:
             case Unavailable():
                 return answer
             case NotAuthenticated(error):
                 return Rejected(
-                    Reason.REVIEW_REJECTED, error, self._evidence, handle=self._handle, remember_for=keep
+                    Reason.REVIEW_REJECTED,
+                    error,
+                    self._evidence,
+                    handle=self._handle,
+                    remember_for=remember_for,
                 )
             case ReviewedUser(username="system:anonymous"):
-                # an API server that allows anonymous requests "authenticates" what it takes for no credential at all
-                return Rejected(Reason.REVIEW_REJECTED, "as anonymous", self._evidence, handle=self._handle)
+                # An API server that allows anonymous requests accepts what it does not recognise as a credential.
+                return Rejected(
+                    Reason.REVIEW_REJECTED,
+                    "TokenReview returned system:anonymous",
+                    self._evidence,
+                    handle=self._handle,
+                )
             case ReviewedUser():
                 audiences = tuple(sorted(set(asked).intersection(answer.audiences)))
                 if not audiences:
                     return Rejected(
-                        Reason.AUDIENCE_MISMATCH, "by TokenReview", self._evidence, handle=self._handle
+                        Reason.AUDIENCE_MISMATCH,
+                        "TokenReview returned no accepted audience",
+                        self._evidence,
+                        handle=self._handle,
                     )
                 identity = reviewed_identity(answer, self.name, issuer, audiences)
                 aging = self._rules.mode == "always" or self._revocation is not None
                 max_age = self._rules.max_age if aging else math.inf
-                return Authenticated(identity, end, self._evidence, self._handle, max_age)
+                return Authenticated(identity, expires_at, self._evidence, self._handle, max_age)
 
 
 _SINGULAR: dict[str, str] = {
@@ -261,11 +277,14 @@ _SINGULAR: dict[str, str] = {
 def _under_watch(
     verdict: Authenticated, bound: tuple[Reference, ...], revocation: Revocation
 ) -> Authenticated | Rejected:
-    """Return the verdict as one that ends with the objects it rests on, or the refusal where one is gone already."""
-    gone = revocation.gone(bound)
-    if gone is not None:
+    """Return the verdict with the handles of the token's objects, or a rejection if one was deleted."""
+    deleted = revocation.deleted(bound)
+    if deleted is not None:
         return Rejected(
-            Reason.OBJECT_DELETED, f"the {_SINGULAR[gone.resource]}", verdict.evidence, handle=verdict.handle
+            Reason.OBJECT_DELETED,
+            f"the {_SINGULAR[deleted.resource]}",
+            verdict.evidence,
+            handle=verdict.handle,
         )
     return Authenticated(
         verdict.identity,
@@ -279,19 +298,19 @@ def _under_watch(
 
 
 def _namespace(token: UnverifiedToken) -> str:
-    """Return the namespace of an account's token, whose reviews share one part of the budget; "" for another's."""
+    """Return the namespace of a ServiceAccount token, or "". Its tokens share one part of the budget."""
     private = token.claims.members.get("kubernetes.io")
     namespace = private.get("namespace") if isinstance(private, dict) else None
     return namespace if isinstance(namespace, str) else ""
 
 
 def _bad_for_any_audience(verdict: Verdict | Unresolved) -> TypeGuard[Rejected]:
-    """Tell whether local keys refuse a token whatever its audience."""
+    """Return whether local keys reject a token for another reason than its audience."""
     return isinstance(verdict, Rejected) and verdict.reason is not Reason.AUDIENCE_MISMATCH
 
 
 def _left_open(verdict: Verdict) -> bool:
-    """Tell whether local keys left a verdict to somebody who knows more."""
+    """Return whether local keys could not decide, so that TokenReview has to."""
     match verdict:
         case Unavailable():
             return True

@@ -1,4 +1,4 @@
-"""Which issuer's tokens are which cluster's."""
+"""The issuers of each cluster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class ClusterIssuers:
-    """The issuer names of one cluster: configured ones, and those that its discovery or the gate's own token tell.
+    """The issuers of one cluster: configured, from its discovery document, and from authgate's own token.
 
-    `among` holds those of all clusters in the configuration's order, and is added to. A name belongs to one cluster:
-    to the one that it is configured for, whatever others say of themselves, else to the first that has it.
+    `among` lists the issuers of all clusters in the order of the configuration; this object appends itself. An issuer
+    belongs to one cluster: to the one that it is configured for, else to the first one that has it.
     """
 
     def __init__(
@@ -26,24 +26,24 @@ class ClusterIssuers:
         self._all.append(self)
 
     def learn(self, issuer: str, *, discovered: bool = True) -> None:
-        """Add an issuer's name; `discovered` tells that it is the one the cluster signs with now."""
+        """Add an issuer; if `discovered`, it is the one that the cluster signs tokens with now."""
         self.names.add(issuer)
         self.discovered |= discovered
 
     def inherit(self, other: ClusterIssuers) -> None:
-        """Take over what the same cluster told before, where it has told nothing yet."""
+        """Adopt the issuers that the same cluster had before, if none has been discovered yet."""
         if not self.discovered:
             self.names |= other.names - other.configured
             self.discovered = other.discovered
 
     def conflict(self) -> str | None:
-        """Return what is wrong where a name that the cluster gives itself is another's; None where all is well."""
+        """Return the error if an issuer of this cluster belongs to another one, else None."""
         for issuer in sorted(self.names):
             other = self._owner(issuer)
             if other is not self:
                 return (
-                    f"its issuer {issuer} is that of cluster '{other.cluster}', too, which has the tokens that name "
-                    "it: give each cluster an issuer of its own (--service-account-issuer)"
+                    f"its issuer {issuer} is also the issuer of cluster '{other.cluster}', which verifies its tokens: "
+                    "give each cluster its own issuer (--service-account-issuer)"
                 )
         return None
 

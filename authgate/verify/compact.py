@@ -1,6 +1,6 @@
-"""The strict parse of a JWT in compact serialization, before any key is looked for (RFC 7515, RFC 7519, RFC 8725).
+"""Strict parsing of a JWT in compact serialization (RFC 7515, RFC 7519, RFC 8725).
 
-No signature is checked here and nothing is looked up: the result is unverified.
+No signature is checked here: the result is unverified.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from authgate.model import JSONValue
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
-# What base64 alone knows becomes what neither knows, so that the strict decoder refuses it.
+# Characters of base64 that are not in base64url become invalid, so that the strict decoder rejects them.
 _TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
-# A last group of 2 or 3 characters ends in zero bits (RFC 4648, section 3.5), else two texts would be one token.
+# A last group of 2 or 3 characters must end in zero bits (RFC 4648, section 3.5): one token has one text.
 _CANONICAL_LAST: Final = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 _PADDING: Final = (b"", b"", b"==", b"=")
 _BASE64URL = re.compile(r"[A-Za-z0-9+/_-]*")
@@ -35,9 +35,9 @@ _REMEMBERED_HEADERS = 512
 
 @dataclass(frozen=True, slots=True)
 class JOSEHeader:
-    """The header parameters that the gate reads. `typ` is lower-cased, without `application/`; None where absent.
+    """The header parameters that authgate reads; None if absent. `typ` is lower-case, without `application/`.
 
-    Parameters that point to keys (`jku`, `jwk`, `x5u`, `x5c`) are ignored: keys come from the issuer's set only.
+    Parameters that refer to keys (`jku`, `jwk`, `x5u`, `x5c`) are ignored: keys come only from the issuer's key set.
     """
 
     alg: str
@@ -47,7 +47,7 @@ class JOSEHeader:
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedJWS:
-    """The pieces of a compact JWS (RFC 7515, section 7.1), its signature unchecked; `payload` may be anything."""
+    """The parts of a compact JWS (RFC 7515, section 7.1), not verified; `payload` can be any bytes."""
 
     header: JOSEHeader
     payload: bytes
@@ -57,7 +57,7 @@ class UnverifiedJWS:
 
 @value
 class UnverifiedToken:
-    """A well-formed JWT whose signature nobody checked yet; its repr shows no part that could be used as a token."""
+    """A well-formed JWT, not verified. Its repr shows nothing that could be used as a token."""
 
     header: JOSEHeader
     claims: UnverifiedClaims
@@ -68,13 +68,13 @@ class UnverifiedToken:
 
 
 class CompactParser:
-    """Parses tokens; remembers the few header segments that an issuer's tokens share, by their text."""
+    """Parses tokens. It caches parsed headers, because all tokens of a key share one."""
 
     def __init__(self) -> None:
         self._headers: dict[bytes, JOSEHeader] = {}
 
     def parse(self, text: str) -> UnverifiedToken | Rejected:
-        """Return the parsed token, or why it is no well-formed signed JWT. `text` is bounded by the credential step."""
+        """Return the parsed token, or why it is not a well-formed signed JWT. The caller limits the size of `text`."""
         pieces = self._take_apart(text)
         if isinstance(pieces, Rejected):
             return pieces
@@ -89,7 +89,7 @@ class CompactParser:
         return UnverifiedToken(header, UnverifiedClaims(members), registered, signing_input, signature, text)
 
     def parse_jws(self, text: str) -> UnverifiedJWS | Rejected:
-        """Return the pieces of a compact JWS, or why it is none that could be a signed JWT; no claim is looked at."""
+        """Return the parts of a compact JWS, or why it cannot be a signed JWT. Claims are not read."""
         pieces = self._take_apart(text)
         return pieces if isinstance(pieces, Rejected) else UnverifiedJWS(*pieces)
 
@@ -113,7 +113,7 @@ class CompactParser:
                 return parsed
             header = parsed
             if len(self._headers) >= _REMEMBERED_HEADERS:
-                self._headers.clear()  # only a flood of made-up headers gets here; refilling costs microseconds
+                self._headers.clear()  # only a flood of invented headers gets here; parsing again takes microseconds
             self._headers[header_segment] = header
         if payload is None or signature is None:
             return Rejected(Reason.TOKEN_MALFORMED, "a segment is not canonical base64url")
@@ -123,14 +123,14 @@ class CompactParser:
 def holds_json_object(text: str) -> bool:
     """Return whether a segment of a token decodes to the beginning of a JSON object, as a JWT's header and claims do.
 
-    This is true of every JWT, signed or encrypted, also of one that was cut off at either end or changed on the way. It
-    is false of static tokens: the API server does not look at their shape, so they may contain dots.
+    That is true for every JWT, signed or encrypted, also for a truncated or damaged one. It is false for static tokens,
+    which can contain dots.
     """
     return any(_OBJECT.match(_decoded_start(segment)) is not None for segment in text.split("."))
 
 
 def _decoded_start(segment: str) -> bytes:
-    """Return what the base64url characters at the beginning of a segment decode to, as leniently as anybody does."""
+    """Decode the base64url characters at the start of a segment as leniently as possible."""
     characters = _BASE64URL.match(segment)
     whole = characters[0] if characters is not None else ""
     try:
@@ -173,18 +173,20 @@ def _read_header(members: dict[str, JSONValue]) -> JOSEHeader | Rejected:
         return Rejected(Reason.CRITICAL_HEADER, "'b64' is not true")
     alg, kid, typ = members.get("alg"), members.get("kid"), members.get("typ")
     if not isinstance(alg, str):
-        return Rejected(Reason.TOKEN_MALFORMED, "'alg' is missing or no string")
+        return Rejected(Reason.TOKEN_MALFORMED, "'alg' is missing or not a string")
     if kid is not None and (not isinstance(kid, str) or len(kid) > _MAX_KID_CHARS):
-        return Rejected(Reason.TOKEN_MALFORMED, f"'kid' is no string of at most {_MAX_KID_CHARS} characters")
+        return Rejected(
+            Reason.TOKEN_MALFORMED, f"'kid' is not a string of at most {_MAX_KID_CHARS} characters"
+        )
     if "kid" in members and kid is None:
         return Rejected(Reason.TOKEN_MALFORMED, "'kid' is null")
     if "typ" in members and not isinstance(typ, str):
-        return Rejected(Reason.TOKEN_MALFORMED, "'typ' is no string")
+        return Rejected(Reason.TOKEN_MALFORMED, "'typ' is not a string")
     return JOSEHeader(alg, kid, normalise_type(typ) if isinstance(typ, str) else None)
 
 
 def normalise_type(typ: str) -> str:
-    """Return a media type in the form in which RFC 7515, section 4.1.9 compares them."""
+    """Normalise a media type for comparison (RFC 7515, section 4.1.9)."""
     return typ.lower().removeprefix("application/")
 
 
@@ -200,5 +202,5 @@ def _why_not_compact(text: str) -> Rejected:
     if segments == 5:
         return Rejected(Reason.TOKEN_ENCRYPTED)
     if segments != 3:
-        return Rejected(Reason.TOKEN_MALFORMED, f"{segments} segments, a signed JWT has 3")
-    return Rejected(Reason.TOKEN_MALFORMED, "a segment is empty or holds characters outside base64url")
+        return Rejected(Reason.TOKEN_MALFORMED, f"{segments} segments; a signed JWT has 3")
+    return Rejected(Reason.TOKEN_MALFORMED, "a segment is empty or contains characters outside base64url")

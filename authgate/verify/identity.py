@@ -1,6 +1,6 @@
-"""From a ServiceAccount token's verified claims, or from a review, to an identity, as Kubernetes names users. Pure.
+"""The identity of a ServiceAccount token, from its verified claims or from a TokenReview. Pure.
 
-Source: kubernetes pkg/serviceaccount/claims.go. The tokens of other issuers are in mapped.py.
+Source: kubernetes pkg/serviceaccount/claims.go. For tokens of `jwt` issuers see mapped.py.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """A claim cannot become part of an identity; the message names the claim, never its value."""
+    """A claim cannot be part of an identity. The message names the claim, not its value."""
 
 
 def cluster_identity(
     claims: VerifiedClaims, issuer: str, audiences: tuple[str, ...], *, cluster: str
 ) -> Identity | Rejected:
-    """Return the identity of a ServiceAccount token, equal to the one that TokenReview gives for it."""
+    """Return the identity of a ServiceAccount token; TokenReview would return the same."""
     try:
         return _cluster_identity(claims.members, cluster, issuer, audiences)
     except RefusedError as error:
@@ -63,7 +63,7 @@ def reviewed_identity(user: ReviewedUser, cluster: str, issuer: str, audiences: 
 
 
 def clean(what: str, value: object, *, empty: bool = False) -> str:
-    """Return a text that may be part of an identity; raises `RefusedError`, which says what is none, not its value."""
+    """Return a text that can be part of an identity; raises `RefusedError` with `what`, not with the value."""
     if not isinstance(value, str):
         raise RefusedError(
             f"{what} is {'missing or null' if value is None else kind_of(value)}, not a string"
@@ -71,7 +71,7 @@ def clean(what: str, value: object, *, empty: bool = False) -> str:
     if not (value or empty):
         raise RefusedError(f"{what} is empty")
     if not is_clean(value):
-        raise RefusedError(f"{what} holds control characters or lone surrogates")
+        raise RefusedError(f"{what} contains control characters or lone surrogates")
     return value
 
 
@@ -80,7 +80,7 @@ def _cluster_identity(
 ) -> Identity:
     private = members.get("kubernetes.io")
     if not isinstance(private, dict):
-        raise RefusedError("claim 'kubernetes.io' is missing or no object")
+        raise RefusedError("claim 'kubernetes.io' is missing or not an object")
     namespace = clean("claim 'kubernetes.io.namespace'", private.get("namespace"))
     name, uid = _reference(private, "serviceaccount", required=True)
     extra: dict[str, str] = {}
@@ -89,13 +89,13 @@ def _cluster_identity(
         extra[CREDENTIAL_ID] = "JTI=" + clean("claim 'jti'", jti)
     for kind, name_key, uid_key in (("pod", POD_NAME, POD_UID), ("node", NODE_NAME, NODE_UID)):
         object_name, object_uid = _reference(private, kind, required=False)
-        # kubernetes pkg/serviceaccount/util.go: a pod is named with its uid or not at all, a node also without
+        # kubernetes pkg/serviceaccount/util.go: a pod needs a uid, a node does not
         if object_name and (object_uid or kind == "node"):
             extra[name_key] = object_name
         if object_name and object_uid:
             extra[uid_key] = object_uid
     return Identity(
-        username=intern_text(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account's tokens are many
+        username=intern_text(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account has many tokens
         uid=intern_text(uid),
         groups=(
             SERVICE_ACCOUNTS_GROUP,
@@ -116,6 +116,6 @@ def _reference(private: Mapping[str, JSONValue], kind: str, *, required: bool) -
     if reference is None and not required:
         return "", ""
     if not isinstance(reference, dict):
-        raise RefusedError(f"claim 'kubernetes.io.{kind}' is missing or no object")
+        raise RefusedError(f"claim 'kubernetes.io.{kind}' is missing or not an object")
     name = clean(f"claim 'kubernetes.io.{kind}.name'", reference.get("name"))
     return name, clean(f"claim 'kubernetes.io.{kind}.uid'", reference.get("uid", ""), empty=True)

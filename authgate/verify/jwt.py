@@ -1,4 +1,4 @@
-"""The local check of one issuer's tokens: key, time, signature, audience, identity, in this order."""
+"""Local verification of one issuer's tokens: key, times, signature, audience, identity, in this order."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 
 class Identify(Protocol):
-    """Names the sender of a token whose signature, time and audience hold."""
+    """Maps the claims of a token to an identity, after signature, times and audience were checked."""
 
     def __call__(
         self, claims: VerifiedClaims, issuer: str, audiences: tuple[str, ...]
     ) -> Identity | Rejected:
-        """Return the identity, or why the claims give none."""
+        """Return the identity, or why the claims have none."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerRules:
-    """What an issuer's tokens must be; `types` as `normalise_type` gives them.
+    """The requirements for an issuer's tokens; `types` are normalised by `normalise_type`.
 
-    A token that is bound to its sender is refused unless `ignore_confirmation` is set: a bearer of it proves nothing
+    Sender-constrained tokens are rejected unless `ignore_confirmation` is set: they are not bearer tokens
     (RFC 9449, section 7.2; RFC 8705, section 3).
     """
 
@@ -56,22 +56,22 @@ class IssuerRules:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """The keys in memory cannot decide; all that can be told without one holds, so that a fetch is worth its cost.
+    """The keys in memory cannot decide, and every check without a key passed, so a fetch is justified.
 
-    `refused` is the verdict by the keys in memory, where the issuer may have replaced them; None where none fits.
+    `refused` is the rejection by the keys in memory if the issuer may have replaced them; None if no key matches.
     """
 
     refused: Rejected | None = None
 
 
 _REPLACED_KEY = frozenset({Reason.SIGNATURE_INVALID, Reason.ALGORITHM_NOT_ALLOWED})
-"""How a good token is refused by the key that another has replaced under the same kid."""
+"""The reasons for which an old key rejects a valid token, if the issuer replaced the key under the same kid."""
 
 
 class JWTVerifier:
     """Verifies one issuer's tokens with that issuer's keys only.
 
-    `thorough` looks for the key also of a token that its time refuses, so that an explanation can name it.
+    With `verify_expired`, it checks the signature also of an expired token, so that an explanation can name the key.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class JWTVerifier:
         self._identify = identify
         self._clock = clock
         self._keep_claims = keep_claims
-        self._thorough = verify_expired
+        self._verify_expired = verify_expired
         self._no_evidence = Evidence("none", rules.name)
-        self._alone = {audience: (audience,) for audience in rules.audiences}
+        self._single_audience = {audience: (audience,) for audience in rules.audiences}
         self._last_key: VerificationKey | None = None
         self._last_evidence = self._no_evidence
 
@@ -101,26 +101,26 @@ class JWTVerifier:
         return self._rules.name
 
     def status(self) -> KeyStatus:
-        """Tell whether the issuer's keys can decide now."""
+        """Return whether the issuer's keys can be used now."""
         return self._keys.status()
 
-    def end_of(self, token: UnverifiedToken) -> float | None:
-        """Return when a verdict on the token ends, leeway included, in POSIX seconds."""
+    def expiry_of(self, token: UnverifiedToken) -> float | None:
+        """Return when the token expires, leeway included, in POSIX seconds, or None."""
         expires_at = token.registered.expires_at
         return None if expires_at is None else expires_at + self._rules.time.expiry_leeway
 
     def try_verify(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
-        """Return the verdict, or the shared fetch of the issuer's keys to wait for where none in memory fits."""
+        """Return the verdict, or a `Pending` that fetches the issuer's keys if no key in memory matches."""
         verdict = self.verify_locally(token)
         return Pending(lambda: self.resolve(token, verdict)) if isinstance(verdict, Unresolved) else verdict
 
     def verify_locally(
         self, token: UnverifiedToken, *, any_audience: bool = False
     ) -> Rejected | Authenticated | Unresolved:
-        """Return the verdict where memory alone gives one; no I/O.
+        """Return the verdict without I/O, or `Unresolved`.
 
-        Time is judged before the signature, and before a fetch the audience, too, unless `any_audience` will do: a
-        token that is bad anyway costs little, no fetch, and is shown to nobody.
+        Times are checked before the signature. Before a fetch the audience is checked, too, unless `any_audience`: a
+        token that is invalid anyway causes no fetch and no review.
         """
         header, rules = token.header, self._rules
         if header.typ is not None and header.typ not in rules.types:
@@ -144,9 +144,9 @@ class JWTVerifier:
     async def resolve(
         self, token: UnverifiedToken, unresolved: Unresolved, *, patient: bool = True
     ) -> Verdict:
-        """Return the verdict of an `Unresolved` token after asking the key set to look further.
+        """Return the verdict on an `Unresolved` token after a fetch of the keys.
 
-        With `patient`, it may wait for the key set's next fetch, too.
+        If `patient`, it may also wait for the key set's next fetch.
         """
         kid, algorithm = token.header.kid, token.header.alg
         if unresolved.refused is not None:
@@ -168,22 +168,22 @@ class JWTVerifier:
     def _until_recheck(
         self, token: UnverifiedToken, refused: Rejected, *, any_audience: bool
     ) -> Authenticated | Rejected | Unresolved:
-        """Return a refusal by the keys in memory, or that the issuer is to be asked whether it replaced them."""
+        """Return a rejection by the keys in memory, or `Unresolved` if the keys may be fetched again."""
         if self._check_claims(token, any_audience=any_audience) is not None:
-            return refused  # no other key would make it good
+            return refused  # the token is invalid with any key
         if self._keys.recheck_at() <= self._clock.monotonic():
             return Unresolved(refused)
         return self._recheckable(refused)
 
     def _recheckable(self, verdict: Authenticated | Rejected) -> Authenticated | Rejected:
-        """Return the verdict; a refusal by keys that may have been replaced is kept only until the next recheck."""
+        """Return the verdict; limit a rejection by keys that may have been replaced to the time of the next recheck."""
         if isinstance(verdict, Rejected) and verdict.reason in _REPLACED_KEY:
             return replace(verdict, until=max(self._keys.recheck_at(), self._clock.monotonic()))
         return verdict
 
     def _verify_with(self, token: UnverifiedToken, found: KeysFound) -> Authenticated | Rejected:
-        rejected = self._check_time(token)  # no signature mends it, and none is cheaper to judge
-        if rejected is not None and not self._thorough:
+        rejected = self._check_time(token)  # cheaper than a signature
+        if rejected is not None and not self._verify_expired:
             return rejected
         for key in found.keys:
             if key.verify(token.header.alg, token.signing_input, token.signature):
@@ -209,12 +209,12 @@ class JWTVerifier:
             identity = self._identify(claims, intern_text(token.registered.issuer), audiences)
             if isinstance(identity, Identity):
                 kept = claims if self._keep_claims else None
-                return Authenticated(identity, self.end_of(token), evidence, key.handle, claims=kept)
+                return Authenticated(identity, self.expiry_of(token), evidence, key.handle, claims=kept)
             rejected = identity
         return Rejected(rejected.reason, rejected.detail, evidence, rejected.final, key.handle)
 
     def _evidence_of(self, key: VerificationKey) -> Evidence:
-        """Return that a key decided; nearly always it is the same as for the last token, and then the same evidence."""
+        """Return the evidence for a key; the last one is reused, because nearly always the same key decides."""
         if key is not self._last_key:
             self._last_key, self._last_evidence = key, Evidence("jwks", self._rules.name, key.info)
         return self._last_evidence
@@ -234,11 +234,11 @@ class JWTVerifier:
     def _accepted_audiences(self, token: UnverifiedToken) -> tuple[str, ...]:
         named = token.registered.audiences
         if len(named) == 1:
-            return self._alone.get(named[0], ())
+            return self._single_audience.get(named[0], ())
         return tuple(sorted(self._rules.audiences.intersection(named)))
 
     def _mismatch(self, token: UnverifiedToken, handle: RevocationHandle) -> Rejected:
-        detail = f"the key of this kid does not fit '{_short(token.header.alg)}'"
+        detail = f"the key with this kid is not for '{_short(token.header.alg)}'"
         return Rejected(Reason.ALGORITHM_NOT_ALLOWED, detail, self._no_evidence, handle=handle)
 
     def _rejected(self, reason: Reason, detail: str, *, final: bool = True) -> Rejected:
@@ -246,7 +246,7 @@ class JWTVerifier:
 
 
 def _no_audience(token: UnverifiedToken, evidence: Evidence) -> Rejected:
-    detail = "" if token.registered.audiences else "it names none"
+    detail = "" if token.registered.audiences else "the token has no audience"
     return Rejected(Reason.AUDIENCE_MISMATCH, detail, evidence)
 
 

@@ -1,7 +1,7 @@
-"""What a watch tells of the objects that tokens are bound to, and what follows for tokens and their verdicts.
+"""The objects that tokens are bound to, as watches report them, and the verdicts that end with them.
 
-An object is known by its uid alone: one that was deleted and made again has another. Absence proves nothing, since a
-token may be newer than what the watch has told so far; only a deletion that was seen refuses without a question.
+Objects are identified by uid: an object that is deleted and created again gets another. A missing object proves
+nothing, because a token can be newer than the data of the watch. Only an observed deletion rejects a token.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from authgate.model import Clock, JSONValue
 
 GRACE: Final = 60.0
-"""Seconds after its deletionTimestamp that an object still counts (kubernetes pkg/serviceaccount/claims.go)."""
+"""Seconds after its deletionTimestamp until an object counts as deleted (kubernetes pkg/serviceaccount/claims.go)."""
 
 _MAX_SPENT: Final = 1000
 _KINDS: Final[tuple[tuple[str, Resource], ...]] = (
@@ -34,7 +34,7 @@ _KINDS: Final[tuple[tuple[str, Resource], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An object that a token is bound to; `uid` is "" where the token does not tell it."""
+    """An object that a token is bound to; `uid` is "" if the token does not contain it."""
 
     resource: Resource
     namespace: str | None
@@ -43,10 +43,9 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class RevocationRules:
-    """Bounds: objects and deleted objects that are kept, and for how many seconds.
+    """Limits, with times in seconds.
 
-    `max_stale` is how long what a watch saw still counts after its break was noticed; a deletion is remembered for
-    `remember`.
+    `max_stale` is how long the data of an interrupted watch is used. Deletions are kept for `remember`.
     """
 
     max_objects: int = 100_000
@@ -56,9 +55,9 @@ class RevocationRules:
 
 
 def bound_objects(members: Mapping[str, JSONValue]) -> tuple[Reference, ...]:
-    """Return the objects that the claims of a ServiceAccount token name; () for another token.
+    """Return the objects in the claims of a ServiceAccount token; () for other tokens.
 
-    The node of a pod's token does not count, as for the API server (kubernetes pkg/serviceaccount/claims.go).
+    The node of a pod's token is ignored, as in the API server (kubernetes pkg/serviceaccount/claims.go).
     """
     private = members.get("kubernetes.io")
     if not isinstance(private, dict):
@@ -76,7 +75,7 @@ def bound_objects(members: Mapping[str, JSONValue]) -> tuple[Reference, ...]:
 
 
 class Revocation:
-    """Everything that the watches of one cluster saw; it does no I/O and takes a clock."""
+    """The data of all watches of one cluster. It does no I/O."""
 
     def __init__(self, scopes: Iterable[Scope], clock: Clock, rules: RevocationRules) -> None:
         self._clock = clock
@@ -85,26 +84,26 @@ class Revocation:
         self._deleted: OrderedDict[str, float] = OrderedDict()  # until when, monotonic
         self._due: list[tuple[float, str]] = []  # wall clock
         self._handles: WeakValueDictionary[str, RevocationHandle] = WeakValueDictionary()
-        self._seeing: set[Scope] = set()
+        self._current: set[Scope] = set()
         self.size = 0
 
     @property
     def views(self) -> list[View]:
-        """What each watch saw, in the order of their scopes."""
+        """The data of each watch, in the order of the scopes."""
         return list(self._views.values())
 
     @property
     def rules(self) -> RevocationRules:
-        """The bounds."""
+        """The limits."""
         return self._rules
 
     @property
     def clock(self) -> Clock:
-        """The clock that ages are told by."""
+        """The clock for ages."""
         return self._clock
 
-    def gone(self, references: Iterable[Reference]) -> Reference | None:
-        """Return the first object that is known to be gone, or was to be gone for more than a minute."""
+    def deleted(self, references: Iterable[Reference]) -> Reference | None:
+        """Return the first object that was deleted, or whose deletion is overdue by more than `GRACE`."""
         doomed = self._clock.now() - GRACE
         for reference in references:
             if reference.uid in self._deleted:
@@ -115,18 +114,18 @@ class Revocation:
                 return reference
         return None
 
-    def vouches(self, references: Iterable[Reference]) -> bool:
-        """Tell whether a watch that sees has every one of these objects; false where there is none."""
+    def confirms(self, references: Iterable[Reference]) -> bool:
+        """Return whether watches that are not blind have all of these objects; False without any object."""
         found = False
         for reference in references:
             view = self._view(reference)
-            if view is None or not view.sees or reference.uid not in view.objects:
+            if view is None or view.blind or reference.uid not in view.objects:
                 return False
             found = True
         return found
 
     def handles(self, references: Iterable[Reference]) -> tuple[RevocationHandle, ...]:
-        """Return what is revoked when a watch sees one of these objects go."""
+        """Return the handles that are revoked when one of these objects is deleted."""
         return tuple(
             self._handles.setdefault(reference.uid, RevocationHandle())
             for reference in references
@@ -136,15 +135,15 @@ class Revocation:
     def tick(self) -> None:
         """Apply the passing of time; call it once or twice a second.
 
-        Objects are removed when their minute is over, old deletions are forgotten, and when a watch has been broken for
-        too long, verdicts that rest on what it saw end with it.
+        It removes objects whose deletion is overdue and old deletions. If a watch has become blind, it revokes all
+        handles.
         """
-        seeing = {view.scope for view in self._views.values() if view.sees}
-        if self._seeing - seeing:
+        current = {view.scope for view in self._views.values() if not view.blind}
+        if self._current - current:
             for handle in list(self._handles.values()):
                 handle.revoke()
             self._handles.clear()
-        self._seeing = seeing
+        self._current = current
         doomed = self._clock.now() - GRACE
         while self._due and self._due[0][0] < doomed:
             self._end(heapq.heappop(self._due)[1])
@@ -153,21 +152,19 @@ class Revocation:
             self._deleted.popitem(last=False)
 
     def mark_deleted(self, uid: str) -> None:
-        """Remember that an object is gone for good, and end what rests on it."""
+        """Record that an object was deleted, and revoke its handle."""
         self._deleted.pop(uid, None)
         self._deleted[uid] = self._clock.monotonic() + self._rules.remember
         if len(self._deleted) > self._rules.max_deleted:
             self._deleted.popitem(last=False)
         self._end(uid)
 
-    def note(self, uid: str, deletion: float | None, before: float | None) -> None:
-        """Take that an object is there, perhaps not for long."""
-        self._deleted.pop(uid, None)  # as after the restore of a backup
+    def upsert(self, uid: str, deletion: float | None, before: float | None) -> None:
+        """Record that an object exists, with its deletionTimestamp now and before."""
+        self._deleted.pop(uid, None)  # it can exist again after the restore of a backup
         if deletion is not None and deletion != before:
             heapq.heappush(self._due, (deletion, uid))
-            if (
-                len(self._due) > 2 * self.size + _MAX_SPENT
-            ):  # of objects that went before their minute was over
+            if len(self._due) > 2 * self.size + _MAX_SPENT:  # most entries are of deleted objects
                 self._due = [
                     (end, item)
                     for view in self._views.values()
@@ -178,16 +175,16 @@ class Revocation:
                 heapq.heapify(self._due)
 
     def status(self) -> tuple[bool, str]:
-        """Tell whether every watch sees, and how far each is behind."""
+        """Return whether no watch is blind, and the state of each."""
         views = self._views.values()
-        return all(view.sees for view in views), "; ".join(view.describe() for view in views)
+        return not any(view.blind for view in views), "; ".join(view.describe() for view in views)
 
     def figures(self) -> dict[str, tuple[int, float]]:
-        """Return by resource how many objects are known, and when the watch furthest behind was last told anything."""
+        """Return by resource the number of objects, and the last event of the watch that is furthest behind."""
         found: dict[str, tuple[int, float]] = {}
         for view in self._views.values():
-            count, heard = found.get(view.scope.resource, (0, view.heard_at))
-            found[view.scope.resource] = count + len(view.objects), min(heard, view.heard_at)
+            count, oldest = found.get(view.scope.resource, (0, view.last_event))
+            found[view.scope.resource] = count + len(view.objects), min(oldest, view.last_event)
         return found
 
     def _view(self, reference: Reference) -> View | None:
@@ -202,42 +199,43 @@ class Revocation:
 
 
 class View:
-    """What one watch saw (an `authgate.cluster.watch.Observer`): deletion times by uid, and how recent that is."""
+    """The data of one watch, as its `Observer`: the deletionTimestamp or None of each object, by uid."""
 
     def __init__(self, store: Revocation, scope: Scope) -> None:
         self._store = store
         self.scope = scope
         self.objects: dict[str, float | None] = {}
-        self.heard_at = 0.0
-        """When the server last said anything, as a POSIX timestamp; 0 for never."""
-        self._heard = 0.0
+        self.last_event = 0.0
+        """When the server last sent anything, as a POSIX timestamp; 0 for never."""
+        self._last_event = 0.0  # monotonic
         self._synced = False
-        self._broken_at: float | None = None
-        """When the break was noticed that no good event has ended yet, on the monotonic clock."""
-        self._unsighted = True
+        self._interrupted_at: float | None = None
+        """When the watch was interrupted (monotonic), if no event has arrived since."""
+        self._resuming = True
         self._problem = ""
-        self.on_break: Callable[[str, str], None] = lambda _reason, _detail: None
-        self.on_sight: Callable[[], None] = lambda: None
+        self.on_interrupted: Callable[[str, str], None] = lambda _reason, _detail: None
+        self.on_resumed: Callable[[], None] = lambda: None
 
     @property
-    def sees(self) -> bool:
-        """Whether what was seen is recent enough to go by."""
-        if not self._synced:
-            return False
-        return self._broken_for() <= self._store.rules.max_stale
+    def blind(self) -> bool:
+        """Whether the data is missing or too old to use."""
+        return not self._synced or self._interrupted_for() > self._store.rules.max_stale
 
     def describe(self) -> str:
-        """Say what is known, how recent it is, and why it is not more."""
+        """Return the number of objects, their age, and the last problem, for /readyz."""
         if not self._synced:
             return f"{self.scope}: blind, {self._problem or 'not listed yet'}"
-        what = f"{self.scope}: {len(self.objects)}, heard {self._store.clock.monotonic() - self._heard:.0f} s ago"
-        if self._broken_at is None:
-            return what
-        state = "" if self.sees else "blind, "
-        return f"{what}, {state}disconnected for {self._broken_for():.0f} s, {self._problem or 'resuming'}"
+        age = self._store.clock.monotonic() - self._last_event
+        known = f"{self.scope}: {len(self.objects)}, last event {age:.0f} s ago"
+        if self._interrupted_at is None:
+            return known
+        state = "blind, " if self.blind else ""
+        return (
+            f"{known}, {state}disconnected for {self._interrupted_for():.0f} s, {self._problem or 'resuming'}"
+        )
 
     def listed(self, objects: Mapping[str, float | None]) -> bool:
-        """Take everything that is there now; what was there before and is no longer was deleted meanwhile."""
+        """Replace all objects; those that are no longer listed were deleted."""
         if self._store.size - len(self.objects) + len(objects) > self._store.rules.max_objects:
             self._forget()
             return False
@@ -247,53 +245,55 @@ class View:
         for uid in before.keys() - objects.keys():
             self._store.mark_deleted(uid)
         for uid, deletion in objects.items():
-            self._store.note(uid, deletion, before.get(uid))
+            self._store.upsert(uid, deletion, before.get(uid))
         self._synced = True
         self.heard()
         return True
 
     def seen(self, uid: str, deletion: float | None) -> bool:
-        """Take that an object is there; false where there is no room for one more."""
+        """Record that an object exists; return False if there are too many."""
         if uid not in self.objects:
             if self._store.size >= self._store.rules.max_objects:
                 self._forget()
                 return False
             self._store.size += 1
-        self._store.note(uid, deletion, self.objects.get(uid))
+        self._store.upsert(uid, deletion, self.objects.get(uid))
         self.objects[uid] = deletion
         return True
 
     def gone(self, uid: str) -> None:
-        """Take that an object was deleted."""
+        """Record that an object was deleted."""
         if uid in self.objects:
             del self.objects[uid]
             self._store.size -= 1
         self._store.mark_deleted(uid)
 
     def heard(self) -> None:
-        """Take that a list, a good event or a bookmark arrived: all that happened before is known."""
-        self._heard = self._store.clock.monotonic()
-        self.heard_at = self._store.clock.now()
+        """Record that a list, an event or a bookmark arrived: everything that happened before it is known."""
+        self._last_event = self._store.clock.monotonic()
+        self.last_event = self._store.clock.now()
         self._problem = ""
-        self._broken_at = None
-        if self._unsighted:
-            self._unsighted = False
-            self.on_sight()
+        self._interrupted_at = None
+        if self._resuming:
+            self._resuming = False
+            self.on_resumed()
 
     def broke(self, reason: str, detail: str) -> None:
-        """Take that the watch ended and will be resumed; until a good event arrives it is as old as its first end."""
-        self._unsighted = True
-        if self._broken_at is None:
-            self._broken_at = self._store.clock.monotonic()
+        """Record that the watch was interrupted. Its data ages from the first interruption until an event arrives."""
+        self._resuming = True
+        if self._interrupted_at is None:
+            self._interrupted_at = self._store.clock.monotonic()
         if detail:
             self._problem = detail
-        self.on_break(reason, detail)
+        self.on_interrupted(reason, detail)
 
-    def _broken_for(self) -> float:
-        return 0.0 if self._broken_at is None else self._store.clock.monotonic() - self._broken_at
+    def _interrupted_for(self) -> float:
+        if self._interrupted_at is None:
+            return 0.0
+        return self._store.clock.monotonic() - self._interrupted_at
 
     def _forget(self) -> None:
-        """Give up what is known: with more objects than fit, what is missing could not be told from what is gone."""
+        """Drop the data: with too many objects, a missing object could not be distinguished from a deleted one."""
         self._store.size -= len(self.objects)
         self.objects = {}
         self._synced = False

@@ -1,4 +1,4 @@
-"""Sending a token to the one verifier that may judge it, by the exact text of its unverified `iss`."""
+"""Selecting the one verifier for a token by the exact text of its unverified `iss`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Verifier(Protocol):
 
 
 class IssuerRouter:
-    """A verifier that parses a token once and hands it to its issuer's verifier, and to no other.
+    """Parses a token once and passes it to the verifier of its issuer, and to no other.
 
-    Tokens that name no cluster, static and legacy ones, are judged by the one cluster that reviews such. A static
-    token may contain any number of dots; only what holds no JSON object can be one.
-    `learn_issuers` is awaited where an issuer is unknown while a cluster has not told its issuer yet.
+    Static and legacy tokens do not name their cluster, so at most one cluster may review them. A static token can
+    contain any number of dots; a text with a JSON object is never one. If an issuer is unknown while the issuer of a
+    cluster is not known yet, `learn_issuers` is awaited.
     """
 
     def __init__(
@@ -45,19 +45,19 @@ class IssuerRouter:
         self._learn_issuers = learn_issuers
         reviewing = [cluster for cluster in self._clusters if cluster.reviews_legacy]
         if len(reviewing) > 1:
-            raise ValueError("a token that does not tell its cluster would be shown to several")
-        # Where none reviews such tokens, the first refuses them, as each of them would.
+            raise ValueError("several clusters review static and legacy tokens")
+        # If no cluster reviews such tokens, the first one rejects them, as every other would.
         self._legacy = next(iter((*reviewing, *self._clusters)), None)
 
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
-        """Return the verdict of the verifier that the token belongs to, or what it waits for."""
+        """Return the verdict of the issuer's verifier, or a `Pending` if it needs I/O."""
         legacy = self._legacy
         if legacy is not None and legacy.reviews_legacy and not holds_json_object(token.text):
-            return legacy.begin_opaque(token)
+            return legacy.try_verify_opaque(token)
         parsed = self._parser.parse(token.text)
         if isinstance(parsed, Rejected):
             if parsed.reason is Reason.TOKEN_OPAQUE and legacy is not None:
-                return legacy.begin_opaque(token)
+                return legacy.try_verify_opaque(token)
             return parsed
         issuer = parsed.registered.issuer
         verifier = self._issuers.get(issuer)
@@ -66,7 +66,7 @@ class IssuerRouter:
         cluster = self._cluster_of(issuer)
         if cluster is not None:
             return cluster.try_verify(parsed)
-        if self._untold() is None:
+        if self._undiscovered() is None:
             return Rejected(Reason.ISSUER_UNKNOWN)
         return Pending(lambda: self._verify_when_learned(parsed))
 
@@ -76,8 +76,8 @@ class IssuerRouter:
                 return cluster
         return self._legacy if issuer == LEGACY_ISSUER else None
 
-    def _untold(self) -> ClusterVerifier | None:
-        """Return a cluster that has not told its issuer yet."""
+    def _undiscovered(self) -> ClusterVerifier | None:
+        """Return a cluster whose issuer is not known yet."""
         return next((cluster for cluster in self._clusters if not cluster.issuers.discovered), None)
 
     async def _verify_when_learned(self, token: UnverifiedToken) -> Verdict:
@@ -87,7 +87,9 @@ class IssuerRouter:
         if cluster is not None:
             verdict = cluster.try_verify(token)
             return await verdict.finish() if isinstance(verdict, Pending) else verdict
-        untold = self._untold()
-        if untold is None:
+        undiscovered = self._undiscovered()
+        if undiscovered is None:
             return Rejected(Reason.ISSUER_UNKNOWN)
-        return Unavailable(Reason.KEYS_UNAVAILABLE, f"the issuer of cluster '{untold.name}' is not known yet")
+        return Unavailable(
+            Reason.KEYS_UNAVAILABLE, f"the issuer of cluster '{undiscovered.name}' is not known yet"
+        )

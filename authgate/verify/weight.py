@@ -1,4 +1,4 @@
-"""How much memory a remembered verdict takes, closely enough to bound a cache by it. Pure."""
+"""The estimated memory of a cached verdict, precise enough to limit a cache. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from authgate.model import JSONValue, Rejected
 
 _VERDICT: Final = 1200
-"""Bytes of a verdict without what its token wrote: the objects, its place in the cache, an answer's head."""
+"""Bytes of a verdict without the text of its token: the objects, the cache entry, a response head."""
 _GROUP: Final = 96
 """Bytes of one more group, without its text."""
 _EXTRA: Final = 240
@@ -19,10 +19,10 @@ _EXTRA: Final = 240
 
 
 def weight_of(verdict: Authenticated | Rejected) -> int:
-    """Return the bytes of a verdict and of one policy's answer, estimated; the same for the verdict's whole life.
+    """Return the estimated bytes of a verdict with one policy's answer. The result never changes for a verdict.
 
-    What several verdicts may share is counted for each of them, and text twice: it stands in the answer once more.
-    Each further policy that is asked about the token adds an answer that is not counted.
+    Objects that several verdicts share are counted for each of them, and text is counted twice, because the answer
+    contains it, too. Answers of further policies are not counted.
     """
     if not isinstance(verdict, Authenticated):
         return _VERDICT + 2 * getsizeof(verdict.detail)
@@ -32,7 +32,7 @@ def weight_of(verdict: Authenticated | Rejected) -> int:
     for _, values in identity.extra:
         texts += values
         weight += _EXTRA * len(values)
-    weight += 2 * getsizeof("".join(texts))  # the widest character tells how many bytes each of them takes
+    weight += 2 * getsizeof("".join(texts))  # the widest character determines the bytes of each
     return weight if verdict.claims is None else weight + _deep_size(dict(verdict.claims.members))
 
 

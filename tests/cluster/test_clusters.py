@@ -157,7 +157,7 @@ async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(
     async with Gate(await configured(tmp_path, planes, namespace)) as gate:
 
         async def told() -> bool:
-            return "is that of cluster 'here', too" in (await gate.admin("/readyz?verbose")).body
+            return "is also the issuer of cluster 'here'" in (await gate.admin("/readyz?verbose")).body
 
         await until(told, within=10)
         await gate.passes(tokens["here"], within=5)

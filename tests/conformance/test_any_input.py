@@ -121,7 +121,11 @@ async def test_any_service_account(pool: KeyPool, private: object, payload: dict
     """A token signed by a cluster with any `kubernetes.io` claim gets a verdict."""
     key = pool.key("ES256")
     rules = IssuerRules(
-        "home", frozenset({AUDIENCE}), frozenset({"ES256"}), frozenset({"jwt"}), TimeRules(max_lifetime=3600)
+        name="home",
+        audiences=frozenset({AUDIENCE}),
+        algorithms=frozenset({"ES256"}),
+        types=frozenset({"jwt"}),
+        time=TimeRules(max_lifetime=3600),
     )
     identify = partial(cluster_identity, cluster="home")
     router = IssuerRouter({ISSUER: JWTVerifier(rules, published(key.jwk()), identify, StoppedClock())})

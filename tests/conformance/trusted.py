@@ -58,7 +58,11 @@ class Trusted:
     def verifier(self, clock: Clock) -> JWTVerifier:
         """The verifier of its tokens, whose `sub` becomes the username."""
         rules = IssuerRules(
-            "trusted", self.audiences, self.algorithms, self.types, TimeRules(leeway=LEEWAY, expiry_leeway=0)
+            name="trusted",
+            audiences=self.audiences,
+            algorithms=self.algorithms,
+            types=self.types,
+            time=TimeRules(leeway=LEEWAY, expiry_leeway=0),
         )
         identify = partial(mapped_identity, rules=ClaimRules(PrefixedClaim("sub")), issuer_name="trusted")
         return JWTVerifier(rules, published(*self.jwks), identify, clock)

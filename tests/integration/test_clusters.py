@@ -183,7 +183,7 @@ async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(twins: Wor
         await gate.has_keys(within=10)
 
         async def told() -> bool:
-            return "is that of cluster 'here', too" in (await gate.admin("/readyz?verbose")).body
+            return "is also the issuer of cluster 'here'" in (await gate.admin("/readyz?verbose")).body
 
         await until(told, within=10)
         before = twins.reviews

@@ -38,15 +38,15 @@ class Following:
         self.store = store
         self.api = api
         self.breaks: list[tuple[str, str]] = []
-        store.views[0].on_break = lambda reason, detail: self.breaks.append((reason, detail))
+        store.views[0].on_interrupted = lambda reason, detail: self.breaks.append((reason, detail))
 
-    def vouches(self, uid: str) -> bool:
+    def confirms(self, uid: str) -> bool:
         """Whether a pod is known to be there."""
-        return self.store.vouches([Reference("pods", "prod", uid)])
+        return self.store.confirms([Reference("pods", "prod", uid)])
 
     def gone(self, uid: str) -> bool:
         """Whether a pod is known to be gone."""
-        return self.store.gone([Reference("pods", "prod", uid)]) is not None
+        return self.store.deleted([Reference("pods", "prod", uid)]) is not None
 
     async def comes(self, holds: Callable[[], bool]) -> None:
         """Waits until something holds."""
@@ -79,7 +79,7 @@ async def test_it_lists_in_pages_and_follows_from_there(tmp_path: Path) -> None:
     server = WatchServer("a", "b", "c", "d", "e")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
-        assert all(watch.vouches(uid) for uid in "abcde")
+        assert all(watch.confirms(uid) for uid in "abcde")
         *lists, follow = watch.api.received
     assert len(lists) == 3
     assert {request.headers["Accept"] for request in lists} == {LIST_ACCEPT}
@@ -98,7 +98,7 @@ async def test_it_notices_what_comes_and_goes(tmp_path: Path) -> None:
         server.put("b", "2020-01-01T00:00:00Z")
         server.delete("a")
         await watch.comes(lambda: watch.gone("a"))
-        assert watch.vouches("c")
+        assert watch.confirms("c")
         assert watch.gone("b")
 
 
@@ -108,12 +108,12 @@ async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> Non
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
         server.bookmark()
-        await watch.comes(lambda: watch.store.views[0].heard_at > 0)
+        await watch.comes(lambda: watch.store.views[0].last_event > 0)
         server.refuse = [503, 429]
         server.hang_up()
         server.delete("a")
         await watch.comes(lambda: watch.gone("a"))
-        assert watch.vouches("b")
+        assert watch.confirms("b")
         assert server.lists == 1
         assert len(watch.breaks) >= 2
 
@@ -155,7 +155,7 @@ async def test_a_watch_that_expires_is_listed_again_without_a_pause(tmp_path: Pa
     async with following(server, tmp_path, rules) as watch:
         await watch.comes(lambda: server.followers == 1)
         server.put("c")
-        await watch.comes(lambda: watch.vouches("c"))
+        await watch.comes(lambda: watch.confirms("c"))
         server.objects.pop("b")
         server.say(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}\n')
         await watch.comes(lambda: watch.gone("b"))
@@ -206,7 +206,7 @@ async def test_what_it_does_not_understand_makes_it_list_again(tmp_path: Path, l
         server.say(line)
         await watch.comes(lambda: server.lists == 2 and server.followers == 1)
         assert watch.breaks[0][0] == "bad_answer"
-        assert watch.vouches("a")
+        assert watch.confirms("a")
 
 
 async def test_half_a_line_is_no_event(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ async def test_half_a_line_is_no_event(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         server.hang_up()
         await watch.comes(lambda: len(watch.breaks) == 1 and server.followers == 1)
-        assert watch.vouches("b")
+        assert watch.confirms("b")
         server.delete("a")
         await watch.comes(lambda: watch.gone("a"))
 
@@ -268,7 +268,7 @@ async def test_a_server_that_gives_whole_objects_is_not_listened_to(tmp_path: Pa
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: len(watch.breaks) >= 1)
         assert "it is not a list of metadata" in watch.breaks[0][1]
-        assert not watch.vouches("a")
+        assert not watch.confirms("a")
 
 
 async def test_too_many_objects_leave_it_blind_until_there_are_fewer(tmp_path: Path) -> None:
@@ -278,10 +278,10 @@ async def test_too_many_objects_leave_it_blind_until_there_are_fewer(tmp_path: P
     async with following(server, tmp_path, rules, most=2) as watch:
         await watch.comes(lambda: len(watch.breaks) >= 1)
         assert watch.breaks[0][0] == "too_many"
-        assert not watch.vouches("a")
+        assert not watch.confirms("a")
         assert "more than 2 objects" in watch.store.status()[1]
         server.delete("c")
-        await watch.comes(lambda: watch.vouches("a"))
+        await watch.comes(lambda: watch.confirms("a"))
 
 
 def footprint(store: Revocation) -> int:
@@ -305,7 +305,7 @@ async def test_ten_thousand_pods_that_churn_stay_within_their_bound(tmp_path: Pa
             for pod in range(number):
                 server.put(f"{generation:08x}-0000-4000-8000-{pod:012x}")
             last = f"{generation:08x}-0000-4000-8000-{number - 1:012x}"
-            await watch.comes(partial(watch.vouches, last))
+            await watch.comes(partial(watch.confirms, last))
             server.settle()
         assert watch.store.size == number
         assert watch.breaks == []

@@ -58,12 +58,16 @@ class Cluster:
         self.handle = RevocationHandle()
         self.keys = RemoteKeySet(self.source, clock, RefreshRules(cooldown=5))
         rules = IssuerRules(
-            name, frozenset(audiences), frozenset({"RS256", "ES256"}), frozenset({"jwt"}), TimeRules(60, 60)
+            name=name,
+            audiences=frozenset(audiences),
+            algorithms=frozenset({"RS256", "ES256"}),
+            types=frozenset({"jwt"}),
+            time=TimeRules(60, 60),
         )
         self.local = JWTVerifier(rules, self.keys, partial(cluster_identity, cluster=name), clock)
         self.reviewer = TokenReviewer(self.api, clock, name=name, qps=qps, burst=burst)
         self.verifier = ClusterVerifier(
-            ClusterRules(name, audiences, legacy, mode, max_age=30),
+            ClusterRules(name=name, audiences=audiences, legacy_audiences=legacy, mode=mode, max_age=30),
             ClusterIssuers([ISSUER], name) if issuers is None else issuers,
             self.local,
             self.reviewer,

@@ -41,7 +41,11 @@ ALL_ALGORITHMS = frozenset(
 )
 
 RULES = IssuerRules(
-    "corp", frozenset({AUDIENCE}), ALL_ALGORITHMS, frozenset({"jwt", "at+jwt"}), TimeRules(leeway=60)
+    name="corp",
+    audiences=frozenset({AUDIENCE}),
+    algorithms=ALL_ALGORITHMS,
+    types=frozenset({"jwt", "at+jwt"}),
+    time=TimeRules(leeway=60),
 )
 """What the tokens of issuer "corp" must be: for `AUDIENCE`, signed by any algorithm there is."""
 

@@ -74,7 +74,7 @@ async def comes_to_see(gate: RunningGate, *, within: float) -> None:
     """Waits until every watch sees."""
 
     async def sees() -> bool:
-        return "heard" in (told := await watched(gate)) and "blind" not in told
+        return "last event" in (told := await watched(gate)) and "blind" not in told
 
     await until(sees, within=within)
 

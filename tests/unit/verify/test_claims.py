@@ -74,8 +74,8 @@ def test_the_registered_claims_are_read() -> None:
             for value in NO_TIME
         ),
         pytest.param({"exp": OMIT}, "'exp' is missing", id="exp missing"),
-        pytest.param({"exp": None}, "'exp' is no number", id="exp null"),
-        pytest.param({"iat": None}, "'iat' is no number", id="iat null"),
+        pytest.param({"exp": None}, "'exp' is not a number", id="exp null"),
+        pytest.param({"iat": None}, "'iat' is not a number", id="iat null"),
         *(pytest.param({"aud": value}, "'aud'", id=f"aud {value!r}") for value in NO_AUDIENCE),
         pytest.param({"aud": ["a"] * 257}, "'aud'", id="aud of 257"),
         *(
@@ -246,7 +246,7 @@ def test_a_token_of_the_future_may_become_good() -> None:
     [
         pytest.param(NO_LEEWAY, START + HOUR, "at 2027-01-15T09:00:00Z", id="expired"),
         pytest.param(NO_LEEWAY, START - 1, "'nbf' is 2027-01-15T08:00:00Z", id="not yet valid"),
-        pytest.param(TimeRules(max_lifetime=60), START, "3600 s, 60 s are allowed", id="lifetime"),
+        pytest.param(TimeRules(max_lifetime=60), START, "3600 s; 60 s are allowed", id="lifetime"),
     ],
 )
 def test_a_refusal_says_when(rules: TimeRules, now: float, detail: str) -> None:

@@ -212,7 +212,10 @@ async def test_a_yes_for_other_audiences_is_a_no(
     verdict = await cluster.verdict(unpublished.sign(service_account_claims()))
 
     assert isinstance(verdict, Rejected)
-    assert (verdict.reason, verdict.detail) == (Reason.AUDIENCE_MISMATCH, "by TokenReview")
+    assert (verdict.reason, verdict.detail) == (
+        Reason.AUDIENCE_MISMATCH,
+        "TokenReview returned no accepted audience",
+    )
     assert verdict.handle is cluster.handle
 
 
@@ -225,7 +228,10 @@ async def test_the_anonymous_user_is_nobody(
     verdict = await cluster.verdict(unpublished.sign(service_account_claims()))
 
     assert isinstance(verdict, Rejected)
-    assert (verdict.reason, verdict.detail) == (Reason.REVIEW_REJECTED, "as anonymous")
+    assert (verdict.reason, verdict.detail) == (
+        Reason.REVIEW_REJECTED,
+        "TokenReview returned system:anonymous",
+    )
 
 
 async def test_keys_and_review_give_the_identical_identity(key: SigningKey, clock: FakeClock) -> None:

@@ -30,7 +30,7 @@ async def test_an_opaque_token_is_refused_where_nothing_may_review_it(
     """Without a question."""
     cluster = Cluster(key, clock, mode, legacy=legacy)
 
-    assert await finished(cluster.verifier.begin_opaque(BearerToken("opaque"))) == Rejected(
+    assert await finished(cluster.verifier.try_verify_opaque(BearerToken("opaque"))) == Rejected(
         Reason.TOKEN_OPAQUE, "", Evidence("none", "home")
     )
     assert cluster.reviews == 0
@@ -42,7 +42,7 @@ async def test_an_opaque_token_is_reviewed_under_the_legacy_audiences(
 ) -> None:
     """A static token counts as meant for the API server; it has no end and no issuer."""
     cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
-    verdict = await finished(cluster.verifier.begin_opaque(BearerToken("opaque")))
+    verdict = await finished(cluster.verifier.try_verify_opaque(BearerToken("opaque")))
 
     assert cluster.api.reviewed == [("opaque", (API_SERVER,))]
     assert isinstance(verdict, Authenticated)
@@ -66,7 +66,7 @@ async def test_a_token_without_audience_is_refused_where_nothing_may_review_it(
     token = parsed(key.sign(LEGACY[kind]))
 
     assert await finished(cluster.verifier.try_verify(token)) == Rejected(
-        Reason.AUDIENCE_MISMATCH, "it names none", Evidence("none", "home")
+        Reason.AUDIENCE_MISMATCH, "the token has no audience", Evidence("none", "home")
     )
     assert cluster.reviews == 0
 

@@ -142,7 +142,7 @@ async def test_a_token_bound_to_what_is_not_watched_goes_by_its_age() -> None:
 async def test_a_legacy_token_goes_by_its_age() -> None:
     """Whatever only TokenReview can know is asked again after `maxAge`."""
     watched = Watched(legacy=(API_SERVER,))
-    verdict = watched.cluster.verifier.begin_opaque(BearerToken("static"))
+    verdict = watched.cluster.verifier.try_verify_opaque(BearerToken("static"))
     assert not isinstance(verdict, Authenticated | Rejected | Unavailable)
     finished = await verdict.finish()
     assert isinstance(finished, Authenticated)
@@ -182,10 +182,10 @@ async def test_readiness_tells_how_far_behind_the_watch_is() -> None:
     await watched.keys()
     state = watched.cluster.verifier.status()
     assert state.usable
-    assert "watch of serviceaccounts: 1, heard 0 s ago; pods: 1, heard 0 s ago" in state.detail
+    assert "watch of serviceaccounts: 1, last event 0 s ago; pods: 1, last event 0 s ago" in state.detail
     watched.break_off()
     state = watched.cluster.verifier.status()
     assert not state.usable
-    assert "heard 91 s ago, blind, disconnected for 91 s, no way" in state.detail
+    assert "last event 91 s ago, blind, disconnected for 91 s, no way" in state.detail
     await watched.cluster.verifier.probe()
     assert watched.cluster.verifier.status().usable

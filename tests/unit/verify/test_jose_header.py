@@ -55,7 +55,7 @@ def test_a_missing_alg_is_refused() -> None:
     """RFC 7515, section 4.1.1: it must be present."""
     found = CompactParser().parse(unsigned(b"{}", claims()))
 
-    assert found == Rejected(Reason.TOKEN_MALFORMED, "'alg' is missing or no string")
+    assert found == Rejected(Reason.TOKEN_MALFORMED, "'alg' is missing or not a string")
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_an_algorithm_that_does_not_fit_the_key_is_refused(
 
         assert isinstance(verdict, Rejected)
         assert verdict.reason is Reason.ALGORITHM_NOT_ALLOWED
-        assert verdict.detail == f"the key of this kid does not fit '{other.algorithm}'"
+        assert verdict.detail == f"the key with this kid is not for '{other.algorithm}'"
 
 
 @pytest.mark.parametrize("kid", ["key-1", "evil"])

@@ -36,15 +36,15 @@ def seeing(clock: FakeClock, *uids: str, rules: RevocationRules | None = None) -
 def test_what_is_there_is_vouched_for() -> None:
     """An object that a watch listed stands surety for its tokens."""
     store, _ = seeing(FakeClock(), "web")
-    assert store.vouches([WEB])
-    assert store.gone([WEB]) is None
+    assert store.confirms([WEB])
+    assert store.deleted([WEB]) is None
 
 
 def test_what_was_never_seen_is_neither_vouched_for_nor_gone() -> None:
     """Absence proves nothing: the object may be newer than the watch's last word."""
     store, _ = seeing(FakeClock(), "other")
-    assert not store.vouches([WEB])
-    assert store.gone([WEB]) is None
+    assert not store.confirms([WEB])
+    assert store.deleted([WEB]) is None
 
 
 def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
@@ -52,7 +52,7 @@ def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
     store, view = seeing(FakeClock(), "web")
     [handle] = store.handles([WEB])
     view.gone("web")
-    assert store.gone([WEB]) == WEB
+    assert store.deleted([WEB]) == WEB
     assert handle.revoked
 
 
@@ -60,7 +60,7 @@ def test_a_deletion_of_what_was_never_there_is_remembered_too() -> None:
     """An object whose creation was missed is as gone as any other."""
     store, view = seeing(FakeClock())
     view.gone("web")
-    assert store.gone([WEB]) == WEB
+    assert store.deleted([WEB]) == WEB
 
 
 def test_what_a_later_list_lacks_is_gone() -> None:
@@ -69,9 +69,9 @@ def test_what_a_later_list_lacks_is_gone() -> None:
     [handle] = store.handles([WEB])
     view.broke("expired", "")
     view.listed({"db": None, "new": None})
-    assert store.gone([WEB]) == WEB
+    assert store.deleted([WEB]) == WEB
     assert handle.revoked
-    assert store.vouches([Reference("pods", "prod", "db")])
+    assert store.confirms([Reference("pods", "prod", "db")])
 
 
 def test_one_of_the_same_name_is_another() -> None:
@@ -79,8 +79,8 @@ def test_one_of_the_same_name_is_another() -> None:
     store, view = seeing(FakeClock(), "old")
     view.gone("old")
     view.seen("new", None)
-    assert store.gone([Reference("pods", "prod", "old")]) is not None
-    assert store.vouches([Reference("pods", "prod", "new")])
+    assert store.deleted([Reference("pods", "prod", "old")]) is not None
+    assert store.confirms([Reference("pods", "prod", "new")])
 
 
 @pytest.mark.parametrize(("passed", "gone"), [(0.0, False), (60.0, False), (60.5, True)])
@@ -92,7 +92,7 @@ def test_a_draining_pod_keeps_its_token_for_a_minute(passed: float, gone: bool) 
     [handle] = store.handles([WEB])
     clock.advance(passed)
     store.tick()
-    assert (store.gone([WEB]) is not None) is gone
+    assert (store.deleted([WEB]) is not None) is gone
     assert handle.revoked is gone
 
 
@@ -103,7 +103,7 @@ def test_a_deletion_time_that_moves_counts_from_where_it_is_last() -> None:
     view.seen("web", clock.now() + 3600)
     view.seen("web", clock.now())
     clock.advance(61)
-    assert store.gone([WEB]) == WEB
+    assert store.deleted([WEB]) == WEB
 
 
 def test_the_objects_that_were_doomed_long_ago_cost_no_memory() -> None:
@@ -120,7 +120,7 @@ def test_nothing_is_vouched_for_before_the_first_list() -> None:
     """A watch that has not begun sees nothing."""
     store, view = store_of(FakeClock())
     view.seen("web", None)
-    assert not store.vouches([WEB])
+    assert not store.confirms([WEB])
     assert "blind, not listed yet" in store.status()[1]
 
 
@@ -131,7 +131,7 @@ def test_a_broken_watch_counts_for_a_while(passed: float, sees: bool) -> None:
     store, view = seeing(clock, "web")
     view.broke("unreachable", "no way")
     clock.advance(passed)
-    assert store.vouches([WEB]) is sees
+    assert store.confirms([WEB]) is sees
     assert store.status()[0] is sees
     assert ("blind, disconnected for 9" in store.status()[1]) is not sees
 
@@ -143,7 +143,7 @@ def test_the_age_of_a_broken_watch_counts_from_the_moment_the_break_was_noticed(
     clock.advance(75)
     view.broke("unreachable", "no way")
     clock.advance(89)
-    assert store.vouches([WEB])
+    assert store.confirms([WEB])
 
 
 @pytest.mark.parametrize(("passed", "ended"), [(90.0, False), (90.5, True)])
@@ -170,7 +170,7 @@ def test_attempts_to_resume_do_not_make_a_broken_watch_younger() -> None:
     clock.advance(60)
     view.broke("expired", "")
     clock.advance(31)
-    assert not store.vouches([WEB])
+    assert not store.confirms([WEB])
 
 
 def test_the_status_shows_for_how_long_a_watch_is_disconnected() -> None:
@@ -180,7 +180,7 @@ def test_the_status_shows_for_how_long_a_watch_is_disconnected() -> None:
     clock.advance(70)
     view.broke("unreachable", "no way")
     clock.advance(20)
-    assert store.status() == (True, "pods: 1, heard 90 s ago, disconnected for 20 s, no way")
+    assert store.status() == (True, "pods: 1, last event 90 s ago, disconnected for 20 s, no way")
 
 
 def test_a_deletion_that_was_seen_counts_while_blind() -> None:
@@ -190,7 +190,7 @@ def test_a_deletion_that_was_seen_counts_while_blind() -> None:
     view.gone("web")
     view.broke("unreachable", "no way")
     clock.advance(1_000)
-    assert store.gone([WEB]) == WEB
+    assert store.deleted([WEB]) == WEB
 
 
 def test_a_watch_that_goes_on_sees_again() -> None:
@@ -200,7 +200,7 @@ def test_a_watch_that_goes_on_sees_again() -> None:
     view.broke("unreachable", "no way")
     clock.advance(1_000)
     view.heard()
-    assert store.vouches([WEB])
+    assert store.confirms([WEB])
 
 
 def test_every_object_of_a_token_has_to_be_there() -> None:
@@ -210,25 +210,25 @@ def test_every_object_of_a_token_has_to_be_there() -> None:
     accounts = store.views[1]
     both = [Reference("serviceaccounts", "prod", "app"), WEB]
     pods.listed({"web": None})
-    assert not store.vouches(both)
+    assert not store.confirms(both)
     accounts.listed({"app": None})
-    assert store.vouches(both)
+    assert store.confirms(both)
     accounts.gone("app")
-    assert store.gone(both) == both[0]
+    assert store.deleted(both) == both[0]
 
 
 def test_who_names_nothing_is_not_vouched_for() -> None:
     """A token without objects is not one that a watch can tell anything of."""
     store, _ = seeing(FakeClock())
-    assert not store.vouches([])
+    assert not store.confirms([])
 
 
 def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
     """A watch of one namespace tells nothing of another."""
     store, view = store_of(FakeClock(), Scope("pods", "prod"))
     view.listed({"web": None})
-    assert store.vouches([WEB])
-    assert not store.vouches([Reference("pods", "test", "web")])
+    assert store.confirms([WEB])
+    assert not store.confirms([Reference("pods", "test", "web")])
     assert store.handles([Reference("pods", "test", "web")]) == ()
 
 
@@ -237,7 +237,7 @@ def test_more_objects_than_fit_make_a_watch_blind() -> None:
     store, view = seeing(FakeClock(), "a", "b", rules=RevocationRules(max_objects=2))
     assert view.seen("a", None)
     assert not view.seen("c", None)
-    assert not store.vouches([Reference("pods", "prod", "a")])
+    assert not store.confirms([Reference("pods", "prod", "a")])
     assert store.size == 0
     assert not view.listed(dict.fromkeys("abc"))
     assert view.listed(dict.fromkeys("ab"))
@@ -249,8 +249,8 @@ def test_deletions_are_remembered_up_to_a_number() -> None:
     store, view = seeing(FakeClock(), rules=RevocationRules(max_deleted=2))
     for uid in ("web", "b", "c"):
         view.gone(uid)
-    assert store.gone([WEB]) is None
-    assert store.gone([Reference("pods", "prod", "b")]) is not None
+    assert store.deleted([WEB]) is None
+    assert store.deleted([Reference("pods", "prod", "b")]) is not None
 
 
 def test_deletions_are_remembered_for_a_day() -> None:
@@ -260,10 +260,10 @@ def test_deletions_are_remembered_for_a_day() -> None:
     view.gone("web")
     clock.advance(DAY - 1)
     store.tick()
-    assert store.gone([WEB]) == WEB
+    assert store.deleted([WEB]) == WEB
     clock.advance(2)
     store.tick()
-    assert store.gone([WEB]) is None
+    assert store.deleted([WEB]) is None
 
 
 def test_what_is_listed_again_is_no_longer_gone() -> None:
@@ -271,7 +271,7 @@ def test_what_is_listed_again_is_no_longer_gone() -> None:
     store, view = seeing(FakeClock(), "web")
     view.gone("web")
     view.listed({"web": None})
-    assert store.gone([WEB]) is None
+    assert store.deleted([WEB]) is None
     assert not store.handles([WEB])[0].revoked
 
 

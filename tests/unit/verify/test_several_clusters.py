@@ -137,7 +137,7 @@ async def test_what_names_no_cluster_is_refused_where_none_reviews_it(
 
 def test_two_that_review_such_tokens_are_refused(pool: KeyPool, clock: FakeClock) -> None:
     """A configuration refuses them; so does the router."""
-    with pytest.raises(ValueError, match="would be shown to several"):
+    with pytest.raises(ValueError, match="several clusters review"):
         Pair(pool, clock, legacy=((API_SERVER,), (API_SERVER,)))
 
 
@@ -174,7 +174,7 @@ async def test_of_two_that_name_one_issuer_the_first_has_its_tokens(pool: KeyPoo
     assert pair.here.verifier.issuers.conflict() is None
     state = pair.away.verifier.status()
     assert not state.usable
-    assert state.detail.startswith(f"its issuer {HERE} is that of cluster 'here', too")
+    assert state.detail.startswith(f"its issuer {HERE} is also the issuer of cluster 'here'")
     await pair.away.verifier.probe()
     assert pair.reviews == (0, 0)
 
