@@ -22,8 +22,8 @@ def claim_rules(item: JWTIssuerConfig) -> ClaimRules:
         )
     return ClaimRules(
         username,
-        None if mappings.groups is None else _name(mappings.groups, "claimMappings.groups"),
-        _uid(item),
+        groups=None if mappings.groups is None else _name(mappings.groups, "claimMappings.groups"),
+        uid=_uid(item),
         required=tuple(
             RequiredClaim(rule.claim, rule.required_value)
             for rule in item.claim_validation_rules

@@ -138,18 +138,18 @@ class ClusterVerifier:
             if mode == "always" and verdict.refused is None:
                 return Pending(lambda: self._review(token, "issuer"))
             return Pending(lambda: self._resolve(token, verdict))
-        return self._settle(token, verdict) if isinstance(verdict, Authenticated) else verdict
+        return self._review_if_needed(token, verdict) if isinstance(verdict, Authenticated) else verdict
 
-    def _settle(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict | Pending[Verdict]:
+    def _review_if_needed(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict | Pending[Verdict]:
         """Return the verdict on a token that local keys accept, or a `Pending` if it needs a review as well."""
         always, revocation = self._rules.mode == "always", self._revocation
         if revocation is None:
             return Pending(lambda: self._review(token, "signed")) if always else verdict
         bound = bound_objects(token.claims.members)
-        settled = _under_watch(verdict, bound, revocation)
-        if isinstance(settled, Authenticated) and (always or not revocation.confirms(bound)):
+        checked = _under_watch(verdict, bound, revocation)
+        if isinstance(checked, Authenticated) and (always or not revocation.confirms(bound)):
             return Pending(lambda: self._review(token, "signed"))
-        return settled
+        return checked
 
     def try_verify_opaque(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict on a token that is not a JWT. Only the cluster's static token file can contain it."""
@@ -190,7 +190,7 @@ class ClusterVerifier:
     async def _recheck_legacy(self, token: UnverifiedToken, local: Unresolved, budget: Budget) -> Verdict:
         """Return the verdict on a legacy token after a fetch of the keys, because those in memory do not verify it."""
         verdict = await self._local.resolve(token, local)
-        if _bad_for_any_audience(verdict) and not _left_open(verdict):
+        if _bad_for_any_audience(verdict) and not _undecided(verdict):
             return verdict
         return await self._review_legacy(token.text, budget, token)
 
@@ -207,12 +207,12 @@ class ClusterVerifier:
     async def _resolve(self, token: UnverifiedToken, unresolved: Unresolved) -> Verdict:
         reviews = self._rules.mode != "never"  # if so, TokenReview decides sooner than a later fetch
         verdict = await self._local.resolve(token, unresolved, patient=not reviews)
-        if reviews and _left_open(verdict):
+        if reviews and _undecided(verdict):
             return await self._review(token, "issuer")
         if not isinstance(verdict, Authenticated):
             return verdict
-        settled = self._settle(token, verdict)
-        return await settled.finish() if isinstance(settled, Pending) else settled
+        checked = self._review_if_needed(token, verdict)
+        return await checked.finish() if isinstance(checked, Pending) else checked
 
     async def _review(self, token: UnverifiedToken, budget: Budget) -> Verdict:
         key = _namespace(token) if budget == "signed" else shape_of(token.text)
@@ -309,7 +309,7 @@ def _bad_for_any_audience(verdict: Verdict | Unresolved) -> TypeGuard[Rejected]:
     return isinstance(verdict, Rejected) and verdict.reason is not Reason.AUDIENCE_MISMATCH
 
 
-def _left_open(verdict: Verdict) -> bool:
+def _undecided(verdict: Verdict) -> bool:
     """Return whether local keys could not decide, so that TokenReview has to."""
     match verdict:
         case Unavailable():

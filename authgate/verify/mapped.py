@@ -1,11 +1,11 @@
-"""From the claims of a `jwt` issuer's token to an identity, as the kube-apiserver maps and judges them. Pure.
+"""The identity of a `jwt` issuer's token, mapped and validated as in kube-apiserver. Pure.
 
 Source: kubernetes staging/src/k8s.io/apiserver/plugin/pkg/authenticator/token/oidc/oidc.go.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
@@ -27,7 +27,7 @@ _ANONYMOUS_USER = "system:anonymous"
 
 @dataclass(frozen=True, slots=True)
 class PrefixedClaim:
-    """A claim, by its name or a JSON pointer, whose value, after a literal prefix, names a user or a group."""
+    """A claim (its name or a JSON pointer) whose value, after a literal prefix, is a user or group name."""
 
     claim: str
     prefix: str = ""
@@ -35,7 +35,7 @@ class PrefixedClaim:
 
 @dataclass(frozen=True, slots=True)
 class RequiredClaim:
-    """A claim that must be a string of exactly this value."""
+    """A claim that must be a string with exactly this value."""
 
     claim: str
     value: str
@@ -43,7 +43,7 @@ class RequiredClaim:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """An expression over `claims` that gives a part of the identity; `place` is where it is configured."""
+    """An expression over `claims` for a part of the identity; `place` is its path in the configuration."""
 
     place: str
     expression: Expression
@@ -51,7 +51,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """An expression that must be true, and what is said where it is not."""
+    """An expression that must be true, and the message if it is not."""
 
     place: str
     expression: Expression
@@ -62,10 +62,11 @@ class Condition:
 class ClaimRules:
     """How a `jwt` issuer's claims become an identity (kube-apiserver's claimMappings and validation rules).
 
-    `extra` maps keys to expressions; `claims` are conditions over `claims`, `user` are such over `user`.
+    `extra` maps keys to expressions. `claims` are conditions over `claims`, `user` are conditions over `user`.
     """
 
     username: PrefixedClaim | Mapped
+    _: KW_ONLY
     groups: PrefixedClaim | Mapped | None = None
     uid: str | Mapped | None = None
     required: tuple[RequiredClaim, ...] = ()
@@ -77,7 +78,7 @@ class ClaimRules:
 def mapped_identity(
     claims: VerifiedClaims, issuer: str, audiences: tuple[str, ...], *, rules: ClaimRules, issuer_name: str
 ) -> Identity | Rejected:
-    """Return the identity that claim mappings give, or which validation rule or mapping refuses the token."""
+    """Return the identity from the claim mappings, or which validation rule or mapping rejects the token."""
     members = claims.members
     variables = Variables(claims=members)
     broken = _broken_requirement(members, rules.required) or _broken(
@@ -105,7 +106,7 @@ def mapped_identity(
     ):
         groups = (*groups, AUTHENTICATED_GROUP)
     return Identity(
-        username=intern_text(username),  # a user's tokens are many, and so are a group's users
+        username=intern_text(username),  # a user has many tokens, and a group many users
         uid=uid,
         groups=tuple(map(intern_text, groups)),
         extra=extra,
@@ -199,7 +200,7 @@ def _extra(
 
 
 def _texts(mapping: Mapped, variables: Variables) -> tuple[str, ...]:
-    """Return the texts that an expression gives; null is none, and an empty one is left out."""
+    """Return the strings of an expression's result, without empty ones; null means no strings."""
     value = _value(mapping, variables)
     items = value if isinstance(value, list) else () if value is None else (value,)
     texts = (clean(mapping.place, item, empty=True) for item in items)
@@ -218,19 +219,21 @@ def _clean_claim(claim: str, value: JSONValue) -> str:
 
 
 def _refuse_unverified(members: Mapping[str, JSONValue], claim: str) -> None:
-    # the kube-apiserver looks at this for the username only; a group or uid by an unproven address is no better
+    # kube-apiserver checks this only for the username, but an unverified address is as bad in a group or uid
     if claim_pointer(claim).member == "email" and not _email_may_be_used(members):
         raise RefusedError("claim 'email' is not verified: 'email_verified' is not true")
 
 
 def _refuse_elsewhere(members: Mapping[str, JSONValue], claim: str) -> None:
-    """Refuse a claim that the token leaves to another server (OpenID Connect Core 1.0, section 5.6.2)."""
+    """Reject a distributed claim, which another server returns (OpenID Connect Core 1.0, section 5.6.2)."""
     claim = claim_pointer(claim).member
     if claim in members or "_claim_names" not in members:
         return
     names = members["_claim_names"]
     if "_claim_sources" not in members or (isinstance(names, dict) and claim in names):
-        raise RefusedError(f"claim '{claim}' stands with another server ('_claim_names'), which is not asked")
+        raise RefusedError(
+            f"claim '{claim}' is a distributed claim ('_claim_names'), which authgate does not fetch"
+        )
 
 
 def _email_may_be_used(members: Mapping[str, JSONValue]) -> bool:
@@ -238,6 +241,6 @@ def _email_may_be_used(members: Mapping[str, JSONValue]) -> bool:
 
 
 def _optional(members: Mapping[str, JSONValue], claim: str) -> str:
-    """Return a claim that only informs; what is no clean string is left out, since nothing is decided by it."""
+    """Return an informative claim, or "" if it is not a clean string. Nothing is decided by it."""
     value = members.get(claim)
     return value if isinstance(value, str) and is_clean(value) else ""
