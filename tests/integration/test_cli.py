@@ -108,7 +108,7 @@ def test_nobody_is_left_waiting_for_a_token_at_a_terminal() -> None:
     """Whoever forgot the file is told, instead of staring at a cursor."""
     status, output = at_a_terminal("inspect")
     assert status == 2
-    assert output.startswith("authgate: no token: give a FILE that holds it, or pipe it to stdin")
+    assert output.startswith("authgate: no token: name a FILE that holds it, or pipe it to stdin")
 
 
 # serve
@@ -204,7 +204,7 @@ async def test_a_healthcheck_finds_the_gate_as_it_is_configured(tmp_path: Path, 
         done = await command("healthcheck", "--ready", "--url", f"http://{address}")
         assert done.returncode == 1
         assert done.stderr.startswith(
-            "authgate: the gate answers 503: [+]shutdown ok: not ending | [-]issuer/down "
+            "authgate: the gate responds with 503: [+]shutdown ok: not ending | [-]issuer/down "
         )
 
 
@@ -221,10 +221,10 @@ async def test_a_healthcheck_asks_a_unix_socket(tmp_path: Path, issuer: Issuer) 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "the gate does not answer: Connection refused"),
-        (b"", "the gate does not answer: the answer is no HTTP"),
-        (b"SSH-2.0-nobody\r\n", "the gate does not answer: the answer is no HTTP"),
-        (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[2Jno", "the gate answers 500: \\x1b[2Jno"),
+        (None, "the gate does not respond: Connection refused"),
+        (b"", "the gate does not respond: the response is not HTTP"),
+        (b"SSH-2.0-nobody\r\n", "the gate does not respond: the response is not HTTP"),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[2Jno", "the gate responds with 500: \\x1b[2Jno"),
     ],
     ids=["nobody", "nothing", "another-protocol", "another-server"],
 )
@@ -249,7 +249,10 @@ async def test_a_healthcheck_does_not_wait_for_ever() -> None:
     """A gate that hangs is not well."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = await command("healthcheck", "--url", f"http://127.0.0.1:{silent.getsockname()[1]}")
-    assert (done.returncode, done.stderr) == (1, "authgate: the gate does not answer: no answer within 2 s\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "authgate: the gate does not respond: no response within 2 s\n",
+    )
 
 
 async def test_a_gate_without_an_admin_port_cannot_be_asked() -> None:
