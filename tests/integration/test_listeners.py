@@ -1,4 +1,4 @@
-"""Where the gate listens: TCP, unix sockets, TLS; and what it says where it cannot."""
+"""Where the gate listens: TCP, unix sockets and TLS, and its messages if it cannot listen."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 
 
 def service(folder: Path, *, limits: dict[str, Any] | None = None, **server: Any) -> Service:
-    """A gate that listens as it is told, not yet started."""
+    """Return a gate with these addresses that is not started."""
     document = {
         "jwt": [knowing(ISSUER)],
         "server": {"admin": None, **server},
@@ -41,7 +41,7 @@ def service(folder: Path, *, limits: dict[str, Any] | None = None, **server: Any
 async def started(
     folder: Path, *, limits: dict[str, Any] | None = None, **server: Any
 ) -> AsyncIterator[Service]:
-    """A gate that listens as it is told."""
+    """Start a gate with these addresses."""
     gate = service(folder, limits=limits, **server)
     await gate.start()
     try:
@@ -51,7 +51,7 @@ async def started(
 
 
 async def verified(address: str, tls: ssl.SSLContext | None = None) -> Reply:
-    """The answer to a good token at an address."""
+    """Return the answer to a good token at an address."""
     return await ask(address, "GET /verify HTTP/1.1", "Host: gate", bearer(ISSUER.mint()), tls=tls)
 
 
@@ -62,7 +62,7 @@ def socket_path(tmp_path: Path) -> Path:
 
 
 async def test_every_address_answers(tmp_path: Path, socket_path: Path) -> None:
-    """Several TCP addresses and a unix socket are one gate."""
+    """Several TCP addresses and a unix socket belong to one gate."""
     async with started(tmp_path, listen=["127.0.0.1:0", "localhost:0", f"unix:{socket_path}"]) as gate:
         assert len(gate.verify_addresses) == 3
         assert [(await verified(address)).status for address in gate.verify_addresses] == [200] * 3
@@ -70,7 +70,7 @@ async def test_every_address_answers(tmp_path: Path, socket_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0"])
 async def test_every_interface_can_be_listened_on(tmp_path: Path, host: str) -> None:
-    """An address without a host stands for all of them."""
+    """An address without a host means all interfaces."""
     port = free_port()
     async with started(tmp_path, listen=[f"{host}:{port}"]) as gate:
         assert gate.verify_addresses == [f"0.0.0.0:{port}"]
@@ -78,7 +78,7 @@ async def test_every_interface_can_be_listened_on(tmp_path: Path, host: str) -> 
 
 
 async def test_ipv6_is_listened_on(tmp_path: Path) -> None:
-    """Written in brackets, and told in brackets."""
+    """It is written and shown in brackets."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
@@ -89,13 +89,13 @@ async def test_ipv6_is_listened_on(tmp_path: Path) -> None:
 
 
 async def test_a_unix_socket_is_open_to_the_proxy(tmp_path: Path, socket_path: Path) -> None:
-    """Which usually runs as another user: the folder says who may reach it."""
+    """The proxy usually runs as another user. The folder's permissions decide who can reach the socket."""
     async with started(tmp_path, listen=[f"unix:{socket_path}"]):
         assert socket_path.stat().st_mode & 0o777 == 0o666
 
 
 async def test_a_dead_gates_socket_is_replaced(tmp_path: Path, socket_path: Path) -> None:
-    """What a killed gate left behind does not keep the next one from starting."""
+    """A socket file of a killed gate does not prevent a start."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
     async with started(tmp_path, listen=[f"unix:{socket_path}"]) as gate:
@@ -103,22 +103,22 @@ async def test_a_dead_gates_socket_is_replaced(tmp_path: Path, socket_path: Path
 
 
 async def test_a_gate_starts_again_on_its_socket(tmp_path: Path, socket_path: Path) -> None:
-    """Whether the one before it removed the file or not."""
+    """Whether the previous gate removed the file or not."""
     for _ in range(2):
         async with started(tmp_path, listen=[f"unix:{socket_path}"]) as gate:
             assert (await verified(gate.verify_addresses[0])).status == 200
 
 
-async def test_a_living_gates_socket_is_left_alone(tmp_path: Path, socket_path: Path) -> None:
-    """The second one does not start, and the first one goes on."""
+async def test_the_socket_of_a_running_gate_is_kept(tmp_path: Path, socket_path: Path) -> None:
+    """The second gate does not start, and the first continues."""
     async with started(tmp_path, listen=[f"unix:{socket_path}"]) as gate:
         with pytest.raises(ListenError, match="another process listens there"):
             await service(tmp_path, listen=[f"unix:{socket_path}"]).start()
         assert (await verified(gate.verify_addresses[0])).status == 200
 
 
-async def test_any_other_file_is_left_alone(tmp_path: Path, socket_path: Path) -> None:
-    """It is nobody's socket, and not ours to remove."""
+async def test_any_other_file_is_kept(tmp_path: Path, socket_path: Path) -> None:
+    """Only sockets of ended gates are removed."""
     socket_path.write_text("precious")
     with pytest.raises(ListenError, match="not a socket"):
         await service(tmp_path, listen=[f"unix:{socket_path}"]).start()
@@ -126,14 +126,14 @@ async def test_any_other_file_is_left_alone(tmp_path: Path, socket_path: Path) -
 
 
 async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """The message holds the address as it was configured."""
+    """The message has the address as configured."""
     with pytest.raises(ListenError, match=r"cannot listen on unix:.*/none/s: "):
         await service(tmp_path, listen=[f"unix:{tmp_path}/none/s"]).start()
 
 
 @pytest.mark.parametrize("role", ["listen", "admin"])
-async def test_a_taken_port_is_named(tmp_path: Path, role: str) -> None:
-    """And nothing of the gate stays open."""
+async def test_a_port_in_use_is_named(tmp_path: Path, role: str) -> None:
+    """And the gate leaves nothing open."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         addresses: dict[str, Any] = {"listen": ["127.0.0.1:0"]}
@@ -146,15 +146,15 @@ async def test_a_taken_port_is_named(tmp_path: Path, role: str) -> None:
             await verified(address)
 
 
-async def test_no_admin_port_is_opened_where_none_is_wanted(tmp_path: Path) -> None:
-    """server.admin: null; the verify port works, and tells nothing of the gate."""
+async def test_the_admin_port_can_be_turned_off(tmp_path: Path) -> None:
+    """With server.admin: null the verify port works, and shows nothing about the gate."""
     async with started(tmp_path, listen=["127.0.0.1:0"], admin=None) as gate:
         assert gate.admin_address is None
         assert (await verified(gate.verify_addresses[0])).status == 200
 
 
 async def test_the_admin_port_may_be_a_unix_socket(tmp_path: Path, socket_path: Path) -> None:
-    """It answers its own pages and verifies nothing."""
+    """It serves its own pages and verifies no token."""
     async with started(tmp_path, listen=["127.0.0.1:0"], admin=f"unix:{socket_path}") as gate:
         assert gate.admin_address == f"unix:{socket_path}"
         answers = {
@@ -173,7 +173,7 @@ async def test_the_admin_port_may_be_a_unix_socket(tmp_path: Path, socket_path: 
 
 
 def tls_files(folder: Path, authority: trustme.CA, *, clients: trustme.CA | None = None) -> dict[str, str]:
-    """The `server.tls` section, with a certificate for 127.0.0.1; clients need one of theirs where a CA is given."""
+    """Return `server.tls` with a certificate for 127.0.0.1. With a CA, clients need a certificate, too."""
     certificate = authority.issue_cert("127.0.0.1")
     files = {"certFile": str(folder / "tls.crt"), "keyFile": str(folder / "tls.key")}
     (folder / "tls.crt").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
@@ -185,7 +185,7 @@ def tls_files(folder: Path, authority: trustme.CA, *, clients: trustme.CA | None
 
 
 def trusting(authority: trustme.CA, *, client: trustme.LeafCert | None = None) -> ssl.SSLContext:
-    """A client's context; it shows a certificate where it has one."""
+    """Return a client's TLS context, with a certificate if there is one."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
     if client is not None:
@@ -193,8 +193,8 @@ def trusting(authority: trustme.CA, *, client: trustme.LeafCert | None = None) -
     return context
 
 
-async def test_tls_is_spoken_where_configured(tmp_path: Path, socket_path: Path) -> None:
-    """On TCP; a unix socket needs none."""
+async def test_tls_is_used_if_configured(tmp_path: Path, socket_path: Path) -> None:
+    """On TCP, not on unix sockets."""
     authority = trustme.CA()
     listen = ["127.0.0.1:0", f"unix:{socket_path}"]
     async with started(tmp_path, listen=listen, tls=tls_files(tmp_path, authority)) as gate:
@@ -204,7 +204,7 @@ async def test_tls_is_spoken_where_configured(tmp_path: Path, socket_path: Path)
 
 
 async def test_plain_http_is_not_answered_on_a_tls_port(tmp_path: Path) -> None:
-    """A token that came in the clear is not even looked at."""
+    """A token sent without TLS is not read."""
     tls = tls_files(tmp_path, trustme.CA())
     async with (
         started(tmp_path, listen=["127.0.0.1:0"], tls=tls) as gate,
@@ -215,8 +215,8 @@ async def test_plain_http_is_not_answered_on_a_tls_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_current_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    """1.2 and 1.3."""
+async def test_current_versions_of_tls_are_supported(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    """TLS 1.2 and 1.3."""
     authority = trustme.CA()
     context = trusting(authority)
     context.minimum_version = context.maximum_version = version
@@ -224,8 +224,8 @@ async def test_current_versions_of_tls_are_spoken(tmp_path: Path, version: ssl.T
         assert (await verified(gate.verify_addresses[0], context)).status == 200
 
 
-async def test_a_handshake_has_as_much_time_as_a_head(tmp_path: Path) -> None:
-    """A client that connects and says nothing is cut off, and so is one that begins a handshake."""
+async def test_a_handshake_has_the_timeout_of_a_head(tmp_path: Path) -> None:
+    """A client that sends nothing or only the start of a handshake is disconnected."""
     tls = tls_files(tmp_path, trustme.CA())
     async with started(tmp_path, limits={"headerTimeout": "300ms"}, listen=["127.0.0.1:0"], tls=tls) as gate:
         for beginning in (b"", b"\x16\x03\x01"):
@@ -234,8 +234,8 @@ async def test_a_handshake_has_as_much_time_as_a_head(tmp_path: Path) -> None:
                 assert await wire.rest() == b""
 
 
-async def test_handshakes_under_way_are_connections(tmp_path: Path) -> None:
-    """Of three connections two shake hands: a third works, a fourth is refused, and those that end make room."""
+async def test_open_handshakes_count_as_connections(tmp_path: Path) -> None:
+    """With two handshakes open and a limit of three, a third connection works and a fourth is refused."""
     authority = trustme.CA()
     tls, trust = tls_files(tmp_path, authority), trusting(authority)
     limits = {"maxConnections": 3}
@@ -263,8 +263,8 @@ async def test_handshakes_under_way_are_connections(tmp_path: Path) -> None:
             await until(works, within=5)
 
 
-async def test_clients_prove_who_they_are_where_asked(tmp_path: Path) -> None:
-    """server.tls.clientCAFile: only the proxy's certificate opens the port."""
+async def test_client_certificates_can_be_required(tmp_path: Path) -> None:
+    """With server.tls.clientCAFile, only clients with a certificate of this CA can connect."""
     authority, clients = trustme.CA(), trustme.CA()
     tls = tls_files(tmp_path, authority, clients=clients)
     async with started(tmp_path, listen=["127.0.0.1:0"], tls=tls) as gate:
@@ -277,8 +277,8 @@ async def test_clients_prove_who_they_are_where_asked(tmp_path: Path) -> None:
                 await verified(address, trusting(authority, client=stranger))
 
 
-async def test_files_that_change_meanwhile_are_named(tmp_path: Path) -> None:
-    """Read once more when the port is opened; the gate does not start without the TLS that it was told to speak."""
+async def test_tls_files_that_break_before_the_port_opens_are_named(tmp_path: Path) -> None:
+    """They are read again when the port opens. The gate does not start without its configured TLS."""
     tls = tls_files(tmp_path, trustme.CA())
     gate = service(tmp_path, listen=["127.0.0.1:0"], tls=tls)
     trustme.CA().issue_cert("127.0.0.1").private_key_pem.write_to_path(tls["keyFile"])

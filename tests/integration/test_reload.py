@@ -1,4 +1,4 @@
-"""A configuration file that changes while the gate runs: a good one is taken over, a bad one changes nothing."""
+"""A configuration file that changes while the gate runs: a good one is applied, a bad one changes nothing."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ REJECTED_SINCE = "authgate_config_rejected_since_timestamp_seconds"
 
 
 def letting(*users: str, **sections: Any) -> dict[str, Any]:
-    """A configuration that lets these users of the issuer pass."""
+    """Return a configuration that allows these users of the issuer."""
     policies = {"default": {"allow": [{"users": [f"corp:{user}" for user in users]}]}}
     return {"jwt": [knowing(ISSUER)], "policies": policies, **sections}
 
 
 def gate(folder: Path, document: dict[str, Any], environ: dict[str, str] = ON_SIGNAL) -> GateProcess:
-    """`authgate serve` with this configuration."""
+    """Run `authgate serve` with this configuration."""
     return GateProcess(written(folder, document), environ)
 
 
 async def counted(running: GateProcess, **results: int) -> None:
-    """Returns once so many configurations were taken over (the one at start among them) and refused."""
+    """Return once so many configurations were applied (the one at start among them) and refused."""
 
     async def reached() -> bool:
         return all(
@@ -58,8 +58,8 @@ async def counted(running: GateProcess, **results: int) -> None:
     await until(reached, within=20, otherwise=running.process.log_tail)
 
 
-async def test_a_changed_file_is_taken_over(tmp_path: Path) -> None:
-    """Without a restart, on connections that stay, and the verdicts of before are forgotten."""
+async def test_a_changed_file_is_applied(tmp_path: Path) -> None:
+    """Without a restart and on open connections. Earlier verdicts are removed from the cache."""
     async with gate(tmp_path, letting("jane"), OFTEN) as running, connected(running.address) as kept:
         token = ISSUER.mint("jane")
 
@@ -79,8 +79,8 @@ async def test_a_changed_file_is_taken_over(tmp_path: Path) -> None:
         assert "configuration reloaded" in running.process.output()
 
 
-async def test_sighup_has_the_file_read_at_once(tmp_path: Path) -> None:
-    """Also where it is looked at on this signal only, and also where it did not change."""
+async def test_sighup_reloads_the_file_at_once(tmp_path: Path) -> None:
+    """Even if files are not polled, and even if the file has not changed."""
     async with gate(tmp_path, letting("jane")) as running:
         running.process.send(signal.SIGHUP)
         await counted(running, success=2)
@@ -118,7 +118,7 @@ async def test_sighup_has_the_file_read_at_once(tmp_path: Path) -> None:
     ],
 )
 async def test_a_bad_file_changes_nothing(tmp_path: Path, text: str, why: str, shown: str) -> None:
-    """The log has the reason with the value, the admin port the place and the rule, and a corrected file is adopted."""
+    """The log has the reason with the value, the admin port only field and rule. A corrected file is applied."""
     async with gate(tmp_path, letting("jane"), {**OFTEN, **NOWHERE}) as running:
         (tmp_path / "authgate.yaml").write_text(text)
         await counted(running, success=1, failure=1)
@@ -137,7 +137,7 @@ async def test_a_bad_file_changes_nothing(tmp_path: Path, text: str, why: str, s
 
 
 async def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:
-    """Kubernetes writes a new folder and has the link ..data lead there; the file itself is a link through it."""
+    """Kubernetes writes a new folder and changes the link ..data. The file itself is a link through it."""
     for name, user in (("..one", "jane"), ("..two", "joe")):
         (tmp_path / name).mkdir()
         written(tmp_path / name, letting(user))
@@ -151,8 +151,8 @@ async def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:
         assert await running.verdict(ISSUER.mint("joe")) == (200, "")
 
 
-async def test_what_is_fixed_at_start_waits_for_a_restart(tmp_path: Path) -> None:
-    """Addresses, limits, workers and the log stay; what else changed is taken over, and both is said."""
+async def test_some_settings_take_effect_only_after_a_restart(tmp_path: Path) -> None:
+    """Addresses, limits, workers and the log are kept. Other changes are applied, and the log says both."""
     async with gate(tmp_path, letting("jane", limits={"maxHeaders": 100})) as running:
         written(
             tmp_path,
@@ -165,8 +165,8 @@ async def test_what_is_fixed_at_start_waits_for_a_restart(tmp_path: Path) -> Non
         assert json.loads(line)["attributes"]["settings"] == "server.fastLane, limits.maxHeaders, log.audit"
 
 
-async def test_a_request_under_way_is_decided_as_it_began(tmp_path: Path) -> None:
-    """By the configuration of its time, which is kept until then."""
+async def test_an_open_request_is_decided_by_its_configuration(tmp_path: Path) -> None:
+    """The previous configuration is kept until its last request is decided."""
     async with cluster(tmp_path) as scenario:
         section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
         async with gate(tmp_path, {"cluster": section}) as running:
@@ -190,7 +190,7 @@ async def test_a_request_under_way_is_decided_as_it_began(tmp_path: Path) -> Non
 
 
 async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) -> None:
-    """Another policy is no reason to forget the keys that cannot be fetched now."""
+    """Keys that cannot be fetched now are inherited."""
     async with published() as (issuer, server):
         section = [trusting(issuer, keys={"timeout": "500ms"})]
         async with gate(tmp_path, {"jwt": section}) as running:
@@ -204,8 +204,8 @@ async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) 
             server.faults.clear()
 
 
-async def test_an_issuer_that_is_gone_is_told_no_more(tmp_path: Path) -> None:
-    """Its age would alarm somebody for ever; what was counted of it stays."""
+async def test_gauges_of_a_removed_issuer_are_removed(tmp_path: Path) -> None:
+    """Else the age of its keys would cause alerts forever. Its counters remain."""
     async with published() as (one, _), published() as (other, _):
         both = {"jwt": [trusting(one, "one"), trusting(other, "other")]}
         async with gate(tmp_path, both) as running:
@@ -230,8 +230,8 @@ async def test_an_issuer_that_is_gone_is_told_no_more(tmp_path: Path) -> None:
             assert await running.verdict(other.mint()) == (401, "issuer_unknown")
 
 
-async def test_every_worker_takes_a_changed_file_over(tmp_path: Path) -> None:
-    """Once for the gate, not once for each of them; and a worker that comes later has it, too."""
+async def test_every_worker_applies_a_changed_file(tmp_path: Path) -> None:
+    """The reload counts once per gate. Workers that start later have the new configuration, too."""
     async with Crew(tmp_path, letting("jane"), OFTEN, workers=3) as crew:
         token = ISSUER.mint("jane")
         assert {await crew.verdict(token) for _ in range(20)} == {(200, "")}
@@ -245,8 +245,8 @@ async def test_every_worker_takes_a_changed_file_over(tmp_path: Path) -> None:
                     assert (await wire.reply()).status == 403
 
 
-async def test_a_worker_that_starts_meanwhile_takes_a_changed_file_over(tmp_path: Path) -> None:
-    """It was forked with the file of before, and must not answer by that."""
+async def test_a_worker_that_starts_during_a_reload_applies_it(tmp_path: Path) -> None:
+    """It was forked with the previous configuration and must not answer by that."""
     with socket.create_server(("127.0.0.1", 0)) as silent:  # so that taking it over takes a while
         slow = trusting(f"http://127.0.0.1:{silent.getsockname()[1]}", "slow")
         async with Crew(tmp_path, letting("jane"), ON_SIGNAL) as crew:
@@ -267,8 +267,8 @@ async def test_a_worker_that_starts_meanwhile_takes_a_changed_file_over(tmp_path
                     assert (await wire.reply()).status == 403
 
 
-async def test_no_worker_takes_a_bad_file_over(tmp_path: Path) -> None:
-    """Nor one that the first of them finds impossible to put to work."""
+async def test_no_worker_applies_a_bad_file(tmp_path: Path) -> None:
+    """Neither an invalid one nor one that the first worker cannot use."""
     async with Crew(tmp_path, letting("jane"), {**ON_SIGNAL, **NOWHERE}) as crew:
         for number, text in enumerate(("jwt: []", json.dumps({"cluster": {"audiences": ["a"]}})), 1):
             (tmp_path / "authgate.yaml").write_text(text)
@@ -281,10 +281,10 @@ async def test_no_worker_takes_a_bad_file_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2], ids=["one process", "workers"])
-async def test_a_file_that_arrives_later_makes_a_rejected_configuration_good(
+async def test_a_rejected_configuration_is_applied_once_a_missing_file_exists(
     tmp_path: Path, workers: int
 ) -> None:
-    """A ConfigMap can arrive before the Secret that it names; nobody touches the ConfigMap again."""
+    """A ConfigMap can be mounted before the Secret that it names, and does not change again."""
     kubeconfig = tmp_path / "kubeconfig"
     async with cluster(tmp_path) as scenario:
         section = of_cluster(scenario)
@@ -304,8 +304,8 @@ async def test_a_file_that_arrives_later_makes_a_rejected_configuration_good(
             assert await running.verdict(ISSUER.mint("jane")) == (403, "not_allowed")
 
 
-async def test_a_reload_does_not_keep_a_gate_from_ending(tmp_path: Path) -> None:
-    """SIGHUP and SIGTERM that arrive together end the gate; the cancellation of the reload is not lost."""
+async def test_a_reload_does_not_prevent_shutdown(tmp_path: Path) -> None:
+    """SIGHUP and SIGTERM at the same time end the gate. The cancellation of the reload is not lost."""
     async with gate(
         tmp_path,
         letting("jane"),

@@ -1,4 +1,4 @@
-"""How a gate ends: told by a signal, after its answers and within its time, with status 0; where it cannot start, 1."""
+"""How a gate ends: after a signal with status 0, once its requests are answered; with status 1 if it cannot start."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ GET, HOST = "GET /verify HTTP/1.1", "Host: gate"
 
 @asynccontextmanager
 async def serving(folder: Path, *, delay: str, patience: str = "10s") -> AsyncIterator[GateProcess]:
-    """`authgate serve` with these shutdown times."""
+    """Run `authgate serve` with these shutdown times."""
     times = {"AUTHGATE_SHUTDOWN__DELAY": delay, "AUTHGATE_SHUTDOWN__TIMEOUT": patience}
     async with GateProcess(written(folder, {"jwt": [knowing(ISSUER)]}), times) as gate:
         yield gate
@@ -46,7 +46,7 @@ async def serving(folder: Path, *, delay: str, patience: str = "10s") -> AsyncIt
 async def reviewing(
     folder: Path, scenario: Scenario, *, patience: str
 ) -> AsyncIterator[tuple[GateProcess, asyncio.Task[Any]]]:
-    """`authgate serve`, without a delay, and one request under way that waits for a review."""
+    """Run `authgate serve` without a delay, with one open request that waits for a review."""
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
     times = {"AUTHGATE_SHUTDOWN__DELAY": "0s", "AUTHGATE_SHUTDOWN__TIMEOUT": patience}
     async with GateProcess(written(folder, {"cluster": section}), times) as gate:
@@ -64,7 +64,7 @@ async def reviewing(
 
 
 async def no_longer_ready(gate: GateProcess) -> None:
-    """Returns once /readyz fails."""
+    """Return once /readyz fails."""
 
     async def unready() -> bool:
         return (await gate.admin("/readyz")).status == 503
@@ -73,7 +73,7 @@ async def no_longer_ready(gate: GateProcess) -> None:
 
 
 async def no_longer_listening(gate: GateProcess) -> None:
-    """Returns once the verify port takes no connection."""
+    """Return once the verify port refuses connections."""
 
     async def closed() -> bool:
         return not await accepts(int(gate.address.rpartition(":")[2]))
@@ -81,8 +81,8 @@ async def no_longer_listening(gate: GateProcess) -> None:
     await until(closed, within=5)
 
 
-async def test_sigterm_lets_the_balancer_turn_away_first(tmp_path: Path) -> None:
-    """/readyz fails at once and says why, requests are answered for shutdown.delay, and the status is 0."""
+async def test_sigterm_gives_load_balancers_time(tmp_path: Path) -> None:
+    """/readyz fails at once and shows why, requests are answered for shutdown.delay, and the status is 0."""
     async with serving(tmp_path, delay="1.2s") as gate, connected(gate.address) as kept:
         began = time.monotonic()
         gate.process.send(signal.SIGTERM)
@@ -98,8 +98,8 @@ async def test_sigterm_lets_the_balancer_turn_away_first(tmp_path: Path) -> None
         assert gate.process.exit_status == 0
 
 
-async def test_sigint_comes_from_a_person(tmp_path: Path) -> None:
-    """Ctrl-C waits for no balancer, nor for idle connections."""
+async def test_sigint_ends_the_gate_without_a_delay(tmp_path: Path) -> None:
+    """Ctrl-C does not wait for load balancers or idle connections."""
     async with serving(tmp_path, delay="60s") as gate, connected(gate.address) as idle:
         await idle.send(GET, HOST)
         assert (await idle.reply()).status == 401
@@ -113,8 +113,8 @@ async def test_sigint_comes_from_a_person(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
-async def test_a_second_signal_cuts_the_delay(tmp_path: Path, second: signal.Signals) -> None:
-    """Who asks twice does not want to wait."""
+async def test_a_second_signal_ends_the_delay(tmp_path: Path, second: signal.Signals) -> None:
+    """A person who signals twice does not want to wait."""
     async with serving(tmp_path, delay="60s") as gate:
         gate.process.send(signal.SIGTERM)
         await no_longer_ready(gate)
@@ -123,8 +123,8 @@ async def test_a_second_signal_cuts_the_delay(tmp_path: Path, second: signal.Sig
         assert gate.process.exit_status == 0
 
 
-async def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
-    """No new connection is taken, but who has asked gets an answer."""
+async def test_an_open_request_is_finished(tmp_path: Path) -> None:
+    """New connections are refused, and open requests are answered."""
     async with (
         cluster(tmp_path) as scenario,
         reviewing(tmp_path, scenario, patience="20s") as (gate, waiting),
@@ -138,8 +138,8 @@ async def test_a_request_under_way_is_finished(tmp_path: Path) -> None:
         assert gate.process.exit_status == 0
 
 
-async def test_a_request_that_does_not_end_is_given_up(tmp_path: Path) -> None:
-    """After shutdown.timeout the gate ends all the same, and in good order."""
+async def test_a_request_that_does_not_end_is_cancelled(tmp_path: Path) -> None:
+    """The gate ends after shutdown.timeout, with status 0."""
     async with (
         cluster(tmp_path) as scenario,
         reviewing(tmp_path, scenario, patience="0.5s") as (gate, _),
@@ -152,8 +152,8 @@ async def test_a_request_that_does_not_end_is_given_up(tmp_path: Path) -> None:
         assert "Traceback" not in gate.process.output()
 
 
-async def test_half_a_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    """A client that is still sending headers is no request under way."""
+async def test_an_unfinished_request_does_not_delay_shutdown(tmp_path: Path) -> None:
+    """A client that is still sending headers has no open request."""
     async with serving(tmp_path, delay="0s", patience="60s") as gate, connected(gate.address) as wire:
         await wire.send_raw(b"GET /verify HTTP/1.1\r\n")
         gate.process.send(signal.SIGTERM)
@@ -162,7 +162,7 @@ async def test_half_a_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
 
 
 async def serve(folder: Path, document: dict[str, Any]) -> tuple[int | None, str]:
-    """The status and output of `authgate serve` where it does not start."""
+    """Return the exit status and output of `authgate serve` that cannot start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "authgate", "serve", "--config", str(written(folder, document))),
@@ -176,8 +176,8 @@ async def serve(folder: Path, document: dict[str, Any]) -> tuple[int | None, str
 
 
 @pytest.mark.parametrize("role", ["listen", "admin"])
-async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, role: str) -> None:
-    """Exit status 1, the address, and no traceback."""
+async def test_a_port_in_use_is_reported(tmp_path: Path, role: str) -> None:
+    """With exit status 1, the address, and no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         server = {"listen": ["127.0.0.1:0"], "admin": None, role: [taken] if role == "listen" else taken}
@@ -189,7 +189,7 @@ async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path, role: str) -> 
 
 
 async def test_sighup_without_a_file_is_ignored(tmp_path: Path) -> None:
-    """A terminal that closes, or a unit's reload, must not end a gate that is configured by its environment."""
+    """A closed terminal or a unit's reload must not end a gate that is configured by its environment."""
     port, admin = free_port(), free_port()
     environ = {
         **os.environ,

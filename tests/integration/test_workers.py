@@ -1,4 +1,4 @@
-"""Several processes behind one address: they count together, die alone, end together, and come back."""
+"""Several workers behind one address: common metrics, restarts of single workers, and a common shutdown."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ REQUESTS = "authgate_verify_requests_total"
 
 @pytest.fixture
 async def crew(tmp_path: Path) -> AsyncIterator[Crew]:
-    """Two workers that know an issuer's keys."""
+    """Two workers with an issuer's keys in the configuration."""
     async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}) as it:
         yield it
 
 
 async def passed(address: str) -> int:
-    """The status of a good token's request on a connection of its own."""
+    """Return the status of a request with a good token on a new connection."""
     return (await ask(address, GET, HOST, bearer(TOKEN))).status
 
 
 async def works(wire: Wire) -> bool:
-    """Whether a good token's request on this connection is answered with 200."""
+    """Return whether a request with a good token on this connection gets 200."""
     try:
         await wire.send(GET, HOST, bearer(TOKEN))
         return (await wire.reply()).status == 200
@@ -60,7 +60,7 @@ async def works(wire: Wire) -> bool:
 
 
 async def test_every_request_is_counted_once(crew: Crew) -> None:
-    """/metrics is the sum of all workers, exact from the moment of the answer on."""
+    """/metrics is the sum of all workers, and exact as soon as a request is answered."""
     for _ in range(100):
         assert await passed(crew.address) == 200
     assert await crew.metric(REQUESTS, **ALLOWED) == 100
@@ -69,14 +69,14 @@ async def test_every_request_is_counted_once(crew: Crew) -> None:
 
 
 async def test_requests_reach_every_worker(crew: Crew) -> None:
-    """Each has verified the token once, and so each had a miss."""
+    """Each worker verifies the token once, so each has a cache miss."""
     for _ in range(100):
         await passed(crew.address)
     assert await crew.metric("authgate_cache_requests_total", cache="verdict", result="miss") == 2
 
 
-async def test_a_killed_worker_takes_no_others_along(crew: Crew) -> None:
-    """Connections to the others go on, nothing that was counted is lost, and another worker takes its place."""
+async def test_a_killed_worker_does_not_affect_others(crew: Crew) -> None:
+    """Connections to other workers stay open, no count is lost, and the worker is restarted."""
     async with AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(connected(crew.address)) for _ in range(40)]
         assert all([await works(wire) for wire in wires])
@@ -93,8 +93,8 @@ async def test_a_killed_worker_takes_no_others_along(crew: Crew) -> None:
     assert await crew.metric(REQUESTS, **ALLOWED) == len(wires) + sum(alive) + 1
 
 
-async def test_counters_never_go_backwards_under_load(crew: Crew) -> None:
-    """Whoever was answered is counted, and nobody is counted who did not ask, whatever happens to workers."""
+async def test_counters_never_decrease_under_load(crew: Crew) -> None:
+    """Every answered request is counted once, even if workers die."""
     sent, answered, ending = 0, 0, False
 
     async def load() -> None:
@@ -130,8 +130,8 @@ async def test_counters_never_go_backwards_under_load(crew: Crew) -> None:
     assert answered > 0
 
 
-async def test_a_crash_loop_backs_off_and_is_told(crew: Crew) -> None:
-    """The first end has another worker start at once, the second one waits; meanwhile the gate is not ready."""
+async def test_a_crash_loop_backs_off_and_is_reported(crew: Crew) -> None:
+    """The first restart is immediate, the second waits. Meanwhile the gate is not ready."""
     first = await crew.kill(1)
     await crew.replaced(1, first, within=10)
     await crew.kill(1)
@@ -150,7 +150,7 @@ async def test_a_crash_loop_backs_off_and_is_told(crew: Crew) -> None:
 
 
 async def test_a_stuck_worker_is_replaced(crew: Crew) -> None:
-    """One that says nothing for ten seconds is killed; requests that it never answered cannot wait for ever."""
+    """A worker without a message for ten seconds is killed, so its requests do not wait forever."""
     pid = await crew.kill(0, signal.SIGSTOP)
     await crew.replaced(0, pid, within=40)
     assert await crew.metric("authgate_worker_restarts_total", reason="stuck") == 1
@@ -160,14 +160,14 @@ async def test_a_stuck_worker_is_replaced(crew: Crew) -> None:
     "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name
 )
 async def test_workers_leave_signals_to_the_supervisor(crew: Crew, number: signal.Signals) -> None:
-    """A terminal and systemd send them to every process; that is not twice the order."""
+    """A terminal and systemd signal every process. Workers must not act on that."""
     pids = [await crew.kill(index, number) for index in range(2)]
     assert [await passed(crew.address) for _ in range(10)] == [200] * 10
     assert await crew.pids() == pids
 
 
 async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
-    """/readyz fails at once, every worker answers for shutdown.delay, and none is left."""
+    """/readyz fails at once, every worker answers for shutdown.delay, and then all end."""
     async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, {"AUTHGATE_SHUTDOWN__DELAY": "60s"}) as crew:
         pids = await crew.pids()
         crew.process.send(signal.SIGTERM)
@@ -185,8 +185,8 @@ async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
         assert "Traceback" not in crew.process.output()
 
 
-async def test_requests_under_way_are_finished(tmp_path: Path) -> None:
-    """Those of every worker; new connections are refused."""
+async def test_open_requests_are_finished(tmp_path: Path) -> None:
+    """In every worker. New connections are refused."""
     async with cluster(tmp_path) as scenario:
         section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
         async with Crew(tmp_path, {"cluster": section}, {"AUTHGATE_SHUTDOWN__TIMEOUT": "20s"}) as crew:
@@ -212,7 +212,7 @@ async def test_requests_under_way_are_finished(tmp_path: Path) -> None:
 
 
 async def test_workers_do_not_outlive_their_supervisor(crew: Crew) -> None:
-    """Nobody would restart them, count for them or end them."""
+    """Without a supervisor, nothing restarts, counts or ends them."""
     pids = await crew.pids()
     crew.process.send(signal.SIGKILL)
     for pid in pids:
@@ -221,7 +221,7 @@ async def test_workers_do_not_outlive_their_supervisor(crew: Crew) -> None:
 
 
 async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
-    """It outlives a worker that dies, and goes with the gate."""
+    """It survives a worker, and is removed with the gate."""
     with tempfile.TemporaryDirectory() as short:
         path = Path(short) / "gate.sock"
         listen = {"AUTHGATE_SERVER__LISTEN": f"unix:{path}"}
@@ -235,7 +235,7 @@ async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
 
 
 async def failing(folder: Path, document: dict[str, Any]) -> tuple[int | None, str]:
-    """The status and output of `authgate serve --workers 2` where it does not start."""
+    """Return the exit status and output of `authgate serve --workers 2` that cannot start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "authgate", "serve", "--workers", "2", "--config", str(written(folder, document))),
@@ -248,7 +248,7 @@ async def failing(folder: Path, document: dict[str, Any]) -> tuple[int | None, s
     return process.returncode, output.decode()
 
 
-async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     """Two gates never share a port by accident."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
@@ -259,8 +259,8 @@ async def test_a_taken_port_is_told_in_a_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in output
 
 
-async def test_a_gate_does_not_join_another_ones_workers(crew: Crew, tmp_path: Path) -> None:
-    """Although they share their port with one another."""
+async def test_a_gate_does_not_share_a_port_with_another_gate(crew: Crew, tmp_path: Path) -> None:
+    """Only workers of one gate share a port."""
     (tmp_path / "other").mkdir()
     document = {"jwt": [knowing(ISSUER)], "server": {"listen": [crew.address], "admin": None}}
     status, output = await failing(tmp_path / "other", document)
@@ -269,7 +269,7 @@ async def test_a_gate_does_not_join_another_ones_workers(crew: Crew, tmp_path: P
 
 
 async def test_workers_that_cannot_start_end_the_gate(tmp_path: Path) -> None:
-    """With their reason, as a gate of one process does."""
+    """With the reason, as for a single process."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text("apiVersion: v1\nkind: Config\n")
     document = {
@@ -283,7 +283,7 @@ async def test_workers_that_cannot_start_end_the_gate(tmp_path: Path) -> None:
 
 
 async def test_the_kernel_may_pick_the_port(tmp_path: Path) -> None:
-    """All workers then listen on that one."""
+    """All workers then listen on that port."""
     listen = {"AUTHGATE_SERVER__LISTEN": "127.0.0.1:0"}
     async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, listen) as crew:
         (line,) = [line for line in crew.process.output().splitlines() if "authgate serves" in line]
@@ -292,8 +292,8 @@ async def test_the_kernel_may_pick_the_port(tmp_path: Path) -> None:
         assert [await passed(address) for _ in range(20)] == [200] * 20
 
 
-async def test_what_one_worker_fetched_the_others_know(tmp_path: Path) -> None:
-    """A rotated key costs the issuer one fetch, not one for each worker; and the metrics tell of all."""
+async def test_workers_share_fetched_keys(tmp_path: Path) -> None:
+    """A rotated key costs the issuer one fetch, not one per worker. The metrics cover all workers."""
     last = "authgate_jwks_last_success_timestamp_seconds"
     async with published() as (issuer, server):
         section = trusting(issuer, keys={"cooldown": "100ms"})
@@ -319,7 +319,7 @@ async def test_what_one_worker_fetched_the_others_know(tmp_path: Path) -> None:
 
 
 async def test_a_stuck_worker_does_not_outlive_its_supervisor(crew: Crew) -> None:
-    """It cannot see that the channel is closed; the kernel ends it, so that the port is free."""
+    """It cannot notice that the channel is closed, so the kernel kills it and the port becomes free."""
     pids = await crew.pids()
     await crew.kill(0, signal.SIGSTOP)
     crew.process.send(signal.SIGKILL)
@@ -329,7 +329,7 @@ async def test_a_stuck_worker_does_not_outlive_its_supervisor(crew: Crew) -> Non
 
 
 async def test_unknown_paths_of_the_admin_port_read_no_signing_key(tmp_path: Path) -> None:
-    """The supervisor reads the key files once for a configuration: a damaged file changes nothing that it serves."""
+    """The supervisor reads the key files once per configuration. A damaged file does not change what it serves."""
     key = tmp_path / "signing.pem"
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
