@@ -1,4 +1,4 @@
-"""The admin port is bounded like the others: nobody who can reach it stops the gate or keeps a probe out."""
+"""The admin port has limits like the others: no client can stop the gate or block probes through it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def gate() -> AsyncIterator[Gate]:
     ],
 )
 async def test_a_head_that_is_too_large_is_refused(gate: Gate, request_: bytes) -> None:
-    """Over 8 KB or 64 lines: 431, and the connection ends."""
+    """Over 8 KB or 64 lines it gets 431, and the connection ends."""
     async with connected(gate.admin_address) as wire:
         await wire.send_raw(request_)
         assert (await wire.reply()).status == 431
@@ -47,8 +47,8 @@ async def test_a_head_that_is_too_large_is_refused(gate: Gate, request_: bytes) 
 @pytest.mark.parametrize(
     "begun", [b"", b"GET /livez HTTP/1.1\r\nX-Fill: f"], ids=["silent", "with an unfinished head"]
 )
-async def test_idle_connections_keep_no_probe_out(gate: Gate, begun: bytes) -> None:
-    """Beyond 64 connections the oldest idle one is closed, and the gate still answers."""
+async def test_idle_connections_do_not_block_probes(gate: Gate, begun: bytes) -> None:
+    """Beyond 64 connections the oldest idle one is closed."""
     async with AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(connected(gate.admin_address)) for _ in range(200)]
         for wire in wires:
@@ -64,8 +64,8 @@ async def test_idle_connections_keep_no_probe_out(gate: Gate, begun: bytes) -> N
     assert refused >= 130
 
 
-async def test_connections_whose_body_is_missing_keep_no_probe_out(gate: Gate) -> None:
-    """Such a connection is answered, and is open for 2 s more: a new one takes its place, and the number holds."""
+async def test_connections_with_a_missing_body_do_not_block_probes(gate: Gate) -> None:
+    """Such a connection is answered and stays open for 2 s. A new connection replaces it, and the limit holds."""
     async with AsyncExitStack() as stack:
         for _ in range(70):
             wire = await stack.enter_async_context(connected(gate.admin_address))
@@ -76,8 +76,10 @@ async def test_connections_whose_body_is_missing_keep_no_probe_out(gate: Gate) -
             assert (await probe.reply()).body == b"ok"
 
 
-async def test_a_burst_of_connections_exceeds_no_number(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    """Connections that arrive together each take another one's place or are refused, and nothing is logged."""
+async def test_a_burst_of_connections_stays_within_the_limit(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Connections that arrive together replace idle ones or are refused, and nothing is logged."""
     async with AsyncExitStack() as stack:
         for _ in range(64):
             await stack.enter_async_context(connected(gate.admin_address))
@@ -96,7 +98,7 @@ async def test_a_burst_of_connections_exceeds_no_number(gate: Gate, caplog: pyte
 
 
 async def test_an_unfinished_head_has_five_seconds(gate: Gate) -> None:
-    """Then it is answered 408, and its connection ends."""
+    """Then it gets 408, and its connection ends."""
     async with connected(gate.admin_address) as wire, asyncio.timeout(8):
         await wire.send_raw(b"GET /livez HTTP/1.1\r\n")
         assert (await wire.reply()).status == 408

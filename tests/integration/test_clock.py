@@ -1,4 +1,4 @@
-"""A system clock that is far out of range: one clear line, never a traceback, and every request has its answer."""
+"""A system clock that is far out of range: one clear line, no traceback, and every request gets an answer."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ WRONG = "the system clock is wrong"
 
 
 def faked(moment: str) -> tuple[str, ...]:
-    """The command that runs another one with a clock that begins at a moment; timers go on as they are."""
+    """Return a command prefix that sets the wall clock of a program. Its timers are not affected."""
     tool = require_tool("faketime", "it changes a program's clock")
     return (str(tool), "--exclude-monotonic", "-f", f"@{moment}")
 
 
 async def wrong_clocks(gate: RunningGate, at: datetime) -> None:
-    """Asks a gate whose clock begins at a moment everything that there is to ask."""
+    """Send all kinds of requests to a gate with this clock."""
     now = int(at.timestamp())
     claims = {"iat": now, "nbf": now, "exp": now + 3600}
     assert await gate.verdict(ISSUER.mint(claims=claims)) == (200, "")
@@ -54,10 +54,8 @@ async def wrong_clocks(gate: RunningGate, at: datetime) -> None:
         pytest.param(2262, 1, 1, id="the last year of Python's clock"),
     ],
 )
-async def test_a_gate_answers_whatever_year_it_is(
-    tmp_path: Path, year: int, workers: int, lines: int
-) -> None:
-    """Tokens are judged by the clock as it is, and one line of the log names a year that cannot be."""
+async def test_a_gate_answers_in_any_year(tmp_path: Path, year: int, workers: int, lines: int) -> None:
+    """Tokens are decided by the clock as it is, and one log line reports an implausible year."""
     began = datetime(year, 2, 1, tzinfo=UTC)
     file = written(tmp_path, {"jwt": [knowing(ISSUER)], "server": {"workers": workers}})
     gate = GateProcess(file, {"TZ": "UTC"}, prefix=faked(f"{began:%Y-%m-%d %H:%M:%S}"))
@@ -71,7 +69,7 @@ async def test_a_gate_answers_whatever_year_it_is(
 
 @pytest.mark.parametrize("command", [["serve"], ["version"]], ids=" ".join)
 def test_a_clock_that_python_cannot_read_is_one_line(command: list[str]) -> None:
-    """Python counts nanoseconds in 64 bits, up to 2262; the kernel allows no such clock, but a library may."""
+    """Python counts nanoseconds in 64 bits, up to 2262. The kernel refuses later dates, but a library may not."""
     done = subprocess.run(
         [*faked("9999-12-31 23:59:58"), sys.executable, "-m", "authgate", *command],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Clients that are slow, greedy, silent or gone: each costs a bounded time and place, and nobody else notices."""
+"""Clients that are slow, greedy, silent or disconnected: each has limits, and other clients are not affected."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LIMITS = {"headerTimeout": "0.3s", "maxConnections": 5, "maxHeaderBytes": 4096, 
 
 @pytest.fixture
 def issuer() -> Issuer:
-    """An issuer whose keys stand in the gate's configuration."""
+    """An issuer whose keys are in the gate's configuration."""
     return Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 
 
 @pytest.fixture
 async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
-    """A gate with little patience: headers within 0.3 s, idle connections for 0.5 s, five at once."""
+    """A gate with short timeouts: 0.3 s for headers, 0.5 s for idle connections, and five connections at once."""
     document = {"jwt": [knowing(issuer)], "limits": LIMITS, "server": {"keepaliveTimeout": "0.5s"}}
     async with running(document) as it:
         yield it
@@ -49,8 +49,8 @@ async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
         pytest.param(b"GET /verify HTTP/1.1\r\nHost: gate\r\n", id="no-end"),
     ],
 )
-async def test_headers_that_do_not_end_time_out(gate: Gate, sent: bytes) -> None:
-    """limits.headerTimeout after the first byte: an empty 408, and the connection is closed."""
+async def test_unfinished_headers_time_out(gate: Gate, sent: bytes) -> None:
+    """After limits.headerTimeout from the first byte: an empty 408, and the connection is closed."""
     async with connected(gate.address) as wire:
         began = time.monotonic()
         await wire.send_raw(sent)
@@ -64,8 +64,8 @@ async def test_headers_that_do_not_end_time_out(gate: Gate, sent: bytes) -> None
     assert 0.25 < time.monotonic() - began < 2
 
 
-async def test_a_byte_now_and_then_buys_no_time(gate: Gate, issuer: Issuer) -> None:
-    """The time runs from the first byte of a request's headers, not from the last."""
+async def test_single_bytes_do_not_extend_the_timeout(gate: Gate, issuer: Issuer) -> None:
+    """It starts with the first byte of a request's headers, not with the last."""
     async with connected(gate.address) as wire:
         began = time.monotonic()
 
@@ -82,8 +82,8 @@ async def test_a_byte_now_and_then_buys_no_time(gate: Gate, issuer: Issuer) -> N
     assert time.monotonic() - began < 2
 
 
-async def test_the_second_request_of_a_connection_is_timed_too(gate: Gate, issuer: Issuer) -> None:
-    """A good request before does not make a client trusted."""
+async def test_the_second_request_of_a_connection_has_a_timeout_too(gate: Gate, issuer: Issuer) -> None:
+    """An earlier good request does not make a client trusted."""
     async with connected(gate.address) as wire:
         await wire.send(GET, HOST, bearer(issuer.mint()))
         assert (await wire.reply()).status == 200
@@ -92,7 +92,7 @@ async def test_the_second_request_of_a_connection_is_timed_too(gate: Gate, issue
 
 
 async def test_a_request_in_pieces_is_answered(gate: Gate, issuer: Issuer) -> None:
-    """Packets may end anywhere, as long as the last comes in time."""
+    """Packets may end anywhere if the last one arrives in time."""
     request = head(GET, HOST, bearer(issuer.mint()))
     async with connected(gate.address) as wire:
         for start in range(0, len(request), 40):
@@ -102,8 +102,8 @@ async def test_a_request_in_pieces_is_answered(gate: Gate, issuer: Issuer) -> No
 
 
 @pytest.mark.parametrize("piece", [1, 100, 1000])
-async def test_headers_over_the_limit_are_refused_in_any_pieces(gate: Gate, piece: int) -> None:
-    """What counts is the sum of the lines, however they arrive."""
+async def test_headers_over_the_limit_are_refused_however_they_are_split(gate: Gate, piece: int) -> None:
+    """The sum of the lines counts."""
     flood = f"{GET}\r\n{HOST}\r\n".encode() + b"X: " + b"a" * 6000
     async with connected(gate.address) as wire:
         for start in range(0, len(flood), piece):
@@ -112,7 +112,7 @@ async def test_headers_over_the_limit_are_refused_in_any_pieces(gate: Gate, piec
 
 
 async def test_an_idle_connection_is_closed(gate: Gate, issuer: Issuer) -> None:
-    """server.keepaliveTimeout after the last answer, without a word that could be taken for another one."""
+    """After server.keepaliveTimeout, and without bytes that could be read as another answer."""
     async with connected(gate.address) as wire:
         await wire.send(GET, HOST, bearer(issuer.mint()))
         assert (await wire.reply()).status == 200
@@ -122,13 +122,13 @@ async def test_an_idle_connection_is_closed(gate: Gate, issuer: Issuer) -> None:
 
 
 async def test_a_connection_without_a_request_is_closed(gate: Gate) -> None:
-    """Who connects and says nothing is not kept either."""
+    """A client that connects and sends nothing is disconnected, too."""
     async with connected(gate.address) as wire:
         assert await wire.rest() == b""
 
 
 async def test_connections_over_the_limit_are_closed_at_once(gate: Gate, issuer: Issuer) -> None:
-    """Those within it are served as before, and the others are counted."""
+    """Connections within the limit are served as before, and the others are counted."""
     async with AsyncExitStack() as open_ones:
         wires = [await open_ones.enter_async_context(connected(gate.address)) for _ in range(5)]
         for wire in wires:
@@ -142,13 +142,13 @@ async def test_connections_over_the_limit_are_closed_at_once(gate: Gate, issuer:
 
 
 async def test_a_closed_connection_makes_room(gate: Gate) -> None:
-    """The limit counts connections that are open, not those that ever were."""
+    """The limit counts only open connections."""
     for _ in range(20):
         assert (await ask(gate.address, GET, HOST, "Connection: close")).status == 401
 
 
-async def test_a_client_that_never_reads_is_dropped(gate: Gate) -> None:
-    """Its unread answers are kept for limits.headerTimeout, and nothing more is taken from it meanwhile."""
+async def test_a_client_that_never_reads_is_disconnected(gate: Gate) -> None:
+    """After limits.headerTimeout. Until then nothing more is read from it."""
     flood = head(GET, HOST) * 200
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -168,10 +168,10 @@ async def test_a_client_that_never_reads_is_dropped(gate: Gate) -> None:
         await until(dropped, within=10, otherwise=lambda: "the client is still connected")
 
 
-async def test_a_client_that_leaves_is_no_error(
+async def test_a_client_that_disconnects_is_not_an_error(
     gate: Gate, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A connection that breaks before, within or after a request leaves no trace and nothing in flight."""
+    """Before, during or after a request it leaves no log line and nothing in flight."""
     request = head(GET, HOST, bearer(issuer.mint()))
     for sent in (b"", request[:50], request, request * 10):
         async with connected(gate.address) as wire:
@@ -182,7 +182,7 @@ async def test_a_client_that_leaves_is_no_error(
 
 
 async def test_slow_clients_do_not_slow_others(gate: Gate, issuer: Issuer) -> None:
-    """While some send their headers byte by byte, another one is answered at once."""
+    """While some send their headers byte by byte, another client is answered at once."""
     async with AsyncExitStack() as slow_ones:
         for _ in range(4):
             wire = await slow_ones.enter_async_context(connected(gate.address))
@@ -194,7 +194,7 @@ async def test_slow_clients_do_not_slow_others(gate: Gate, issuer: Issuer) -> No
 
 
 async def test_a_body_that_never_comes_ends_the_connection(gate: Gate, issuer: Issuer) -> None:
-    """The answer is there at once; for the body the connection waits two seconds, and not for ever."""
+    """The answer comes at once. The connection waits two seconds for the body."""
     async with connected(gate.address) as wire:
         await wire.send("POST /verify HTTP/1.1", HOST, "Content-Length: 10000000", bearer(issuer.mint()))
         assert (await wire.reply()).status == 200

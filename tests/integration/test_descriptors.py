@@ -1,4 +1,4 @@
-"""A gate with few file descriptors: clients take no more than their share, and everything else goes on."""
+"""A gate with few file descriptors: clients cannot use the descriptors that the gate itself needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMITS = ("-Sn 256", "-Hn 1024")
 
 
 async def test_idle_connections_leave_descriptors_for_probes_and_keys(tmp_path: Path) -> None:
-    """1,100 idle clients of a gate with 1,024 descriptors: those beyond the limit are refused, counted and logged."""
+    """With 1,024 descriptors and 1,100 idle clients, those beyond the limit are refused, counted and logged."""
     async with published() as (issuer, _):
         file = written(tmp_path, {"jwt": [trusting(issuer, keys={"cooldown": "0.1s"})]})
         async with GateProcess(file, limits=LIMITS) as gate, AsyncExitStack() as stack:

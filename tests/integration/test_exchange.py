@@ -42,7 +42,7 @@ class Signing:
     url: str
 
     async def exchange(self, form: dict[str, str], path: str = "/token", **headers: str) -> Answer:
-        """The answer to an exchange."""
+        """Return the answer to an exchange."""
         sent = {"Content-Type": "application/x-www-form-urlencoded", **headers}
         return await self.gate.client.post(self.url + path, urlencode(form).encode(), sent.items())
 
@@ -80,7 +80,7 @@ async def signing(key_file: Path | None = None, **sections: Any) -> AsyncIterato
 
 
 def token(**claims: Any) -> str:
-    """A good token of Ada's."""
+    """Return a good token of Ada's."""
     return ISSUER.mint("ada", claims={**ADA, **claims})
 
 
@@ -115,8 +115,8 @@ async def test_a_statement_can_be_verified_by_anybody(key_file: Path) -> None:
     )
 
 
-async def test_the_admin_port_publishes_the_same() -> None:
-    """Discovery and keys stand on the admin port, too, and nothing else does."""
+async def test_the_admin_port_publishes_the_same_documents() -> None:
+    """Discovery and keys are on the admin port, too."""
     async with signing() as gate:
         for path in ("/.well-known/openid-configuration", "/jwks"):
             there = await gate.gate.client.get(gate.url + path)
@@ -168,8 +168,8 @@ async def test_a_token_is_exchanged(key_file: Path) -> None:
     assert "act" not in claims
 
 
-async def test_another_gate_takes_what_was_issued() -> None:
-    """An issued token passes a gate that knows this one as an issuer, by discovery like any other."""
+async def test_another_gate_accepts_an_issued_token() -> None:
+    """It finds the keys by discovery, as for any issuer."""
     async with signing() as gate:
         issued = json.loads((await gate.exchange({**FORM, "subject_token": token()})).body)["access_token"]
         other = trusting(gate.url, "gateway")
@@ -194,10 +194,10 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("kind", "types", "verdict"), KINDS.values(), ids=KINDS)
-async def test_neither_kind_of_token_is_taken_for_the_other(
+async def test_identity_tokens_and_exchanged_tokens_are_not_confused(
     key_file: Path, kind: str, types: list[str], verdict: tuple[int, str]
 ) -> None:
-    """A gate that trusts the issuer accepts only the type that it is meant to accept: nothing else differs."""
+    """A gate that trusts the issuer accepts only the configured type."""
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
     exchange = {"listen": address, "audiences": {"default": ["apps"]}}
@@ -216,8 +216,8 @@ async def test_neither_kind_of_token_is_taken_for_the_other(
             assert (await second.request(tokens[kind])).verdict == verdict
 
 
-async def test_an_identity_token_is_no_subject_token(key_file: Path) -> None:
-    """A gate that accepts its own exchanged tokens gives no token for an identity token, which was meant for an app."""
+async def test_an_identity_token_is_not_exchanged(key_file: Path) -> None:
+    """A gate that accepts its own exchanged tokens refuses an identity token, which is for an app."""
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
     own = trusting(url, "own")
@@ -275,8 +275,8 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("change", "status", "error"), REFUSALS.values(), ids=REFUSALS)
-async def test_what_is_not_exchanged(change: dict[str, str], status: int, error: str) -> None:
-    """Each mistake has its OAuth error, and no answer but a 200 holds a token."""
+async def test_wrong_requests_are_refused(change: dict[str, str], status: int, error: str) -> None:
+    """Each mistake has its OAuth error, and only a 200 holds a token."""
     async with signing() as gate:
         answer = await gate.exchange({**FORM, "subject_token": token(), **change})
         counted = await gate.gate.metric("authgate_exchange_requests_total", result=error)
@@ -284,8 +284,8 @@ async def test_what_is_not_exchanged(change: dict[str, str], status: int, error:
     assert "access_token" not in answer.body
 
 
-async def test_a_policy_refuses_an_exchange() -> None:
-    """Whom a policy does not let pass gets no token, and learns the reason."""
+async def test_a_policy_can_deny_an_exchange() -> None:
+    """An identity that the policy denies gets no token, but the reason."""
     async with signing() as gate:
         answer = await gate.exchange({**FORM, "subject_token": token()}, "/policies/staff/token")
     body = json.loads(answer.body)
@@ -294,14 +294,14 @@ async def test_a_policy_refuses_an_exchange() -> None:
 
 
 @pytest.mark.parametrize("path", ["/policies/closed/token", "/policies/nobody/token", "/verify", "/tokens"])
-async def test_other_paths_are_not_there(path: str) -> None:
-    """A policy that hands out no audience has no exchange, and the listener serves nothing else."""
+async def test_other_paths_do_not_exist(path: str) -> None:
+    """A policy without audiences has no exchange, and the listener serves nothing else."""
     async with signing() as gate:
         assert (await gate.exchange({**FORM, "subject_token": token()}, path)).status == 404
 
 
-async def test_an_outage_is_no_refusal() -> None:
-    """While the issuer's keys cannot be had, an exchange is 503 and says when to ask again."""
+async def test_an_outage_is_unavailable() -> None:
+    """While the issuer's keys cannot be fetched, an exchange gets 503 with Retry-After."""
     away = Issuer(f"http://127.0.0.1:{free_port()}", SigningKey.generate("ES256"))
     async with signing(jwt=[trusting(away)]) as gate:
         answer = await gate.exchange({**FORM, "subject_token": away.mint("ada", claims=ADA)})
@@ -309,7 +309,7 @@ async def test_an_outage_is_no_refusal() -> None:
     assert int(answer.value("Retry-After")) >= 1
 
 
-async def test_a_parameter_that_stands_twice_is_refused() -> None:
+async def test_a_repeated_parameter_is_refused() -> None:
     """Parameters stand once (RFC 6749, section 3.2): none is chosen."""
     async with signing() as gate:
         body = urlencode([*FORM.items(), ("audience", "vault"), ("subject_token", token())]).encode()
@@ -328,22 +328,22 @@ FORMS = {
 
 
 @pytest.mark.parametrize(("body", "kind", "status"), FORMS.values(), ids=FORMS)
-async def test_a_body_that_is_no_form_is_refused(body: bytes, kind: str, status: int) -> None:
-    """What cannot be read as a form of bounded size is refused by its own status."""
+async def test_a_body_that_is_not_a_form_is_refused(body: bytes, kind: str, status: int) -> None:
+    """Each kind of unreadable body has its own status."""
     async with signing() as gate:
         answer = await gate.gate.client.post(f"{gate.url}/token", body, [("Content-Type", kind)])
     assert answer.status == status
 
 
 async def test_only_a_post_exchanges() -> None:
-    """Another method is told which one would do."""
+    """Other methods get a 405 that names POST."""
     async with signing() as gate:
         answer = await gate.gate.client.get(f"{gate.url}/token")
     assert (answer.status, answer.value("Allow")) == (405, "POST")
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
-    """A client that announces a body and does not send it gets 408 after the time-out."""
+async def test_a_missing_body_times_out() -> None:
+    """A client that announces a body and does not send it gets 408 after the timeout."""
     async with signing(limits={"headerTimeout": "0.3s"}) as gate:
         reader, writer = await asyncio.open_connection(*gate.url.removeprefix("http://").split(":"))
         writer.write(
@@ -356,8 +356,8 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     assert line == b"HTTP/1.1 408 Request Timeout\r\n"
 
 
-async def test_who_gets_a_token_stands_in_the_audit_log(tmp_path: Path) -> None:
-    """With `log.audit: all`, as for an answer of the verify port; neither token does."""
+async def test_an_exchange_is_written_to_the_audit_log(tmp_path: Path) -> None:
+    """With `log.audit: all`, like an answer of the verify port, and without tokens."""
     address = f"127.0.0.1:{free_port()}"
     document = {
         "jwt": [knowing(ISSUER)],
@@ -378,10 +378,10 @@ async def test_who_gets_a_token_stands_in_the_audit_log(tmp_path: Path) -> None:
         assert not any(secret in gate.process.output() for secret in (mine, issued["access_token"]))
 
 
-async def test_a_form_that_takes_its_time_is_judged_by_the_configuration_that_holds_then(
+async def test_a_slow_form_is_decided_by_the_configuration_at_its_end(
     tmp_path: Path,
 ) -> None:
-    """Nobody keeps a policy alive by sending the last byte after it has changed."""
+    """A client cannot use an old policy by sending its last byte after a reload."""
     address = f"127.0.0.1:{free_port()}"
 
     def document(*groups: str) -> dict[str, Any]:
@@ -411,8 +411,8 @@ async def test_a_form_that_takes_its_time_is_judged_by_the_configuration_that_ho
         assert (await wire.reply()).status == 403
 
 
-async def test_a_client_that_leaves_is_no_internal_error() -> None:
-    """A connection that breaks inside the body costs nothing but itself."""
+async def test_a_client_that_disconnects_is_not_an_internal_error() -> None:
+    """A connection that breaks during the body is only closed."""
     async with signing() as gate:
         _, writer = await asyncio.open_connection(*gate.url.removeprefix("http://").split(":"))
         writer.write(

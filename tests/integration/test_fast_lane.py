@@ -1,4 +1,4 @@
-"""The fast lane is the same gate: any bytes get the same answers, the same connection and the same records."""
+"""The fast lane changes nothing: any bytes get the same answers, connection state and records as without it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _QUIET_ROUNDS = 5  # a request of the general server takes a few turns of its lo
 
 @dataclass(frozen=True)
 class Pair:
-    """The same configuration served with the lane and without it, and tokens for both."""
+    """The same configuration served with and without the lane, and tokens for both."""
 
     fast: Service
     plain: Service
@@ -39,7 +39,7 @@ class Pair:
 
 
 class Loop(threading.Thread):
-    """An event loop beside the test, so that the test itself can use blocking sockets."""
+    """An event loop in a thread, so that the test can use blocking sockets."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -55,7 +55,7 @@ class Loop(threading.Thread):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two gates that differ in nothing but the lane."""
+    """Two gates that differ only in the lane."""
     folder = tmp_path_factory.mktemp("lane")
     key = KeyPool().key("RS256")
     forged = KeyPool().key("RS256", 1)
@@ -130,14 +130,14 @@ def _tcp(address: str) -> tuple[str, int]:
 
 
 class Client:
-    """Talks to one service in bytes; a connection beside tells when the service has done what it was sent."""
+    """Send bytes to one service. A second connection shows when the service has processed them."""
 
     def __init__(self, service: Service) -> None:
         self._address = _tcp(service.verify_addresses[0])
         self._beside = socket.create_connection(_tcp(service.admin_address or ""), timeout=10)
 
     def exchange(self, pieces: list[bytes]) -> tuple[bytes, str]:
-        """Send the pieces, each read by itself; return all that came back, without dates, and the connection's fate."""
+        """Send pieces that are read one by one; return all answers without dates, and whether the connection ended."""
         with socket.create_connection(self._address, timeout=10) as client:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             received, fate = b"", "open"
@@ -150,7 +150,7 @@ class Client:
         return re.sub(rb"\r\nDate: [^\r]*", b"", received), fate
 
     def _all_of(self, client: socket.socket) -> tuple[bytes, str]:
-        """Read until the service, which has one thread, answered several later requests and nothing came meanwhile."""
+        """Read until the single-threaded service has answered several later requests and nothing more arrived."""
         client.setblocking(False)
         received, quiet = b"", 0
         while quiet < _QUIET_ROUNDS:
@@ -173,7 +173,7 @@ class Client:
             answer += self._beside.recv(65536)
 
     def close(self) -> None:
-        """End the connection beside."""
+        """Close the second connection."""
         self._beside.close()
 
 
@@ -188,7 +188,7 @@ def _counters(service: Service) -> dict[str, str]:
 
 
 def test_the_corpus_gets_the_same_answers(pair: Pair) -> None:
-    """Each request of the corpus, twice, alone and followed by a good one, ends alike with the lane and without."""
+    """Each request, twice, alone and before a good one, has the same result with and without the lane."""
     corpus = requests(pair.tokens)
     for name, request in corpus.items():
         for pieces in ([request], [request, corpus["good"]], [request + corpus["good"]]):
@@ -198,7 +198,7 @@ def test_the_corpus_gets_the_same_answers(pair: Pair) -> None:
 
 
 def test_most_of_the_corpus_is_decided(pair: Pair) -> None:
-    """Two lanes that refuse everything alike would agree as well: most requests reach the gate, and many pass."""
+    """Two services that refuse everything would also agree. Most requests must reach the gate, and many pass."""
     answers = []
     for request in requests(pair.tokens).values():
         pair.plain_client.exchange([request])  # the counters of both are compared
@@ -215,8 +215,8 @@ def test_most_of_the_corpus_is_decided(pair: Pair) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
-def test_streams_cut_anywhere_get_the_same_answers(pair: Pair, data: st.DataObject) -> None:
-    """Requests one behind the other, cut at random places, end alike with the lane and without."""
+def test_streams_split_anywhere_get_the_same_answers(pair: Pair, data: st.DataObject) -> None:
+    """Pipelined requests, split at random places, have the same result with and without the lane."""
     corpus = list(requests(pair.tokens).values())
     stream = b"".join(data.draw(st.lists(st.sampled_from(corpus), min_size=1, max_size=4)))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(stream)), max_size=4)))

@@ -1,4 +1,4 @@
-"""What the verify port answers, byte for byte: any method, any path below its endpoints, and never a body."""
+"""The answers of the verify port: to any method, to any path below its endpoints, and never with a body."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ POLICIES = {"default": {}, "billing": {"allow": [{"users": ["corp:invoicer"]}]}}
 
 @pytest.fixture
 def issuer() -> Issuer:
-    """An issuer whose keys stand in the gate's configuration."""
+    """An issuer whose keys are in the gate's configuration."""
     return Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 
 
 @pytest.fixture
 async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
-    """A gate with two policies: anybody passes the first, nobody of these tests the other."""
+    """A gate with two policies: the first allows all tokens, the other none of these tests' tokens."""
     async with running({"jwt": [knowing(issuer)], "policies": POLICIES}) as it:
         yield it
 
@@ -51,14 +51,14 @@ async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
         "PURGE",
     ],
 )
-async def test_any_method_is_answered_alike(gate: Gate, issuer: Issuer, method: str) -> None:
-    """The method of the subrequest is the client's, and decides nothing."""
+async def test_every_method_gets_the_same_answer(gate: Gate, issuer: Issuer, method: str) -> None:
+    """The method of the subrequest may be the client's, and does not matter."""
     reply = await ask(gate.address, f"{method} /verify HTTP/1.1", "Host: gate", bearer(issuer.mint()))
     assert (reply.status, reply.value("Content-Length")) == (200, "0")
 
 
 async def test_a_tunnel_is_not_opened(gate: Gate, issuer: Issuer) -> None:
-    """A 2xx to CONNECT would turn the connection into a tunnel."""
+    """A 2xx answer to CONNECT would turn the connection into a tunnel."""
     reply = await ask(gate.address, "CONNECT /verify HTTP/1.1", "Host: gate", bearer(issuer.mint()))
     assert reply.status == 400
 
@@ -83,8 +83,8 @@ async def test_a_tunnel_is_not_opened(gate: Gate, issuer: Issuer) -> None:
         "GET http://another",
     ],
 )
-async def test_a_target_is_a_path_or_no_request(gate: Gate, issuer: Issuer, port: str, line: str) -> None:
-    """In every other form a proxy may have forwarded what a client wrote: 400, and nothing behind it is read."""
+async def test_a_target_must_be_a_path(gate: Gate, issuer: Issuer, port: str, line: str) -> None:
+    """In other forms, a proxy may have forwarded what a client wrote: 400, and nothing more is read."""
     address = gate.address if port == "verify" else gate.admin_address
     async with connected(address) as wire:
         request = head(f"{line} HTTP/1.1", "Host: gate", bearer(issuer.mint()))
@@ -127,27 +127,27 @@ async def test_a_target_is_a_path_or_no_request(gate: Gate, issuer: Issuer, port
     ],
 )
 async def test_the_path_alone_names_the_policy(gate: Gate, issuer: Issuer, target: str, status: int) -> None:
-    """Whatever stands below an endpoint, before its path or in the query chooses nothing."""
+    """What follows the endpoint, precedes its path or is in the query does not select a policy."""
     reply = await ask(gate.address, f"GET {target} HTTP/1.1", "Host: gate", bearer(issuer.mint()))
     assert reply.status == status
 
 
-async def test_a_token_in_the_query_is_none(gate: Gate, issuer: Issuer) -> None:
-    """RFC 6750, section 2.3 is not followed: addresses are logged everywhere."""
+async def test_a_token_in_the_query_is_ignored(gate: Gate, issuer: Issuer) -> None:
+    """RFC 6750, section 2.3 is not supported, because URLs are logged everywhere."""
     reply = await ask(gate.address, f"GET /verify?access_token={issuer.mint()} HTTP/1.1", "Host: gate")
     assert reply.reason == "no_credential"
 
 
 async def test_http_1_0_is_answered_and_closed(gate: Gate, issuer: Issuer) -> None:
-    """nginx asks in HTTP/1.0 unless it is told otherwise."""
+    """nginx uses HTTP/1.0 by default."""
     async with connected(gate.address) as wire:
         await wire.send("GET /verify HTTP/1.0", bearer(issuer.mint()))
         assert (await wire.reply()).status == 200
         assert await wire.rest() == b""
 
 
-async def test_a_connection_serves_one_request_after_the_other(gate: Gate, issuer: Issuer) -> None:
-    """Each is judged by its own credential."""
+async def test_a_connection_serves_several_requests(gate: Gate, issuer: Issuer) -> None:
+    """Each is decided by its own credential."""
     async with connected(gate.address) as wire:
         for token, status in ((issuer.mint(), 200), ("no.jwt.here", 401), (issuer.mint(), 200)):
             await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
@@ -155,7 +155,7 @@ async def test_a_connection_serves_one_request_after_the_other(gate: Gate, issue
 
 
 async def test_pipelined_requests_are_answered_in_order(gate: Gate, issuer: Issuer) -> None:
-    """Requests that arrive in one piece get an answer each."""
+    """Requests in one packet get an answer each."""
     good = head("GET /verify HTTP/1.1", "Host: gate", bearer(issuer.mint()))
     none = head("GET /verify HTTP/1.1", "Host: gate")
     other = head("GET /elsewhere HTTP/1.1", "Host: gate")
@@ -165,7 +165,7 @@ async def test_pipelined_requests_are_answered_in_order(gate: Gate, issuer: Issu
 
 
 async def test_connection_close_is_honoured(gate: Gate) -> None:
-    """The answer says so, too."""
+    """The answer has the header, too."""
     async with connected(gate.address) as wire:
         await wire.send("GET /verify HTTP/1.1", "Host: gate", "Connection: close")
         assert (await wire.reply()).value("Connection") == "close"
@@ -182,8 +182,8 @@ async def test_connection_close_is_honoured(gate: Gate) -> None:
         pytest.param(["Content-Length: 10000000", "Content-Encoding: gzip"], id="compressed"),
     ],
 )
-async def test_the_decision_waits_for_no_body(gate: Gate, issuer: Issuer, lines: list[str]) -> None:
-    """The first thing that comes is the decision, with no 100 before it, though no byte of the body was sent."""
+async def test_the_decision_does_not_wait_for_the_body(gate: Gate, issuer: Issuer, lines: list[str]) -> None:
+    """The decision comes at once, without a 100 before it and without any byte of the body."""
     reply = await ask(gate.address, "POST /verify HTTP/1.1", "Host: gate", bearer(issuer.mint()), *lines)
     assert reply.status == 200
 
@@ -199,8 +199,8 @@ async def test_the_decision_waits_for_no_body(gate: Gate, issuer: Issuer, lines:
         ),
     ],
 )
-async def test_a_body_is_thrown_away(gate: Gate, issuer: Issuer, line: str, body: bytes) -> None:
-    """It is neither read as a request nor decompressed, and the connection goes on after it."""
+async def test_a_body_is_discarded(gate: Gate, issuer: Issuer, line: str, body: bytes) -> None:
+    """It is not read as a request and not decompressed, and the connection stays open."""
     post = head("POST /verify HTTP/1.1", "Host: gate", bearer(issuer.mint()), line)
     async with connected(gate.address) as wire:
         await wire.send_raw(post + body + head("GET /elsewhere HTTP/1.1", "Host: gate"))
@@ -209,7 +209,7 @@ async def test_a_body_is_thrown_away(gate: Gate, issuer: Issuer, line: str, body
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
 async def test_an_upgrade_is_not_made(gate: Gate, issuer: Issuer, protocol: str) -> None:
-    """The request that a proxy upgrades is judged as any other; nothing that follows is taken for a request."""
+    """A request with an upgrade is decided as any other. What follows is not read as a request."""
     upgrade = head(
         "GET /verify HTTP/1.1",
         "Host: gate",
@@ -244,7 +244,7 @@ async def test_an_upgrade_is_not_made(gate: Gate, issuer: Issuer, protocol: str)
 async def test_exactly_one_bearer_credential_counts(
     gate: Gate, issuer: Issuer, credential: list[str], reason: str
 ) -> None:
-    """Two field lines are refused even where they are equal."""
+    """Two field lines are refused, even if they are equal."""
     lines = [line.format(issuer.mint(), "x").encode("latin-1") for line in credential]
     reply = await ask(gate.address, "GET /verify HTTP/1.1", "Host: gate", *lines)
     assert (reply.status, reply.reason) == (401, reason)
@@ -252,13 +252,13 @@ async def test_exactly_one_bearer_credential_counts(
 
 @pytest.mark.parametrize("spelling", ["bearer", "BEARER", "Bearer", "bEARER  "])
 async def test_the_scheme_is_case_insensitive(gate: Gate, issuer: Issuer, spelling: str) -> None:
-    """RFC 9110, section 11.1; more than one space may follow it."""
+    """RFC 9110, section 11.1. Several spaces may follow it."""
     line = f"Authorization:   {spelling} {issuer.mint()}  "
     assert (await ask(gate.address, "GET /verify HTTP/1.1", "Host: gate", line)).status == 200
 
 
-async def test_a_refusal_tells_why(gate: Gate, issuer: Issuer) -> None:
-    """RFC 6750, section 3: a challenge with the error and its description, and the code in a header of its own."""
+async def test_a_denial_has_its_reason(gate: Gate, issuer: Issuer) -> None:
+    """A challenge with error and description (RFC 6750, section 3), and the reason code in its own header."""
     reply = await ask(
         gate.address, "GET /verify HTTP/1.1", "Host: gate", bearer(issuer.mint(audience="other"))
     )
@@ -275,8 +275,8 @@ async def test_a_request_without_credential_gets_no_error_code(gate: Gate) -> No
     assert reply.value("WWW-Authenticate") == 'Bearer realm="authgate"'
 
 
-async def test_who_is_known_and_not_allowed_gets_403(gate: Gate, issuer: Issuer) -> None:
-    """Another token of the same sender would not help: insufficient_scope."""
+async def test_a_known_identity_without_permission_gets_403(gate: Gate, issuer: Issuer) -> None:
+    """With insufficient_scope, because another token of the same user would not help."""
     reply = await ask(
         gate.address, "GET /policies/billing/verify HTTP/1.1", "Host: gate", bearer(issuer.mint())
     )
@@ -294,8 +294,8 @@ async def test_who_is_known_and_not_allowed_gets_403(gate: Gate, issuer: Issuer)
         (f"GET /verify/{'a' * 70_000} HTTP/1.1", 431),
     ],
 )
-async def test_every_refusal_is_empty_and_names_nobody(gate: Gate, line: str, status: int) -> None:
-    """nginx would drop its connection to the gate for a body, and no cache may keep any answer."""
+async def test_every_denial_is_empty_and_has_no_identity(gate: Gate, line: str, status: int) -> None:
+    """For a body, nginx would close its connection to the gate. No cache may store an answer."""
     reply = await ask(gate.address, line, "Host: gate", "Connection: close")
     assert reply.status == status
     assert reply.value("Content-Length") == "0"

@@ -1,4 +1,4 @@
-"""What nobody expected: a verifier, or the handler itself, breaks. 503, counted, logged; and no token in the log."""
+"""Unexpected errors of a verifier or of the handler: answered with 503, counted, and logged without the token."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RUNTIME_TROUBLE = RuntimeError("trouble")
 
 
 class Broken:
-    """A verifier with a bug: it raises, and quotes the token wherever an exception can."""
+    """A verifier with a bug: its exception quotes the token wherever it can."""
 
     def try_verify(self, token: BearerToken) -> Verdict:
         try:
@@ -51,7 +51,7 @@ class Broken:
 
 
 class Slow:
-    """A verifier that gives up waiting, which for an HTTP server looks like a time-out of its own."""
+    """A verifier that raises a timeout, which an HTTP server could take for its own."""
 
     def try_verify(self, token: BearerToken) -> Verdict:
         raise TimeoutError(token.text)
@@ -59,7 +59,7 @@ class Slow:
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
-    """The gate's log as JSON lines, at its most talkative."""
+    """The gate's log as JSON lines, at level debug."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -73,7 +73,7 @@ def log() -> Iterator[io.StringIO]:
 async def serving(
     handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], metrics: Metrics
 ) -> AsyncIterator[str]:
-    """The address of a verify port with this handler."""
+    """Open a verify port with this handler and return its address."""
     listeners = Listeners()
     address = await listeners.open(
         runner_of(GateServer(handler, LIMITS, metrics), 1.0), ListenAddress("127.0.0.1")
@@ -85,7 +85,7 @@ async def serving(
 
 
 def verifying(verifier: Broken | Slow, metrics: Metrics) -> VerifyHandler:
-    """The handler of a gate with this verifier."""
+    """Return the handler of a gate with this verifier."""
     clock = SystemClock()
     gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))
@@ -98,13 +98,13 @@ def verifying(verifier: Broken | Slow, metrics: Metrics) -> VerifyHandler:
 
 
 async def asked(address: str, credential: str) -> Reply:
-    """The answer to a request with this Authorization header."""
+    """Return the answer to a request with this Authorization header."""
     return await ask(address, "GET /verify HTTP/1.1", "Host: gate", f"Authorization: {credential}")
 
 
 @pytest.mark.parametrize("verifier", [Broken(), Slow()], ids=["raises", "times-out"])
 async def test_a_broken_verifier_is_a_503(verifier: Broken | Slow) -> None:
-    """Not a 500, which proxies take for anything; and the next request is served on the same connection."""
+    """Not a 500, which proxies treat in different ways. The next request on the same connection is served."""
     metrics = Metrics()
     async with serving(verifying(verifier, metrics), metrics) as address, connected(address) as wire:
         for _ in range(2):
@@ -115,7 +115,7 @@ async def test_a_broken_verifier_is_a_503(verifier: Broken | Slow) -> None:
 
 
 async def test_a_broken_verifier_is_counted() -> None:
-    """In a figure to alert on, and among the decisions; nothing stays in flight."""
+    """In a metric for alerts, and among the decisions. Nothing stays in flight."""
     metrics = Metrics()
     async with serving(verifying(Broken(), metrics), metrics) as address:
         await asked(address, f"Bearer {JWT}")
@@ -131,7 +131,7 @@ async def test_a_broken_verifier_is_counted() -> None:
     ids=["jwt", "opaque", "spelling"],
 )
 async def test_the_traceback_is_logged_without_the_token(log: io.StringIO, credential: str) -> None:
-    """Where it happened is told, and what of; the token is in no message, note or cause, nor is a part of it."""
+    """The log has places and types. No message, note or cause has the token or a part of it."""
     metrics = Metrics()
     async with serving(verifying(Broken(), metrics), metrics) as address:
         await asked(address, credential)
@@ -144,7 +144,7 @@ async def test_the_traceback_is_logged_without_the_token(log: io.StringIO, crede
 
 
 async def test_a_broken_handler_is_a_503(log: io.StringIO) -> None:
-    """The last line of defence behind the last line: the server's own answer to an exception keeps the contract."""
+    """The server's own answer to an exception has the same form."""
 
     async def broken(request: web.BaseRequest) -> web.StreamResponse:
         raise RuntimeError(request.headers["Authorization"]) from RUNTIME_TROUBLE

@@ -1,4 +1,4 @@
-"""What refusals cost the log: a bounded number of lines, and never a wait for whoever reads them."""
+"""Denials write a limited number of log lines, and never wait for the log's reader."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 REFUSED = BURST + 250
 
 
-async def test_a_flood_of_refusals_is_a_burst_of_lines_and_a_count(tmp_path: Path) -> None:
-    """Of every kind its own; what has no line is counted in the metrics, and told in one line."""
+async def test_a_flood_of_denials_writes_a_burst_of_lines_and_a_count(tmp_path: Path) -> None:
+    """For each policy and reason. Denials without a line are counted in the metrics and in one summary line."""
     async with GateProcess(written(tmp_path, {"jwt": [knowing(ISSUER)]})) as gate:
         stranger = SigningKey.generate("ES256")
         expired = ISSUER.mint(lifetime=-3600)
@@ -47,8 +47,8 @@ async def test_a_flood_of_refusals_is_a_burst_of_lines_and_a_count(tmp_path: Pat
     assert suppressed > 0
 
 
-async def test_a_log_that_nobody_reads_stops_nothing(tmp_path: Path) -> None:
-    """The gate answers, tells its metrics and ends in good order, with its standard error full."""
+async def test_an_unread_log_does_not_stop_the_gate(tmp_path: Path) -> None:
+    """With a full standard error, the gate still answers, serves metrics and ends with status 0."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, getattr(fcntl, "F_SETPIPE_SZ", 1031), 4096)
     ports = free_port(), free_port()

@@ -1,4 +1,4 @@
-"""What /metrics tells: valid text, every decision once, and labels from closed sets and configured names only."""
+"""/metrics: valid text, every decision counted once, and labels only from closed sets and configured names."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def gate(scenario: Scenario, issuer: Issuer) -> AsyncIterator[Gate]:
 
 
 async def use(gate: Gate, scenario: Scenario, issuer: Issuer) -> list[tuple[str, str, str, str]]:
-    """Asks about tokens of every kind; returns decision, reason, source and policy as they should be counted."""
+    """Send tokens of every kind; return the expected decision, reason, source and policy of each."""
     good, account = issuer.mint(), scenario.state.service_account("demo")
     stranger = SigningKey.generate("ES256")
     asked = [
@@ -99,7 +99,7 @@ async def use(gate: Gate, scenario: Scenario, issuer: Issuer) -> list[tuple[str,
 
 
 async def test_the_text_is_valid(gate: Gate, scenario: Scenario, issuer: Issuer) -> None:
-    """`promtool check metrics` has nothing to complain of, neither before the first request nor after many."""
+    """`promtool check metrics` reports no problem, before the first request and after many."""
     promtool = require_tool("promtool", "Prometheus itself says whether it can read the metrics")
     for _ in range(2):
         answer = await gate.admin("/metrics")
@@ -114,14 +114,14 @@ async def test_the_text_is_valid(gate: Gate, scenario: Scenario, issuer: Issuer)
         await use(gate, scenario, issuer)
 
 
-async def test_the_content_type_is_prometheus_own(gate: Gate) -> None:
+async def test_the_content_type_is_that_of_prometheus(gate: Gate) -> None:
     """The text format of version 0.0.4."""
     answer = await gate.admin("/metrics")
     assert answer.value("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def test_every_family_says_what_it_is(gate: Gate) -> None:
-    """Each has a HELP of one sentence, and no name stands twice."""
+async def test_every_family_has_a_help_text(gate: Gate) -> None:
+    """Each has a HELP of one sentence, and no name occurs twice."""
     text = (await gate.admin("/metrics")).body
     types = re.findall(r"^# TYPE (authgate_\S+)", text, re.MULTILINE)
     helped = re.findall(r"^# HELP (authgate_\S+) [A-Z].*\.$", text, re.MULTILINE)
@@ -129,7 +129,7 @@ async def test_every_family_says_what_it_is(gate: Gate) -> None:
 
 
 async def test_every_decision_is_counted_once(gate: Gate, scenario: Scenario, issuer: Issuer) -> None:
-    """By its outcome, its reason, what decided, and the policy that was asked."""
+    """By decision, reason, source and policy."""
     expected = await use(gate, scenario, issuer)
     counted = [
         (sample.labels["decision"], sample.labels["reason"], sample.labels["source"], sample.labels["policy"])
@@ -140,8 +140,8 @@ async def test_every_decision_is_counted_once(gate: Gate, scenario: Scenario, is
     assert sorted(counted) == sorted(expected)
 
 
-async def test_nothing_made_up_becomes_a_label(gate: Gate, scenario: Scenario, issuer: Issuer) -> None:
-    """Neither a path, a policy, an issuer, an audience, a kid nor a name that a stranger thought of."""
+async def test_clients_cannot_create_labels(gate: Gate, scenario: Scenario, issuer: Issuer) -> None:
+    """No path, policy, issuer, audience, kid or name from a client becomes a label value."""
     await use(gate, scenario, issuer)
     samples = await gate.samples()
     assert not [sample for sample in samples if MADE_UP in str(sample.labels)]
@@ -160,7 +160,7 @@ async def test_nothing_made_up_becomes_a_label(gate: Gate, scenario: Scenario, i
 async def test_durations_are_counted_with_the_decisions(
     gate: Gate, scenario: Scenario, issuer: Issuer
 ) -> None:
-    """For each source the histogram holds as many observations as the counter; its buckets never fall."""
+    """For each source the histogram has as many observations as the counter, and its buckets are cumulative."""
     await use(gate, scenario, issuer)
     for source in SOURCES:
         decided = await gate.metric("authgate_verify_requests_total", source=source)
@@ -174,8 +174,8 @@ async def test_durations_are_counted_with_the_decisions(
     assert buckets[-1] > 0
 
 
-async def test_a_long_duration_stands_in_its_bucket(gate: Gate, scenario: Scenario) -> None:
-    """Seconds, from the request's headers to its answer."""
+async def test_a_long_duration_is_in_its_bucket(gate: Gate, scenario: Scenario) -> None:
+    """In seconds, from the request's headers to its answer."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
     waiting = asyncio.create_task(gate.request(scenario.state.static_token("operator")))
     await comes_to(gate, 1, "authgate_in_flight_requests")
@@ -191,8 +191,8 @@ async def test_a_long_duration_stands_in_its_bucket(gate: Gate, scenario: Scenar
     assert await gate.metric("authgate_verify_duration_seconds_sum", source="tokenreview") >= 0.05
 
 
-async def test_in_flight_requests_come_back_to_none(gate: Gate, scenario: Scenario) -> None:
-    """Also those whose client has gone."""
+async def test_in_flight_requests_return_to_zero(gate: Gate, scenario: Scenario) -> None:
+    """Also if the client disconnects."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
     async with connected(gate.address) as patient:
         async with connected(gate.address) as gone:
@@ -206,7 +206,7 @@ async def test_in_flight_requests_come_back_to_none(gate: Gate, scenario: Scenar
 
 
 async def test_the_cache_is_counted(gate: Gate, issuer: Issuer) -> None:
-    """One miss, then hits; one entry."""
+    """One miss, then hits, and one entry."""
     token = issuer.mint()
     for _ in range(3):
         await gate.request(token)
@@ -215,8 +215,8 @@ async def test_the_cache_is_counted(gate: Gate, issuer: Issuer) -> None:
     assert await gate.metric("authgate_cache_entries", cache="verdict") == 1
 
 
-async def test_a_full_cache_gives_up_the_oldest(issuer: Issuer) -> None:
-    """cache.maxEntries bounds it, and what is given up is counted."""
+async def test_a_full_cache_evicts_the_oldest(issuer: Issuer) -> None:
+    """cache.maxEntries limits it, and evictions are counted."""
     async with running({"jwt": [trusting(issuer)], "cache": {"maxEntries": 3}}) as gate:
         for number in range(5):
             await gate.passes(issuer.mint(f"user-{number}"), within=5)
@@ -224,8 +224,8 @@ async def test_a_full_cache_gives_up_the_oldest(issuer: Issuer) -> None:
         assert await gate.metric("authgate_cache_evictions_total", cache="verdict") == 2
 
 
-async def test_keys_are_told_by_issuer(gate: Gate, issuer: Issuer) -> None:
-    """How many there are, how often they were fetched, and when last."""
+async def test_keys_are_exposed_by_issuer(gate: Gate, issuer: Issuer) -> None:
+    """Their number, the number of fetches, and the time of the last one."""
     issued_at = await gate.metric("authgate_jwks_last_success_timestamp_seconds", issuer="corp")
     assert abs(issued_at - issuer.clock()) < 60
     for name in ("home", "corp"):
@@ -233,15 +233,15 @@ async def test_keys_are_told_by_issuer(gate: Gate, issuer: Issuer) -> None:
         assert await gate.metric("authgate_jwks_fetches_total", issuer=name, result="success") == 1
 
 
-async def test_what_runs_is_told(gate: Gate) -> None:
-    """The version, and that its configuration was read."""
+async def test_the_version_and_the_configuration_are_exposed(gate: Gate) -> None:
+    """The version, and that its configuration was loaded."""
     assert await gate.metric("authgate_build_info", version=__version__) == 1
     assert await gate.metric("authgate_config_reloads_total", result="success") == 1
     assert await gate.metric("authgate_config_last_reload_success_timestamp_seconds") > 0
 
 
-async def test_what_was_no_request_is_no_decision(gate: Gate) -> None:
-    """Answers to malformed requests are counted by their status, apart."""
+async def test_a_malformed_request_is_not_a_decision(gate: Gate) -> None:
+    """Answers to malformed requests are counted separately, by status."""
     for line in ("GET /verify HTTP/9.9", f"GET /{'a' * 70_000} HTTP/1.1"):
         await ask(gate.address, line, "Host: gate")
     samples = [sample for sample in await gate.samples() if sample.name == "authgate_http_errors_total"]

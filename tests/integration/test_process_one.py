@@ -1,4 +1,4 @@
-"""A gate that is process 1, as in a container: it collects orphans, and no exit status that is not theirs."""
+"""A gate that is process 1, as in a container: it collects orphans, and no other exit status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from authgate.dev.scenario import Scenario
 
 ORPHANS = "for n in 1 2 3 4 5; do (sleep 0.$n >/dev/null 2>&1 &); done"
-"""What a shell runs to leave five children behind."""
+"""A shell command that leaves five orphans behind."""
 
 REAP = """
 import os, subprocess, time
@@ -46,7 +46,7 @@ print(len(ended()))
 
 
 async def test_the_status_of_a_child_is_left_to_its_owner() -> None:
-    """Children that ended before an orphan hold it up, keep their status, and let the orphan go once they are asked."""
+    """Children that ended before an orphan keep their status. The orphan is collected after their owners read it."""
     require_process_one()
     process = await asyncio.create_subprocess_exec(
         *AS_PROCESS_ONE, sys.executable, "-c", REAP, stdout=asyncio.subprocess.PIPE
@@ -56,7 +56,7 @@ async def test_the_status_of_a_child_is_left_to_its_owner() -> None:
 
 
 def with_plugin(scenario: Scenario, folder: Path) -> Path:
-    """A kubeconfig whose token an exec plugin prints after a second, with orphans that end before it and after it."""
+    """Return a kubeconfig with an exec plugin that takes a second. It leaves orphans that end before and after it."""
     document = yaml.safe_load(scenario.kubeconfig.read_text())
     user = document["users"][0]["user"]
     credential = '{"kind":"ExecCredential","status":{"token":"\'$(cat "$0")\'"}}'
@@ -75,7 +75,7 @@ def with_plugin(scenario: Scenario, folder: Path) -> Path:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_orphans_leave_no_zombies_and_plugins_keep_their_status(tmp_path: Path, workers: str) -> None:
-    """An exec plugin's children outlive it; its token is used, and nobody is left once they end."""
+    """The plugin's token is used, and its orphans are collected when they end."""
     require_process_one()
     async with cluster(tmp_path) as scenario:
         section = {**of_cluster(scenario), "kubeconfig": str(with_plugin(scenario, tmp_path))}
@@ -96,7 +96,7 @@ async def _without_zombies(pid: int) -> bool:
 
 
 def _zombies(parent: int) -> list[int]:
-    """The ended children of a process whose status nobody collected."""
+    """Return the ended children of a process whose status was not collected."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(child) for child in children if _state(child) == "Z"]
 

@@ -1,4 +1,4 @@
-"""Addresses that several processes listen on, as their supervisor reserves them."""
+"""Addresses that a supervisor reserves and several processes listen on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IN_EVERY_LOOP = True
 
 @pytest.fixture
 def shared() -> Iterator[SharedAddresses]:
-    """Nothing reserved yet."""
+    """Shared addresses without a reservation."""
     it = SharedAddresses()
     yield it
     it.close()
@@ -29,7 +29,7 @@ def shared() -> Iterator[SharedAddresses]:
 
 @pytest.fixture
 def other() -> Iterator[SharedAddresses]:
-    """What another gate has reserved: nothing yet."""
+    """Another gate's shared addresses, without a reservation."""
     it = SharedAddresses()
     yield it
     it.close()
@@ -44,7 +44,7 @@ def socket_path() -> Iterator[Path]:
 
 @asynccontextmanager
 async def listening(shared: SharedAddresses, *addresses: ListenAddress) -> AsyncIterator[Listeners]:
-    """A listener on addresses, as one of the processes has it."""
+    """Open a listener on shared addresses, like one of the processes."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response()
@@ -59,13 +59,13 @@ async def listening(shared: SharedAddresses, *addresses: ListenAddress) -> Async
 
 
 async def status(address: str) -> int:
-    """What is answered at an address."""
+    """Return the answer at an address."""
     return (await ask(address, "GET / HTTP/1.1", "Host: gate")).status
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", ""])
-async def test_a_reserved_port_is_listened_on_by_several(shared: SharedAddresses, host: str) -> None:
-    """The kernel picks it once, on every address that the host stands for."""
+async def test_several_processes_can_listen_on_a_reserved_port(shared: SharedAddresses, host: str) -> None:
+    """The kernel picks it once, for every address of the host."""
     address = shared.reserve(ListenAddress(host))
     reachable = f"127.0.0.1:{address.port}"
     async with AsyncExitStack() as stack:
@@ -74,28 +74,26 @@ async def test_a_reserved_port_is_listened_on_by_several(shared: SharedAddresses
             assert await status(reachable) == 200
 
 
-async def test_nobody_else_gets_a_port_that_is_listened_on(
+async def test_another_gate_cannot_reserve_a_port_in_use(
     shared: SharedAddresses, other: SharedAddresses
 ) -> None:
-    """Another gate with workers neither, although it would share the port with its own."""
+    """Even a gate with workers, which share ports with each other."""
     address = shared.reserve(ListenAddress("127.0.0.1"))
     async with listening(shared, address):
         with pytest.raises(ListenError, match=f"cannot listen on {address}: "):
             other.reserve(address)
 
 
-async def test_a_taken_port_is_not_reserved(shared: SharedAddresses) -> None:
-    """The address is named."""
+async def test_a_port_in_use_cannot_be_reserved(shared: SharedAddresses) -> None:
+    """The message names the address."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = ListenAddress("127.0.0.1", other.getsockname()[1])
         with pytest.raises(ListenError, match=f"cannot listen on {taken}: "):
             shared.reserve(taken)
 
 
-async def test_a_unix_socket_outlives_those_who_listen_on_it(
-    shared: SharedAddresses, socket_path: Path
-) -> None:
-    """It is the supervisor's: open to the proxy, and gone with it."""
+async def test_a_unix_socket_outlives_its_listeners(shared: SharedAddresses, socket_path: Path) -> None:
+    """It belongs to the supervisor: open to the proxy, and removed by the supervisor."""
     address = shared.reserve(ListenAddress(unix=str(socket_path)))
     for _ in range(2):
         inherited = SharedAddresses()
@@ -107,8 +105,8 @@ async def test_a_unix_socket_outlives_those_who_listen_on_it(
     assert not socket_path.exists()
 
 
-async def test_the_socket_of_another_gate_is_left_alone(shared: SharedAddresses, socket_path: Path) -> None:
-    """One that took the place while this one ended."""
+async def test_the_socket_of_another_gate_is_kept(shared: SharedAddresses, socket_path: Path) -> None:
+    """A gate that started while this one ended."""
     shared.reserve(ListenAddress(unix=str(socket_path)))
     socket_path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
@@ -117,8 +115,8 @@ async def test_the_socket_of_another_gate_is_left_alone(shared: SharedAddresses,
         assert socket_path.exists()
 
 
-async def test_a_file_that_is_no_socket_is_left_alone(shared: SharedAddresses, socket_path: Path) -> None:
-    """As for a gate of one process."""
+async def test_a_file_that_is_not_a_socket_is_kept(shared: SharedAddresses, socket_path: Path) -> None:
+    """As for a single process."""
     socket_path.write_text("precious")
     with pytest.raises(ListenError, match="no socket"):
         shared.reserve(ListenAddress(unix=str(socket_path)))

@@ -1,4 +1,4 @@
-"""A gate whose standard descriptors are closed at start: it serves, and ends with status 0."""
+"""A gate whose standard descriptors are closed at startup serves, and ends with status 0."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMBINATIONS = list(chain.from_iterable(combinations((0, 1, 2), count) for count
 async def test_closed_standard_descriptors_do_not_abort_the_gate(
     tmp_path: Path, closed: tuple[int, ...]
 ) -> None:
-    """Whichever of the three the parent closed, the gate answers and SIGTERM ends it with status 0."""
+    """With any of the three closed, the gate answers, and SIGTERM ends it with status 0."""
     port = free_port()
     document = {
         "jwt": [knowing(ISSUER)],

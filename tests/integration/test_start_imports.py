@@ -1,4 +1,4 @@
-"""What a gate loads to start: most of its start and of its memory is modules, so that they are counted here."""
+"""The modules that a gate loads at startup. They are most of its start time and memory, so they are counted here."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 _LISTENERS = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}
 
 NEVER = ("rich", "pytest", "authgate.dev", "authgate.tools.doctor", "authgate.tools.snippets")
-"""What serving needs nowhere: terminal output, the embedded issuer, other commands."""
+"""Modules that serving never needs: terminal output, the embedded issuer, other commands."""
 WHERE_CONFIGURED = ("kubernetes_asyncio", "urllib3", "cel_expr_python", "re2", "grpc", "google", "envoy")
-"""What only some configurations need."""
+"""Modules that only some configurations need."""
 
 
 async def loaded(folder: Path, document: dict[str, Any]) -> list[str]:
-    """The modules that `authgate serve` has loaded when it says that it serves, by the interpreter's own account."""
+    """Return the modules that `authgate serve` has loaded when it logs that it serves."""
     log = folder / "gate.log"
 
     async def ready() -> bool:
@@ -40,12 +40,12 @@ async def loaded(folder: Path, document: dict[str, Any]) -> list[str]:
 
 
 def modules_of(text: str) -> list[str]:
-    """The modules in what `-X importtime` writes."""
+    """Return the modules in the output of `-X importtime`."""
     return [line.rpartition("|")[2].strip() for line in text.splitlines() if line.startswith("import time:")]
 
 
 def among(modules: list[str], packages: tuple[str, ...]) -> list[str]:
-    """Those of the packages that a module was loaded of."""
+    """Return the packages of which a module was loaded."""
     return [
         package
         for package in packages
@@ -54,7 +54,7 @@ def among(modules: list[str], packages: tuple[str, ...]) -> list[str]:
 
 
 async def test_a_static_key_needs_few_modules(tmp_path: Path) -> None:
-    """Neither a cluster's client nor an expression's compiler is loaded; what is added has to fit the budget."""
+    """Neither the Kubernetes client nor the expression compiler is loaded. New modules must fit the budget."""
     modules = await loaded(
         tmp_path, {"jwt": [knowing(Issuer("https://issuer.example", SigningKey.generate("ES256")))]}
     )
@@ -63,8 +63,8 @@ async def test_a_static_key_needs_few_modules(tmp_path: Path) -> None:
     assert 300 < len(modules) <= 740
 
 
-async def test_what_the_admin_port_needs_is_loaded_before_it_opens(tmp_path: Path) -> None:
-    """A process without a file descriptor cannot load a module any more."""
+async def test_modules_of_the_admin_port_are_loaded_before_it_opens(tmp_path: Path) -> None:
+    """A process without a free file descriptor cannot load modules."""
     modules = await loaded(
         tmp_path, {"jwt": [knowing(Issuer("https://issuer.example", SigningKey.generate("ES256")))]}
     )
@@ -82,7 +82,7 @@ async def test_a_cluster_needs_few_modules_as_long_as_its_keys_decide(tmp_path: 
 
 
 def test_the_command_that_probes_call_loads_no_server() -> None:
-    """It runs every few seconds beside the gate, within the gate's own memory bound."""
+    """It runs every few seconds next to the gate, within the gate's memory limit."""
     words = [sys.executable, "-X", "importtime", "-m", "authgate", "healthcheck"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
@@ -92,8 +92,8 @@ def test_the_command_that_probes_call_loads_no_server() -> None:
     assert 100 < len(modules) <= 330
 
 
-def test_the_collector_leaves_alone_what_lives_as_long_as_the_process() -> None:
-    """What is loaded is frozen, and what comes later is looked at less often; asked of a process of its own."""
+def test_garbage_collection_skips_permanent_objects() -> None:
+    """In a separate process: loaded objects are frozen, and later ones are collected less often."""
     code = (
         "import gc; from authgate.service import tune_gc; before = gc.get_threshold(); tune_gc();"
         "print(gc.get_freeze_count() > 10_000, gc.get_threshold() > before, gc.isenabled())"

@@ -1,4 +1,4 @@
-"""Request heads that do not end: each is timed and measured wherever it begins, and all of them share one budget."""
+"""Unfinished request heads: each has a timeout and a maximum size, and all share one memory budget."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOST = "Host: gate"
 MIB: Final = 1 << 20
 BUDGET: Final = 8 * MIB
 WIDE: Final = b"X: \xf0\x9f\x98\x80" + b"a" * 980 + b"\r\n"
-"""A field line that takes five bytes of memory for each that was sent."""
+"""A field line that takes five bytes of memory per byte."""
 UNFINISHED: Final = head(GET, HOST)[:-2] + WIDE * 63
 ENDED: Final = "authgate_unfinished_heads_ended_total"
 
@@ -44,7 +44,7 @@ def issuer() -> Issuer:
 
 @pytest.fixture
 async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
-    """A gate that allows a second for a head, and much longer between requests."""
+    """A gate with one second for a head, and a long timeout between requests."""
     limits = {"headerTimeout": "1s", "maxHeaderBytes": 65536}
     document = {"jwt": [knowing(issuer)], "limits": limits, "server": {"keepaliveTimeout": "60s"}}
     async with running(document) as it:
@@ -63,8 +63,8 @@ async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
         pytest.param(head(GET, HOST) * 40, id="more requests than are parsed at once"),
     ],
 )
-async def test_a_head_behind_a_complete_request_is_timed(gate: Gate, first: bytes) -> None:
-    """It came in the same packet, so that nothing else announces it; a connection without it stays open."""
+async def test_a_head_behind_a_complete_request_has_a_timeout(gate: Gate, first: bytes) -> None:
+    """Even if it arrived in the same packet. A connection without one stays open."""
     async with connected(gate.address) as wire, connected(gate.address) as idle:
         await idle.send_raw(first)
         await wire.send_raw(first + b"GET /verify HTTP/1.1\r\nX: ")
@@ -77,8 +77,8 @@ async def test_a_head_behind_a_complete_request_is_timed(gate: Gate, first: byte
         assert (await idle.reply()).status == 401
 
 
-async def test_a_head_that_arrives_during_a_decision_is_measured() -> None:
-    """Beyond limits.maxHeaderBytes the connection ends, without an answer that could be taken for the first one's."""
+async def test_a_head_that_arrives_during_a_decision_has_a_maximum_size() -> None:
+    """Beyond limits.maxHeaderBytes the connection ends, without bytes that could be read as the first answer."""
     metrics, begun = Metrics(), asyncio.Event()
 
     async def decide(_: web.BaseRequest) -> web.StreamResponse:
@@ -108,7 +108,7 @@ async def test_a_head_that_arrives_during_a_decision_is_measured() -> None:
 
 
 async def test_the_oldest_of_too_many_heads_is_ended(issuer: Issuer) -> None:
-    """The budget is for all of them; the connection gets 408, is counted, and others are served."""
+    """Its connection gets 408 and is counted, and others are served."""
     limits = {"maxUnfinishedHeaderBytes": BUDGET}
     async with running({"jwt": [knowing(issuer)], "limits": limits}) as gate, AsyncExitStack() as stack:
         wires = [await stack.enter_async_context(connected(gate.address)) for _ in range(40)]
@@ -121,8 +121,8 @@ async def test_the_oldest_of_too_many_heads_is_ended(issuer: Issuer) -> None:
         assert 0 < await gate.metric(ENDED) < 40
 
 
-async def test_a_head_that_completes_makes_room(issuer: Issuer) -> None:
-    """However many requests came in pieces before."""
+async def test_a_completed_head_makes_room(issuer: Issuer) -> None:
+    """Also after many requests in pieces."""
     limits = {"maxUnfinishedHeaderBytes": BUDGET}
     async with running({"jwt": [knowing(issuer)], "limits": limits}) as gate, connected(gate.address) as wire:
         for _ in range(60):
@@ -135,7 +135,7 @@ async def test_a_head_that_completes_makes_room(issuer: Issuer) -> None:
 async def test_a_flood_of_unfinished_heads_stays_within_a_memory_limit(
     tmp_path: Path, issuer: Issuer
 ) -> None:
-    """3,000 connections, of which each would take 325 KB; good clients get right answers all the while."""
+    """With 3,000 connections that could take 325 KB each. Good clients get correct answers meanwhile."""
     limits = {"maxUnfinishedHeaderBytes": BUDGET, "headerTimeout": "60s"}
     file = written(tmp_path, {"jwt": [knowing(issuer)], "limits": limits})
     good = bearer(issuer.mint())
@@ -155,7 +155,7 @@ async def test_a_flood_of_unfinished_heads_stays_within_a_memory_limit(
 
 
 def _peak(pid: int) -> int:
-    """The most bytes of memory that a process ever had."""
+    """Return the peak memory of a process in bytes."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

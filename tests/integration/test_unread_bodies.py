@@ -1,4 +1,4 @@
-"""A body that is announced and not sent: the next request on the connection is never taken for it."""
+"""A body that is announced and not sent: the next request on the connection is not read as the body."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture(params=[True, False], ids=["fast lane", "general way"])
 async def gate(request: pytest.FixtureRequest) -> AsyncIterator[Gate]:
-    """A gate with two policies, of which the low one lets more users pass."""
+    """A gate with two policies. The low one allows more users."""
     server = {**CONFIG["server"], "fastLane": request.param}
     async with running({**CONFIG, "server": server}) as it:
         yield it
@@ -59,7 +59,7 @@ ANNOUNCED = {
 async def test_an_answer_before_the_body_ends_the_connection(
     gate: Gate, port: str, fields: tuple[str, ...], token: str | None
 ) -> None:
-    """The answer comes at once and says `Connection: close`; what follows on the connection gets no answer."""
+    """The answer comes at once with `Connection: close`. Later bytes on the connection get no answer."""
     target, address = ("/verify", gate.address) if port == "verify" else ("/livez", gate.admin_address)
     credential = () if token is None else (bearer(token),)
     async with connected(address) as wire:
@@ -74,7 +74,7 @@ async def test_an_answer_before_the_body_ends_the_connection(
 
 
 async def test_a_request_cannot_choose_the_policy_of_the_next_one(gate: Gate) -> None:
-    """What a client puts into a header of its second request never becomes a request line."""
+    """A header of a client's second request is never read as a request line."""
     hidden = f"GET /policies/low/verify HTTP/1.0\r\nHost: gate\r\n{bearer(LOW)}\r\n"
     second = head("GET /verify HTTP/1.1", "Host: gate", bearer(LOW))
     cut = len("GET /verify HTTP/1.1\r\nHost: gate\r\nX-Filler: ")
@@ -88,8 +88,8 @@ async def test_a_request_cannot_choose_the_policy_of_the_next_one(gate: Gate) ->
 
 
 @pytest.mark.parametrize("size", [1, 5, 65_536])
-async def test_a_body_that_arrived_keeps_the_connection(gate: Gate, size: int) -> None:
-    """It is thrown away, and the next request is the one behind it."""
+async def test_a_body_that_arrived_does_not_end_the_connection(gate: Gate, size: int) -> None:
+    """It is discarded, and the next request is read behind it."""
     async with connected(gate.address) as wire:
         for _ in range(3):
             request = head("POST /verify HTTP/1.1", "Host: gate", f"Content-Length: {size}", bearer(HIGH))
@@ -107,7 +107,7 @@ async def test_a_body_that_arrived_keeps_the_connection(gate: Gate, size: int) -
 
 
 async def test_a_client_that_sends_its_body_late_still_reads_its_answer(gate: Gate) -> None:
-    """The bytes of the body do not reset the connection before the answer was read."""
+    """The body does not reset the connection before the answer was read."""
     async with connected(gate.address) as wire:
         await wire.send("POST /verify HTTP/1.1", "Host: gate", "Content-Length: 300000", bearer(HIGH))
         await wire.send_raw(b"x" * 200_000)
@@ -116,7 +116,7 @@ async def test_a_client_that_sends_its_body_late_still_reads_its_answer(gate: Ga
 
 
 async def test_the_log_names_what_to_change(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    """One warning a minute, with nginx's directive."""
+    """At most one warning a minute, with nginx's directive."""
     for _ in range(3):
         async with connected(gate.address) as wire:
             await wire.send("POST /verify HTTP/1.1", "Host: gate", "Content-Length: 5", bearer(HIGH))
@@ -127,7 +127,7 @@ async def test_the_log_names_what_to_change(gate: Gate, caplog: pytest.LogCaptur
 
 
 async def test_draining_connections_end_with_their_next_answer(gate: Gate) -> None:
-    """A client with a kept connection goes elsewhere, and loses no request when the listener closes."""
+    """A client with an open connection reconnects elsewhere, and loses no request when the listener closes."""
     async with connected(gate.address) as kept, connected(gate.address) as fresh:
         await kept.send("GET /verify HTTP/1.1", "Host: gate", bearer(HIGH))
         assert (await kept.reply()).values("Connection") == []
@@ -165,7 +165,7 @@ server {{
 
 @asynccontextmanager
 async def hand_written(folder: Path, gate: Gate) -> AsyncIterator[tuple[str, list[str]]]:
-    """The address of an nginx with this configuration, and the targets that its app was asked for."""
+    """Run nginx with this configuration; return its address and the request targets that its app received."""
     seen: list[str] = []
 
     async def app(request: web.BaseRequest) -> web.Response:
@@ -187,7 +187,7 @@ async def hand_written(folder: Path, gate: Gate) -> AsyncIterator[tuple[str, lis
 
 
 async def sent(address: str, method: str, target: str, token: str | None, body: bytes, *extra: str) -> Reply:
-    """nginx's answer to one request on a connection of its own."""
+    """Return nginx's answer to one request on a new connection."""
     lines = [f"{method} {target} HTTP/1.1", "Host: app", *extra]
     if token is not None:
         lines.append(bearer(token))
@@ -199,7 +199,7 @@ async def sent(address: str, method: str, target: str, token: str | None, body: 
 
 
 async def test_clients_of_a_hand_written_nginx_do_not_disturb_each_other(gate: Gate, tmp_path: Path) -> None:
-    """Interleaved requests with and without bodies each get their own answer, and none waits for a body."""
+    """Interleaved requests with and without bodies get their own answers, and none waits for a body."""
     async with hand_written(tmp_path, gate) as (address, seen):
         kinds = [
             ("POST", HIGH, b"x" * 5, 200, "posted"),
@@ -228,7 +228,7 @@ async def test_clients_of_a_hand_written_nginx_do_not_disturb_each_other(gate: G
 async def test_a_client_of_a_hand_written_nginx_cannot_choose_another_policy(
     gate: Gate, tmp_path: Path
 ) -> None:
-    """A request line in a header of the second request opened the app to a token of the low policy."""
+    """A request line in a header of a second request must not select the low policy."""
     trick = "X-Filler: GET /policies/low/verify HTTP/1.0"
     async with hand_written(tmp_path, gate) as (address, seen):
         for length in range(1, 200):
