@@ -1,4 +1,4 @@
-"""Tokens in other places than `Authorization`, over the wire."""
+"""Tokens in other places than `Authorization`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLACES = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gate() -> AsyncIterator[Gate]:
-    """A gate that reads tokens everywhere."""
+    """A gate that reads tokens from every source."""
     document = {
         "jwt": [knowing(ISSUER)],
         "credential": {"sources": EVERYWHERE},
@@ -54,8 +54,8 @@ async def gate() -> AsyncIterator[Gate]:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("place", PLACES)
-async def test_a_token_opens_from_every_place(gate: Gate, place: str) -> None:
-    """Each place that is configured is read, and what is left of it says nothing of the token."""
+async def test_a_token_is_read_from_every_source(gate: Gate, place: str) -> None:
+    """Each configured source is read, and the forwarded header no longer holds the token."""
     answer = await gate.request(headers=PLACES[place])
     assert (answer.status, answer.value("X-Auth-Request-User")) == (200, "corp:ada")
     assert not any(TOKEN in value or PROTOCOL in value for _, value in answer.headers)
@@ -63,8 +63,8 @@ async def test_a_token_opens_from_every_place(gate: Gate, place: str) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("place", [name for name in PLACES if name != "a header"])
-async def test_two_places_are_refused(gate: Gate, place: str) -> None:
-    """Two tokens in one request are two credentials, also where both are the same."""
+async def test_tokens_in_two_sources_are_refused(gate: Gate, place: str) -> None:
+    """Two tokens in one request are two credentials, even if they are equal."""
     assert (await gate.request(headers=PLACES[place] + PLACES["a header"])).verdict == (
         401,
         "multiple_credentials",
@@ -92,10 +92,8 @@ SECOND = {
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("headers", SECOND.values(), ids=SECOND)
-async def test_what_an_app_could_read_as_another_token_is_refused(
-    gate: Gate, headers: list[tuple[str, str]]
-) -> None:
-    """The gate would verify one token and forward another one, which many parsers read in its place."""
+async def test_a_possible_second_token_is_refused(gate: Gate, headers: list[tuple[str, str]]) -> None:
+    """Else the gate could verify one token while the app reads another."""
     answer = await gate.request(headers=headers)
     assert answer.verdict == (401, "credential_ambiguous")
     assert 'error="invalid_request"' in answer.value("WWW-Authenticate")
@@ -103,8 +101,8 @@ async def test_what_an_app_could_read_as_another_token_is_refused(
     assert not any("EVIL" in value for _, value in answer.headers)
 
 
-async def test_an_open_path_is_not_open_to_what_an_app_could_read_as_a_token() -> None:
-    """The gate saw no token there to judge, and the app might act on one."""
+async def test_an_anonymous_path_refuses_a_possible_token() -> None:
+    """The gate finds no token to check, but the app might use one."""
     document = {
         "jwt": [knowing(ISSUER)],
         "credential": {"sources": EVERYWHERE},
@@ -130,15 +128,15 @@ BENIGN = {
 
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("cookies", BENIGN.values(), ids=BENIGN)
-async def test_everyday_cookies_pass_beside_a_token(gate: Gate, cookies: str) -> None:
-    """And are forwarded as they are."""
+async def test_ordinary_cookies_are_allowed_next_to_a_token(gate: Gate, cookies: str) -> None:
+    """They are forwarded unchanged."""
     answer = await gate.request(headers=[("Cookie", f"{cookies}; access_token={TOKEN}")])
     assert (answer.status, answer.value("X-Auth-Forward-Cookie")) == (200, cookies)
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_the_answer_tells_what_is_left(gate: Gate) -> None:
-    """The proxy is told the cookies, the URI and the protocols to send on."""
+async def test_the_answer_has_the_headers_without_tokens(gate: Gate) -> None:
+    """The proxy gets the cookies, the URI and the protocols to forward."""
     headers = [
         ("Cookie", f"theme=dark; access_token={TOKEN}"),
         ("X-Original-URI", "/a?b=1"),
@@ -153,15 +151,15 @@ async def test_the_answer_tells_what_is_left(gate: Gate) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_refusal_tells_nothing_of_the_request(gate: Gate) -> None:
-    """What is left of a request stands on a 200 and nowhere else."""
+async def test_a_denial_has_no_headers_of_the_request(gate: Gate) -> None:
+    """Only a 200 has the headers to forward."""
     answer = await gate.request("rubbish", headers=[("Cookie", "theme=dark")])
     assert (answer.status, answer.headers_from("X-Auth-Forward-")) == (401, [])
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_no_place_is_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    """The audit stream, with every decision in it, holds no token of any place."""
+async def test_no_source_is_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """With every decision written, the audit log holds no token from any source."""
     for headers in PLACES.values():
         await gate.request(headers=headers)
     assert TOKEN not in caplog.text
@@ -169,7 +167,7 @@ async def test_no_place_is_logged(gate: Gate, caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize("place", [name for name in PLACES if name != "Authorization"])
-async def test_a_place_that_is_not_configured_is_not_read(place: str) -> None:
+async def test_a_source_that_is_not_configured_is_not_read(place: str) -> None:
     """Without `credential.sources` only `Authorization` is a credential."""
     async with running({"jwt": [knowing(ISSUER)]}) as plain:
         assert (await plain.request(headers=PLACES[place])).verdict == (401, "no_credential")

@@ -1,4 +1,4 @@
-"""Envoy's gRPC ext_authz on a real port: the same gate and answers, its health, its bounds, and how it ends."""
+"""Envoy's gRPC ext_authz on a real port: answers as over HTTP, health, limits, and shutdown."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ HEALTH = "/grpc.health.v1.Health/Check"
 
 
 def minted(name: str = "ada", **claims: Any) -> str:
-    """A token for the gate."""
+    """Return a token for the gate."""
     return ISSUER.mint(name, AUDIENCE, claims=claims)
 
 
 @asynccontextmanager
 async def asked(**more: Any) -> AsyncIterator[tuple[Gate, Asker]]:
-    """A gate, and Envoy asking it; nothing says which proxy it is."""
+    """A gate without `server.proxy`, and Envoy's requests to it."""
     document = {"jwt": [knowing(ISSUER)], "policies": POLICIES, "server": {"grpc": "127.0.0.1:0"}, **more}
     async with running(document) as gate, asking(gate.grpc_address) as ask:
         yield gate, ask
 
 
 async def health(ask: Asker, service: str = "") -> int:
-    """What the health service says."""
+    """Return the answer of the health service."""
     call = ask.channel.unary_unary(
         HEALTH,
         request_serializer=HealthCheckRequest.SerializeToString,
@@ -81,7 +81,7 @@ async def health(ask: Asker, service: str = "") -> int:
 
 
 async def refused(call: Any) -> grpc.StatusCode:
-    """The code with which a call fails."""
+    """Return the status code of a failing call."""
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call
     return refusal.value.code()
@@ -100,8 +100,8 @@ TOKENS = {
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
-async def test_the_answer_is_the_one_over_http(token: str | None, policy: str) -> None:
-    """Status and headers of the same token under the same policy, but for those that have no value."""
+async def test_the_answer_is_the_same_as_over_http(token: str | None, policy: str) -> None:
+    """Status and headers for the same token and policy, except headers without a value."""
     async with asked() as (gate, ask):
         path = "/verify" if policy == "default" else f"/policies/{policy}/verify"
         over_http = await gate.request(token, f"{path}/")
@@ -111,8 +111,8 @@ async def test_the_answer_is_the_one_over_http(token: str | None, policy: str) -
     assert (over_grpc.status, list(over_grpc.headers)) == (over_http.status, told)
 
 
-async def test_a_policy_that_there_is_not() -> None:
-    """Is a 404, as its path would be."""
+async def test_an_unknown_policy() -> None:
+    """It is a 404, as its path over HTTP."""
     async with asked() as (_, ask):
         assert (await ask(minted(), policy="unknown")).verdict == (404, "no_such_endpoint")
 
@@ -129,14 +129,14 @@ async def test_a_policy_that_there_is_not() -> None:
     ],
     ids=["open", "dots", "rule", "method", "host", "lies"],
 )
-async def test_rules_judge_the_request_that_envoy_tells(request_: dict[str, Any], status: int) -> None:
-    """Without a word about the proxy in the configuration, and without a header that could lie."""
+async def test_rules_use_the_request_that_envoy_sends(request_: dict[str, Any], status: int) -> None:
+    """Without `server.proxy`, and without headers that a client could send."""
     async with asked() as (_, ask):
         assert (await ask(**request_)).status == status
 
 
 async def test_two_credentials_are_refused() -> None:
-    """Whether Envoy has joined them or tells them one by one."""
+    """Whether Envoy joins them or sends them one by one."""
     token = minted()
     one = f"Bearer {token}".encode()
     async with asked() as (_, ask):
@@ -145,8 +145,8 @@ async def test_two_credentials_are_refused() -> None:
     assert joined.verdict == single.verdict == (401, "multiple_credentials")
 
 
-async def test_tokens_are_read_where_the_configuration_says() -> None:
-    """From a cookie and from the query of the path that Envoy tells, and what is left is told."""
+async def test_tokens_are_read_from_the_configured_sources() -> None:
+    """From a cookie and from the query of Envoy's path. The answer has the headers without the token."""
     places = {"sources": [{"cookie": "session"}, {"query": "access_token"}]}
     token = minted()
     async with asked(credential=places) as (_, ask):
@@ -159,7 +159,7 @@ async def test_tokens_are_read_where_the_configuration_says() -> None:
 
 
 async def test_calls_are_counted_and_audited_like_requests() -> None:
-    """The same figures and the same lines; nothing is under way afterwards."""
+    """With the same metrics and lines. Nothing stays in flight."""
     stream = configured()
     async with asked() as (gate, ask):
         await ask(minted())
@@ -175,7 +175,7 @@ async def test_calls_are_counted_and_audited_like_requests() -> None:
     assert [line["attributes"]["user.name"] for line in audit] == ["corp:mallory"]
 
 
-async def test_a_call_under_way_is_in_flight() -> None:
+async def test_an_open_call_is_in_flight() -> None:
     """Until it is answered."""
     metrics, verifier = Metrics(), ScriptedVerifier()
     verifier.held = True
@@ -191,8 +191,8 @@ async def _is(holds: bool) -> bool:
     return holds
 
 
-async def test_a_client_that_gives_up_leaves_nothing_behind() -> None:
-    """Envoy's time-out cancels the call."""
+async def test_a_cancelled_call_leaves_nothing_behind() -> None:
+    """Envoy's timeout cancels the call."""
     metrics, verifier = Metrics(), ScriptedVerifier()
     verifier.held = True
     async with answering(verifier, metrics) as gate, asking(gate.address) as ask:
@@ -211,8 +211,8 @@ class Broken(ScriptedVerifier):
         raise RuntimeError(f"cannot make anything of {token.text}")
 
 
-async def test_an_error_inside_is_a_503_that_tells_nothing() -> None:
-    """And its log line quotes no token."""
+async def test_an_internal_error_is_a_503_without_details() -> None:
+    """Its log line quotes no token."""
     stream, metrics, token = configured(), Metrics(), minted()
     async with answering(Broken(), metrics) as gate, asking(gate.address) as ask:
         answer = await ask(token)
@@ -223,7 +223,7 @@ async def test_an_error_inside_is_a_503_that_tells_nothing() -> None:
     assert token not in stream.getvalue()
 
 
-async def test_a_gate_that_cannot_tell_says_when_to_ask_again() -> None:
+async def test_unavailable_has_retry_after() -> None:
     """As over HTTP."""
     verdict = Unavailable(Reason.REVIEW_UNAVAILABLE, retry_after=7)
     async with answering(ScriptedVerifier(verdict)) as gate, asking(gate.address) as ask:
@@ -232,7 +232,7 @@ async def test_a_gate_that_cannot_tell_says_when_to_ask_again() -> None:
 
 
 async def test_health_is_readiness() -> None:
-    """Of the whole, and of the one service."""
+    """Under the empty name and under that of Authorization."""
     async with asked() as (gate, ask):
         assert [await health(ask), await health(ask, AUTHORIZATION)] == [HealthCheckResponse.SERVING] * 2
         gate.begin_ending()
@@ -241,7 +241,7 @@ async def test_health_is_readiness() -> None:
 
 
 async def test_a_gate_without_keys_is_not_serving() -> None:
-    """It listens, and says that it cannot decide."""
+    """It listens, and its health shows that it cannot decide."""
     async with asked(jwt=[trusting(f"http://127.0.0.1:{free_port()}")]) as (_, ask):
         assert await health(ask) == HealthCheckResponse.NOT_SERVING
 
@@ -256,27 +256,27 @@ async def test_a_gate_without_keys_is_not_serving() -> None:
         "/grpc.health.v1.Health/Watch",
     ],
 )
-async def test_nothing_else_can_be_called(method: str) -> None:
-    """No reflection, no older protocol, and nothing that stays open."""
+async def test_no_other_service_can_be_called(method: str) -> None:
+    """No reflection, no older protocol, and no streams."""
     async with asked() as (_, ask):
         assert await refused(ask.channel.unary_unary(method)(b"")) is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_the_health_of_no_service() -> None:
-    """Is an error, as gRPC's health protocol has it."""
+async def test_the_health_of_an_unknown_service() -> None:
+    """It is an error, as in gRPC's health protocol."""
     async with asked() as (_, ask):
         assert await refused(health(ask, "unknown")) is grpc.StatusCode.NOT_FOUND
 
 
 async def test_too_many_header_bytes_are_a_431() -> None:
-    """By the same limit as over HTTP, and counted the same."""
+    """With the same limit and counter as over HTTP."""
     async with asked(limits={"maxHeaderBytes": 20_000}) as (gate, ask):
         assert (await ask(minted(), headers={"x-long": "x" * 20_000})).status == 431
         assert await gate.metric("authgate_http_errors_total", status="431") == 1
 
 
-async def test_a_message_beyond_all_bounds_is_not_read() -> None:
-    """Such as one with the request's body."""
+async def test_a_message_over_the_limit_is_not_read() -> None:
+    """Such as a message with the request's body."""
     async with asked(limits={"maxHeaderBytes": 20_000}) as (_, ask):
         call = ask(minted(), headers={"x-long": "x" * 100_000})
         assert await refused(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -284,7 +284,7 @@ async def test_a_message_beyond_all_bounds_is_not_read() -> None:
 
 
 async def test_a_compressed_message_is_not_read() -> None:
-    """It could be a thousand times as large as it looks."""
+    """It could be a thousand times larger in memory."""
     async with answering(ScriptedVerifier()) as gate, asking(gate.address) as ask:
         message = check_request(minted(), headers={"x-long": "x" * 10_000_000}).SerializeToString()
         call = ask.channel.unary_unary(CHECK)(message, compression=grpc.Compression.Gzip)
@@ -292,8 +292,8 @@ async def test_a_compressed_message_is_not_read() -> None:
         assert (await ask(minted())).status == 200
 
 
-async def test_the_oldest_of_too_many_slow_messages_is_given_up() -> None:
-    """Each may take as much memory as the largest, so that only as many may be slow as fit into the budget."""
+async def test_the_oldest_of_too_many_slow_messages_is_cancelled() -> None:
+    """Each slow message is charged the maximum size, and all of them must fit into the budget."""
     message = 2 * 65536 + 16384
     async with (
         answering(ScriptedVerifier(), budget=HeadBudget(3 * message)) as gate,
@@ -312,7 +312,7 @@ async def test_the_oldest_of_too_many_slow_messages_is_given_up() -> None:
 
 
 async def test_a_call_with_much_metadata_is_refused() -> None:
-    """The gate reads none of it: what Envoy asks about is in the message."""
+    """The gate reads no metadata: the request is in the message."""
     async with answering(ScriptedVerifier()) as gate, asking(gate.address) as ask:
         for size, taken in ((1000, True), (9000, False)):
             message = check_request(minted()).SerializeToString()
@@ -325,7 +325,7 @@ async def test_a_call_with_much_metadata_is_refused() -> None:
 
 @pytest.mark.parametrize("streams", [128, 129])
 async def test_a_connection_has_128_calls_at_once(streams: int) -> None:
-    """The next call of the same connection waits until one of them has ended."""
+    """A further call on the same connection waits until one of them has ended."""
     async with answering(ScriptedVerifier(), max_connections=1000) as gate, asking(gate.address) as ask:
         calls = [ask.channel.stream_unary(CHECK)() for _ in range(streams - 1)]
         await asyncio.gather(*(call.wait_for_connection() for call in calls))
@@ -339,7 +339,7 @@ async def test_a_connection_has_128_calls_at_once(streams: int) -> None:
 
 
 @pytest.mark.parametrize("method", [CHECK, HEALTH], ids=["check", "health"])
-async def test_a_message_that_does_not_come_is_not_waited_for(method: str) -> None:
+async def test_a_missing_message_times_out(method: str) -> None:
     """A call ends after limits.headerTimeout."""
     async with answering(ScriptedVerifier(), header_timeout=1.0) as gate, asking(gate.address) as ask:
         assert await refused(ask.channel.stream_unary(method)(_never())) is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -351,20 +351,20 @@ async def _never() -> AsyncIterator[bytes]:
 
 
 async def test_a_call_without_a_message_is_refused() -> None:
-    """It asks nothing."""
+    """It has no request to decide."""
     async with answering(ScriptedVerifier()) as gate, asking(gate.address) as ask:
         assert await refused(ask.channel.stream_unary(CHECK)(())) is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_bytes_that_are_no_message_are_refused() -> None:
-    """And the next call is answered."""
+async def test_bytes_that_are_not_a_message_are_refused() -> None:
+    """The next call is answered."""
     async with answering(ScriptedVerifier()) as gate, asking(gate.address) as ask:
         assert (await refused(ask.channel.unary_unary(CHECK)(b"\xff\xff"))) is not grpc.StatusCode.OK
         assert (await ask(minted())).status == 200
 
 
 async def test_calls_beyond_the_limit_are_refused() -> None:
-    """As connections are over HTTP; those under way go on."""
+    """As connections are over HTTP. Open calls continue."""
     verifier = ScriptedVerifier()
     verifier.held = True
     async with answering(verifier, max_connections=3) as gate, asking(gate.address) as ask:
@@ -376,7 +376,7 @@ async def test_calls_beyond_the_limit_are_refused() -> None:
 
 
 async def test_connections_beyond_the_limit_are_refused() -> None:
-    """Those that there are go on."""
+    """Existing connections continue."""
     async with answering(ScriptedVerifier(), max_connections=2) as gate, AsyncExitStack() as stack:
         own = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
         channels = [
@@ -390,7 +390,7 @@ async def test_connections_beyond_the_limit_are_refused() -> None:
 
 
 def service(folder: Path, **server: Any) -> Service:
-    """A gate with this `server` section, not yet started."""
+    """Return a gate with this `server` section that is not started."""
     document = {
         "jwt": [knowing(ISSUER)],
         "server": {"admin": None, "listen": ["127.0.0.1:0"], **server},
@@ -401,7 +401,7 @@ def service(folder: Path, **server: Any) -> Service:
 
 @asynccontextmanager
 async def started(folder: Path, **server: Any) -> AsyncIterator[str]:
-    """The gRPC address of such a gate."""
+    """Start such a gate and return its gRPC address."""
     gate = service(folder, **server)
     await gate.start()
     try:
@@ -412,8 +412,8 @@ async def started(folder: Path, **server: Any) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mutual"])
-async def test_tls_is_the_verify_ports(tmp_path: Path, *, mutual: bool) -> None:
-    """With server.tls, and with its clientCAFile for those alone that it vouches for."""
+async def test_tls_is_that_of_the_verify_port(tmp_path: Path, *, mutual: bool) -> None:
+    """With server.tls, and with clientCAFile only for clients with a certificate of that CA."""
     authority = trustme.CA()
     own, client = authority.issue_cert("localhost"), authority.issue_cert("envoy")
     own.private_key_pem.write_to_path(tmp_path / "tls.key")
@@ -437,7 +437,7 @@ async def test_tls_is_the_verify_ports(tmp_path: Path, *, mutual: bool) -> None:
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
-    """Open to the proxy, in the place of one that a killed gate left behind."""
+    """It is open to the proxy, and replaces one that a killed gate left behind."""
     path = tmp_path / "grpc.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -446,8 +446,8 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
         assert path.stat().st_mode & 0o777 == 0o666
 
 
-async def test_a_living_gates_socket_is_left_alone(tmp_path: Path) -> None:
-    """gRPC by itself would take it away."""
+async def test_the_socket_of_a_running_gate_is_kept(tmp_path: Path) -> None:
+    """gRPC itself would remove it."""
     path = f"unix:{tmp_path}/grpc.sock"
     async with started(tmp_path, grpc=path) as address, asking(address) as ask:
         with pytest.raises(ListenError, match="another process listens there"):
@@ -455,23 +455,23 @@ async def test_a_living_gates_socket_is_left_alone(tmp_path: Path) -> None:
         assert (await ask(minted())).status == 200
 
 
-async def test_a_taken_port_is_told(tmp_path: Path) -> None:
-    """gRPC by itself would share it with whoever has it."""
+async def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
+    """gRPC itself would share it with another process."""
     async with started(tmp_path, grpc="127.0.0.1:0") as address:
         with pytest.raises(ListenError, match=f"cannot listen on {address}: Address already in use"):
             await service(tmp_path, grpc=address).start()
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
-async def test_every_address_of_the_machine(tmp_path: Path, host: str) -> None:
-    """However it is written."""
+async def test_every_address_of_the_machine_can_be_used(tmp_path: Path, host: str) -> None:
+    """In each notation."""
     port = free_port()
     async with started(tmp_path, grpc=f"{host}:{port}"), asking(f"127.0.0.1:{port}") as ask:
         assert (await ask(minted())).status == 200
 
 
-async def test_a_call_under_way_is_finished_at_the_end() -> None:
-    """No new one is taken meanwhile."""
+async def test_an_open_call_is_finished_at_shutdown() -> None:
+    """Meanwhile new calls are refused."""
     verifier = ScriptedVerifier()
     verifier.held = True
     async with answering(verifier) as gate, asking(gate.address) as ask:
@@ -485,8 +485,8 @@ async def test_a_call_under_way_is_finished_at_the_end() -> None:
         await closing
 
 
-async def test_sigterm_lets_envoy_turn_away_first(tmp_path: Path) -> None:
-    """Health says so at once, calls are answered for shutdown.delay, and the status is 0."""
+async def test_sigterm_gives_envoy_time(tmp_path: Path) -> None:
+    """Health fails at once, calls are answered for shutdown.delay, and the status is 0."""
     address = f"127.0.0.1:{free_port()}"
     document = {"jwt": [knowing(ISSUER)], "server": {"grpc": address}}
     environ = {"AUTHGATE_SHUTDOWN__DELAY": "60s"}
@@ -506,12 +506,12 @@ async def test_sigterm_lets_envoy_turn_away_first(tmp_path: Path) -> None:
 
 
 def has_grpc(pid: int) -> bool:
-    """Whether a process has loaded gRPC, whose threads do not outlive a fork."""
+    """Return whether a process has loaded gRPC, whose threads do not survive a fork."""
     return "cygrpc" in Path(f"/proc/{pid}/maps").read_text()
 
 
 async def test_workers_share_the_port(tmp_path: Path) -> None:
-    """Each answers connections of its own, they count together, and all of them say when the end is near.
+    """Each worker answers its own connections, all count together, and all report the end in their health.
 
     The supervisor, which forks, never loads gRPC.
     """
@@ -551,8 +551,8 @@ main()
 
 
 @pytest.mark.parametrize("name", ["grpc", "grpc_health", "envoy"])
-def test_a_missing_extra_is_told_with_what_to_type(tmp_path: Path, name: str) -> None:
-    """Where the configuration is loaded, not at the first call."""
+def test_a_missing_extra_is_reported_with_the_command_to_install_it(tmp_path: Path, name: str) -> None:
+    """When the configuration is loaded, not at the first call."""
     path = written(tmp_path, {"jwt": [knowing(ISSUER)], "server": {"grpc": "127.0.0.1:9001"}})
     done = subprocess.run(
         [sys.executable, "-c", MISSING.format(name=name, path=str(path))],

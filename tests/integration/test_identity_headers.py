@@ -1,4 +1,4 @@
-"""The headers that tell an app who sent the request, as they go over the wire."""
+"""The identity headers, as they are sent."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ NAMES = {
 
 @pytest.fixture
 def issuer() -> Issuer:
-    """An issuer whose keys stand in the gate's configuration."""
+    """An issuer whose keys are in the gate's configuration."""
     return Issuer(ISSUER, SigningKey.generate("ES256"))
 
 
 @asynccontextmanager
 async def gate_with(issuer: Issuer, preset: str = "oauth2-proxy", **headers: Any) -> AsyncIterator[Gate]:
-    """A gate with this preset; `/open` passes without a token."""
+    """A gate with this preset. `/open` is allowed without a token."""
     document = {
         "jwt": [knowing(issuer)],
         "headers": {"preset": preset, **headers},
@@ -58,20 +58,20 @@ async def gate_with(issuer: Issuer, preset: str = "oauth2-proxy", **headers: Any
 
 
 async def answer(gate: Gate, token: str | None, *lines: str) -> Reply:
-    """The answer to a request with this token."""
+    """Return the answer to a request with this token."""
     credential = [] if token is None else [bearer(token)]
     return await ask(gate.address, "GET /verify HTTP/1.1", "Host: gate", *credential, *lines)
 
 
 def identity(reply: Reply) -> list[tuple[str, str]]:
-    """The identity headers of an answer, in their order."""
+    """Return the identity headers of an answer, in order."""
     prefixes = ("x-auth-request-", "x-remote-", "remote-")
     return [(name, value) for name, value in reply.lines if name.startswith(prefixes)]
 
 
 @pytest.mark.parametrize("preset", NAMES)
 async def test_every_name_of_the_preset_is_sent(issuer: Issuer, preset: str) -> None:
-    """A proxy that copies a header must find it, else the client's own of that name could slip through."""
+    """A proxy copies each header. If one were missing, the client's header of that name could reach the app."""
     async with gate_with(issuer, preset) as gate:
         named = identity(await answer(gate, issuer.mint(claims={"groups": None})))
         nobody = identity(await answer(gate, None, "X-Original-URI: /open"))
@@ -104,22 +104,22 @@ async def test_every_name_of_the_preset_is_sent(issuer: Issuer, preset: str) -> 
         ),
     ],
 )
-async def test_an_identity_is_told(issuer: Issuer, preset: str, expected: dict[str, str]) -> None:
-    """Each value stands in the header of its own."""
+async def test_an_identity_is_sent(issuer: Issuer, preset: str, expected: dict[str, str]) -> None:
+    """Each value has its own header."""
     async with gate_with(issuer, preset) as gate:
         reply = await answer(gate, issuer.mint(claims=CLAIMS))
     assert {name: reply.value(name) for name in expected} == expected
 
 
 async def test_the_kubernetes_preset_repeats_the_group_header(issuer: Issuer) -> None:
-    """As the request-header authenticator of a kube-apiserver reads them."""
+    """As kube-apiserver's request-header authenticator reads it."""
     async with gate_with(issuer, "kubernetes") as gate:
         reply = await answer(gate, issuer.mint(claims=CLAIMS))
     assert reply.values("X-Remote-Group") == ["dev", "ops", "system:authenticated"]
 
 
 async def test_separators_inside_values_are_escaped(issuer: Issuer) -> None:
-    """A group with a comma in its name is not two groups."""
+    """A group with a comma in its name must not become two groups."""
     async with gate_with(issuer) as gate:
         reply = await answer(gate, issuer.mint(claims={"groups": ["a,b", "50%", "%2C"]}))
     assert reply.value("X-Auth-Request-Groups") == "a%2Cb,50%25,%252C,system:authenticated"
@@ -127,7 +127,7 @@ async def test_separators_inside_values_are_escaped(issuer: Issuer) -> None:
 
 @pytest.mark.parametrize("name", ["zoë", "東京", "🦉", "e\u0301", "\u202eevil", "a b"])
 async def test_names_are_raw_utf_8(issuer: Issuer, name: str) -> None:
-    """Byte for byte what the token says, neither escaped nor normalised."""
+    """The bytes of the token's claim, not escaped and not normalised."""
     async with gate_with(issuer) as gate:
         reply = await answer(gate, issuer.mint(name))
     assert f"X-Auth-Request-User: corp:{name}\r\n".encode() in reply.head
@@ -135,7 +135,7 @@ async def test_names_are_raw_utf_8(issuer: Issuer, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ada ", "ada\u00a0", "ada\u3000"], ids=["space", "nbsp", "wide-space"])
 async def test_a_name_that_headers_would_change_is_refused(issuer: Issuer, name: str) -> None:
-    """A field value loses the white space at its ends, and so could name somebody else."""
+    """Field values lose leading and trailing spaces, and the result could name another user."""
     async with gate_with(issuer) as gate:
         reply = await answer(gate, issuer.mint(name))
     assert (reply.status, reply.reason, identity(reply)) == (403, "identity_unsendable", [])
@@ -145,7 +145,7 @@ async def test_a_name_that_headers_would_change_is_refused(issuer: Issuer, name:
     "name", ["a\r\nX-Auth-Request-Groups: root", "a\x00", "a\tb", "\x7f", "\u0085", "\ud800"]
 )
 async def test_control_characters_never_reach_a_header(issuer: Issuer, name: str) -> None:
-    """Neither header injection nor a name that no UTF-8 can hold."""
+    """This prevents header injection and names that are not valid UTF-8."""
     async with gate_with(issuer) as gate:
         reply = await answer(gate, issuer.mint(name))
     assert (reply.status, identity(reply)) == (401, [])
@@ -153,21 +153,21 @@ async def test_control_characters_never_reach_a_header(issuer: Issuer, name: str
 
 
 async def test_an_identity_over_the_limit_is_refused(issuer: Issuer) -> None:
-    """Too many groups are an error for the operator, not a list cut short for the app."""
+    """Too many groups are an error for the operator. The list is never shortened."""
     async with gate_with(issuer, maxBytes=1024) as gate:
         reply = await answer(gate, issuer.mint(claims={"groups": [f"group-{n}" for n in range(200)]}))
     assert (reply.status, reply.reason, identity(reply)) == (403, "identity_too_large", [])
 
 
-async def test_the_clients_own_headers_are_not_echoed(issuer: Issuer) -> None:
-    """What a request says of its sender counts for nothing."""
+async def test_identity_headers_of_the_client_are_not_echoed(issuer: Issuer) -> None:
+    """They have no effect on the answer."""
     async with gate_with(issuer) as gate:
         reply = await answer(gate, issuer.mint(), "X-Auth-Request-User: root", "X-Auth-Request-Email: root@x")
     assert (reply.value("X-Auth-Request-User"), reply.value("X-Auth-Request-Email")) == ("corp:user-1", "")
 
 
-async def test_an_open_path_passes_without_a_token_only(issuer: Issuer) -> None:
-    """A credential that is presented is judged, also there."""
+async def test_an_anonymous_path_is_allowed_only_without_a_token(issuer: Issuer) -> None:
+    """A credential is checked there, too."""
     async with gate_with(issuer) as gate:
         nobody = await answer(gate, None, "X-Original-URI: /open?x=1")
         liar = await answer(gate, "no.jwt.here", "X-Original-URI: /open")
@@ -187,14 +187,14 @@ async def test_an_open_path_passes_without_a_token_only(issuer: Issuer) -> None:
         ["X-Original-URL: /open"],
     ],
 )
-async def test_only_the_very_path_is_open(issuer: Issuer, lines: list[str]) -> None:
-    """Anything that servers might read differently, or another proxy's header, opens nothing."""
+async def test_only_the_exact_path_is_anonymous(issuer: Issuer, lines: list[str]) -> None:
+    """Ambiguous paths and headers of other proxies do not count."""
     async with gate_with(issuer) as gate:
         assert (await answer(gate, None, *lines)).reason == "no_credential"
 
 
-async def test_a_service_account_is_told_in_parts(tmp_path: Path) -> None:
-    """Namespace, account and pod stand in headers of their own."""
+async def test_the_parts_of_a_service_account_are_sent(tmp_path: Path) -> None:
+    """Namespace, account and pod have their own headers."""
     async with cluster(tmp_path) as scenario, running({"cluster": of_cluster(scenario)}) as gate:
         account = scenario.state.service_account("web", "prod")
         pod = scenario.state.pod(account, "web-0")
@@ -207,8 +207,8 @@ async def test_a_service_account_is_told_in_parts(tmp_path: Path) -> None:
     assert told["x-auth-request-pod"] == "web-0"
 
 
-async def test_extra_attributes_are_told_to_kubernetes(tmp_path: Path) -> None:
-    """Keys in lower case and percent-encoded, as the request-header authenticator reads them."""
+async def test_extra_attributes_are_sent_to_kubernetes(tmp_path: Path) -> None:
+    """Keys are lower case and percent-encoded, as the request-header authenticator reads them."""
     async with cluster(tmp_path) as scenario:
         document = {"cluster": of_cluster(scenario), "headers": {"preset": "kubernetes"}}
         account = scenario.state.service_account("web", "prod")

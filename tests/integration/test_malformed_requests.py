@@ -1,4 +1,4 @@
-"""What is no proper HTTP: refused at once, once, and without a word of it in the answer or the log."""
+"""Malformed HTTP is refused once, at once, and quoted neither in the answer nor in the log."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ MALFORMED = {
 
 @pytest.fixture
 def issuer() -> Issuer:
-    """An issuer whose keys stand in the gate's configuration."""
+    """An issuer whose keys are in the gate's configuration."""
     return Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 
 
 @pytest.fixture
 async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
-    """A gate that lets pass whoever is authenticated."""
+    """A gate that allows every authenticated user."""
     async with running({"jwt": [knowing(issuer)]}) as it:
         yield it
 
@@ -76,7 +76,7 @@ async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
 async def test_malformed_requests_end_the_connection(
     gate: Gate, issuer: Issuer, lines: list[str | bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One empty 400 is all that comes, though a good request follows on the same connection: nothing is smuggled."""
+    """There is one empty 400, and a good request behind it on the same connection gets no answer."""
     caplog.set_level(logging.DEBUG)
     async with connected(gate.address) as wire:
         await wire.send_raw(head(*lines) + head(GET, HOST, bearer(issuer.mint())))
@@ -91,7 +91,7 @@ async def test_malformed_requests_end_the_connection(
 
 
 async def test_malformed_requests_are_counted_by_status(gate: Gate) -> None:
-    """They are no decisions, and stand in a figure of their own."""
+    """They are not decisions, and have a metric of their own."""
     async with connected(gate.address) as wire:
         await wire.send(GET)
         await wire.reply()
@@ -112,7 +112,7 @@ async def test_malformed_requests_are_counted_by_status(gate: Gate) -> None:
 async def test_headers_over_the_limit_get_431(
     gate: Gate, lines: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """limits.maxHeaderBytes bounds each line and all of them together."""
+    """limits.maxHeaderBytes limits each line and their sum."""
     caplog.set_level(logging.DEBUG)
     async with connected(gate.address) as wire:
         await wire.send(*lines)
@@ -126,7 +126,7 @@ async def test_headers_over_the_limit_get_431(
 
 
 async def test_an_unending_header_line_gets_431(gate: Gate) -> None:
-    """A line that never ends is refused when it passes the limit, not when it ends."""
+    """It is refused when it exceeds the limit, not when it ends."""
     async with connected(gate.address) as wire:
         await wire.send_raw(f"{GET}\r\n{HOST}\r\nX: ".encode() + b"a" * 66_000)
         assert (await wire.reply()).status == 431
@@ -141,7 +141,7 @@ async def test_unending_blank_lines_get_431(gate: Gate, blank: bytes) -> None:
 
 
 async def test_a_token_at_the_header_limit_passes_the_server(gate: Gate) -> None:
-    """Up to 64 KiB of headers reach the gate, which has a limit of its own for tokens, and says so."""
+    """Up to 64 KiB of headers reach the gate, which refuses the token by its own limit."""
     async with connected(gate.address) as wire:
         await wire.send(GET, HOST, bearer("a" * 60_000))
         assert (await wire.reply()).reason == "credential_too_large"
@@ -156,8 +156,8 @@ async def test_a_token_at_the_header_limit_passes_the_server(gate: Gate) -> None
         pytest.param(b"5\r\nhelloX\r\n0\r\n\r\n", id="too-long"),
     ],
 )
-async def test_nothing_after_a_broken_body_is_a_request(gate: Gate, issuer: Issuer, body: bytes) -> None:
-    """Where a chunked body cannot be followed to its end, the connection is given up."""
+async def test_bytes_behind_a_broken_body_are_not_a_request(gate: Gate, issuer: Issuer, body: bytes) -> None:
+    """If the end of a chunked body cannot be found, the connection is closed."""
     post = head(POST, HOST, "Transfer-Encoding: chunked")
     async with connected(gate.address) as wire:
         await wire.send_raw(post + body + head(GET, HOST, bearer(issuer.mint())))
