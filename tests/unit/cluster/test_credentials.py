@@ -1,4 +1,4 @@
-"""When the gate's own token is read again, and what is told of it."""
+"""When the gate's own token is read again, and which of its claims are used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Seconds:
-    """A clock that a test turns by hand."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.value = 1000.0
@@ -57,7 +57,7 @@ def test_file_is_read_after_a_minute(tmp_path: Path, after: float, token: str) -
 
 
 async def test_file_is_read_after_a_refusal(tmp_path: Path) -> None:
-    """A refusal reads the file again whatever it looks like."""
+    """After a refusal the file is read again even if it looks unchanged."""
     file = tmp_path / "token"
     file.write_text("first")
     credential = TokenFileSource(file, None, Seconds())
@@ -107,12 +107,12 @@ async def test_fixed_credential() -> None:
     [("Bearer abc", "abc"), ("Basic abc", None), (None, None), ("Bearer ", None)],
 )
 def test_shown_token(authorization: str | None, token: str | None) -> None:
-    """Only a Bearer header holds a token."""
+    """Only a Bearer header has a token."""
     assert Credential(authorization).token == token
 
 
 def test_shown_has_no_secret_repr() -> None:
-    """A credential does not show itself in a log."""
+    """The repr of a credential has no secret."""
     assert "abc" not in repr(Credential("Bearer abc"))
 
 
@@ -125,7 +125,7 @@ BOUND = {"iss": "https://issuer", "sub": "system:serviceaccount:a:b", "kubernete
 
 
 @pytest.mark.parametrize(
-    ("token", "says"),
+    ("token", "claims"),
     [
         (jwt_of(json.dumps(BOUND).encode()), OwnToken("system:serviceaccount:a:b", "https://issuer")),
         (jwt_of(b'{"iss": "https://issuer", "sub": "me"}'), OwnToken("me", "")),
@@ -155,6 +155,6 @@ BOUND = {"iss": "https://issuer", "sub": "system:serviceaccount:a:b", "kubernete
         "empty",
     ],
 )
-def test_own_token(token: str | None, says: OwnToken) -> None:
-    """The own token's account is told where it has one, its issuer only for a ServiceAccount's."""
-    assert read_own_token(token) == says
+def test_own_token(token: str | None, claims: OwnToken) -> None:
+    """The subject is read from every JWT, the issuer only from a ServiceAccount's token."""
+    assert read_own_token(token) == claims

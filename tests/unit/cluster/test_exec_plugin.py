@@ -20,7 +20,7 @@ VERSION = "client.authentication.k8s.io/v1"
 
 
 class Seconds:
-    """A clock that a test turns by hand; 0 is the beginning of 1970."""
+    """A clock that the test sets, in POSIX seconds."""
 
     def __init__(self) -> None:
         self.value = 0.0
@@ -57,7 +57,7 @@ class Plugin:
 
 
 async def test_it_runs_with_the_first_request(tmp_path: Path) -> None:
-    """Nothing runs, and nothing is held, before somebody asks."""
+    """Before the first request nothing runs, and there is no credential."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
     assert (plugin.credential.latest().token, plugin.runs) == (None, 0)
 
@@ -70,7 +70,7 @@ async def test_it_runs_once_for_all(tmp_path: Path) -> None:
 
 
 async def test_it_is_kept(tmp_path: Path) -> None:
-    """A credential without an end is shown until it is refused."""
+    """A credential without an expiry is used until it is refused."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
     await plugin.credential.current()
     plugin.clock.value += 1e9
@@ -79,7 +79,7 @@ async def test_it_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("now", "runs"), [(3539, 1), (3540, 2)])
 async def test_it_runs_before_the_end(tmp_path: Path, now: float, runs: int) -> None:
-    """A credential is replaced from one minute before its end."""
+    """A credential is replaced one minute before it expires."""
     plugin = Plugin(tmp_path, credential_object(token="abc", expirationTimestamp="1970-01-01T01:00:00Z"))
     await plugin.credential.current()
     plugin.clock.value = now
@@ -153,21 +153,21 @@ async def test_environment(tmp_path: Path) -> None:
     ids=["empty", "text", "deep", "status", "kind", "neither", "type", "word", "key", "time", "zone"],
 )
 async def test_unusable_output(tmp_path: Path, output: str, problem: str) -> None:
-    """Output that is no credential is an error that names the plugin and what it printed."""
+    """Output that is not a credential is an error that names the plugin and what is wrong."""
     with pytest.raises(ApiError, match=f"exec plugin sh: .*{problem}") as caught:
         await Plugin(tmp_path, output).credential.current()
     assert caught.value.kind is ApiErrorKind.UNAUTHORIZED
 
 
 async def test_failing_plugin(tmp_path: Path) -> None:
-    """A plugin's status and words are told, bounded."""
+    """The error has the plugin's exit status and its stderr, bounded."""
     plugin = Plugin(tmp_path, "", "echo 'run: aws sso login' >&2; exit 3;")
     with pytest.raises(ApiError, match="ended with status 3: run: aws sso login"):
         await plugin.credential.current()
 
 
 async def test_hanging_plugin(tmp_path: Path) -> None:
-    """A plugin that does not end in time is ended, and that is told."""
+    """A plugin that does not end in time is killed, and the error says so."""
     clock = Seconds()
     plugin = ExecPlugin(VERSION, "sh", ("-c", f"echo $$ > '{tmp_path / 'pid'}'; exec sleep 60"))
     credential = PluginSource(plugin, {"PATH": os.environ["PATH"]}, clock, clock, timeout=0.5)

@@ -1,4 +1,4 @@
-"""How failures are told: kinds, words, and no token among them."""
+"""The kind and message of each failure, without tokens."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_retry_after(header: str, seconds: int) -> None:
     ids=["status", "html", "wrong type", "reviewed token", "own token"],
 )
 def test_server_words(body: bytes, detail: str) -> None:
-    """A Status' message is quoted without tokens; no other body is."""
+    """The message of a Status is quoted without tokens; no other body is quoted."""
     assert status_error(CALL, RawAnswer(500, "", body), "own-token").detail == detail
 
 
 def test_forbidden_without_a_known_account() -> None:
-    """Where the gate's token does not name its account, the words do without."""
+    """If the gate's token does not name its account, the message says "the gate's account"."""
     detail = status_error(CALL, RawAnswer(403, "", b""), None).detail
     assert detail == (
         "not allowed to create tokenreviews: bind the ClusterRole system:auth-delegator to the gate's account"
@@ -140,9 +140,9 @@ def late(cause: Exception) -> aiohttp.ClientOSError:
     ids=["DNS", "refused", "several", "TLS", "late TLS", "proxy down", "proxy", "no HTTP", "closed", "other"],
 )
 def test_network_error(error: aiohttp.ClientError, kind: ApiErrorKind, words: str) -> None:
-    """Each way in which a connection fails has its own words."""
-    told = network_error(CALL, error, SERVER)
-    assert (told.kind, told.detail) == (kind, f"create tokenreviews: {words}")
+    """Each way in which a connection fails has its own message."""
+    failure = network_error(CALL, error, SERVER)
+    assert (failure.kind, failure.detail) == (kind, f"create tokenreviews: {words}")
 
 
 @pytest.mark.parametrize(
@@ -160,5 +160,5 @@ def test_network_error(error: aiohttp.ClientError, kind: ApiErrorKind, words: st
     ids=["plain", "lines", "surrogate", "bound", "long", "token", "part of a token", "short token"],
 )
 def test_clean(text: str, cleaned: str) -> None:
-    """Words are bounded and printable, and tokens and their parts are taken out."""
+    """Text is bounded and printable, and tokens and their parts are replaced."""
     assert clean(text, (None, "", "header1.payload1.signature1", "own")) == cleaned

@@ -1,4 +1,4 @@
-"""What is read from kubeconfig files, and what each mistake in them is told as."""
+"""What is read from kubeconfig files, and the error for each mistake."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(
 
 
 def test_cluster(tmp_path: Path) -> None:
-    """A cluster's members are read; its CA file is looked for beside the kubeconfig."""
+    """A cluster's members are read; its CA file is relative to the kubeconfig."""
     cluster = {
         "certificate-authority": "ca.crt",
         "tls-server-name": "kubernetes",
@@ -58,7 +58,7 @@ def test_cluster(tmp_path: Path) -> None:
 
 
 def test_embedded_data_wins(tmp_path: Path) -> None:
-    """Embedded data wins over a file, as for kubectl."""
+    """Embedded data takes precedence over a file, as in kubectl."""
     data = base64.b64encode(b"PEM").decode()
     cluster = {"certificate-authority": "ca.crt", "certificate-authority-data": data}
     assert read(tmp_path, cluster).ca == b"PEM"
@@ -92,12 +92,12 @@ def test_credential(tmp_path: Path, user: dict[str, Any], credential: object) ->
 
 
 def test_token_file_wins(tmp_path: Path) -> None:
-    """tokenFile wins over token, as for kubectl, and is looked for beside the kubeconfig."""
+    """tokenFile takes precedence over token, as in kubectl, and is relative to the kubeconfig."""
     assert read(tmp_path, None, {"token": "abc", "tokenFile": "t"}).credential == TokenFile(tmp_path / "t")
 
 
 def test_plugin_beside_the_file(tmp_path: Path) -> None:
-    """A plugin with a slash in its name is looked for beside the kubeconfig."""
+    """A plugin with a slash in its name is relative to the kubeconfig."""
     plugin = read(tmp_path, None, {"exec": {**EXEC, "command": "bin/login"}}).credential
     assert isinstance(plugin, ExecPlugin)
     assert plugin.command == str(tmp_path / "bin" / "login")
@@ -138,7 +138,7 @@ def test_client_certificate(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], problem: str) -> None:
-    """A mistake is told with its path in the file and without any of the user's values."""
+    """An error has the path in the file, and none of the user's values."""
     with pytest.raises(ClusterConfigError, match=problem) as caught:
         read(tmp_path, cluster, user)
     assert "secret" not in str(caught.value)
@@ -180,7 +180,7 @@ def test_mistakes(tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any],
     ],
 )
 def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
-    """A file that is no kubeconfig is told as such, with the line but not the text."""
+    """The error for a file that is not a kubeconfig has the line, but not the text."""
     (tmp_path / "config").write_text(text)
     with pytest.raises(ClusterConfigError, match=problem) as caught:
         read_kubeconfig((tmp_path / "config",), None)
@@ -188,14 +188,14 @@ def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """An explicit file that is not there is named."""
+    """The error names an explicit file that does not exist."""
     access = ConnectionSettings(kubeconfig=str(tmp_path / "none"))
     with pytest.raises(ClusterConfigError, match="none: cannot be read: No such file"):
         find_connection(access)
 
 
 def test_huge_file(tmp_path: Path) -> None:
-    """A file beyond any kubeconfig's size is refused unread."""
+    """A file that is too large for a kubeconfig is refused."""
     with (tmp_path / "config").open("wb") as file:
         file.truncate(11 << 20)
     with pytest.raises(ClusterConfigError, match="longer than"):
@@ -203,7 +203,7 @@ def test_huge_file(tmp_path: Path) -> None:
 
 
 def test_chosen_context(tmp_path: Path) -> None:
-    """A named context wins over the current one."""
+    """A configured context takes precedence over the current one."""
     document = {
         "current-context": "a",
         "contexts": [{"name": name, "context": {"cluster": name}} for name in "ab"],
@@ -214,7 +214,7 @@ def test_chosen_context(tmp_path: Path) -> None:
 
 
 def test_merged_files(tmp_path: Path) -> None:
-    """Of several files the first to name a thing wins, missing ones are passed over, and paths are each file's own."""
+    """The first file that defines an entry wins, missing files are skipped, and paths are relative to their file."""
     (tmp_path / "one").mkdir()
     Kubeconfig("https://first", {"certificate-authority": "ca"}).write(tmp_path / "one" / "config")
     Kubeconfig("https://second").write(tmp_path / "two")
@@ -270,7 +270,7 @@ def test_pod_with_ipv6(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["token", "ca.crt"])
 def test_pod_without_files(tmp_path: Path, missing: str) -> None:
-    """A pod without its ServiceAccount's files counts as none, and the error says where to look."""
+    """A pod without its ServiceAccount's files has no cluster, and the error says where they were expected."""
     (account(tmp_path) / missing).unlink()
     access = ConnectionSettings(service_account_dir=str(tmp_path), environ={**POD, "HOME": str(tmp_path)})
     with pytest.raises(ClusterConfigError, match=r"automountServiceAccountToken.*cluster\.kubeconfig"):
@@ -279,7 +279,7 @@ def test_pod_without_files(tmp_path: Path, missing: str) -> None:
 
 @pytest.mark.parametrize("chosen", ["kubeconfig", "context"])
 def test_pod_with_a_kubeconfig(tmp_path: Path, chosen: str) -> None:
-    """An explicit kubeconfig or context wins over the pod's ServiceAccount."""
+    """An explicit kubeconfig or context takes precedence over the pod's ServiceAccount."""
     path = Kubeconfig(SERVER).write(tmp_path / "config")
     access = ConnectionSettings(
         kubeconfig=path if chosen == "kubeconfig" else None,
@@ -291,7 +291,7 @@ def test_pod_with_a_kubeconfig(tmp_path: Path, chosen: str) -> None:
 
 
 def test_present(tmp_path: Path) -> None:
-    """A path that cannot be looked at counts as present, so that reading it gives the reason."""
+    """A path that cannot be checked counts as present, so that reading it reports the reason."""
     assert (present(tmp_path), present(tmp_path / "x"), present(tmp_path / ("x" * 5000))) == (
         True,
         False,

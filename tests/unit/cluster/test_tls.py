@@ -1,4 +1,4 @@
-"""When a TLS context is built anew, and what may be in its files."""
+"""When a TLS context is rebuilt, and what its files may contain."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def contexts(tmp_path: Path, authority: trustme.CA) -> Callable[[], TLSContexts]:
-    """Makes contexts that follow a CA file."""
+    """Return contexts that follow a CA file."""
     (tmp_path / "ca.crt").write_bytes(authority.cert_pem.bytes())
     return lambda: TLSContexts(Connection(origin="test", server="https://api", ca=tmp_path / "ca.crt"))
 
 
 def test_unchanged(contexts: Callable[[], TLSContexts]) -> None:
-    """While nothing changes the context, and with it every connection, stays."""
+    """While no file changes, the context stays the same, and so do connections."""
     made = contexts()
     assert made.context(None) is made.context(None)
 
@@ -70,7 +70,7 @@ def test_every_certificate_is_verified(contexts: Callable[[], TLSContexts]) -> N
 
 
 def test_system_authorities() -> None:
-    """Without a CA the system's authorities are trusted, and verified as ever."""
+    """Without a CA the system's authorities are trusted, and certificates are verified."""
     context = TLSContexts(Connection(origin="test", server="https://api")).context(None)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
@@ -113,7 +113,7 @@ def encrypted(key: bytes) -> bytes:
 
 @pytest.mark.parametrize("fault", ["other key", "password", "no key"])
 def test_unusable_client_certificate(authority: trustme.CA, fault: str) -> None:
-    """A pair that does not fit, or whose key wants a password, is an error and asks nobody."""
+    """A mismatched pair, or a key with a password, is an error without a prompt."""
     mine, other = authority.issue_cert(common_name="a"), authority.issue_cert(common_name="b")
     keys = {
         "other key": other.private_key_pem.bytes(),

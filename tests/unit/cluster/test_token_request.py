@@ -36,7 +36,7 @@ def refusal(message: object, status: int = 403, **details: Any) -> RawAnswer:
 
 
 def test_the_lifetime_is_the_tokens_own() -> None:
-    """What the token says counts, not what the answer says of it."""
+    """The token's own claims count, not the answer's fields."""
     token = jwt_of(iat=1000, exp=1600)
     assert parse_token(answer(status={"token": token})) == IssuedToken(token, 600, UNTIL)
 
@@ -44,8 +44,8 @@ def test_the_lifetime_is_the_tokens_own() -> None:
 @pytest.mark.parametrize(
     "token", ["opaque", jwt_of(exp=5), jwt_of(iat=6, exp=5), jwt_of(iat=True, exp=5)], ids=range(4)
 )
-def test_a_token_that_does_not_tell_lives_as_answered(token: str) -> None:
-    """Then the answered spec is all there is."""
+def test_a_token_without_times_has_the_lifetime_of_the_answer(token: str) -> None:
+    """Then the lifetime of the answer's spec is used."""
     assert parse_token(answer(status={"token": token})).lifetime == 3600
 
 
@@ -80,16 +80,16 @@ def test_any_other_answer_is_no_token(body: bytes) -> None:
 
 
 def test_a_refusal_names_who_may_not() -> None:
-    """It is who has to be in the missing binding."""
-    said = (
+    """The missing binding needs that user."""
+    message = (
         'serviceaccounts "web" is forbidden: User "system:serviceaccount:a:b" cannot create resource'
         ' "serviceaccounts/token" in API group "" in the namespace "prod"'
     )
-    assert read_refusal(refusal(said), None).user == "system:serviceaccount:a:b"
+    assert read_refusal(refusal(message), None).user == "system:serviceaccount:a:b"
 
 
 def test_a_refusal_names_what_is_missing() -> None:
-    """By the resource of what was not found."""
+    """The resource comes from the Status' details."""
     assert read_refusal(refusal('pods "x" not found', 404, kind="pods"), None) == TokenRefusal(
         404, 'pods "x" not found', "pods"
     )
@@ -101,13 +101,13 @@ def test_a_refusal_names_what_is_missing() -> None:
     ids=["page", "no text", "no kind", "no details"],
 )
 def test_a_refusal_in_another_form_is_still_one(raw: RawAnswer) -> None:
-    """The status alone tells enough."""
+    """The HTTP status alone is a refusal."""
     read = read_refusal(raw, None)
     assert (read.status, read.resource, read.user) == (403, "", "")
 
 
-def test_a_refusal_keeps_the_gates_own_token_to_itself() -> None:
-    """However the server quotes it."""
+def test_a_refusal_does_not_quote_the_gates_own_token() -> None:
+    """It is removed from the server's message."""
     assert OWN not in read_refusal(refusal(f"who is {OWN}?"), OWN).message
 
 

@@ -1,4 +1,4 @@
-"""What counts as an answer of TokenReview, and what does not."""
+"""Which answers of TokenReview are a yes, a no, or neither."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_absent_members(user: dict[str, Any]) -> None:
 
 
 def test_null_extra_value() -> None:
-    """An extra key with null is one without values: so Go writes an empty list."""
+    """An extra key with null has no values: Go writes an empty list so."""
     assert parse(good(extra={"k": None})) == ReviewedUser("alice", "", (), (("k", ()),), ())
 
 
@@ -70,7 +70,7 @@ def test_names_beyond_ascii() -> None:
     ids=["error", "false", "null", "missing", "false with user", "unprintable", "long"],
 )
 def test_refused(status: dict[str, Any], error: str) -> None:
-    """Anything but `authenticated: true` is no authentication, with the server's words bounded and clean."""
+    """Anything but `authenticated: true` is a no, with the server's message bounded and without the token."""
     assert parse(status) == NotAuthenticated(error)
 
 
@@ -132,7 +132,7 @@ def test_unusable_status(status: object) -> None:
     ids=["empty", "no UTF-8", "array", "null", "kind", "NaN", "long number", "deep", "twice"],
 )
 def test_unusable_body(body: bytes) -> None:
-    """A body that is no TokenReview object is a bad answer and no crash."""
+    """A body that is not a TokenReview is a bad answer, not a crash."""
     with pytest.raises(ApiError) as caught:
         parse_token_review(body, TOKEN)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER

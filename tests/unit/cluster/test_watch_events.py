@@ -1,4 +1,4 @@
-"""What a list and a watch of metadata may say, and what is refused."""
+"""Which pages and events are read from a list and a watch of metadata, and which are refused."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def page(**changes: Any) -> bytes:
     ],
 )
 def test_an_event_is_read(line: bytes, meaning: object) -> None:
-    """Of an object only its uid, its version and the time of its deletion are kept."""
+    """Only an object's uid, its version and the time of its deletion are kept."""
     assert parse_event(line) == meaning
 
 
 def test_a_page_is_read() -> None:
-    """A page tells its objects, the version of the list, and how to go on."""
+    """A page has its objects, the version of the list, and the token of the next page."""
     metadata = {"resourceVersion": "9", "continue": "more"}
     assert parse_page(page(metadata=metadata)) == Page({"u": None}, "9", "more")
     assert parse_page(page(items=None)) == Page({}, "9", "")
@@ -84,7 +84,7 @@ def test_a_page_is_read() -> None:
     ],
 )
 def test_an_event_that_is_none_is_refused(line: bytes) -> None:
-    """What cannot be read is an error: it may have been a deletion."""
+    """An unreadable event is an error: it may be a deletion."""
     with pytest.raises(ApiError) as caught:
         parse_event(line)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER
@@ -101,7 +101,7 @@ def test_an_event_that_is_none_is_refused(line: bytes) -> None:
     ],
 )
 def test_a_page_that_is_none_is_refused(body: bytes) -> None:
-    """Nothing is taken from a list that is not wholly understood: what is missing would pass for deleted."""
+    """A list with one unreadable object is refused as a whole: the missing object would count as deleted."""
     with pytest.raises(ApiError) as caught:
         parse_page(body)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER
