@@ -33,7 +33,7 @@ class Answer:
 
 
 class ProbeError(Exception):
-    """The gate did not respond; the message says why."""
+    """The gate did not respond; the message contains the reason."""
 
 
 def target_of_address(address: ListenAddress) -> Target:

@@ -108,6 +108,7 @@ def snippets(
     """
     from authgate.tools.snippets import MANIFESTS, SNIPPETS, Options, manifests, rendered
     from authgate.tools.snippets.options import (
+        GATE_TIMEOUT,
         parse_app,
         parse_gate,
         parse_header,
@@ -116,7 +117,6 @@ def snippets(
         parse_policy,
         parse_preset,
     )
-    from authgate.tools.snippets.timeouts import GATE_TIMEOUT
 
     if proxy is None:
         _print_list(tuple(SNIPPETS.values()), tuple(MANIFESTS.values()))

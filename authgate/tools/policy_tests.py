@@ -44,7 +44,7 @@ _PLENTY = 1000
 
 
 class StatementError(Exception):
-    """A test refers to something that is not configured; the message says what."""
+    """A test refers to something that is not configured, which the message describes."""
 
 
 @dataclass(frozen=True, slots=True)

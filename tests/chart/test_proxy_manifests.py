@@ -12,7 +12,7 @@ import pytest_asyncio
 import yaml
 
 from authgate.tools.snippets import MANIFESTS, Manifest, Options, manifests
-from authgate.tools.snippets.timeouts import GATE_TIMEOUT
+from authgate.tools.snippets.options import GATE_TIMEOUT
 from authgate.vocabulary import Preset
 from tests.support.helm import KubectlError
 from tests.support.process import until

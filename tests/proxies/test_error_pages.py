@@ -119,7 +119,7 @@ async def test_a_page_while_the_gate_cannot_tell(program: Program, tmp_path: Pat
         names = in_words(program, Reason.REVIEW_UNAVAILABLE)
         unknown = {"Reason code": "-"}  # Envoy's, for what there is not
         if "Reason" in names:
-            unknown = {"Reason": "the gate did not say", "Reason code": ""}
+            unknown = {"Reason": "unknown", "Reason code": ""}
         token = client.site.token()
         async with cannot_tell(client.site):
             told = await client.page(503, token=token)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
-from authgate.tools.snippets.timeouts import GATE_TIMEOUT
+from authgate.tools.snippets.options import GATE_TIMEOUT
 from tests.proxies.site import protected
 from tests.support.faults import Hold
 from tests.support.service import cluster, of_cluster

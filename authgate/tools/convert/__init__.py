@@ -1,4 +1,4 @@
-"""From other programs' configurations to authgate's, and back; what has no counterpart is told, never dropped."""
+"""Convert configurations from and to other programs; fields without a counterpart are always reported."""
 
 from authgate.tools.convert.kubernetes import (
     from_authentication_configuration,

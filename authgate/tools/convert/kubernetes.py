@@ -1,4 +1,4 @@
-"""kube-apiserver's AuthenticationConfiguration: its `jwt:` is authgate's, and what stands around it is not.
+"""kube-apiserver's AuthenticationConfiguration, which shares only `jwt:` with authgate's configuration.
 
 Source: k8s.io/apiserver, pkg/apis/apiserver/v1/types.go.
 """
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from authgate.tools.convert.values import Original
 
 _ALGORITHMS = tuple(name for name in ALGORITHMS if name != "EdDSA")
-"""The signatures that a kube-apiserver takes."""
+"""The signature algorithms that kube-apiserver accepts."""
 
 _KIND = "AuthenticationConfiguration"
 _VERSIONS = tuple(f"apiserver.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
@@ -47,14 +47,14 @@ _ISSUERS = [
         "userValidationRules": [dict.fromkeys(("expression", "message"))],
     }
 ]
-"""What both formats have: mappings by their members, lists by what their entries are, None for any value."""
+"""The fields of both formats: mappings with their members, lists with their kind of entry, None for any value."""
 
 _MEANT_WHEN_EMPTY = frozenset({"prefix", "requiredValue"})
 
-_UNKNOWN = f"is left out: it is no known field of an {_KIND}"
+_UNKNOWN = f"is omitted: it is not a known field of {_KIND}"
 _LOST = {
-    "anonymous": "is left out: which paths are open without a token is for policies.<name>.anonymous to say",
-    "egressSelectorType": "is left out: authgate has no egress selectors, and asks the issuer itself",
+    "anonymous": "is omitted: list the paths that need no token in policies.<name>.anonymous",
+    "egressSelectorType": "is omitted: authgate has no egress selectors and connects to the issuer directly",
 }
 _CLAIMS: tuple[tuple[Pattern, ...], ...] = (
     ("claimMappings", "username", "claim"),
@@ -62,27 +62,27 @@ _CLAIMS: tuple[tuple[Pattern, ...], ...] = (
     ("claimMappings", "uid", "claim"),
     ("claimValidationRules", ..., "claim"),
 )
-"""Where an issuer names claims."""
+"""The fields of an issuer that name claims."""
 
 _POINTER = (
-    "is left out: kube-apiserver has no JSON pointers; write an expression in its place, such as"
+    "is omitted: kube-apiserver has no JSON pointers; use an expression instead, such as"
     " claims.realm_access.roles"
 )
 _DISCOVERY_ONLY = (
-    "is left out: kube-apiserver finds keys by discovery only, so the issuer needs a discovery document"
+    "is omitted: kube-apiserver finds keys only by discovery, so the issuer needs a discovery document"
 )
 _LOST_OF_GATE = {
-    "algorithms": f"is left out: kube-apiserver takes {', '.join(_ALGORITHMS)} of every issuer",
+    "algorithms": f"is omitted: kube-apiserver accepts {', '.join(_ALGORITHMS)} from every issuer",
     "jwksURL": _DISCOVERY_ONLY,
     "staticKeys": _DISCOVERY_ONLY,
-    "maxTokenLifetime": "is left out: write a claimValidationRules expression over claims.exp and claims.iat instead",
+    "maxTokenLifetime": "is omitted: use a claimValidationRules expression with claims.exp and claims.iat instead",
 }
 
 
 def from_authentication_configuration(text: str) -> Converted:
     """Return authgate's configuration with the issuers of an AuthenticationConfiguration; raises `ConversionError`.
 
-    Each issuer gets the algorithms that a kube-apiserver takes and, where its host does not serve as one, a name.
+    Each issuer gets the algorithms that kube-apiserver accepts, and a name unless its host can serve as one.
     """
     original = read_original(text)
     version, kind = original.fields.get("apiVersion"), original.fields.get("kind")
@@ -99,7 +99,7 @@ def from_authentication_configuration(text: str) -> Converted:
     issuers = _copied(original, ("jwt",), jwt, _ISSUERS, notes)
     for place, name in _missing_names(Values({"jwt": issuers})):
         issuers[place]["gate"] = {"name": name}
-        said = f"is {name} in metrics, logs and policies, as its host alone is no name; you may know a better one"
+        said = f"is {name} in metrics, logs and policies, because its host is not a unique name; change it if you like"
         notes.append(original.note(("jwt", place, "gate", "name"), said))
     for issuer in issuers:
         if isinstance(issuer, dict):
@@ -112,27 +112,27 @@ def from_authentication_configuration(text: str) -> Converted:
 
 
 def to_authentication_configuration(text: str) -> Converted:
-    """Return the AuthenticationConfiguration with the issuers of a valid configuration of authgate's.
+    """Return the AuthenticationConfiguration with the issuers of a valid authgate configuration.
 
-    Raises `ConversionError` where the text is no YAML.
+    Raises `ConversionError` if the text is not YAML.
     """
     original = read_original(text)
     notes = [
-        original.note((name,), "is left out: an AuthenticationConfiguration holds issuers (jwt) only")
+        original.note((name,), "is omitted: an AuthenticationConfiguration contains only issuers (jwt)")
         for name, value in original.fields.items()
         if name not in _HEAD and value is not None
     ]
     values = Values(original.fields)
     for path, value in values.find("jwt", ..., "gate", ...):
         if value is not None:
-            said = _LOST_OF_GATE.get(str(path[-1]), "is left out: it is authgate's own")
+            said = _LOST_OF_GATE.get(str(path[-1]), "is omitted: only authgate has this setting")
             notes.append(original.note(path, said))
     for path, url in (
         *values.texts("jwt", ..., "issuer", "url"),
         *values.texts("jwt", ..., "issuer", "discoveryURL"),
     ):
         if url.startswith("http://"):
-            notes.append(original.note(path, "is refused by kube-apiserver, which takes https only"))
+            notes.append(original.note(path, "is rejected by kube-apiserver, which accepts only https"))
     issuers = [
         _by_name({name: value for name, value in issuer.items() if name != "gate"}, original, path, notes)
         for path, issuer in values.find("jwt", ...)
@@ -142,9 +142,9 @@ def to_authentication_configuration(text: str) -> Converted:
 
 
 def _copied(original: Original, path: Path, value: object, known: Any, notes: list[Problem]) -> Any:
-    """Return a value with what both formats have; what only one has is noted, what asks for nothing is not.
+    """Return the part of a value that both formats have; add notes about other members unless they are empty.
 
-    What is of another type than it should be is copied, for `check` to refuse. Go reads "" and null as not given.
+    A value of the wrong type is copied, and `check` rejects it. Go treats "" and null as missing.
     """
     if isinstance(known, list) and isinstance(value, tuple):
         return [_copied(original, (*path, place), item, known[0], notes) for place, item in enumerate(value)]
@@ -162,9 +162,9 @@ def _copied(original: Original, path: Path, value: object, known: Any, notes: li
 
 
 def _by_name(issuer: dict[str, Any], original: Original, path: Path, notes: list[Problem]) -> dict[str, Any]:
-    """Return an issuer whose claims are all named as kube-apiserver names them; a pointer to a nested one is left out.
+    """Return an issuer with claims named as in kube-apiserver; a pointer to a nested claim is omitted.
 
-    Without it the mapping or rule is incomplete, and kube-apiserver refuses to load it.
+    Without it the mapping or rule is incomplete, and kube-apiserver rejects it.
     """
     for place in _CLAIMS:
         for found, claim in list(Values(issuer).texts(*place)):
@@ -181,7 +181,7 @@ def _by_name(issuer: dict[str, Any], original: Original, path: Path, notes: list
 
 
 def _holder(issuer: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the mapping that holds a path's last member, copied with all that is on the way to it."""
+    """Return the mapping of a path's last member, after copying every container on the path."""
     below: Any = issuer
     for step, after in pairwise(path):
         below[step] = list(below[step]) if isinstance(after, int) else dict(below[step])
@@ -190,7 +190,7 @@ def _holder(issuer: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _missing_names(values: Values) -> Iterator[tuple[int, str]]:
-    """Yield a name for each issuer that shares its host with another one, or whose host is no label."""
+    """Yield a name for each issuer that shares its host with another one, or whose host is not a valid label."""
     urls = {int(path[1]): url for path, url in values.texts("jwt", ..., "issuer", "url")}
     hosts = Counter(host_of(url) for url in urls.values())
     taken = {host for host, count in hosts.items() if count == 1}

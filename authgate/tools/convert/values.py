@@ -1,4 +1,4 @@
-"""What goes into a conversion and what comes out of it."""
+"""The input and output of a conversion."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The document to convert (mappings are dicts, lists tuples), and the line on which each path stands."""
+    """The document to convert (mappings are dicts, lists are tuples), and the line of each path."""
 
     fields: Mapping[str, object]
     lines: Mapping[Path, int]
 
     def note(self, path: Path, message: str) -> Problem:
-        """Return what is to be said of a place."""
+        """Return a note about a path."""
         return Problem(dotted(path), message, line=self.lines.get(path))
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The document in the other format, and what of the original is not in it or wants a second look."""
+    """The document in the other format, and notes about what was omitted or needs a check."""
 
     document: dict[str, object]
     notes: tuple[Problem, ...]
 
 
 class ConversionError(Exception):
-    """The text is not what it was said to be; `problems` tell why."""
+    """The input does not have the expected format; `problems` describe why."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -44,12 +44,12 @@ class ConversionError(Exception):
 
 
 def read_original(text: str) -> Original:
-    """Read a YAML text (JSON is YAML) that holds one mapping; raises `ConversionError`."""
+    """Parse YAML (or JSON) that is a mapping; raises `ConversionError`."""
     document = parse_yaml(text)
     if isinstance(document, Problem):
         raise ConversionError([Problem("the file", document.message, document.value, line=document.line)])
     if document.problems:
         raise ConversionError(document.problems)
     if not isinstance(document.value, dict):
-        raise ConversionError([Problem("the file", "must hold one mapping of fields")])
+        raise ConversionError([Problem("the file", "must be a mapping of fields")])
     return Original(document.value, document.lines)

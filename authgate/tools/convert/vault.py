@@ -20,7 +20,7 @@ _USUAL_SKEW: Final = 60
 _SUBJECT: Final = (
     "sub",
     "/sub",
-)  # the issuer's username already, with the prefix that keeps it apart from others
+)  # already the username, with the prefix of the issuer
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _CONFIG: Final = frozenset(
     {
@@ -48,32 +48,32 @@ _ROLE: Final = frozenset(
     }
 )
 _LOST: Final = {
-    "default_role": "is left out: a request names its policy by its path",
-    "expiration_leeway": "is left out: it is for tokens without exp, which authgate refuses",
-    "not_before_leeway": "is left out: it is for tokens without nbf, which authgate takes at once",
-    "token_bound_cidrs": "is left out: authgate does not look at addresses; let the proxy do that",
-    "bound_cidrs": "is left out: authgate does not look at addresses; let the proxy do that",
-    "token_policies": "is left out: what a sender may do is for the app, or for policies.NAME.rules, to say",
-    "policies": "is left out: what a sender may do is for the app, or for policies.NAME.rules, to say",
-    "token_ttl": "is left out: authgate issues no Vault tokens; exchange.ttl is the life of its own",
-    "token_max_ttl": "is left out: authgate issues no Vault tokens; exchange.ttl is the life of its own",
+    "default_role": "is omitted: a request selects its policy by its path",
+    "expiration_leeway": "is omitted: it applies to tokens without exp, which authgate denies",
+    "not_before_leeway": "is omitted: it applies to tokens without nbf, which are valid immediately",
+    "token_bound_cidrs": "is omitted: authgate does not check addresses; let the proxy do that",
+    "bound_cidrs": "is omitted: authgate does not check addresses; let the proxy do that",
+    "token_policies": "is omitted: define permissions in the app or in policies.NAME.rules",
+    "policies": "is omitted: define permissions in the app or in policies.NAME.rules",
+    "token_ttl": "is omitted: authgate issues no Vault tokens; exchange.ttl is the lifetime of its own tokens",
+    "token_max_ttl": "is omitted: authgate issues no Vault tokens; exchange.ttl is the lifetime of its own tokens",
 }
-_OF_TOKENS: Final = "is left out: it is about tokens that Vault issues"
-_OF_LOGIN: Final = "is left out: it is about logins in a browser, which authgate has not"
+_OF_TOKENS: Final = "is omitted: it applies to tokens that Vault issues"
+_OF_LOGIN: Final = "is omitted: it applies to browser logins, which authgate does not have"
 _LOGIN: Final = ("oidc_", "allowed_redirect", "verbose_oidc", "namespace_in", "max_age", "callback_mode")
-_UNKNOWN: Final = "is left out: it is no field of a JWT role that authgate knows"
+_UNKNOWN: Final = "is omitted: authgate does not know this field of a JWT role"
 
 
 def from_vault_role(role: str, auth_config: str, policy: str = DEFAULT_POLICY) -> Converted:
-    """Return the configuration of a gate that lets pass whom a Vault role lets log in; raises `ConversionError`.
+    """Return the configuration of a gate that allows the tokens that a Vault role accepts; raises `ConversionError`.
 
-    `role` is what `vault read -format=json auth/jwt/role/NAME` prints, `auth_config` that of `auth/jwt/config`.
+    `role` is the output of `vault read -format=json auth/jwt/role/NAME`, `auth_config` that of `auth/jwt/config`.
     """
     wanted, method = _Answer(role, "role"), _Answer(auth_config, "config")
     kind = wanted.fields.get("role_type") or "oidc"
     if kind != "jwt":
         raise ConversionError(
-            [Problem("role_type", 'must be "jwt": others log people in with a browser', str(kind))]
+            [Problem("role_type", 'must be "jwt": other roles log in with a browser', str(kind))]
         )
     notes = [*wanted.lost(_ROLE), *method.lost(_CONFIG)]
     document: dict[str, object] = {
@@ -86,22 +86,22 @@ def from_vault_role(role: str, auth_config: str, policy: str = DEFAULT_POLICY) -
 
 
 class _Answer:
-    """What Vault printed: the fields below `data`, or the fields themselves."""
+    """The output of Vault: the fields below `data`, or the fields themselves."""
 
     def __init__(self, text: str, what: str) -> None:
         self._original: Original = read_original(text)
         data = self._original.fields.get("data", self._original.fields)
         if not isinstance(data, dict):
-            raise ConversionError([Problem(f"the {what}", "must be what vault read -format=json prints")])
+            raise ConversionError([Problem(f"the {what}", "must be the output of vault read -format=json")])
         self.fields: dict[str, Any] = data
         self._below = ("data",) if "data" in self._original.fields else ()
 
     def note(self, name: str, message: str) -> Problem:
-        """Return what is to be said of a field."""
+        """Return a note about a field."""
         return self._original.note((*self._below, name), message)
 
     def lost(self, known: frozenset[str]) -> Iterator[Problem]:
-        """Yield a note for every field that asks for something and has no counterpart."""
+        """Yield a note for every non-empty field without a counterpart."""
         for name, value in self.fields.items():
             if name not in known and value not in (None, "", 0, False, (), {}):
                 yield self.note(name, _LOST.get(name) or _why_lost(name))
@@ -124,7 +124,7 @@ def _issuer(method: _Answer, role: _Answer, notes: list[Problem]) -> dict[str, o
             [
                 Problem(
                     "bound_issuer",
-                    "is empty, and authgate takes tokens of named issuers only; write their iss",
+                    "is empty, but authgate accepts only tokens of configured issuers; set it to their iss",
                 )
             ]
         )
@@ -138,7 +138,9 @@ def _issuer(method: _Answer, role: _Answer, notes: list[Problem]) -> dict[str, o
     audiences = list(role.fields.get("bound_audiences") or ())
     if not audiences:
         notes.append(
-            role.note("bound_audiences", "is empty, and authgate needs one: write what tokens are issued for")
+            role.note(
+                "bound_audiences", "is empty, but authgate needs an audience: set it to the aud of the tokens"
+            )
         )
     issuer["audiences"] = audiences
     if len(audiences) > 1:
@@ -156,7 +158,7 @@ def _issuer(method: _Answer, role: _Answer, notes: list[Problem]) -> dict[str, o
 
 
 def _skew(value: object) -> int:
-    """Return seconds of clock skew: Vault takes 0 for 60, and anything below for none."""
+    """Return the clock skew in seconds: in Vault, 0 means 60, and a negative value means none."""
     seconds = int(value) if isinstance(value, int | float) else int(re.sub(r"\D", "", str(value or 0)) or 0)
     return _USUAL_SKEW if seconds == 0 else max(seconds, 0)
 
@@ -181,13 +183,13 @@ def _role(answer: _Answer, notes: list[Problem]) -> dict[str, object]:
     if mappings := fields.get("claim_mappings"):
         role["claimMappings"] = {claim: _header(str(name)) for claim, name in mappings.items()}
         for claim, name in mappings.items():
-            said = f"becomes the header {_header(str(name))}, where Vault has the metadata {name}"
+            said = f"becomes the header {_header(str(name))} instead of the metadata {name}"
             notes.append(answer.note("claim_mappings", f"{claim} {said}"))
     return role
 
 
 def _value(value: object, kind: object) -> object:
-    """Return a bound claim's value; in Vault's globs a backslash is itself, also before a star."""
+    """Return the value of a bound claim; in Vault's globs, a backslash is literal even before a star."""
     return re.sub(r"(\\+)\*", r"\1\1*", value) if kind == "glob" and isinstance(value, str) else value
 
 

@@ -1,6 +1,6 @@
-"""Configurations that put the gate behind a proxy: one folder of templates a proxy, filled in with addresses.
+"""Proxy configurations for use with the gate: one folder of templates per proxy, filled in with addresses.
 
-What the tests run is what users get: `deploy/proxies` holds these files with the default options.
+Users get what the tests run: `deploy/proxies` has these files with the default options.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from authgate.policy.headers import HeaderMapper
 from authgate.tools.snippets.catalog import SNIPPETS, Snippet
 from authgate.tools.snippets.manifests import MANIFESTS, Manifest
 from authgate.tools.snippets.options import Listen, Options, Upstream, verify_path
-from authgate.tools.snippets.pages import PAGES, told_reasons
+from authgate.tools.snippets.pages import PAGES, page_reasons
 from authgate.tools.snippets.template import render
 from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, PRESET_PREFIXES, PRESETS, REMOVED_HEADERS
 
@@ -44,9 +44,9 @@ _ALSO_TRUSTED: Final = (
     "X-Forwarded-Email",
     "X-Forwarded-Preferred-Username",
 )
-"""Names by which other gates tell apps who calls; an app may know them, so no client may say them."""
+"""Identity headers of other gates. An app may trust them, so clients must not send them."""
 _CLEARED_BY_PREFIX: Final = tuple(PRESET_PREFIXES.values())
-"""Beginnings of names that are cleared whatever follows, by the proxies that can."""
+"""Prefixes of headers that are removed by proxies that can match prefixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ class File:
 
 
 def identity_headers(preset: Preset) -> tuple[str, ...]:
-    """Return the names of the headers that a preset always sends."""
+    """Return the headers that a preset always sends."""
     return tuple(name for name, _ in HeaderMapper(preset, 0).anonymous())
 
 
 def rendered(snippet: Snippet, options: Options) -> tuple[File, ...]:
-    """Return the files of a proxy's snippet; raises ValueError with a sentence where it cannot carry an option."""
+    """Return the files of a proxy's snippet; raises ValueError if the proxy does not support an option."""
     refusal = snippet.refusal(options)
     if refusal is not None:
         raise ValueError(refusal)
@@ -75,7 +75,7 @@ def rendered(snippet: Snippet, options: Options) -> tuple[File, ...]:
 
 
 def manifests(manifest: Manifest, options: Options) -> tuple[File, ...]:
-    """Return the files of manifests; raises ValueError with a sentence where they cannot carry an option."""
+    """Return the files of manifests; raises ValueError if they do not support an option."""
     refusal = manifest.refusal(options)
     if refusal is not None:
         raise ValueError(refusal)
@@ -103,9 +103,9 @@ def _services(manifest: Manifest, options: Options) -> dict[str, Value]:
 
 
 def _names(options: Options, own_headers: Collection[str] = ()) -> dict[str, Value]:
-    """Return what all templates know of the gate: its headers, and those that only it or the proxy may set.
+    """Return the values for all templates: the gate's headers, and those that only the gate or the proxy may set.
 
-    `own_headers` are those of `REMOVED_HEADERS` that the proxy sets itself.
+    `own_headers` are the headers in `REMOVED_HEADERS` that the proxy sets itself.
     """
     removed = [name for name in REMOVED_HEADERS if name not in {*own_headers, *options.headers}]
     own = (*identity_headers(options.preset), *options.headers)
@@ -169,7 +169,7 @@ def _values(snippet: Snippet, options: Options) -> dict[str, Value]:
         "refusals": [
             {"status": str(page.status), "error": page.error} for page in PAGES if page.status < 500
         ],
-        "reasons": told_reasons(),
+        "reasons": page_reasons(),
         "tls": options.tls,
     }
 

@@ -1,4 +1,4 @@
-"""The proxies that there are snippets for, and what each of them cannot do."""
+"""The proxies with snippets, and the options that each does not support."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """One proxy's snippet: its files, and where it says no."""
+    """The snippet of one proxy: its files and unsupported options."""
 
     proxy: str
-    """Its name on the command line, and of its folder."""
+    """Its name on the command line and the name of its folder."""
     title: str
     runs_on: tuple[str, ...]
-    """The versions that the tests have run it on."""
+    """The tested versions of the proxy."""
     paste: tuple[str, ...]
-    """The files for a configuration that is already there."""
+    """The files to add to an existing configuration."""
     complete: tuple[str, ...]
-    """The files of a whole configuration."""
+    """The files of a complete configuration."""
     server_proxy: str
-    """The gate's `server.proxy` for it."""
+    """The value of `server.proxy` in the gate's configuration."""
     no_preset: Mapping[Preset, str] = field(default_factory=dict)
-    """Presets that it cannot carry, and why."""
+    """Unsupported presets, and why."""
     no_socket: str = ""
-    """Why it cannot ask a gate on a unix socket."""
+    """Why a gate on a unix socket is not supported; "" if it is."""
     no_open_path: str = ""
-    """Why it cannot leave a path open by itself."""
+    """Why open paths are not supported; "" if they are."""
     no_cookie: str = ""
-    """Why it cannot take a token out of the cookies that the app gets."""
+    """Why removing a token from the app's cookies is not supported; "" if it is."""
     app_schemes: tuple[str, ...] = ("http",)
     pages: Places | None = None
-    """What it can write into error pages; None where it has none to send."""
+    """The placeholders for error pages; None if the proxy cannot send any."""
     own_headers: frozenset[str] = frozenset()
-    """Headers of `REMOVED_HEADERS` that it takes from clients by itself, and sets where it is configured to."""
+    """Headers in `REMOVED_HEADERS` that the proxy itself removes from requests, and sets if configured."""
     templates: str = ""
-    """The folder of its templates, where it is another's."""
+    """The folder of the templates, if it is another proxy's."""
     grpc: bool = False
-    """Whether it asks in gRPC, at the gate's `server.grpc`."""
+    """Whether the proxy uses gRPC, at the gate's `server.grpc`."""
 
     def gate_of(self, options: Options) -> Upstream:
-        """Return where it asks."""
+        """Return the address of the gate."""
         return options.gate or Upstream("127.0.0.1", 9001 if self.grpc else 8080)
 
     def app_of(self, options: Options) -> Upstream:
-        """Return where the app is."""
+        """Return the address of the app."""
         return options.app or Upstream("127.0.0.1", 3000)
 
     def refusal(self, options: Options) -> str | None:
-        """Return a sentence that says what of these options the proxy cannot carry, or None."""
+        """Return a sentence about an option that the proxy does not support, or None."""
         if options.preset in self.no_preset:
             return self.no_preset[options.preset]
         if self.gate_of(options).socket and self.no_socket:
@@ -67,12 +67,12 @@ class Snippet:
             return self.no_cookie
         if options.error_pages and self.pages is None:
             return (
-                f"{self.title} has no error pages of its own to send: clients get the status, the challenge and"
+                f"{self.title}: error pages are not supported; clients get the status, the challenge and"
                 " X-Auth-Reason"
             )
         scheme = self.app_of(options).scheme
         if scheme not in self.app_schemes:
-            return f"{self.title} speaks {' and '.join(self.app_schemes)} to the app here, not {scheme}"
+            return f"{self.title} supports {' and '.join(self.app_schemes)} to the app here, not {scheme}"
         return None
 
 
@@ -101,7 +101,7 @@ SNIPPETS: Final = {
             complete=("authgate.conf", "nginx.conf"),
             server_proxy="nginx",
             no_preset={
-                "kubernetes": "nginx reads only the first of a repeated header, and X-Remote-Group stands once for each"
+                "kubernetes": "nginx reads only the first of several headers, and X-Remote-Group is sent once for each"
                 " group: choose --preset oauth2-proxy or remote, which join groups into one header"
             },
             pages=Places(
@@ -141,11 +141,11 @@ SNIPPETS: Final = {
             paste=("authgate.yaml", "authgate-entrypoint.yaml"),
             complete=("traefik.yaml", "authgate.yaml"),
             server_proxy="traefik",
-            no_socket="Traefik asks no unix socket: let the gate listen on 127.0.0.1 and give --gate its URL",
-            no_open_path="Traefik clears a client's identity headers only where it asks the gate: leave the path open"
-            " there, under policies.NAME.anonymous",
-            no_cookie="Traefik cannot put the cookies that the gate leaves in the place of the client's, and the app"
-            " would see the token: let clients send it in Authorization",
+            no_socket="Traefik does not support unix sockets: let the gate listen on 127.0.0.1 and give --gate its URL",
+            no_open_path="Traefik removes a client's identity headers only on requests to the gate: open the path in"
+            " the gate's configuration, under policies.NAME.anonymous",
+            no_cookie="Traefik cannot remove a token from the cookies, so the app would get it: let clients send it in"
+            " Authorization",
             app_schemes=("http", "h2c"),
             own_headers=TRAEFIKS_OWN,
         ),
@@ -157,8 +157,8 @@ SNIPPETS: Final = {
             complete=("Caddyfile", "authgate.caddy"),
             server_proxy="caddy",
             no_preset={
-                "kubernetes": "Caddy copies headers one by one, and of X-Remote-Group and X-Remote-Extra-* there may be"
-                " any number: choose --preset oauth2-proxy or remote, which join groups into one header"
+                "kubernetes": "Caddy copies a fixed list of headers, but X-Remote-Group and X-Remote-Extra-* may occur"
+                " any number of times: choose --preset oauth2-proxy or remote, which join groups into one header"
             },
             pages=Places(
                 '{{placeholder "authgate_words" | html}}',
@@ -183,8 +183,8 @@ SNIPPETS: Final = {
             complete=("httpd.conf", "authgate.lua"),
             server_proxy="haproxy",
             no_preset={
-                "kubernetes": "httpd's Lua sets a header once, and X-Remote-Group stands once for each group: choose"
-                " --preset oauth2-proxy or remote, which join groups into one header"
+                "kubernetes": "httpd's Lua sets a header only once, and X-Remote-Group is sent once for each group:"
+                " choose --preset oauth2-proxy or remote, which join groups into one header"
             },
         ),
     )

@@ -1,4 +1,4 @@
-"""Proxies that a cluster's own objects configure: manifests, checked against the definitions of their kinds."""
+"""Proxies that are configured by Kubernetes objects: manifests, checked against the schemas of their kinds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLAIN: Final = Options()
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service of a cluster, and one of its ports."""
+    """A Kubernetes Service and one of its ports."""
 
     name: str
     namespace: str
@@ -31,25 +31,25 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The objects that put the gate before a Service, and where they say no."""
+    """The objects that put the gate in front of a Service, and the unsupported options."""
 
     proxy: str
     """Its name on the command line."""
     title: str
     checked: str
-    """The version of the definitions that the tests have shown it to."""
+    """The version of the schemas that the tests check it against."""
     files: tuple[str, ...]
     server_proxy: str = "envoy"
-    """The gate's `server.proxy` for it."""
+    """The value of `server.proxy` in the gate's configuration."""
     grpc: bool = True
-    """Whether it asks in gRPC, at the gate's `server.grpc`."""
+    """Whether the proxy uses gRPC, at the gate's `server.grpc`."""
     own_headers: frozenset[str] = frozenset()
-    """Headers of `REMOVED_HEADERS` that it takes from clients by itself, and sets where it is configured to."""
+    """Headers in `REMOVED_HEADERS` that the proxy itself removes from requests, and sets if configured."""
     grantee: tuple[str, str] = ("", "")
-    """Group and kind of the object that names the gate from another namespace, where that has to be granted."""
+    """Group and kind of the object that refers to the gate from another namespace, if that needs a ReferenceGrant."""
     no_preset: Mapping[Preset, str] = field(default_factory=dict)
     no_policy: bool = False
-    """Whether it cannot name a policy to the gate."""
+    """Whether the proxy cannot select a policy of the gate."""
 
     def gate(self, options: Options) -> Service:
         """Return the gate's Service; raises ValueError with a sentence."""
@@ -63,7 +63,7 @@ class Manifest:
         return _service(options.app or Upstream("app.apps.svc", 3000), "--app", "app.apps")
 
     def refusal(self, options: Options) -> str | None:
-        """Return a sentence that says what of these options the manifests cannot carry, or None."""
+        """Return a sentence about an option that the manifests do not support, or None."""
         try:
             self.gate(options)
             self.app(options)
@@ -73,24 +73,20 @@ class Manifest:
             return self.no_preset[options.preset]
         if options.policy != DEFAULT_POLICY and self.no_policy:
             return (
-                f"{self.title} cannot name a policy to the gate: let the rules of the policy 'default' tell apps apart"
-                " by their hosts"
+                f"{self.title} cannot select a policy of the gate: distinguish apps by host in the rules of the policy"
+                " 'default'"
             )
         if options.open_paths:
-            return (
-                "in a cluster paths are left open at the gate, which sees them all: policies.NAME.anonymous"
-            )
+            return "with manifests, open paths in the gate's configuration, under policies.NAME.anonymous"
         if options.cookie:
-            return (
-                "in a cluster the app would see the token of the cookie: let clients send it in Authorization"
-            )
+            return "with manifests, the app would get the token in the cookie: let clients send it in Authorization"
         if options.error_pages:
             return (
-                f"{self.title} has no error pages of its own to send: clients get the status, the challenge and"
+                f"{self.title}: error pages are not supported; clients get the status, the challenge and"
                 " X-Auth-Reason"
             )
         if options.tls or options.listen != _PLAIN.listen:
-            return "where a proxy of the cluster listens, and with which certificate, its own objects say"
+            return "with manifests, the proxy's own objects define its listen address and certificate"
         return None
 
 
@@ -142,7 +138,7 @@ MANIFESTS: Final = {
         Manifest(
             "ingress-nginx",
             "ingress-nginx",
-            "Kubernetes' Ingress; of annotations an API server knows nothing",
+            "the schema of Ingress, which does not cover annotations",
             ("ingress-nginx.yaml",),
             server_proxy="ingress-nginx",
             own_headers=frozenset(
@@ -150,7 +146,7 @@ MANIFESTS: Final = {
             ),
             grpc=False,
             no_preset={
-                "kubernetes": "ingress-nginx reads only the first of a repeated header, and X-Remote-Group stands once"
+                "kubernetes": "ingress-nginx reads only the first of several headers, and X-Remote-Group is sent once"
                 " for each group: choose --preset oauth2-proxy or remote, which join groups into one header"
             },
         ),

@@ -1,6 +1,6 @@
-"""Pages for people whom the gate refuses, and the words on them: one template, with the places of each proxy in it.
+"""Error pages for denied requests: one template, in which each proxy fills in its own placeholders.
 
-What a proxy writes into a page is of closed sets or its own making: nothing that a client sends is repeated to it.
+A proxy fills in only fixed texts and its own values: nothing that a client sends is repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from authgate.tools.snippets.template import render
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """How a proxy writes into a page what it knows of one request; "" for what it does not know."""
+    """A proxy's placeholders for values of a request; "" for values that it does not have."""
 
     words: str = ""
     """The reason in words."""
@@ -26,11 +26,11 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page says, whatever the reason."""
+    """The texts of a page, which do not depend on the reason."""
 
     status: int
     error: str
-    """What JSON calls it."""
+    """The error code in JSON."""
     title: str
     text: str
     advice: str
@@ -41,7 +41,7 @@ class Page:
         return f"authgate-{self.status}.html"
 
     def html(self, places: Places) -> str:
-        """Return the page with the places of a proxy in it; with none, it is the same for every request."""
+        """Return the page with a proxy's placeholders; without any, it is the same for every request."""
         template = (files("authgate.tools.snippets") / "errors" / "page.html").read_text(encoding="utf-8")
         values = {
             "status": str(self.status),
@@ -56,37 +56,36 @@ class Page:
 
 
 def _no_other(name: str) -> str:
-    raise ValueError(f"the page includes nothing, and not {name}")
+    raise ValueError(f"the page cannot include {name}")
 
 
 PAGES: Final = (
     Page(
         401,
         "unauthorized",
-        "A token is needed",
-        "What you asked for is only for requests with a token. Yours had none, or one that is not accepted.",
-        "Sign in again where you got your token. If that does not help, tell whoever runs this site what stands below.",
+        "A token is required",
+        "This page is only available with a valid token. Your request had no token, or one that is not accepted.",
+        "Get a new token, for example by signing in again. If that fails, send the details below to the operator.",
     ),
     Page(
         403,
         "forbidden",
-        "This is not open to you",
-        "It is known who you are, and what you asked for is not open to you.",
-        "If it should be, tell whoever runs this site what stands below.",
+        "Access denied",
+        "Your token is valid, but you are not allowed to open this page.",
+        "If you need access, send the details below to the operator of this site.",
     ),
     Page(
         503,
         "unavailable",
         "Try again in a moment",
-        "It cannot be told at the moment whether what you asked for is open to you.",
-        "Wait a few seconds and load the page again. If that does not help, tell whoever runs this site what stands"
-        " below.",
+        "Your access cannot be checked at the moment.",
+        "Wait a few seconds and load the page again. If that does not help, send the details below to the operator.",
     ),
 )
 
 
-def told_reasons() -> list[dict[str, str]]:
-    """Return every reason that a page can tell, with its words."""
+def page_reasons() -> list[dict[str, str]]:
+    """Return every reason that a page can show, with its text."""
     statuses = {page.status for page in PAGES}
     return [
         {"code": reason.value, "words": info.meaning}

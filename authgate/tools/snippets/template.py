@@ -1,6 +1,6 @@
-"""The few words in which snippets are written: `%%` begins a line of them, `<<name>>` stands for a value.
+"""The template language of the snippets: lines of statements begin with `%%`, and `<<name>>` is replaced by a value.
 
-Every proxy's own language has a use for `$`, `{}` and `%`, so templates need marks that none of them has.
+The proxies' own languages use `$`, `{}` and `%`, so templates need other marks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _PLACE = re.compile(r"<<([a-z_]+(?:\.[a-z_]+)?)>>")
 
 
 def render(text: str, values: Mapping[str, Value], include: Callable[[str], str]) -> str:
-    """Return a template with its values filled in; `include` gives the text of another one.
+    """Fill in a template; `include` returns the text of another template.
 
     `%% if NAME`, `%% if not NAME`, `%% for ITEM in NAME`, `%% else` and `%% end` choose and repeat lines;
-    `%% include FILE` puts another template's lines there, each behind the same blanks and comment marks as the word.
-    A name without a value is a KeyError: a snippet never has a gap.
+    `%% include FILE` inserts the lines of another template, with the statement's indentation and comment marks.
+    A name without a value is a KeyError, so that a snippet never has a gap.
     """
     return "\n".join(_Renderer(include).lines(text.splitlines(), values)) + "\n"
 
@@ -63,14 +63,14 @@ class _Renderer:
         item, _, name = rest.partition(" in ")
         repeated = values[name]
         if isinstance(repeated, (str, bool)):
-            raise TypeError(f"{name} is no list")
+            raise TypeError(f"{name} is not a list")
         for each in repeated:
             inner = {f"{item}.{key}": value for key, value in each.items()}
             yield from self.lines(body, {**values, **inner})
 
 
 def _ends(source: Sequence[str], start: int) -> tuple[int, int]:
-    """Return where the block that begins at `start` has its `else` (or its end), and where it ends."""
+    """Return the lines of the `else` (or the end) and of the end of the block that begins at `start`."""
     depth, middle = 0, 0
     for at in range(start, len(source)):
         word = _WORD.fullmatch(source[at])

@@ -1,7 +1,7 @@
--- Shows a request to authgate and lets it pass on a 200 only: http-request lua.authgate VERIFY_PATH
+-- Sends each request to authgate first, and forwards it to the app only after a 200: http-request lua.authgate VERIFY_PATH
 --
--- It asks by way of HAProxy's own `listen authgate`, because core.httpclient alone goes on trying for 3 s when the gate
--- is down, and does not give up on one that hangs.
+-- It uses HAProxy's own `listen authgate`, because core.httpclient alone retries for 3 s when the gate is down, and has
+-- no timeout for a gate that hangs.
 
 local IDENTITY = {
     "x-auth-request-user",
@@ -34,7 +34,7 @@ local function denied(txn, answer)
     txn:done(reply)
 end
 
--- Every value of a header in its order; HAProxy counts them from 0.
+-- Returns every value of a header in order; HAProxy counts from 0.
 local function each(values)
     local at = -1
     return function()
@@ -43,7 +43,7 @@ local function each(values)
     end
 end
 
--- The same as Lua counts them, or nil where there is none.
+-- Returns them as a Lua list, which counts from 1, or nil if it would be empty.
 local function every(values)
     local list = {}
     for value in each(values) do
@@ -52,8 +52,8 @@ local function every(values)
     return list[1] and list
 end
 
--- Adds the header, and tells whether all its values arrived: where the buffer is full, HAProxy adds nothing and says
--- nothing (tune.bufsize, tune.maxrewrite).
+-- Adds a header, and returns whether all its values were added: if the buffer is full, HAProxy silently adds nothing
+-- (tune.bufsize, tune.maxrewrite).
 local function added(http, name, values)
     local expected = 0
     for value in each(values) do

@@ -39,7 +39,7 @@ def test_the_result_is_printed_and_the_notes_beside_it(run: Run, kubernetes: Pat
     result = run("config", "convert", kubernetes, *FROM)
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["jwt"][0]["issuer"]["url"] == "https://example.com"
-    assert result.stderr.startswith("note: anonymous (line 4): is left out: ")
+    assert result.stderr.startswith("note: anonymous (line 4): is omitted: ")
 
 
 def test_the_result_is_written_to_a_file(run: Run, kubernetes: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_the_way_back(run: Run, kubernetes: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["jwt"] == yaml.safe_load(KUBERNETES)["jwt"]
     [note] = result.stderr.splitlines()
-    assert note.startswith("note: jwt[0].gate.algorithms (line 12): is left out: kube-apiserver takes RS256")
+    assert note.startswith("note: jwt[0].gate.algorithms (line 12): is omitted: kube-apiserver accepts RS256")
 
 
 def test_a_result_that_the_gate_refuses_is_told(run: Run, tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_a_vault_role_needs_the_methods_configuration(run: Run, tmp_path: Path) 
     both = run("config", "convert", role, "--from", "vault-role", "--auth-config", config, "--policy", "demo")
     assert both.exit_code == 0, both.stderr
     assert yaml.safe_load(both.stdout)["policies"] == {"demo": {"role": {"boundAudiences": ["vault"]}}}
-    assert "data.token_ttl (line 1): is left out" in both.stderr
+    assert "data.token_ttl (line 1): is omitted" in both.stderr

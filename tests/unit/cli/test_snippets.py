@@ -100,12 +100,16 @@ def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
     ("words", "message"),
     [
         pytest.param(["squid"], "no snippet for squid; choose one of nginx,", id="another proxy"),
-        pytest.param(["nginx", "--preset", "kubernetes"], "repeated header", id="a preset it cannot carry"),
+        pytest.param(
+            ["nginx", "--preset", "kubernetes"], "first of several headers", id="a preset it cannot carry"
+        ),
         pytest.param(["nginx", "--preset", "other"], "--preset must be", id="a preset that is none"),
-        pytest.param(["traefik", "--gate", "unix:/run/x"], "no unix socket", id="a socket it cannot ask"),
+        pytest.param(
+            ["traefik", "--gate", "unix:/run/x"], "not support unix sockets", id="a socket it cannot ask"
+        ),
         pytest.param(["traefik", "--open", "/healthz"], "anonymous", id="a path it cannot leave open"),
         pytest.param(
-            ["haproxy", "--app", "h2c://app:1"], "speaks http to the app", id="an app it does not reach"
+            ["haproxy", "--app", "h2c://app:1"], "supports http to the app", id="an app it does not reach"
         ),
         pytest.param(["nginx", "--open", "/a;b"], "must be one path", id="letters of a configuration"),
     ],

@@ -1,5 +1,5 @@
--- Shows a request to authgate and lets it pass on a 200 only. LuaSocket asks, on a connection that is kept for each of
--- httpd's threads (LuaScope thread); a gate that has not answered within <<gate_timeout>> seconds is a 503.
+-- Sends each request to authgate first, and forwards it to the app only after a 200. LuaSocket keeps one connection per
+-- httpd thread (LuaScope thread). A gate that does not respond within <<gate_timeout>> seconds means 503.
 
 local socket = require "socket"
 %% if gate_socket
@@ -21,8 +21,8 @@ local CLEARED = {
 %% for header in cleared_by_name
     ["<<header.lower>>"] = true,
 %% end
-    -- Names that apps and frameworks believe of a proxy. httpd itself sets X-Forwarded-For, -Host and -Server, and would
-    -- append to the client's.
+    -- Headers that apps and frameworks trust from a proxy. httpd itself sets X-Forwarded-For, -Host and -Server, and would
+    -- append to the client's values.
     ["x-forwarded-for"] = true,
     ["x-forwarded-host"] = true,
     ["x-forwarded-proto"] = true,
@@ -47,7 +47,7 @@ local function connected()
 %% end
 end
 
--- The headers of one answer by their lower-case names, in lists, and its status; nothing where there is none.
+-- Returns the status of a response and lists of header values by lower-case name; nothing if there is no response.
 local function answered(connection, question, deadline)
     local function in_time()
         local left = math.max(deadline - socket.gettime(), 0.001)
@@ -82,7 +82,7 @@ local function answered(connection, question, deadline)
     end
 end
 
--- Asks on the kept connection, and where the gate has closed it meanwhile, on a new one.
+-- Uses the kept connection, or a new one if the gate has closed it.
 local function asked(question)
     local deadline = socket.gettime() + TIME
     for _ = 1, 2 do
@@ -142,8 +142,8 @@ local function unavailable(r)
 end
 
 function check(r)
-    -- Refuse CONNECT and every request target that does not begin with a slash: httpd would choose the virtual host by a
-    -- target such as http://app.example.com/, and tell the app the one in Host.
+    -- Reject CONNECT and every request target without a leading slash: httpd would choose the virtual host by a target
+    -- such as http://app.example.com/, but send the app the name in Host.
     if r.method == "CONNECT" or (r.unparsed_uri or ""):sub(1, 1) ~= "/" then
         return 400
     end
@@ -157,7 +157,7 @@ function check(r)
         end
     end
     r.headers_in["X-Forwarded-Proto"] = r.is_https and "https" or "http"
-    -- What stands in Connection, httpd takes away on the way to the app.
+    -- httpd removes the headers named in Connection before the request reaches the app.
     local connection = (r.headers_in["Connection"] or ""):lower()
     if (r.headers_in["Upgrade"] or ""):lower() == "websocket" then
         r.headers_in["Connection"] = "Upgrade"
@@ -180,7 +180,7 @@ function check(r)
             r.headers_in[name] = table.concat(values, ",")
         end
 %% if cookie
-        -- The client's cookies without the token.
+        -- The client's cookies, without the token.
         local cookies = (headers["x-auth-forward-cookie"] or {})[1]
         r.headers_in["Cookie"] = cookies ~= "" and cookies or nil
 %% end

@@ -1,7 +1,7 @@
--- Shows a request to authgate and lets it pass on a 200 only: http-request lua.authgate VERIFY_PATH
+-- Sends each request to authgate first, and forwards it to the app only after a 200: http-request lua.authgate VERIFY_PATH
 --
--- It asks by way of HAProxy's own `listen authgate`, because core.httpclient alone goes on trying for 3 s when the gate
--- is down, and does not give up on one that hangs.
+-- It uses HAProxy's own `listen authgate`, because core.httpclient alone retries for 3 s when the gate is down, and has
+-- no timeout for a gate that hangs.
 
 local IDENTITY = {
 %% for header in identity
@@ -14,8 +14,8 @@ local EXTRA = "^x%-remote%-extra%-"
 local HANDED_ON = { "www-authenticate", "x-auth-reason", "retry-after", "cache-control" }
 
 %% if error_pages
--- Pages for those who ask for one, JSON for all others. What they tell is of closed sets and HAProxy's own: nothing that a
--- client sends is repeated to it. `var(txn.authgate_request_id)` is the request id for a log-format.
+-- A page for browsers, and JSON otherwise. Their content comes from fixed lists and from HAProxy: nothing that a client
+-- sends is repeated. `var(txn.authgate_request_id)` is the request id for a log-format.
 local WORDS = {
 %% for reason in reasons
     ["<<reason.code>>"] = "<<reason.words>>",
@@ -34,19 +34,19 @@ end
 local JSON = '{"error":"{{error}}","reason":"{{code}}","request_id":"{{request_id}}"}\n'
 
 local function explain(txn, reply, status, reason)
-    local told = {
+    local values = {
         error = ERRORS[status],
         code = WORDS[reason] and reason or "",
-        words = WORDS[reason] or "the gate did not say",
+        words = WORDS[reason] or "unknown",
         request_id = txn.sf:uuid(),
     }
     local page, kind = JSON, "application/json"
     if txn.sf:req_fhdr("accept"):lower():find("text/html", 1, true) then
         page, kind = PAGES[status], "text/html; charset=utf-8"
     end
-    txn:set_var("txn.authgate_request_id", told.request_id)
+    txn:set_var("txn.authgate_request_id", values.request_id)
     reply:add_header("content-type", kind)
-    reply:set_body((page:gsub("{{([a-z_]+)}}", told)))
+    reply:set_body((page:gsub("{{([a-z_]+)}}", values)))
 end
 
 %% end
@@ -73,7 +73,7 @@ local function denied(txn, answer)
     txn:done(reply)
 end
 
--- Every value of a header in its order; HAProxy counts them from 0.
+-- Returns every value of a header in order; HAProxy counts from 0.
 local function each(values)
     local at = -1
     return function()
@@ -82,7 +82,7 @@ local function each(values)
     end
 end
 
--- The same as Lua counts them, or nil where there is none.
+-- Returns them as a Lua list, which counts from 1, or nil if it would be empty.
 local function every(values)
     local list = {}
     for value in each(values) do
@@ -91,8 +91,8 @@ local function every(values)
     return list[1] and list
 end
 
--- Adds the header, and tells whether all its values arrived: where the buffer is full, HAProxy adds nothing and says
--- nothing (tune.bufsize, tune.maxrewrite).
+-- Adds a header, and returns whether all its values were added: if the buffer is full, HAProxy silently adds nothing
+-- (tune.bufsize, tune.maxrewrite).
 local function added(http, name, values)
     local expected = 0
     for value in each(values) do
@@ -120,7 +120,7 @@ local function identified(http, headers)
     end
 %% end
 %% if cookie
-    -- The client's cookies without the token.
+    -- The client's cookies, without the token.
     local cookies = headers["x-auth-forward-cookie"]
     http:req_del_header("cookie")
     if not cookies or (cookies[0] ~= "" and not added(http, "cookie", cookies)) then

@@ -264,7 +264,7 @@ jwt:
 
 
 def test_a_json_pointer_has_no_counterpart() -> None:
-    """It is left out with a note; one that leads to a member of the token is written as that name."""
+    """It is omitted with a note; one that leads to a member of the token is written as that name."""
     made = to_authentication_configuration(POINTERS)
 
     issuers: Any = made.document["jwt"]

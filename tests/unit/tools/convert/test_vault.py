@@ -157,7 +157,7 @@ def test_nothing_is_dropped_in_silence(name: str, value: object) -> None:
     """Every option without a counterpart is told with its place."""
     (note,) = converted({name: value}).notes
     assert note.path == f"data.{name}"
-    assert note.message.startswith("is left out: ")
+    assert note.message.startswith("is omitted: ")
 
 
 def test_what_is_left_at_nothing_is_not_told() -> None:
@@ -174,7 +174,7 @@ def test_no_audience_is_told() -> None:
     ("role", "config", "words"),
     [
         ({"role_type": "oidc"}, CONFIG, "jwt"),
-        ({}, {}, "named issuers"),
+        ({}, {}, "configured issuers"),
     ],
     ids=["a role for browsers", "no issuer"],
 )

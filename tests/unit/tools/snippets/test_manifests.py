@@ -29,10 +29,10 @@ REFUSED: dict[str, tuple[Options, str]] = {
     "an app that is no Service": (Options(app=Upstream("127.0.0.1", 3000)), "--app must name a Service"),
     "an app in gRPC": (Options(app=Upstream("a.b.svc", 80, scheme="h2c")), "--app must name a Service"),
     "an open path": (Options(open_paths=("/healthz",)), r"policies\.NAME\.anonymous"),
-    "a cookie": (Options(cookie=True), "would see the token"),
-    "error pages": (Options(error_pages=True), "no error pages of its own"),
-    "tls": (Options(tls=True), "its own objects say"),
-    "an address": (Options(listen=Listen("", 80)), "its own objects say"),
+    "a cookie": (Options(cookie=True), "would get the token"),
+    "error pages": (Options(error_pages=True), "error pages are not supported"),
+    "tls": (Options(tls=True), "own objects define"),
+    "an address": (Options(listen=Listen("", 80)), "own objects define"),
 }
 
 
@@ -76,7 +76,7 @@ def test_a_policy_is_carried_or_refused(manifest: Manifest) -> None:
     if manifest.refusal(options) is None:
         assert "billing" in text(manifest, options)
     else:
-        with pytest.raises(ValueError, match="by their hosts"):
+        with pytest.raises(ValueError, match="by host in the rules"):
             manifests(manifest, options)
 
 

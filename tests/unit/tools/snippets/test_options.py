@@ -84,7 +84,7 @@ def test_a_gate_that_is_none(text: str) -> None:
 def test_an_app_may_speak_grpc() -> None:
     """h2c stands for HTTP/2 without TLS; TLS to the app is not offered."""
     assert parse_app("h2c://app:3000") == Upstream("app", 3000, scheme="h2c")
-    with pytest.raises(ValueError, match="--app takes"):
+    with pytest.raises(ValueError, match="--app must be"):
         parse_app("https://app")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from authgate.errors import REASONS
 from authgate.tools.snippets import SNIPPETS
-from authgate.tools.snippets.pages import PAGES, Page, Places, told_reasons
+from authgate.tools.snippets.pages import PAGES, Page, Places, page_reasons
 
 ROOT = Path(__file__).parents[4]
 EACH = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.status))
@@ -115,7 +115,7 @@ def test_a_page_tells_what_the_proxy_knows() -> None:
 
 def test_every_reason_has_words() -> None:
     """Codes and words are of letters that no proxy's configuration takes amiss."""
-    told = told_reasons()
+    told = page_reasons()
     assert {reason["code"] for reason in told} == {
         reason.value for reason, info in REASONS.items() if info.status in {401, 403, 503}
     }

@@ -55,5 +55,5 @@ def test_a_block_without_an_end_is_an_error() -> None:
 
 def test_only_lists_are_repeated() -> None:
     """A text is not taken for a list of letters."""
-    with pytest.raises(TypeError, match="name is no list"):
+    with pytest.raises(TypeError, match="name is not a list"):
         rendering("%% for x in name", "%% end")

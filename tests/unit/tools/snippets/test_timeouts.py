@@ -9,7 +9,7 @@ import pytest
 from authgate.config.models.cluster import TokenReviewConfig
 from authgate.config.models.keys import KeyRefreshConfig
 from authgate.tools.snippets import MANIFESTS, SNIPPETS, Options, manifests, rendered
-from authgate.tools.snippets.timeouts import GATE_TIMEOUT, gate_timeout
+from authgate.tools.snippets.options import GATE_TIMEOUT, gate_timeout
 
 WITHOUT = {"gateway-api", "traefik-crd", "ingress-nginx"}
 """Manifests of proxies that have no setting for it."""
