@@ -58,11 +58,9 @@ PHRASES: Final = {
 
 UNFINISHED: Final = (
     "authgate/__init__.py",
-    "authgate/cli/",
     "authgate/cluster/",
     "authgate/compose/",
     "authgate/config/",
-    "authgate/dev/",
     "authgate/errors.py",
     "authgate/gate.py",
     "authgate/http_proxy.py",
@@ -73,10 +71,7 @@ UNFINISHED: Final = (
     "authgate/service/",
     "authgate/single_flight.py",
     "authgate/strict_json.py",
-    "authgate/tools/",
     "authgate/verify/",
-    "deploy/proxies/",
-    "deploy/sidecar/",
     "helm/authgate/schema/",
     "helm/authgate/values.schema.json",
     "tests/bench/",
