@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_group
 
+from authgate.cli import app
 from authgate.config import json_schema, load
 from authgate.errors import REASONS, Reason
 from authgate.observability.metrics import Metrics
@@ -69,6 +71,12 @@ def test_the_headings_that_documents_link_to_exist() -> None:
 def _anchors(document: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_lists_every_command() -> None:
+    """The table of commands has a row for each command, or for each of its subcommands."""
+    listed = re.findall(r"^\| `authgate ([a-z-]+)", README, re.MULTILINE)
+    assert set(get_group(app).commands) == set(listed)
 
 
 def test_every_reason_is_explained() -> None:

@@ -91,6 +91,20 @@ def test_a_proxy_removes_the_client_headers_of_every_preset(proxy: str, preset: 
         assert [name for name in identity_headers(preset) if name.lower() not in text] == []
 
 
+@WITH_HEADERS
+def test_the_documentation_lists_the_headers_of_every_preset(preset: Preset) -> None:
+    """docs/headers.md has a row for each preset, which may leave out the common start of a name."""
+    page = (SOURCES.parent / "docs" / "headers.md").read_text()
+    (row,) = re.findall(rf"^\| `{preset}`.*$", page, re.MULTILINE)
+    prefix = PRESET_PREFIXES[preset]
+    missing = [
+        name
+        for name in identity_headers(preset)
+        if f"`{name}`" not in row and f"`-{name.removeprefix(prefix)}`" not in row
+    ]
+    assert missing == []
+
+
 def test_every_algorithm_has_a_key_type() -> None:
     """An algorithm that can be configured can be verified, and the other way round."""
     assert set(KEY_TYPES) == set(ALGORITHMS)

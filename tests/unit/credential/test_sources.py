@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authgate.compose.sources import sources_of
+from authgate.config import CredentialConfig, SourceConfig
 from authgate.credential.sources import (
     CookieSource,
     Found,
@@ -195,3 +198,12 @@ def test_no_input_breaks_a_source(line: bytes, query: str, path: str) -> None:
     for source in (HeaderSource(b"x"), COOKIE, QUERY, WebSocketSource()):
         found = source.read([(source.field or b"", line)], request)
         assert all(value.isascii() and (not value or value.isprintable()) for _, value in found.forward)
+
+
+def test_every_kind_of_source_is_read_and_documented() -> None:
+    """A kind that can be configured has an implementation and an example in docs/credentials.md."""
+    page = (Path(__file__).parents[3] / "docs" / "credentials.md").read_text()
+    for kind in set(SourceConfig.model_fields) - {"scheme"}:
+        source = SourceConfig.model_validate({kind: True if kind == "websocket" else "x-token"})
+        assert sources_of(CredentialConfig(sources=(source,))), kind
+        assert f"- {{{kind}: " in page
