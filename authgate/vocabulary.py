@@ -100,7 +100,9 @@ REMOVED_HEADERS: Final = (
 
 # --- signature algorithms (RFC 7518, section 3.1; RFC 8037) ---
 
-Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)
 """Every algorithm that can be allowed: asymmetric ones only, so neither HMAC nor `none` can be configured."""
 CLUSTER_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")

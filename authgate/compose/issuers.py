@@ -35,7 +35,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
     rules = IssuerRules(
         name=item.name,
         audiences=frozenset(item.issuer.audiences),
-        algorithms=frozenset(gate.algorithms),
+        algorithms=_algorithms(gate.algorithms),
         types=frozenset(normalise_type(name) for name in gate.types),
         time=TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
         ignore_confirmation=gate.unsafe_ignore_confirmation,
@@ -56,6 +56,11 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
         keep_claims=deps.keep_claims,
         verify_expired=deps.verify_expired,
     )
+
+
+def _algorithms(names: tuple[str, ...]) -> frozenset[str]:
+    # EdDSA includes the curve Ed25519, whichever name a token has for it; Ed25519 does not include Ed448.
+    return frozenset(names) | ({"Ed25519"} if "EdDSA" in names else set())
 
 
 def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from jwt.algorithms import Algorithm
 
 from authgate.dev.compact import JsonObject, changed, compact, json_bytes, segment
 
@@ -53,6 +54,7 @@ USUAL_SHAPES: Final[Mapping[str, Shape]] = {
     "ES384": Shape.P384,
     "ES512": Shape.P521,
     "EdDSA": Shape.ED25519,
+    "Ed25519": Shape.ED25519,
 }
 """Every algorithm that a `SigningKey` can sign with, and the default shape of its key."""
 
@@ -68,6 +70,10 @@ def new_private_key(shape: Shape) -> PrivateKey:
             return ed25519.Ed25519PrivateKey.generate()
         case Shape.ED448:
             return ed448.Ed448PrivateKey.generate()
+
+
+def _implementation(algorithm: str) -> Algorithm:
+    return jwt.get_algorithm_by_name("EdDSA" if algorithm == "Ed25519" else algorithm)
 
 
 def usual_shape(algorithm: str) -> Shape:
@@ -136,7 +142,7 @@ class SigningKey:
 
     def jwk(self, changes: Mapping[str, object] | None = None) -> JsonObject:
         """Return the public key as a JWK with kid, alg and use (RFC 7517 section 4), and apply the changes."""
-        material = jwt.get_algorithm_by_name(self.algorithm).to_jwk(self.public, as_dict=True)
+        material = _implementation(self.algorithm).to_jwk(self.public, as_dict=True)
         material.pop("key_ops", None)  # kube-apiserver does not write them
         named = {} if self.kid is None else {"kid": self.kid}
         return changed({**material, **named, "alg": self.algorithm, "use": "sig"}, changes)
@@ -150,5 +156,5 @@ class SigningKey:
     def sign_raw(self, header: bytes, payload: bytes) -> str:
         """Sign exactly these bytes as a compact JWS: a valid signature over content that may be invalid."""
         signing_input = f"{segment(header)}.{segment(payload)}".encode("ascii")
-        signature = jwt.get_algorithm_by_name(self.algorithm).sign(signing_input, self.private)
+        signature = _implementation(self.algorithm).sign(signing_input, self.private)
         return compact(header, payload, signature)

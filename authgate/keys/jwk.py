@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
-from authgate.keys.algorithms import ALGORITHMS, algorithms_for
+from authgate.keys.algorithms import ALGORITHMS, algorithms_for, same_algorithms
 from authgate.keys.roca import has_roca_fingerprint
 from authgate.model import KeyInfo, RevocationHandle
 from authgate.strict_json import StrictJSONError, parse_object
@@ -180,9 +180,9 @@ def _build(kid: str | None, material: PublicKey, alg: str | None, origin: str) -
     kty, crv = _type_of(material)
     algorithms = algorithms_for(kty, crv)
     if alg is not None:
-        algorithms &= {alg}
-        if not algorithms:
+        if alg not in algorithms:
             raise _BadKeyError("its 'alg' does not match its type")
+        algorithms &= same_algorithms(alg)
     return VerificationKey(
         info=KeyInfo(kid or "", kty, origin),
         algorithms=algorithms,

@@ -11,6 +11,7 @@ import jwt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jwt.algorithms import get_default_algorithms
 
 from authgate.dev.compact import changed, json_bytes
 from authgate.keys.algorithms import ALGORITHMS
@@ -74,7 +75,7 @@ async def assert_pyjwt_agrees(key: SigningKey, token: str) -> None:
         assert verdict.expires_at == read["exp"]
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", sorted(get_default_algorithms().keys() & ALGORITHMS.keys()))
 async def test_good_tokens(pool: KeyPool, algorithm: str) -> None:
     """A good token of every algorithm is accepted by both, so that agreement means something."""
     key = pool.key(algorithm)

@@ -44,7 +44,7 @@ class Difference(StrEnum):
     NOT_FINITE = "converts the strings `inf` and `nan` to numbers"
     NUL = "reads strings with a NUL character like any other"
     COST = "counts the cost of an expression and fails at 1,000,000"
-    EDDSA = "rejects EdDSA"
+    EDDSA = "rejects EdDSA, also under its name Ed25519"
     POINTER = "reads a `claim` that begins with `/` as a name"
     SPLIT = "rejects results of `split()` and `findAll()` as groups and extra, unless mapped with `map`"
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from authgate.verify.router import Verifier
 
 ALL_ALGORITHMS = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 )
 
 RULES = IssuerRules(

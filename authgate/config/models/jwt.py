@@ -300,7 +300,8 @@ class IssuerGateConfig(ConfigModel):
         "where several issuers share the host.",
     )
     algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(_asymmetric)]], different] = Field(
-        default=ALGORITHMS, description="The signature algorithms that its tokens may use."
+        default=ALGORITHMS,
+        description="The signature algorithms that its tokens may use; EdDSA includes Ed25519.",
     )
     leeway: Annotated[float, Seconds(at_most=600)] = Field(
         default=60.0, description="How far the issuer's clock can be ahead, for `nbf` and `iat`."

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from authgate.config.problems import Path
     from authgate.tools.convert.values import Original
 
-_ALGORITHMS = tuple(name for name in ALGORITHMS if name != "EdDSA")
+_ALGORITHMS = tuple(name for name in ALGORITHMS if name not in ("EdDSA", "Ed25519"))
 """The signature algorithms that kube-apiserver accepts."""
 
 _KIND = "AuthenticationConfiguration"

@@ -7,6 +7,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.algorithms import get_default_algorithms
 from jwt.types import JWKDict
 
 from authgate.dev.compact import OMIT, JsonObject, compact, json_bytes
@@ -16,7 +17,7 @@ from tests.support.key_pool import KeyPool
 CLAIMS: JsonObject = {"sub": "somebody"}
 
 
-@pytest.mark.parametrize("algorithm", USUAL_SHAPES)
+@pytest.mark.parametrize("algorithm", sorted(get_default_algorithms().keys() & USUAL_SHAPES.keys()))
 def test_pyjwt_verifies_a_token_with_the_published_key(pool: KeyPool, algorithm: str) -> None:
     """What a key signs, PyJWT verifies by nothing but the key's JWK."""
     key = pool.key(algorithm)

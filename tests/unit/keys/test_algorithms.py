@@ -11,7 +11,7 @@ RSA = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
 def test_only_asymmetric_algorithms_exist() -> None:
     """`none` and HMAC have no name here, so no configuration can allow them (RFC 8725, section 3.2)."""
-    assert set(ALGORITHMS) == {*RSA, "ES256", "ES384", "ES512", "EdDSA"}
+    assert set(ALGORITHMS) == {*RSA, "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 
 
 def test_every_algorithm_has_its_key_type() -> None:
@@ -26,7 +26,7 @@ def test_every_algorithm_has_its_key_type() -> None:
         ("EC", "P-256", {"ES256"}),
         ("EC", "P-384", {"ES384"}),
         ("EC", "P-521", {"ES512"}),
-        ("OKP", "Ed25519", {"EdDSA"}),
+        ("OKP", "Ed25519", {"EdDSA", "Ed25519"}),
         ("OKP", "Ed448", {"EdDSA"}),
         ("OKP", "X25519", set()),
         ("EC", "secp256k1", set()),

@@ -1,0 +1,27 @@
+"""Issuers of other shapes than plain OpenID Connect: their names, keys, audiences and algorithms, over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.dev.keys import SigningKey
+from tests.support.service import published, running, trusting
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+@pytest.mark.parametrize("algorithms", [None, ["EdDSA"], ["Ed25519"]])
+async def test_ed25519_is_accepted_by_its_own_name(algorithms: list[str] | None) -> None:
+    """RFC 9864: in the key, in the token and in gate.algorithms, where EdDSA includes it."""
+    async with published(key=SigningKey.generate("EdDSA")) as (issuer, _):
+        issuer.bad_keys = [issuer.key.jwk({"alg": "Ed25519"})]
+        issuer.withdraw(issuer.key)
+        gate_settings: dict[str, Any] = {} if algorithms is None else {"algorithms": list(algorithms)}
+        async with running({"jwt": [trusting(issuer, **gate_settings)]}) as gate:
+            await gate.passes(issuer.mint(headers={"alg": "Ed25519"}), within=5)
+            refused = (401, "algorithm_not_allowed")
+            expected = refused if algorithms == ["Ed25519"] else (200, "")
+            assert await gate.verdict(issuer.mint()) == expected
