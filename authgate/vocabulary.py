@@ -113,6 +113,9 @@ CLUSTER_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("RS256", "RS384", "RS512", "
 CLUSTER_LEEWAY: Final = 60.0
 """Leeway in seconds that kube-apiserver allows for `exp`, `nbf` and `iat` (go-jose's `DefaultLeeway`)."""
 
+LEGACY_ISSUER: Final = "kubernetes/serviceaccount"
+"""The issuer of legacy ServiceAccount tokens, which are in Secrets and have neither `aud` nor `exp`."""
+
 CREDENTIAL_ID: Final = "authentication.kubernetes.io/credential-id"
 POD_NAME: Final = "authentication.kubernetes.io/pod-name"
 POD_UID: Final = "authentication.kubernetes.io/pod-uid"

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 from authgate.errors import Reason
 from authgate.model import Rejected, value
 from authgate.timestamps import date
+from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authgate.model import JSONValue
-
-LEGACY_ISSUER = "kubernetes/serviceaccount"
-"""The issuer of legacy ServiceAccount tokens, which are stored in Secrets and have neither `aud` nor `exp`."""
 
 _STRING_CLAIMS = ("sub", "jti", "nonce", "at_hash")
 _CONFIRMATIONS = ("jkt", "x5t#S256", "jwk", "jwe", "jku", "kid")

@@ -20,10 +20,10 @@ from authgate.model import (
     Verdict,
 )
 from authgate.verify.budget import shape_of
-from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.identity import reviewed_identity
 from authgate.verify.jwt import JWTVerifier, Unresolved
 from authgate.verify.revocation import Reference, bound_objects
+from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
     from authgate.verify.cluster_issuers import ClusterIssuers

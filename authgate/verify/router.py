@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from authgate.errors import Reason
 from authgate.model import BearerToken, Pending, Rejected, Unavailable, Verdict
-from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.compact import CompactParser, holds_json_object
+from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

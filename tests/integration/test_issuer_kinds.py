@@ -25,3 +25,24 @@ async def test_ed25519_is_accepted_by_its_own_name(algorithms: list[str] | None)
             refused = (401, "algorithm_not_allowed")
             expected = refused if algorithms == ["Ed25519"] else (200, "")
             assert await gate.verdict(issuer.mint()) == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://adfs.example.com/adfs/services/trust",
+        "accounts.example.com",
+        "robot@project.iam.example.com",
+        "urn:example:idp",
+    ],
+)
+async def test_an_issuer_with_a_jwks_url_is_only_a_name(name: str) -> None:
+    """It is compared exactly, and never fetched."""
+    async with published() as (issuer, server):
+        entry = trusting(name, jwksURL=issuer.jwks_uri)
+        async with running({"jwt": [entry]}) as gate:
+            await gate.passes(issuer.mint(claims={"iss": name}), within=5)
+            for other in (f"{name}/", name.upper(), f" {name}"):
+                verdict = await gate.verdict(issuer.mint(claims={"iss": other}))
+                assert verdict == (401, "issuer_unknown")
+        assert server.counts == {"/jwks": 1}

@@ -65,9 +65,7 @@ def names_are_unique(config: Config) -> Iterator[Finding]:
     taken: dict[str, Path] = {}
     for path, name, given in _named(config):
         if not re.fullmatch(LABEL, name, re.ASCII):
-            sentence = (
-                "is required: the host and path of the issuer cannot be a name, which is a metrics label"
-            )
+            sentence = "is required: the host and path of the issuer, or its name, cannot be a metrics label"
             yield Finding(path, sentence, shown(name))
         elif (first := taken.setdefault(name, path)) is not path:
             default = "the default" if path[0] == "cluster" else "the issuer's host and path"

@@ -15,8 +15,8 @@ from authgate.config.models.fields import (
     DNSLabel,
     Many,
     OneOrSeveral,
+    default_name,
     default_names,
-    host_of,
 )
 from authgate.config.models.headers import HeadersConfig
 from authgate.config.models.jwt import JWTIssuerConfig
@@ -49,8 +49,8 @@ def _unnamed_url(item: object) -> str | None:
 
 
 def _with_name(item: object, name: str | None) -> object:
-    # `JWTIssuerConfig.name` returns the host itself.
-    if name is None or not isinstance(item, dict) or name == host_of(item["issuer"]["url"]):
+    # `JWTIssuerConfig.name` returns the usual default itself.
+    if name is None or not isinstance(item, dict) or name == default_name(item["issuer"]["url"]):
         return item
     if not re.fullmatch(LABEL, name, re.ASCII):
         return item  # a check reports that the issuer needs a name

@@ -31,6 +31,7 @@ from authgate.config.problems import Finding
 from authgate.globs import MAX_GLOBS, MAX_STARS, parts_of
 from authgate.json_pointer import JSONPointer
 from authgate.listen_address import ListenAddress
+from authgate.vocabulary import LEGACY_ISSUER
 
 _T = TypeVar("_T")
 _ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA"}
@@ -335,12 +336,13 @@ class Seconds:
 # URLs
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[\x21\x23-\x5b\x5d\x5f\x61-\x7a\x7e%]+")
+_MAX_NAME: Final = 512
 _NO_LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # urlsplit has checked what is in brackets
 
 
 def issuer_url(text: str) -> str:
-    """Return the URL of an issuer or discovery document unchanged; raises ValueError for one that is not allowed.
+    """Return the URL of an issuer or discovery document unchanged; raises ValueError if it is not allowed.
 
     The rules are those of kube-apiserver's AuthenticationConfiguration (no user info, query or fragment), and plain
     http on loopback is allowed for development.
@@ -356,6 +358,18 @@ def _keys_url(text: str) -> str:
     return text
 
 
+def issuer_name(text: str) -> str:
+    """Return the name of an issuer that is not fetched unchanged; raises ValueError if it is not allowed."""
+    if not 1 <= len(text) <= _MAX_NAME or not text.isprintable() or text != text.strip():
+        raise ValueError(f"must be 1 to {_MAX_NAME} printable characters, without spaces at the ends")
+    if text == LEGACY_ISSUER:
+        raise ValueError(
+            "is the issuer of legacy ServiceAccount tokens, which have no expiry;"
+            " use cluster.tokenReview.legacyAudiences"
+        )
+    return text
+
+
 def host_of(url: str) -> str | None:
     """Return the host of a URL, in lower case and without port or brackets, or None if it has none."""
     try:
@@ -364,12 +378,17 @@ def host_of(url: str) -> str | None:
         return None
 
 
+def default_name(issuer: str) -> str:
+    """Return the label of an issuer: the host of its URL, or else its name, with a dash for what no label can have."""
+    return host_of(issuer) or _NO_LABEL.sub("-", issuer).strip("-")
+
+
 def default_names(urls: Sequence[str | None]) -> list[str | None]:
     """Return the default names of issuers: the host, or host, port and path where several issuers share a host.
 
-    None is an issuer that has a name, or whose URL cannot be read; it has no default.
+    The default of an issuer without a host is its name. None is an issuer that has a name; it has no default.
     """
-    hosts = [None if url is None else host_of(url) for url in urls]
+    hosts = [None if url is None else default_name(url) for url in urls]
     return [
         host if url is None or host is None or hosts.count(host) == 1 else _host_and_path(url)
         for url, host in zip(urls, hosts, strict=True)
@@ -377,13 +396,18 @@ def default_names(urls: Sequence[str | None]) -> list[str | None]:
 
 
 def _host_and_path(url: str) -> str:
+    if host_of(url) is None:
+        return default_name(url)
     parts = urlsplit(url)
     return _NO_LABEL.sub("-", f"{parts.netloc.lower()}{parts.path}").strip("-")
 
 
 def _check_url(text: str) -> None:
     if not _URL.fullmatch(text):
-        raise ValueError("must be an absolute URL in ASCII, such as https://issuer.example.com")
+        raise ValueError(
+            "must be an absolute URL in ASCII, such as https://issuer.example.com, because it is fetched; with"
+            " gate.jwksURL or gate.staticKeys, an issuer can be any text"
+        )
     try:
         parts = urlsplit(text)
         port = parts.port

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Final, Literal, TypeVar
+from contextvars import ContextVar
+from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ModelWrapValidatorHandler,
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from authgate.config.models.expressions import compiled, over
@@ -35,8 +38,10 @@ from authgate.config.models.fields import (
     Some,
     SomeTexts,
     Text,
+    default_name,
     different,
-    host_of,
+    issuer_name,
+    issuer_url,
     refuse,
 )
 from authgate.config.models.files import FilePath, check_certificates
@@ -233,6 +238,14 @@ def _different_types(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+_IS_FETCHED: Final[ContextVar[bool]] = ContextVar("issuer is fetched", default=True)
+"""Whether the keys of the entry under validation are found through its issuer's URL."""
+
+
+def _issuer(text: str) -> str:
+    return issuer_url(text) if _IS_FETCHED.get() else issuer_name(text)
+
+
 class IssuerConfig(ConfigModel):
     """The issuer, and the audiences of its tokens."""
 
@@ -245,7 +258,10 @@ class IssuerConfig(ConfigModel):
         ),
     }
 
-    url: IssuerURL = Field(description="The issuer, exactly as its tokens name it in `iss`.")
+    url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_issuer)] = Field(
+        description="The issuer, exactly as its tokens name it in `iss`; with gate.jwksURL or gate.staticKeys any text,"
+        " else an https URL."
+    )
     discovery_url: Given[IssuerURL] = Field(
         default=None,
         description="The full URL of the discovery document, unless it is <url>/.well-known/openid-configuration.",
@@ -297,7 +313,7 @@ class IssuerGateConfig(ConfigModel):
     name: Label | None = Field(
         default=None,
         description="The issuer's label in metrics, logs and policies; null: the host of its URL, with port and path "
-        "where several issuers share the host.",
+        "where several issuers share the host, or else the issuer's name.",
     )
     algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(_asymmetric)]], different] = Field(
         default=ALGORITHMS,
@@ -359,6 +375,18 @@ class JWTIssuerConfig(ConfigModel):
     ] = Field(default=(), description="Conditions on the identity; all must be true.")
     gate: IssuerGateConfig = Field(default_factory=IssuerGateConfig, description="authgate's additions.")
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _knows_what_is_fetched(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        """Validate the issuer by the rules of a URL or of a name, depending on where its keys are from."""
+        gate = data.get("gate") if isinstance(data, dict) else None
+        fetched = not any(_is_set(gate, name) for name in ("jwksURL", "staticKeys"))
+        before = _IS_FETCHED.set(fetched)
+        try:
+            return validate(data)
+        finally:
+            _IS_FETCHED.reset(before)
+
     def contradictions(self) -> Iterator[Finding]:
         """Yield second sources of keys, and an email address that may be unverified."""
         sources = (
@@ -385,11 +413,11 @@ class JWTIssuerConfig(ConfigModel):
 
     @property
     def name(self) -> str:
-        """The issuer's label: the configured one, or the host of its URL.
+        """The issuer's label: the configured one, or the host of its URL, or else its name.
 
         Where several issuers share a host, `Config` has given each its name.
         """
-        return self.gate.name or host_of(self.issuer.url) or ""
+        return self.gate.name or default_name(self.issuer.url)
 
     def mapped_claims(self) -> Iterator[tuple[str, str]]:
         """Yield the claims that are mapped, each by the name of its mapping."""
@@ -412,6 +440,13 @@ class JWTIssuerConfig(ConfigModel):
             yield f"claimMappings.extra[{index}].valueExpression", extra.value_expression
         for index, rule_of_user in enumerate(self.user_validation_rules):
             yield f"userValidationRules[{index}].expression", rule_of_user.expression
+
+
+def _is_set(gate: object, name: str) -> bool:
+    """Return whether a field has a value in a `gate` that may not be valid."""
+    if isinstance(gate, IssuerGateConfig):
+        gate = gate.model_dump(by_alias=True)
+    return isinstance(gate, dict) and gate.get(name) is not None
 
 
 def _claims_of(text: str) -> frozenset[str]:

@@ -379,12 +379,12 @@ GATES = {
     "name-of-v6-host": (
         jwt(url="https://[2001:db8::1]"),
         "jwt[0].gate.name",
-        "the host and path of the issuer cannot be a name",
+        "the host and path of the issuer, or its name, cannot be",
     ),
     "name-of-long-host": (
         jwt(url=f"https://{'a' * 60}.example.com"),
         "jwt[0].gate.name",
-        "the host and path of the issuer cannot be a name",
+        "the host and path of the issuer, or its name, cannot be",
     ),
     "same-host-and-no-path-that-differs": (
         f"jwt: [{issuer(url='https://corp.example.com/a/b')}, {issuer(url='https://corp.example.com/a-b')}]",
@@ -428,6 +428,31 @@ GATES = {
         jwt(issuer=", discoveryURL: 'https://d.example'", entry=", gate: {jwksURL: 'https://k.example'}"),
         "jwt[0].gate.jwksURL",
         "must not be given with issuer.discoveryURL",
+    ),
+    "name-too-long": (
+        jwt(url="n" * 513, entry=", gate: {name: a, jwksURL: 'https://k.example'}"),
+        "jwt[0].issuer.url",
+        "1 to 512 printable characters",
+    ),
+    "name-with-a-line-break": (
+        jwt(url="a\u2028b", entry=", gate: {name: a, jwksURL: 'https://k.example'}"),
+        "jwt[0].issuer.url",
+        "printable characters",
+    ),
+    "name-with-a-space-at-the-end": (
+        jwt(url="corp ", entry=", gate: {jwksURL: 'https://k.example'}"),
+        "jwt[0].issuer.url",
+        "without spaces at the ends",
+    ),
+    "name-of-legacy-tokens": (
+        jwt(url="kubernetes/serviceaccount", entry=", gate: {jwksURL: 'https://k.example'}"),
+        "jwt[0].issuer.url",
+        "have no expiry",
+    ),
+    "name-without-keys": (
+        jwt(url="accounts.example.com"),
+        "jwt[0].issuer.url",
+        "with gate.jwksURL or gate.staticKeys, an issuer can be any text",
     ),
     "static-nothing": (gate("staticKeys: {}"), "jwt[0].gate.staticKeys", "exactly one of file and inline"),
     "static-missing-file": (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from authgate.dev.compact import compact, json_bytes, segment
 from authgate.errors import Reason
 from authgate.tools.explain.decode import Kind, decode, span
-from authgate.verify.claims import LEGACY_ISSUER
+from authgate.vocabulary import LEGACY_ISSUER
 from tests.support.clock import START
 from tests.support.tokens import OMIT, POD_BOUND, claims, unsigned
 

@@ -10,12 +10,12 @@ from authgate.errors import Reason
 from authgate.model import JSONValue, Rejected
 from authgate.timestamps import date
 from authgate.verify.claims import (
-    LEGACY_ISSUER,
     RegisteredClaims,
     TimeRules,
     check_time,
     read_registered,
 )
+from authgate.vocabulary import LEGACY_ISSUER
 from tests.support.clock import START
 from tests.support.tokens import OMIT, claims
 

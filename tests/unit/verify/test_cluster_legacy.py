@@ -9,8 +9,8 @@ from authgate.dev.compact import OMIT, JsonObject
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Evidence, Rejected
-from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.cluster import ReviewMode
+from authgate.vocabulary import LEGACY_ISSUER
 from tests.support.clock import START, FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
 from tests.support.key_pool import KeyPool

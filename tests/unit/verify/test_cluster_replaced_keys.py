@@ -7,8 +7,8 @@ import pytest
 from authgate.dev.compact import OMIT, JsonObject
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
-from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.cluster import ReviewMode
+from authgate.vocabulary import LEGACY_ISSUER
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
 from tests.support.key_pool import KeyPool

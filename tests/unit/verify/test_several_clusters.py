@@ -10,9 +10,9 @@ from authgate.dev.compact import OMIT
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
 from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict
-from authgate.verify.claims import LEGACY_ISSUER
 from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.router import IssuerRouter
+from authgate.vocabulary import LEGACY_ISSUER
 from tests.support.clock import FakeClock
 from tests.support.cluster_scene import API_SERVER, MODES, Cluster, summary
 from tests.support.key_pool import KeyPool
