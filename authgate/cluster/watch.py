@@ -99,25 +99,25 @@ class WatchAPI(Protocol):
 
 
 class Observer(Protocol):
-    """Receives the events of a watch; `listed` and `seen` return False if it has no room for the objects."""
+    """Receives the events of a watch; `replace_all` and `upsert` return False if it has no room for the objects."""
 
-    def listed(self, objects: Mapping[str, float | None]) -> bool:
+    def replace_all(self, objects: Mapping[str, float | None]) -> bool:
         """Replace everything by these objects: `deletionTimestamp` in POSIX seconds, or None, by uid."""
         ...
 
-    def seen(self, uid: str, deletion: float | None) -> bool:
+    def upsert(self, uid: str, deletion: float | None) -> bool:
         """Record that an object exists; `deletion` is its `deletionTimestamp` in POSIX seconds, or None."""
         ...
 
-    def gone(self, uid: str) -> None:
+    def delete(self, uid: str) -> None:
         """Record that an object was deleted."""
         ...
 
-    def heard(self) -> None:
+    def mark_current(self) -> None:
         """Record that an event or bookmark arrived: everything that happened before it is known."""
         ...
 
-    def broke(self, reason: str, detail: str) -> None:
+    def mark_interrupted(self, reason: str, detail: str) -> None:
         """Record that the watch was interrupted and will be resumed; `detail` is "" if that is usual."""
         ...
 
@@ -154,7 +154,7 @@ class Watcher:
         """List and follow forever; report every interruption to the observer and resume after a growing pause."""
         while True:
             reason, detail = await self._until_it_ends()
-            self._observer.broke(reason, detail)
+            self._observer.mark_interrupted(reason, detail)
             await asyncio.sleep(self._pause(reason))
 
     async def _until_it_ends(self) -> tuple[str, str]:
@@ -210,7 +210,7 @@ class Watcher:
                 break
             token = page.next_token
             await asyncio.sleep(0)
-        if not self._observer.listed(found):
+        if not self._observer.replace_all(found):
             raise _FullError
         return page.version
 
@@ -235,16 +235,16 @@ class Watcher:
                     raise ExpiredError
                 raise ApiError(ApiErrorKind.SERVER_ERROR, f"watch {self._scope}: ended with {code}: {detail}")
             case Present(uid, deletion):
-                if not self._observer.seen(uid, deletion):
+                if not self._observer.upsert(uid, deletion):
                     raise _FullError
             case Deleted(uid):
-                self._observer.gone(uid)
+                self._observer.delete(uid)
             case Bookmark():
                 pass
         self._failures = 0
         self._confirmed, self._only_listed = True, False
         self._version = event.version
-        self._observer.heard()
+        self._observer.mark_current()
 
     async def _lines(self, body: Chunks) -> AsyncGenerator[bytes, None]:
         buffer = bytearray()

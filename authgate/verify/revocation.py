@@ -234,7 +234,7 @@ class View:
             f"{known}, {state}disconnected for {self._interrupted_for():.0f} s, {self._problem or 'resuming'}"
         )
 
-    def listed(self, objects: Mapping[str, float | None]) -> bool:
+    def replace_all(self, objects: Mapping[str, float | None]) -> bool:
         """Replace all objects; those that are no longer listed were deleted."""
         if self._store.size - len(self.objects) + len(objects) > self._store.rules.max_objects:
             self._forget()
@@ -247,10 +247,10 @@ class View:
         for uid, deletion in objects.items():
             self._store.upsert(uid, deletion, before.get(uid))
         self._synced = True
-        self.heard()
+        self.mark_current()
         return True
 
-    def seen(self, uid: str, deletion: float | None) -> bool:
+    def upsert(self, uid: str, deletion: float | None) -> bool:
         """Record that an object exists; return False if there are too many."""
         if uid not in self.objects:
             if self._store.size >= self._store.rules.max_objects:
@@ -261,14 +261,14 @@ class View:
         self.objects[uid] = deletion
         return True
 
-    def gone(self, uid: str) -> None:
+    def delete(self, uid: str) -> None:
         """Record that an object was deleted."""
         if uid in self.objects:
             del self.objects[uid]
             self._store.size -= 1
         self._store.mark_deleted(uid)
 
-    def heard(self) -> None:
+    def mark_current(self) -> None:
         """Record that a list, an event or a bookmark arrived: everything that happened before it is known."""
         self._last_event = self._store.clock.monotonic()
         self.last_event = self._store.clock.now()
@@ -278,7 +278,7 @@ class View:
             self._resuming = False
             self.on_resumed()
 
-    def broke(self, reason: str, detail: str) -> None:
+    def mark_interrupted(self, reason: str, detail: str) -> None:
         """Record that the watch was interrupted. Its data ages from the first interruption until an event arrives."""
         self._resuming = True
         if self._interrupted_at is None:

@@ -44,7 +44,7 @@ class Following:
         """Whether a pod is known to be there."""
         return self.store.confirms([Reference("pods", "prod", uid)])
 
-    def gone(self, uid: str) -> bool:
+    def deleted(self, uid: str) -> bool:
         """Whether a pod is known to be gone."""
         return self.store.deleted([Reference("pods", "prod", uid)]) is not None
 
@@ -97,9 +97,9 @@ async def test_it_notices_what_comes_and_goes(tmp_path: Path) -> None:
         server.put("c")
         server.put("b", "2020-01-01T00:00:00Z")
         server.delete("a")
-        await watch.comes(lambda: watch.gone("a"))
+        await watch.comes(lambda: watch.deleted("a"))
         assert watch.confirms("c")
-        assert watch.gone("b")
+        assert watch.deleted("b")
 
 
 async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> Non
         server.refuse = [503, 429]
         server.hang_up()
         server.delete("a")
-        await watch.comes(lambda: watch.gone("a"))
+        await watch.comes(lambda: watch.deleted("a"))
         assert watch.confirms("b")
         assert server.lists == 1
         assert len(watch.breaks) >= 2
@@ -124,12 +124,12 @@ async def test_it_lists_again_when_its_version_is_too_old(tmp_path: Path) -> Non
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
         server.delete("a")
-        await watch.comes(lambda: watch.gone("a"))
+        await watch.comes(lambda: watch.deleted("a"))
         server.refuse = [500, 500]
         server.hang_up()
         server.objects.pop("b")
         server.forget()
-        await watch.comes(lambda: watch.gone("b"))
+        await watch.comes(lambda: watch.deleted("b"))
         assert ("expired", "") in watch.breaks
         assert server.lists == 2
 
@@ -158,7 +158,7 @@ async def test_a_watch_that_expires_is_listed_again_without_a_pause(tmp_path: Pa
         await watch.comes(lambda: watch.confirms("c"))
         server.objects.pop("b")
         server.say(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old"}}\n')
-        await watch.comes(lambda: watch.gone("b"))
+        await watch.comes(lambda: watch.deleted("b"))
 
 
 async def test_it_lists_again_when_the_request_itself_is_gone(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ async def test_half_a_line_is_no_event(tmp_path: Path) -> None:
         await watch.comes(lambda: len(watch.breaks) == 1 and server.followers == 1)
         assert watch.confirms("b")
         server.delete("a")
-        await watch.comes(lambda: watch.gone("a"))
+        await watch.comes(lambda: watch.deleted("a"))
 
 
 async def test_events_may_come_in_any_pieces(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ async def test_events_may_come_in_any_pieces(tmp_path: Path) -> None:
         for byte in json.dumps(event).encode() + b"\n":
             server.say(bytes([byte]))
             await asyncio.sleep(0)
-        await watch.comes(lambda: watch.gone("a"))
+        await watch.comes(lambda: watch.deleted("a"))
         assert watch.breaks == []
 
 
@@ -246,7 +246,7 @@ async def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
     async with following(server, tmp_path, rules) as watch:
         await watch.comes(lambda: server.followers == 1)
         server.objects.pop("b")
-        await watch.comes(lambda: watch.gone("b"))
+        await watch.comes(lambda: watch.deleted("b"))
         assert watch.breaks[0] == ("silent", "")
 
 
@@ -320,8 +320,8 @@ async def test_deletions_are_remembered_up_to_their_bound(tmp_path: Path) -> Non
         for pod in range(3_000):
             server.put(f"pod-{pod}")
             server.delete(f"pod-{pod}")
-        await watch.comes(lambda: watch.gone("pod-2999"))
-        assert not watch.gone("pod-0")
+        await watch.comes(lambda: watch.deleted("pod-2999"))
+        assert not watch.deleted("pod-0")
         assert len(watch.store._deleted) == 2_000
 
 

@@ -42,8 +42,8 @@ class Watched:
         self.store = Revocation((Scope("serviceaccounts"), Scope("pods")), self.clock, RevocationRules())
         self.accounts, self.pods = self.store.views
         if listed:
-            self.accounts.listed({"uid-of-web": None})
-            self.pods.listed({"uid-of-web-0": None})
+            self.accounts.replace_all({"uid-of-web": None})
+            self.pods.replace_all({"uid-of-web-0": None})
         self.cluster = Cluster(KEY, self.clock, mode, legacy=legacy, revocation=self.store)
 
     async def summary(self, text: str = TOKEN) -> str:
@@ -57,7 +57,7 @@ class Watched:
     def break_off(self) -> None:
         """Lets the watches be broken for too long."""
         for view in self.store.views:
-            view.broke("unreachable", "no way")
+            view.mark_interrupted("unreachable", "no way")
         self.clock.advance(91)
 
 
@@ -76,7 +76,7 @@ async def test_a_token_whose_object_is_gone_is_not_reviewed(mode: ReviewMode, wh
     """A deletion that was seen refuses in every mode, and nobody is asked."""
     watched = Watched(mode)
     await watched.keys()
-    getattr(watched, which).gone(uid)
+    getattr(watched, which).delete(uid)
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Rejected)
     assert (verdict.reason, verdict.detail) == (
@@ -97,12 +97,12 @@ async def test_mode_always_reviews_what_is_there_all_the_same() -> None:
 async def test_an_unknown_pod_is_reviewed_once_and_then_known() -> None:
     """A token may be newer than the watch: TokenReview decides, until the watch tells of the pod."""
     watched = Watched()
-    watched.pods.listed({})
+    watched.pods.replace_all({})
     watched.store._deleted.clear()
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Authenticated)
     assert (verdict.evidence.source, verdict.max_age) == ("tokenreview", 30)
-    watched.pods.seen("uid-of-web-0", None)
+    watched.pods.upsert("uid-of-web-0", None)
     assert await watched.summary() == "jwks"
     assert watched.cluster.reviews == 1
 
@@ -110,7 +110,7 @@ async def test_an_unknown_pod_is_reviewed_once_and_then_known() -> None:
 async def test_a_pod_that_goes_while_it_is_asked_about_is_gone() -> None:
     """A yes that was given before the deletion counts no more."""
     watched = Watched(listed=False)
-    watched.cluster.api.meanwhile = lambda: watched.pods.gone("uid-of-web-0")
+    watched.cluster.api.meanwhile = lambda: watched.pods.delete("uid-of-web-0")
     assert await watched.summary() == "object_deleted"
 
 
@@ -153,7 +153,7 @@ async def test_a_forged_token_of_a_deleted_pod_is_a_forged_one() -> None:
     """Signature, time and audience come first, as without a watch."""
     watched = Watched()
     await watched.keys()
-    watched.pods.gone("uid-of-web-0")
+    watched.pods.delete("uid-of-web-0")
     assert await watched.summary(TOKEN[:-8] + "AAAAAAAA") == "signature_invalid"
 
 
@@ -164,12 +164,12 @@ async def test_a_remembered_verdict_ends_with_its_pod() -> None:
     other = service_account_claims(
         jti="token-2", **{"kubernetes.io": {**POD_BOUND, "pod": {"name": "web-1", "uid": "uid-of-web-1"}}}
     )
-    watched.pods.seen("uid-of-web-1", None)
+    watched.pods.upsert("uid-of-web-1", None)
     cached = Cached(IssuerRouter({}, [watched.cluster.verifier]), watched.clock)
     texts = [TOKEN, KEY.sign(other)]
     for text in texts:
         await cached.ask(text)
-    watched.pods.gone("uid-of-web-0")
+    watched.pods.delete("uid-of-web-0")
     remembered = [cached.cache.lookup(cached.cache.digest(text.encode())) for text in texts]
     assert remembered[0] is None
     assert isinstance(remembered[1], Authenticated)

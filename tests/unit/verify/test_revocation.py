@@ -29,7 +29,7 @@ def store_of(
 def seeing(clock: FakeClock, *uids: str, rules: RevocationRules | None = None) -> tuple[Revocation, View]:
     """A store whose watch of pods has listed these and goes on."""
     store, view = store_of(clock, rules=rules)
-    assert view.listed(dict.fromkeys(uids))
+    assert view.replace_all(dict.fromkeys(uids))
     return store, view
 
 
@@ -51,7 +51,7 @@ def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
     """A deletion ends at once what rests on the object."""
     store, view = seeing(FakeClock(), "web")
     [handle] = store.handles([WEB])
-    view.gone("web")
+    view.delete("web")
     assert store.deleted([WEB]) == WEB
     assert handle.revoked
 
@@ -59,7 +59,7 @@ def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
 def test_a_deletion_of_what_was_never_there_is_remembered_too() -> None:
     """An object whose creation was missed is as gone as any other."""
     store, view = seeing(FakeClock())
-    view.gone("web")
+    view.delete("web")
     assert store.deleted([WEB]) == WEB
 
 
@@ -67,8 +67,8 @@ def test_what_a_later_list_lacks_is_gone() -> None:
     """After 410 the new list tells what was deleted meanwhile."""
     store, view = seeing(FakeClock(), "web", "db")
     [handle] = store.handles([WEB])
-    view.broke("expired", "")
-    view.listed({"db": None, "new": None})
+    view.mark_interrupted("expired", "")
+    view.replace_all({"db": None, "new": None})
     assert store.deleted([WEB]) == WEB
     assert handle.revoked
     assert store.confirms([Reference("pods", "prod", "db")])
@@ -77,8 +77,8 @@ def test_what_a_later_list_lacks_is_gone() -> None:
 def test_one_of_the_same_name_is_another() -> None:
     """An account that is made again has another uid; the old one's tokens stay refused."""
     store, view = seeing(FakeClock(), "old")
-    view.gone("old")
-    view.seen("new", None)
+    view.delete("old")
+    view.upsert("new", None)
     assert store.deleted([Reference("pods", "prod", "old")]) is not None
     assert store.confirms([Reference("pods", "prod", "new")])
 
@@ -88,7 +88,7 @@ def test_a_draining_pod_keeps_its_token_for_a_minute(passed: float, gone: bool) 
     """An object counts until 60 s after its deletionTimestamp, as for the API server."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    view.seen("web", clock.now())
+    view.upsert("web", clock.now())
     [handle] = store.handles([WEB])
     clock.advance(passed)
     store.tick()
@@ -100,8 +100,8 @@ def test_a_deletion_time_that_moves_counts_from_where_it_is_last() -> None:
     """A grace period that is cut short ends earlier."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    view.seen("web", clock.now() + 3600)
-    view.seen("web", clock.now())
+    view.upsert("web", clock.now() + 3600)
+    view.upsert("web", clock.now())
     clock.advance(61)
     assert store.deleted([WEB]) == WEB
 
@@ -111,15 +111,15 @@ def test_the_objects_that_were_doomed_long_ago_cost_no_memory() -> None:
     clock = FakeClock()
     store, view = seeing(clock)
     for number in range(5_000):
-        view.seen(f"pod-{number}", clock.now() + DAY)
-        view.gone(f"pod-{number}")
+        view.upsert(f"pod-{number}", clock.now() + DAY)
+        view.delete(f"pod-{number}")
     assert len(store._due) <= 1_001
 
 
 def test_nothing_is_vouched_for_before_the_first_list() -> None:
     """A watch that has not begun sees nothing."""
     store, view = store_of(FakeClock())
-    view.seen("web", None)
+    view.upsert("web", None)
     assert not store.confirms([WEB])
     assert "blind, not listed yet" in store.status()[1]
 
@@ -129,7 +129,7 @@ def test_a_broken_watch_counts_for_a_while(passed: float, sees: bool) -> None:
     """What was seen before a connection broke holds for `max_stale`."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    view.broke("unreachable", "no way")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(passed)
     assert store.confirms([WEB]) is sees
     assert store.status()[0] is sees
@@ -141,7 +141,7 @@ def test_the_age_of_a_broken_watch_counts_from_the_moment_the_break_was_noticed(
     clock = FakeClock()
     store, view = seeing(clock, "web")
     clock.advance(75)
-    view.broke("unreachable", "no way")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(89)
     assert store.confirms([WEB])
 
@@ -153,7 +153,7 @@ def test_verdicts_end_when_a_watch_has_been_broken_for_too_long(passed: float, e
     store, view = seeing(clock, "web")
     [handle] = store.handles([WEB])
     store.tick()
-    view.broke("unreachable", "no way")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(passed)
     store.tick()
     assert handle.revoked is ended
@@ -166,9 +166,9 @@ def test_attempts_to_resume_do_not_make_a_broken_watch_younger() -> None:
     """Only a good event ends a break: connections that fail or are refused prove nothing."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    view.broke("unreachable", "no way")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(60)
-    view.broke("expired", "")
+    view.mark_interrupted("expired", "")
     clock.advance(31)
     assert not store.confirms([WEB])
 
@@ -178,7 +178,7 @@ def test_the_status_shows_for_how_long_a_watch_is_disconnected() -> None:
     clock = FakeClock()
     store, view = seeing(clock, "web")
     clock.advance(70)
-    view.broke("unreachable", "no way")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(20)
     assert store.status() == (True, "pods: 1, last event 90 s ago, disconnected for 20 s, no way")
 
@@ -187,8 +187,8 @@ def test_a_deletion_that_was_seen_counts_while_blind() -> None:
     """Nothing brings a deleted object back, whatever became of the watch."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    view.gone("web")
-    view.broke("unreachable", "no way")
+    view.delete("web")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(1_000)
     assert store.deleted([WEB]) == WEB
 
@@ -197,9 +197,9 @@ def test_a_watch_that_goes_on_sees_again() -> None:
     """One word of the server is enough: it tells all that happened since."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
-    view.broke("unreachable", "no way")
+    view.mark_interrupted("unreachable", "no way")
     clock.advance(1_000)
-    view.heard()
+    view.mark_current()
     assert store.confirms([WEB])
 
 
@@ -209,11 +209,11 @@ def test_every_object_of_a_token_has_to_be_there() -> None:
     store, pods = store_of(clock, PODS, Scope("serviceaccounts"))
     accounts = store.views[1]
     both = [Reference("serviceaccounts", "prod", "app"), WEB]
-    pods.listed({"web": None})
+    pods.replace_all({"web": None})
     assert not store.confirms(both)
-    accounts.listed({"app": None})
+    accounts.replace_all({"app": None})
     assert store.confirms(both)
-    accounts.gone("app")
+    accounts.delete("app")
     assert store.deleted(both) == both[0]
 
 
@@ -226,7 +226,7 @@ def test_who_names_nothing_is_not_vouched_for() -> None:
 def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
     """A watch of one namespace tells nothing of another."""
     store, view = store_of(FakeClock(), Scope("pods", "prod"))
-    view.listed({"web": None})
+    view.replace_all({"web": None})
     assert store.confirms([WEB])
     assert not store.confirms([Reference("pods", "test", "web")])
     assert store.handles([Reference("pods", "test", "web")]) == ()
@@ -235,12 +235,12 @@ def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
 def test_more_objects_than_fit_make_a_watch_blind() -> None:
     """Over the bound nothing is known by halves: TokenReview decides."""
     store, view = seeing(FakeClock(), "a", "b", rules=RevocationRules(max_objects=2))
-    assert view.seen("a", None)
-    assert not view.seen("c", None)
+    assert view.upsert("a", None)
+    assert not view.upsert("c", None)
     assert not store.confirms([Reference("pods", "prod", "a")])
     assert store.size == 0
-    assert not view.listed(dict.fromkeys("abc"))
-    assert view.listed(dict.fromkeys("ab"))
+    assert not view.replace_all(dict.fromkeys("abc"))
+    assert view.replace_all(dict.fromkeys("ab"))
     assert store.size == 2
 
 
@@ -248,7 +248,7 @@ def test_deletions_are_remembered_up_to_a_number() -> None:
     """The oldest are forgotten first; TokenReview knows them."""
     store, view = seeing(FakeClock(), rules=RevocationRules(max_deleted=2))
     for uid in ("web", "b", "c"):
-        view.gone(uid)
+        view.delete(uid)
     assert store.deleted([WEB]) is None
     assert store.deleted([Reference("pods", "prod", "b")]) is not None
 
@@ -257,7 +257,7 @@ def test_deletions_are_remembered_for_a_day() -> None:
     """After that no token can be left that names them."""
     clock = FakeClock()
     store, view = seeing(clock)
-    view.gone("web")
+    view.delete("web")
     clock.advance(DAY - 1)
     store.tick()
     assert store.deleted([WEB]) == WEB
@@ -269,8 +269,8 @@ def test_deletions_are_remembered_for_a_day() -> None:
 def test_what_is_listed_again_is_no_longer_gone() -> None:
     """After a backup of the cluster was restored, its objects are there, whatever was seen before."""
     store, view = seeing(FakeClock(), "web")
-    view.gone("web")
-    view.listed({"web": None})
+    view.delete("web")
+    view.replace_all({"web": None})
     assert store.deleted([WEB]) is None
     assert not store.handles([WEB])[0].revoked
 
@@ -289,9 +289,9 @@ def test_the_figures_are_those_of_all_namespaces() -> None:
     """Objects are added up; the age is that of the watch furthest behind."""
     clock = FakeClock()
     store, view = store_of(clock, Scope("pods", "a"), Scope("pods", "b"))
-    view.listed({"x": None})
+    view.replace_all({"x": None})
     assert store.figures() == {"pods": (1, 0.0)}
-    store.views[1].listed({"y": None, "z": None})
+    store.views[1].replace_all({"y": None, "z": None})
     assert store.figures() == {"pods": (3, clock.now())}
 
 
