@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from authgate.model import JSONValue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 # Possessive, and an unterminated string matches: otherwise a text of escaped quotes takes quadratic time.
 _BRACKETS_OUTSIDE_STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
@@ -50,6 +53,14 @@ def parse_object(data: bytes) -> dict[str, JSONValue]:
     if type(value) is not dict:
         raise StrictJSONError("not a JSON object")
     return value
+
+
+def string_member(members: Mapping[str, JSONValue], name: str) -> str:
+    """Return a string, or "" if it is missing or null; raises `StrictJSONError` for another type."""
+    value = members.get(name)
+    if not isinstance(value, str | None):
+        raise StrictJSONError(f"{name} is not a string")
+    return value or ""
 
 
 def _depth(text: str) -> int:

@@ -22,12 +22,11 @@ from authgate.cluster.connection import (
 from authgate.cluster.credentials import Credential
 from authgate.cluster.failures import clean
 from authgate.single_flight import SingleFlight
-from authgate.strict_json import StrictJSONError, parse_object
+from authgate.strict_json import StrictJSONError, parse_object, string_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from authgate.model import JSONValue
 
 _PAUSE: Final = 10.0
 _EXPIRY_MARGIN: Final = 60.0
@@ -142,13 +141,14 @@ async def _output(plugin: ExecPlugin, environ: Mapping[str, str]) -> bytes:
 def _credential(output: bytes) -> _Result:
     try:
         answer = parse_object(output)
+        status = answer.get("status")
+        if answer.get("kind") != "ExecCredential" or not isinstance(status, dict):
+            raise _PluginError("printed no ExecCredential with a status")
+        token, expires = string_member(status, "token"), string_member(status, "expirationTimestamp")
+        certificate = string_member(status, "clientCertificateData")
+        key = string_member(status, "clientKeyData")
     except StrictJSONError as error:
         raise _PluginError(f"printed no ExecCredential: {error}") from None
-    status = answer.get("status")
-    if answer.get("kind") != "ExecCredential" or not isinstance(status, dict):
-        raise _PluginError("printed no ExecCredential with a status")
-    token, certificate = _text(status, "token"), _text(status, "clientCertificateData")
-    key = _text(status, "clientKeyData")
     if bool(certificate) != bool(key):
         raise _PluginError("printed only one of clientCertificateData and clientKeyData")
     if not token and not certificate:
@@ -158,16 +158,7 @@ def _credential(output: bytes) -> _Result:
     except ClusterConfigError as error:
         raise _PluginError(str(error)) from None
     pair = ClientCertificate(certificate.encode(), key.encode()) if certificate else None
-    return _Result(Credential(authorization, pair), _expiry(_text(status, "expirationTimestamp")))
-
-
-def _text(status: Mapping[str, JSONValue], name: str) -> str:
-    value = status.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _PluginError(f"printed a status.{name} that is not a string")
-    return value
+    return _Result(Credential(authorization, pair), _expiry(expires))
 
 
 def _expiry(text: str) -> float | None:

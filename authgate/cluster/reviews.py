@@ -18,7 +18,7 @@ from authgate.cluster.api import (
     ReviewedUser,
 )
 from authgate.cluster.failures import clean
-from authgate.strict_json import StrictJSONError, parse_object
+from authgate.strict_json import StrictJSONError, parse_object, string_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -66,18 +66,18 @@ def parse_token_review(body: bytes, token: str) -> ReviewAnswer:
 
 def _token_review(answer: Mapping[str, JSONValue], token: str) -> ReviewAnswer:
     status = members_of(answer, "status")
-    authenticated, error = _flag(status, "authenticated"), _text(status, "error")
+    authenticated, error = _flag(status, "authenticated"), string_member(status, "error")
     if not authenticated:
         return NotAuthenticated(clean(error, (token,)))
     if error:
         raise UnusableError("status has both authenticated: true and an error")
     user = members_of(status, "user")
-    username = _name(_text(user, "username"), "username")
+    username = _name(string_member(user, "username"), "username")
     if not username:
         raise UnusableError("username is empty")
     return ReviewedUser(
         username=username,
-        uid=_name(_text(user, "uid"), "uid"),
+        uid=_name(string_member(user, "uid"), "uid"),
         groups=_names(user.get("groups"), "groups"),
         extra=_extra(user.get("extra")),
         audiences=_names(status.get("audiences"), "audiences"),
@@ -96,7 +96,7 @@ def parse_access_review(kind: str, body: bytes) -> AccessAnswer:
 def _access_review(answer: Mapping[str, JSONValue]) -> AccessAnswer:
     status = members_of(answer, "status")
     allowed, denied = _flag(status, "allowed"), _flag(status, "denied")
-    reasons = (_text(status, "reason"), _text(status, "evaluationError"))
+    reasons = (string_member(status, "reason"), string_member(status, "evaluationError"))
     return AccessAnswer(allowed and not denied, clean("; ".join(filter(None, reasons))))
 
 
@@ -105,13 +105,6 @@ def _flag(members: Mapping[str, JSONValue], name: str) -> bool:
     if not isinstance(value, bool | None):
         raise UnusableError(f"{name} is not a boolean")
     return value is True
-
-
-def _text(members: Mapping[str, JSONValue], name: str) -> str:
-    value = members.get(name)
-    if not isinstance(value, str | None):
-        raise UnusableError(f"{name} is not a string")
-    return value or ""
 
 
 def _name(text: str, where: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.model import JSONValue
-from authgate.strict_json import StrictJSONError, parse_object
+from authgate.strict_json import StrictJSONError, parse_object, string_member
 
 DEEPEST = b'{"a":' + b"[" * 31 + b"]" * 31 + b"}"
 TOO_DEEP = b'{"a":' + b"[" * 32 + b"]" * 32 + b"}"
@@ -165,3 +165,15 @@ def test_what_json_writes_is_read_back(value: dict[str, JSONValue]) -> None:
     """Every shallow object survives, whether written in ASCII or in UTF-8."""
     assert parse_object(json.dumps(value).encode()) == value
     assert parse_object(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+@pytest.mark.parametrize(("members", "text"), [({"a": "b"}, "b"), ({"a": None}, ""), ({}, "")])
+def test_a_string_member_may_be_missing(members: dict[str, JSONValue], text: str) -> None:
+    """Null and missing are the same, as for Go."""
+    assert string_member(members, "a") == text
+
+
+def test_a_string_member_of_another_type_is_an_error() -> None:
+    """The message names the member."""
+    with pytest.raises(StrictJSONError, match="^a is not a string$"):
+        string_member({"a": 1}, "a")

@@ -144,7 +144,7 @@ async def test_environment(tmp_path: Path) -> None:
         ('{"kind": "ExecCredential"}', "printed no ExecCredential with a status"),
         ('{"kind": "Other", "status": {"token": "abc"}}', "printed no ExecCredential with a status"),
         (credential_object(), "printed neither a token nor"),
-        (credential_object(token=5), "status.token that is not a string"),
+        (credential_object(token=5), "token is not a string"),
         (credential_object(token="a b"), "printable ASCII"),
         (credential_object(clientCertificateData="x"), "only one of"),
         (credential_object(token="x", expirationTimestamp="tomorrow"), "not an RFC 3339 time"),
