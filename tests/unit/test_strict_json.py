@@ -175,5 +175,5 @@ def test_a_string_member_may_be_missing(members: dict[str, JSONValue], text: str
 
 def test_a_string_member_of_another_type_is_an_error() -> None:
     """The message names the member."""
-    with pytest.raises(StrictJSONError, match="^a is not a string$"):
+    with pytest.raises(StrictJSONError, match=r"^a is not a string$"):
         string_member({"a": 1}, "a")
