@@ -138,7 +138,7 @@ GOOD = Authenticated(
 
 
 def good(*, expires_at: float | None = None, max_age: float | None = None) -> Authenticated:
-    """`GOOD` with an end or an age, and a lease of its own."""
+    """`GOOD` with an expiry or a maximum age, and its own handle."""
     return replace(GOOD, expires_at=expires_at, max_age=max_age, handle=RevocationHandle())
 
 

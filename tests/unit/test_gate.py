@@ -148,7 +148,7 @@ async def test_an_identity_that_headers_cannot_carry_does_not_pass(
 
 
 async def test_a_bad_token_is_denied_with_the_verifiers_reason(verifier: ScriptedVerifier) -> None:
-    """Its detail and evidence are handed on."""
+    """The decision has the verdict's detail and evidence."""
     evidence = Evidence("jwks", "corp")
     verifier.verdict = Rejected(Reason.TOKEN_EXPIRED, "at noon", evidence)
 

@@ -29,11 +29,11 @@ from authgate.model import (
 def test_an_extra_value_is_the_first_or_empty(
     extra: tuple[tuple[str, tuple[str, ...]], ...], value: str
 ) -> None:
-    """Whoever asks for one value gets one."""
+    """One value is returned, whatever the number."""
     assert Identity("user-1", extra=extra).extra_value("b") == value
 
 
-def test_a_lease_holds_until_it_is_revoked() -> None:
+def test_a_handle_is_valid_until_it_is_revoked() -> None:
     """And never again afterwards."""
     handle = RevocationHandle()
     assert not handle.revoked

@@ -62,7 +62,7 @@ async def test_the_next_call_starts_anew() -> None:
     assert [await flights.do("key", work), await flights.do("key", work)] == [1, 2]
 
 
-async def test_it_tells_whether_work_is_under_way() -> None:
+async def test_it_reports_whether_a_call_is_in_progress() -> None:
     """From the first call until the work is done."""
     flights, work = SingleFlight[str, int](), Work()
     assert not flights.in_progress("key")

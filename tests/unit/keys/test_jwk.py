@@ -145,7 +145,7 @@ def test_a_real_rsa_key_of_1024_bits_is_skipped(pool: KeyPool) -> None:
 
 
 def test_a_private_key_in_full_is_skipped(pool: KeyPool) -> None:
-    """Whoever publishes it has no secret any more, so nothing it signed proves anything."""
+    """A published private key is no secret, so its signatures prove nothing."""
     private = pool.key("RS256").private
     assert isinstance(private, rsa.RSAPrivateKey)
     numbers = private.private_numbers()

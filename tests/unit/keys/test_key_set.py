@@ -126,7 +126,7 @@ def test_at_most_eight_keys_are_tried(pool: KeyPool) -> None:
     assert found.keys == index.keys[:8]
 
 
-def test_a_lookup_carries_the_lease_of_the_set(index: KeyIndex) -> None:
+def test_a_lookup_returns_the_handle_of_the_set(index: KeyIndex) -> None:
     """Verdicts that rest on the set as a whole end with it."""
     found = index.find("rsa", "RS256")
 

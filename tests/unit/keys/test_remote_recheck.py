@@ -65,7 +65,7 @@ async def test_rechecks_fetch_at_most_once_a_minute(
 
 
 async def test_all_who_wait_share_one_recheck(keys: RemoteKeySet, source: ScriptedSource) -> None:
-    """Whoever comes while it is under way waits for it, too."""
+    """Requests that arrive during the fetch wait for it, too."""
     source.held = True
     first = asyncio.create_task(recheck(keys))
     await asyncio.sleep(0)

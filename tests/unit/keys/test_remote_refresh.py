@@ -39,8 +39,8 @@ def found(keys: RemoteKeySet, kid: str) -> KeysFound:
     return lookup
 
 
-def lease_of(keys: RemoteKeySet, kid: str) -> RevocationHandle:
-    """The lease that verdicts made with this key hold."""
+def handle_of(keys: RemoteKeySet, kid: str) -> RevocationHandle:
+    """The handle of verdicts made with this key."""
     return found(keys, kid).keys[0].handle
 
 
@@ -175,15 +175,15 @@ async def test_a_recovery_forgets_the_failures(
 async def test_a_key_that_disappears_takes_its_verdicts_with_it(
     keys: RemoteKeySet, source: ScriptedSource
 ) -> None:
-    """Its lease ends; that of a key which stays does not."""
+    """Its handle is revoked; that of a remaining key is not."""
     await keys.refresh()
-    gone, kept = lease_of(keys, "a"), lease_of(keys, "b")
+    gone, kept = handle_of(keys, "a"), handle_of(keys, "b")
     source.keys = source.keys[1:]
     await keys.refresh()
 
     assert gone.revoked
     assert not kept.revoked
-    assert lease_of(keys, "b") is kept
+    assert handle_of(keys, "b") is kept
     assert keys.find("a", "ES256") is None
 
 
@@ -192,12 +192,12 @@ async def test_other_material_under_the_same_kid_is_another_key(
 ) -> None:
     """What the old key signed is no longer good."""
     await keys.refresh()
-    old = lease_of(keys, "a")
+    old = handle_of(keys, "a")
     source.keys = (pool.key("ES256", 7, kid="a"), source.keys[1])
     await keys.refresh()
 
     assert old.revoked
-    assert not lease_of(keys, "a").revoked
+    assert not handle_of(keys, "a").revoked
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ async def test_a_verdict_on_the_whole_set_ends_when_the_set_changes(
 async def test_a_failed_fetch_takes_nothing_with_it(keys: RemoteKeySet, source: ScriptedSource) -> None:
     """The last good keys stay, with all that rests on them."""
     await keys.refresh()
-    of_key, of_set = lease_of(keys, "a"), found(keys, "a").handle
+    of_key, of_set = handle_of(keys, "a"), found(keys, "a").handle
     source.error = "down"
     await keys.refresh()
 
@@ -296,7 +296,7 @@ async def test_the_background_fetches_whenever_it_is_due(source: ScriptedSource,
     assert source.fetches == 5
 
 
-async def test_closing_ends_the_fetch_under_way(keys: RemoteKeySet, source: ScriptedSource) -> None:
+async def test_closing_cancels_the_fetch_in_progress(keys: RemoteKeySet, source: ScriptedSource) -> None:
     """At the end of the service nothing is left running."""
     source.held = True
     waiting = asyncio.create_task(keys.refresh())

@@ -131,7 +131,7 @@ async def test_a_new_answer_replaces_the_old_one() -> None:
     ],
     ids=["name", "uid", "no group", "more groups", "no extra", "more extra", "quotes"],
 )
-async def test_somebody_else_is_asked_about_anew(other: Identity) -> None:
+async def test_another_identity_gets_its_own_review(other: Identity) -> None:
     """Whatever of the identity differs."""
     scene = Scene()
     await scene.ask()
@@ -149,7 +149,7 @@ async def test_somebody_else_is_asked_about_anew(other: Identity) -> None:
     ],
     ids=["verb", "path", "kind"],
 )
-async def test_something_else_is_asked_about_anew(other: AccessAttributes) -> None:
+async def test_other_attributes_get_their_own_review(other: AccessAttributes) -> None:
     """Whatever of the attributes differs."""
     scene = Scene()
     scene.api.allowed = {METRICS}
@@ -230,7 +230,7 @@ async def test_refusals_drive_out_no_permission() -> None:
 
 
 async def test_each_cluster_judges_its_own() -> None:
-    """Whoever belongs to none is the first one's, or that one's whom a policy names."""
+    """An identity of no cluster is reviewed by the first cluster, or by the one that a policy names."""
     one, two = Scene().reviewer, Scene().reviewer
     reviewers = AccessReviewers({"one": one, "two": two})
 
@@ -242,7 +242,7 @@ async def test_each_cluster_judges_its_own() -> None:
     await reviewers.close()
 
 
-async def test_closing_ends_what_is_under_way() -> None:
+async def test_closing_cancels_reviews_in_progress() -> None:
     """Nobody waits for an answer that will not come."""
     scene = Scene()
     scene.api.released.clear()

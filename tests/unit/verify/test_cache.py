@@ -273,7 +273,7 @@ async def test_no_refusal_is_remembered_where_that_is_switched_off(
 async def test_what_may_be_different_at_once_is_not_remembered(
     cached: Cached, inner: ScriptedVerifier, verdict: Verdict
 ) -> None:
-    """It is handed on as it is, and asked for again."""
+    """It is returned unchanged, and the next request verifies again."""
     inner.verdict = verdict
 
     assert await ask(cached) == verdict
@@ -292,7 +292,7 @@ async def test_a_time_to_live_of_nothing_remembers_nothing(inner: ScriptedVerifi
 
 
 @pytest.mark.parametrize("verdict", [good(), replace(BAD, handle=RevocationHandle())], ids=["good", "bad"])
-async def test_a_verdict_goes_with_its_lease(
+async def test_revoking_a_handle_invalidates_its_verdicts(
     cached: Cached, inner: ScriptedVerifier, verdict: Authenticated | Rejected
 ) -> None:
     """A key or a configuration that goes takes its verdicts along at once."""
@@ -306,7 +306,7 @@ async def test_a_verdict_goes_with_its_lease(
     assert len(cached.cache) == 0
 
 
-async def test_a_lease_that_ends_during_the_question_is_not_remembered(
+async def test_a_handle_that_is_revoked_during_verification_prevents_caching(
     cached: Cached, inner: ScriptedVerifier
 ) -> None:
     """The key went while its verdict was on its way."""
@@ -505,7 +505,7 @@ async def test_lookups_are_counted(inner: ScriptedVerifier, clock: FakeClock) ->
 
 
 async def test_what_is_remembered_is_not_changed(cached: Cached, inner: ScriptedVerifier) -> None:
-    """Whoever asked first keeps the verdict that was made for it."""
+    """The first caller gets the original verdict, not the cached copy."""
     first = await ask(cached)
     await ask(cached)
 

@@ -30,7 +30,7 @@ def test_a_good_token_names_its_sender(verifier: JWTVerifier, key: SigningKey) -
 
 
 def test_a_verdict_ends_with_the_key_that_made_it(key: SigningKey, clock: FakeClock) -> None:
-    """It holds the key's own lease."""
+    """It holds the key's own handle."""
     keys = static(key)
     verdict = judged(issuer_verifier(keys, clock), key.sign(claims()))
 

@@ -47,7 +47,7 @@ def test_what_was_never_seen_is_neither_vouched_for_nor_gone() -> None:
     assert store.deleted([WEB]) is None
 
 
-def test_what_was_seen_deleted_is_gone_and_its_lease_revoked() -> None:
+def test_an_observed_deletion_revokes_the_handle() -> None:
     """A deletion ends at once what rests on the object."""
     store, view = seeing(FakeClock(), "web")
     [handle] = store.handles([WEB])
@@ -275,8 +275,8 @@ def test_what_is_listed_again_is_no_longer_gone() -> None:
     assert not store.handles([WEB])[0].revoked
 
 
-def test_leases_are_shared_and_live_as_long_as_somebody_holds_them() -> None:
-    """All tokens of a pod hold one lease, and the store keeps none that no verdict holds."""
+def test_handles_are_shared_and_freed_with_the_last_verdict() -> None:
+    """All tokens of a pod share one handle, and the store keeps no unused handle."""
     store, _ = seeing(FakeClock(), "web")
     held = store.handles([WEB])
     assert held[0] is store.handles([WEB])[0]

@@ -229,7 +229,7 @@ async def test_an_unknown_issuer_has_the_cluster_asked_for_its_own(key: SigningK
 async def test_before_discovery_nobody_is_told_that_an_issuer_is_unknown(
     key: SigningKey, clock: FakeClock, discover: bool
 ) -> None:
-    """It cannot be told whose token it is while the cluster has not said who it is."""
+    """While the cluster's issuer is unknown, the token could belong to it."""
     cluster = Cluster(key, clock)
     discovery = Discovery(cluster.verifier.issuers, None) if discover else None
     verdict = await route(

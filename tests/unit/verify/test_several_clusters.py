@@ -150,7 +150,7 @@ async def test_a_cluster_that_is_down_hides_no_other(pool: KeyPool, clock: FakeC
 async def test_a_strangers_token_may_be_that_of_a_cluster_that_has_not_told(
     pool: KeyPool, clock: FakeClock
 ) -> None:
-    """It cannot be told until every cluster has named its issuer."""
+    """Any cluster whose issuer is unknown could be the token's."""
     pair = Pair(pool, clock, configured=((), ()))
     stranger = token(pair.here.key, "https://stranger.example")
     pair.away.verifier.issuers.learn(AWAY)

@@ -95,7 +95,7 @@ async def test_other_tokens_and_other_audiences_are_other_reviews(
     assert sorted(api.reviewed) == sorted(questions)
 
 
-async def test_the_next_question_is_asked_anew(api: InMemoryCluster, clock: FakeClock) -> None:
+async def test_a_finished_review_is_not_reused(api: InMemoryCluster, clock: FakeClock) -> None:
     """Answers are shared, not kept: keeping is the cache's part."""
     reviewer = reviewer_of(api, clock)
     for _ in range(3):
@@ -181,7 +181,7 @@ async def test_a_probe_is_a_review_of_a_token_that_is_certainly_bad(
 async def test_more_than_the_budget_allows_is_not_asked(
     api: InMemoryCluster, clock: FakeClock, seen: Seen
 ) -> None:
-    """It cannot be told now; the state of the API server is not touched, and no time is counted."""
+    """The verdict is `Unavailable`; the API server's state does not change, and no duration is counted."""
     reviewer = reviewer_of(api, clock, seen, qps=0.5, burst=2)
     answers = [await reviewer.review(f"bad-{number}", AUDIENCES, "issuer") for number in range(4)]
 
@@ -330,7 +330,7 @@ async def test_reports_are_optional(api: InMemoryCluster, clock: FakeClock) -> N
     assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
 
 
-async def test_closing_ends_the_reviews_under_way(api: InMemoryCluster, clock: FakeClock) -> None:
+async def test_closing_cancels_reviews_in_progress(api: InMemoryCluster, clock: FakeClock) -> None:
     """Nothing hangs at the end of the service."""
     api.held = True
     reviewer = reviewer_of(api, clock)
