@@ -250,7 +250,7 @@ async def test_explain_names_the_cluster(world: World, tmp_path: Path) -> None:
     good = await explained(config, account_token(world.away), "default")
     assert good.decision.evidence.issuer_name == "away"
     bad = await explained(config, account_token(world.away, claims={"iss": "https://no.example"}), "default")
-    assert {"what cluster 'here' names", "what cluster 'away' names"} <= set(bad.facts[1].values)
+    assert {"the issuer of cluster 'here'", "the issuer of cluster 'away'"} <= set(bad.facts[1].values)
 
 
 async def test_keys_in_a_file_need_no_api_server(world: World, tmp_path: Path) -> None:

@@ -118,6 +118,6 @@ async def test_the_socket_of_another_gate_is_kept(shared: SharedAddresses, socke
 async def test_a_file_that_is_not_a_socket_is_kept(shared: SharedAddresses, socket_path: Path) -> None:
     """As for a single process."""
     socket_path.write_text("precious")
-    with pytest.raises(ListenError, match="no socket"):
+    with pytest.raises(ListenError, match="not a socket"):
         shared.reserve(ListenAddress(unix=str(socket_path)))
     assert socket_path.read_text() == "precious"
