@@ -1,4 +1,4 @@
-"""The real control plane: one for all tests that leave it whole, a new one for a test that does not."""
+"""Real control planes: a shared one for tests that do not damage it, and new ones for tests that do."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ from tests.support.kube import (
 
 @pytest.fixture(scope="session")
 def new_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ControlPlane]:
-    """Makes a control plane of a test's own, to be run with `async with`."""
+    """Return a new control plane for one test, to be run with `async with`."""
 
     def make(options: PlaneOptions | None = None) -> ControlPlane:
         return ControlPlane(tmp_path_factory.mktemp("control-plane"), options)
@@ -27,14 +27,14 @@ def new_control_plane(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def control_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
-    """The control plane that all tests share: they add objects of their own and break nothing."""
+    """The control plane that tests share: each adds its own objects and breaks nothing."""
     async with new_control_plane() as plane:
         yield plane
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def moved_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
-    """A control plane that signs by ES256 and has moved to another issuer: it still accepts the former one's tokens."""
+    """A control plane with an ES256 key and a new issuer, which still accepts the former issuer's tokens."""
     options = PlaneOptions(issuers=(CLUSTER_ISSUER, FORMER_ISSUER), algorithm="ES256")
     async with new_control_plane(options) as plane:
         yield plane
@@ -42,7 +42,7 @@ async def moved_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIt
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def away_plane(new_control_plane: Callable[..., ControlPlane]) -> AsyncIterator[ControlPlane]:
-    """Another cluster, with an issuer of its own, whose advertised keys nobody can reach."""
+    """Another cluster with its own issuer, whose advertised keys are unreachable."""
     options = PlaneOptions(
         issuers=(AWAY_ISSUER,),
         api_audiences=(AWAY_ISSUER,),
@@ -68,7 +68,7 @@ async def mortal_plane(_mortal_plane: ControlPlane) -> AsyncIterator[ControlPlan
     await _mortal_plane.ensure_api()
     await (
         _mortal_plane.admin.ready()
-    )  # connections that a suspended server left half closed end before the loop does
+    )  # half-closed connections to a suspended server end before the loop does
 
 
 @pytest.fixture

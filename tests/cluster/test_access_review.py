@@ -1,4 +1,4 @@
-"""Access reviews by a real API server and real RBAC: who is granted one thing gets that, and nothing else."""
+"""Access reviews by a real API server and real RBAC: a permission allows one thing and nothing else."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.process import until
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 GROUP = "rbac.authorization.k8s.io"
 FRESH = {"allowedTTL": "0s", "deniedTTL": "0s"}
-"""Nothing is remembered, so that a test sees what the API server says now."""
+"""Nothing is cached, so that a test sees the API server's current answer."""
 
 POLICIES: dict[str, Any] = {
     "request": {"accessReview": {"nonResource": "request", **FRESH}},
@@ -74,13 +74,13 @@ async def account(plane: ControlPlane, namespace: str, name: str) -> str:
 async def create_role(
     plane: ControlPlane, name: str, rules: list[dict[str, Any]], *, namespace: str | None = None
 ) -> None:
-    """Creates a ClusterRole, or a Role in a namespace."""
+    """Create a ClusterRole, or a Role in a namespace."""
     path = f"{RBAC}/clusterroles" if namespace is None else f"{RBAC}/namespaces/{namespace}/roles"
     await plane.admin.call("POST", path, {"metadata": {"name": name}, "rules": rules})
 
 
 async def bind_role(plane: ControlPlane, namespace: str, role: str, subject: str) -> None:
-    """Binds a Role to an account of its namespace."""
+    """Bind a Role to an account of its namespace."""
     body = {
         "metadata": {"name": role},
         "roleRef": {"apiGroup": GROUP, "kind": "Role", "name": role},
@@ -107,7 +107,7 @@ async def reviewed(plane: ControlPlane, user: str) -> bool:
 
 
 async def takes_effect(gate: Gate, policy: str, token: str) -> None:
-    """Returns when the API server's authorizer has learned of a new binding."""
+    """Return when the API server's authorizer knows a new binding."""
 
     async def allowed() -> bool:
         return await verdict(gate, policy, token) == (200, "")
@@ -118,7 +118,7 @@ async def takes_effect(gate: Gate, policy: str, token: str) -> None:
 async def test_a_cluster_role_opens_one_path(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Who may GET /metrics may not POST it, nor read anything else; and nobody else may."""
+    """Permission to GET /metrics does not allow POST, another path or another account."""
     scraper = await account(control_plane, namespace, "scraper")
     other = await account(control_plane, namespace, "other")
     name = f"{namespace}-metrics"
@@ -154,7 +154,7 @@ async def test_a_cluster_role_opens_one_path(
 
 
 async def test_a_role_opens_one_service(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """Of one namespace, by name, for accounts of that namespace alone."""
+    """A Role in one namespace, for a named object, allows only the accounts bound in that namespace."""
     elsewhere = f"{namespace}-b"
     reader = await account(control_plane, namespace, "reader")
     other = await account(control_plane, namespace, "other")
@@ -185,7 +185,7 @@ async def test_a_role_opens_one_service(control_plane: ControlPlane, namespace: 
 async def test_a_binding_to_a_role_that_is_missing_changes_nothing(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, order: str
 ) -> None:
-    """The API server tells an evaluation error, beside its yes as beside its no."""
+    """An evaluation error does not change the API server's answer."""
     scraper = await account(control_plane, namespace, "scraper")
     subject = f"system:serviceaccount:{namespace}:scraper"
     name = f"m-{namespace}"
@@ -201,7 +201,7 @@ async def test_a_binding_to_a_role_that_is_missing_changes_nothing(
 async def test_a_remembered_yes_outlives_its_binding_until_there_is_a_newer_answer(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """For its time; and what one policy learns meanwhile counts for all of them."""
+    """For its TTL, and for every policy that asks the same."""
     scraper = await account(control_plane, namespace, "scraper")
     name = f"{namespace}-metrics"
     await create_role(control_plane, name, [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
@@ -224,7 +224,7 @@ async def test_a_remembered_yes_outlives_its_binding_until_there_is_a_newer_answ
 async def test_without_the_binding_the_gate_cannot_tell(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log names the ClusterRole that is missing, and for whom; with it the gate goes on without a restart."""
+    """The log names the missing ClusterRole and its subject; once bound, the gate works without a restart."""
     scraper = await account(control_plane, namespace, "scraper")
     name = f"{namespace}-metrics"
     await create_role(control_plane, name, [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])

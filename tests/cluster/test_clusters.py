@@ -1,4 +1,4 @@
-"""One gate for two real clusters, with issuers, keys and certificate authorities of their own."""
+"""One gate for two real clusters, each with its own issuer, keys and certificate authority."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ async def token_of(plane: ControlPlane, namespace: str) -> str:
 
 
 async def both_decide(gate: Gate) -> None:
-    """Waits until both clusters' tokens can be decided."""
+    """Wait until both clusters' tokens can be decided."""
 
     async def decided() -> bool:
         report = (await gate.admin("/readyz?verbose")).body
@@ -48,7 +48,7 @@ async def both_decide(gate: Gate) -> None:
 
 
 def shown_to(plane: ControlPlane) -> list[str]:
-    """Every token that anybody had the API server review."""
+    """Every token that the API server reviewed."""
     return [review.token for review in plane.audit.reviews()]
 
 
@@ -56,7 +56,7 @@ def shown_to(plane: ControlPlane) -> list[str]:
 async def test_each_token_goes_to_its_own_cluster(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str
 ) -> None:
-    """Two accounts of one name are two identities, and neither API server sees a token of the other."""
+    """Accounts of one name in two clusters are two identities, and neither API server sees a token of the other."""
     planes = {"here": control_plane, "away": away_plane}
     tokens = {name: await token_of(plane, namespace) for name, plane in planes.items()}
     file = await configured(tmp_path, planes, namespace, cluster={"tokenReview": {"mode": mode}})
@@ -80,7 +80,7 @@ async def test_each_token_goes_to_its_own_cluster(
 async def test_a_cluster_cannot_sign_for_another(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A token of one that names the other's issuer is refused; only the other can be asked about its key."""
+    """A token of one cluster that names the other's issuer is refused; only the other cluster reviews it."""
     planes = {"here": control_plane, "away": away_plane}
     forged = control_plane.keys.altered(
         await token_of(control_plane, namespace), iss="https://away.example", jti=namespace
@@ -108,7 +108,7 @@ async def test_one_cluster_that_is_down_keeps_no_other_waiting(
 async def test_each_cluster_has_watches_of_its_own(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A pod deleted in one cluster ends its token there; that of the same name in the other lives on."""
+    """A pod deleted in one cluster ends its token there; the token of the pod of that name in the other stays valid."""
     planes = {"here": control_plane, "away": away_plane}
     tokens = {name: (await pod_token(plane, namespace, "web-0"))[0] for name, plane in planes.items()}
     file = await configured(tmp_path, planes, namespace, cluster={"revocation": "watch"})
@@ -131,7 +131,7 @@ async def test_each_cluster_has_watches_of_its_own(
 async def test_each_clusters_rbac_judges_its_own(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """What one cluster allows an account is nothing to an account of the same name in the other."""
+    """A permission in one cluster does not count for an account of the same name in the other."""
     planes = {"here": control_plane, "away": away_plane}
     tokens = {name: await token_of(plane, namespace) for name, plane in planes.items()}
     name = f"{namespace}-pods"
@@ -151,7 +151,7 @@ async def test_each_clusters_rbac_judges_its_own(
 async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(
     control_plane: ControlPlane, moved_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Its tokens are refused, and it is shown none of the first's; `/readyz?verbose` says why."""
+    """Its tokens are refused, it sees none of the first's tokens, and `/readyz?verbose` shows why."""
     planes = {"here": control_plane, "away": moved_plane}
     tokens = {name: await token_of(plane, namespace) for name, plane in planes.items()}
     async with Gate(await configured(tmp_path, planes, namespace)) as gate:

@@ -1,4 +1,4 @@
-"""The control plane of the tests is a real one: it issues, reviews and refuses as a cluster does."""
+"""The control plane of these tests is real: it issues, reviews and refuses tokens as a cluster does."""
 
 import asyncio
 from collections.abc import Callable
@@ -54,7 +54,7 @@ async def test_a_requested_token_opens_no_other_audience(
 async def test_a_static_token_has_the_servers_own_audience_only(
     control_plane: ControlPlane, audiences: list[str], *, accepted: bool
 ) -> None:
-    """A token of `--token-auth-file` is good for the API server's own audiences and no other."""
+    """A token of `--token-auth-file` is valid for the API server's own audiences and no other."""
     user = control_plane.static_user
 
     review = await control_plane.admin.review_token(user.token, audiences)
@@ -64,7 +64,7 @@ async def test_a_static_token_has_the_servers_own_audience_only(
 
 
 async def test_a_legacy_secret_token_is_accepted(control_plane: ControlPlane) -> None:
-    """A token held by a Secret, without audience and end, is good for the API server's own audience."""
+    """A token in a Secret, without audience and expiry, is valid for the API server's own audience."""
     await control_plane.admin.create_service_account("legacy", "app")
     token = await control_plane.create_legacy_token("legacy", "app", secret="app-token")
 
@@ -83,7 +83,7 @@ async def test_a_legacy_token_dies_with_its_secret(control_plane: ControlPlane) 
 
 
 async def test_a_pods_token_names_pod_and_node(control_plane: ControlPlane) -> None:
-    """A token bound to a Pod carries the Pod and its Node, and the review tells both."""
+    """A token bound to a Pod names the Pod and its Node, and so does its review."""
     await control_plane.admin.create_service_account("bound", "app")
     await control_plane.admin.create_node("node-1")
     pod = await control_plane.admin.create_pod("bound", "app-0", account="app", node="node-1")
@@ -115,7 +115,7 @@ async def test_tokens_can_be_signed_with_the_clusters_key(control_plane: Control
 
 
 async def test_an_expired_token_is_refused(control_plane: ControlPlane) -> None:
-    """A token signed by the test with an end in the past is refused."""
+    """A token signed by the test with an expiry in the past is refused."""
     await control_plane.admin.create_service_account("expired", "app")
     token = await control_plane.admin.request_token("expired", "app", [AUDIENCE])
     expired = control_plane.keys.expired(token)
@@ -134,7 +134,7 @@ async def test_a_service_account_reads_the_signing_keys(control_plane: ControlPl
 
 
 async def test_the_reviewer_reads_no_signing_keys(control_plane: ControlPlane) -> None:
-    """The reviewer may review and no more: it stands for a gate whose key set is unreachable."""
+    """The reviewer account may only review, as a gate whose key set is unreachable does."""
     reviewer = control_plane.client(control_plane.reviewer_user.token)
 
     with pytest.raises(KubeError, match=f'User \\\\"{REVIEWER}\\\\" cannot get path') as refused:
@@ -144,7 +144,7 @@ async def test_the_reviewer_reads_no_signing_keys(control_plane: ControlPlane) -
 
 
 async def test_reviews_need_the_binding(control_plane: ControlPlane) -> None:
-    """A ServiceAccount that nobody bound to system:auth-delegator may not review."""
+    """A ServiceAccount that is not bound to system:auth-delegator may not review."""
     await control_plane.admin.create_service_account("unbound", "gate")
     client = control_plane.client(await control_plane.admin.request_token("unbound", "gate", []))
 
@@ -169,7 +169,7 @@ async def test_a_kubeconfig_opens_the_api(control_plane: ControlPlane, tmp_path:
 
 
 async def test_a_stopped_server_comes_back_as_it_was(mortal_plane: ControlPlane) -> None:
-    """A stopped API server refuses connections; started again it knows the accounts and tokens of before."""
+    """A stopped API server refuses connections; after a restart it knows the earlier accounts and tokens."""
     plane = mortal_plane
     await plane.admin.create_service_account("outage", "app")
     token = await plane.admin.request_token("outage", "app", [AUDIENCE])
@@ -184,7 +184,7 @@ async def test_a_stopped_server_comes_back_as_it_was(mortal_plane: ControlPlane)
 
 
 async def test_a_suspended_server_does_not_answer(mortal_plane: ControlPlane) -> None:
-    """A suspended API server leaves its clients waiting, and answers them again when it goes on."""
+    """A suspended API server leaves its clients waiting, and answers them when it is resumed."""
     mortal_plane.suspend()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):

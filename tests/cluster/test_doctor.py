@@ -1,4 +1,4 @@
-"""What `authgate doctor` says of a real cluster, as the accounts of differently bound gates."""
+"""What `authgate doctor` finds in a real cluster, for accounts with different bindings."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ MODES = ("never", "fallback", "always")
 
 
 async def in_pod(plane: ControlPlane, folder: Path, namespace: str, token: str) -> Findings:
-    """What is found where a pod of the namespace runs, with one variable as its configuration."""
+    """The findings in a pod of the namespace, with one variable as its configuration."""
     account = plane.write_in_cluster_folder(folder, token=token, namespace=namespace)
     environ = {**plane.in_cluster_environment(), "AUTHGATE_CLUSTER__AUDIENCES": AUDIENCE}
     return await found(None, environ=environ, service_account_dir=account)
@@ -24,7 +24,7 @@ async def in_pod(plane: ControlPlane, folder: Path, namespace: str, token: str) 
 async def test_a_bound_account_is_well(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str
 ) -> None:
-    """Keys, reviews of tokens and of access: everything that a gate asks for is there."""
+    """Keys, token reviews and access reviews: the gate has everything that it needs."""
     plane = control_plane
     folder = plane.write_in_cluster_folder(
         tmp_path / "account", token=await plane.gate_token(namespace), namespace=namespace
@@ -53,7 +53,7 @@ async def test_a_pod_is_well(control_plane: ControlPlane, namespace: str, tmp_pa
 async def test_an_unbound_account_is_told_its_role(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str, level: Level
 ) -> None:
-    """By name, and with the command that binds it."""
+    """It is named, with the command that binds it."""
     token = await control_plane.gate_token(namespace, reviews=False)
     file = write_configuration(tmp_path, control_plane, token, cluster={"tokenReview": {"mode": mode}})
     finding = (await found(file)).about("TokenReview")
@@ -77,7 +77,7 @@ async def test_a_user_who_may_not_read_the_keys_is_told_the_role(
 async def test_a_credential_that_is_no_good(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The server does not accept it, and the token itself tells why."""
+    """The server does not accept it, and its own expiry shows why."""
     good = await control_plane.gate_token(namespace)
     findings = await in_pod(control_plane, tmp_path, namespace, control_plane.keys.expired(good))
     assert "does not accept the gate's own credential" in findings.about("API server").sentence
@@ -85,7 +85,7 @@ async def test_a_credential_that_is_no_good(
 
 
 async def test_an_api_server_that_is_down(mortal_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """Requests would fail, and it is named why."""
+    """Requests would fail, and the finding says why."""
     token = await mortal_plane.gate_token(namespace)
     await mortal_plane.stop_api()
     finding = (await in_pod(mortal_plane, tmp_path, namespace, token)).about("API server")
@@ -95,7 +95,7 @@ async def test_an_api_server_that_is_down(mortal_plane: ControlPlane, namespace:
 async def test_a_watch_without_its_role_is_told(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With the rule that is missing; TokenReview decides in its place, so it is a warning."""
+    """The missing rule is named. TokenReview decides instead, so it is a warning."""
     file = write_configuration(
         tmp_path, control_plane, await control_plane.gate_token(namespace), cluster={"revocation": "watch"}
     )

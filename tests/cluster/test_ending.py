@@ -1,4 +1,4 @@
-"""How the gate ends: on a signal, in good order, whatever the cluster does."""
+"""The gate shuts down in order on a signal, whatever the cluster does."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from tests.support.process import until
 async def test_a_rollout_loses_no_request(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """On SIGTERM it is not ready any more but answers, until its delay is over or cut short, and ends with status 0."""
+    """After SIGTERM it is not ready but answers until its delay is over or cut short, and exits with status 0."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
     file = write_configuration(tmp_path, control_plane, await control_plane.gate_token(namespace))
@@ -38,7 +38,7 @@ async def test_a_rollout_loses_no_request(
 
 
 async def test_ctrl_c_ends_it_at_once(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """On SIGINT there is nobody to wait for."""
+    """After SIGINT it does not wait."""
     file = write_configuration(tmp_path, control_plane, control_plane.reviewer_user.token)
     async with GateProcess(file, {"AUTHGATE_SHUTDOWN__DELAY": "1m"}) as gate:
         gate.process.send(signal.SIGINT)
@@ -48,7 +48,7 @@ async def test_ctrl_c_ends_it_at_once(control_plane: ControlPlane, tmp_path: Pat
 
 
 async def test_a_hanging_api_server_does_not_hold_it_up(mortal_plane: ControlPlane, tmp_path: Path) -> None:
-    """A request that waits for a review is answered before the end, and nothing is left to complain of."""
+    """A request that waits for a review is answered before the exit, and no error is logged."""
     legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "1s"}}
     file = write_configuration(tmp_path, mortal_plane, mortal_plane.reviewer_user.token, cluster=legacy)
     async with GateProcess(file) as gate:
@@ -68,7 +68,7 @@ async def test_a_hanging_api_server_does_not_hold_it_up(mortal_plane: ControlPla
 async def test_a_review_without_end_is_given_up(
     mortal_plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What still waits for the API server when the time for it is over is ended, and leaves no error behind."""
+    """A request that still waits for the API server after the shutdown timeout is ended without an error."""
     legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "30s"}}
     own, brief = mortal_plane.reviewer_user.token, {"timeout": "100ms"}
     file = write_configuration(tmp_path, mortal_plane, own, cluster=legacy, shutdown=brief)
@@ -78,7 +78,7 @@ async def test_a_review_without_end_is_given_up(
         waiting = asyncio.create_task(gate.request(mortal_plane.static_user.token))
         await until(lambda: _one_is_waiting(gate), within=5)
     await asyncio.gather(waiting, return_exceptions=True)
-    gc.collect()  # asyncio tells of an error that nobody took when its task is gone
+    gc.collect()  # asyncio logs an unretrieved error when its task is collected
 
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

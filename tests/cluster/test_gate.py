@@ -1,4 +1,4 @@
-"""The gate, end to end: a token of a real kube-apiserver, a real nginx, and the app that it opens.
+"""The gate, end to end: a token of a real kube-apiserver, a real nginx, and an app behind it.
 
 The gate is the program that users start, `authgate serve`.
 """
@@ -18,7 +18,7 @@ from tests.support.site import Site, seen_by_app, site_behind
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NOBODY_TELLS_THE_ISSUER = {"issuers": [CLUSTER_ISSUER]}
-"""For a gate that may review but not read the keys, nor the discovery document beside them."""
+"""For a gate that may review, but not read the keys and the discovery document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Way:
 async def way(
     request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Way]:
-    """A site whose gate decides by the cluster's keys, and one whose gate cannot have them and asks."""
+    """A site whose gate decides by the cluster's keys, and one whose gate cannot read them and reviews."""
     folder, source = tmp_path_factory.mktemp(request.param), request.param
     if source == "jwks":
         own = await control_plane.gate_token(f"test-{secrets.token_hex(4)}")
@@ -56,7 +56,7 @@ async def token(control_plane: ControlPlane, namespace: str) -> str:
 
 
 async def test_a_service_accounts_token_opens_the_app(way: Way, token: str, namespace: str) -> None:
-    """The app sees the account that a requested token was issued to, whichever way the gate decides."""
+    """The app sees the account of a requested token, whether keys or a review decide."""
     decided = await way.gate.metric("authgate_verify_requests_total", decision="allow", source=way.source)
 
     seen = seen_by_app(await way.site.get(token))
@@ -73,7 +73,7 @@ async def test_a_service_accounts_token_opens_the_app(way: Way, token: str, name
 
 
 async def test_the_app_sees_the_pod(way: Way, control_plane: ControlPlane, namespace: str) -> None:
-    """A token that lives in a Pod names it to the app."""
+    """The app sees the Pod that a token is bound to."""
     await control_plane.admin.create_service_account(namespace, "app")
     pod = await control_plane.admin.create_pod(namespace, "app-0", account="app")
     token = await control_plane.admin.request_token(namespace, "app", [AUDIENCE], bound_object=pod)
@@ -82,7 +82,7 @@ async def test_the_app_sees_the_pod(way: Way, control_plane: ControlPlane, names
 
 
 async def test_another_audience_opens_nothing(way: Way, control_plane: ControlPlane, namespace: str) -> None:
-    """A token that was requested for another audience is refused, and the client reads why."""
+    """A token for another audience is refused, and the client sees why."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", ["another"])
     before = len(way.site.app.seen)
@@ -95,7 +95,7 @@ async def test_another_audience_opens_nothing(way: Way, control_plane: ControlPl
 
 
 async def test_an_expired_token_opens_nothing(way: Way, control_plane: ControlPlane, token: str) -> None:
-    """A token of the cluster's own key that has expired is refused, and the client reads why."""
+    """An expired token of the cluster's own key is refused, and the client sees why."""
     before = len(way.site.app.seen)
 
     answer = await way.site.get(control_plane.keys.expired(token))
@@ -122,7 +122,7 @@ Naming = Callable[[str], list[tuple[str, str]]]
 async def test_a_clients_own_identity_never_reaches_the_app(
     way: Way, token: str, namespace: str, naming: Naming
 ) -> None:
-    """Whatever a client calls itself, the app sees what the gate verified, once."""
+    """Whatever identity headers a client sends, the app sees the verified identity, once."""
     claimed = [*naming("X-Auth-Request-User"), *naming("X-Auth-Request-Email")]
 
     seen = seen_by_app(await way.site.get(token, claimed))
@@ -152,7 +152,7 @@ async def test_no_token_is_ever_written(way: Way, control_plane: ControlPlane, t
 async def test_an_outage_of_the_api_server(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """While the API server is away what needs no asking passes, the rest is told to come back, and later it can."""
+    """While the API server is down, tokens that need no review pass, and others get 503 until it is back."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     used, unused = [await plane.admin.request_token(namespace, "app", [AUDIENCE]) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Two ways to one identity: whichever mode and signing key, the owner of a token is named alike."""
+"""Keys and TokenReview give the same identity in every mode and for every signing key."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -28,13 +28,13 @@ WAYS: dict[str, tuple[str, str, str]] = {
     "legacy Secret token, `legacyAudiences` set": ("401 `audience_mismatch`", "TokenReview", "TokenReview"),
     "static token, `legacyAudiences` set": ("401 `token_opaque`", "TokenReview", "TokenReview"),
 }
-"""Which way each kind of token goes in each mode, as docs/kubernetes-parity.md has it; the tests below hold it."""
+"""How each kind of token is verified in each mode, as in docs/kubernetes-parity.md; the tests below check it."""
 
 
-def test_the_ways_are_those_that_the_documents_tell() -> None:
-    """Row by row."""
+def test_the_document_has_the_same_table() -> None:
+    """docs/kubernetes-parity.md has these rows."""
     text = (Path(__file__).parents[2] / "docs" / "kubernetes-parity.md").read_text()
-    section = text.partition("## Which way a token goes\n")[2].partition("\n## ")[0]
+    section = text.partition("## Where each ServiceAccount token is verified\n")[2].partition("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     assert rows[0] == ["token", *(f"`{mode}`" for mode in MODES)]
     assert {row[0]: tuple(row[1:]) for row in rows[1:]} == WAYS
@@ -42,13 +42,13 @@ def test_the_ways_are_those_that_the_documents_tell() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """How a control plane signs: its key's algorithm, and whose tokens are looked at, None for those that it issues."""
+    """How a control plane signs: its key's algorithm, and the issuer of the tokens, None for its own."""
 
     plane: ControlPlane
     former_issuer: str | None = None
 
     def issued(self, token: str) -> str:
-        """The token, as the former issuer would have issued it where that is looked at."""
+        """The token, as the former issuer would have issued it if there is one."""
         return token if self.former_issuer is None else self.plane.keys.altered(token, iss=self.former_issuer)
 
 
@@ -63,7 +63,7 @@ def signing(request: pytest.FixtureRequest) -> Signing:
 
 @pytest.fixture
 async def gates(signing: Signing, namespace: str, tmp_path: Path) -> AsyncIterator[dict[str, Gate]]:
-    """A gate in each mode, which accepts two audiences and tells identities as the API server reads them."""
+    """A gate in each mode, which accepts two audiences and sends identities in Kubernetes' headers."""
     plane = signing.plane
     own = await plane.gate_token(namespace)
     issuers = [] if signing.former_issuer is None else [signing.former_issuer]
@@ -86,17 +86,17 @@ def identity_of(decision: Decision, source: str) -> Identity:
 
 
 async def unbound(api: KubeAPI, namespace: str) -> str:
-    """A token that lives as long as its account."""
+    """A token bound to its account only."""
     return await api.request_token(namespace, "app", [AUDIENCE])
 
 
 async def two_audiences(api: KubeAPI, namespace: str) -> str:
-    """A token for both audiences and a third, in another order than the gate's."""
+    """A token for both audiences and a third one, in another order than the gate's."""
     return await api.request_token(namespace, "app", [OTHER, "a-third", AUDIENCE])
 
 
 async def pod(api: KubeAPI, namespace: str) -> str:
-    """A token of a Pod that runs nowhere yet."""
+    """A token of a Pod that is not scheduled yet."""
     bound = await api.create_pod(namespace, "app-0", account="app")
     return await api.request_token(namespace, "app", [AUDIENCE], bound_object=bound)
 
@@ -109,19 +109,19 @@ async def pod_on_node(api: KubeAPI, namespace: str) -> str:
 
 
 async def pod_on_lost_node(api: KubeAPI, namespace: str) -> str:
-    """A token of a Pod on a Node that is no object of the cluster any more."""
+    """A token of a Pod on a Node that was deleted."""
     bound = await api.create_pod(namespace, "app-0", account="app", node=f"{namespace}-gone")
     return await api.request_token(namespace, "app", [AUDIENCE], bound_object=bound)
 
 
 async def secret(api: KubeAPI, namespace: str) -> str:
-    """A token that lives and dies with a Secret."""
+    """A token bound to a Secret."""
     bound = await api.create_secret(namespace, "app-secret")
     return await api.request_token(namespace, "app", [AUDIENCE], bound_object=bound)
 
 
 async def node(api: KubeAPI, namespace: str) -> str:
-    """A token that lives and dies with a Node."""
+    """A token bound to a Node."""
     bound = await api.create_node(f"{namespace}-node")
     return await api.request_token(namespace, "app", [AUDIENCE], bound_object=bound)
 
@@ -138,7 +138,7 @@ every_binding = pytest.mark.parametrize(
 async def test_every_mode_gives_one_identity(
     signing: Signing, gates: dict[str, Gate], namespace: str, issue: Issue
 ) -> None:
-    """The identity is the same to the last extra value, and the one that the API server tells."""
+    """The identity is the same to the last extra value, and equal to the API server's."""
     admin = signing.plane.admin
     await admin.create_service_account(namespace, "app")
     token = signing.issued(await issue(admin, namespace))
@@ -175,7 +175,7 @@ async def test_every_mode_gives_the_same_headers(
 async def test_a_former_issuers_tokens_are_a_strangers_unless_configured(
     moved_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Discovery names the first issuer only: without `cluster.issuers` nobody is asked about the others' tokens."""
+    """Discovery names the first issuer only: without `cluster.issuers` tokens of the others are not reviewed."""
     await moved_plane.admin.create_service_account(namespace, "app")
     token = moved_plane.keys.altered(await unbound(moved_plane.admin, namespace), iss=FORMER_ISSUER)
     own = await moved_plane.gate_token(namespace)
@@ -192,13 +192,13 @@ async def static_token(plane: ControlPlane, namespace: str) -> str:
 
 
 async def legacy_token(plane: ControlPlane, namespace: str) -> str:
-    """A token out of a Secret."""
+    """A legacy token from a Secret."""
     await plane.admin.create_service_account(namespace, "app")
     return await plane.create_legacy_token(namespace, "app", secret="app-token")
 
 
 async def token_for_nobody(plane: ControlPlane, namespace: str) -> str:
-    """A token of the cluster's key that names no audience."""
+    """A token of the cluster's key without an audience."""
     await plane.admin.create_service_account(namespace, "app")
     claims = claims_of(await plane.admin.request_token(namespace, "app", []))
     del claims["aud"]
@@ -221,7 +221,7 @@ MakeToken = Callable[[ControlPlane, str], Awaitable[str]]
 async def test_tokens_without_audience_are_reviewed_where_told(
     signing: Signing, namespace: str, tmp_path: Path, make: MakeToken, username: str, mode: str
 ) -> None:
-    """With `legacyAudiences` they are who the API server says, by TokenReview alone."""
+    """With `legacyAudiences` TokenReview alone decides their identity."""
     plane = signing.plane
     token = await make(plane, namespace)
     cluster = {"tokenReview": {"mode": mode, "legacyAudiences": [CLUSTER_ISSUER]}}
@@ -261,7 +261,7 @@ async def test_tokens_without_audience_are_refused_by_default(
     reason: str,
     review: dict[str, Any],
 ) -> None:
-    """Without `legacyAudiences`, or where no review may be asked, they open nothing, and nobody is asked about them."""
+    """Without `legacyAudiences`, or without reviews, they are refused and never reviewed."""
     token = await make(control_plane, namespace)
     own = await control_plane.gate_token(namespace)
     file = write_configuration(tmp_path, control_plane, own, cluster={"tokenReview": review})

@@ -1,4 +1,4 @@
-"""The gate in a pod: its folder, two variables of the kubelet's and one of the user's are all it needs."""
+"""The gate in a pod needs its ServiceAccount folder, two variables of the kubelet and one of the user."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ AUDIENCES_ONLY = {"AUTHGATE_CLUSTER__AUDIENCES": AUDIENCE}
 async def test_one_variable_is_a_complete_configuration(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With `AUTHGATE_CLUSTER__AUDIENCES` alone the gate takes the cluster's keys and opens for its tokens."""
+    """With `AUTHGATE_CLUSTER__AUDIENCES` alone the gate fetches the cluster's keys and accepts its tokens."""
     folder = control_plane.write_in_cluster_folder(
         tmp_path, token=await control_plane.gate_token(namespace, reviews=False), namespace=namespace
     )
@@ -31,7 +31,7 @@ async def test_one_variable_is_a_complete_configuration(
 async def test_a_rotated_token_is_taken_up(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The gate goes on by the token that its folder holds now; the account of the first may be gone by then."""
+    """The gate uses the token that is in its folder now, even after the first token's account was deleted."""
     plane = control_plane
     reviewed = [await _legacy_token(plane, namespace, number) for number in (1, 2)]
     folder = plane.write_in_cluster_folder(
@@ -53,7 +53,7 @@ async def test_a_rotated_token_is_taken_up(
 async def test_an_expired_token_is_survived(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A gate whose own token is no good decides nothing, says so, and begins when the folder holds a good one."""
+    """A gate whose own token is refused decides nothing, reports it, and works once the folder has a good one."""
     plane = control_plane
     good = await plane.gate_token(namespace)
     await plane.admin.create_service_account(namespace, "app")
@@ -73,7 +73,7 @@ async def test_an_expired_token_is_survived(
 async def test_a_wrong_authority_is_survived(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A gate with another CA's certificate shows the server nothing, says so, and begins when it has the right one."""
+    """A gate with the wrong CA sends the server nothing, reports it, and works once it has the right one."""
     plane = control_plane
     own = await plane.gate_token(namespace)
     await plane.admin.create_service_account(namespace, "app")
@@ -98,4 +98,4 @@ async def _legacy_token(plane: ControlPlane, namespace: str, number: int) -> str
 
 
 _LEGACY = {"AUTHGATE_CLUSTER__TOKEN_REVIEW__LEGACY_AUDIENCES": CLUSTER_ISSUER}
-"""A legacy token is decided by a review whatever keys are at hand."""
+"""A legacy token is decided by a review, whatever keys are in memory."""

@@ -1,4 +1,4 @@
-"""What the gate signs, as a kube-apiserver verifies it: with coreos/go-oidc, from what the gate publishes."""
+"""A kube-apiserver verifies what the gate signs, from what the gate publishes (coreos/go-oidc)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADA = {"sub": "ada", "jti": "j-1", "groups": ["dev"]}
 async def test_a_kube_apiserver_takes_exchanged_tokens_and_statements(
     new_control_plane: Callable[..., ControlPlane], tmp_path: Path
 ) -> None:
-    """An API server that knows the gate as an issuer names whom the gate let pass, by either kind of token."""
+    """An API server that has the gate as an issuer names the allowed identity, for both kinds of token."""
     corp = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
     certificate = throwaway_certificate(["127.0.0.1"])
     chain, key = tmp_path / "tls.crt", tmp_path / "tls.key"

@@ -1,4 +1,4 @@
-"""The cluster's signing key changes while the gate runs: new tokens pass at once, old ones as the server has it."""
+"""The cluster's signing key changes while the gate runs: new tokens pass at once, old ones while it is published."""
 
 import asyncio
 from pathlib import Path
@@ -28,7 +28,7 @@ async def token_of(plane: ControlPlane, namespace: str) -> str:
 async def test_tokens_of_old_and_new_keys_pass(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """All who come with the new key share one fetch and pass, and those of the old key go on passing."""
+    """All requests with the new key share one fetch and pass, and tokens of the old key still pass."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     old, unused = [await token_of(plane, namespace) for _ in range(2)]
@@ -53,7 +53,7 @@ async def test_tokens_of_old_and_new_keys_pass(
 async def test_a_key_that_is_gone_takes_its_tokens_along(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path, cluster: dict[str, Any], reason: str
 ) -> None:
-    """Once the gate has seen that a key is published no more, its tokens are refused, remembered ones too."""
+    """Once the gate has seen that a key is no longer published, its tokens are refused, cached ones too."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     old = await token_of(plane, namespace)
@@ -69,7 +69,7 @@ async def test_a_key_that_is_gone_takes_its_tokens_along(
 async def test_a_new_key_passes_within_the_cooldown(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Where no further fetch is due yet, a review decides at once."""
+    """If no further fetch is due yet, a review decides at once."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     cluster = {"keys": {"cooldown": "10m"}}

@@ -1,4 +1,4 @@
-"""The API server is never asked about a token that is bad anyway; its own audit log tells."""
+"""The API server never reviews a token that is known to be bad; its own audit log shows it."""
 
 import secrets
 import time
@@ -29,12 +29,12 @@ class Asking:
 
 
 @pytest_asyncio.fixture(
-    scope="module", loop_scope="module", params=["keys at hand", "mode always", "no keys"]
+    scope="module", loop_scope="module", params=["keys in memory", "mode always", "no keys"]
 )
 async def asking(
     request: pytest.FixtureRequest, control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Asking]:
-    """A gate that would ask about a token where it must, in each of the ways in which it may have to."""
+    """A gate for each of the reasons why it may have to review a token."""
     plane, namespace = control_plane, f"test-{secrets.token_hex(4)}"
     own = await plane.gate_token(namespace)
     user = f"system:serviceaccount:{namespace}:gate"
@@ -49,12 +49,12 @@ async def asking(
         await gate.becomes_ready(within=5)
         if request.param != "no keys":
             await gate.has_keys(within=5)
-        yield Asking(gate, user, request.param != "keys at hand")
+        yield Asking(gate, user, request.param != "keys in memory")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def good(control_plane: ControlPlane) -> str:
-    """A token that is good, for others to be made from."""
+    """A good token, from which the others are made."""
     namespace = f"test-{secrets.token_hex(4)}"
     await control_plane.admin.create_service_account(namespace, "app")
     return await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
@@ -66,7 +66,7 @@ def unsigned(plane: ControlPlane, good: str) -> str:
 
 
 def symmetric(plane: ControlPlane, good: str) -> str:
-    """A signature made with what everybody knows."""
+    """A signature made with the public key as an HMAC secret."""
     secret = plane.keys.key_id.encode()
     return jwt.encode(claims_of(good), secret, algorithm="HS256", headers={"kid": plane.keys.key_id})
 
@@ -78,7 +78,7 @@ def later(plane: ControlPlane, good: str) -> str:
 
 
 def endless(plane: ControlPlane, good: str) -> str:
-    """A token without an end."""
+    """A token without an expiry."""
     claims = claims_of(good)
     del claims["exp"]
     return plane.keys.sign(claims)
@@ -110,7 +110,7 @@ KNOWN_BAD: dict[str, tuple[Make, str]] = {
 async def test_a_bad_token_is_shown_to_nobody(
     control_plane: ControlPlane, asking: Asking, good: str, make: Make, reason: str
 ) -> None:
-    """What is wrong without any key is refused with its reason, and no review is made of it."""
+    """A token that is bad without any key is refused with its reason and not reviewed."""
     token = make(control_plane, good)
 
     assert await asking.gate.verdict(token) == (401, reason)
@@ -120,7 +120,7 @@ async def test_a_bad_token_is_shown_to_nobody(
 async def test_another_issuers_token_is_shown_to_nobody(
     control_plane: ControlPlane, asking: Asking, good: str
 ) -> None:
-    """The cluster sees no token that another issuer made, even where the gate knows no keys."""
+    """The cluster sees no token of another issuer, even if the gate has no keys."""
     token = control_plane.keys.altered(good, iss="https://issuer.example")
 
     answer = await asking.gate.request(token)
@@ -130,27 +130,27 @@ async def test_another_issuers_token_is_shown_to_nobody(
 
 
 def forged(plane: ControlPlane, good: str) -> str:
-    """The good token's claims, signed by a stranger in the name of the cluster's key."""
+    """The good token's claims, signed with another key under the cluster's key id."""
     return jwt.encode(claims_of(good), STRANGER, algorithm="RS256", headers={"kid": plane.keys.key_id})
 
 
 def tampered(plane: ControlPlane, good: str) -> str:
-    """A good signature below other claims."""
+    """A good signature of other claims."""
     header, payload, _ = plane.keys.altered(good, sub="system:serviceaccount:kube-system:admin").split(".")
     return ".".join([header, payload, good.split(".")[2]])
 
 
 def without_kid(plane: ControlPlane, good: str) -> str:
-    """A stranger's token that names no key."""
+    """A token of another key without a key id."""
     return jwt.encode(claims_of(good), STRANGER, algorithm="RS256")
 
 
 @pytest.mark.parametrize("make", [forged, tampered, without_kid], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("asking", ["keys at hand", "mode always"], indirect=True)
+@pytest.mark.parametrize("asking", ["keys in memory", "mode always"], indirect=True)
 async def test_a_forged_token_is_shown_to_nobody(
     control_plane: ControlPlane, asking: Asking, good: str, make: Make
 ) -> None:
-    """Where the key is at hand a wrong signature is the end of it."""
+    """If the key is in memory, a wrong signature is refused without a review."""
     token = make(control_plane, good)
 
     assert await asking.gate.verdict(token) == (401, "signature_invalid")
@@ -160,7 +160,7 @@ async def test_a_forged_token_is_shown_to_nobody(
 async def test_a_good_token_is_asked_about_only_where_it_must(
     control_plane: ControlPlane, asking: Asking, good: str
 ) -> None:
-    """The audit log does tell: of these gates those that must ask do so, once, and the one with keys never."""
+    """The audit log does show reviews: gates that must review do so once, and the one with keys never."""
     token = control_plane.keys.altered(good, jti=secrets.token_hex(8))
 
     for _ in range(3):

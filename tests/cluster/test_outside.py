@@ -1,4 +1,4 @@
-"""A gate outside the cluster, with nothing but the API server's address and its authority, or not even that."""
+"""A gate outside the cluster with only the API server's address and CA, or not even these."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ NEVER = {"tokenReview": {"mode": "never"}}
 
 
 async def publish(plane: ControlPlane) -> None:
-    """Lets everybody read the issuer and the keys, as the chart's rbac.publicDiscovery does; returns when they can."""
+    """Let everybody read the issuer and the keys, as the chart's rbac.publicDiscovery does, and wait until they can."""
     body = {
         "metadata": {"name": "public-discovery"},
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": DISCOVERER},
@@ -49,7 +49,7 @@ async def public_plane(away_plane: ControlPlane) -> ControlPlane:
 
 
 def kubeconfig(folder: Path, plane: ControlPlane) -> str:
-    """A kubeconfig that knows a server and its authority, and no user."""
+    """A kubeconfig with a server and its CA, and no user."""
     path = folder / "kubeconfig"
     server = {"server": plane.url, "certificate-authority": str(plane.ca_file)}
     document = {
@@ -62,14 +62,14 @@ def kubeconfig(folder: Path, plane: ControlPlane) -> str:
 
 
 def written(folder: Path, **sections: Any) -> Path:
-    """Writes the configuration, and gives its path."""
+    """Write the configuration, and return its path."""
     path = folder / "gate.yaml"
     path.write_text(json.dumps(sections))
     return path
 
 
 def as_cluster(folder: Path, plane: ControlPlane, **members: Any) -> dict[str, Any]:
-    """The `cluster` entry of a gate that has nothing but the server's address and authority."""
+    """The `cluster` entry of a gate that has only the server's address and CA."""
     return {
         "name": "away",
         "audiences": [AUDIENCE],
@@ -80,7 +80,7 @@ def as_cluster(folder: Path, plane: ControlPlane, **members: Any) -> dict[str, A
 
 
 def as_issuer(plane: ControlPlane, url: str, *, discovery: str | None = None, **gate: Any) -> dict[str, Any]:
-    """The entry of `jwt` for a cluster's issuer, whose accounts then are users of that issuer."""
+    """The entry of `jwt` for a cluster's issuer, whose accounts are then users of that issuer."""
     issuer = {
         "url": url,
         "audiences": [AUDIENCE],
@@ -99,7 +99,7 @@ async def token_of(plane: ControlPlane, namespace: str) -> str:
 
 
 async def identity_of(gate: Gate, token: str) -> Identity:
-    """Who the owner of a token is to a gate."""
+    """The identity that a gate gives a token."""
     decision = await gate.decide(token)
     assert isinstance(decision, Allow), decision
     assert decision.identity is not None
@@ -116,7 +116,7 @@ async def assert_the_server_says_so(plane: ControlPlane, token: str, identity: I
 async def test_an_address_and_an_authority_are_enough(
     public_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The account is who the API server says, whatever its issuer is called and its advertised keys are."""
+    """The identity is the API server's, whatever its issuer is called and wherever it advertises its keys."""
     token = await token_of(public_plane, namespace)
     policies = {"default": {"allow": [{"serviceAccounts": [f"{namespace}/*"]}]}}
     async with Gate(written(tmp_path, cluster=as_cluster(tmp_path, public_plane), policies=policies)) as gate:
@@ -130,13 +130,13 @@ async def test_an_address_and_an_authority_are_enough(
 async def test_doctor_finds_an_address_and_an_authority_well(
     public_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    """Nothing is missing that such a gate would need."""
+    """Every finding is good for such a gate."""
     findings = await found(written(tmp_path, cluster=as_cluster(tmp_path, public_plane)))
     assert findings.worst is Level.GOOD, findings
 
 
 async def test_without_the_role_it_says_which_is_missing(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A cluster publishes nothing to strangers by itself."""
+    """By default a cluster publishes nothing to anonymous clients."""
     async with Gate(written(tmp_path, cluster=as_cluster(tmp_path, control_plane))) as gate:
 
         async def told() -> bool:
@@ -149,7 +149,7 @@ async def test_without_the_role_it_says_which_is_missing(control_plane: ControlP
 async def test_a_jwt_issuer_may_be_discovered_at_another_address(
     moved_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """issuer.discoveryURL: its accounts are users of an issuer then, named by `sub`."""
+    """With issuer.discoveryURL its accounts are users of an issuer, named by `sub`."""
     await publish(moved_plane)
     token = await token_of(moved_plane, namespace)
     discovery = f"{moved_plane.url}/.well-known/openid-configuration"
@@ -163,7 +163,7 @@ async def test_a_jwt_issuer_may_be_discovered_at_another_address(
 async def test_an_advertised_address_of_the_keys_that_cannot_be_reached_is_told(
     public_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    """With the address, so that whoever reads it knows what to set: gate.jwksURL."""
+    """The message has the address and the setting that helps: gate.jwksURL."""
     discovery = f"{public_plane.url}/.well-known/openid-configuration"
     file = written(tmp_path, jwt=[as_issuer(public_plane, AWAY_ISSUER, discovery=discovery)])
     finding = (await found(file)).about("jwt away: keys")
@@ -173,7 +173,7 @@ async def test_an_advertised_address_of_the_keys_that_cannot_be_reached_is_told(
 async def test_the_address_of_the_keys_may_be_configured(
     public_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """gate.jwksURL: neither discovery nor what it advertises is looked at."""
+    """With gate.jwksURL neither discovery nor the advertised address is used."""
     token = await token_of(public_plane, namespace)
     entry = as_issuer(public_plane, AWAY_ISSUER, jwksURL=f"{public_plane.url}/openid/v1/jwks")
     async with Gate(written(tmp_path, jwt=[entry])) as gate:
@@ -184,7 +184,7 @@ async def test_the_address_of_the_keys_may_be_configured(
 async def test_keys_may_be_copied_into_a_file(
     public_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The account is who the API server says, and the API server never hears of the gate."""
+    """The identity is the API server's, and the API server gets no request from the gate."""
     token = await token_of(public_plane, namespace)
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps(await public_plane.admin.call("GET", "/openid/v1/jwks")))

@@ -1,4 +1,4 @@
-"""One gate for several apps: a token for one of them opens no other, however the gate comes to know it is good."""
+"""One gate for several apps: a token for one app opens no other, whether keys or a review decide."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ POLICIES = {"a": {"audiences": ["app-a"]}, "b": {"audiences": ["app-b"]}, "eithe
 
 
 async def gate_of(plane: ControlPlane, namespace: str, folder: Path, way: str) -> Gate:
-    """A gate of both apps that decides by the cluster's keys, or by asking."""
+    """A gate for both apps that decides by the cluster's keys or by reviews."""
     cluster: dict[str, Any] = {"audiences": ["app-a", "app-b"]}
     if way == "tokenreview":
         own = plane.reviewer_user.token
@@ -28,7 +28,7 @@ async def gate_of(plane: ControlPlane, namespace: str, folder: Path, way: str) -
 async def test_a_token_opens_its_own_app_only(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, way: str, first: str
 ) -> None:
-    """A token for app A opens A and not B, at the first request and from the cache, whichever is asked first."""
+    """A token for app A opens A and not B, at the first request and from the cache, whichever comes first."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", ["app-a"])
     expected = {"a": (200, ""), "b": (401, "audience_mismatch"), "either": (200, "")}
@@ -57,7 +57,7 @@ async def test_a_token_for_both_opens_both(
 async def test_a_policy_lets_some_accounts_pass(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """`serviceAccounts` names them by namespace and name, and the refused one is told that it is known."""
+    """`serviceAccounts` names them by namespace and name; a refused account gets 403, not 401."""
     for name in ("reader", "writer"):
         await control_plane.admin.create_service_account(namespace, name)
     reader, writer = [

@@ -1,4 +1,4 @@
-"""When a gate says that it is ready, and that it says so by itself once it is true."""
+"""When a gate becomes ready, without a restart or a request."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from tests.support.process import until
 async def test_a_gate_starts_before_the_api_server(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """It starts, says which verifier cannot decide and why, and is ready by itself when the API server is up."""
+    """It starts, reports which verifier cannot decide and why, and becomes ready when the API server is up."""
     await mortal_plane.admin.create_service_account(namespace, "app")
     token = await mortal_plane.admin.request_token(namespace, "app", [AUDIENCE])
     file = write_configuration(tmp_path, mortal_plane, await mortal_plane.gate_token(namespace))
@@ -30,7 +30,7 @@ async def test_a_gate_starts_before_the_api_server(
 
 
 async def test_reviews_alone_make_it_ready(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A gate that may not read the keys is ready by itself where it may review, and says what it lacks."""
+    """A gate that may review but not read the keys becomes ready, and reports the missing permission."""
     token = control_plane.reviewer_user.token
     file = write_configuration(tmp_path, control_plane, token, cluster={"issuers": [CLUSTER_ISSUER]})
     async with Gate(file) as gate:
@@ -45,7 +45,7 @@ async def test_reviews_alone_make_it_ready(control_plane: ControlPlane, tmp_path
 async def test_neither_keys_nor_reviews_is_not_ready(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A gate that is allowed neither says which two bindings would make it ready."""
+    """A gate with neither permission reports the two bindings that would make it ready."""
     token = control_plane.static_user.token
     async with Gate(write_configuration(tmp_path, control_plane, token)) as gate:
         await _says(gate, "bind the ClusterRole system:auth-delegator")
@@ -56,7 +56,7 @@ async def test_neither_keys_nor_reviews_is_not_ready(
 
 
 async def test_reviews_without_an_issuer_are_not_ready(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """A gate that nobody told the cluster's issuer can decide no token of it, and says where to name it."""
+    """A gate that does not know the cluster's issuer cannot decide its tokens, and reports where to set it."""
     token = control_plane.reviewer_user.token
     async with Gate(write_configuration(tmp_path, control_plane, token)) as gate:
         await _says(gate, "cluster.issuers")

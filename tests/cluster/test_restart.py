@@ -1,4 +1,4 @@
-"""What clients of the gate see while an API server is killed, restarted and not yet itself again."""
+"""What clients of the gate see while an API server is killed and restarted."""
 
 import asyncio
 from collections import Counter
@@ -15,7 +15,7 @@ REVIEWS_ONLY = {"issuers": [CLUSTER_ISSUER], "tokenReview": {"maxAge": "0s"}}
 
 @asynccontextmanager
 async def asking_all_the_time(gate: RunningGate, token: str) -> AsyncIterator[Counter[tuple[int, str]]]:
-    """Sends a token again and again, and counts the answers."""
+    """Send a token repeatedly, and count the answers."""
     answers: Counter[tuple[int, str]] = Counter()
 
     async def ask() -> None:
@@ -34,7 +34,7 @@ async def asking_all_the_time(gate: RunningGate, token: str) -> AsyncIterator[Co
 async def test_a_restart_makes_no_good_token_bad(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Until the API server has read its bindings and accounts it says no to much; a client is told to come back."""
+    """Until the API server has loaded its bindings and accounts it refuses much; clients get 503."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     token = await plane.admin.request_token(namespace, "app", [AUDIENCE])
@@ -61,7 +61,7 @@ async def test_a_restart_makes_no_good_token_bad(
 async def test_a_reviewed_token_outlives_an_outage(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A gate without keys passes what it has reviewed, and tells everybody else to come back."""
+    """A gate without keys accepts tokens that it has reviewed, and answers others with 503."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     used, unused = [await plane.admin.request_token(namespace, "app", [AUDIENCE]) for _ in range(2)]

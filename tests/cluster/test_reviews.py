@@ -1,4 +1,4 @@
-"""TokenReview on a real API server: asked once, refused for want of a binding, and asked again once there is one."""
+"""TokenReview on a real API server: one review per token, and the error and recovery without a binding."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ async def reviews_only(control_plane: ControlPlane, tmp_path: Path) -> Path:
 async def test_many_who_wait_share_one_review(
     control_plane: ControlPlane, namespace: str, reviews_only: Path
 ) -> None:
-    """A token that arrives twenty times at once is asked about once."""
+    """A token that arrives twenty times at once is reviewed once."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
     async with Gate(reviews_only) as gate:
@@ -39,7 +39,7 @@ async def test_many_who_wait_share_one_review(
 async def test_a_key_that_nobody_published_is_left_to_the_server(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A token of the cluster's issuer whose key is unknown is asked about, and its refusal is remembered."""
+    """A token of the cluster's issuer with an unknown key is reviewed, and its refusal is cached."""
     await control_plane.admin.create_service_account(namespace, "app")
     claims = claims_of(await control_plane.admin.request_token(namespace, "app", [AUDIENCE]))
     stranger = ec.generate_private_key(ec.SECP256R1())
@@ -56,7 +56,7 @@ async def test_a_key_that_nobody_published_is_left_to_the_server(
 async def test_a_deleted_account_is_refused(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With mode always a token whose account is gone is refused, although its key and its time are good."""
+    """With mode always a token of a deleted account is refused, although its signature and time are good."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
     await control_plane.admin.delete(f"/api/v1/namespaces/{namespace}/serviceaccounts/app")
@@ -69,7 +69,7 @@ async def test_a_deleted_account_is_refused(
 async def test_a_missing_binding_is_named_and_its_coming_noticed(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Without system:auth-delegator nothing is decided or remembered and one line tells what to bind; then it works."""
+    """Without system:auth-delegator nothing is decided or cached, and one log line says what to bind; then it works."""
     own = await control_plane.gate_token(namespace, reviews=False)
     static = control_plane.static_user.token
     file = write_configuration(tmp_path, control_plane, own, cluster=LEGACY)

@@ -1,4 +1,4 @@
-"""`authgate token` against a real kube-apiserver: whose tokens it gives, and what it says where it gives none."""
+"""`authgate token` against a real kube-apiserver: the tokens that it prints, and its errors."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from tests.support.process import until
 async def requested(
     kubeconfig: Path, namespace: str, *words: str, account: str = "app"
 ) -> subprocess.CompletedProcess[str]:
-    """Asks for a token of an account of the namespace."""
+    """Request a token of an account of the namespace."""
     command = [sys.executable, "-m", "authgate", "token", account, "-n", namespace, "--audience", AUDIENCE]
     command += ["--kubeconfig", str(kubeconfig), *words]
 
@@ -32,7 +32,7 @@ async def requested(
 
 
 async def admins(plane: ControlPlane, namespace: str, folder: Path) -> Path:
-    """The kubeconfig of somebody who may do everything; the namespace has an account `app`."""
+    """The kubeconfig of an administrator; the namespace has an account `app`."""
     await plane.admin.create_service_account(namespace, "app")
     return plane.write_kubeconfig(folder / "kubeconfig", token=plane.admin_user.token)
 
@@ -41,7 +41,7 @@ async def admins(plane: ControlPlane, namespace: str, folder: Path) -> Path:
 async def test_a_requested_token_is_good(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, bound_to: str
 ) -> None:
-    """The API server's own TokenReview accepts it for the audience, and it ends with what it is bound to."""
+    """The API server's own TokenReview accepts it for the audience, until its bound object is deleted."""
     plane = control_plane
     kubeconfig = await admins(plane, namespace, tmp_path)
     await plane.admin.create_pod(namespace, "it", account="app")
@@ -52,8 +52,8 @@ async def test_a_requested_token_is_good(
 
     assert (result.returncode, result.stderr) == (0, "")
     token = result.stdout.strip()
-    says = read_own_token(token)
-    assert (says.expires or 0) - (says.issued or 0) == 1200
+    claims = read_own_token(token)
+    assert (claims.expires or 0) - (claims.issued or 0) == 1200
     review = await plane.admin.review_token(token, [AUDIENCE])
     assert (review.authenticated, review.username) == (True, f"system:serviceaccount:{namespace}:app")
     assert ("authentication.kubernetes.io/pod-name" in review.extra) == (bound_to == "pod")
@@ -62,11 +62,11 @@ async def test_a_requested_token_is_good(
 @pytest.mark.parametrize(
     ("account", "words", "sentence"),
     [
-        ("nobody", (), "there is no ServiceAccount nobody"),
-        ("app", ("--bound-pod", "gone"), "there is no pod gone"),
-        ("app", ("--bound-secret", "gone"), "there is no secret gone"),
-        ("app", ("--duration", "5m"), "the API server refuses --duration"),
-        ("app", ("--duration", "2000000h"), "the API server refuses --duration"),
+        ("nobody", (), "ServiceAccount nobody in namespace"),
+        ("app", ("--bound-pod", "gone"), "pod gone does not exist"),
+        ("app", ("--bound-secret", "gone"), "secret gone does not exist"),
+        ("app", ("--duration", "5m"), "the API server rejects --duration"),
+        ("app", ("--duration", "2000000h"), "the API server rejects --duration"),
     ],
     ids=["account", "pod", "secret", "short", "long"],
 )
@@ -78,7 +78,7 @@ async def test_a_refusal_names_its_cause(
     words: tuple[str, ...],
     sentence: str,
 ) -> None:
-    """In a sentence of the command's own, with the server's words in it."""
+    """The error is the command's own sentence, with the server's message in it."""
     kubeconfig = await admins(control_plane, namespace, tmp_path)
     result = await requested(kubeconfig, namespace, *words, account=account)
     assert (result.returncode, result.stdout) == (1, "")
@@ -88,7 +88,7 @@ async def test_a_refusal_names_its_cause(
 async def test_the_printed_role_is_the_one_that_is_missing(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Created as printed, it allows tokens of that account and of no other."""
+    """The printed role allows tokens of that account and of no other."""
     plane = control_plane
     for name in ("app", "other"):
         await plane.admin.create_service_account(namespace, name)
@@ -111,15 +111,15 @@ async def test_the_printed_role_is_the_one_that_is_missing(
     assert (await requested(kubeconfig, namespace, account="other")).returncode == 1
 
 
-async def test_a_shortened_lifetime_is_told(
+async def test_a_shortened_lifetime_is_reported(
     new_control_plane: Callable[..., ControlPlane], namespace: str, tmp_path: Path
 ) -> None:
-    """A server with a limit gives less than was asked for, and the command says so."""
+    """A server with a limit issues a shorter token, and the command reports it."""
     options = PlaneOptions(extra_args=("--service-account-max-token-expiration=2h",))
     async with new_control_plane(options) as plane:
         kubeconfig = await admins(plane, namespace, tmp_path)
         result = await requested(kubeconfig, namespace, "--duration", "8h")
     assert result.returncode == 0
-    assert "the token lives 2h, not 8h as asked for" in result.stderr
-    says = read_own_token(result.stdout.strip())
-    assert (says.expires or 0) - (says.issued or 0) == 7200
+    assert "the token's lifetime is 2h instead of the requested 8h" in result.stderr
+    claims = read_own_token(result.stdout.strip())
+    assert (claims.expires or 0) - (claims.issued or 0) == 7200

@@ -1,4 +1,4 @@
-"""`revocation: watch` on a real API server: what is deleted is refused at once, and nobody is asked about it."""
+"""`revocation: watch` on a real API server: tokens of deleted objects are refused at once, without a review."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ ALL = ("serviceaccounts", "pods", "nodes")
 
 
 def gate_user(namespace: str) -> str:
-    """The name by which the gate of a namespace reviews."""
+    """The user that the gate of a namespace reviews as."""
     return f"system:serviceaccount:{namespace}:gate"
 
 
 async def test_the_token_of_a_deleted_pod_is_refused_at_once(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A used token is refused a moment after its pod is deleted, and the server was never asked about it."""
+    """A used token is refused a moment after its pod is deleted, and the server never reviewed it."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     other, _ = await pod_token(plane, namespace, "web-1")
@@ -30,7 +30,7 @@ async def test_the_token_of_a_deleted_pod_is_refused_at_once(
         took = await refusal_time(gate, token, within=5)
 
         assert await gate.verdict(other) == (200, "")
-    print(f"\nfrom the answer to the delete to the refusal: {took * 1000:.1f} ms")  # noqa: T201 - a figure for whoever looks with -s
+    print(f"\nfrom the answer to the delete to the refusal: {took * 1000:.1f} ms")  # noqa: T201 - a figure, shown with -s
     assert took < 1
     asked = plane.audit.tokens_reviewed_by(gate_user(namespace))
     assert token not in asked
@@ -40,7 +40,7 @@ async def test_the_token_of_a_deleted_pod_is_refused_at_once(
 async def test_a_token_that_was_never_seen_is_refused_after_its_pod(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Where the watch saw the pod go, its tokens need no question at all, used before or not."""
+    """Once the watch has seen the pod's deletion, its tokens need no review, used before or not."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     await let_watch(plane, namespace, ALL)
@@ -53,7 +53,7 @@ async def test_a_token_that_was_never_seen_is_refused_after_its_pod(
 async def test_an_account_that_was_made_again_is_another(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Tokens of an account that was deleted stay refused when one of the same name is made; the new one's pass."""
+    """Tokens of a deleted account stay refused when an account of that name is created; the new one's pass."""
     plane = control_plane
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/app"
     await plane.admin.create_service_account(namespace, "app")
@@ -72,7 +72,7 @@ async def test_an_account_that_was_made_again_is_another(
 async def test_the_token_of_a_brand_new_pod_passes(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A pod that the watch has not told of yet is asked about, never refused."""
+    """A pod that the watch has not reported yet is reviewed, never refused."""
     plane = control_plane
     await let_watch(plane, namespace, ALL)
     asked = []
@@ -82,13 +82,13 @@ async def test_the_token_of_a_brand_new_pod_passes(
             assert await gate.verdict(token) == (200, "")
             asked.append(token)
     reviewed = plane.audit.tokens_reviewed_by(gate_user(namespace))
-    print(f"\nnew pods that had to be reviewed: {sum(token in reviewed for token in asked)} of {len(asked)}")  # noqa: T201 - a figure for whoever looks with -s
+    print(f"\nnew pods that had to be reviewed: {sum(token in reviewed for token in asked)} of {len(asked)}")  # noqa: T201 - a figure, shown with -s
 
 
 async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Without `secrets` the API server is asked, with it the watch decides."""
+    """Without `secrets` the API server decides, with it the watch does."""
     plane = control_plane
     await plane.admin.create_service_account(namespace, "app")
     secret = await plane.admin.create_secret(namespace, "anchor")
@@ -108,7 +108,7 @@ async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
 async def test_a_node_bound_token_ends_with_its_node_and_a_pod_bound_one_does_not(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """As for the API server, the node counts only where the token is bound to nothing closer."""
+    """The node counts only if the token is bound to nothing else, as for the API server."""
     plane = control_plane
     await plane.admin.create_service_account(namespace, "app")
     node = await plane.admin.create_node(f"{namespace}-node")
@@ -129,7 +129,7 @@ async def test_a_node_bound_token_ends_with_its_node_and_a_pod_bound_one_does_no
 async def test_watching_one_namespace_needs_a_role_there_only(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With `namespaces` tokens of these go by the watch and tokens of others by TokenReview."""
+    """With `namespaces` the watch decides tokens of these, and TokenReview those of others."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     elsewhere, _ = await pod_token(plane, f"{namespace}-b", "web-0")
@@ -147,7 +147,7 @@ async def test_watching_one_namespace_needs_a_role_there_only(
 async def test_without_its_role_the_gate_says_which_and_reviews(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A watch that is forbidden leaves verdicts to TokenReview, and /readyz names what to bind."""
+    """If the watch is forbidden, TokenReview decides, and /readyz names the missing permission."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     async with watching(plane, namespace, tmp_path, sees=False) as gate:
@@ -166,7 +166,7 @@ async def test_without_its_role_the_gate_says_which_and_reviews(
 async def test_the_watch_goes_on_after_the_api_server_was_restarted(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A pod that is deleted after a restart, or before the watch is back, is noticed; good tokens pass meanwhile."""
+    """A pod deleted after a restart, or before the watch is back, is noticed; good tokens pass meanwhile."""
     plane = mortal_plane
     first, _ = await pod_token(plane, namespace, "web-0")
     second, _ = await pod_token(plane, namespace, "web-1")
@@ -178,7 +178,7 @@ async def test_the_watch_goes_on_after_the_api_server_was_restarted(
         await plane.start_api()
         await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
         took = await refusal_time(gate, first, within=40)
-        print(f"\nrefused {took:.2f} s after the delete, the server just restarted")  # noqa: T201 - a figure for whoever looks with -s
+        print(f"\nrefused {took:.2f} s after the delete, the server just restarted")  # noqa: T201 - a figure, shown with -s
         assert await gate.verdict(second) == (200, "")
         assert await gate.metric("authgate_watch_restarts_total", resource="pods") >= 1
     assert first not in plane.audit.tokens_reviewed_by(gate_user(namespace))
