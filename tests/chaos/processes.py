@@ -24,7 +24,7 @@ from tests.support.gate import GateProcess
 from tests.support.process import ChildFailedError, until
 from tests.support.process_one import AS_PROCESS_ONE, process_one, why_impossible
 from tests.support.service import knowing, published, written
-from tests.support.workers import Crew, gone
+from tests.support.workers import Crew, exited
 
 if TYPE_CHECKING:
     from tests.chaos.judge import Caller
@@ -94,7 +94,7 @@ async def _supervisor_killed(stage: Stage, *, hangs: bool) -> None:
         crew.process.send(signal.SIGKILL)
         try:
             for pid in pids:
-                await gone(pid)
+                await exited(pid)
         except ChildFailedError:
             stage.tally.fail("a worker is left 10 s after its supervisor was killed")
         finally:

@@ -147,7 +147,7 @@ def test_the_proxies_alone_may_ask(helm: Helm) -> None:
 
 
 def test_monitoring_alone_may_look(helm: Helm) -> None:
-    """The admin port is open to those named under monitoring, and to nobody where there is none."""
+    """The admin port is open only to the peers under monitoring."""
     values = values_of("network-policy")
     _, admin = _policy(helm, values)["ingress"]
     assert admin == {"ports": [{"port": "admin"}], "from": values["networkPolicy"]["monitoring"]}

@@ -55,7 +55,7 @@ def test_its_log_can_be_read_after_it_has_ended(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize("case", ["single", "mutual-tls"])
-def test_there_may_be_none(helm: Helm, case: str) -> None:
+def test_the_test_can_be_disabled(helm: Helm, case: str) -> None:
     """There is no such pod where it is not wanted, or would have no client certificate to show."""
     assert helm.template(values_of(case)).all("Pod") == []
 
@@ -89,7 +89,7 @@ async def _run(helm: Helm, url: str, token: str, folder: Path) -> tuple[int, str
         ),
     ],
 )
-async def test_it_tells_a_gate_that_works(
+async def test_it_recognizes_a_working_gate(
     helm: Helm,
     plane: ControlPlane,
     tmp_path: Path,

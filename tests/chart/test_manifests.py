@@ -30,7 +30,7 @@ def test_they_are_current(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", MANIFESTS)
 async def test_the_api_server_takes_them(dry_run: DryRun, kubectl: Kubectl, name: str) -> None:
-    """They apply to an empty cluster as they stand, in their order, and their pods meet the level they set."""
+    """They apply unchanged to an empty cluster, in order, and their pods meet the security level they set."""
     namespace, *objects = _objects(name)
     kubectl.run("apply", "--server-side", "--force-conflicts", "--filename=-", text=yaml.safe_dump(namespace))
     assert [item.warnings for item in await dry_run.create_all(objects) if item.warnings] == []
@@ -43,7 +43,7 @@ async def test_the_api_server_takes_them(dry_run: DryRun, kubectl: Kubectl, name
 
 
 def test_nothing_in_them_is_helms() -> None:
-    """Without helm, nothing says that helm manages it or is to be run by it."""
+    """No object claims to be managed or run by helm."""
     text = "".join((ROOT / "deploy" / name).read_text() for name in MANIFESTS)
     assert "helm.sh/" not in text
     assert "managed-by" not in text
@@ -59,7 +59,7 @@ def pod() -> Object:
 
 
 def test_the_app_and_the_gate_are_out_of_reach(pod: Object) -> None:
-    """The proxy asks the gate, and hands on to the app, on loopback; it alone is on the network."""
+    """The proxy reaches the gate and the app on loopback; only the proxy is on the network."""
     (nginx,) = [item["data"] for item in _objects("sidecar/app.yaml") if item["kind"] == "ConfigMap"]
     (asked,) = configuration_of(gate_of(pod)).server.listen
     assert asked.host == "127.0.0.1"

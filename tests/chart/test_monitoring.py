@@ -16,7 +16,7 @@ _DOCUMENTED = re.compile(r"^\| `(authgate_[a-z_]+)` \| (\w+)", re.MULTILINE)
 
 
 def _known() -> set[str]:
-    """The names under which the documented metrics' samples stand."""
+    """Return the sample names of the documented metrics."""
     found = _DOCUMENTED.findall((ROOT / "docs" / "metrics.md").read_text())
     assert found
     return {f"{name}_bucket" if kind == "histogram" else name for name, kind in found}
@@ -120,7 +120,7 @@ def test_targets_are_gates(helm: Helm) -> None:
 
 
 def test_a_service_monitor_finds_the_admin_port_alone(helm: Helm) -> None:
-    """Its headless Service leads to the admin port, and the Service that proxies ask is none of its."""
+    """Its headless Service has the admin port, and the Service for proxies is not scraped."""
     rendered = helm.template(values_of("service-monitor"))
     spec = rendered.one("ServiceMonitor")["spec"]
     (found,) = [

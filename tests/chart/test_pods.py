@@ -113,7 +113,7 @@ def test_grpc_has_a_port_of_its_own(helm: Helm) -> None:
 
 
 def test_the_exchange_has_a_port_of_its_own(helm: Helm) -> None:
-    """What the gate listens on for exchanges stands on the Service, and is open to those named for it."""
+    """The Service has the port for exchanges, and it is open to the configured peers."""
     values = values_of("exchange")
     rendered = helm.template(values)
     (port,) = [item for item in rendered.one("Service")["spec"]["ports"] if item["name"] == "exchange"]
@@ -157,7 +157,7 @@ def test_another_configuration_makes_other_pods(helm: Helm) -> None:
 def test_a_configuration_takes_effect_in_one_way(
     helm: Helm, tmp_path: Path, server: dict[str, Any], interval: float
 ) -> None:
-    """Running gates do not reload the file that the kubelet replaces under them, unless they are told to."""
+    """Running gates do not reload the file that the kubelet replaces, unless configured to."""
     rendered = helm.template(with_config(server=server))
     (config,) = [item for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
     file = tmp_path / "authgate.yaml"
@@ -234,7 +234,7 @@ def test_the_memory_limit_follows_from_the_bounds(helm: Helm, config: dict[str, 
 
 
 def test_a_memory_limit_that_is_given_stays(helm: Helm) -> None:
-    """Whoever knows better is believed; the gate warns at start."""
+    """A given limit is kept; the gate warns at start."""
     rendered = helm.template({**MINIMAL, "resources": {"limits": {"memory": "200Mi"}}})
     assert rendered.pod["containers"][0]["resources"]["limits"] == {"memory": "200Mi"}
 

@@ -143,16 +143,16 @@ def _camel(name: str) -> str:
         ("traefik-crd", "github.com_traefik_traefik_v3"),
     ],
 )
-def test_the_versions_are_those_that_are_told(proxy: str, module: str) -> None:
+def test_the_versions_are_those_of_the_schemas(proxy: str, module: str) -> None:
     """`authgate snippets` names the versions of the definitions that these tests use."""
-    told = re.search(r"\d+\.\d+\.\d+", MANIFESTS[proxy].checked)
-    assert told is not None
-    assert f"{module}@v{told[0]}" in definitions()
+    version = re.search(r"\d+\.\d+\.\d+", MANIFESTS[proxy].checked)
+    assert version is not None
+    assert f"{module}@v{version[0]}" in definitions()
 
 
 @EACH
 def test_they_fail_closed(manifest: Manifest) -> None:
-    """Where there is a word for passing while the gate is gone, it says no, and the wait is bounded."""
+    """A setting for allowing requests while the gate is down is off, and there is a timeout."""
     text = "".join(file.text for file in manifests(manifest, Options()))
     words = re.findall(r"(?:failOpen|failure_mode_allow): (\w+)", text)
     assert words == ([] if manifest.proxy in WITHOUT_WORDS else ["false"])
@@ -167,7 +167,7 @@ PRESETS: tuple[Preset, ...] = ("oauth2-proxy", "kubernetes", "remote")
 @EACH
 @pytest.mark.parametrize("preset", PRESETS)
 def test_nothing_that_the_gate_sets_is_removed(manifest: Manifest, preset: Preset) -> None:
-    """What is taken away after the gate has decided is none of its own headers."""
+    """The headers that are removed after the decision are not the gate's own."""
     options = replace(Options(), preset=preset)
     if manifest.refusal(options) is not None:
         pytest.skip("not applicable: the preset is refused")

@@ -304,7 +304,7 @@ def test_an_account_token_is_no_foreign_file(helm: Helm) -> None:
     ],
 )
 def test_a_cluster_may_be_too_old(helm: Helm, version: str, sentence: str) -> None:
-    """A cluster without what a feature needs is told so."""
+    """The message names what the cluster lacks for a feature."""
     with pytest.raises(HelmError) as refused:
         helm.template(values_of("injection"), "--kube-version", version)
     assert sentence in str(refused.value)

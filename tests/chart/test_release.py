@@ -20,7 +20,7 @@ def release(cluster_helm: Helm) -> Iterator[Helm]:
 
 
 def _put(helm: Helm, values: dict[str, object]) -> str:
-    """Installs or upgrades; returns what helm tells the user."""
+    """Install or upgrade, and return helm's output."""
     file = helm.write(values)
     said, _ = helm.run("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--values", file)
     return said
@@ -45,7 +45,7 @@ def test_it_lives(release: Helm) -> None:
     assert [f"REVISION: {number}" in said for number, said in enumerate(revisions, 1)] == [True] * len(_WAY)
 
 
-def test_the_next_helm_takes_over(release: Helm, plane: ControlPlane, tmp_path: Path) -> None:
+def test_the_next_helm_can_upgrade(release: Helm, plane: ControlPlane, tmp_path: Path) -> None:
     """What Helm 3 installed Helm 4 upgrades, which applies on the server's side, there and back."""
     _put(release, values_of("minimal"))
     helm4 = Helm(tmp_path, plane.ca_file.with_name("admin.json"), program="helm4")
@@ -65,7 +65,7 @@ def test_the_next_helm_takes_over(release: Helm, plane: ControlPlane, tmp_path: 
     ],
 )
 def test_the_notes_say_the_next_command(release: Helm, case: str, command: str) -> None:
-    """Whoever installs reads what to type next."""
+    """After an installation the next commands are shown."""
     assert command in _put(release, values_of(case))
 
 
@@ -77,5 +77,5 @@ def test_the_notes_say_the_next_command(release: Helm, case: str, command: str) 
     ],
 )
 def test_the_notes_warn(release: Helm, case: str, warning: str) -> None:
-    """Whoever opens the cluster, or withholds a right, reads what that means."""
+    """Opening the cluster or withholding a right shows a warning."""
     assert warning in _put(release, values_of(case))

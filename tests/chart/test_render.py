@@ -19,7 +19,7 @@ def test_there_are_enough_cases() -> None:
 
 
 def test_the_chart_installs_this_version(helm: Helm) -> None:
-    """Without a tag the image is that of the version at hand, and an app's chart finds the chart by it."""
+    """Without a tag the image has the chart's version, which is also the version for an app's chart."""
     (container,) = helm.template().pod["containers"]
     assert container["image"] == f"authgate:{__version__}"
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["version"] == __version__

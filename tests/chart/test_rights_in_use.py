@@ -60,8 +60,8 @@ async def app_token(plane: ControlPlane, name: str) -> str:
     return await plane.admin.request_token(NAMESPACE, name, [AUDIENCE])
 
 
-def told(caplog: pytest.LogCaptureFixture) -> str:
-    """What the gate logged so far."""
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """Return what the gate has logged so far."""
     return "\n".join(str(vars(record).get("attributes")) for record in caplog.records)
 
 
@@ -73,15 +73,15 @@ def cluster(**section: Any) -> dict[str, Any]:
 async def test_token_reviews(
     helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the binding nothing is decided, and the log says what to bind to whom; with it tokens are reviewed."""
+    """Without the binding nothing is decided, and the log shows the missing binding; with it tokens are reviewed."""
     config = cluster(tokenReview={"mode": "always"})
     installed = await install(helm, plane, tmp_path, "reviews", config=config)
     token = await app_token(plane, "reviewed")
     async with gate_of(installed, plane) as gate:
         await gate.has_keys(within=5)
         assert await gate.verdict(token) == (503, "review_forbidden")
-        assert "not allowed to create tokenreviews" in told(caplog)
-        assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in told(caplog)
+        assert "not allowed to create tokenreviews" in logged(caplog)
+        assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in logged(caplog)
         kubectl.apply(installed.rights)
         await gate.passes(token, within=10)
 
@@ -102,8 +102,8 @@ async def test_access_reviews(
         await gate.has_keys(within=5)
         answer = await gate.request(token, headers=as_nginx_asks)
         assert answer.verdict == (503, "access_review_forbidden")
-        assert "not allowed to create subjectaccessreviews" in told(caplog)
-        assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in told(caplog)
+        assert "not allowed to create subjectaccessreviews" in logged(caplog)
+        assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in logged(caplog)
         kubectl.apply(installed.rights)
 
         async def denied() -> bool:

@@ -70,7 +70,7 @@ _FILES: dict[str, dict[str, Any]] = {
 
 
 def _settings_of_files(node: dict[str, Any], schema: dict[str, Any], path: str) -> set[str]:
-    """The paths of all settings that name a file, told by its length."""
+    """The paths of all settings that name a file, recognized by its length."""
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
     found = {path} if node.get("type") == "string" and node.get("maxLength") == 4096 else set()

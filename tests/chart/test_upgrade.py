@@ -1,6 +1,6 @@
 """What an upgrade may not change: names, selectors and roles, which Kubernetes keeps as they were made.
 
-The chart's first version is the one that later ones are held to: a change here leaves whoever upgrades with a
+The chart's first version is the one that later ones are held to: a change here leaves users who upgrade with a
 Deployment that cannot be changed, two Services, or a binding that is refused.
 """
 

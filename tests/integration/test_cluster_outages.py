@@ -28,7 +28,7 @@ from tests.support.faults import (
     redirect,
 )
 from tests.support.process import until
-from tests.support.service import cluster, of_cluster, running, settled
+from tests.support.service import cluster, of_cluster, reviews_at_rest, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -85,7 +85,7 @@ async def gate(scenario: Scenario) -> AsyncIterator[Gate]:
     """A gate that has the cluster's keys and asks about opaque tokens; it waits 0.3 s for an answer."""
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="0.3s")
     async with running({"cluster": section}) as it:
-        await settled(it, scenario)
+        await reviews_at_rest(it, scenario)
         yield it
 
 

@@ -16,7 +16,7 @@ from authgate.dev.kube_api import JWKS_PATH, TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from tests.support.faults import Hold, failing
 from tests.support.process import until
-from tests.support.service import cluster, comes_to, of_cluster, published, running, settled, trusting
+from tests.support.service import cluster, comes_to, of_cluster, published, reviews_at_rest, running, trusting
 from tests.support.wire import bearer, connected
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def test_bad_tokens_are_shown_to_nobody(
 ) -> None:
     """What is known to be bad is refused without a request to the API server."""
     async with running({"cluster": of_cluster(scenario, mode=mode)}) as gate:
-        before = await settled(gate, scenario)
+        before = await reviews_at_rest(gate, scenario)
         assert await gate.verdict(make(scenario)) == (401, reason)
         assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
 
@@ -122,7 +122,7 @@ async def test_another_issuers_tokens_are_shown_to_nobody(scenario: Scenario) ->
     async with published() as (other, server):
         server.faults.set("/jwks", failing(500))
         async with running({"cluster": of_cluster(scenario, **LEGACY), "jwt": [trusting(other)]}) as gate:
-            before = await settled(gate, scenario)
+            before = await reviews_at_rest(gate, scenario)
             assert await gate.verdict(other.mint()) == (503, "keys_unavailable")
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
 
@@ -130,7 +130,7 @@ async def test_another_issuers_tokens_are_shown_to_nobody(scenario: Scenario) ->
 async def test_good_tokens_need_no_review(scenario: Scenario) -> None:
     """With the cluster's keys in memory and the default mode, the API server sees no token, not even at start."""
     async with running({"cluster": of_cluster(scenario)}) as gate:
-        await settled(gate, scenario)
+        await reviews_at_rest(gate, scenario)
         assert (await gate.request(account_token(scenario))).status == 200
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == 0
 
@@ -140,7 +140,7 @@ async def test_a_key_that_is_not_published_is_asked_about(scenario: Scenario) ->
     hidden = SigningKey.generate("ES256")
     scenario.state.accept_unpublished(hidden)
     async with running({"cluster": of_cluster(scenario)}) as gate:
-        before = await settled(gate, scenario)
+        before = await reviews_at_rest(gate, scenario)
         assert (await gate.request(account_token(scenario, key=hidden))).status == 200
         stranger = account_token(scenario, key=SigningKey.generate("ES256"))
         assert await gate.verdict(stranger) == (401, "review_rejected")
@@ -158,7 +158,7 @@ async def test_legacy_tokens_are_asked_about_where_configured(scenario: Scenario
         "unbound": lambda: state.account_token(account, claims={"aud": OMIT}),
     }[kind]()
     async with running({"cluster": of_cluster(scenario, **LEGACY)}) as gate:
-        before = await settled(gate, scenario)
+        before = await reviews_at_rest(gate, scenario)
         assert [(await gate.request(token)).status for _ in range(2)] == [200, 200]
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
 
@@ -170,7 +170,7 @@ async def test_a_thousand_requests_share_one_review(scenario: Scenario) -> None:
         running({"cluster": of_cluster(scenario, timeout="20s", **LEGACY)}) as gate,
         AsyncExitStack() as clients,
     ):
-        before = await settled(gate, scenario)
+        before = await reviews_at_rest(gate, scenario)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
         wires = [await clients.enter_async_context(connected(gate.address)) for _ in range(1000)]
         for wire in wires:
@@ -186,7 +186,7 @@ async def test_a_client_that_leaves_ends_nobodys_review(scenario: Scenario) -> N
     """Who came second gets the answer that the first one asked for."""
     token = scenario.state.static_token("operator")
     async with running({"cluster": of_cluster(scenario, **LEGACY)}) as gate:
-        before = await settled(gate, scenario)
+        before = await reviews_at_rest(gate, scenario)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
         async with connected(gate.address) as first:
             await first.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
@@ -201,7 +201,7 @@ async def test_a_client_that_leaves_ends_nobodys_review(scenario: Scenario) -> N
 async def test_mode_always_asks_about_every_token(scenario: Scenario) -> None:
     """With maxAge 0 at every request, so that a deleted account is refused at once."""
     async with running({"cluster": of_cluster(scenario, mode="always", maxAge="0s")}) as gate:
-        before = await settled(gate, scenario)
+        before = await reviews_at_rest(gate, scenario)
         account = scenario.state.service_account("demo")
         token = scenario.state.account_token(account)
         assert [(await gate.request(token)).status for _ in range(3)] == [200] * 3
@@ -242,7 +242,7 @@ async def test_a_static_token_in_use_survives_a_flood_of_made_up_ones(scenario: 
     token = scenario.state.static_token("operator")
     section = of_cluster(scenario, qps=0.1, burst=3, **LEGACY)
     async with running({"cluster": section, "cache": {"ttl": "0s"}}) as gate:
-        await settled(gate, scenario)
+        await reviews_at_rest(gate, scenario)
         assert await gate.verdict(token) == (200, "")
         junk = [await gate.verdict(f"made-up-{number}") for number in range(20)]
         assert junk[-1] == (503, "review_throttled")
@@ -256,7 +256,7 @@ async def test_opaque_tokens_cannot_use_up_all_reviews(scenario: Scenario) -> No
     hidden = SigningKey.generate("ES256")
     scenario.state.accept_unpublished(hidden)
     async with running({"cluster": of_cluster(scenario, qps=0.1, burst=2, **LEGACY)}) as gate:
-        await settled(gate, scenario)
+        await reviews_at_rest(gate, scenario)
         verdicts = [await gate.verdict(f"made-up-{number}") for number in range(5)]
         assert verdicts == [(401, "review_rejected")] * 2 + [(503, "review_throttled")] * 3
         assert (await gate.request(account_token(scenario, key=hidden))).status == 200

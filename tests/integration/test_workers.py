@@ -26,7 +26,7 @@ from tests.support.faults import Hold
 from tests.support.process import until
 from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
 from tests.support.wire import PATIENCE, Wire, ask, bearer, connected
-from tests.support.workers import Crew, gone
+from tests.support.workers import Crew, exited
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,7 +81,7 @@ async def test_a_killed_worker_does_not_affect_others(crew: Crew) -> None:
         wires = [await stack.enter_async_context(connected(crew.address)) for _ in range(40)]
         assert all([await works(wire) for wire in wires])
         pid = await crew.kill(0)
-        await gone(pid)
+        await exited(pid)
         alive = [await works(wire) for wire in wires]
         assert any(alive)
         assert not all(alive)
@@ -181,7 +181,7 @@ async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
         assert await crew.process.ended(within=10)
         assert crew.process.exit_status == 0
         for pid in pids:
-            await gone(pid)
+            await exited(pid)
         assert "Traceback" not in crew.process.output()
 
 
@@ -216,7 +216,7 @@ async def test_workers_do_not_outlive_their_supervisor(crew: Crew) -> None:
     pids = await crew.pids()
     crew.process.send(signal.SIGKILL)
     for pid in pids:
-        await gone(pid)
+        await exited(pid)
     await until(crew.refuses, within=5)  # a zombie's last thread may still hold the socket
 
 
@@ -227,7 +227,7 @@ async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
         listen = {"AUTHGATE_SERVER__LISTEN": f"unix:{path}"}
         async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, listen) as crew:
             pid = await crew.kill(0)
-            await gone(pid)
+            await exited(pid)
             assert [await passed(f"unix:{path}") for _ in range(20)] == [200] * 20
             await crew.replaced(0, pid, within=10)
             assert path.stat().st_mode & 0o777 == 0o666
@@ -324,7 +324,7 @@ async def test_a_stuck_worker_does_not_outlive_its_supervisor(crew: Crew) -> Non
     await crew.kill(0, signal.SIGSTOP)
     crew.process.send(signal.SIGKILL)
     for pid in pids:
-        await gone(pid)
+        await exited(pid)
     await until(crew.refuses, within=5)  # a zombie's last thread may still hold the socket
 
 

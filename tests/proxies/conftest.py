@@ -86,7 +86,7 @@ def site(request: pytest.FixtureRequest, shared_site: Site) -> Site:
 
 @pytest.fixture
 def note(request: pytest.FixtureRequest) -> Note:
-    """Says what the table shall say instead of yes."""
+    """Set the text of the table's cell instead of yes."""
 
     def remember(seen: str) -> None:
         request.node.stash[_SEEN] = seen

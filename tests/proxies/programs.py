@@ -35,7 +35,7 @@ class Program:
     constant_503: bool = False
     """Whether it replaces the gate's 503 by one of its own."""
     any_200: bool = False
-    """Whether a 200 opens the app, whoever gives it."""
+    """Whether a 200 from any server allows a request."""
     any_2xx: bool = False
     """Whether every 2xx opens the app, and not 200 alone."""
     answers_options: bool = False

@@ -1,4 +1,4 @@
-"""What stands between a proxy and a server behind it: counts, remembers, and fails as it is told."""
+"""A relay between a proxy and a server: counts and records connections, and fails on request."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Relay:
         await self._stop()
 
     def forget(self) -> None:
-        """Begins to count anew; connections that are open stay so, and are not counted again."""
+        """Reset the counter; open connections stay open and are not counted again."""
         self.connections = 0
         self.bytes_received = 0
         self.received.clear()
@@ -112,16 +112,16 @@ class Relay:
         self._open.add(writer)
         try:
             if self._fault is None:
-                await self._hand_on(reader, writer)
+                await self._forward(reader, writer)
             else:
                 await self._fail(reader, writer, self._fault)
         except OSError:
-            pass  # either side has gone
+            pass  # either side has closed the connection
         finally:
             self._open.discard(writer)
             writer.transport.abort()
 
-    async def _hand_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._target.rpartition(":")
         back, forth = await asyncio.open_connection(host, int(port))
         self._open.add(forth)

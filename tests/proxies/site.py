@@ -35,7 +35,7 @@ RULES = [{"hosts": ["docs.example.com"], "methods": ["GET"], "paths": ["/pages/*
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a client reaches, and what stands behind it."""
+    """A proxy with the gate and the app behind it."""
 
     program: Program
     options: Options

@@ -62,7 +62,7 @@ PASSED: Final = "yes"
 
 @dataclass(slots=True)
 class Results:
-    """What tests have told so far: for each row and proxy what was seen, or that it failed."""
+    """The results of tests so far: the observation for each row and proxy, or the failure."""
 
     cells: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     failed: bool = False
@@ -89,7 +89,7 @@ class Results:
 
 
 def written(page: str) -> str:
-    """The table that stands in a page."""
+    """Return the table in a page."""
     return _place(page)[1]
 
 

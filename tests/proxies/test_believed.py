@@ -1,4 +1,4 @@
-"""Headers by which proxies report a request to apps: the app gets the proxy's own, and never a client's."""
+"""Headers in which proxies describe a request to apps: the app gets the proxy's own, never a client's."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ LIES = [
 
 
 def check_only(text: str, *, raw: bool) -> str:
-    """The snippet with nothing but the check; the app is told the user that the gate's metadata names."""
+    """Only the check of the snippet; the app gets the user from the gate's metadata."""
     document: dict[str, Any] = yaml.safe_load(text)
     [chain] = document["static_resources"]["listeners"][0]["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
@@ -61,7 +61,7 @@ async def test_the_gate_itself_clears_names(tmp_path: Path, *, raw: bool) -> Non
 
 @RAW
 async def test_the_gate_itself_clears_what_apps_believe(tmp_path: Path, *, raw: bool) -> None:
-    """Names by which a proxy reports a request, however they are spelt."""
+    """Headers in which a proxy describes a request, in every spelling."""
     program = replace(GRPC, change=partial(check_only, raw=raw))
     async with protected(program, tmp_path / "proxy") as site:
         for name in ("X-Forwarded-Host", *REMOVED_HEADERS):
@@ -73,7 +73,7 @@ async def test_the_gate_itself_clears_what_apps_believe(tmp_path: Path, *, raw: 
 
 @RAW
 async def test_two_tokens_open_nothing(tmp_path: Path, *, raw: bool) -> None:
-    """Be they joined by Envoy or told one by one."""
+    """Whether Envoy joins them or sends them separately."""
     program = replace(GRPC, change=partial(check_only, raw=raw))
     async with protected(program, tmp_path / "proxy") as site:
         reply = await site.ask("GET / HTTP/1.1", bearer(site.token()), token=site.token())

@@ -1,4 +1,4 @@
-"""`--error-pages`: what people and programs are told of a refusal, and that nobody can put words into it."""
+"""`--error-pages`: what people and programs see when a request is denied, and that clients cannot inject text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from authgate.errors import REASONS, Reason
 from authgate.tools.snippets import Options
 from tests.proxies.relay import Fault
 from tests.proxies.site import protected
-from tests.proxies.test_refusals import cannot_tell
+from tests.proxies.test_refusals import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -79,7 +79,7 @@ class Client:
 
 @asynccontextmanager
 async def with_pages(program: Program, folder: Path, note: Note) -> AsyncIterator[Client | None]:
-    """Whoever asks a site with error pages, or None where the proxy has none, of which the table then tells."""
+    """Yield a client of a site with error pages, or None if the proxy has none, which the table then shows."""
     if program.snippet.refusal(Options(error_pages=True)) is not None:
         note("not supported")
         yield None
@@ -92,7 +92,7 @@ async def with_pages(program: Program, folder: Path, note: Note) -> AsyncIterato
 
 
 def in_words(program: Program, reason: Reason) -> dict[str, str]:
-    """What a page says of a reason: the words for it, where the proxy can choose among words, and its code."""
+    """Return what a page shows: the reason's text, if the proxy can choose texts, and its code."""
     words = {"Reason": REASONS[reason].meaning}
     return (words if program.snippet.pages and program.snippet.pages.words else {}) | {"Reason code": reason}
 
@@ -111,8 +111,8 @@ async def test_a_page_for_a_browser(program: Program, tmp_path: Path, note: Note
         assert (head.status, head.body, head.reason) == (401, b"", "no_credential")
 
 
-async def test_a_page_while_the_gate_cannot_tell(program: Program, tmp_path: Path, note: Note) -> None:
-    """The gate's own 503 tells its reason, where the proxy keeps that; one of a gate that is gone cannot."""
+async def test_a_page_while_the_gate_is_unavailable(program: Program, tmp_path: Path, note: Note) -> None:
+    """The gate's own 503 shows its reason, if the proxy keeps it; without a gate there is no reason."""
     async with with_pages(program, tmp_path, note) as client:
         if client is None:
             return
@@ -121,7 +121,7 @@ async def test_a_page_while_the_gate_cannot_tell(program: Program, tmp_path: Pat
         if "Reason" in names:
             unknown = {"Reason": "unknown", "Reason code": ""}
         token = client.site.token()
-        async with cannot_tell(client.site):
+        async with unavailable(client.site):
             told = await client.page(503, token=token)
             reason = (await client.json(503, token=token))["reason"]
         assert told == (unknown if program.constant_503 else names)
@@ -134,7 +134,7 @@ async def test_a_page_while_the_gate_cannot_tell(program: Program, tmp_path: Pat
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*"])
 async def test_json_for_programs(program: Program, tmp_path: Path, note: Note, accept: str) -> None:
-    """Whoever does not name text/html is told in JSON."""
+    """Clients that do not accept text/html get JSON."""
     async with with_pages(program, tmp_path, note) as client:
         if client is None:
             return
@@ -145,7 +145,7 @@ async def test_json_for_programs(program: Program, tmp_path: Path, note: Note, a
 
 
 async def test_nothing_that_a_client_says_is_repeated(program: Program, tmp_path: Path, note: Note) -> None:
-    """Neither in the page nor in JSON, whichever header it stands in."""
+    """Neither in the page nor in JSON, in whichever header it is sent."""
     lies = {
         "X-Request-Id": ATTACK,
         "X-Auth-Reason": ATTACK,

@@ -36,7 +36,7 @@ def refused(program: Program, options: Options, note: Note) -> bool:
 
 @pytest.mark.row("`--preset kubernetes`")
 async def test_preset_kubernetes(program: Program, tmp_path: Path, note: Note) -> None:
-    """Every group stands in a header of its own, and none of the client's."""
+    """Every group has its own header, and the client's headers are removed."""
     if refused(program, Options(preset="kubernetes"), note):
         return
     async with protected(program, tmp_path / "proxy", preset="kubernetes") as site:

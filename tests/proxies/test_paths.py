@@ -136,7 +136,7 @@ async def test_no_spelling_opens_another_path_by_a_rule(site: Site, target: str)
     assert site.app.seen or reply.status in {301, 302, 308, 400, 401, 403, 404}
 
 
-async def test_the_client_cannot_tell_the_gate_another_path(site: Site) -> None:
+async def test_the_client_cannot_send_the_gate_another_path(site: Site) -> None:
     """What the client says of its request in the proxy's words is not believed."""
     lies = ["X-Original-URI", "X-Original-URL", "X-Forwarded-Uri", "X-Envoy-Original-Path", "X-Rewrite-URL"]
     lines = [f"{name}: /open/page" for name in lies]

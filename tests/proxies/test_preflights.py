@@ -47,10 +47,10 @@ async def test_a_preflight_reaches_the_app(site: Site) -> None:
         pytest.param(["GET /cross/x HTTP/1.1", ORIGIN, ASKS], id="get"),
         pytest.param(["DELETE /cross/x HTTP/1.1", ORIGIN, ASKS], id="delete"),
         pytest.param(
-            ["DELETE /cross/x HTTP/1.1", ORIGIN, ASKS, "X-Original-Method: OPTIONS"], id="told to nginx"
+            ["DELETE /cross/x HTTP/1.1", ORIGIN, ASKS, "X-Original-Method: OPTIONS"], id="as nginx sends it"
         ),
         pytest.param(
-            ["DELETE /cross/x HTTP/1.1", ORIGIN, ASKS, "X-Forwarded-Method: OPTIONS"], id="told to caddy"
+            ["DELETE /cross/x HTTP/1.1", ORIGIN, ASKS, "X-Forwarded-Method: OPTIONS"], id="as caddy sends it"
         ),
         pytest.param(
             ["DELETE /cross/x HTTP/1.1", ORIGIN, ASKS, "X-HTTP-Method-Override: OPTIONS"], id="overridden"

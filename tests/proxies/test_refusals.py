@@ -28,8 +28,8 @@ UNAVAILABLE = (
 
 
 @asynccontextmanager
-async def cannot_tell(site: Site) -> AsyncIterator[None]:
-    """The gate says 503 meanwhile, in the protocol in which it is asked."""
+async def unavailable(site: Site) -> AsyncIterator[None]:
+    """The gate responds with 503 meanwhile, in the protocol of the proxy."""
     if not site.program.snippet.grpc:
         async with site.gate.failing(UNAVAILABLE):
             yield
@@ -79,9 +79,9 @@ async def test_somebody_who_may_not(site: Site) -> None:
 
 
 @pytest.mark.row("authgate's 503 reaches the client")
-async def test_a_gate_that_cannot_tell(site: Site, note: Note) -> None:
+async def test_a_gate_that_is_unavailable(site: Site, note: Note) -> None:
     """The gate's 503 is a 503 with a time to try again."""
-    async with cannot_tell(site):
+    async with unavailable(site):
         reply = await site.ask("GET / HTTP/1.1", token=site.token())
     assert reply.status == 503
     assert reply.value("Cache-Control") == "no-store"
@@ -137,7 +137,7 @@ async def test_another_server_in_the_gates_place(site: Site, note: Note) -> None
 
 
 @pytest.mark.row("a token in the query or in a cookie is not accepted")
-async def test_a_token_elsewhere_is_none(site: Site) -> None:
+async def test_a_token_elsewhere_is_ignored(site: Site) -> None:
     """A token in the query or in a cookie opens nothing."""
     token = site.token()
     target = f"/?access_token={token}&token={token}"

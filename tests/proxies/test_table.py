@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_version_is_one_that_is_told(name: str) -> None:
+def test_the_version_is_a_listed_one(name: str) -> None:
     """`authgate snippets` names the versions that the tests run, where they are the ones of .ci/run."""
     program = PROGRAMS[name]
     version = program.version()
@@ -26,14 +26,14 @@ def test_the_version_is_one_that_is_told(name: str) -> None:
 
 
 def test_every_version_is_run() -> None:
-    """No version is told that nothing runs."""
+    """Every listed version is tested."""
     assert {program.snippet.proxy for program in PROGRAMS.values()} == set(SNIPPETS)
     told = sum(len(snippet.runs_on) for snippet in SNIPPETS.values())
     assert told == len(PROGRAMS)
 
 
 def test_the_table_is_what_was_seen(results: Results) -> None:
-    """Every cell is what the tests saw; `make proxy-table` writes it anew."""
+    """Every cell is what the tests saw; `make proxy-table` writes it again."""
     if not results.complete(list(PROGRAMS)):
         pytest.skip("not applicable: only a part of tests/proxies was run")
     columns = {name: program.heading() for name, program in PROGRAMS.items()}

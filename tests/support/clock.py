@@ -1,4 +1,4 @@
-"""Time that stands still until a test turns it."""
+"""Clocks that only tests advance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ START = 1_800_000_000.0
 
 
 class FakeClock:
-    """A wall clock and a monotonic one (`authgate.model.Clock`), in seconds; both move only when they are told to."""
+    """A wall clock and a monotonic one (`authgate.model.Clock`), in seconds; both advance only on request."""
 
     def __init__(self, now: float = START, monotonic: float = 5_000.0) -> None:
         self._now = now

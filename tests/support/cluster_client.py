@@ -23,7 +23,7 @@ REVIEWED = "reviewed-header.reviewed-payload.reviewed-signature"
 """A token under review."""
 
 OWN = "own-token-0123456789"
-"""The token by which the gate is known to the API server."""
+"""The gate's own token for the API server."""
 
 
 def jwt_of(**claims: Any) -> str:

@@ -26,7 +26,7 @@ def check_request(
     raw: Iterable[tuple[str, bytes]] | None = None,
     policy: str | None = None,
 ) -> CheckRequest:
-    """What Envoy asks about a client's request; with `raw` its headers are told one by one, as they came."""
+    """What Envoy asks about a client's request; with `raw` its headers are sent one by one, unmerged."""
     request = CheckRequest()
     http = request.attributes.request.http
     http.method, http.path, http.host = method, path, host
@@ -58,7 +58,7 @@ class Checked:
 
     @classmethod
     def of(cls, response: CheckResponse) -> Self:
-        """What a message says."""
+        """Return the fields of a message."""
         denied = response.HasField("denied_response")
         part = response.denied_response if denied else response.ok_response
         appends = HeaderValueOption.APPEND_IF_EXISTS_OR_ADD

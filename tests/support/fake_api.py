@@ -1,4 +1,4 @@
-"""Servers that stand in for an API server and misbehave on demand: real sockets, real HTTP, real TLS."""
+"""Servers that replace an API server and misbehave on request: real sockets, real HTTP, real TLS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request as it arrived; `connection` tells apart those that shared one."""
+    """One request as it arrived; `connection` is equal for requests on the same connection."""
 
     method: str
     target: str

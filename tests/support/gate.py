@@ -34,16 +34,16 @@ AUDIENCE = "my-audience"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer; repeated headers stand in `headers` as they came."""
+    """One HTTP response; `headers` contains repeated headers in order."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: str
 
     def value(self, name: str) -> str:
-        """The one value of a header, or "" where it is missing; it must not stand twice."""
+        """The one value of a header, or "" where it is missing; it must not be repeated."""
         values = self.values(name)
-        assert len(values) <= 1, f"{name} stands {len(values)} times"
+        assert len(values) <= 1, f"{name} is sent {len(values)} times"
         return "".join(values)
 
     def values(self, name: str) -> list[str]:
@@ -177,7 +177,7 @@ class RunningGate(ABC):
         return text
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The sum of the figures of this name that carry these labels; 0 where there is none."""
+        """Return the sum of the samples with this name and these labels; 0 without any."""
         return sum(
             sample.value
             for sample in await self.samples()
@@ -188,7 +188,7 @@ class RunningGate(ABC):
 class Gate(RunningGate):
     """The whole service in this process, on loopback ports of the kernel's choice, while its `async with` lasts.
 
-    `file` and `environ` are its configuration; `service_account_dir` stands for the folder that a pod finds its
+    `file` and `environ` are its configuration; `service_account_dir` replaces the folder in which a pod finds its
     account in.
     """
 
@@ -250,7 +250,7 @@ class Gate(RunningGate):
         self._service.drain()
 
     async def decide(self, token: str, policy: str = "default") -> Decision:
-        """The decision behind the answer, with the identity as it is before headers tell it."""
+        """Return the decision, with the identity before it is put into headers."""
         return await self._service.generation.gate.decide(
             [f"Bearer {token}".encode()], policy, OriginalRequest()
         )

@@ -1,4 +1,4 @@
-"""Helm, and what it makes of the chart: objects to look at, or the sentence by which it refuses."""
+"""Run helm: the rendered objects of the chart, or its error message."""
 
 import json
 import os
@@ -19,7 +19,7 @@ CASES = tuple(sorted((CHART / "ci").glob("*-values.yaml")))
 """Values that the chart must take, each a file."""
 
 MINIMAL: Mapping[str, Any] = {"config": {"cluster": {"audiences": ["my-audience"]}}}
-"""The least that the chart wants to be told."""
+"""The minimal values of the chart."""
 
 Object = dict[str, Any]
 
@@ -87,7 +87,7 @@ class Rendering:
 
 
 class Helm:
-    """Runs helm without the settings, plugins and clusters of whoever runs the tests."""
+    """Run helm without the user's own settings, plugins and clusters."""
 
     def __init__(self, folder: Path, kubeconfig: Path | None = None, program: str = "helm") -> None:
         self._program = require_tool(

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from authgate.cluster.api import ReviewAnswer
 
 REFUSED = NotAuthenticated("invalid bearer token")
-"""What a server says of a token that it does not know."""
+"""The review of an unknown token."""
 
 
 def reviewed(username: str = "alice", *, audiences: tuple[str, ...] = ("my-audience",)) -> ReviewedUser:
-    """What a server says of a token that it knows."""
+    """The review of a known token."""
     return ReviewedUser(username, "uid-1", ("system:authenticated",), (), audiences)
 
 

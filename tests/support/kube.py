@@ -84,7 +84,7 @@ class ControlPlane:
         self.admin_user = StaticUser(secrets.token_hex(16), "admin", "admin-uid", ("system:masters",))
         self.reviewer_user = StaticUser(secrets.token_hex(16), REVIEWER, "reviewer-uid")
         token = (
-            f"{secrets.token_hex(8)}.{secrets.token_hex(8)}.{secrets.token_hex(8)}"  # the shape tells nothing
+            f"{secrets.token_hex(8)}.{secrets.token_hex(8)}.{secrets.token_hex(8)}"  # a shape without meaning
         )
         self.static_user = StaticUser(token, "robot", "robot-uid", ("robots", "builders"))
         self._write_token_file()
@@ -139,7 +139,7 @@ class ControlPlane:
         return self._api.output()
 
     async def gate_token(self, namespace: str, *, reviews: bool = True) -> str:
-        """The token of a gate's own account, which may read the signing keys, and review where it is told to."""
+        """The token of a gate's own account, which may read the signing keys, and optionally review tokens."""
         await self.admin.create_service_account(namespace, "gate")
         token = await self.admin.request_token(namespace, "gate", [])
         if reviews:
@@ -221,7 +221,7 @@ class ControlPlane:
         return folder
 
     def in_cluster_environment(self) -> dict[str, str]:
-        """The variables by which a pod finds the API server."""
+        """The environment variables with the address of the API server."""
         return {"KUBERNETES_SERVICE_HOST": self.host, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
     def _write_serving_certificate(self) -> None:

@@ -48,7 +48,7 @@ class KubeAPI:
     def __init__(self, url: str, *, trust: ssl.SSLContext, token: str | None) -> None:
         self.url = url
         self.session: aiohttp.ClientSession | None = None
-        """Keeps connections, for whoever asks much; without one, each call has a session of its own."""
+        """Keep connections for many calls; without this, each call has its own session."""
         self._trust = trust
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
@@ -116,7 +116,7 @@ class KubeAPI:
         return BoundObject("Pod", name, _uid(pod))
 
     async def create_node(self, name: str) -> BoundObject:
-        """Creates a Node that no machine stands behind."""
+        """Create a Node without a machine."""
         return BoundObject(
             "Node", name, _uid(await self.call("POST", "/api/v1/nodes", {"metadata": {"name": name}}))
         )
@@ -140,7 +140,7 @@ class KubeAPI:
         return BoundObject("Secret", name, _uid(secret))
 
     async def delete(self, path: str) -> None:
-        """Deletes the object at this path at once, without a grace period; one that is gone already is fine."""
+        """Deletes the object at this path at once, without a grace period; a missing object is not an error."""
         try:
             await self.call("DELETE", f"{path}?gracePeriodSeconds=0")
         except KubeError as refused:
@@ -171,7 +171,7 @@ class KubeAPI:
     ) -> str:
         """A token of this ServiceAccount for these audiences (TokenRequest); none means the API server's own.
 
-        The server gives an hour unless told otherwise, and no less than 600 seconds.
+        The default is one hour, the minimum 600 seconds.
         """
         spec: dict[str, Any] = {"audiences": list(audiences)}
         if expiration_seconds is not None:
@@ -188,7 +188,7 @@ class KubeAPI:
         return str(answer["status"]["token"])
 
     async def review_token(self, token: str, audiences: Sequence[str] = ()) -> Review:
-        """What the server says of a token for these audiences (TokenReview); none means the API server's own."""
+        """Review a token for these audiences (TokenReview), by default the API server's own."""
         body = {"spec": {"token": token, "audiences": list(audiences)}}
         status = (await self.call("POST", f"{_AUTHENTICATION}/tokenreviews", body))["status"]
         user = status.get("user", {})

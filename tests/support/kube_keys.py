@@ -1,4 +1,4 @@
-"""The keys by which a control plane signs ServiceAccount tokens, and those whose tokens it still accepts."""
+"""The key with which a control plane signs ServiceAccount tokens, and the keys that it still accepts."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 Algorithm = Literal["RS256", "ES256"]
-"""By which a control plane signs."""
+"""The signing key of a control plane."""
 
 _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 

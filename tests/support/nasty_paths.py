@@ -200,4 +200,4 @@ NASTY: Final = [
     ),
     *(b"/public:80/x", b"/public@secret/x", b"/*/secret/x", b"/public/$%7bsecret%7d", b"/-/secret/x"),
 ]
-"""As they stand on the request line; the folder `public` is what a client may see, `secret` what it wants to."""
+"""As they are on the request line; the folder `public` is what a client may see, `secret` what it wants to."""

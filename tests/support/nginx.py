@@ -89,7 +89,7 @@ class Nginx:
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """One request as the app behind the proxy saw it, and as its JSON answer tells it.
+    """One request as the app behind the proxy saw it, and as its JSON response describes it.
 
     Bytes are decoded as UTF-8, anything else in them as lone surrogates (`surrogateescape`), so nothing is lost.
     """
@@ -104,7 +104,7 @@ class SeenRequest:
 
     @classmethod
     def of_answer(cls, document: Mapping[str, object]) -> Self:
-        """The request that a JSON answer of the app tells of."""
+        """Return the request that a JSON response of the app describes."""
         headers = document["headers"]
         assert isinstance(headers, list)
         return cls(
@@ -121,7 +121,7 @@ class SeenRequest:
 
 
 class EchoApp:
-    """An app that answers every request with 200 and a JSON object telling what it saw, and remembers it."""
+    """An app that answers every request with 200 and a JSON description of the request, and records it."""
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -1,6 +1,6 @@
 """One `jwt:` block at work in a real kube-apiserver and in a gate, which are asked about the same tokens.
 
-The block is the same YAML, field for field; in the gate's file each issuer has a name beside it, since all stand on
+The block is the same YAML, field for field; in the gate's file each issuer has a name beside it, since all are on
 one host. What the server does: k8s.io/apiserver, plugin/pkg/authenticator/token/oidc/oidc.go and
 pkg/apis/apiserver/validation/validation.go.
 """
@@ -97,7 +97,7 @@ class Both:
 
 
 class _GroupsSite:
-    """Tells at `<issuer>/groups` what groups everybody is in, as a token of the issuer's.
+    """Serve at `<issuer>/groups` the groups of every user, as a token of the issuer.
 
     It is where a token's `_claim_sources` may lead to (OpenID Connect Core 1.0, section 5.6.2).
     """
@@ -208,9 +208,9 @@ class Oracle:
         return Named(who.username, who.uid, who.groups, dict(who.extra))
 
     async def server_refuses(self, entries: Sequence[Entry]) -> Refusals:
-        """Which fields of which of these complete entries the server finds wrong; nothing is put to work.
+        """Return the fields of these complete entries that the server rejects; nothing is applied.
 
-        It reads its file anew and tells all errors at once; an entry that is certainly wrong comes last, so that it
+        It reads its file again and reports all errors at once; an entry that is certainly wrong comes last, so that it
         never takes the file up.
         """
         assert len(entries) <= MAX_ENTRIES
@@ -219,16 +219,16 @@ class Oracle:
         return _by_entry(_FIELD.findall(error), len(entries))
 
     async def load_error(self, entries: Sequence[Entry]) -> str:
-        """What the server says of complete entries that it does not take up."""
+        """Return the server's errors about complete entries that it rejects."""
         before = len(self._errors())
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return len(self._errors()) > before
 
         fresh = self._folder / "authentication.yaml"
         fresh.write_text(_kubernetes(entries) + " " * next(self._number))  # the same text is not read twice
         fresh.replace(self._plane.authentication_file)  # in one step: the server must not read a half
-        await until(told, within=120)  # at once, or at the latest after a minute
+        await until(reported, within=120)  # at once, or at the latest after a minute
         return self._errors()[-1]
 
     def _errors(self) -> list[str]:
@@ -236,7 +236,7 @@ class Oracle:
         return [match[2] or match[1].replace('\\"', '"') for match in found]
 
     async def gate_refuses(self, entries: Sequence[Entry]) -> Refusals:
-        """Which fields of which of these complete entries the gate finds wrong."""
+        """Return the fields of these complete entries that the gate rejects."""
         problems: tuple[Problem, ...] = ()
         try:
             config = load(self._gate_file(entries), {}).config

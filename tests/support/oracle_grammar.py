@@ -163,7 +163,7 @@ ENTRIES: st.SearchStrategy[Entry] = st.fixed_dictionaries(
         "userValidationRules": st.lists(_expressions(_OF_USER), max_size=1),
     }
 )
-"""Entries of `jwt:` without an issuer, most of which both take."""
+"""Entries of `jwt:` without an issuer; both programs accept most of them."""
 
 
 def drawn(strategy: st.SearchStrategy[_T], count: int, *, same: bool) -> list[_T]:

@@ -77,7 +77,7 @@ class Subject:
     entry: Entry
     tokens: Mapping[str, Token | Stricter | Wider]
     keys: Callable[[], Sequence[SigningKey]] | None = None
-    """Makes the issuer's own keys, of which the first signs."""
+    """Generate the issuer's keys; the first one signs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Runs the programs under test as child processes: ready when they answer, gone when the test is."""
+"""Runs the programs under test as child processes: ready when they respond, and ended with the test."""
 
 import asyncio
 import os
@@ -162,11 +162,11 @@ class ChildProcess:
     async def ended(self, *, within: float) -> bool:
         """Whether it ends by itself in so many seconds; `exit_status` then holds its status."""
 
-        async def gone() -> bool:
+        async def has_ended() -> bool:
             return not self.running
 
         try:
-            await until(gone, within=within)
+            await until(has_ended, within=within)
         except ChildFailedError:
             return False
         return True

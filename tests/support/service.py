@@ -93,8 +93,8 @@ async def comes_to(gate: RunningGate, count: float, name: str, **labels: str) ->
     await until(reached, within=10, otherwise=lambda: f"{name} {labels} is not {count:g}")
 
 
-async def settled(gate: Gate, scenario: Scenario) -> int:
-    """Waits until the gate has its keys and no longer tries whether reviews work; tells how many there were."""
+async def reviews_at_rest(gate: Gate, scenario: Scenario) -> int:
+    """Wait until the gate has its keys and no longer probes reviews; return the number of reviews."""
     await gate.has_keys(within=5)
 
     async def answered() -> bool:

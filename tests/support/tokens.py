@@ -54,7 +54,7 @@ def service_account_claims(**more: object) -> JsonObject:
 
 
 def unsigned(header: bytes | Mapping[str, object], payload: bytes | Mapping[str, object]) -> str:
-    """A compact JWS of these two pieces, with a signature that is none."""
+    """A compact JWS of these two pieces, with an invalid signature."""
     return compact(_bytes(header), _bytes(payload), b"no signature")
 
 

@@ -157,7 +157,7 @@ class ScriptedVerifier:
         self._released = asyncio.Event()
 
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
-        """The scripted verdict, as it stands when the question is asked."""
+        """Return the current scripted verdict."""
         self.asked.append(token.text)
         verdict = self.answers.get(token.text, self.verdict)
         self.meanwhile()

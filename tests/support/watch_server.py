@@ -36,16 +36,16 @@ class WatchServer:
         """Adds an object, or changes one."""
         kind = "MODIFIED" if uid in self.objects else "ADDED"
         self.objects[uid] = deletion
-        self._tell(kind, uid, deletion)
+        self._send_event(kind, uid, deletion)
 
     def delete(self, uid: str) -> None:
         """Deletes an object."""
         del self.objects[uid]
-        self._tell("DELETED", uid, None)
+        self._send_event("DELETED", uid, None)
 
     def bookmark(self) -> None:
-        """Tells everybody the version of now."""
-        self._tell("BOOKMARK", "", None)
+        """Send the current version to every client."""
+        self._send_event("BOOKMARK", "", None)
 
     def forget(self) -> None:
         """Drops the history: who is not there now has to list again."""
@@ -54,7 +54,7 @@ class WatchServer:
         self._history.clear()
 
     def settle(self) -> None:
-        """Forgets history that everybody was told already."""
+        """Drop history that every client has received."""
         self._history.clear()
 
     def say(self, data: bytes) -> None:
@@ -117,7 +117,7 @@ class WatchServer:
         finally:
             self._streams.pop(stream, None)
 
-    def _tell(self, kind: str, uid: str, deletion: str | None) -> None:
+    def _send_event(self, kind: str, uid: str, deletion: str | None) -> None:
         self.version += 1
         event = {
             "type": kind,

@@ -104,7 +104,7 @@ async def _has_app(plane: ControlPlane, namespace: str) -> bool:
 
 
 async def refusal_time(gate: RunningGate, token: str, *, within: float) -> float:
-    """Waits until the gate refuses a token since its object is gone, and tells how many seconds that took."""
+    """Wait until the gate denies a token because its object was deleted, and return the seconds it took."""
     started = time.monotonic()
 
     async def refused() -> bool:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: what a client writes stands in a test exactly as it goes over the wire."""
+"""HTTP/1.1 as bytes: a test contains exactly the bytes that a client sends."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Reply:
         return [value for key, value in self.lines if key == name.lower()]
 
     def value(self, name: str) -> str:
-        """The value of the one field line of this name; AssertionError where there is none or another."""
+        """The value of the one field line of this name; AssertionError if it is missing or repeated."""
         values = self.values(name)
-        assert len(values) == 1, f"{name} stands {len(values)} times in {self.head!r}"
+        assert len(values) == 1, f"{name} is sent {len(values)} times in {self.head!r}"
         return values[0]
 
     @property

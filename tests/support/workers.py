@@ -68,7 +68,7 @@ class Crew(GateProcess):
             return False
 
 
-async def gone(pid: int) -> None:
+async def exited(pid: int) -> None:
     """Returns once there is no such process, a zombie aside."""
 
     async def ended() -> bool:

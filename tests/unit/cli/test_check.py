@@ -63,7 +63,7 @@ def test_the_examples_pass(run: Run, example: Path) -> None:
 
 
 def test_the_file_may_be_named_by_the_environment(run: Run, file: Path) -> None:
-    """`AUTHGATE_CONFIG` stands for --config."""
+    """`AUTHGATE_CONFIG` replaces --config."""
     assert run("check", env={"AUTHGATE_CONFIG": str(file)}).exit_code == 0
 
 
@@ -72,7 +72,7 @@ def test_the_environment_alone_may_be_complete(run: Run) -> None:
     assert run("check", env={"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}).exit_code == 0
 
 
-def test_every_problem_is_told_at_once_with_path_value_and_nearest_name(run: Run, file: Path) -> None:
+def test_every_problem_is_listed_with_path_value_and_nearest_name(run: Run, file: Path) -> None:
     """Nobody has to run it once per mistake."""
     file.write_text(BAD)
     result = run("check", "--config", file)
@@ -128,7 +128,7 @@ def test_keys_in_a_file_are_read(run: Run, file: Path, tmp_path: Path) -> None:
     assert result.stderr.startswith("jwt[0].gate.staticKeys (line 5): no usable key; key 0: ")
 
 
-def test_a_clusters_keys_of_which_none_can_be_used_are_told(run: Run, file: Path) -> None:
+def test_unusable_keys_of_a_cluster_are_a_problem(run: Run, file: Path) -> None:
     """They need no network either; a cluster that is asked is left to the machine on which the gate will run."""
     keys = file.with_name("keys.json")
     keys.write_text('{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}')

@@ -17,7 +17,7 @@ EXAMPLES = sorted((Path(__file__).parents[3] / "deploy" / "examples").glob("*.ya
 
 
 def at(document: Any, path: str) -> Any:
-    """What stands at a path such as `jwt[0].issuer.url`."""
+    """Return the value at a path such as `jwt[0].issuer.url`."""
     for quoted, index, name in re.findall(r'\[("[^"]*")\]|\[(\d+)\]|([^.\[\]]+)', path):
         document = document[int(index)] if index else document[json.loads(quoted) if quoted else name]
     return document
@@ -66,7 +66,7 @@ def test_a_script_gets_values_and_sources_by_path(run: Run) -> None:
 
 
 def test_secrets_are_masked(run: Run) -> None:
-    """A token that stands where none belongs is not shown."""
+    """A token in a field for something else is not shown."""
     policies = "{default: {allow: [{users: [eyJhbGciOiJub25lIn0.e30.]}]}}"
     env = {"AUTHGATE_CLUSTER__AUDIENCES": "a", "AUTHGATE_POLICIES": policies}
     result = run("config", "show", env=env)
@@ -74,7 +74,7 @@ def test_secrets_are_masked(run: Run) -> None:
     assert 'users: ["***"]' in result.stdout
 
 
-def test_a_bad_configuration_is_told_and_not_shown(run: Run) -> None:
+def test_the_problems_of_an_invalid_configuration_are_shown(run: Run) -> None:
     """There is nothing in effect to show."""
     result = run("config", "show", env={"AUTHGATE_SERVER__ADMIN": "nowhere"})
     assert (result.exit_code, result.stdout) == (1, "")
@@ -86,7 +86,7 @@ def test_the_schema_is_printed(run: Run) -> None:
     assert json.loads(run("config", "schema").stdout) == json_schema()
 
 
-def test_config_alone_tells_its_commands(run: Run) -> None:
+def test_config_alone_lists_its_commands(run: Run) -> None:
     """And is no good call."""
     result = run("config")
     assert result.exit_code == 2

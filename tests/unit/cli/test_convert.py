@@ -68,7 +68,7 @@ def test_the_way_back(run: Run, kubernetes: Path, tmp_path: Path) -> None:
     assert note.startswith("note: jwt[0].gate.algorithms (line 12): is omitted: kube-apiserver accepts RS256")
 
 
-def test_a_result_that_the_gate_refuses_is_told(run: Run, tmp_path: Path) -> None:
+def test_problems_of_an_invalid_result_are_listed(run: Run, tmp_path: Path) -> None:
     """It is written nevertheless, to be corrected by hand; the exit status is 1."""
     file = tmp_path / "authentication.yaml"
     file.write_text(KUBERNETES.replace("[app]", "[]"))
@@ -104,14 +104,14 @@ def test_one_direction_is_named(run: Run, kubernetes: Path, options: tuple[str, 
         pytest.param("#" * (1024 * 1024 + 1), "longer than 1024 KiB", id="too long"),
     ],
 )
-def test_what_cannot_be_read_is_told(run: Run, text: str | bytes, sentence: str) -> None:
+def test_unreadable_input_is_an_error(run: Run, text: str | bytes, sentence: str) -> None:
     """Exit status 1, and nothing on standard output."""
     result = run("config", "convert", "-", *FROM, stdin=text)
     assert (result.exit_code, result.stdout) == (1, "")
     assert sentence in result.stderr
 
 
-def test_files_that_cannot_be_read_or_written_are_told(run: Run, kubernetes: Path, tmp_path: Path) -> None:
+def test_inaccessible_files_are_an_error(run: Run, kubernetes: Path, tmp_path: Path) -> None:
     """By name, and with the reason."""
     missing = run("config", "convert", tmp_path / "missing.yaml", *FROM)
     assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
@@ -120,7 +120,7 @@ def test_files_that_cannot_be_read_or_written_are_told(run: Run, kubernetes: Pat
 
 
 def test_a_vault_role_needs_the_methods_configuration(run: Run, tmp_path: Path) -> None:
-    """The issuer stands in the method's configuration, so both files are asked for; then a policy comes out."""
+    """Both files are required because the issuer is in the method's configuration; the result has a policy."""
     role, config = tmp_path / "role.json", tmp_path / "config.json"
     role.write_text('{"data": {"role_type": "jwt", "bound_audiences": ["vault"], "token_ttl": 60}}')
     config.write_text('{"data": {"oidc_discovery_url": "https://issuer.example"}}')

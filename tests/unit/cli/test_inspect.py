@@ -27,7 +27,7 @@ def test_it_says_in_words_that_nothing_was_verified(run: Run) -> None:
     assert run("inspect", stdin=good_for(60)).stdout.startswith("NOT VERIFIED")
 
 
-def test_header_and_claims_stand_in_a_table(run: Run) -> None:
+def test_header_and_claims_are_shown_as_a_table(run: Run) -> None:
     """Names and values can be read, and searched for."""
     lines = [line.split() for line in run("inspect", stdin=good_for(60, sub="me")).stdout.splitlines()]
     assert ["alg", "RS256"] in lines
@@ -38,9 +38,9 @@ def test_header_and_claims_stand_in_a_table(run: Run) -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(42 * 60 + 30, "expires in 42 min"), (-3 * 3600 - 60, "expired 3 h ago")],
-    ids=["ahead", "gone"],
+    ids=["future", "past"],
 )
-def test_times_are_told_as_dates_and_from_now(run: Run, seconds: float, words: str) -> None:
+def test_times_are_shown_as_dates_and_relative_to_now(run: Run, seconds: float, words: str) -> None:
     """Nobody reads POSIX timestamps."""
     output = run("inspect", stdin=good_for(seconds)).stdout
     assert words in output

@@ -23,7 +23,7 @@ HEAVY = ("aiohttp", "asyncio", "kubernetes_asyncio", "prometheus_client", "pydan
 
 @pytest.mark.parametrize("words", [(), ("--help",), ("-h",)], ids=["nothing", "long", "short"])
 def test_help_names_every_command(run: Run, words: tuple[str, ...]) -> None:
-    """Whoever types `authgate` alone, or asks for help, sees what there is."""
+    """`authgate` alone and its help list all commands."""
     result = run(*words)
     assert result.exit_code == 0
     assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
@@ -31,7 +31,7 @@ def test_help_names_every_command(run: Run, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("command", [*COMMANDS, "config show", "config schema"])
 def test_every_command_has_help(run: Run, command: str) -> None:
-    """`authgate COMMAND --help` tells how it is used."""
+    """`authgate COMMAND --help` shows the usage."""
     result = run(*command.split(), "--help")
     assert (result.exit_code, result.stdout[:16].lower()) == (0, "usage: authgate ")
 
@@ -52,13 +52,13 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     ids=" ".join,
 )
 def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...]) -> None:
-    """A script can tell a wrong call from a failure, and nothing goes to its standard output."""
+    """A script can distinguish wrong usage from a failure, and standard output stays empty."""
     result = run(*words)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr
 
 
-def test_a_mistyped_command_is_told_the_nearest_one(run: Run) -> None:
+def test_a_mistyped_command_suggests_the_nearest_one(run: Run) -> None:
     """A typo is answered with what was probably meant."""
     assert "Did you mean 'inspect'?" in run("inspekt").stderr
 
@@ -91,17 +91,17 @@ def test_a_token_on_the_command_line_is_refused_and_not_repeated(
     )
 
 
-def test_the_version_is_told(run: Run) -> None:
+def test_the_version_is_shown(run: Run) -> None:
     """`authgate --version` is the short form."""
     assert run("--version").stdout == f"authgate {__version__}\n"
 
 
 def test_versions_for_people_and_for_scripts_are_the_same(run: Run) -> None:
     """`authgate version` names what verifies; its JSON holds the same."""
-    told = dict(line.split(" ", 1) for line in run("version").stdout.splitlines())
-    assert told == json.loads(run("version", "--output", "json").stdout)
-    assert told["authgate"] == __version__
-    assert {"python", "aiohttp", "cryptography", "openssl", "PyJWT"} <= told.keys()
+    shown = dict(line.split(" ", 1) for line in run("version").stdout.splitlines())
+    assert shown == json.loads(run("version", "--output", "json").stdout)
+    assert shown["authgate"] == __version__
+    assert {"python", "aiohttp", "cryptography", "openssl", "PyJWT"} <= shown.keys()
 
 
 @pytest.mark.parametrize(

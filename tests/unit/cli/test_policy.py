@@ -253,7 +253,7 @@ def test_a_bad_table_is_refused(run: Run, tmp_path: Path, text: str, words: str)
     assert words in result.stderr
 
 
-def test_a_table_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_missing_table_is_an_error(run: Run, tmp_path: Path) -> None:
     """By its name."""
     result = run("policy", "test", tmp_path / "none.yaml")
     assert result.exit_code == 1

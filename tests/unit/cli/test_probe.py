@@ -22,7 +22,7 @@ from authgate.listen_address import ListenAddress
     ids=["v4", "any-v4", "any", "any-v6", "v6", "name", "unix"],
 )
 def test_a_listener_is_asked_where_it_listens(address: str, target: Target) -> None:
-    """An address that stands for all is asked on loopback."""
+    """A wildcard address is reached on loopback."""
     assert target_of_address(ListenAddress.parse(address)) == target
 
 
@@ -42,7 +42,7 @@ def test_a_port_of_the_kernels_choice_is_refused() -> None:
     ],
     ids=["base", "slash", "path", "unix"],
 )
-def test_a_url_tells_where_to_ask(url: str, target: Target) -> None:
+def test_a_url_is_parsed(url: str, target: Target) -> None:
     """Its path is kept where it has one."""
     assert target_of_url(url) == target
 

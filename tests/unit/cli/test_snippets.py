@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_without_a_proxy_they_are_listed(run: Run) -> None:
-    """Every proxy stands there with the versions that it was run on."""
+    """Every proxy is listed with its tested versions."""
     told = run("snippets").stdout
     for snippet in SNIPPETS.values():
         assert snippet.proxy in told
@@ -45,7 +45,7 @@ def test_error_pages_are_files_of_their_own(run: Run) -> None:
     ]
 
 
-def test_several_files_are_told_apart(run: Run) -> None:
+def test_several_files_are_separated_by_their_names(run: Run) -> None:
     """Each begins with a line that names it."""
     told = run("snippets", "nginx").stdout
     assert [line for line in told.splitlines() if line.startswith("# file: ")] == [
@@ -55,7 +55,7 @@ def test_several_files_are_told_apart(run: Run) -> None:
     ]
 
 
-def test_one_file_stands_alone(run: Run) -> None:
+def test_a_single_file_has_no_heading(run: Run) -> None:
     """It needs no name."""
     assert "# file:" not in run("snippets", "envoy", "--complete").stdout
 
@@ -103,7 +103,7 @@ def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
         pytest.param(
             ["nginx", "--preset", "kubernetes"], "first of several headers", id="a preset it cannot carry"
         ),
-        pytest.param(["nginx", "--preset", "other"], "--preset must be", id="a preset that is none"),
+        pytest.param(["nginx", "--preset", "other"], "--preset must be", id="an unknown preset"),
         pytest.param(
             ["traefik", "--gate", "unix:/run/x"], "not support unix sockets", id="a socket it cannot ask"
         ),

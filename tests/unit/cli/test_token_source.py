@@ -52,7 +52,7 @@ def test_what_cannot_be_read_is_one_sentence(run: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["", " \n\t"], ids=["nothing", "white-space"])
-def test_an_empty_token_is_told_as_such(run: Run, content: str) -> None:
+def test_an_empty_token_is_reported(run: Run, content: str) -> None:
     """The command before the pipe failed; the message does not blame the token."""
     result = run("inspect", stdin=content)
     assert result.exit_code == 1

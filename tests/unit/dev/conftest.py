@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def state(pool: KeyPool, clock: FakeClock) -> KubeState:
-    """A cluster that nothing has been made in yet, at a time that stands still."""
+    """Return an empty cluster with a fixed time."""
     return KubeState(pool.key("ES256"), clock=clock.now)

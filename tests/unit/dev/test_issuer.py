@@ -13,7 +13,7 @@ URL = "https://issuer.example/tenant"
 
 @pytest.fixture
 def issuer(pool: KeyPool, clock: FakeClock) -> Issuer:
-    """An issuer at a time that stands still."""
+    """Return an issuer with a fixed time."""
     return Issuer(URL, pool.key("ES256"), clock=clock.now)
 
 
@@ -90,7 +90,7 @@ def test_rotation_without_overlap_withdraws_the_older_keys(issuer: Issuer, pool:
 
 
 def test_rotation_makes_a_key_of_the_same_kind(issuer: Issuer) -> None:
-    """Without a key at hand a rotation makes one like the last."""
+    """Without a given key, a rotation generates one like the last."""
     old = issuer.key
     new = issuer.rotate()
     assert (new.algorithm, new.kid != old.kid) == ("ES256", True)
@@ -146,13 +146,13 @@ def test_the_discovery_document_can_be_wrong(issuer: Issuer) -> None:
     ],
     ids=["bare", "slash", "prefix", "escaped"],
 )
-def test_the_discovery_document_stands_below_the_issuer(pool: KeyPool, url: str, path: str) -> None:
+def test_the_discovery_document_is_below_the_issuer(pool: KeyPool, url: str, path: str) -> None:
     """The path follows OpenID Connect Discovery, a trailing slash not doubled."""
     assert Issuer(url, pool.key("ES256")).discovery_path == path
 
 
-def test_the_keys_may_stand_elsewhere(pool: KeyPool) -> None:
-    """A JWKS URL of another host and path is taken over as it is."""
+def test_the_keys_may_be_elsewhere(pool: KeyPool) -> None:
+    """A JWKS URL with another host and path is used unchanged."""
     issuer = Issuer(URL, pool.key("ES256"), jwks_uri="https://keys.example/all.json")
     assert (issuer.jwks_path, issuer.discovery()["jwks_uri"]) == (
         "/all.json",

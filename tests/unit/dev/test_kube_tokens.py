@@ -59,7 +59,7 @@ def test_every_token_has_an_id_of_its_own(state: KubeState) -> None:
     assert all(UID.fullmatch(one) for one in ids)
 
 
-def test_a_token_of_a_pod_names_a_node_that_is_gone(state: KubeState) -> None:
+def test_a_token_of_a_pod_names_a_deleted_node(state: KubeState) -> None:
     """The node's name stays without a UID, as a real server writes it."""
     account, node = state.service_account("demo"), state.node("n1")
     pod = state.pod(account, "p1", node=node)

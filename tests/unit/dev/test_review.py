@@ -142,7 +142,7 @@ def test_audiences_intersect(
     assert (verdict.audiences if isinstance(verdict, Authenticated) else None) == answered
 
 
-def test_an_audience_mismatch_is_told_in_the_servers_words(state: KubeState, account: ServiceAccount) -> None:
+def test_an_audience_mismatch_has_the_servers_words(state: KubeState, account: ServiceAccount) -> None:
     """The error names the token's audiences and the requested ones."""
     assert review(state, state.account_token(account), ("zz",)) == Refused(
         '[invalid bearer token, token audiences ["my-audience"] is invalid for the target audiences ["zz"]]'
@@ -250,7 +250,7 @@ def without(name: str) -> Callable[[KubeState, ServiceAccount], str]:
         bound: JsonObject = {
             "namespace": "default",
             "serviceaccount": {"name": "demo", "uid": account.uid},
-            name: {"name": "gone", "uid": "x"},
+            name: {"name": "missing", "uid": "x"},
         }
         return state.account_token(account, claims={"kubernetes.io": bound})
 
@@ -284,7 +284,7 @@ def mistyped(claims: JsonObject) -> Callable[[KubeState, ServiceAccount], str]:
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (without("serviceaccount"), r'serviceaccounts "gone" not found'),
+        (without("serviceaccount"), r'serviceaccounts "missing" not found'),
         (without("pod"), "service account token has been invalidated"),
         (without("secret"), "service account token has been invalidated"),
         (without("node"), "service account token has been invalidated"),
@@ -313,7 +313,7 @@ def test_what_a_token_names_must_be_there(
 
 
 def test_a_deleted_account_takes_its_tokens_along(state: KubeState, account: ServiceAccount) -> None:
-    """A token of an account that is gone is refused."""
+    """A token of a deleted account is rejected."""
     token = state.account_token(account)
     state.objects.remove(account)
     assert isinstance(review(state, token, MINE), Refused)
@@ -391,7 +391,7 @@ def test_a_legacy_token_is_refused_for_another_audience(state: KubeState, accoun
     assert isinstance(review(state, state.legacy_token(account, "old"), MINE), Refused)
 
 
-def legacy_gone(state: KubeState, account: ServiceAccount, token: str) -> None:
+def legacy_deleted(state: KubeState, account: ServiceAccount, token: str) -> None:
     """Deletes the token's secret."""
     state.objects.remove(Secret("default", "old"))
 
@@ -412,7 +412,9 @@ def account_terminating(state: KubeState, account: ServiceAccount, token: str) -
 
 
 @pytest.mark.parametrize(
-    "spoil", [legacy_gone, legacy_replaced, legacy_terminating, account_terminating], ids=lambda f: f.__name__
+    "spoil",
+    [legacy_deleted, legacy_replaced, legacy_terminating, account_terminating],
+    ids=lambda f: f.__name__,
 )
 def test_a_legacy_token_counts_while_its_secret_holds_it(
     state: KubeState, account: ServiceAccount, spoil: Callable[[KubeState, ServiceAccount, str], None]
@@ -459,7 +461,7 @@ def test_a_legacy_token_must_be_whole(state: KubeState, claims: JsonObject) -> N
     ],
     ids=["none", "basic", "bare", "bearer", "case", "spaces"],
 )
-def test_callers_are_told_by_their_header(state: KubeState, authorization: str, username: str) -> None:
+def test_callers_are_identified_by_their_header(state: KubeState, authorization: str, username: str) -> None:
     """The header is split as a real server splits it; without a bearer token the caller is anonymous."""
     state.static_token("admin", token="known")
     verdict = authenticate(state, authorization)

@@ -47,8 +47,8 @@ def payload(data: bytes) -> str:
         "four-segments", "opaque", "bootstrap-token", "five-words", "dots", "empty",
     ],
 )  # fmt: skip
-def test_the_form_of_a_token_is_told(text: str, kind: Kind) -> None:
-    """What it is, as far as its form tells."""
+def test_the_form_of_a_token_is_recognized(text: str, kind: Kind) -> None:
+    """From its segments alone."""
     assert decode(text, START).kind is kind
 
 
@@ -69,7 +69,7 @@ def test_claims_are_read_however_the_token_was_copied(text: str) -> None:
     assert decoded.claims["sub"] == "user-1"
 
 
-def test_what_the_strict_parser_refuses_stands_beside_it() -> None:
+def test_the_strict_parsers_refusal_is_included() -> None:
     """The reason is the gate's own."""
     refusal = decode(unsigned(HEADER, claims(exp="tomorrow")), START).refusal
     assert refusal is not None
@@ -134,7 +134,7 @@ def test_any_text_is_decoded_without_an_error(text: str) -> None:
         (400 * 86400, "400 d"),
     ],
 )
-def test_a_length_of_time_is_told_in_one_unit(seconds: float, words: str) -> None:
+def test_a_duration_has_one_unit(seconds: float, words: str) -> None:
     """Rounded down, so that a promise is kept."""
     assert span(seconds) == words
 
@@ -152,21 +152,21 @@ def test_a_length_of_time_is_told_in_one_unit(seconds: float, words: str) -> Non
         ("auth_time", -7200, "2 h ago"),
     ],
 )
-def test_each_time_is_told_in_relation_to_now(name: str, offset: float, relation: str) -> None:
+def test_each_time_is_relative_to_now(name: str, offset: float, relation: str) -> None:
     """In words that fit the claim."""
     moment = decode(unsigned(HEADER, {name: START + offset}), START).moment(name)
     assert moment is not None
     assert moment.relation == relation
 
 
-def test_when_a_new_token_should_be_fetched_is_told() -> None:
+def test_the_time_to_renew_a_token_is_included() -> None:
     """A kube-apiserver writes it beside the binding."""
     token = unsigned(HEADER, {"kubernetes.io": {"warnafter": START + 60}})
     assert [moment.relation for moment in decode(token, START).moments] == ["in 60 s"]
 
 
 @pytest.mark.parametrize("value", ["1", True, None, -1, 1e300, [1]])
-def test_what_is_no_date_is_not_told_as_one(value: object) -> None:
+def test_an_invalid_time_is_not_a_date(value: object) -> None:
     """The claim is shown as it is."""
     assert decode(unsigned(HEADER, {"exp": value}), START).moments == ()
 

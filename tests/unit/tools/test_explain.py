@@ -54,7 +54,7 @@ def explained(decision: Decision, token: str = TOKEN) -> Explanation:
 
 
 def facts(decision: Decision, token: str = TOKEN) -> dict[str, tuple[str, ...]]:
-    """The facts that are told with it."""
+    """Return the facts by name."""
     return {fact.name: fact.values for fact in explained(decision, token).facts}
 
 
@@ -98,7 +98,7 @@ CASES: dict[str, tuple[Decision, str, list[Outcome]]] = {
         TOKEN,
         [P, P, P, U, N, N, N, N, N],
     ),
-    "a cluster that has not told its issuer": (
+    "a cluster with an unknown issuer": (
         Unavailable(Reason.KEYS_UNAVAILABLE, "not known yet", 1, NO_EVIDENCE),
         TOKEN,
         [P, P, U, N, N, N, N, N, N],
@@ -111,9 +111,9 @@ CASES: dict[str, tuple[Decision, str, list[Outcome]]] = {
         [P, S, S, S, U, N, N, N, N],
     ),
     "expired": (deny(Reason.TOKEN_EXPIRED, BY_KEY), TOKEN, [P, P, P, P, P, F, N, N, N]),
-    "expired, no key at hand": (deny(Reason.TOKEN_EXPIRED, ROUTED), TOKEN, [P, P, P, S, S, F, N, N, N]),
+    "expired, no key": (deny(Reason.TOKEN_EXPIRED, ROUTED), TOKEN, [P, P, P, S, S, F, N, N, N]),
     "wrong audience": (deny(Reason.AUDIENCE_MISMATCH, BY_KEY), TOKEN, [P, P, P, P, P, P, F, N, N]),
-    "wrong audience, no key at hand": (
+    "wrong audience, no key": (
         deny(Reason.AUDIENCE_MISMATCH, ROUTED),
         TOKEN,
         [P, P, P, S, S, P, F, N, N],
@@ -140,7 +140,7 @@ CASES: dict[str, tuple[Decision, str, list[Outcome]]] = {
 
 
 @pytest.mark.parametrize(("decision", "token", "outcomes"), CASES.values(), ids=CASES.keys())
-def test_each_step_is_told(decision: Decision, token: str, outcomes: list[Outcome]) -> None:
+def test_each_step_has_an_outcome(decision: Decision, token: str, outcomes: list[Outcome]) -> None:
     """What passed, what failed, what did not have to decide and what was not reached."""
     steps = explained(decision, token).steps
     assert [step.step for step in steps] == list(Step)
@@ -198,13 +198,13 @@ def test_an_access_review_that_is_not_configured_is_not_shown() -> None:
     assert "access review of 'default'" not in facts(deny(Reason.PATH_AMBIGUOUS, BY_KEY, JANE))
 
 
-def test_the_key_and_where_it_came_from_are_told() -> None:
+def test_the_key_and_its_origin_are_shown() -> None:
     """Its id, type and origin."""
     step = explained(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ())).steps[3]
     assert step.detail == "kid key-1 (RSA) from https://issuer.example/jwks"
 
 
-def test_a_key_without_an_id_is_told_as_such() -> None:
+def test_a_key_without_an_id_is_described() -> None:
     """PEM keys have none."""
     evidence = Evidence("jwks", "corp", KeyInfo("", "EC", "keys.pem"))
     step = explained(Allow(JANE, Reason.AUTHENTICATED, evidence, ())).steps[3]
@@ -234,7 +234,7 @@ def test_an_unknown_issuer_is_compared_with_the_configured_ones() -> None:
     }
 
 
-def test_an_issuer_that_resembles_none_is_told_none() -> None:
+def test_an_issuer_without_a_similar_one_gets_no_suggestion() -> None:
     """A guess that is not near would only mislead."""
     token = unsigned({"alg": "RS256"}, claims(iss="x" * 10_000))
     assert "the most similar" not in facts(deny(Reason.ISSUER_UNKNOWN), token)
@@ -307,14 +307,14 @@ def test_what_the_token_says_is_set_against_what_is_wanted(
     assert facts(decision) == expected
 
 
-def test_what_a_token_lacks_is_told_as_none() -> None:
+def test_missing_members_are_shown_as_none() -> None:
     """An empty place could be overlooked."""
     bare = unsigned({"alg": "RS256"}, {"iss": ISSUER})
     assert facts(deny(Reason.KEY_UNKNOWN, ROUTED), bare)["the token's kid"] == ("(none)",)
     assert facts(deny(Reason.AUDIENCE_MISMATCH, BY_KEY), bare)["the token's aud"] == ("(none)",)
 
 
-def test_who_passed_is_told() -> None:
+def test_an_allowed_identity_is_shown() -> None:
     """An allowed token has facts, too."""
     assert facts(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ()))["user"] == ("corp:jane",)
 
@@ -328,7 +328,7 @@ def test_who_passed_is_told() -> None:
     ],
 )
 def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: str) -> None:
-    """Which expression it was is told by its place, and what it says beside it."""
+    """With its path and text."""
     decision = Deny(reason, f"{place}: is not true", BY_KEY)
 
     assert facts(decision) == {place: (text,)}
@@ -336,7 +336,7 @@ def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: 
 
 @pytest.mark.parametrize("reason", [Reason.NOT_ALLOWED, Reason.DENIED, Reason.IDENTITY_INVALID])
 def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
-    """With what is in its place: somebody without groups is not told from one whose groups are looked for elsewhere."""
+    """With the reason: otherwise a user without groups looks like one whose groups are in another claim."""
     mapped = (
         ("claimMappings.username.claim", "sub"),
         ("claimMappings.groups.claim", "realm_access.roles"),
@@ -347,8 +347,8 @@ def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
 
     found = explain(deny(reason, BY_KEY, identity), token, START, (replace(CORP, claims=mapped),), POLICY)
 
-    told = {fact.name: fact.values[0] for fact in found.facts if fact.name.endswith(".claim")}
-    assert told == {
+    shown = {fact.name: fact.values[0] for fact in found.facts if fact.name.endswith(".claim")}
+    assert shown == {
         "claimMappings.groups.claim": "claim 'realm_access.roles' is missing: 'realm_access' is an object; "
         "for its member 'roles' write /realm_access/roles",
         "claimMappings.uid.claim": "claim '/realm_access/id' is missing: 'realm_access' has no member 'id'",

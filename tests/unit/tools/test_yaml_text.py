@@ -46,7 +46,7 @@ def test_what_is_written_is_read(document: dict[str, object]) -> None:
     assert text.isascii()
 
 
-def test_texts_of_several_lines_stand_as_they_are() -> None:
+def test_texts_of_several_lines_are_blocks() -> None:
     """PEM stays legible."""
     text = yaml_text(
         {"certificateAuthority": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"}
@@ -56,7 +56,7 @@ def test_texts_of_several_lines_stand_as_they_are() -> None:
     )
 
 
-def test_what_stands_twice_is_written_twice() -> None:
+def test_shared_values_are_written_twice() -> None:
     """The reader refuses anchors."""
     shared = {"claim": "sub"}
     document = parse_yaml(yaml_text({"a": shared, "b": shared}))

@@ -100,7 +100,7 @@ def _jwt(converted: Converted) -> Any:
     return yaml.safe_load(yaml_text(converted.document))["jwt"]
 
 
-def test_every_field_that_both_have_is_taken_over() -> None:
+def test_every_field_of_both_formats_is_copied() -> None:
     """The documented example comes out as it was, but for what is listed; the issuer's algorithms are the server's."""
     original = yaml.safe_load(DOCUMENTED)["jwt"][0]
     [entry] = _jwt(from_authentication_configuration(DOCUMENTED))
@@ -118,7 +118,7 @@ def test_the_result_is_a_configuration(tmp_path: Path) -> None:
     assert issuer.name == "example.com"
 
 
-def test_what_has_no_counterpart_is_told_with_its_line() -> None:
+def test_fields_without_counterpart_are_noted_with_their_line() -> None:
     """Nothing is dropped in silence."""
     notes = from_authentication_configuration(DOCUMENTED).notes
     assert [(note.path, note.line) for note in notes] == [
@@ -127,7 +127,7 @@ def test_what_has_no_counterpart_is_told_with_its_line() -> None:
     ]
 
 
-def test_unknown_fields_are_told_wherever_they_stand() -> None:
+def test_unknown_fields_are_noted_at_every_level() -> None:
     """Also those that a newer server may have."""
     text = DOCUMENTED.replace("    uid:\n", "    color: {claim: c}\n    uid:\n") + "future: 1\n"
     assert {"future", "jwt[0].claimMappings.color"} <= set(_paths(from_authentication_configuration(text)))
@@ -143,14 +143,14 @@ def test_what_is_empty_asks_for_nothing() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", "jwt: null", "jwt: []"])
-def test_no_issuers_are_none(nothing: str) -> None:
+def test_an_empty_list_has_no_issuers(nothing: str) -> None:
     """The server starts without any."""
     text = f"apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n{nothing}\n"
     assert _jwt(from_authentication_configuration(text)) == []
 
 
 def test_issuers_of_one_host_get_names(tmp_path: Path) -> None:
-    """The gate names issuers by their host, which must tell them apart; the names are told, since metrics show them."""
+    """The default name is the host, which must be unique; other names are noted, because metrics show them."""
     tenants = [f"https://login.example.com/{tenant}" for tenant in ("a/v2.0", "b/v2.0", "b-v2.0")]
     converted = from_authentication_configuration(_issuers(*tenants, "https://other.example.com"))
     file = tmp_path / "authgate.yaml"
@@ -206,8 +206,8 @@ _ANY = st.recursive(
 
 
 @given(jwt=_ANY)
-def test_whatever_stands_there_is_converted_or_refused(jwt: object) -> None:
-    """The check of the result tells the rest."""
+def test_any_value_is_converted_or_rejected(jwt: object) -> None:
+    """The check of the result finds the other problems."""
     head = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
     try:
         converted = from_authentication_configuration(yaml_text({**head, "jwt": jwt}))
@@ -232,7 +232,7 @@ def test_the_issuers_are_exported() -> None:
     }
 
 
-def test_what_an_export_leaves_out_is_told() -> None:
+def test_omissions_of_an_export_are_noted() -> None:
     """And what the server will not take; null asks for nothing."""
     notes = to_authentication_configuration(AUTHGATE).notes
     assert [(note.path, note.line) for note in notes] == [

@@ -95,7 +95,7 @@ def test_a_backslash_of_a_glob_of_vault_s_stays_one(kind: str, value: str, kept:
     ids=["a name", "a name that looks like a pointer", "a pointer"],
 )
 def test_the_user_claim(fields: dict[str, Any], claim: str) -> None:
-    """A user claim is a name unless Vault is told that it is a pointer."""
+    """A user claim is a name unless Vault's setting makes it a pointer."""
     assert role_of(converted(fields))["userClaim"] == claim
 
 
@@ -118,7 +118,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize(("config", "field", "value"), CONFIGS.values(), ids=CONFIGS)
 def test_the_issuer(config: dict[str, Any], field: str, value: str) -> None:
-    """What the auth method says of the issuer stands in the issuer."""
+    """The auth method's settings for the issuer are in the issuer."""
     assert issuer_of(converted({}, config))["issuer"][field] == value
 
 
@@ -135,7 +135,7 @@ GATES = {
 
 @pytest.mark.parametrize(("config", "field", "value"), GATES.values(), ids=GATES)
 def test_the_keys(config: dict[str, Any], field: str, value: object) -> None:
-    """Keys by URL, keys as texts, and algorithms stand under the issuer's gate."""
+    """Key URLs, keys as text and algorithms are under the issuer's gate."""
     assert issuer_of(converted({}, config))["gate"][field] == value
 
 
@@ -154,18 +154,18 @@ LOST = {
 
 @pytest.mark.parametrize(("name", "value"), LOST.items(), ids=LOST)
 def test_nothing_is_dropped_in_silence(name: str, value: object) -> None:
-    """Every option without a counterpart is told with its place."""
+    """Every option without a counterpart is noted with its path."""
     (note,) = converted({name: value}).notes
     assert note.path == f"data.{name}"
     assert note.message.startswith("is omitted: ")
 
 
-def test_what_is_left_at_nothing_is_not_told() -> None:
+def test_empty_options_are_not_noted() -> None:
     """An option that asks for nothing is no loss."""
     assert converted(dict.fromkeys(LOST, None)).notes == ()
 
 
-def test_no_audience_is_told() -> None:
+def test_a_missing_audience_is_noted() -> None:
     """authgate takes tokens for named audiences only."""
     assert [note.path for note in converted({"bound_audiences": []}).notes] == ["data.bound_audiences"]
 

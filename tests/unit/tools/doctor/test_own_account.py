@@ -54,6 +54,6 @@ def test_clocks_are_compared(server_ahead: float, took: float, level: Level) -> 
     ["", "tomorrow", "Mon, 99 Jan 2026 00:00:00 GMT", "x" * 5000],
     ids=range(4),
 )
-def test_a_date_that_is_none(date: str) -> None:
+def test_an_invalid_date(date: str) -> None:
     """It is a warning, and nothing more."""
     assert clock_finding("clock", date, NOW, 0.1).level is Level.WARNING

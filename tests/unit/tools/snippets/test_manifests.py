@@ -94,7 +94,7 @@ def test_the_token_stays_on_request(manifest: Manifest) -> None:
 
 @EACH
 def test_they_say_what_the_gate_needs(manifest: Manifest) -> None:
-    """The gate's own settings stand in them."""
+    """They name the gate's own settings."""
     told = " ".join(text(manifest, Options(preset="remote")).split())
     setting = 'server.grpc: "0.0.0.0:9001"' if manifest.grpc else f"server.proxy: {manifest.server_proxy}"
     assert f"`{setting}`" in told
@@ -114,6 +114,6 @@ def test_ingress_nginx_names_every_header() -> None:
 
 
 def test_the_page_knows_every_one() -> None:
-    """Every name stands in the page about proxies."""
+    """Every name is on the page about proxies."""
     page = (ROOT / "docs" / "proxies.md").read_text()
     assert [name for name in MANIFESTS if f"`authgate snippets {name}`" not in page] == []

@@ -75,14 +75,14 @@ def test_where_the_gate_listens(text: str, expected: Upstream) -> None:
         "tcp://gate",
     ],
 )
-def test_a_gate_that_is_none(text: str) -> None:
+def test_an_invalid_gate_address(text: str) -> None:
     """The message names the option."""
     with pytest.raises(ValueError, match="--gate"):
         parse_gate(text)
 
 
 def test_an_app_may_speak_grpc() -> None:
-    """h2c stands for HTTP/2 without TLS; TLS to the app is not offered."""
+    """h2c is HTTP/2 without TLS; TLS to the app is not supported."""
     assert parse_app("h2c://app:3000") == Upstream("app", 3000, scheme="h2c")
     with pytest.raises(ValueError, match="--app must be"):
         parse_app("https://app")
@@ -104,8 +104,8 @@ def test_where_the_proxy_listens(text: str, expected: Listen) -> None:
 @pytest.mark.parametrize(
     "text", ["8000", "app.example.com:80", ":0", ":99999", "1.2.3:80", "[x]:80", ":", "::1:80"]
 )
-def test_an_address_that_is_none(text: str) -> None:
-    """Names are refused: what they stand for may be somebody else's address."""
+def test_an_invalid_listen_address(text: str) -> None:
+    """Names are rejected: they may resolve to another machine's address."""
     with pytest.raises(ValueError, match="--listen"):
         parse_listen(text)
 

@@ -106,21 +106,21 @@ def test_a_page_has_what_readers_need(page: Page) -> None:
     assert "width=device-width" in page.html(Places())
 
 
-def test_a_page_tells_what_the_proxy_knows() -> None:
+def test_a_page_shows_the_proxys_values() -> None:
     """What it does not know has no line."""
-    told = Reader(PAGES[0].html(Places(code="CODE", request_id="ID"))).text
-    assert [told[told.index(name) + 1] for name in ("Reason code", "Request id")] == ["CODE", "ID"]
-    assert "Reason" not in told
+    shown = Reader(PAGES[0].html(Places(code="CODE", request_id="ID"))).text
+    assert [shown[shown.index(name) + 1] for name in ("Reason code", "Request id")] == ["CODE", "ID"]
+    assert "Reason" not in shown
 
 
 def test_every_reason_has_words() -> None:
-    """Codes and words are of letters that no proxy's configuration takes amiss."""
-    told = page_reasons()
-    assert {reason["code"] for reason in told} == {
+    """Codes and texts have only characters that are safe in every proxy's configuration."""
+    shown = page_reasons()
+    assert {reason["code"] for reason in shown} == {
         reason.value for reason, info in REASONS.items() if info.status in {401, 403, 503}
     }
-    assert [reason for reason in told if not NAMED.fullmatch(reason["code"])] == []
-    assert [reason for reason in told if not HARMLESS.fullmatch(reason["words"])] == []
+    assert [reason for reason in shown if not NAMED.fullmatch(reason["code"])] == []
+    assert [reason for reason in shown if not HARMLESS.fullmatch(reason["words"])] == []
 
 
 @EACH
@@ -130,7 +130,7 @@ def test_the_folder_holds_the_pages(page: Page) -> None:
     assert written == page.html(Places())
 
 
-def test_a_page_stands_in_what_every_proxy_can_read() -> None:
+def test_a_page_is_readable_by_every_proxy() -> None:
     """Envoy takes a percent sign for the beginning of a place of its own."""
     for snippet in SNIPPETS.values():
         if snippet.pages is not None:

@@ -70,7 +70,7 @@ def test_nothing_of_the_template_stays(
 
 @ALL
 def test_what_one_pastes_is_what_runs(snippet: Snippet) -> None:
-    """Every line that is pasted stands in the whole configuration, which the tests run."""
+    """Every line of the fragments is in the complete configuration, which the tests run."""
 
     def lines(options: Options) -> list[str]:
         return [
@@ -99,7 +99,7 @@ def test_every_header_of_the_preset_is_named(snippet: Snippet) -> None:
 
 @ALL
 def test_a_snippet_says_what_the_gate_needs(snippet: Snippet) -> None:
-    """The gate's own settings for the proxy stand in it."""
+    """It names the gate's own settings for the proxy."""
     told = " ".join(text(snippet, Options(preset="remote")).split())
     assert ("`server.grpc`" if snippet.grpc else f"`server.proxy: {snippet.server_proxy}`") in told
     assert "`headers.preset: remote`" in told
@@ -117,6 +117,6 @@ def test_yaml_is_yaml(snippet: Snippet, change: dict[str, object]) -> None:
 
 
 def test_the_page_knows_every_proxy() -> None:
-    """Every proxy's name stands in the page about them."""
+    """Every proxy's name is on the page about proxies."""
     page = (ROOT / "docs" / "proxies.md").read_text()
     assert [proxy for proxy in SNIPPETS if f"`authgate snippets {proxy}" not in page] == []
