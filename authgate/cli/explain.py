@@ -168,13 +168,13 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
         )
         known.append(
             KnownIssuer(
-                item.name,
-                (item.issuer.url,),
-                item.issuer.audiences,
-                item.gate.algorithms,
-                item.gate.types,
-                rules,
-                tuple(item.expressions()),
+                name=item.name,
+                urls=(item.issuer.url,),
+                audiences=item.issuer.audiences,
+                algorithms=item.gate.algorithms,
+                types=item.gate.types,
+                claim_rules=rules,
+                expressions=tuple(item.expressions()),
                 claims=tuple((f"claimMappings.{name}.claim", claim) for name, claim in item.mapped_claims()),
             )
         )
@@ -182,7 +182,11 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
         api = generation.clusters.apis.get(cluster.name)  # with static keys there is no API
         own = api.own_issuer() if api is not None else None
         urls = dict.fromkeys((*cluster.issuers, *((own,) if own else ())))
-        known.append(KnownIssuer(cluster.name, tuple(urls), cluster.audiences, is_cluster=api is not None))
+        known.append(
+            KnownIssuer(
+                name=cluster.name, urls=tuple(urls), audiences=cluster.audiences, is_cluster=api is not None
+            )
+        )
     return known
 
 
@@ -199,12 +203,12 @@ def _known_policy(config: Config, name: str, number: int | None) -> KnownPolicy:
         if decider.allow is not None or decider.deny is None:
             allow, review = decider.allow, decider.access_review
     return KnownPolicy(
-        name,
-        item.audiences,
-        None if allow is None else tuple(map(_line, allow)),
-        tuple(map(_line, deny or ())),
-        None if review is None else _line(review),
-        rule,
+        name=name,
+        audiences=item.audiences,
+        allow=None if allow is None else tuple(map(_line, allow)),
+        deny=tuple(map(_line, deny or ())),
+        access_review=None if review is None else _line(review),
+        rule=rule,
     )
 
 

@@ -94,7 +94,7 @@ class _Identify(Protocol):
     ) -> Identity | Rejected: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Issuer:
     """A configured issuer or cluster."""
 
@@ -115,21 +115,21 @@ class _Bench:
         self._issuers = [
             *(
                 _Issuer(
-                    item.name,
-                    item.issuers,
-                    item.audiences,
-                    item.name,
-                    partial(cluster_identity, cluster=item.name),
+                    name=item.name,
+                    urls=item.issuers,
+                    audiences=item.audiences,
+                    cluster=item.name,
+                    identify=partial(cluster_identity, cluster=item.name),
                 )
                 for item in config.clusters
             ),
             *(
                 _Issuer(
-                    item.name,
-                    (item.issuer.url,),
-                    item.issuer.audiences,
-                    None,
-                    partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
+                    name=item.name,
+                    urls=(item.issuer.url,),
+                    audiences=item.issuer.audiences,
+                    cluster=None,
+                    identify=partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
                 )
                 for item in config.jwt
             ),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Explanation", "Fact", "KnownIssuer", "KnownPolicy", "Outcome", "StepOutcome", "explain"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """A decision in words. `remedy` says what would change it; empty if the request is allowed."""
 
@@ -54,7 +54,15 @@ def explain(
     facts = tuple(facts_of(decision, seen, now, known, policy))
     detail = detail_of(decision)
     remedy = _remedy(decision.reason, known, policy)
-    return Explanation(decision, steps, facts, info.status, info.meaning, detail, remedy)
+    return Explanation(
+        decision=decision,
+        steps=steps,
+        facts=facts,
+        status=info.status,
+        meaning=info.meaning,
+        detail=detail,
+        remedy=remedy,
+    )
 
 
 _DOCTOR: Final = "run 'authgate doctor' with the same configuration: it shows what fails and why"

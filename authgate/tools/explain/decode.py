@@ -51,7 +51,7 @@ class Moment:
     relation: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decoded:
     """The content of a token; None for a part that cannot be decoded. Neither the text nor the signature is kept.
 
@@ -100,7 +100,15 @@ def decode(text: str, now: float) -> Decoded:
     claims = _members(segments[1]) if len(segments) > 1 else None
     kind = _kind(len(segments), header, claims, refusal)
     moments = tuple(_moments(claims or {}, now))
-    return Decoded(kind, len(text), header, claims, moments, tuple(_kubernetes(claims or {})), refusal)
+    return Decoded(
+        kind=kind,
+        size=len(text),
+        header=header,
+        claims=claims,
+        moments=moments,
+        kubernetes=tuple(_kubernetes(claims or {})),
+        refusal=refusal,
+    )
 
 
 def span(seconds: float) -> str:

@@ -37,7 +37,7 @@ class Fact:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownIssuer:
     """What the configuration expects of one issuer's tokens; empty fields are left to the gate's defaults.
 
@@ -56,7 +56,7 @@ class KnownIssuer:
     claims: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownPolicy:
     """What the configuration expects of an identity: one line per entry; None for a list that is not configured."""
 

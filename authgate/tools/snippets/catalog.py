@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from authgate.vocabulary import Preset
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snippet:
     """The snippet of one proxy: its files and unsupported options."""
 

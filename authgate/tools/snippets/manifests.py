@@ -29,7 +29,7 @@ class Service:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """The objects that put the gate in front of a Service, and the unsupported options."""
 
@@ -103,43 +103,49 @@ MANIFESTS: Final = {
     manifest.proxy: manifest
     for manifest in (
         Manifest(
-            "istio",
-            "Istio",
-            "istio.io/api 1.31.1",
-            ("istio.yaml", "istio-mesh.yaml"),
+            proxy="istio",
+            title="Istio",
+            checked="istio.io/api 1.31.1",
+            files=("istio.yaml", "istio-mesh.yaml"),
             no_policy=True,
         ),
         Manifest(
-            "gateway-api",
-            "Gateway API's ExternalAuth",
-            "Gateway API 1.6.3, experimental channel",
-            ("gateway-api.yaml",),
+            proxy="gateway-api",
+            title="Gateway API's ExternalAuth",
+            checked="Gateway API 1.6.3, experimental channel",
+            files=("gateway-api.yaml",),
             grantee=("gateway.networking.k8s.io", "HTTPRoute"),
             no_policy=True,
         ),
         Manifest(
-            "envoy-gateway",
-            "Envoy Gateway",
-            "Envoy Gateway 1.9.1",
-            ("envoy-gateway.yaml",),
+            proxy="envoy-gateway",
+            title="Envoy Gateway",
+            checked="Envoy Gateway 1.9.1",
+            files=("envoy-gateway.yaml",),
             grantee=("gateway.envoyproxy.io", "SecurityPolicy"),
         ),
-        Manifest("contour", "Contour", "Contour 1.33.8", ("contour.yaml",)),
-        Manifest("emissary", "Emissary-ingress", "Emissary 3.9.1", ("emissary.yaml",), no_policy=True),
+        Manifest(proxy="contour", title="Contour", checked="Contour 1.33.8", files=("contour.yaml",)),
         Manifest(
-            "traefik-crd",
-            "Traefik's own kinds",
-            "Traefik 3.6.12",
-            ("traefik-crd.yaml",),
+            proxy="emissary",
+            title="Emissary-ingress",
+            checked="Emissary 3.9.1",
+            files=("emissary.yaml",),
+            no_policy=True,
+        ),
+        Manifest(
+            proxy="traefik-crd",
+            title="Traefik's own kinds",
+            checked="Traefik 3.6.12",
+            files=("traefik-crd.yaml",),
             server_proxy="traefik",
             own_headers=TRAEFIKS_OWN,
             grpc=False,
         ),
         Manifest(
-            "ingress-nginx",
-            "ingress-nginx",
-            "the schema of Ingress, which does not cover annotations",
-            ("ingress-nginx.yaml",),
+            proxy="ingress-nginx",
+            title="ingress-nginx",
+            checked="the schema of Ingress, which does not cover annotations",
+            files=("ingress-nginx.yaml",),
             server_proxy="ingress-nginx",
             own_headers=frozenset(
                 {"Proxy", "X-Forwarded-Port", "X-Original-Forwarded-For", "X-Real-IP", "X-Scheme"}

@@ -71,7 +71,7 @@ class Listen:
         return self.host.strip("[]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """The options of `authgate snippets PROXY`."""
 

@@ -24,7 +24,7 @@ class Places:
     request_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The texts of a page, which do not depend on the reason."""
 
@@ -61,25 +61,25 @@ def _no_other(name: str) -> str:
 
 PAGES: Final = (
     Page(
-        401,
-        "unauthorized",
-        "A token is required",
-        "This page is only available with a valid token. Your request had no token, or one that is not accepted.",
-        "Get a new token, for example by signing in again. If that fails, send the details below to the operator.",
+        status=401,
+        error="unauthorized",
+        title="A token is required",
+        text="This page is only available with a valid token. Your request had no token, or one that is not accepted.",
+        advice="Get a new token, for example by signing in again. If that fails, send the operator the details below.",
     ),
     Page(
-        403,
-        "forbidden",
-        "Access denied",
-        "Your token is valid, but you are not allowed to open this page.",
-        "If you need access, send the details below to the operator of this site.",
+        status=403,
+        error="forbidden",
+        title="Access denied",
+        text="Your token is valid, but you are not allowed to open this page.",
+        advice="If you need access, send the operator of this site the details below.",
     ),
     Page(
-        503,
-        "unavailable",
-        "Try again in a moment",
-        "Your access cannot be checked at the moment.",
-        "Wait a few seconds and load the page again. If that does not help, send the details below to the operator.",
+        status=503,
+        error="unavailable",
+        title="Try again in a moment",
+        text="Your access cannot be checked at the moment.",
+        advice="Wait a few seconds and load the page again. If that fails, send the operator the details below.",
     ),
 )
 

@@ -40,9 +40,24 @@ EXPRESSIONS = (
     ("claimMappings.username.expression", "claims.name"),
     ("userValidationRules[0].expression", "user.uid != ''"),
 )
-CORP = KnownIssuer("corp", (ISSUER,), (AUDIENCE,), ("RS256",), ("JWT",), ("hd = 'example.com'",), EXPRESSIONS)
-HOME = KnownIssuer("home", ("https://kubernetes.default.svc",), (AUDIENCE,), is_cluster=True)
-POLICY = KnownPolicy("default", ("shop",), ('{"users":["corp:joe"]}',), ('{"groups":["corp:staff"]}',))
+CORP = KnownIssuer(
+    name="corp",
+    urls=(ISSUER,),
+    audiences=(AUDIENCE,),
+    algorithms=("RS256",),
+    types=("JWT",),
+    claim_rules=("hd = 'example.com'",),
+    expressions=EXPRESSIONS,
+)
+HOME = KnownIssuer(
+    name="home", urls=("https://kubernetes.default.svc",), audiences=(AUDIENCE,), is_cluster=True
+)
+POLICY = KnownPolicy(
+    name="default",
+    audiences=("shop",),
+    allow=('{"users":["corp:joe"]}',),
+    deny=('{"groups":["corp:staff"]}',),
+)
 TOKEN = unsigned({"alg": "RS256", "kid": "key-1", "typ": "JWT"}, claims())
 
 P, F, U, S, N = Outcome.PASS, Outcome.FAIL, Outcome.UNAVAILABLE, Outcome.SKIPPED, Outcome.NOT_REACHED
