@@ -23,7 +23,7 @@ from authgate.model import (
 from authgate.policy.access_review import NothingToReview, describe
 from authgate.policy.conditions import PolicyInput
 from authgate.policy.headers import HeaderFailure
-from authgate.policy.shadow import Difference
+from authgate.policy.rules import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

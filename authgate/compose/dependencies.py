@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from authgate.expressions import Expects, Expression, Sees
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
-    from authgate.policy.shadow import Difference
+    from authgate.policy.rules import Difference
 
 
 class CompositionError(Exception):

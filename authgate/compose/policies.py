@@ -55,15 +55,15 @@ def _version(
     made = _Entries(item.sees)
     return Policy(
         name,
-        frozenset(item.audiences) if item.audiences is not None else None,
-        made.listed(item.allow, f"{place}allow"),
-        made.listed(item.deny, f"{place}deny") or (),
-        OpenPaths(item.anonymous),
-        _access(access),
-        tuple(made.rule(rule, f"{place}rules[{index}]") for index, rule in enumerate(item.rules)),
-        shadow,
-        _role(item.role) if item.role is not None else None,
-        item.cors_preflight == "allow",
+        audiences=frozenset(item.audiences) if item.audiences is not None else None,
+        allow=made.listed(item.allow, f"{place}allow"),
+        deny=made.listed(item.deny, f"{place}deny") or (),
+        open_paths=OpenPaths(item.anonymous),
+        access=_access(access),
+        rules=tuple(made.rule(rule, f"{place}rules[{index}]") for index, rule in enumerate(item.rules)),
+        shadow=shadow,
+        role=_role(item.role) if item.role is not None else None,
+        preflights=item.cors_preflight == "allow",
     )
 
 
@@ -81,17 +81,19 @@ def _role(item: RoleConfig) -> Role:
         skew,
     )
     return Role(
-        frozenset(item.bound_audiences) if item.bound_audiences is not None else None,
-        item.bound_subject,
-        tuple(
+        audiences=frozenset(item.bound_audiences) if item.bound_audiences is not None else None,
+        subject=item.bound_subject,
+        claims=tuple(
             BoundClaim(claim_pointer(name), values, glob=glob)
             for name, values in (item.bound_claims or {}).items()
         ),
-        claim_pointer(item.user_claim) if item.user_claim is not None else None,
-        claim_pointer(item.groups_claim) if item.groups_claim is not None else None,
-        tuple(ClaimHeader(header, claim_pointer(claim)) for claim, header in item.claim_mappings.items()),
-        leeways if leeways != Leeways() else None,
-        item.max_token_lifetime,
+        user=claim_pointer(item.user_claim) if item.user_claim is not None else None,
+        groups=claim_pointer(item.groups_claim) if item.groups_claim is not None else None,
+        headers=tuple(
+            ClaimHeader(header, claim_pointer(claim)) for claim, header in item.claim_mappings.items()
+        ),
+        leeways=leeways if leeways != Leeways() else None,
+        max_lifetime=item.max_token_lifetime,
     )
 
 
@@ -113,7 +115,13 @@ class _Entries:
         if item.expression is not None:
             allow = (Entry([self._expression(item.expression, f"{place}.expression")]),)
         deny = self.listed(item.deny, f"{place}.deny")
-        return Rule(match, allow, deny, _access(item.access_review), item.anonymous)
+        return Rule(
+            match,
+            allow=allow,
+            deny=deny,
+            access=_access(item.access_review),
+            anonymous=item.anonymous,
+        )
 
     def listed(self, items: tuple[EntryConfig, ...] | None, place: str) -> tuple[Entry, ...] | None:
         """Return the entries of a list, or None if there is no list."""

@@ -285,15 +285,15 @@ class _Bridge:
         """Bind a value to a name, like the macro `cel.bind`: with a fold over an empty list."""
         name = f"@bound{next(self._ids)}"
         return Comprehension(
-            next(self._ids),
-            UNUSED,
-            "",
-            Listing(next(self._ids)),
-            name,
-            value,
-            Const(next(self._ids), _FALSE),
-            Ident(next(self._ids), name),
-            body(Ident(next(self._ids), name)),
+            id=next(self._ids),
+            variable=UNUSED,
+            second_variable="",
+            over=Listing(next(self._ids)),
+            result_variable=name,
+            start=value,
+            condition=Const(next(self._ids), _FALSE),
+            step=Ident(next(self._ids), name),
+            result=body(Ident(next(self._ids), name)),
         )
 
     def _is_escaped(self, node: Node) -> bool:

@@ -92,7 +92,7 @@ class Structure:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comprehension:
     """A fold over a list or map, which macros such as `all` and `map` expand to."""
 
@@ -247,7 +247,15 @@ def _node(message: wire.Message) -> Node:
     fold = message.message(9)
     over, start, condition, step, result = (_node(fold.message(number)) for number in (2, 4, 5, 6, 7))
     return Comprehension(
-        identity, fold.text(1), fold.text(8), over, fold.text(3), start, condition, step, result
+        id=identity,
+        variable=fold.text(1),
+        second_variable=fold.text(8),
+        over=over,
+        result_variable=fold.text(3),
+        start=start,
+        condition=condition,
+        step=step,
+        result=result,
     )
 
 

@@ -68,7 +68,7 @@ class Leeways:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
     """Requirements on every token that a policy allows, and how the identity is named to the app.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
@@ -15,6 +15,7 @@ from authgate.policy.routes import Routes, is_plain_method
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from authgate.model import Identity
     from authgate.policy.access_review import AccessRule
     from authgate.policy.conditions import Condition, Entry, PolicyInput
     from authgate.policy.role import Role
@@ -139,6 +140,7 @@ class Rule:
     """
 
     match: RequestMatch
+    _: KW_ONLY
     allow: tuple[Entry, ...] | None = None
     deny: tuple[Entry, ...] | None = None
     access: AccessRule | None = None
@@ -156,6 +158,7 @@ class Policy:
     """
 
     name: str
+    _: KW_ONLY
     audiences: frozenset[str] | None = None
     allow: tuple[Entry, ...] | None = None
     deny: tuple[Entry, ...] = ()
@@ -246,6 +249,21 @@ class Policy:
         if self.preflights and request.preflight and clause.refusal is None:
             return True
         return clause.anonymous or (clause is self.own and self.open_paths.contain(request.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A request that one version of a policy allows and the other denies, with both reasons.
+
+    Access reviews are not compared: `live` is the result before the review. `private` names the rule or expression of
+    the shadow that denied; `identity` is None if the request had no credential.
+    """
+
+    policy: str
+    live: Reason
+    shadow: Reason
+    private: str = ""
+    identity: Identity | None = None
 
 
 def _seen(request: OriginalRequest, *, raw: bool) -> OriginalRequest | Reason:

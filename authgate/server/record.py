@@ -9,7 +9,7 @@ from authgate.model import Allow, Decision, Deny, Unavailable
 if TYPE_CHECKING:
     from authgate.observability.audit import Audit
     from authgate.observability.metrics import AnswerCell, Metrics
-    from authgate.policy.shadow import Difference
+    from authgate.policy.rules import Difference
 
 _OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
 

@@ -52,8 +52,8 @@ POLICIES = {
             allow=(Entry([UserIn(frozenset({"user-1"}))]),),
             deny=(Entry([UserIn(frozenset({"user-1"}))]),),
         ),
-        Policy("app-a", frozenset({"app-a"})),
-        Policy("app-b", frozenset({"app-b"})),
+        Policy("app-a", audiences=frozenset({"app-a"})),
+        Policy("app-b", audiences=frozenset({"app-b"})),
         Policy("open", allow=(), open_paths=OpenPaths(["/public/*"])),
     )
 }

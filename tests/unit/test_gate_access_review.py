@@ -42,7 +42,7 @@ POLICIES = {
         Policy("namespace", access=BY_NAMESPACE),
         Policy("listed", allow=OTHERS, access=BY_REQUEST),
         Policy("denied", deny=(Entry([UserIn(frozenset({"user-1"}))]),), access=BY_REQUEST),
-        Policy("other-audience", frozenset({"app-b"}), access=BY_REQUEST),
+        Policy("other-audience", audiences=frozenset({"app-b"}), access=BY_REQUEST),
     )
 }
 METRICS = OriginalRequest("GET", "/metrics")

@@ -11,8 +11,7 @@ from authgate.gate import Gate
 from authgate.model import Allow, Deny, OriginalRequest
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.routes import PathPattern, RequestMatch
-from authgate.policy.rules import Policy, Rule
-from authgate.policy.shadow import Difference
+from authgate.policy.rules import Difference, Policy, Rule
 from tests.support.verifiers import ScriptedVerifier
 
 PREFLIGHT = OriginalRequest("OPTIONS", "/things", "app.example", "", preflight=True)

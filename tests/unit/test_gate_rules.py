@@ -29,7 +29,7 @@ from tests.support.verifiers import GOOD, Cached, Rendered, ScriptedVerifier, lo
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from authgate.policy.shadow import Difference
+    from authgate.policy.rules import Difference
 
 FILE = """
 cluster: {name: home, audiences: [app, other]}

@@ -28,11 +28,17 @@ IS_BOB = Entry([UserIn(frozenset({"bob"}))])
         pytest.param(Policy("p", deny=(IS_DEV,)), Reason.DENIED, id="denied"),
         pytest.param(Policy("p", deny=(IS_BOB,)), None, id="not denied"),
         pytest.param(Policy("p", allow=(IS_ALICE,), deny=(IS_DEV,)), Reason.DENIED, id="deny wins"),
-        pytest.param(Policy("p", frozenset({"app-a", "app-b"})), None, id="an audience of the policy"),
-        pytest.param(Policy("p", frozenset({"app-b"})), Reason.AUDIENCE_MISMATCH, id="another audience"),
-        pytest.param(Policy("p", frozenset()), Reason.AUDIENCE_MISMATCH, id="no audience is accepted"),
         pytest.param(
-            Policy("p", frozenset({"app-b"}), deny=(IS_DEV,)),
+            Policy("p", audiences=frozenset({"app-a", "app-b"})), None, id="an audience of the policy"
+        ),
+        pytest.param(
+            Policy("p", audiences=frozenset({"app-b"})), Reason.AUDIENCE_MISMATCH, id="another audience"
+        ),
+        pytest.param(
+            Policy("p", audiences=frozenset()), Reason.AUDIENCE_MISMATCH, id="no audience is accepted"
+        ),
+        pytest.param(
+            Policy("p", audiences=frozenset({"app-b"}), deny=(IS_DEV,)),
             Reason.AUDIENCE_MISMATCH,
             id="the audience comes first",
         ),

@@ -10,7 +10,7 @@ from authgate.errors import Reason
 from authgate.model import Identity
 from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
-from authgate.policy.shadow import Difference
+from authgate.policy.rules import Difference
 from authgate.server.record import Recorder
 from tests.support.clock import FakeClock
 
