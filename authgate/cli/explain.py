@@ -175,6 +175,7 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
                 types=item.gate.types,
                 claim_rules=rules,
                 expressions=tuple(item.expressions()),
+                audience_claims=item.gate.audience_claims,
                 claims=tuple((f"claimMappings.{name}.claim", claim) for name, claim in item.mapped_claims()),
             )
         )

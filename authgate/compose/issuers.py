@@ -39,6 +39,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
         types=frozenset(normalise_type(name) for name in gate.types),
         time=TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
         ignore_confirmation=gate.unsafe_ignore_confirmation,
+        audience_claims=gate.audience_claims,
     )
     keys: KeySet
     if gate.static_keys is not None:

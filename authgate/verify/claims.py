@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authgate.errors import Reason
+from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Rejected, value
 from authgate.timestamps import date
 from authgate.vocabulary import LEGACY_ISSUER
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 _STRING_CLAIMS = ("sub", "jti", "nonce", "at_hash")
 _CONFIRMATIONS = ("jkt", "x5t#S256", "jwk", "jwe", "jku", "kid")
 _MAX_AUDIENCES = 256
+AUDIENCE_CLAIMS: Final = ("aud",)
+AUDIENCE_SUBSTITUTES: Final = ("client_id", "azp", "appid", "cid")
+"""Claims with which issuers that write no `aud` name the client."""
 _MAX_TIMESTAMP = 253402300800  # the year 10000
 
 
@@ -91,6 +95,27 @@ def check_time(claims: RegisteredClaims, rules: TimeRules, now: float) -> Reject
                 Reason.TOKEN_LIFETIME_TOO_LONG, f"{lifetime:.0f} s; {rules.max_lifetime:.0f} s are allowed"
             )
     return None
+
+
+def audiences_in(members: Mapping[str, JSONValue], claims: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the audiences in the first of these claims that the token has; empty if it has none or is malformed."""
+    for claim in claims:
+        value = claim_pointer(claim).lookup(members)
+        if not isinstance(value, Missing):
+            return _audiences(value, present=True) or ()
+    return ()
+
+
+def why_no_audience(members: Mapping[str, JSONValue], claims: tuple[str, ...]) -> str:
+    """Return why a token names no audience, or "" if it names one that is not accepted."""
+    if audiences_in(members, claims):
+        return ""
+    present = [claim for claim in claims if not isinstance(claim_pointer(claim).lookup(members), Missing)]
+    if present:
+        return f"its `{present[0]}` names none"
+    missing = " or ".join(f"`{claim}`" for claim in claims)
+    other = next((claim for claim in AUDIENCE_SUBSTITUTES if claim not in claims and claim in members), None)
+    return f"it has no {missing}" + (f", but a `{other}`" if other else "")
 
 
 def confirmation(members: Mapping[str, JSONValue]) -> str | None:

@@ -18,7 +18,7 @@ from authgate.model import (
     VerifiedClaims,
 )
 from authgate.text import intern_text
-from authgate.verify.claims import check_time, confirmation
+from authgate.verify.claims import AUDIENCE_CLAIMS, audiences_in, check_time, confirmation, why_no_audience
 
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
@@ -52,6 +52,8 @@ class IssuerRules:
     types: frozenset[str]
     time: TimeRules
     ignore_confirmation: bool = False
+    audience_claims: tuple[str, ...] = AUDIENCE_CLAIMS
+    """The claims that name the audience; the first one that a token has counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class JWTVerifier:
         self._keep_claims = keep_claims
         self._verify_expired = verify_expired
         self._no_evidence = Evidence("none", rules.name)
+        usual = rules.audience_claims == AUDIENCE_CLAIMS
+        self._audience_claims = AUDIENCE_CLAIMS if usual else rules.audience_claims
         self._single_audience = {audience: (audience,) for audience in rules.audiences}
         self._last_key: VerificationKey | None = None
         self._last_evidence = self._no_evidence
@@ -203,7 +207,7 @@ class JWTVerifier:
         evidence = self._evidence_of(key)
         audiences = self._accepted_audiences(token)
         if not audiences:
-            rejected = _no_audience(token, evidence)
+            rejected = self._no_audience(token, evidence)
         else:
             claims = VerifiedClaims(token.claims.members)
             identity = self._identify(claims, intern_text(token.registered.issuer), audiences)
@@ -228,11 +232,13 @@ class JWTVerifier:
     def _check_claims(self, token: UnverifiedToken, *, any_audience: bool) -> Rejected | None:
         rejected = self._check_time(token)
         if rejected is None and not any_audience and not self._accepted_audiences(token):
-            return _no_audience(token, self._no_evidence)
+            return self._no_audience(token, self._no_evidence)
         return rejected
 
     def _accepted_audiences(self, token: UnverifiedToken) -> tuple[str, ...]:
         named = token.registered.audiences
+        if self._audience_claims is not AUDIENCE_CLAIMS:
+            named = audiences_in(token.claims.members, self._audience_claims)
         if len(named) == 1:
             return self._single_audience.get(named[0], ())
         return tuple(sorted(self._rules.audiences.intersection(named)))
@@ -241,13 +247,12 @@ class JWTVerifier:
         detail = f"the key with this kid is not for '{_short(token.header.alg)}'"
         return Rejected(Reason.ALGORITHM_NOT_ALLOWED, detail, self._no_evidence, handle=handle)
 
+    def _no_audience(self, token: UnverifiedToken, evidence: Evidence) -> Rejected:
+        detail = why_no_audience(token.claims.members, self._audience_claims)
+        return Rejected(Reason.AUDIENCE_MISMATCH, detail, evidence)
+
     def _rejected(self, reason: Reason, detail: str, *, final: bool = True) -> Rejected:
         return Rejected(reason, detail, self._no_evidence, final)
-
-
-def _no_audience(token: UnverifiedToken, evidence: Evidence) -> Rejected:
-    detail = "" if token.registered.audiences else "the token has no audience"
-    return Rejected(Reason.AUDIENCE_MISMATCH, detail, evidence)
 
 
 def _short(value: str) -> str:

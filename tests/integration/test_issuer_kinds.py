@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authgate.dev.compact import OMIT
 from authgate.dev.keys import SigningKey
 from tests.support.service import published, running, trusting
 
@@ -46,3 +47,23 @@ async def test_an_issuer_with_a_jwks_url_is_only_a_name(name: str) -> None:
                 verdict = await gate.verdict(issuer.mint(claims={"iss": other}))
                 assert verdict == (401, "issuer_unknown")
         assert server.counts == {"/jwks": 1}
+
+
+async def test_the_audience_may_be_in_another_claim() -> None:
+    """gate.audienceClaims, for access tokens of Cognito; policies compare the same values."""
+    async with published() as (issuer, _):
+        entry = trusting(issuer, audienceClaims=["client_id"])
+        entry["issuer"] |= {"audiences": ["app-1", "app-2"], "audienceMatchPolicy": "MatchAny"}
+        document = {"jwt": [entry], "policies": {"default": {}, "second": {"audiences": ["app-2"]}}}
+        async with running(document) as gate:
+            token = issuer.mint(claims={"aud": OMIT, "client_id": "app-1"})
+            await gate.passes(token, within=5)
+            assert await gate.verdict(token, "/policies/second/verify") == (401, "audience_mismatch")
+            other = issuer.mint("user-1", "app-1", claims={"client_id": "app-3"})
+            assert await gate.verdict(other) == (401, "audience_mismatch")
+            assert await gate.verdict(issuer.mint("user-1", "app-1")) == (401, "audience_mismatch")
+        plain = trusting(issuer)
+        async with running({"jwt": [plain]}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+            answer = await gate.request(token)
+            assert "it has no `aud`, but a `client_id`" in answer.value("WWW-Authenticate")

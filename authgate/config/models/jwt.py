@@ -319,6 +319,10 @@ class IssuerGateConfig(ConfigModel):
         default=ALGORITHMS,
         description="The signature algorithms that its tokens may use; EdDSA includes Ed25519.",
     )
+    audience_claims: Annotated[Some[ClaimName], different] = Field(
+        default=("aud",),
+        description="The claims that name the audience, such as [client_id]; the first one that a token has counts.",
+    )
     leeway: Annotated[float, Seconds(at_most=600)] = Field(
         default=60.0, description="How far the issuer's clock can be ahead, for `nbf` and `iat`."
     )

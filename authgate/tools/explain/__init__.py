@@ -13,11 +13,13 @@ from authgate.tools.explain.decode import decode
 from authgate.tools.explain.facts import facts_of, issuer_of
 from authgate.tools.explain.steps import Steps, detail_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy, Outcome, StepOutcome
+from authgate.verify.claims import AUDIENCE_SUBSTITUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from authgate.model import Decision
+    from authgate.tools.explain.decode import Decoded
 
 __all__ = ["Explanation", "Fact", "KnownIssuer", "KnownPolicy", "Outcome", "StepOutcome", "explain"]
 
@@ -53,7 +55,7 @@ def explain(
     steps = tuple(Steps(decision, seen, issuer_of(decision, known), policy).outcomes())
     facts = tuple(facts_of(decision, seen, now, known, policy))
     detail = detail_of(decision)
-    remedy = _remedy(decision.reason, known, policy)
+    remedy = _remedy(decision, seen, known, policy)
     return Explanation(
         decision=decision,
         steps=steps,
@@ -81,8 +83,22 @@ _REMEDIES: Final = {
 """Remedies that apply to this command; the usual ones refer to a running gate and its log."""
 
 
-def _remedy(reason: Reason, issuers: tuple[KnownIssuer, ...], policy: KnownPolicy) -> str:
+def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...]) -> str | None:
+    """Return the claim of a token of a `jwt` issuer that can replace a missing audience."""
+    issuer, members = issuer_of(decision, issuers), seen.claims or {}
+    if issuer is None or issuer.is_cluster or any(claim in members for claim in issuer.audience_claims):
+        return None
+    return next((claim for claim in AUDIENCE_SUBSTITUTES if claim in members), None)
+
+
+def _remedy(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...], policy: KnownPolicy) -> str:
+    reason = decision.reason
     match reason:
+        case Reason.AUDIENCE_MISMATCH if (claim := _substitute(decision, seen, issuers)) is not None:
+            return (
+                "request a token for one of the accepted audiences; if the issuer never writes aud, set"
+                f" gate.audienceClaims: [{claim}] and list the client in issuer.audiences"
+            )
         case Reason.TOKEN_OPAQUE if not any(issuer.is_cluster for issuer in issuers):
             return "send a JWT: without a cluster, no TokenReview can decide about other tokens"
         case Reason.NOT_ALLOWED if policy.allow is None:

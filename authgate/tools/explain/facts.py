@@ -10,6 +10,7 @@ from authgate.json_pointer import Missing, claim_pointer
 from authgate.timestamps import date
 from authgate.tools.explain.steps import detail_of, identity_of, key_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy
+from authgate.verify.claims import AUDIENCE_SUBSTITUTES, audiences_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +63,7 @@ def _of_reason(
                 yield Fact(f"the token's {moment.claim}", (f"{moment.date}, {moment.relation}",))
             yield Fact("now", (date(now),))
         case Reason.AUDIENCE_MISMATCH:
-            yield Fact("the token's aud", seen.audiences or ("(none)",))
+            yield from _audience_facts(seen, issuer)
             of_policy = identity_of(decision) is not None and policy.audiences is not None
             accepted = policy.audiences if of_policy else issuer.audiences if issuer else ()
             yield Fact(f"accepted by policy '{policy.name}'" if of_policy else "accepted", accepted or ())
@@ -107,6 +108,15 @@ def _missing_claims(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]
         found = claim_pointer(claim).lookup(seen.claims or {})
         if isinstance(found, Missing):
             yield Fact(place, (f"claim '{claim}' is missing" + (f": {found.why}" if found.why else ""),))
+
+
+def _audience_facts(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]:
+    members = seen.claims or {}
+    read = ("aud",) if issuer is None else issuer.audience_claims
+    others = [claim for claim in AUDIENCE_SUBSTITUTES if claim in members and claim not in read]
+    for claim in (*read, *(() if audiences_in(members, read) else others[:1])):
+        named = seen.audiences if claim == "aud" else audiences_in(members, (claim,))
+        yield Fact(f"the token's {claim}", named or ("(none)",))
 
 
 def _issuer_facts(seen: Decoded, known: tuple[KnownIssuer, ...]) -> Iterator[Fact]:

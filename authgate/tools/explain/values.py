@@ -54,6 +54,7 @@ class KnownIssuer:
     expressions: tuple[tuple[str, str], ...] = ()
     is_cluster: bool = False
     claims: tuple[tuple[str, str], ...] = ()
+    audience_claims: tuple[str, ...] = ("aud",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

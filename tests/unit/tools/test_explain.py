@@ -18,7 +18,7 @@ from authgate.model import (
 )
 from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy, Outcome, explain
 from tests.support.clock import START
-from tests.support.tokens import AUDIENCE, ISSUER, claims, unsigned
+from tests.support.tokens import AUDIENCE, ISSUER, OMIT, claims, unsigned
 
 if TYPE_CHECKING:
     from authgate.model import Decision
@@ -368,3 +368,11 @@ def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
         "for its member 'roles' write /realm_access/roles",
         "claimMappings.uid.claim": "claim '/realm_access/id' is missing: 'realm_access' has no member 'id'",
     }
+
+
+def test_a_client_instead_of_an_audience_is_shown_with_the_setting_for_it() -> None:
+    """The token has no `aud`; the fact and the remedy name the claim that it has."""
+    bare = unsigned({"alg": "RS256"}, claims(aud=OMIT, client_id="app-1"))
+    decision = deny(Reason.AUDIENCE_MISMATCH, BY_KEY)
+    assert facts(decision, bare)["the token's client_id"] == ("app-1",)
+    assert "gate.audienceClaims: [client_id]" in explained(decision, bare).remedy
