@@ -120,7 +120,8 @@ def key_source(item: JWTIssuerConfig, fetcher: Fetcher) -> JWKSSource | Discover
     """Return the source of an issuer's keys: its JWKS URL, or its discovery document."""
     if item.gate.jwks_url is not None:
         return JWKSSource(item.gate.jwks_url, fetcher)
-    return DiscoverySource(item.issuer.url, fetcher, item.issuer.discovery_url)
+    issuer, http = item.issuer, item.gate.unsafe_allow_http
+    return DiscoverySource(issuer.url, fetcher, issuer.discovery_url, http=http)
 
 
 def _read_token(path: str) -> str:

@@ -22,6 +22,10 @@ WELL_KNOWN = "/.well-known/openid-configuration"
 CLUSTER_JWKS = "/openid/v1/jwks"
 
 
+class InsecureAddressError(KeyFetchError):
+    """A discovery document names keys at a plain http address."""
+
+
 class JWKSSource:
     """Fetches keys from a fixed JWKS URL."""
 
@@ -37,14 +41,17 @@ class JWKSSource:
 class DiscoverySource:
     """Fetches keys through OpenID Connect Discovery 1.0, section 4.
 
-    The document's `issuer` must be equal to the configured one, also if the document is fetched from another
-    `discovery_url` (kube-apiserver's `issuer.discoveryURL`).
+        The document's `issuer` must be equal to the configured one, also if the document is fetched from another
+    `discovery_url` (kube-apiserver's `issuer.discoveryURL`). `http` allows keys at a plain http URL.
     """
 
-    def __init__(self, issuer: str, fetcher: Fetcher, discovery_url: str | None = None) -> None:
+    def __init__(
+        self, issuer: str, fetcher: Fetcher, discovery_url: str | None = None, *, http: bool = False
+    ) -> None:
         self._issuer = issuer
         self._url = discovery_url or issuer.rstrip("/") + WELL_KNOWN
         self._fetcher = fetcher
+        self._http = http
 
     async def fetch(self) -> KeyDocument:
         """Return the current keys; raises `KeyFetchError`."""
@@ -53,7 +60,8 @@ class DiscoverySource:
             raise KeyFetchError(
                 f"{self._url}: its issuer is {issuer[:200]!r}, but {self._issuer!r} is configured"
             )
-        _check_jwks_uri(jwks_uri, self._url, https=self._issuer.startswith("https:"))
+        secure = self._issuer.startswith("https:")
+        _check_jwks_uri(jwks_uri, self._url, https=secure, http=self._http)
         return _read(await self._fetcher.fetch(jwks_uri), jwks_uri)
 
 
@@ -105,7 +113,7 @@ def _read_discovery(data: bytes, url: str) -> tuple[str, str]:
     return issuer, jwks_uri
 
 
-def _check_jwks_uri(uri: str, discovery_url: str, *, https: bool) -> None:
+def _check_jwks_uri(uri: str, discovery_url: str, *, https: bool, http: bool) -> None:
     if not uri.isprintable() or " " in uri:
         raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' contains control characters or spaces")
     try:
@@ -118,5 +126,5 @@ def _check_jwks_uri(uri: str, discovery_url: str, *, https: bool) -> None:
     if "@" in parts.netloc:
         raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' contains user information")
     https = https or urlsplit(discovery_url).scheme == "https"
-    if parts.scheme == "http" and (https or not is_loopback(parts.hostname)):
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not https")
+    if parts.scheme == "http" and not http and (https or not is_loopback(parts.hostname)):
+        raise InsecureAddressError(f"{discovery_url}: its 'jwks_uri' is {uri[:200]}, which is not https")

@@ -8,6 +8,9 @@ import pytest
 
 from authgate.dev.compact import OMIT
 from authgate.dev.keys import SigningKey
+from authgate.dev.tls import throwaway_certificate
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.openid import OpenIDSite
 from tests.support.service import published, running, trusting
 
 if TYPE_CHECKING:
@@ -67,3 +70,20 @@ async def test_the_audience_may_be_in_another_claim() -> None:
             await gate.passes(issuer.mint(), within=5)
             answer = await gate.request(token)
             assert "it has no `aud`, but a `client_id`" in answer.value("WWW-Authenticate")
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_keys_behind_a_plain_http_address_need_the_unsafe_setting(allowed: bool) -> None:
+    """gate.unsafeAllowHTTP: an https discovery document that names keys at an http address."""
+    certificate = throwaway_certificate()
+    async with published() as (issuer, keys), EmbeddedServer(certificate=certificate) as server:
+        issuer.url, issuer.jwks_uri = server.url, f"{keys.url}/jwks"
+        server.add(OpenIDSite(issuer))
+        entry = trusting(issuer, unsafeAllowHTTP=allowed)
+        entry["issuer"]["certificateAuthority"] = certificate.ca_pem.decode()
+        async with running({"jwt": [entry]}) as gate:
+            if allowed:
+                await gate.passes(issuer.mint(), within=5)
+            else:
+                assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
+                assert "which is not https" in (await gate.admin("/readyz?verbose")).body

@@ -22,6 +22,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     for index, entry in enumerate(config.jwt):
         yield from _could_name_system(index, entry)
         yield from _ignores_confirmation(index, entry)
+        yield from _allows_http(index, entry)
     for (first, one), (second, other) in combinations(enumerate(config.jwt), 2):
         yield from _could_collide((first, one), (second, other))
     yield from _service_accounts_of_some_cluster(config)
@@ -50,6 +51,15 @@ def _ignores_confirmation(index: int, entry: JWTIssuerConfig) -> Iterator[Findin
             ("jwt", index, "gate", "unsafeIgnoreConfirmation"),
             "accepts tokens that are bound to a key or certificate of their sender (cnf) without proof of it, so a"
             " stolen token can be used; have the issuer issue bearer tokens, and remove this setting",
+        )
+
+
+def _allows_http(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
+    if entry.gate.unsafe_allow_http:
+        yield Finding(
+            ("jwt", index, "gate", "unsafeAllowHTTP"),
+            "fetches keys over plain http, so anyone on the network between can replace them and sign tokens; serve the"
+            " keys over https, and remove this setting",
         )
 
 

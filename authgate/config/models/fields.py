@@ -34,7 +34,7 @@ from authgate.listen_address import ListenAddress
 from authgate.vocabulary import LEGACY_ISSUER
 
 _T = TypeVar("_T")
-_ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA"}
+_ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA", "http": "HTTP"}
 
 LABEL: Final = r"[a-zA-Z0-9._-]{1,63}"
 """The pattern of a name that becomes a metrics label."""
@@ -341,20 +341,21 @@ _NO_LABEL: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _HOST: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # urlsplit has checked what is in brackets
 
 
-def issuer_url(text: str) -> str:
+def issuer_url(text: str, *, http: bool = False) -> str:
     """Return the URL of an issuer or discovery document unchanged; raises ValueError if it is not allowed.
 
     The rules are those of kube-apiserver's AuthenticationConfiguration (no user info, query or fragment), and plain
-    http on loopback is allowed for development.
+    http on loopback is allowed for development. `http` allows it for every host.
     """
-    _check_url(text)
+    _check_url(text, http=http)
     if "?" in text:
         raise ValueError("must not have a query")
     return text
 
 
-def _keys_url(text: str) -> str:
-    _check_url(text)
+def keys_url(text: str, *, http: bool = False) -> str:
+    """Return the URL of a key set, which may have a query, unchanged; raises ValueError if it is not allowed."""
+    _check_url(text, http=http)
     return text
 
 
@@ -402,7 +403,7 @@ def _host_and_path(url: str) -> str:
     return _NO_LABEL.sub("-", f"{parts.netloc.lower()}{parts.path}").strip("-")
 
 
-def _check_url(text: str) -> None:
+def _check_url(text: str, *, http: bool) -> None:
     if not _URL.fullmatch(text):
         raise ValueError(
             "must be an absolute URL in ASCII, such as https://issuer.example.com, because it is fetched; with"
@@ -421,8 +422,15 @@ def _check_url(text: str) -> None:
         raise ValueError("must be a URL with a valid host and port")
     if "#" in text:
         raise ValueError("must not have a fragment (#…)")
-    if parts.scheme == "http" and not _is_loopback(parts):
-        raise ValueError("must be https://; plain http:// is allowed on loopback only")
+    if parts.scheme == "http" and not http and not _is_loopback(parts):
+        raise ValueError(_NO_HTTP)
+
+
+_NO_HTTP: Final = (
+    "must be https://, because keys are fetched through it; plain http:// is allowed on loopback only. Configure the"
+    " provider's external https:// address (Keycloak: KC_HOSTNAME), or set gate.jwksURL to an https:// URL of the keys;"
+    " gate.unsafeAllowHTTP: true allows http://, so that anyone on the network can replace the keys"
+)
 
 
 def _is_loopback(parts: SplitResult) -> bool:
@@ -435,10 +443,7 @@ def _is_loopback(parts: SplitResult) -> bool:
 
 
 IssuerURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(issuer_url)]
-"""The URL of an issuer or discovery document."""
-
-KeysURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_keys_url)]
-"""A JWKS URL; unlike an issuer's it may have a query."""
+"""The URL of an issuer."""
 
 
 # Addresses and workers

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import (
@@ -27,8 +28,6 @@ from authgate.config.models.fields import (
     Block,
     ClaimName,
     ConfigModel,
-    IssuerURL,
-    KeysURL,
     Label,
     Many,
     Matching,
@@ -42,6 +41,7 @@ from authgate.config.models.fields import (
     different,
     issuer_name,
     issuer_url,
+    keys_url,
     refuse,
 )
 from authgate.config.models.files import FilePath, check_certificates
@@ -238,12 +238,27 @@ def _different_types(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-_IS_FETCHED: Final[ContextVar[bool]] = ContextVar("issuer is fetched", default=True)
-"""Whether the keys of the entry under validation are found through its issuer's URL."""
+@dataclass(frozen=True, slots=True)
+class _Fetching:
+    """What the `gate` of an entry means for its URLs: whether keys are found through the issuer, and over http."""
+
+    through_issuer: bool = True
+    http: bool = False
+
+
+_USUAL: Final = _Fetching()
+_FETCHING: Final[ContextVar[_Fetching]] = ContextVar("fetching", default=_USUAL)
+"""That of the entry under validation."""
 
 
 def _issuer(text: str) -> str:
-    return issuer_url(text) if _IS_FETCHED.get() else issuer_name(text)
+    fetching = _FETCHING.get()
+    return issuer_url(text, http=fetching.http) if fetching.through_issuer else issuer_name(text)
+
+
+_URL = Annotated[str, StringConstraints(max_length=2048)]
+_DiscoveryURL = Annotated[_URL, AfterValidator(lambda url: issuer_url(url, http=_FETCHING.get().http))]
+_KeysURL = Annotated[_URL, AfterValidator(lambda url: keys_url(url, http=_FETCHING.get().http))]
 
 
 class IssuerConfig(ConfigModel):
@@ -258,11 +273,11 @@ class IssuerConfig(ConfigModel):
         ),
     }
 
-    url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(_issuer)] = Field(
+    url: Annotated[_URL, AfterValidator(_issuer)] = Field(
         description="The issuer, exactly as its tokens name it in `iss`; with gate.jwksURL or gate.staticKeys any text,"
         " else an https URL."
     )
-    discovery_url: Given[IssuerURL] = Field(
+    discovery_url: Given[_DiscoveryURL] = Field(
         default=None,
         description="The full URL of the discovery document, unless it is <url>/.well-known/openid-configuration.",
     )
@@ -333,7 +348,7 @@ class IssuerGateConfig(ConfigModel):
         default=None,
         description="The longest lifetime of a token (`exp` minus `iat`); null: no limit.",
     )
-    jwks_url: KeysURL | None = Field(
+    jwks_url: _KeysURL | None = Field(
         default=None, description="The URL of the keys, for issuers without a discovery document."
     )
     static_keys: StaticKeysConfig | None = Field(
@@ -353,6 +368,11 @@ class IssuerGateConfig(ConfigModel):
     ] = Field(
         default=("JWT", "at+jwt"),
         description="Accepted values of `typ`, ignoring case and `application/`; a token without `typ` is accepted.",
+    )
+    unsafe_allow_http: bool = Field(
+        default=False,
+        description="true: the discovery document and the keys may be fetched over plain http, so that anyone on the"
+        " network between can replace the keys and sign tokens; false: https only, except on loopback.",
     )
     unsafe_ignore_confirmation: bool = Field(
         default=False,
@@ -384,12 +404,12 @@ class JWTIssuerConfig(ConfigModel):
     def _knows_what_is_fetched(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """Validate the issuer by the rules of a URL or of a name, depending on where its keys are from."""
         gate = data.get("gate") if isinstance(data, dict) else None
-        fetched = not any(_is_set(gate, name) for name in ("jwksURL", "staticKeys"))
-        before = _IS_FETCHED.set(fetched)
+        given = [name for name in ("jwksURL", "staticKeys") if _value(gate, name) is not None]
+        before = _FETCHING.set(_Fetching(not given, _value(gate, "unsafeAllowHTTP") is True))
         try:
             return validate(data)
         finally:
-            _IS_FETCHED.reset(before)
+            _FETCHING.reset(before)
 
     def contradictions(self) -> Iterator[Finding]:
         """Yield second sources of keys, and an email address that may be unverified."""
@@ -446,11 +466,11 @@ class JWTIssuerConfig(ConfigModel):
             yield f"userValidationRules[{index}].expression", rule_of_user.expression
 
 
-def _is_set(gate: object, name: str) -> bool:
-    """Return whether a field has a value in a `gate` that may not be valid."""
+def _value(gate: object, name: str) -> object:
+    """Return the value of a field in a `gate` that may not be valid, or None."""
     if isinstance(gate, IssuerGateConfig):
         gate = gate.model_dump(by_alias=True)
-    return isinstance(gate, dict) and gate.get(name) is not None
+    return gate.get(name) if isinstance(gate, dict) else None
 
 
 def _claims_of(text: str) -> frozenset[str]:

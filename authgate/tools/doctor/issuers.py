@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from authgate.compose.issuers import key_fetcher, key_source
 from authgate.keys.fetch import UntrustedCertificateError, origin_of
 from authgate.keys.remote import KeyFetchError
+from authgate.keys.sources import InsecureAddressError
 from authgate.tools.doctor.findings import Finding, bad, good, keys_found, static_keys_found
 
 if TYPE_CHECKING:
@@ -103,6 +104,12 @@ def _failure(item: JWTIssuerConfig, subject: str, recorder: _Recorder, error: Ke
             f"check {setting}, name resolution, the proxy and network policies between here and the issuer"
         )
         return bad(first, sentence, remedy)
+    if isinstance(error, InsecureAddressError):
+        remedy = (
+            "configure the provider's external https:// address (Keycloak: KC_HOSTNAME), or set gate.jwksURL to an"
+            " https:// URL of the keys; gate.unsafeAllowHTTP: true allows http"
+        )
+        return bad(f"{subject}: keys", sentence, remedy)
     if discovers and len(recorder.requested) == 1:
         remedy = (
             "set issuer.url to exactly the issuer in the document, and issuer.discoveryURL if the document has another"

@@ -54,3 +54,24 @@ def test_an_error_elsewhere_in_the_entry_is_the_only_one(problems: Problems) -> 
     """Whether the issuer is fetched is known even if the rest of `gate` is wrong."""
     found = problems(f"jwt: [{entry('urn:a', KEYS + ', leeway: x')}]")
     assert list(found) == ["jwt[0].gate.leeway"]
+
+
+UNSAFE = "unsafeAllowHTTP: true"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        entry("http://keycloak.auth.svc:8080/realms/a", UNSAFE),
+        entry("urn:a", f"{UNSAFE}, jwksURL: 'http://keys.example/jwks?k=1'"),
+        entry("https://a.example", UNSAFE).replace(
+            "audiences", "discoveryURL: 'http://b.example/x', audiences"
+        ),
+    ],
+    ids=["issuer", "jwks", "discovery"],
+)
+def test_plain_http_can_be_allowed_and_is_a_warning(load_text: Load, text: str) -> None:
+    """For each URL that is fetched."""
+    (warning,) = load_text(f"jwt: [{text}]").warnings
+    assert warning.path == "jwt[0].gate.unsafeAllowHTTP"
+    assert "anyone on the network" in warning.message

@@ -418,6 +418,16 @@ GATES = {
     "expiry-leeway": (gate("expiryLeeway: 11m"), "jwt[0].gate.expiryLeeway", "must be between 0s and 10m"),
     "lifetime": (gate("maxTokenLifetime: 0s"), "jwt[0].gate.maxTokenLifetime", "must be between 1s"),
     "jwks-http": (gate("jwksURL: 'http://corp.example.com/k'"), "jwt[0].gate.jwksURL", "on loopback only"),
+    "discovery-http": (
+        jwt(issuer=", discoveryURL: 'http://d.example/x'"),
+        "jwt[0].issuer.discoveryURL",
+        "gate.unsafeAllowHTTP: true allows http://",
+    ),
+    "http-with-advice": (
+        jwt(url="http://keycloak.auth.svc:8080/realms/a"),
+        "jwt[0].issuer.url",
+        "set gate.jwksURL to an https:// URL of the keys",
+    ),
     "jwks-user-info": (gate("jwksURL: 'https://a@b'"), "jwt[0].gate.jwksURL", "must not have a user name"),
     "jwks-and-static": (
         gate("jwksURL: 'https://a.example', staticKeys: {inline: {keys: [{}]}}"),
