@@ -85,7 +85,7 @@ class ClusterClient:
         source = _credential_source(connection, settings)
         if connection.unsafe_skip_verify:
             _LOG.warning(
-                "%s: insecure-skip-tls-verify is set: whoever answers at %s can authenticate anybody",
+                "%s: insecure-skip-tls-verify is set: any server that answers at %s can authenticate anybody",
                 connection.origin,
                 connection.server,
             )

@@ -20,7 +20,7 @@ _SCHEMES: Final = ("https", "http")
 
 
 class ClusterConfigError(Exception):
-    """The configured cluster cannot be used; the message says what to change and contains no secret."""
+    """The configured cluster cannot be used; the message names what to change and contains no secret."""
 
 
 @dataclass(slots=True)

@@ -41,7 +41,7 @@ class CredentialSource(Protocol):
         ...
 
     async def current(self) -> Credential:
-        """Return the credential for a request; raises `ApiError` if there is none."""
+        """Return the credential for a request; raises `ApiError` without one."""
         ...
 
     async def renew(self) -> Credential:

@@ -77,7 +77,7 @@ class PluginSource:
         return self._result.credential if self._result else Credential()
 
     async def current(self) -> Credential:
-        """Return the credential, running the plugin first if there is none or it expires within a minute."""
+        """Return the credential, after running the plugin if it is missing or expires within a minute."""
         result = self._result
         if result is None or result.failure or self._expires_soon(result):
             return await self.renew()

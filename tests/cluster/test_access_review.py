@@ -221,7 +221,7 @@ async def test_a_remembered_yes_outlives_its_binding_until_there_is_a_newer_answ
         assert await verdict(gate, "remembered", scraper) == (403, "access_denied")
 
 
-async def test_without_the_binding_the_gate_cannot_tell(
+async def test_without_the_binding_the_gate_cannot_decide(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log names the missing ClusterRole and its subject; once bound, the gate works without a restart."""

@@ -156,10 +156,10 @@ async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(
     tokens = {name: await token_of(plane, namespace) for name, plane in planes.items()}
     async with Gate(await configured(tmp_path, planes, namespace)) as gate:
 
-        async def told() -> bool:
+        async def shown() -> bool:
             return "is also the issuer of cluster 'here'" in (await gate.admin("/readyz?verbose")).body
 
-        await until(told, within=10)
+        await until(shown, within=10)
         await gate.passes(tokens["here"], within=5)
         assert (await gate.verdict(tokens["away"]))[0] == 401
     assert tokens["here"] not in shown_to(moved_plane)

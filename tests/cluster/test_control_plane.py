@@ -75,9 +75,9 @@ async def test_a_legacy_secret_token_is_accepted(control_plane: ControlPlane) ->
 
 async def test_a_legacy_token_dies_with_its_secret(control_plane: ControlPlane) -> None:
     """The server looks the Secret up, so a legacy token without one is refused."""
-    await control_plane.admin.create_service_account("legacy", "gone")
-    token = await control_plane.create_legacy_token("legacy", "gone", secret="gone-token")
-    await control_plane.admin.delete("/api/v1/namespaces/legacy/secrets/gone-token")
+    await control_plane.admin.create_service_account("legacy", "deleted")
+    token = await control_plane.create_legacy_token("legacy", "deleted", secret="deleted-token")
+    await control_plane.admin.delete("/api/v1/namespaces/legacy/secrets/deleted-token")
 
     assert not (await control_plane.admin.review_token(token)).authenticated
 

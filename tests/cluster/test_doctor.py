@@ -50,7 +50,7 @@ async def test_a_pod_is_well(control_plane: ControlPlane, namespace: str, tmp_pa
 
 
 @pytest.mark.parametrize(("mode", "level"), [("fallback", Level.WARNING), ("always", Level.BAD)])
-async def test_an_unbound_account_is_told_its_role(
+async def test_an_unbound_account_gets_its_role_named(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str, level: Level
 ) -> None:
     """It is named, with the command that binds it."""
@@ -62,9 +62,7 @@ async def test_an_unbound_account_is_told_its_role(
     assert f"--serviceaccount={namespace}:gate" in finding.remedy
 
 
-async def test_a_user_who_may_not_read_the_keys_is_told_the_role(
-    control_plane: ControlPlane, tmp_path: Path
-) -> None:
+async def test_the_role_that_allows_the_keys_is_named(control_plane: ControlPlane, tmp_path: Path) -> None:
     """TokenReview decides for such a gate, so it is a warning."""
     file = write_configuration(
         tmp_path, control_plane, control_plane.reviewer_user.token, cluster={"issuers": [CLUSTER_ISSUER]}
@@ -92,7 +90,7 @@ async def test_an_api_server_that_is_down(mortal_plane: ControlPlane, namespace:
     assert (finding.level, "Connection refused" in finding.sentence) == (Level.BAD, True)
 
 
-async def test_a_watch_without_its_role_is_told(
+async def test_a_watch_without_its_role_is_a_warning(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """The missing rule is named. TokenReview decides instead, so it is a warning."""

@@ -218,7 +218,7 @@ MakeToken = Callable[[ControlPlane, str], Awaitable[str]]
     ],
     ids=["static", "legacy Secret", "bound, without audience"],
 )
-async def test_tokens_without_audience_are_reviewed_where_told(
+async def test_tokens_without_audience_are_reviewed_if_configured(
     signing: Signing, namespace: str, tmp_path: Path, make: MakeToken, username: str, mode: str
 ) -> None:
     """With `legacyAudiences` TokenReview alone decides their identity."""

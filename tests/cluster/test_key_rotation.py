@@ -50,7 +50,7 @@ async def test_tokens_of_old_and_new_keys_pass(
     [(KEYS_ONLY, "key_unknown"), ({"keys": {"cooldown": "100ms"}}, "review_rejected")],
     ids=["by keys alone", "with reviews"],
 )
-async def test_a_key_that_is_gone_takes_its_tokens_along(
+async def test_a_removed_key_invalidates_its_tokens(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path, cluster: dict[str, Any], reason: str
 ) -> None:
     """Once the gate has seen that a key is no longer published, its tokens are refused, cached ones too."""

@@ -106,7 +106,7 @@ async def identity_of(gate: Gate, token: str) -> Identity:
     return decision.identity
 
 
-async def assert_the_server_says_so(plane: ControlPlane, token: str, identity: Identity) -> None:
+async def assert_the_server_agrees(plane: ControlPlane, token: str, identity: Identity) -> None:
     """The identity is the ServiceAccount's, to the last extra value."""
     told = await plane.admin.review_token(token, [AUDIENCE])
     assert (identity.username, identity.uid, identity.groups) == (told.username, told.uid, told.groups)
@@ -123,7 +123,7 @@ async def test_an_address_and_an_authority_are_enough(
         await gate.has_keys(within=5)
         identity = await identity_of(gate, token)
         assert (identity.issuer, identity.cluster) == (AWAY_ISSUER, "away")
-        await assert_the_server_says_so(public_plane, token, identity)
+        await assert_the_server_agrees(public_plane, token, identity)
     assert not public_plane.audit.tokens_reviewed_by("system:anonymous")
 
 
@@ -139,11 +139,11 @@ async def test_without_the_role_it_says_which_is_missing(control_plane: ControlP
     """By default a cluster publishes nothing to anonymous clients."""
     async with Gate(written(tmp_path, cluster=as_cluster(tmp_path, control_plane))) as gate:
 
-        async def told() -> bool:
+        async def reported() -> bool:
             report = await gate.admin("/readyz?verbose")
             return report.status == 503 and DISCOVERER in report.body
 
-        await until(told, within=10)
+        await until(reported, within=10)
 
 
 async def test_a_jwt_issuer_may_be_discovered_at_another_address(
@@ -160,7 +160,7 @@ async def test_a_jwt_issuer_may_be_discovered_at_another_address(
     assert (identity.username, identity.cluster) == (f"away:system:serviceaccount:{namespace}:app", None)
 
 
-async def test_an_advertised_address_of_the_keys_that_cannot_be_reached_is_told(
+async def test_an_advertised_address_of_the_keys_that_cannot_be_reached_is_reported(
     public_plane: ControlPlane, tmp_path: Path
 ) -> None:
     """The message has the address and the setting that helps: gate.jwksURL."""
@@ -199,7 +199,7 @@ async def test_keys_may_be_copied_into_a_file(
     read = public_plane.audit.key_readers()
     async with Gate(file) as gate:
         assert await gate.ready()
-        await assert_the_server_says_so(public_plane, token, await identity_of(gate, token))
+        await assert_the_server_agrees(public_plane, token, await identity_of(gate, token))
         stranger = public_plane.keys.altered(token, iss="https://other.example")
         assert await gate.verdict(stranger) == (401, "issuer_unknown")
     assert (await found(file)).worst is Level.GOOD

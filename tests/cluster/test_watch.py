@@ -144,7 +144,7 @@ async def test_watching_one_namespace_needs_a_role_there_only(
     assert reviewed.count(elsewhere) == 1
 
 
-async def test_without_its_role_the_gate_says_which_and_reviews(
+async def test_without_its_role_the_gate_names_it_and_reviews(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """If the watch is forbidden, TokenReview decides, and /readyz names the missing permission."""
@@ -153,10 +153,10 @@ async def test_without_its_role_the_gate_says_which_and_reviews(
     async with watching(plane, namespace, tmp_path, sees=False) as gate:
         await gate.passes(token, within=5)
 
-        async def told() -> bool:
+        async def shown() -> bool:
             return "with the verbs list and watch on pods" in await watched(gate)
 
-        await until(told, within=5)
+        await until(shown, within=5)
         assert await gate.ready()
         assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) == 1
         await let_watch(plane, namespace, ALL)

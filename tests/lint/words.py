@@ -58,12 +58,9 @@ PHRASES: Final = {
 
 UNFINISHED: Final = (
     "authgate/__init__.py",
-    "authgate/cluster/",
-    "authgate/compose/",
     "authgate/config/",
     "authgate/errors.py",
     "authgate/gate.py",
-    "authgate/http_proxy.py",
     "authgate/keys/",
     "authgate/model.py",
     "authgate/observability/",

@@ -1,4 +1,4 @@
-"""Expressions are type-checked alike: what a kube-apiserver loads the gate loads too, or it stands in a list."""
+"""Expressions are type-checked alike: what a kube-apiserver loads the gate loads too, except for listed expressions."""
 
 from __future__ import annotations
 

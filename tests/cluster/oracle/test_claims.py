@@ -264,7 +264,7 @@ TABLE = (
         },
     ),
     Subject(
-        "groups that stand elsewhere",
+        "groups in another place",
         _by("sub", groups={"claim": "groups", "prefix": ""}),
         {
             "no names": {"_claim_names": {}},
@@ -274,7 +274,7 @@ TABLE = (
             "no address": Stricter(
                 Difference.ELSEWHERE, {"_claim_names": {"groups": "s"}, "_claim_sources": {"s": {}}}
             ),
-            "somebody tells them": Stricter(
+            "two readers distinguish": Stricter(
                 Difference.ELSEWHERE,
                 lambda issuer: issuer.mint(
                     claims={

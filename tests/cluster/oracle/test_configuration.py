@@ -62,7 +62,7 @@ REFUSED: dict[str, Entry] = {
     "another policy": issuer(audiences=["a"], audienceMatchPolicy="MatchAll"),
     "another policy for two": issuer(audiences=["a", "b"], audienceMatchPolicy="MatchAll"),
     "no certificates": issuer(certificateAuthority="certificates"),
-    "a selector that is none": issuer(egressSelectorType="nowhere"),
+    "an unknown selector": issuer(egressSelectorType="nowhere"),
     "rule: claim and expression": rules({"claim": "a", "requiredValue": "b", "expression": "true"}),
     "rule: neither": rules({"message": "m"}),
     "rule: a message beside a claim": rules({"claim": "a", "requiredValue": "b", "message": "m"}),
@@ -146,7 +146,7 @@ TAKEN: dict[str, Entry] = {
         **mappings(username={"expression": "claims.email"}),
         "claimValidationRules": [{"expression": "claims.?email_verified.orValue(true) == true"}],
     },
-    "username: an email that extra tells": mappings(
+    "username: an email in extra": mappings(
         username={"expression": "claims.email"},
         extra=[{"key": "example.com/v", "valueExpression": "string(claims.email_verified)"}],
     ),
@@ -204,7 +204,7 @@ async def found(oracle: Oracle) -> Found:
 
 
 def _leads_to(path: str, field: str) -> bool:
-    """Whether a path is a field's, that of what is missing in it, or that of the list of which it is an entry."""
+    """Whether a path is a field's, a missing member's of it, or its list's."""
     return (
         path == field
         or path.startswith(f"{field}.")

@@ -287,7 +287,7 @@ def converted(expression: str, values: tuple[object, ...]) -> Subject:
 
 
 def stricter(expression: str, difference: Difference, values: tuple[object, ...]) -> Subject:
-    """A username of which only the server knows what to make."""
+    """A username that only the server can convert."""
     tokens = {ascii(value)[:60]: Stricter(difference, {"x": value}) for value in values}
     return Subject(f"{expression} ({difference.name.lower()})", converted(expression, ()).entry, tokens)
 

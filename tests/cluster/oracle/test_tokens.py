@@ -68,7 +68,7 @@ def payload(change: Callable[[bytes], bytes]) -> Token:
 
 
 def member(text: str) -> Token:
-    """A token whose payload begins with this member, written as it stands."""
+    """A token whose payload begins with this member, written literally."""
     return payload(lambda data: b"{" + text.encode("utf-8", "surrogatepass") + b"," + data[1:])
 
 

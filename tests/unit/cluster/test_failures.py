@@ -62,7 +62,7 @@ def test_server_words(body: bytes, detail: str) -> None:
 
 
 def test_forbidden_without_a_known_account() -> None:
-    """If the gate's token does not name its account, the message says "the gate's account"."""
+    """If the gate's token does not name its account, the message has "the gate's account"."""
     detail = status_error(CALL, RawAnswer(403, "", b""), None).detail
     assert detail == (
         "not allowed to create tokenreviews: bind the ClusterRole system:auth-delegator to the gate's account"

@@ -83,7 +83,7 @@ def test_a_page_is_read() -> None:
         pytest.param(b'{"type": "ADDED", "type": "DELETED", "object": {}}', id="member-twice"),
     ],
 )
-def test_an_event_that_is_none_is_refused(line: bytes) -> None:
+def test_anything_but_an_event_is_refused(line: bytes) -> None:
     """An unreadable event is an error: it may be a deletion."""
     with pytest.raises(ApiError) as caught:
         parse_event(line)
@@ -100,7 +100,7 @@ def test_an_event_that_is_none_is_refused(line: bytes) -> None:
         pytest.param(b"[]", id="no-object"),
     ],
 )
-def test_a_page_that_is_none_is_refused(body: bytes) -> None:
+def test_anything_but_a_page_is_refused(body: bytes) -> None:
     """A list with one unreadable object is refused as a whole: the missing object would count as deleted."""
     with pytest.raises(ApiError) as caught:
         parse_page(body)
