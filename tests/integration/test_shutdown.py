@@ -51,6 +51,11 @@ async def reviewing(
     times = {"AUTHGATE_SHUTDOWN__DELAY": "0s", "AUTHGATE_SHUTDOWN__TIMEOUT": patience}
     async with GateProcess(written(folder, {"cluster": section}), times) as gate:
         await gate.has_keys(within=5)
+
+        async def probed() -> bool:  # the probe at startup must not be held
+            return await gate.metric("authgate_tokenreview_requests_total") >= 1
+
+        await until(probed, within=20)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
         waiting = asyncio.create_task(gate.verdict(scenario.state.static_token("operator")))
 
