@@ -176,6 +176,7 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
                 claim_rules=rules,
                 expressions=tuple(item.expressions()),
                 audience_claims=item.gate.audience_claims,
+                kids=tuple(sorted(generation.issuers[item.name].kids)),
                 claims=tuple((f"claimMappings.{name}.claim", claim) for name, claim in item.mapped_claims()),
             )
         )
@@ -183,9 +184,14 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
         api = generation.clusters.apis.get(cluster.name)  # with static keys there is no API
         own = api.own_issuer() if api is not None else None
         urls = dict.fromkeys((*cluster.issuers, *((own,) if own else ())))
+        kids = tuple(sorted(generation.clusters.verifiers[cluster.name].kids))
         known.append(
             KnownIssuer(
-                name=cluster.name, urls=tuple(urls), audiences=cluster.audiences, is_cluster=api is not None
+                name=cluster.name,
+                urls=tuple(urls),
+                audiences=cluster.audiences,
+                is_cluster=api is not None,
+                kids=kids,
             )
         )
     return known

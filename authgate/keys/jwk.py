@@ -1,9 +1,14 @@
-"""Parsing key documents: JWK Sets (RFC 7517) and PEM public keys. An unusable JWK is skipped, not the whole set."""
+"""Read key documents: JWK Sets (RFC 7517), objects of PEM keys by kid, and PEM. One bad key is skipped, not the set.
+
+Of a certificate, only the public key is used. Its dates, names and signature are not checked: the document itself comes
+from the issuer or from the configuration.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +27,8 @@ from authgate.model import KeyInfo, RevocationHandle
 from authgate.strict_json import StrictJSONError, parse_object
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from authgate.model import JSONValue
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
@@ -31,6 +38,7 @@ _MAX_KID_CHARS = 512
 _MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 _MAX_RSA_BITS = 8192  # with larger keys one verification takes milliseconds
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+_PARAMETERS = frozenset({"n", "e", "crv", "x", "y"})
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,64})-----")
 _READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk, "OKP": OKPAlgorithm.from_jwk}
@@ -77,25 +85,34 @@ class KeyDocument:
 
 
 def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
-    """Parse a JWK Set (RFC 7517, section 5); raises `KeyDocumentError` if it is malformed or has no usable key.
+    """Read a JWK Set (RFC 7517, section 5), or an object of PEM certificates or public keys by kid, as Google has it.
 
-    `origin` is where it came from, for explanations. Symmetric and private keys, encryption keys, RSA keys outside 2048
-    to 8192 bits or with the ROCA fingerprint, and malformed keys are skipped. The caller limits the size of `data`.
+    Raises `KeyDocumentError` if it is neither, or has no usable key. `origin` names the place it came from, for
+    explanations. Symmetric and private keys, RSA keys outside 2048 to 8192 bits or with ROCA's fingerprint, and
+    malformed ones are skipped with a reason; keys for encryption without one. The caller bounds the size of `data`.
     """
     try:
         members = parse_object(data)
     except StrictJSONError as error:
         raise KeyDocumentError(f"not a JWK Set: {error}") from None
-    entries = members.get("keys")
-    if not isinstance(entries, list):
-        raise KeyDocumentError("not a JWK Set: 'keys' is missing or not a list")
+    entries: Sequence[JSONValue | tuple[str, str]]
+    if isinstance(listed := members.get("keys"), list):
+        entries = listed
+    else:
+        entries = [
+            (kid, pem) for kid, pem in members.items() if isinstance(pem, str) and "-----BEGIN " in pem
+        ]
+        if not entries:
+            raise KeyDocumentError("not a JWK Set: 'keys' is missing or not a list")
     if len(entries) > MAX_KEYS:
         raise KeyDocumentError(f"{len(entries)} keys; at most {MAX_KEYS} are accepted")
     keys: list[VerificationKey] = []
     skipped: list[str] = []
     for number, entry in enumerate(entries):
+        if isinstance(entry, dict) and entry.get("use") == "enc":
+            continue
         try:
-            key = _read_jwk(entry, origin)
+            key = _read_pem(*entry, origin) if isinstance(entry, tuple) else _read_jwk(entry, origin)
         except _BadKeyError as error:
             skipped.append(f"key {number}: {error}")
         else:
@@ -106,28 +123,69 @@ def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
 
 
 def read_pem_keys(data: bytes, origin: str) -> KeyDocument:
-    """Parse one or more PEM public keys (SubjectPublicKeyInfo); raises `KeyDocumentError` if one is unusable.
+    """Read PEM public keys (SubjectPublicKeyInfo) and certificates; raises `KeyDocumentError` if any is unusable.
 
-    PEM has no kid, so these keys verify tokens with any kid and without one.
+    PEM has no kid, so these keys fit tokens with any kid and without one.
     """
-    for number, label in enumerate(_PEM_LABEL.findall(data)):
-        if label != b"PUBLIC KEY":
-            raise KeyDocumentError(f"key {number}: it is '{label.decode()}'; only 'PUBLIC KEY' is accepted")
-    end = b"-----END PUBLIC KEY-----"
-    blocks = [
-        block[block.index(b"-----BEGIN") :] + end for block in data.split(end) if b"-----BEGIN" in block
-    ]
     keys = []
-    for number, block in enumerate(blocks):
+    for number, part in enumerate(data.split(b"-----BEGIN")[1:]):
         try:
-            material = _supported(load_pem_public_key(block))
-        except (ValueError, UnsupportedAlgorithm) as error:
-            reason = str(error) if isinstance(error, _BadKeyError) else "not a PEM public key"
-            raise KeyDocumentError(f"key {number}: {reason}") from None
-        keys.append(_build(None, material, None, origin))
+            keys.append(_build(None, _pem_key(b"-----BEGIN" + part), None, origin))
+        except _BadKeyError as error:
+            raise KeyDocumentError(f"key {number}: {error}") from None
     if not keys:
-        raise KeyDocumentError("no PEM public key")
+        raise KeyDocumentError("not a PEM public key")
     return KeyDocument(keys=tuple(keys))
+
+
+def _read_pem(kid: str, pem: str, origin: str) -> VerificationKey:
+    if len(kid) > _MAX_KID_CHARS:
+        raise _BadKeyError("'kid' is no short string")
+    return _build(kid, _pem_key(pem.encode("ascii", "replace")), None, origin)
+
+
+def _pem_key(block: bytes) -> PublicKey:
+    """Return the key of one PEM block; what follows the block is ignored."""
+    label = _PEM_LABEL.match(block)
+    if label is None:
+        raise _BadKeyError("not a PEM public key")
+    try:
+        if label[1] == b"PUBLIC KEY":
+            return _supported(load_pem_public_key(block))
+        if label[1] == b"CERTIFICATE":
+            from cryptography.x509 import load_pem_x509_certificate
+
+            return _supported(load_pem_x509_certificate(block).public_key())
+    except _BadKeyError:
+        raise
+    except (ValueError, UnsupportedAlgorithm):
+        raise _BadKeyError("not a PEM public key") from None
+    kind = label[1].decode()
+    raise _BadKeyError(f"it is '{kind}'; only 'PUBLIC KEY' and 'CERTIFICATE' are read")
+
+
+def _certified_key(entry: Mapping[str, JSONValue]) -> PublicKey:
+    """Return the key of a JWK's first certificate (RFC 7517, sections 4.7 to 4.9)."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    chain = entry.get("x5c")
+    first = chain[0] if isinstance(chain, list) and chain else None
+    try:
+        der = b64decode(first if isinstance(first, str) else "", validate=True)
+        material = _supported(load_der_x509_certificate(der).public_key())
+    except _BadKeyError:
+        raise
+    except (ValueError, UnsupportedAlgorithm):
+        raise _BadKeyError("its 'x5c' holds no certificate") from None
+    for name, digest in (
+        ("x5t", hashlib.sha1(der, usedforsecurity=False)),
+        ("x5t#S256", hashlib.sha256(der)),
+    ):
+        if name in entry and entry[name] != urlsafe_b64encode(digest.digest()).rstrip(b"=").decode():
+            raise _BadKeyError(f"its '{name}' is not the thumbprint of its certificate")
+    if "kty" in entry and entry["kty"] != _type_of(material)[0]:
+        raise _BadKeyError("its 'kty' is not that of its certificate")
+    return material
 
 
 def _read_jwk(entry: JSONValue, origin: str) -> VerificationKey:
@@ -145,11 +203,13 @@ def _read_jwk(entry: JSONValue, origin: str) -> VerificationKey:
         raise _BadKeyError("'key_ops' lacks 'verify'")
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
         raise _BadKeyError("it is symmetric or contains its private part")
+    if "x5c" in entry and _PARAMETERS.isdisjoint(entry):
+        return _build(kid, _certified_key(entry), alg, origin)
     kty = entry.get("kty")
     reader = _READERS.get(kty) if isinstance(kty, str) else None
     if reader is None:
         raise _BadKeyError("its 'kty' is not supported")
-    if not all(isinstance(entry.get(name, ""), str) for name in ("n", "e", "crv", "x", "y")):
+    if not all(isinstance(entry.get(name, ""), str) for name in _PARAMETERS):
         raise _BadKeyError("a parameter is not a string")
     try:
         material = reader(dict(entry))

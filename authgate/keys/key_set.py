@@ -71,6 +71,11 @@ class KeyStatus:
 class KeySet(Protocol):
     """The public keys of one issuer."""
 
+    @property
+    def kids(self) -> frozenset[str]:
+        """The key ids in memory."""
+        ...
+
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
         """Return the matching keys in memory; None if only `resolve` can decide."""
         ...
@@ -127,6 +132,11 @@ class StaticKeySet:
 
     def __init__(self, keys: Iterable[VerificationKey]) -> None:
         self._index = KeyIndex(keys)
+
+    @property
+    def kids(self) -> frozenset[str]:
+        """The key ids."""
+        return self._index.kids
 
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
         """Return the matching keys; None for an unknown kid."""

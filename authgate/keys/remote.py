@@ -129,6 +129,11 @@ class RemoteKeySet:
         self._disappeared_kids: frozenset[str] = frozenset()
 
     @property
+    def kids(self) -> frozenset[str]:
+        """The key ids of the last good fetch."""
+        return self._index.kids
+
+    @property
     def _usable(self) -> bool:
         return (
             self._succeeded_at is not None

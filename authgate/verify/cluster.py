@@ -83,6 +83,11 @@ class ClusterVerifier:
         """The cluster's configured name."""
         return self._rules.name
 
+    @property
+    def kids(self) -> frozenset[str]:
+        """The ids of the cluster's keys in memory."""
+        return self._local.kids
+
     def status(self) -> KeyStatus:
         """Return whether the cluster's tokens can be verified now, by keys or else by TokenReview."""
         conflict = self.issuers.conflict()

@@ -104,6 +104,11 @@ class JWTVerifier:
         """The issuer's configured name."""
         return self._rules.name
 
+    @property
+    def kids(self) -> frozenset[str]:
+        """The ids of the issuer's keys in memory."""
+        return self._keys.kids
+
     def status(self) -> KeyStatus:
         """Return whether the issuer's keys can be used now."""
         return self._keys.status()

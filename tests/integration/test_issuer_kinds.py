@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authgate.cli.explain import explained
+from authgate.config import load
 from authgate.dev.compact import OMIT
 from authgate.dev.keys import SigningKey
 from authgate.dev.tls import throwaway_certificate
+from authgate.errors import Reason
+from authgate.tools.explain import Fact
 from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import json_answer
 from tests.support.openid import OpenIDSite
-from tests.support.service import published, running, trusting
+from tests.support.service import published, running, trusting, written
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 
@@ -87,3 +93,15 @@ async def test_keys_behind_a_plain_http_address_need_the_unsafe_setting(allowed:
             else:
                 assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
                 assert "which is not https" in (await gate.admin("/readyz?verbose")).body
+
+
+async def test_keys_may_be_an_object_of_pem_by_kid(tmp_path: Path) -> None:
+    """At gate.jwksURL, as Google publishes them; `explain` names the kids for a token with another one."""
+    async with published() as (issuer, server):
+        server.faults.set("/jwks", json_answer({"k1": issuer.key.public_pem().decode()}))
+        async with running({"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}) as gate:
+            await gate.passes(issuer.mint(headers={"kid": "k1"}), within=5)
+        config = load(written(tmp_path, {"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}), {}).config
+        explanation = await explained(config, issuer.mint(headers={"kid": "k2"}), "default")
+    assert explanation.reason is Reason.KEY_UNKNOWN
+    assert Fact("published kids", ("k1",)) in explanation.facts

@@ -91,13 +91,15 @@ def check_key_pair(certificates: str, key: str) -> None:
 
 
 def check_public_keys(text: str) -> str:
-    """Return a JWKS (RFC 7517) or PEM text that holds at least one public key, unchanged; raises ValueError.
+    """Return a JWKS, an object of PEM keys by kid, or PEM that has a public key, unchanged; raises ValueError.
 
     The keys of a JWKS are parsed where they are used: one that is not supported must not stop the others.
     """
     if "PRIVATE KEY-----" in text:
         raise ValueError("holds a private key; give the public one (openssl pkey -pubout)")
-    if "-----BEGIN" in text:
+    if text.lstrip().startswith("{"):
+        _check_jwks(text)
+    elif "-----BEGIN" in text:
         _check_pem(text)
     else:
         _check_jwks(text)
@@ -121,9 +123,11 @@ def _check_pem(text: str) -> None:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+    if "-----BEGIN CERTIFICATE-----" in text:
+        _certificates(text)
     blocks = _PUBLIC_KEY.findall(text)
-    if not blocks:
-        raise ValueError("holds no PEM public key (-----BEGIN PUBLIC KEY-----…)")
+    if not blocks and "-----BEGIN CERTIFICATE-----" not in text:
+        raise ValueError("holds no PEM public key (-----BEGIN PUBLIC KEY-----…) or certificate")
     for block in blocks:
         try:
             load_pem_public_key(block.encode())
@@ -136,11 +140,17 @@ def _check_jwks(text: str) -> None:
         jwks = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError('must be a JWKS ({"keys": […]}) or PEM public keys') from None
+    if isinstance(jwks, dict) and "keys" not in jwks and any(map(_is_pem, jwks.values())):
+        return
     keys = jwks.get("keys") if isinstance(jwks, dict) else None
     if not isinstance(keys, list) or not keys:
         raise ValueError('must be a JWKS with at least one key: {"keys": […]}')
     if any(isinstance(key, dict) and not _PRIVATE_MEMBERS.isdisjoint(key) for key in keys):
         raise ValueError("holds a private or symmetric key; give the public keys only")
+
+
+def _is_pem(value: object) -> bool:
+    return isinstance(value, str) and "-----BEGIN " in value
 
 
 def _reads(check: Callable[[str], object] = str) -> AfterValidator:

@@ -53,7 +53,7 @@ class StaticKeysConfig(ConfigModel):
     """Keys that are not fetched: exactly one of `file` and `inline`."""
 
     file: PublicKeysFile | None = Field(
-        default=None, description="A file with a JWKS in JSON or PEM public keys."
+        default=None, description="A file with a JWKS in JSON, or PEM public keys or certificates."
     )
     inline: (
         Annotated[
@@ -63,7 +63,9 @@ class StaticKeysConfig(ConfigModel):
             WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}]}),
         ]
         | None
-    ) = Field(default=None, description="A JWKS, as a mapping or JSON text, or PEM public keys.")
+    ) = Field(
+        default=None, description="A JWKS, as a mapping or JSON text, or PEM public keys or certificates."
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> StaticKeysConfig:

@@ -56,6 +56,8 @@ def _of_reason(
             yield from (Fact("allowed algorithms", issuer.algorithms),) if issuer.algorithms else ()
         case Reason.KEY_UNKNOWN | Reason.KEY_PENDING | Reason.KEYS_UNAVAILABLE:
             yield _fact("the token's kid", seen.header_text("kid"))
+            if issuer is not None and issuer.kids:
+                yield Fact("published kids", issuer.kids)
         case Reason.SIGNATURE_INVALID:
             yield Fact("tried", (key_of(decision),))
         case Reason.TOKEN_EXPIRED | Reason.TOKEN_NOT_YET_VALID | Reason.TOKEN_LIFETIME_TOO_LONG:

@@ -42,7 +42,8 @@ class KnownIssuer:
     """What the configuration expects of one issuer's tokens; empty fields are left to the gate's defaults.
 
     `urls` are the configured issuer URLs; a cluster's discovery may return another one. `expressions` are those of the
-    claim rules and mappings, and `claims` those that mappings read, each with its path.
+    claim rules and mappings, and `claims` those that mappings read, each with its path. `kids` are the ids of the keys
+    that were just fetched.
     """
 
     name: str
@@ -55,6 +56,7 @@ class KnownIssuer:
     is_cluster: bool = False
     claims: tuple[tuple[str, str], ...] = ()
     audience_claims: tuple[str, ...] = ("aud",)
+    kids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -499,7 +499,7 @@ GATES = {
     "static-no-public-pem": (
         gate("staticKeys: {inline: '-----BEGIN CERTIFICATE-----'}"),
         "jwt[0].gate.staticKeys.inline",
-        "holds no PEM public key",
+        "holds no readable PEM certificate",
     ),
     "static-broken-pem": (
         gate("staticKeys: {inline: '-----BEGIN PUBLIC KEY----- x -----END PUBLIC KEY-----'}"),

@@ -1,0 +1,130 @@
+"""Keys in certificates: JWKs with `x5c` only, objects of PEM by kid, and PEM."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from authgate.config.models.files import check_public_keys
+from authgate.dev.compact import JsonObject, json_bytes, segment
+from authgate.dev.keys import SigningKey
+from authgate.keys.jwk import KeyDocumentError, read_jwk_set, read_pem_keys
+from tests.support.key_pool import KeyPool
+
+ORIGIN = "https://issuer.example/keys"
+
+
+def certificate(key: SigningKey) -> x509.Certificate:
+    """A self-signed certificate of the key; it has expired, which does not matter."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
+    now = datetime.now(UTC)
+    private = key.private
+    builder = x509.CertificateBuilder(name, name, key.public, 1, now - timedelta(9), now - timedelta(1))
+    eddsa = isinstance(private, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return builder.sign(private, None if eddsa else SHA256())
+
+
+def der(key: SigningKey) -> bytes:
+    """The certificate as `x5c` has it, before base64."""
+    return certificate(key).public_bytes(Encoding.DER)
+
+
+def pem(key: SigningKey) -> str:
+    """The certificate as a file has it."""
+    return certificate(key).public_bytes(Encoding.PEM).decode()
+
+
+def read_one(jwk: JsonObject) -> None:
+    """Reads a JWK Set of one key."""
+    read_jwk_set(json_bytes({"keys": [jwk]}), ORIGIN)
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_jwk_may_have_a_certificate_instead_of_parameters(pool: KeyPool, algorithm: str) -> None:
+    """RFC 7517, section 4.7; the first certificate has the key."""
+    key = pool.key(algorithm, kid="key-1")
+    data = der(key)
+    thumbprint = segment(hashlib.sha256(data).digest())
+    chain = [b64encode(data).decode(), "anything"]
+    document = read_jwk_set(
+        json_bytes({"keys": [{"kid": "key-1", "x5c": chain, "x5t#S256": thumbprint}]}), ORIGIN
+    )
+    (found,) = document.keys
+    assert found.info.kid == "key-1"
+    assert found.material == key.public
+    assert algorithm in found.algorithms
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"x5t": "AAAA"}, "'x5t' is not the thumbprint"),
+        ({"x5t#S256": segment(bytes(32))}, "'x5t#S256' is not the thumbprint"),
+        ({"kty": "RSA"}, "'kty' is not that of its certificate"),
+        ({"alg": "RS256"}, "'alg' does not match its type"),
+        ({"x5c": []}, "holds no certificate"),
+        ({"x5c": "x"}, "holds no certificate"),
+        ({"x5c": [1]}, "holds no certificate"),
+        ({"x5c": ["!"]}, "holds no certificate"),
+        ({"x5c": ["AAAA"]}, "holds no certificate"),
+    ],
+)
+def test_a_certificate_that_does_not_fit_is_refused(pool: KeyPool, changes: JsonObject, reason: str) -> None:
+    """Thumbprints, type and algorithm must fit where they are given."""
+    jwk: JsonObject = {"kid": "key-1", "x5c": [b64encode(der(pool.key("ES256"))).decode()], **changes}
+    with pytest.raises(KeyDocumentError, match=reason):
+        read_one(jwk)
+
+
+def test_the_parameters_of_a_jwk_count_where_it_has_both(pool: KeyPool) -> None:
+    """As before: a certificate beside them is not looked at."""
+    key, other = pool.key("ES256", kid="key-1"), pool.key("ES256", 1)
+    jwk = key.jwk({"x5c": [b64encode(der(other)).decode()]})
+    (found,) = read_jwk_set(json_bytes({"keys": [jwk]}), ORIGIN).keys
+    assert found.material == key.public
+
+
+def test_an_object_of_certificates_and_public_keys_by_kid_is_read(pool: KeyPool) -> None:
+    """As Firebase publishes certificates, and Identity-Aware Proxy public keys."""
+    first, second = pool.key("RS256"), pool.key("ES256")
+    text = json_bytes({"a": pem(first), "b": second.public_pem().decode(), "c": "-----BEGIN X-----"})
+    document = read_jwk_set(text, ORIGIN)
+    assert [(key.info.kid, key.material) for key in document.keys] == [
+        ("a", first.public),
+        ("b", second.public),
+    ]
+    assert document.skipped == ("key 2: it is 'X'; only 'PUBLIC KEY' and 'CERTIFICATE' are read",)
+    assert check_public_keys(text.decode()) == text.decode()
+
+
+def test_a_certificate_is_a_static_key(pool: KeyPool) -> None:
+    """In PEM, also beside public keys."""
+    first, second = pool.key("RS256"), pool.key("ES256")
+    text = pem(first) + second.public_pem().decode()
+    found = read_pem_keys(text.encode(), ORIGIN).keys
+    assert [key.material for key in found] == [first.public, second.public]
+    assert check_public_keys(text) == text
+
+
+def test_an_object_without_pem_is_no_key_set() -> None:
+    """Such as an error document."""
+    with pytest.raises(KeyDocumentError, match="'keys' is missing or not a list"):
+        read_jwk_set(b'{"error": "x"}', ORIGIN)
+    with pytest.raises(ValueError, match="must be a JWKS"):
+        check_public_keys('{"error": "x"}')
+
+
+def test_keys_for_encryption_are_not_worth_a_word(pool: KeyPool) -> None:
+    """Keycloak publishes one beside its signing key."""
+    document = read_jwk_set(
+        json_bytes({"keys": [pool.key("RS256").jwk({"use": "enc"}), pool.key("ES256").jwk()]}), ORIGIN
+    )
+    assert (len(document.keys), document.skipped) == (1, ())
