@@ -36,6 +36,16 @@ REASON_HEADER: Final = "X-Auth-Reason"
 IDENTITY_PREFIXES: Final = (*PRESET_PREFIXES.values(), FORWARD_PREFIX)
 """Name prefixes that only authgate may send. Client headers with one of them are removed, whichever preset is set."""
 
+OTHER_IDENTITY_HEADERS: Final = (
+    "X-Remote-Groups",
+    "X-Forwarded-User",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Email",
+    "X-Forwarded-Preferred-Username",
+)
+"""Identity headers of other authentication proxies, such as oauth2-proxy. An app may trust them, so client headers with
+these names are removed."""
+
 _RESERVED: Final = (
     "accept|accept-.*|authorization|cache-control|connection|content-.*|cookie|date|expect|forwarded|host|keep-alive|"
     "proxy-.*|retry-after|server|set-cookie|te|trailer|transfer-encoding|upgrade|via|www-authenticate|"

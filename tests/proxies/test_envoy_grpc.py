@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from authgate.vocabulary import REMOVED_HEADERS
+from authgate.vocabulary import OTHER_IDENTITY_HEADERS, REMOVED_HEADERS
 from tests.proxies.programs import PROGRAMS
 from tests.proxies.site import protected
 from tests.support.wire import bearer
@@ -31,11 +31,12 @@ LIES = [
     "X-Auth-Forward-Cookie: mallory",
     "X-Remote-Extra-Scopes: mallory",
     "Remote-User: mallory",
+    *(f"{name}: mallory" for name in OTHER_IDENTITY_HEADERS),
 ]
 
 
 def check_only(text: str, *, raw: bool) -> str:
-    """Only the check of the snippet; the app gets the user from the gate's metadata."""
+    """Keep only the check of the snippet, and send the user from the metadata to the app."""
     document: dict[str, Any] = yaml.safe_load(text)
     [chain] = document["static_resources"]["listeners"][0]["filter_chains"]
     manager = chain["filters"][0]["typed_config"]

@@ -11,7 +11,7 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authgate.model import Allow
 from authgate.server.http.request import mark_preflight, request_of, text_of
 from authgate.server.http.response import render
-from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, REMOVED_HEADERS
+from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, OTHER_IDENTITY_HEADERS, REMOVED_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +23,10 @@ _FRAMING: Final = frozenset({"Content-Length", "Server"})
 """Headers that only the gate's HTTP answers have."""
 _IDENTITY_PREFIXES: Final = tuple(prefix.lower() for prefix in IDENTITY_PREFIXES)
 """Prefixes of headers that only a gate may set, with any preset."""
-_BELIEVED: Final = frozenset(name.lower() for name in (*REMOVED_HEADERS, "X-Forwarded-Host"))
-"""Headers that apps trust because proxies set them, and that a client may have sent."""
+_TRUSTED_BY_APPS: Final = frozenset(
+    name.lower() for name in (*REMOVED_HEADERS, *OTHER_IDENTITY_HEADERS, "X-Forwarded-Host")
+)
+"""Headers that apps trust because proxies set them. A client must not send them."""
 _ENVOYS: Final = "x-forwarded-client-cert"
 """A header that Envoy itself removes, or sets if configured."""
 _CODES: Final = {401: 16, 403: 7, 404: 5, 431: 8, 503: 14}
@@ -111,8 +113,8 @@ def _claimed(headers: RawHeaders, ours: Headers) -> Iterator[str]:
     for raw, _ in headers:
         name = raw.decode("latin-1").lower()
         read = name.replace("_", "-")
-        believed = read in _BELIEVED and name != _ENVOYS
-        if believed or read in own or read.startswith(_IDENTITY_PREFIXES):
+        trusted = read in _TRUSTED_BY_APPS and name != _ENVOYS
+        if trusted or read in own or read.startswith(_IDENTITY_PREFIXES):
             yield name
 
 

@@ -15,7 +15,14 @@ from authgate.tools.snippets.manifests import MANIFESTS, Manifest
 from authgate.tools.snippets.options import Listen, Options, Upstream, verify_path
 from authgate.tools.snippets.pages import PAGES, page_reasons
 from authgate.tools.snippets.template import render
-from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, PRESET_PREFIXES, PRESETS, REMOVED_HEADERS
+from authgate.vocabulary import (
+    DEFAULT_POLICY,
+    IDENTITY_PREFIXES,
+    OTHER_IDENTITY_HEADERS,
+    PRESET_PREFIXES,
+    PRESETS,
+    REMOVED_HEADERS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -37,14 +44,6 @@ __all__ = [
     "rendered",
 ]
 
-_ALSO_TRUSTED: Final = (
-    "X-Remote-Groups",
-    "X-Forwarded-User",
-    "X-Forwarded-Groups",
-    "X-Forwarded-Email",
-    "X-Forwarded-Preferred-Username",
-)
-"""Identity headers of other gates. An app may trust them, so clients must not send them."""
 _CLEARED_BY_PREFIX: Final = tuple(PRESET_PREFIXES.values())
 """Prefixes of headers that are removed by proxies that can match prefixes."""
 
@@ -86,7 +85,7 @@ def manifests(manifest: Manifest, options: Options) -> tuple[File, ...]:
 
 def _services(manifest: Manifest, options: Options) -> dict[str, Value]:
     gate, app = manifest.gate(options), manifest.app(options)
-    named = [name for name in _ALSO_TRUSTED if not name.startswith(_CLEARED_BY_PREFIX)]
+    named = [name for name in OTHER_IDENTITY_HEADERS if not name.startswith(_CLEARED_BY_PREFIX)]
     return {
         "gate_service": gate.name,
         "gate_namespace": gate.namespace,
@@ -118,9 +117,11 @@ def _names(options: Options, own_headers: Collection[str] = ()) -> dict[str, Val
         "verify_path": verify_path(options.policy),
         "identity": [_header(name) for name in own],
         "identity_once": [_header(name) for name in own if name != "X-Remote-Group"],
-        "foreign": [_header(name) for name in (*others, *_ALSO_TRUSTED)],
+        "foreign": [_header(name) for name in (*others, *OTHER_IDENTITY_HEADERS)],
         "cleared_by_name": [
-            _header(name) for name in (*_ALSO_TRUSTED, *own) if not name.startswith(_CLEARED_BY_PREFIX)
+            _header(name)
+            for name in (*OTHER_IDENTITY_HEADERS, *own)
+            if not name.startswith(_CLEARED_BY_PREFIX)
         ],
         "prefixes": [_header(prefix) for prefix in IDENTITY_PREFIXES],
         "preset_prefix_pattern": "|".join(PRESET_PREFIXES.values()),

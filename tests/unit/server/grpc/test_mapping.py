@@ -188,10 +188,14 @@ def test_a_repeated_header_is_appended_for_every_envoy() -> None:
         "x-auth-forward-cookie",
         "x-auth-request-unheard-of",
         "X_Department",
+        "X-Forwarded-User",
+        "X-Forwarded-Groups",
+        "x-forwarded-email",
+        "X_Forwarded_Preferred_Username",
     ],
 )
 def test_identity_headers_of_the_client_are_removed(name: str) -> None:
-    """Those of every preset and of the gate itself, also with underscores instead of dashes."""
+    """This includes every preset, other authentication proxies, and names with underscores instead of dashes."""
     answer = answered(allowed((*NAMED, ("X-Department", "sales"))), client=[(name.encode(), b"mallory")])
     assert name.lower() in answer.removed
 
@@ -200,6 +204,13 @@ def test_identity_headers_of_the_client_are_removed(name: str) -> None:
 def test_other_headers_are_kept(name: str) -> None:
     """They do not name an identity."""
     assert name not in answered(allowed(), client=[(name.encode("latin-1"), b"1")]).removed
+
+
+def test_an_identity_header_of_another_proxy_can_be_authgates_own() -> None:
+    """If the configuration sets X-Forwarded-User, the client's header is replaced and not removed."""
+    own: Headers = (("X-Forwarded-User", "corp:ada"),)
+    answer = answered(allowed(own), client=[(b"x-forwarded-user", b"mallory")])
+    assert (answer.value("X-Forwarded-User"), answer.removed) == ("corp:ada", ())
 
 
 def test_no_header_is_both_set_and_removed() -> None:
