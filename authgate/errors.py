@@ -135,11 +135,12 @@ _TABLE: Final = {
         401,
         Challenge.NONE,
         Step.CREDENTIAL,
-        "the request has no Authorization header",
-        "send 'Authorization: Bearer <token>'",
+        "the request has no token",
+        "send 'Authorization: Bearer <token>', or the token in one of credential.sources",
     ),
     Reason.MULTIPLE_CREDENTIALS: _bad_request(
-        "the request has more than one credential", "send exactly one Authorization header with one token"
+        "the request has more than one credential",
+        "send one token in one place; if Authorization belongs to the app, set credential.authorization: ignore",
     ),
     Reason.CREDENTIAL_AMBIGUOUS: _bad_request(
         "the request is ambiguous: the app may read a different credential from it than authgate",

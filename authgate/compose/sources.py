@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authgate.credential.sources import (
-    ONLY_AUTHORIZATION,
     CookieSource,
     HeaderSource,
     QuerySource,
@@ -32,4 +31,4 @@ def sources_of(config: CredentialConfig) -> Sources:
         further.append(QuerySource(parameters))
     if any(item.websocket for item in items):
         further.append(WebSocketSource())
-    return Sources(further) if further else ONLY_AUTHORIZATION
+    return Sources(further, ignore_authorization=config.authorization == "ignore")

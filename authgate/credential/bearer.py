@@ -41,7 +41,7 @@ def parse_credential(values: Sequence[bytes], max_token_bytes: int) -> BearerTok
     if len(values) != 1:
         if not values:
             return Rejected(Reason.NO_CREDENTIAL)
-        return Rejected(Reason.MULTIPLE_CREDENTIALS, f"{len(values)} credentials")
+        return Rejected(Reason.MULTIPLE_CREDENTIALS, f"Authorization ({len(values)} times)")
     value = values[0].strip(b" \t")
     token = value[7:]
     # The usual spelling is checked without the regular expression, which is slower.

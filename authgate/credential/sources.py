@@ -1,4 +1,4 @@
-"""Configured sources of a token besides `Authorization`: headers, cookies, query parameters and WebSocket protocols.
+"""The sources of a token: `Authorization`, other headers, cookies, query parameters and WebSocket protocols.
 
 Tokens from all sources are treated like `Authorization` values, so two tokens in one request are rejected. If a source
 contains more than the token, a response header gives the proxy the rest, to forward to the app. If an app could read
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
@@ -36,12 +37,14 @@ _KEPT_IN_URI: Final = "!#$%&'()*+,/:;=?@[]~"
 class Found:
     """What a source contains: credentials as `Authorization` values, and response headers with the rest.
 
-    `ambiguous` describes what could be read as another credential, or is empty.
+    `ambiguous` describes what could be read as another credential, or is empty. `places` has the place of each value,
+    in the same order; a source leaves it empty, because all of its values are in one place.
     """
 
     values: tuple[bytes, ...] = ()
     forward: Headers = ()
     ambiguous: str = ""
+    places: tuple[str, ...] = ()
 
 
 class Source(Protocol):
@@ -52,9 +55,33 @@ class Source(Protocol):
         """The lower-case name of the header that is read, or None for the original request's URI."""
         ...
 
+    @property
+    def place(self) -> str:
+        """Where the token is, for people: the header's name, "cookie", "query parameter" or "WebSocket protocol"."""
+        ...
+
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return what the source contains in this request."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationSource:
+    """The header `Authorization`."""
+
+    @property
+    def field(self) -> bytes:
+        """The name of the header."""
+        return b"authorization"
+
+    @property
+    def place(self) -> str:
+        """The name of the header."""
+        return "Authorization"
+
+    def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
+        """Return all values, also empty ones."""
+        return Found(tuple(credentials(headers)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +90,11 @@ class HeaderSource:
 
     field: bytes
     scheme: bytes = b""
+
+    @property
+    def place(self) -> str:
+        """The name of the header."""
+        return self.field.decode("ascii").title()
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return all values that are not empty."""
@@ -91,6 +123,11 @@ class CookieSource:
     def field(self) -> bytes:
         """The name of the header with cookies."""
         return b"cookie"
+
+    @property
+    def place(self) -> str:
+        """A cookie; its name is not shown."""
+        return "cookie"
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return the values of all cookies with these names."""
@@ -122,6 +159,11 @@ class QuerySource:
     def field(self) -> None:
         """None, because the query is not in a header of its own."""
         return
+
+    @property
+    def place(self) -> str:
+        """A parameter; its name is not shown."""
+        return "query parameter"
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return the decoded values of all parameters with these names, whether the names are encoded or not."""
@@ -156,6 +198,11 @@ class WebSocketSource:
         """The name of the header with subprotocols."""
         return b"sec-websocket-protocol"
 
+    @property
+    def place(self) -> str:
+        """A subprotocol."""
+        return "WebSocket protocol"
+
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return the tokens of all bearer protocols; one with a wrong encoding is malformed."""
         protocols = [
@@ -175,32 +222,46 @@ class WebSocketSource:
 
 
 class Sources:
-    """All sources of tokens; `Authorization` is always one of them."""
+    """All sources of tokens. With `ignore_authorization`, `Authorization` belongs to the app and is not one of them."""
 
-    def __init__(self, additional: Iterable[Source] = ()) -> None:
-        self._additional = tuple(additional)
-        self._fields = tuple({source.field for source in self._additional if source.field is not None})
-        self.reads_query = any(source.field is None for source in self._additional)
-
-    def __bool__(self) -> bool:
-        return bool(self._additional)
+    def __init__(self, additional: Iterable[Source] = (), *, ignore_authorization: bool = False) -> None:
+        authorization: tuple[Source, ...] = () if ignore_authorization else (AuthorizationSource(),)
+        self._all: tuple[Source, ...] = (*authorization, *additional)
+        self._fields = tuple({source.field for source in self._all if source.field is not None})
+        self.reads_query = any(source.field is None for source in self._all)
+        self.only_authorization = self._all == (AuthorizationSource(),)
+        """Whether a request's only source is a plain `Authorization` header."""
+        self.places = ", ".join(dict.fromkeys(source.place for source in self._all))
+        """Where tokens are read from, for people."""
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return what all sources contain together."""
-        values = credentials(headers)
+        values: list[bytes] = []
+        places: list[str] = []
         forward: list[tuple[str, str]] = []
         lookalike = any(lookalike_field((name for name, _ in headers), field) for field in self._fields)
         ambiguous = "another header" if lookalike else ""
-        for source in self._additional:
+        for source in self._all:
             found = source.read(headers, request)
             values += found.values
+            places += [source.place] * len(found.values)
             forward += found.forward
             ambiguous = ambiguous or found.ambiguous
-        return Found(tuple(values), tuple(forward), ambiguous)
+        return Found(tuple(values), tuple(forward), ambiguous, tuple(places))
 
     def secrets(self, headers: RawHeaders) -> list[bytes]:
-        """Return the complete values of all headers that may contain a token, so that no log line quotes them."""
-        return credentials(headers) + [value for field in self._fields for value in values_of(headers, field)]
+        """Return the complete values of all headers that may contain a token, so that no log line quotes them.
+
+        `Authorization` is one of them, even if it belongs to the app.
+        """
+        fields = {b"authorization", *self._fields}
+        return [value for field in fields for value in values_of(headers, field)]
+
+
+def describe_places(places: Iterable[str]) -> str:
+    """Return the places of several credentials as text, each with the number of credentials if there are several."""
+    counted = Counter(places).items()
+    return ", ".join(place if count == 1 else f"{place} ({count} times)" for place, count in counted)
 
 
 ONLY_AUTHORIZATION: Final = Sources()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from authgate.credential.sources import ONLY_AUTHORIZATION
-from authgate.errors import Reason
+from authgate.credential.sources import ONLY_AUTHORIZATION, describe_places
+from authgate.errors import REASONS, Reason, Step
 from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
 
@@ -107,7 +107,13 @@ class Decider:
             found = serving.sources.read(headers, request)
             if found.ambiguous:
                 return Deny(Reason.CREDENTIAL_AMBIGUOUS, found.ambiguous, NO_EVIDENCE), policy, ()
-            return await gate.decide(found.values, policy, request), policy, found.forward
+            if len(found.values) > 1:
+                places = describe_places(found.places)
+                return Deny(Reason.MULTIPLE_CREDENTIALS, places, NO_EVIDENCE), policy, ()
+            decision = await gate.decide(found.values, policy, request)
+            if isinstance(decision, Deny) and not serving.sources.only_authorization:
+                decision = _located(decision, found.places, serving.sources.places)
+            return decision, policy, found.forward
 
     def _internal_error(self, error: Exception, values: list[bytes]) -> Unavailable:
         self._metrics.internal_errors += 1
@@ -119,3 +125,11 @@ class Decider:
             exception_stacktrace=traceback_of(error, *secrets),
         )
         return Unavailable(Reason.INTERNAL_ERROR, "", 1, NO_EVIDENCE)
+
+
+def _located(denial: Deny, places: tuple[str, ...], searched: str) -> Deny:
+    """Return a denial whose detail names the place of a bad credential, or the places where one is read from."""
+    if REASONS[denial.reason].step is not Step.CREDENTIAL:
+        return denial
+    place = ", ".join(places) or f"authgate reads it from {searched}"
+    return replace(denial, detail=f"{place}: {denial.detail}" if denial.detail else place)

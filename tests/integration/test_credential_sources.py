@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from tests.support.logs import configured
 from tests.support.service import knowing, running
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ PLACES = {
     "a cookie": [("Cookie", f"theme=dark; access_token={TOKEN}")],
     "the query": [("X-Original-URI", f"/a?access_token={TOKEN}&b=1"), ("X-Original-Method", "GET")],
     "a WebSocket protocol": [("Sec-WebSocket-Protocol", f"{PROTOCOL}, chat")],
+}
+NAMES = {
+    "Authorization": "Authorization, X-Token",
+    "a header with a scheme": "X-Token, X-Forwarded-Authorization",
+    "a cookie": "X-Token, cookie",
+    "the query": "X-Token, query parameter",
+    "a WebSocket protocol": "X-Token, WebSocket protocol",
 }
 
 
@@ -64,11 +72,10 @@ async def test_a_token_is_read_from_every_source(gate: Gate, place: str) -> None
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("place", [name for name in PLACES if name != "a header"])
 async def test_tokens_in_two_sources_are_refused(gate: Gate, place: str) -> None:
-    """Two tokens in one request are two credentials, even if they are equal."""
-    assert (await gate.request(headers=PLACES[place] + PLACES["a header"])).verdict == (
-        401,
-        "multiple_credentials",
-    )
+    """Two tokens in one request are two credentials, even if they are equal. The answer names their places."""
+    answer = await gate.request(headers=PLACES[place] + PLACES["a header"])
+    assert answer.verdict == (401, "multiple_credentials")
+    assert f'more than one credential: {NAMES[place]}"' in answer.value("WWW-Authenticate")
 
 
 SECOND = {
@@ -158,12 +165,14 @@ async def test_a_denial_has_no_headers_of_the_request(gate: Gate) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_no_source_is_logged(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_source_is_logged(gate: Gate) -> None:
     """With every decision written, the audit log holds no token from any source."""
+    stream = configured()
     for headers in PLACES.values():
         await gate.request(headers=headers)
-    assert TOKEN not in caplog.text
-    assert PROTOCOL not in caplog.text
+    assert '"authenticated"' in stream.getvalue()
+    assert TOKEN not in stream.getvalue()
+    assert PROTOCOL not in stream.getvalue()
 
 
 @pytest.mark.parametrize("place", [name for name in PLACES if name != "Authorization"])
@@ -171,3 +180,43 @@ async def test_a_source_that_is_not_configured_is_not_read(place: str) -> None:
     """Without `credential.sources` only `Authorization` is a credential."""
     async with running({"jwt": [knowing(ISSUER)]}) as plain:
         assert (await plain.request(headers=PLACES[place])).verdict == (401, "no_credential")
+
+
+FOR_THE_APP = {
+    "another token": "Bearer app-token",
+    "a password": "Basic YXBwOnNlY3JldA==",
+    "a token of the issuer": f"Bearer {TOKEN}",
+    "no credential": "",
+}
+IGNORING = {
+    "jwt": [knowing(ISSUER)],
+    "credential": {"authorization": "ignore", "sources": [{"header": "X-Token"}]},
+    "policies": {"default": {"anonymous": ["/open"]}},
+    "server": {"proxy": "nginx"},
+    "log": {"audit": "all"},
+}
+
+
+@pytest.mark.parametrize("value", FOR_THE_APP.values(), ids=FOR_THE_APP)
+async def test_an_ignored_authorization_is_neither_read_nor_counted(value: str) -> None:
+    """The token in the source decides; without one, the request has no credential. Others than the source count."""
+    app = [("Authorization", value)]
+    opened = [*app, ("X-Original-URI", "/open"), ("X-Original-Method", "GET")]
+    async with running(IGNORING) as ignoring:
+        with_token = await ignoring.request(headers=[*app, *PLACES["a header"]])
+        assert (with_token.status, with_token.value("X-Auth-Request-User")) == (200, "corp:ada")
+        assert (await ignoring.request(headers=app)).verdict == (401, "no_credential")
+        assert (await ignoring.request(headers=opened)).status == 200
+        twice = await ignoring.request(headers=[*app, *PLACES["a header"], *PLACES["a header"]])
+        assert "X-Token (2 times)" in twice.value("WWW-Authenticate")
+
+
+async def test_the_log_names_the_places_where_a_token_is_read() -> None:
+    """Of a request without a token, too, so that an ignored `Authorization` is not a riddle."""
+    stream = configured()
+    async with running(IGNORING) as ignoring:
+        await ignoring.request(headers=PLACES["Authorization"])
+        await ignoring.request(headers=[("X-Token", '"quoted"')])
+    assert "authgate reads it from X-Token" in stream.getvalue()
+    assert "X-Token: the token is quoted" in stream.getvalue()
+    assert TOKEN not in stream.getvalue()

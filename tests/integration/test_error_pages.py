@@ -79,4 +79,4 @@ async def test_a_browser_behind_a_proxy_is_told_why(tmp_path: Path) -> None:
         shown = await browse(tmp_path, "--dump-dom", f"http://{site.address}/")
         assert site.app.seen == []
     assert "<h1>A token is required</h1>" in shown
-    assert "<dd>the request has no Authorization header</dd>" in shown
+    assert "<dd>the request has no token</dd>" in shown

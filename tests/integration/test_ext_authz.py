@@ -158,6 +158,18 @@ async def test_tokens_are_read_from_the_configured_sources() -> None:
     assert both.verdict == (401, "multiple_credentials")
 
 
+async def test_an_ignored_authorization_is_left_to_the_app() -> None:
+    """It is not a credential, and Envoy does not remove it."""
+    places = {"authorization": "ignore", "sources": [{"header": "X-Token"}]}
+    headers = {"authorization": "Basic YXBwOnNlY3JldA==", "x-token": minted()}
+    async with asked(credential=places) as (_, ask):
+        answer = await ask(headers=headers)
+        alone = await ask(headers={"authorization": f"Bearer {minted()}"})
+    assert answer.status == 200
+    assert "authorization" not in [name.lower() for name in answer.removed]
+    assert alone.verdict == (401, "no_credential")
+
+
 async def test_calls_are_counted_and_audited_like_requests() -> None:
     """With the same metrics and lines. Nothing stays in flight."""
     stream = configured()

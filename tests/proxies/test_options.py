@@ -118,6 +118,24 @@ async def test_a_token_in_a_cookie(program: Program, tmp_path: Path, note: Note)
         assert token.encode() not in bytes(site.way.received)
 
 
+@pytest.mark.row("`--cookie`")
+async def test_the_apps_own_authorization(program: Program, tmp_path: Path, note: Note) -> None:
+    """With --keep-authorization, and a gate that ignores Authorization, the app's own credential reaches the app."""
+    if refused(program, Options(cookie=True, strip_authorization=False), note):
+        return
+    more = {"credential": {"authorization": "ignore", "sources": [{"cookie": "access_token"}]}}
+    folder = tmp_path / "proxy"
+    async with protected(program, folder, cookie=True, strip_authorization=False, more=more) as site:
+        token, own = site.token(), "Basic YXBwOnNlY3JldA=="
+        reply = await site.ask("GET / HTTP/1.1", f"Authorization: {own}", f"Cookie: access_token={token}")
+        assert (reply.status, len(site.app.seen)) == (200, 1)
+        assert site.app.seen[0].values("X-Auth-Request-User") == ["corp:ada"]
+        assert site.app.seen[0].values("Authorization") == [own]
+        reply = await site.ask("GET / HTTP/1.1", f"Authorization: Bearer {token}")
+        assert (reply.status, reply.reason) == (401, "no_credential")
+        assert token.encode() not in bytes(site.way.received)
+
+
 @pytest.mark.row("HTTP/2 clients (`--tls`)")
 async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
     """Over TLS, in HTTP/2: a good token passes with a body, a missing one does not, and names are cleared."""

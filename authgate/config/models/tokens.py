@@ -33,7 +33,7 @@ _FieldName = Annotated[
     str,
     Matching(
         rf"(?!(?i:{_OWNED})$)[A-Za-z][A-Za-z0-9-]{{0,63}}",
-        "must be letters, digits and dashes, and not a field that HTTP uses; Authorization is always read, and cookies"
+        "must be letters, digits and dashes, and not a field that HTTP uses; Authorization needs no source, and cookies"
         " and WebSocket protocols have a source of their own",
     ),
 ]
@@ -75,12 +75,25 @@ class SourceConfig(ConfigModel):
 class CredentialConfig(ConfigModel):
     """Where requests can have their token; a request with two tokens is rejected."""
 
+    authorization: Literal["read", "ignore"] = Field(
+        default="read",
+        description="ignore: `Authorization` belongs to the app; authgate does not read it, and tokens come only from"
+        " the sources.",
+    )
     sources: Many[SourceConfig] = Field(
-        default=(), description="Further sources of tokens; `Authorization: Bearer` is always read."
+        default=(),
+        description="Further sources of tokens; `Authorization: Bearer` is read, too, unless ignored.",
     )
 
     def contradictions(self) -> Iterator[Finding]:
-        """Yield sources that are given twice; the names of cookies and parameters depend on case."""
+        """Yield sources that are given twice, and an ignored `Authorization` that leaves no source.
+
+        The names of cookies and parameters depend on case.
+        """
+        if self.authorization == "ignore" and not self.sources:
+            yield Finding(
+                ("authorization",), "leaves no place for a token: name at least one in credential.sources"
+            )
         seen: set[tuple[str, str]] = set()
         for index, source in enumerate(self.sources):
             for kind in ("header", "cookie", "query"):

@@ -174,7 +174,7 @@ class FastLane:
     def _answer(self, data: bytes) -> bytes | None:
         started = self._monotonic()
         serving = self._serving()
-        if serving.sources:
+        if not serving.sources.only_authorization:
             return None
         if serving.proxy != self._proxy:
             self._use_proxy(serving.proxy)

@@ -97,10 +97,15 @@ BAD = {
         "credential.sources[0]",
         "with header",
     ),
-    "Authorization, which is always read": (
+    "Authorization as a source": (
         CLUSTER + "credential: {sources: [{header: authorization}]}",
         "credential.sources[0].header",
-        "always read",
+        "needs no source",
+    ),
+    "Authorization ignored, and no source": (
+        CLUSTER + "credential: {authorization: ignore}",
+        "credential.authorization",
+        "leaves no place for a token",
     ),
     "a header twice": (
         CLUSTER + "credential: {sources: [{header: X-Token}, {header: x-token}]}",

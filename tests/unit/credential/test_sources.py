@@ -19,6 +19,7 @@ from authgate.credential.sources import (
     Source,
     Sources,
     WebSocketSource,
+    describe_places,
 )
 from authgate.model import OriginalRequest
 
@@ -189,6 +190,27 @@ def test_headers_that_may_contain_a_token_are_secret() -> None:
     assert sorted(sources.secrets(headers)) == [b"Bearer a", b"b", b"c=d"]
 
 
+def test_an_ignored_authorization_is_no_credential_but_a_secret() -> None:
+    """It belongs to the app: it is not read, and no log quotes it."""
+    sources = Sources([HeaderSource(b"x-token")], ignore_authorization=True)
+    headers = [(b"Authorization", b"Bearer a"), (b"X-Token", b"b"), (b"X_Tokens", b"c")]
+    assert sources.read(headers, UNKNOWN) == Found((b"Bearer b",), places=("X-Token",))
+    assert sorted(sources.secrets(headers)) == [b"Bearer a", b"b"]
+    assert sources.places == "X-Token"
+
+
+def test_places_are_named_without_values() -> None:
+    """Each place appears once, with the number of its credentials."""
+    sources = Sources([HeaderSource(b"x-token"), COOKIE, QUERY, WebSocketSource()])
+    headers = [(b"Authorization", b"Bearer a"), (b"Authorization", b""), (b"X-Token", b"b")]
+    headers += [(b"Cookie", b"session=c"), (b"Sec-WebSocket-Protocol", encoded(b"d") + b", chat")]
+    found = sources.read(headers, OriginalRequest("GET", "/", None, "access_token=e"))
+    assert (
+        describe_places(found.places)
+        == "Authorization (2 times), X-Token, cookie, query parameter, WebSocket protocol"
+    )
+
+
 @given(line=st.binary(max_size=60), query=st.text(max_size=40), path=st.text(max_size=20))
 def test_no_input_breaks_a_source(line: bytes, query: str, path: str) -> None:
     """Any bytes are read without an error, and the rest can be sent in a header."""
@@ -205,5 +227,5 @@ def test_every_kind_of_source_is_read_and_documented() -> None:
     page = (Path(__file__).parents[3] / "docs" / "credentials.md").read_text()
     for kind in set(SourceConfig.model_fields) - {"scheme"}:
         source = SourceConfig.model_validate({kind: True if kind == "websocket" else "x-token"})
-        assert sources_of(CredentialConfig(sources=(source,))), kind
+        assert not sources_of(CredentialConfig(sources=(source,))).only_authorization, kind
         assert f"- {{{kind}: " in page
