@@ -1,4 +1,4 @@
-"""Which texts headers and logs can carry, and how equal texts share memory."""
+"""Texts that headers and logs can carry, plurals, and how equal texts share memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def is_clean(value: str) -> bool:
     """Return whether headers and logs can carry a value: no control characters and no lone surrogates."""
     # isprintable() is faster than the expression, and true for most values.
     return value.isprintable() or _UNSAFE.search(value) is None
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: "1 key", "2 keys"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 if sys.version_info[:2] == (3, 12):

@@ -169,7 +169,7 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
         known.append(
             KnownIssuer(
                 name=item.name,
-                urls=(item.issuer.url,),
+                urls=item.issuer_names,
                 audiences=item.issuer.audiences,
                 algorithms=item.gate.algorithms,
                 types=item.gate.types,

@@ -45,7 +45,7 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
     for index, item in enumerate(config.jwt):
         with placed("jwt", index):
             issuers[item.name] = issuer_verifier(item, deps, key_sets)
-    by_url = {item.issuer.url: issuers[item.name] for item in config.jwt}
+    by_url = {name: issuers[item.name] for item in config.jwt for name in item.issuer_names}
     # The clusters' connections are opened last: nothing after them can fail and leave them open.
     clusters = await compose_clusters(config.clusters, deps, frozenset(by_url))
     verifier: Verifier = IssuerRouter({**by_url, **clusters.static}, clusters.asked, clusters.learn_issuers)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.compose.dependencies import CompositionError, compiled
 from authgate.expressions import Expects, Sees
-from authgate.verify.mapped import ClaimRules, Condition, Mapped, PrefixedClaim, RequiredClaim
+from authgate.verify.mapped import (
+    ClaimRules,
+    Condition,
+    Mapped,
+    PrefixedClaim,
+    RequiredClaim,
+    mapped_identity,
+    tenant_identity,
+)
 
 if TYPE_CHECKING:
     from authgate.config import JWTIssuerConfig, PrefixedClaimOrExpression
+    from authgate.verify.jwt import Identify
+
+
+def identify_of(item: JWTIssuerConfig) -> Identify:
+    """Return what names the sender of an issuer's tokens."""
+    identify = partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name)
+    return partial(tenant_identity, tenants=item.tenants, identify=identify) if item.tenants else identify
 
 
 def claim_rules(item: JWTIssuerConfig) -> ClaimRules:

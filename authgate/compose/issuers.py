@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authgate.compose.claims import claim_rules
+from authgate.compose.claims import identify_of
 from authgate.compose.dependencies import CompositionError, Dependencies
 from authgate.compose.recorders import fetch_recorder
 from authgate.http_proxy import ProxyEnvironment
@@ -19,7 +19,6 @@ from authgate.keys.sources import DiscoverySource, JWKSSource
 from authgate.verify.claims import TimeRules
 from authgate.verify.compact import normalise_type
 from authgate.verify.jwt import IssuerRules, JWTVerifier
-from authgate.verify.mapped import mapped_identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +51,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
     return JWTVerifier(
         rules,
         keys,
-        partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
+        identify_of(item),
         deps.clock,
         keep_claims=deps.keep_claims,
         verify_expired=deps.verify_expired,
@@ -88,7 +87,7 @@ def refresh_rules(keys: KeyRefreshConfig, deps: Dependencies) -> RefreshRules:
 def _remote_keys(item: JWTIssuerConfig, deps: Dependencies) -> RemoteKeySet:
     rules = refresh_rules(item.gate.keys, deps)
     source = key_source(item, key_fetcher(item, deps.environ))
-    place = f"{item.issuer.url} {item.issuer.discovery_url} {item.gate.jwks_url}"
+    place = f"{item.issuer_names[0]} {item.issuer.discovery_url} {item.gate.jwks_url}"
     return RemoteKeySet(source, deps.clock, rules, fetch_recorder(item.name, deps.metrics), place=place)
 
 
@@ -104,7 +103,9 @@ def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetche
             ca_pem=None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode(),
             token=partial(_read_token, token_file) if token_file else None,
             token_origins=frozenset(
-                origin_of(url) for url in (gate.jwks_url or issuer.discovery_url or issuer.url,) if token_file
+                origin_of(url)
+                for url in (gate.jwks_url or issuer.discovery_url or item.issuer_names[0],)
+                if token_file
             ),
             proxies=ProxyEnvironment(environ),
         )
@@ -120,8 +121,13 @@ def key_source(item: JWTIssuerConfig, fetcher: Fetcher) -> JWKSSource | Discover
     """Return the source of an issuer's keys: its JWKS URL, or its discovery document."""
     if item.gate.jwks_url is not None:
         return JWKSSource(item.gate.jwks_url, fetcher)
-    issuer, http = item.issuer, item.gate.unsafe_allow_http
-    return DiscoverySource(issuer.url, fetcher, issuer.discovery_url, http=http)
+    return DiscoverySource(
+        item.issuer_names[0],
+        fetcher,
+        item.issuer.discovery_url,
+        template=item.issuer.url if item.tenants else None,
+        http=item.gate.unsafe_allow_http,
+    )
 
 
 def _read_token(path: str) -> str:

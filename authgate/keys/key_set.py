@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from authgate.keys.algorithms import KEY_TYPES
 from authgate.model import RevocationHandle
+from authgate.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -156,4 +157,4 @@ class StaticKeySet:
 
     def status(self) -> KeyStatus:
         """Return that static keys can always be used."""
-        return KeyStatus(usable=True, detail=f"{len(self._index.keys)} static keys")
+        return KeyStatus(usable=True, detail=f"{counted(len(self._index.keys), 'static key')}")

@@ -21,6 +21,7 @@ from authgate.keys.key_set import (
 )
 from authgate.keys.schedule import FetchSchedule
 from authgate.single_flight import SingleFlight
+from authgate.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -240,7 +241,7 @@ class RemoteKeySet:
         if self._succeeded_at is None:
             return KeyStatus(usable=False, detail=self._error)
         age = self._clock.monotonic() - self._succeeded_at
-        detail = f"{len(self._index.keys)} keys, fetched {age:.0f} s ago"
+        detail = f"{counted(len(self._index.keys), 'key')}, fetched {age:.0f} s ago"
         if self._schedule.failures:
             detail += f"; {self._schedule.failures} failed fetches since: {self._error}"
         return KeyStatus(usable=self._usable, detail=detail)
@@ -275,7 +276,7 @@ class RemoteKeySet:
         self._note_request(kid, self._succeeded_at)
         if kid in self._disappeared_kids:
             return self._pending("the issuer's last response no longer has this kid")
-        return KeyUnknown(f"{len(self._index.keys)} keys are published")
+        return KeyUnknown(f"the issuer publishes {counted(len(self._index.keys), 'key')}")
 
     def _unavailable(self) -> KeysUnavailable:
         wait = ceil(self._schedule.retry_after())

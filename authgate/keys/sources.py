@@ -26,6 +26,14 @@ class InsecureAddressError(KeyFetchError):
     """A discovery document names keys at a plain http address."""
 
 
+class IssuerMismatchError(KeyFetchError):
+    """A discovery document is another issuer's."""
+
+    def __init__(self, url: str, named: str, configured: str) -> None:
+        super().__init__(f"{url}: its issuer is {named[:200]!r}, but {configured!r} is configured")
+        self.named = named
+
+
 class JWKSSource:
     """Fetches keys from a fixed JWKS URL."""
 
@@ -41,14 +49,21 @@ class JWKSSource:
 class DiscoverySource:
     """Fetches keys through OpenID Connect Discovery 1.0, section 4.
 
-        The document's `issuer` must be equal to the configured one, also if the document is fetched from another
-    `discovery_url` (kube-apiserver's `issuer.discoveryURL`). `http` allows keys at a plain http URL.
+    The document's `issuer` must be equal to the configured one, or to the `template` of several tenants, also if the
+    document is fetched from a `discovery_url` (kube-apiserver's `issuer.discoveryURL`). `http` allows plain http.
     """
 
     def __init__(
-        self, issuer: str, fetcher: Fetcher, discovery_url: str | None = None, *, http: bool = False
+        self,
+        issuer: str,
+        fetcher: Fetcher,
+        discovery_url: str | None = None,
+        *,
+        template: str | None = None,
+        http: bool = False,
     ) -> None:
         self._issuer = issuer
+        self._template = template
         self._url = discovery_url or issuer.rstrip("/") + WELL_KNOWN
         self._fetcher = fetcher
         self._http = http
@@ -56,10 +71,8 @@ class DiscoverySource:
     async def fetch(self) -> KeyDocument:
         """Return the current keys; raises `KeyFetchError`."""
         issuer, jwks_uri = _read_discovery(await self._fetcher.fetch(self._url), self._url)
-        if issuer != self._issuer:
-            raise KeyFetchError(
-                f"{self._url}: its issuer is {issuer[:200]!r}, but {self._issuer!r} is configured"
-            )
+        if issuer not in (self._issuer, self._template):
+            raise IssuerMismatchError(self._url, issuer, self._issuer)
         secure = self._issuer.startswith("https:")
         _check_jwks_uri(jwks_uri, self._url, https=secure, http=self._http)
         return _read(await self._fetcher.fetch(jwks_uri), jwks_uri)

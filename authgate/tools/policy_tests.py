@@ -11,11 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.cluster.api import AccessAnswer, ApiError, ApiErrorKind
-from authgate.compose.claims import claim_rules
+from authgate.compose.claims import identify_of
 from authgate.compose.headers import header_mapper
 from authgate.compose.policies import policy_of
 from authgate.errors import Reason
 from authgate.gate import Gate
+from authgate.json_pointer import claim_pointer
 from authgate.model import (
     Authenticated,
     Deny,
@@ -30,7 +31,6 @@ from authgate.model import (
 )
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
 from authgate.verify.identity import cluster_identity
-from authgate.verify.mapped import mapped_identity
 from authgate.vocabulary import AUTHENTICATED_GROUP, SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS_GROUP
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ class _Issuer:
     audiences: tuple[str, ...]
     cluster: str | None
     identify: _Identify
+    audience_claims: tuple[str, ...] = ("aud",)
 
 
 class _Bench:
@@ -126,10 +127,11 @@ class _Bench:
             *(
                 _Issuer(
                     name=item.name,
-                    urls=(item.issuer.url,),
+                    urls=item.issuer_names,
                     audiences=item.issuer.audiences,
                     cluster=None,
-                    identify=partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name),
+                    identify=identify_of(item),
+                    audience_claims=item.gate.audience_claims,
                 )
                 for item in config.jwt
             ),
@@ -167,7 +169,10 @@ class _Bench:
             return Rejected(Reason.NO_CREDENTIAL)
         claims: dict[str, JSONValue] = test.claims
         issuer = self._issuer_of(claims)
-        audiences = _accepted(issuer, claims.get("aud", list(issuer.audiences)))
+        pointers = map(claim_pointer, issuer.audience_claims)
+        named = (value for pointer in pointers if (value := pointer.find(claims)) is not None)
+        every: JSONValue = [*issuer.audiences]
+        audiences = _accepted(issuer, next(named, every))
         if not audiences:
             return Rejected(Reason.AUDIENCE_MISMATCH, evidence=evidence)
         verified = VerifiedClaims(claims)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from authgate.expressions import Expression
     from authgate.model import JSONValue, VerifiedClaims
+    from authgate.verify.jwt import Identify
 
 _ANONYMOUS_USER = "system:anonymous"
 
@@ -116,6 +117,20 @@ def mapped_identity(
         email=_optional(members, "email") if _email_may_be_used(members) else "",
         preferred_username=_optional(members, "preferred_username"),
     )
+
+
+def tenant_identity(
+    claims: VerifiedClaims,
+    issuer: str,
+    audiences: tuple[str, ...],
+    *,
+    tenants: Mapping[str, str],
+    identify: Identify,
+) -> Identity | Rejected:
+    """Return the identity of a token of one of several tenants, each by its issuer; `tid` must not name another one."""
+    if claims.members.get("tid", tenants[issuer]) != tenants[issuer]:
+        return Rejected(Reason.CLAIM_RULE_FAILED, "claim 'tid' is not the tenant in 'iss'")
+    return identify(claims, issuer, audiences)
 
 
 def _broken_requirement(

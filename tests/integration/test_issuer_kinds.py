@@ -9,10 +9,12 @@ import pytest
 from authgate.cli.explain import explained
 from authgate.config import load
 from authgate.dev.compact import OMIT
+from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.tls import throwaway_certificate
 from authgate.errors import Reason
 from authgate.tools.explain import Fact
+from tests.support.doctor import found
 from tests.support.embedded_server import EmbeddedServer
 from tests.support.faults import json_answer
 from tests.support.openid import OpenIDSite
@@ -105,3 +107,45 @@ async def test_keys_may_be_an_object_of_pem_by_kid(tmp_path: Path) -> None:
         explanation = await explained(config, issuer.mint(headers={"kid": "k2"}), "default")
     assert explanation.reason is Reason.KEY_UNKNOWN
     assert Fact("published kids", ("k1",)) in explanation.facts
+
+
+@pytest.mark.parametrize("named", ["the template", "the first tenant", "another tenant"])
+async def test_one_entry_accepts_the_listed_tenants(named: str) -> None:
+    """gate.tenants: one key set; the document is that of the first tenant, whose issuer may be the template."""
+    async with EmbeddedServer() as server:
+        first = Issuer(f"{server.url}/t1/v2.0", SigningKey.generate("RS256"), jwks_uri=f"{server.url}/jwks")
+        server.add(OpenIDSite(first))
+        urls = {"the template": "{tenantid}", "the first tenant": "t1", "another tenant": "t3"}
+        first.discovery_changes = {"issuer": f"{server.url}/{urls[named]}/v2.0"}
+        entry = trusting(f"{server.url}/{{tenantid}}/v2.0", tenants=["t1", "t2"])
+        async with running({"jwt": [entry]}) as gate:
+            if named == "another tenant":
+                assert await gate.verdict(first.mint()) == (503, "keys_unavailable")
+                return
+            await gate.passes(first.mint(claims={"tid": "t1"}), within=5)
+            second = {"iss": f"{server.url}/t2/v2.0"}
+            assert await gate.verdict(first.mint(claims=second)) == (200, "")
+            assert await gate.verdict(first.mint(claims={**second, "tid": "t2"})) == (200, "")
+            for tid in ("t1", "T2", None, 1):
+                wrong = first.mint(claims={**second, "tid": tid})
+                assert await gate.verdict(wrong) == (401, "claim_rule_failed")
+            for other in ("t3", "{tenantid}", "T1"):
+                foreign = first.mint(claims={"iss": f"{server.url}/{other}/v2.0"})
+                assert await gate.verdict(foreign) == (401, "issuer_unknown")
+        assert server.counts == {"/t1/v2.0/.well-known/openid-configuration": 1, "/jwks": 1}
+
+
+@pytest.mark.parametrize(
+    ("named", "advice"),
+    [
+        ("https://login.example.com/{tenantid}/v2.0", "gate.tenants"),
+        ("http://login.example.com", "gate.jwksURL"),
+        ("https://other.example.com", "set issuer.url to exactly the issuer in the document"),
+    ],
+)
+async def test_doctor_advises_what_check_accepts(tmp_path: Path, named: str, advice: str) -> None:
+    """For a discovery document of another issuer."""
+    async with published() as (issuer, _):
+        issuer.discovery_changes = {"issuer": named}
+        findings = await found(written(tmp_path, {"jwt": [trusting(issuer)]}))
+    assert advice in findings.about("issuer").remedy

@@ -36,7 +36,11 @@ def issuers_are_unique(config: Config) -> Iterator[Finding]:
         for path, cluster in config.located_clusters()
         for index, url in enumerate(cluster.issuers)
     ]
-    urls += [(("jwt", index, "issuer", "url"), item.issuer.url) for index, item in enumerate(config.jwt)]
+    urls += [
+        (("jwt", index, "issuer", "url"), name)
+        for index, item in enumerate(config.jwt)
+        for name in item.issuer_names
+    ]
     yield from _repeated(urls, "the issuer of")
     discovery = [
         (("jwt", index, "issuer", "discoveryURL"), item.issuer.discovery_url)
@@ -129,7 +133,7 @@ def audiences_are_accepted(config: Config) -> Iterator[Finding]:
 def entries_name_issuers(config: Config) -> Iterator[Finding]:
     """Yield names in allow and deny lists that no issuer or cluster has."""
     names = {name for _, name, _ in _named(config)}
-    by_url = {issuer.issuer.url: issuer.name for issuer in config.jwt}
+    by_url = {url: issuer.name for issuer in config.jwt for url in (*issuer.issuer_names, issuer.issuer.url)}
     sentence = "is not a configured name: neither cluster.name nor gate.name (or the host) of a jwt issuer"
     for version, policy in config.versions():
         for path, entry in policy.entries():

@@ -371,6 +371,10 @@ def issuer_name(text: str) -> str:
     return text
 
 
+TENANT: Final = "{tenantid}"
+"""What an issuer's URL has in the place of a tenant, as in Entra ID's discovery document for all tenants."""
+
+
 def host_of(url: str) -> str | None:
     """Return the host of a URL, in lower case and without port or brackets, or None if it has none."""
     try:

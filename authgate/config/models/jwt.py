@@ -25,6 +25,7 @@ from pydantic import (
 
 from authgate.config.models.expressions import compiled, over
 from authgate.config.models.fields import (
+    TENANT,
     Block,
     ClaimName,
     ConfigModel,
@@ -56,6 +57,8 @@ _NEITHER: Final = "needs a claim or an expression"
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _KEY: Final = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _MAX_DOMAIN: Final = 253
+_TENANT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NO_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 
 # Values and conditions
 
@@ -240,10 +243,14 @@ def _different_types(values: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Fetching:
-    """What the `gate` of an entry means for its URLs: whether keys are found through the issuer, and over http."""
+    """What the `gate` of an entry means for its URLs.
+
+    Whether keys are found through the issuer, whether http is allowed, and whether there are several tenants.
+    """
 
     through_issuer: bool = True
     http: bool = False
+    tenants: bool = False
 
 
 _USUAL: Final = _Fetching()
@@ -253,6 +260,16 @@ _FETCHING: Final[ContextVar[_Fetching]] = ContextVar("fetching", default=_USUAL)
 
 def _issuer(text: str) -> str:
     fetching = _FETCHING.get()
+    if TENANT in text:
+        if not fetching.tenants:
+            raise ValueError(
+                f"has {TENANT}, which stands for many issuers: list the tenants to accept in gate.tenants, or write one"
+            )
+        # The tenants share one key set, so the host, which vouches for them, cannot depend on the tenant.
+        if text.count(TENANT) != 1 or TENANT in text.partition("://")[2].partition("/")[0]:
+            raise ValueError(f"must have {TENANT} once, in the path")
+        _issuer(text.replace(TENANT, "tenant"))
+        return text
     return issuer_url(text, http=fetching.http) if fetching.through_issuer else issuer_name(text)
 
 
@@ -313,6 +330,14 @@ class IssuerConfig(ConfigModel):
         return value
 
 
+def _tenant(text: str) -> str:
+    if not _TENANT_ID.fullmatch(text):
+        raise ValueError("must be a tenant's id: letters, digits, dots, underscores and dashes")
+    if text.lower() in _NO_TENANTS:
+        raise ValueError("is no tenant: no token names it; write the id of each tenant")
+    return text
+
+
 class KeysConfig(KeyRefreshConfig):
     """How an issuer's keys are fetched and how long they are kept."""
 
@@ -347,6 +372,11 @@ class IssuerGateConfig(ConfigModel):
     max_token_lifetime: Annotated[float, Seconds(at_least=1, at_most=10 * 365 * 86400)] | None = Field(
         default=None,
         description="The longest lifetime of a token (`exp` minus `iat`); null: no limit.",
+    )
+    tenants: Annotated[Many[Annotated[Text, AfterValidator(_tenant)]], different] = Field(
+        default=(),
+        description="Ids of the tenants whose tokens are accepted, each in the place of {tenantid} in issuer.url;"
+        " all have the same keys.",
     )
     jwks_url: _KeysURL | None = Field(
         default=None, description="The URL of the keys, for issuers without a discovery document."
@@ -405,7 +435,9 @@ class JWTIssuerConfig(ConfigModel):
         """Validate the issuer by the rules of a URL or of a name, depending on where its keys are from."""
         gate = data.get("gate") if isinstance(data, dict) else None
         given = [name for name in ("jwksURL", "staticKeys") if _value(gate, name) is not None]
-        before = _FETCHING.set(_Fetching(not given, _value(gate, "unsafeAllowHTTP") is True))
+        before = _FETCHING.set(
+            _Fetching(not given, _value(gate, "unsafeAllowHTTP") is True, bool(_value(gate, "tenants")))
+        )
         try:
             return validate(data)
         finally:
@@ -419,6 +451,8 @@ class JWTIssuerConfig(ConfigModel):
             (("gate", "staticKeys"), self.gate.static_keys),
         )
         given = [path for path, value in sources if value is not None]
+        if self.gate.tenants and TENANT not in self.issuer.url:
+            yield _plain(f"need {TENANT} in issuer.url, in the place of the tenant's id", "gate", "tenants")
         for path in given[1:]:
             yield _plain(f"must not be given with {'.'.join(given[0])}: keys have one source", *path)
         username = self.claim_mappings.username.expression
@@ -434,6 +468,16 @@ class JWTIssuerConfig(ConfigModel):
                     "username",
                     "expression",
                 )
+
+    @property
+    def tenants(self) -> dict[str, str]:
+        """The names of the issuers that the entry accepts, each with its tenant; empty for an entry of one issuer."""
+        return {self.issuer.url.replace(TENANT, tenant): tenant for tenant in self.gate.tenants}
+
+    @property
+    def issuer_names(self) -> tuple[str, ...]:
+        """The values of `iss` that the entry accepts."""
+        return tuple(self.tenants) or (self.issuer.url,)
 
     @property
     def name(self) -> str:

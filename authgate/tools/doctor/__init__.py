@@ -30,7 +30,7 @@ async def examine(config: Config, deps: Dependencies) -> list[Finding]:
 async def _examine_clusters(config: Config, deps: Dependencies) -> list[Finding]:
     # Sequentially: the first cluster with an issuer owns it.
     owners = {issuer: f"cluster '{item.name}'" for item in config.clusters for issuer in item.issuers}
-    owners |= {item.issuer.url: "jwt" for item in config.jwt}
+    owners |= {name: "jwt" for item in config.jwt for name in item.issuer_names}
     reviews_access = any(True for policy in config.policies.values() for _ in policy.access_reviews())
     found: list[Finding] = []
     for item in config.clusters:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authgate.compose.issuers import key_fetcher, key_source
+from authgate.config.models.fields import TENANT, issuer_url
 from authgate.keys.fetch import UntrustedCertificateError, origin_of
 from authgate.keys.remote import KeyFetchError
-from authgate.keys.sources import InsecureAddressError
+from authgate.keys.sources import InsecureAddressError, IssuerMismatchError
 from authgate.tools.doctor.findings import Finding, bad, good, keys_found, static_keys_found
 
 if TYPE_CHECKING:
@@ -111,12 +112,29 @@ def _failure(item: JWTIssuerConfig, subject: str, recorder: _Recorder, error: Ke
         )
         return bad(f"{subject}: keys", sentence, remedy)
     if discovers and len(recorder.requested) == 1:
-        remedy = (
-            "set issuer.url to exactly the issuer in the document, and issuer.discoveryURL if the document has another"
-            " address"
-        )
-        return bad(f"{subject}: issuer", sentence, remedy)
+        return bad(f"{subject}: issuer", sentence, _other_issuer(error))
     if len(recorder.received) < len(recorder.requested):
         remedy = "if the advertised jwks_uri is not reachable from here, set gate.jwksURL to a URL that is"
         return bad(f"{subject}: keys", sentence, remedy)
     return bad(f"{subject}: keys", sentence, _PUBLISH)
+
+
+def _other_issuer(error: KeyFetchError) -> str:
+    """Return the remedy for a discovery document that is not the configured issuer's."""
+    named = error.named[:200] if isinstance(error, IssuerMismatchError) else ""
+    if TENANT in named:
+        return (
+            f"set issuer.url to {named} and gate.tenants to the ids of the tenants to accept, or issuer.url to"
+            " the issuer of one tenant"
+        )
+    try:
+        issuer_url(named or "https://issuer.example.com")
+    except ValueError:
+        return (
+            f"if tokens have {named!r} in iss, set issuer.url to exactly that, and gate.jwksURL to the jwks_uri in the"
+            " document"
+        )
+    return (
+        "set issuer.url to exactly the issuer in the document, and issuer.discoveryURL if the document has another"
+        " address"
+    )

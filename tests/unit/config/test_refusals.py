@@ -428,6 +428,44 @@ GATES = {
         "jwt[0].issuer.url",
         "set gate.jwksURL to an https:// URL of the keys",
     ),
+    "tenant-without-tenants": (
+        jwt(url="https://login.example.com/{tenantid}/v2.0"),
+        "jwt[0].issuer.url",
+        "list the tenants to accept in gate.tenants",
+    ),
+    "tenant-in-a-name": (
+        jwt(url="urn:{tenantid}", entry=", gate: {jwksURL: 'https://k.example'}"),
+        "jwt[0].issuer.url",
+        "gate.tenants",
+    ),
+    "tenants-without-a-place": (gate("tenants: [a]"), "jwt[0].gate.tenants", "need {tenantid} in issuer.url"),
+    "tenant-in-the-host": (
+        jwt(url="https://{tenantid}.example.com/", entry=", gate: {tenants: [a]}"),
+        "jwt[0].issuer.url",
+        "must have {tenantid} once, in the path",
+    ),
+    "tenant-twice": (
+        jwt(url="https://a.example/{tenantid}/{tenantid}", entry=", gate: {tenants: [a]}"),
+        "jwt[0].issuer.url",
+        "must have {tenantid} once",
+    ),
+    "tenant-common": (
+        jwt(url="https://a.example/{tenantid}/", entry=", gate: {tenants: [common]}"),
+        "jwt[0].gate.tenants[0]",
+        "is no tenant",
+    ),
+    "tenant-with-a-slash": (
+        jwt(url="https://a.example/{tenantid}/", entry=", gate: {tenants: [a/b]}"),
+        "jwt[0].gate.tenants[0]",
+        "must be a tenant's id",
+    ),
+    "tenant-of-another-entry": (
+        jwt(url="https://a.example/{tenantid}", entry=", gate: {name: a, tenants: [x, y]}").replace(
+            "]\n", f", {issuer(url='https://a.example/y', entry=', gate: {name: b}')}]\n"
+        ),
+        "jwt[1].issuer.url",
+        "is given twice",
+    ),
     "jwks-user-info": (gate("jwksURL: 'https://a@b'"), "jwt[0].gate.jwksURL", "must not have a user name"),
     "jwks-and-static": (
         gate("jwksURL: 'https://a.example', staticKeys: {inline: {keys: [{}]}}"),

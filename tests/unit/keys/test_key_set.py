@@ -160,7 +160,7 @@ async def test_static_keys_answer_without_a_fetch(pool: KeyPool) -> None:
     assert isinstance(await keys.resolve("rsa", "RS256"), KeysFound)
     assert await keys.resolve("rsa", "ES256") == KeyMismatch("rsa", RevocationHandle())
     assert await keys.resolve("other", "RS256") == KeyUnknown()
-    assert keys.status() == KeyStatus(usable=True, detail="1 static keys")
+    assert keys.status() == KeyStatus(usable=True, detail="1 static key")
 
 
 async def test_static_keys_are_never_replaced(pool: KeyPool) -> None:

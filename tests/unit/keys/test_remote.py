@@ -155,14 +155,14 @@ async def test_a_kid_that_a_good_fetch_did_not_bring_is_remembered_for_a_minute(
     """A token of a retired key costs one fetch a minute, however often it comes."""
     await scene.keys.refresh()
     scene.clock.advance(5)
-    assert await scene.ask("z") == KeyUnknown("1 keys are published")
+    assert await scene.ask("z") == KeyUnknown("the issuer publishes 1 key")
     for _ in range(11):
         scene.clock.advance(5)
         assert await scene.ask("z") == KeyUnknown("the issuer's keys were fetched for this kid before")
     assert scene.source.fetches == 2
 
     scene.clock.advance(5)
-    assert await scene.ask("z") == KeyUnknown("1 keys are published")
+    assert await scene.ask("z") == KeyUnknown("the issuer publishes 1 key")
     assert scene.source.fetches == 3
 
 

@@ -184,7 +184,7 @@ async def test_a_second_answer_without_a_published_kid_confirms_its_withdrawal(s
     assert isinstance(await scene.ask("a"), KeyPending)
     scene.clock.advance(5)
 
-    assert await scene.ask("a") == KeyUnknown("1 keys are published")
+    assert await scene.ask("a") == KeyUnknown("the issuer publishes 1 key")
 
 
 async def test_closing_ends_the_wait(scene: Scene) -> None:

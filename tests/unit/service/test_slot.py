@@ -15,7 +15,7 @@ from authgate.service.channel import Adopt, Adopted, Channel, Failed, Status, St
 from authgate.service.slot import MOST_SILENT, Slot
 from tests.support.clock import FakeClock
 
-GOOD = Check("issuer/corp", good=True, detail="1 static keys")
+GOOD = Check("issuer/corp", good=True, detail="1 static key")
 CONFIG = load(None, {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config
 BAD = Check("issuer/corp", good=False, detail="not fetched yet")
 

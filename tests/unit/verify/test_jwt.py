@@ -217,7 +217,7 @@ def test_a_verdict_ends_with_the_token_and_its_expiry_leeway(
 def test_the_status_is_that_of_the_keys(verifier: JWTVerifier) -> None:
     """For /readyz."""
     assert verifier.name == "corp"
-    assert verifier.status().detail == "1 static keys"
+    assert verifier.status().detail == "1 static key"
 
 
 def test_claim_rules_are_the_issuers_own(key: SigningKey, clock: FakeClock) -> None:

@@ -68,7 +68,7 @@ async def test_an_unknown_kid_may_be_known_soon(pool: KeyPool, key: SigningKey, 
     verdict = await issuer.verdict(pool.key("RS256", 1, kid="other").sign(claims()))
 
     assert isinstance(verdict, Rejected)
-    assert (verdict.reason, verdict.detail) == (Reason.KEY_UNKNOWN, "1 keys are published")
+    assert (verdict.reason, verdict.detail) == (Reason.KEY_UNKNOWN, "the issuer publishes 1 key")
     assert not verdict.final
 
 
