@@ -172,10 +172,11 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
                 urls=item.issuer_names,
                 audiences=item.issuer.audiences,
                 algorithms=item.gate.algorithms,
-                types=item.gate.types,
+                types=item.types,
                 claim_rules=rules,
                 expressions=tuple(item.expressions()),
                 audience_claims=item.gate.audience_claims,
+                by_load_balancer=item.gate.alb is not None,
                 kids=tuple(sorted(generation.issuers[item.name].kids)),
                 claims=tuple((f"claimMappings.{name}.claim", claim) for name, claim in item.mapped_claims()),
             )

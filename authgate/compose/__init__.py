@@ -48,7 +48,12 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
     by_url = {name: issuers[item.name] for item in config.jwt for name in item.issuer_names}
     # The clusters' connections are opened last: nothing after them can fail and leave them open.
     clusters = await compose_clusters(config.clusters, deps, frozenset(by_url))
-    verifier: Verifier = IssuerRouter({**by_url, **clusters.static}, clusters.asked, clusters.learn_issuers)
+    verifier: Verifier = IssuerRouter(
+        {**by_url, **clusters.static},
+        clusters.asked,
+        clusters.learn_issuers,
+        trust_domains=frozenset(item.gate.spiffe.trust_domain for item in config.jwt if item.gate.spiffe),
+    )
     cache = _cache(config, deps) if cached else None
     if cache is not None:
         on_miss = deps.metrics.cache_requests.counter(("verdict", "miss"))

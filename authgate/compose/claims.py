@@ -14,6 +14,7 @@ from authgate.verify.mapped import (
     PrefixedClaim,
     RequiredClaim,
     mapped_identity,
+    spiffe_identity,
     tenant_identity,
 )
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
 def identify_of(item: JWTIssuerConfig) -> Identify:
     """Return what names the sender of an issuer's tokens."""
-    identify = partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name)
+    identify: Identify = partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name)
+    if item.gate.spiffe is not None:
+        return partial(spiffe_identity, trust_domain=item.gate.spiffe.trust_domain, identify=identify)
     return partial(tenant_identity, tenants=item.tenants, identify=identify) if item.tenants else identify
 
 

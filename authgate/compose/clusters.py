@@ -13,9 +13,11 @@ from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder
 from authgate.compose.revocation import revocation_of
+from authgate.http_proxy import ProxyEnvironment
+from authgate.keys.fetch import HTTPFetcher
 from authgate.keys.key_set import StaticKeySet
 from authgate.keys.remote import KeyFetchError, RemoteKeySet
-from authgate.keys.sources import ClusterSource
+from authgate.keys.sources import ClusterSource, DiscoverySource, JWKSSource
 from authgate.model import RevocationHandle
 from authgate.verify.claims import TimeRules
 from authgate.verify.cluster import ClusterRules, ClusterVerifier
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig, StaticKeysConfig
+    from authgate.keys.fetch import Fetcher
     from authgate.keys.key_set import KeySet
     from authgate.verify.revocation import Revocation
 
@@ -114,7 +117,9 @@ async def compose_clusters(
         for item in items:
             clusters.issuers[item.name] = ClusterIssuers(item.issuers, item.name, among)
             with placed("cluster"):
-                if item.static_keys is None:
+                if item.keys_from == "issuer":
+                    clusters.verifiers[item.name] = _published(item, clusters, deps)
+                elif item.static_keys is None:
                     clusters.apis[item.name] = await connect(item, deps)
                     clusters.verifiers[item.name] = _asked(item, clusters, deps, taken)
                 else:
@@ -174,6 +179,26 @@ def _asked(
     if revocation is not None:
         clusters.revocations[item.name] = revocation
     return ClusterVerifier(rules, issuers, local, reviewer, RevocationHandle(), revocation=revocation)
+
+
+def _published(item: ClusterConfig, clusters: Clusters, deps: Dependencies) -> JWTVerifier:
+    issuer = item.issuers[0]
+    clusters.issuers[item.name].learn(issuer)
+    keys = clusters.key_sets[item.name] = RemoteKeySet(
+        published_keys(item, HTTPFetcher(item.keys.timeout, proxies=ProxyEnvironment(deps.environ))),
+        deps.clock,
+        refresh_rules(item.keys, deps),
+        fetch_recorder(item.name, deps.metrics),
+        place=f"cluster issuer {issuer} {item.jwks_url}",
+    )
+    return _local_verifier(item, keys, deps)
+
+
+def published_keys(item: ClusterConfig, fetcher: Fetcher) -> JWKSSource | DiscoverySource:
+    """Return where a cluster's keys are fetched from if its API server is not called."""
+    if item.jwks_url is not None:
+        return JWKSSource(item.jwks_url, fetcher)
+    return DiscoverySource(item.issuers[0], fetcher)
 
 
 def _static(item: ClusterConfig, given: StaticKeysConfig, deps: Dependencies) -> JWTVerifier:

@@ -95,6 +95,8 @@ class Generation(Serving):
     async def _release(self) -> None:
         for keys in self.key_sets:
             await keys.close()
+        for verifier in self.issuers.values():
+            await verifier.close()
         if self.reviewers is not None:
             await self.reviewers.close()
         await self.clusters.close()

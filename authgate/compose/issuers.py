@@ -12,8 +12,9 @@ from authgate.compose.dependencies import CompositionError, Dependencies
 from authgate.compose.recorders import fetch_recorder
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher, origin_of
-from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys
+from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys, without_x509_svids
 from authgate.keys.key_set import StaticKeySet
+from authgate.keys.on_demand import OnDemandKeySet
 from authgate.keys.remote import MAX_PATIENCE, KeyFetchError, RefreshRules, RemoteKeySet
 from authgate.keys.sources import DiscoverySource, JWKSSource
 from authgate.verify.claims import TimeRules
@@ -35,15 +36,26 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
         name=item.name,
         audiences=frozenset(item.issuer.audiences),
         algorithms=_algorithms(gate.algorithms),
-        types=frozenset(normalise_type(name) for name in gate.types),
+        types=frozenset(normalise_type(name) for name in item.types),
         time=TimeRules(gate.leeway, gate.expiry_leeway, gate.max_token_lifetime),
         ignore_confirmation=gate.unsafe_ignore_confirmation,
         audience_claims=gate.audience_claims,
+        by_load_balancer=gate.alb is not None,
     )
     keys: KeySet
     if gate.static_keys is not None:
         keys = StaticKeySet(
-            read_static_keys(gate.static_keys, f"jwt issuer '{item.name}': gate.staticKeys").keys
+            read_static_keys(
+                gate.static_keys, f"jwt issuer '{item.name}': gate.staticKeys", bundle=gate.spiffe is not None
+            ).keys
+        )
+    elif gate.alb is not None:
+        keys = OnDemandKeySet(
+            gate.alb.base_url,
+            key_fetcher(item, deps.environ),
+            deps.clock,
+            refresh_rules(gate.keys, deps),
+            fetch_recorder(item.name, deps.metrics),
         )
     else:
         keys = _remote_keys(item, deps)
@@ -63,15 +75,18 @@ def _algorithms(names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(names) | ({"Ed25519"} if "EdDSA" in names else set())
 
 
-def read_static_keys(static: StaticKeysConfig, path: str) -> KeyDocument:
-    """Return the keys at a path of the configuration, inline or from its file; raises `CompositionError`."""
+def read_static_keys(static: StaticKeysConfig, path: str, *, bundle: bool = False) -> KeyDocument:
+    """Return the keys at a path of the configuration, inline or from its file; raises `CompositionError`.
+
+    `bundle` also reads a SPIFFE bundle.
+    """
     try:
         if static.file is None:
             data, origin = (static.inline or "").encode(), "the configuration"
         else:
             data, origin = Path(static.file).read_bytes(), static.file
         if data.lstrip().startswith(b"{"):
-            return read_jwk_set(data, origin)
+            return read_jwk_set(without_x509_svids(data) if bundle else data, origin)
         return read_pem_keys(data, origin)
     except (OSError, KeyDocumentError) as error:
         field = path.rpartition(": ")[2]
@@ -120,7 +135,7 @@ def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetche
 def key_source(item: JWTIssuerConfig, fetcher: Fetcher) -> JWKSSource | DiscoverySource:
     """Return the source of an issuer's keys: its JWKS URL, or its discovery document."""
     if item.gate.jwks_url is not None:
-        return JWKSSource(item.gate.jwks_url, fetcher)
+        return JWKSSource(item.gate.jwks_url, fetcher, bundle=item.gate.spiffe is not None)
     return DiscoverySource(
         item.issuer_names[0],
         fetcher,

@@ -156,5 +156,8 @@ class SigningKey:
     def sign_raw(self, header: bytes, payload: bytes) -> str:
         """Sign exactly these bytes as a compact JWS: a valid signature over content that may be invalid."""
         signing_input = f"{segment(header)}.{segment(payload)}".encode("ascii")
-        signature = _implementation(self.algorithm).sign(signing_input, self.private)
-        return compact(header, payload, signature)
+        return compact(header, payload, self.signature(signing_input))
+
+    def signature(self, signing_input: bytes) -> bytes:
+        """Return the JWS signature over these bytes."""
+        return _implementation(self.algorithm).sign(signing_input, self.private)

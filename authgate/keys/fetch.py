@@ -116,6 +116,7 @@ class HTTPFetcher:
                         raise KeyFetchError(
                             f"{target}: answered {response.status} instead of 200",
                             retry_after=retry_after(response.status, response.headers.get("Retry-After", "")),
+                            status=response.status,
                         )
                     return await _read_bounded(response, target)
         raise KeyFetchError(f"{url}: more than {_MAX_REDIRECTS} redirects")

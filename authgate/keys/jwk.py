@@ -7,6 +7,7 @@ from the issuer or from the configuration.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
@@ -122,6 +123,22 @@ def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
     return KeyDocument(keys=tuple(keys), skipped=tuple(skipped), data=data, origin=origin)
 
 
+def without_x509_svids(data: bytes) -> bytes:
+    """Return a SPIFFE bundle as a JWK Set of its JWT keys, and any other document unchanged.
+
+    Source: SPIFFE, "Trust Domain and Bundle", section 4, and "JWT-SVID", section 5: only `use: jwt-svid` counts.
+    """
+    try:
+        listed = parse_object(data).get("keys")
+    except StrictJSONError:
+        return data
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    if not any(entry.get("use") in ("jwt-svid", "x509-svid") for entry in entries):
+        return data
+    keys = [{**entry, "use": "sig"} for entry in entries if entry.get("use") == "jwt-svid"]
+    return json.dumps({"keys": keys}).encode()
+
+
 def read_pem_keys(data: bytes, origin: str) -> KeyDocument:
     """Read PEM public keys (SubjectPublicKeyInfo) and certificates; raises `KeyDocumentError` if any is unusable.
 
@@ -136,6 +153,14 @@ def read_pem_keys(data: bytes, origin: str) -> KeyDocument:
     if not keys:
         raise KeyDocumentError("not a PEM public key")
     return KeyDocument(keys=tuple(keys))
+
+
+def read_pem_key(kid: str, data: bytes, origin: str) -> VerificationKey:
+    """Read one PEM public key or certificate that has this kid; raises `KeyDocumentError`."""
+    try:
+        return _build(kid, _pem_key(data.lstrip()), None, origin)
+    except _BadKeyError as error:
+        raise KeyDocumentError(str(error)) from None
 
 
 def _read_pem(kid: str, pem: str, origin: str) -> VerificationKey:

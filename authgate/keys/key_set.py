@@ -97,6 +97,10 @@ class KeySet(Protocol):
         """Return whether the key set can be used now."""
         ...
 
+    async def close(self) -> None:
+        """End the fetches under way."""
+        ...
+
 
 class KeyIndex:
     """Keys by kid and algorithm. It never changes; a new key set gets a new index."""
@@ -158,3 +162,6 @@ class StaticKeySet:
     def status(self) -> KeyStatus:
         """Return that static keys can always be used."""
         return KeyStatus(usable=True, detail=f"{counted(len(self._index.keys), 'static key')}")
+
+    async def close(self) -> None:
+        """Do nothing: static keys are never fetched."""

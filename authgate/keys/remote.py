@@ -45,13 +45,14 @@ _NEXT = "next"
 class KeyFetchError(Exception):
     """An issuer's keys could not be fetched. The message has the cause and no secret.
 
-    `retry_after` is the Retry-After of a 429 in seconds. The message omits the query of a URL, because that of a JWKS
-    URL can be an API key.
+    `retry_after` is the Retry-After of a 429 in seconds, `status` the HTTP status of an unusable response, or 0. The
+    message omits the query of a URL, because that of a JWKS URL can be an API key.
     """
 
-    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
+    def __init__(self, message: str, *, retry_after: float = 0.0, status: int = 0) -> None:
         super().__init__(_QUERY.sub(r"\1?…", message))
         self.retry_after = retry_after
+        self.status = status
 
 
 class KeySource(Protocol):

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.keys.fetch import MAX_BYTES, is_loopback
-from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set
+from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, without_x509_svids
 from authgate.keys.remote import KeyFetchError
 from authgate.strict_json import StrictJSONError, parse_object
 
@@ -35,15 +35,17 @@ class IssuerMismatchError(KeyFetchError):
 
 
 class JWKSSource:
-    """Fetches keys from a fixed JWKS URL."""
+    """Fetches keys from a fixed JWKS URL; `bundle` also reads a SPIFFE bundle."""
 
-    def __init__(self, url: str, fetcher: Fetcher) -> None:
+    def __init__(self, url: str, fetcher: Fetcher, *, bundle: bool = False) -> None:
         self._url = url
+        self._bundle = bundle
         self._fetcher = fetcher
 
     async def fetch(self) -> KeyDocument:
         """Return the current keys; raises `KeyFetchError`."""
-        return _read(await self._fetcher.fetch(self._url), self._url)
+        data = await self._fetcher.fetch(self._url)
+        return _read(without_x509_svids(data) if self._bundle else data, self._url)
 
 
 class DiscoverySource:

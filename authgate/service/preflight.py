@@ -95,6 +95,8 @@ async def _cluster_obstacles(path: _Path, item: ClusterConfig, deps: Dependencie
         keys = item.static_keys
         _collect(found, path, lambda: read_static_keys(keys, f"cluster '{item.name}': staticKeys"))
         return found
+    if not item.has_api:
+        return []
     try:
         with placed(*path):
             client = await connect(item, deps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from authgate.model import JSONValue
 
+_MAX_SPIFFE_ID = 2048
+_SPIFFE_ID = re.compile(r"spiffe://([a-z0-9._-]{1,255})(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)+")
 _STRING_CLAIMS = ("sub", "jti", "nonce", "at_hash")
 _CONFIRMATIONS = ("jkt", "x5t#S256", "jwk", "jwe", "jku", "kid")
 _MAX_AUDIENCES = 256
@@ -45,14 +48,35 @@ class TimeRules:
     max_lifetime: float | None = None
 
 
-def read_registered(members: Mapping[str, JSONValue]) -> RegisteredClaims | Rejected:
+def trust_domain_of(subject: object) -> str | None:
+    """Return the trust domain of a workload's SPIFFE ID, or None for anything else.
+
+    Source: SPIFFE, "SPIFFE-ID", section 2: no query, fragment, port or percent-encoding, no empty or dot segments.
+    """
+    if not isinstance(subject, str) or len(subject) > _MAX_SPIFFE_ID:
+        return None
+    found = _SPIFFE_ID.fullmatch(subject)
+    return None if found is None else found[1]
+
+
+def read_registered(
+    members: Mapping[str, JSONValue], trust_domains: frozenset[str] = frozenset()
+) -> RegisteredClaims | Rejected:
     """Return the registered claims of a payload, or which one is missing or has a wrong type.
 
     It is as strict as kube-apiserver about claims that nothing reads, and stricter about numbers: only finite JSON
-    numbers, not strings or booleans. Only a legacy ServiceAccount token may have no `exp`.
+    numbers, not strings or booleans. Only a legacy ServiceAccount token may have no `exp`. A token without `iss`
+    belongs to the trust domain in `sub`, if it is one of `trust_domains`.
     """
     get = members.get
     issuer = get("iss")
+    if issuer is None and trust_domains and "iss" not in members:
+        domain = trust_domain_of(get("sub"))
+        if domain is None:
+            return _malformed("'iss' is missing, and 'sub' is no SPIFFE ID")
+        if domain not in trust_domains:
+            return Rejected(Reason.ISSUER_UNKNOWN, "the trust domain in 'sub' is not configured")
+        issuer = f"spiffe://{domain}"
     if not isinstance(issuer, str) or not issuer:
         return _malformed("'iss' is missing or not a string")
     for name in _STRING_CLAIMS:

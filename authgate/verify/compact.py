@@ -43,6 +43,8 @@ class JOSEHeader:
     alg: str
     kid: str | None
     typ: str | None
+    signer: str | None = None
+    """The load balancer that signed the token, with AWS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,13 @@ class UnverifiedToken:
 
 
 class CompactParser:
-    """Parses tokens. It caches parsed headers, because all tokens of a key share one."""
+    """Parses tokens. It caches parsed headers, because all tokens of a key share one.
 
-    def __init__(self) -> None:
+    `trust_domains` are those of SPIFFE whose tokens have no `iss`.
+    """
+
+    def __init__(self, trust_domains: frozenset[str] = frozenset()) -> None:
+        self._trust_domains = trust_domains
         self._headers: dict[bytes, JOSEHeader] = {}
 
     def parse(self, text: str) -> UnverifiedToken | Rejected:
@@ -83,7 +89,7 @@ class CompactParser:
             members = parse_object(payload)
         except StrictJSONError as error:
             return _not_json("payload", error)
-        registered = read_registered(members)
+        registered = read_registered(members, self._trust_domains)
         if isinstance(registered, Rejected):
             return registered
         return UnverifiedToken(header, UnverifiedClaims(members), registered, signing_input, signature, text)
@@ -182,7 +188,18 @@ def _read_header(members: dict[str, JSONValue]) -> JOSEHeader | Rejected:
         return Rejected(Reason.TOKEN_MALFORMED, "'kid' is null")
     if "typ" in members and not isinstance(typ, str):
         return Rejected(Reason.TOKEN_MALFORMED, "'typ' is not a string")
-    return JOSEHeader(alg, kid, normalise_type(typ) if isinstance(typ, str) else None)
+    signer = members.get("signer")
+    return JOSEHeader(
+        alg,
+        kid,
+        normalise_type(typ) if isinstance(typ, str) else None,
+        signer if isinstance(signer, str) else None,
+    )
+
+
+def padded(signing_input: bytes) -> bytes:
+    """Return a signing input with the base64 padding that AWS load balancers sign with it."""
+    return b".".join(segment + b"=" * (-len(segment) % 4) for segment in signing_input.split(b"."))
 
 
 def normalise_type(typ: str) -> str:

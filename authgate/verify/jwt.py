@@ -19,6 +19,7 @@ from authgate.model import (
 )
 from authgate.text import intern_text
 from authgate.verify.claims import AUDIENCE_CLAIMS, audiences_in, check_time, confirmation, why_no_audience
+from authgate.verify.compact import padded
 
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
@@ -54,6 +55,8 @@ class IssuerRules:
     ignore_confirmation: bool = False
     audience_claims: tuple[str, ...] = AUDIENCE_CLAIMS
     """The claims that name the audience; the first one that a token has counts."""
+    by_load_balancer: bool = False
+    """Whether AWS load balancers sign the tokens: padded, with the audience in the header's `signer`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,10 @@ class JWTVerifier:
     def kids(self) -> frozenset[str]:
         """The ids of the issuer's keys in memory."""
         return self._keys.kids
+
+    async def close(self) -> None:
+        """End the fetches of keys under way."""
+        await self._keys.close()
 
     def status(self) -> KeyStatus:
         """Return whether the issuer's keys can be used now."""
@@ -194,8 +201,11 @@ class JWTVerifier:
         rejected = self._check_time(token)  # cheaper than a signature
         if rejected is not None and not self._verify_expired:
             return rejected
+        signing_input = token.signing_input
+        if self._rules.by_load_balancer:
+            signing_input = padded(signing_input)
         for key in found.keys:
-            if key.verify(token.header.alg, token.signing_input, token.signature):
+            if key.verify(token.header.alg, signing_input, token.signature):
                 if rejected is not None:
                     return replace(rejected, evidence=self._evidence_of(key), handle=key.handle)
                 return self._verified(token, key)
@@ -242,7 +252,9 @@ class JWTVerifier:
 
     def _accepted_audiences(self, token: UnverifiedToken) -> tuple[str, ...]:
         named = token.registered.audiences
-        if self._audience_claims is not AUDIENCE_CLAIMS:
+        if self._rules.by_load_balancer:
+            named = () if token.header.signer is None else (token.header.signer,)
+        elif self._audience_claims is not AUDIENCE_CLAIMS:
             named = audiences_in(token.claims.members, self._audience_claims)
         if len(named) == 1:
             return self._single_audience.get(named[0], ())
@@ -254,6 +266,8 @@ class JWTVerifier:
 
     def _no_audience(self, token: UnverifiedToken, evidence: Evidence) -> Rejected:
         detail = why_no_audience(token.claims.members, self._audience_claims)
+        if self._rules.by_load_balancer:
+            detail = "" if token.header.signer else "it has no `signer` in its header"
         return Rejected(Reason.AUDIENCE_MISMATCH, detail, evidence)
 
     def _rejected(self, reason: Reason, detail: str, *, final: bool = True) -> Rejected:

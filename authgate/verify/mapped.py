@@ -13,6 +13,7 @@ from authgate.expressions import Failed, Variables
 from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Identity, Rejected
 from authgate.text import intern_text, is_clean
+from authgate.verify.claims import trust_domain_of
 from authgate.verify.identity import RefusedError, clean
 from authgate.vocabulary import AUTHENTICATED_GROUP, CREDENTIAL_ID, UNAUTHENTICATED_GROUP
 
@@ -130,6 +131,15 @@ def tenant_identity(
     """Return the identity of a token of one of several tenants, each by its issuer; `tid` must not name another one."""
     if claims.members.get("tid", tenants[issuer]) != tenants[issuer]:
         return Rejected(Reason.CLAIM_RULE_FAILED, "claim 'tid' is not the tenant in 'iss'")
+    return identify(claims, issuer, audiences)
+
+
+def spiffe_identity(
+    claims: VerifiedClaims, issuer: str, audiences: tuple[str, ...], *, trust_domain: str, identify: Identify
+) -> Identity | Rejected:
+    """Return the identity of a JWT-SVID; `sub` must be a SPIFFE ID of the trust domain, whose keys verify no other."""
+    if trust_domain_of(claims.members.get("sub")) != trust_domain:
+        return Rejected(Reason.CLAIM_RULE_FAILED, f"claim 'sub' is no SPIFFE ID of spiffe://{trust_domain}")
     return identify(claims, issuer, audiences)
 
 

@@ -38,8 +38,10 @@ class IssuerRouter:
         issuers: Mapping[str, JWTVerifier],
         clusters: Iterable[ClusterVerifier] = (),
         learn_issuers: Callable[[], Awaitable[None]] | None = None,
+        *,
+        trust_domains: frozenset[str] = frozenset(),
     ) -> None:
-        self._parser = CompactParser()
+        self._parser = CompactParser(trust_domains)
         self._issuers = dict(issuers)
         self._clusters = tuple(clusters)
         self._learn_issuers = learn_issuers

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
 
 from authgate.cli.explain import explained
 from authgate.config import load
-from authgate.dev.compact import OMIT
-from authgate.dev.issuer import Issuer
+from authgate.dev.compact import OMIT, json_bytes
+from authgate.dev.issuer import WELL_KNOWN, Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.tls import throwaway_certificate
 from authgate.errors import Reason
+from authgate.tools.doctor import Level
 from authgate.tools.explain import Fact
 from tests.support.doctor import found
 from tests.support.embedded_server import EmbeddedServer
-from tests.support.faults import json_answer
+from tests.support.faults import Answer, failing, json_answer
 from tests.support.openid import OpenIDSite
 from tests.support.service import published, running, trusting, written
 
@@ -149,3 +153,118 @@ async def test_doctor_advises_what_check_accepts(tmp_path: Path, named: str, adv
         issuer.discovery_changes = {"issuer": named}
         findings = await found(written(tmp_path, {"jwt": [trusting(issuer)]}))
     assert advice in findings.about("issuer").remedy
+
+
+async def test_jwt_svids_are_routed_by_their_trust_domain() -> None:
+    """gate.spiffe: no `iss`; of the bundle, only keys for JWT-SVIDs count."""
+    async with published() as (issuer, server):
+        other = SigningKey.generate("ES256")
+        bundle = [
+            issuer.key.jwk({"use": "jwt-svid"}),
+            other.jwk({"use": "x509-svid", "x5c": ["a certificate"]}),
+            SigningKey.generate("ES256").jwk({"use": OMIT}),
+        ]
+        server.faults.set("/jwks", json_answer({"keys": bundle, "spiffe_sequence": 1}))
+        entry = trusting(
+            "spiffe://example.org",
+            spiffe={"trustDomain": "example.org"},
+            jwksURL=issuer.jwks_uri,
+            keys={"cooldown": "0.5s"},
+        )
+        subject = "spiffe://example.org/ns/prod/sa/web"
+        async with running({"jwt": [entry]}) as gate:
+            svid = {"iss": OMIT, "sub": subject}
+            await gate.passes(issuer.mint(claims=svid, headers={"typ": "JOSE"}), within=5)
+            answer = await gate.request(issuer.mint(claims=svid))
+            assert answer.value("X-Auth-Request-User") == f"corp:{subject}"
+            assert await gate.metric("authgate_jwks_skipped_keys", issuer="corp") == 0
+            wrong = {
+                "by a key for X.509": (issuer.mint(claims=svid, key=other), "key_unknown"),
+                "of another domain": (
+                    issuer.mint(claims={**svid, "sub": "spiffe://b.org/x"}),
+                    "issuer_unknown",
+                ),
+                "with another domain's ID": (
+                    issuer.mint(claims={"iss": "spiffe://example.org", "sub": "spiffe://b.org/x"}),
+                    "claim_rule_failed",
+                ),
+                "without an ID": (issuer.mint(claims={"iss": OMIT}), "claim_malformed"),
+                "of another type": (
+                    issuer.mint(claims=svid, headers={"typ": "at+jwt"}),
+                    "type_not_accepted",
+                ),
+            }
+            verdicts = {name: await gate.verdict(token) for name, (token, _) in wrong.items()}
+            assert verdicts == {name: (401, reason) for name, (_, reason) in wrong.items()}
+
+
+@pytest.mark.parametrize("by", ["discovery", "jwksURL"])
+async def test_a_cluster_needs_only_its_public_issuer(tmp_path: Path, by: str) -> None:
+    """cluster.keysFrom: issuer: account, namespace and policies as for any cluster, and no API server."""
+    async with published() as (issuer, server):
+        entry: dict[str, Any] = {
+            "name": "far",
+            "audiences": ["my-audience"],
+            "issuers": [issuer.url],
+            "keysFrom": "issuer",
+            "tokenReview": {"mode": "never"},
+        }
+        if by == "jwksURL":
+            entry["jwksURL"] = issuer.jwks_uri
+        allow = [{"serviceAccounts": ["prod/*"]}]
+        document = {"cluster": entry, "policies": {"default": {"allow": allow}}}
+        claims = {"kubernetes.io": {"namespace": "prod", "serviceaccount": {"name": "web", "uid": "u-1"}}}
+        token = issuer.mint("system:serviceaccount:prod:web", claims=claims)
+        async with running(document) as gate:
+            await gate.passes(token, within=5)
+            answer = await gate.request(token)
+            assert answer.value("X-Auth-Request-User") == "system:serviceaccount:prod:web"
+            assert answer.value("X-Auth-Request-Cluster") == "far"
+            claims["kubernetes.io"]["namespace"] = "test"
+            assert await gate.verdict(issuer.mint(claims=claims)) == (403, "not_allowed")
+            assert await gate.verdict(issuer.mint()) == (401, "identity_invalid")
+            assert await gate.verdict("opaque") == (401, "token_opaque")
+        paths = {"/jwks": 1} if by == "jwksURL" else {"/jwks": 1, f"{WELL_KNOWN}": 1}
+        assert server.counts == paths
+        findings = await found(written(tmp_path, document))
+        assert findings.worst is Level.GOOD
+        server.faults.set("/jwks", failing(500))
+        assert (await found(written(tmp_path, document))).about("keys").level is Level.BAD
+        explanation = await explained(load(written(tmp_path, document), {}).config, token, "default")
+        assert explanation.reason is Reason.KEYS_UNAVAILABLE
+
+
+async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
+    """gate.alb: a key for each kid, the audience in the header's `signer`, a signature over padded segments."""
+    kid, arn = str(uuid.uuid4()), "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/web/1"
+    key = SigningKey.generate("ES256", kid=kid)
+    async with published() as (issuer, server):
+        server.faults.set(f"/{kid}", Answer(200, key.public_pem()))
+        entry = trusting("urn:idp", alb={"region": "eu-west-1", "keysURL": server.url})
+        entry["issuer"]["audiences"] = [arn]
+
+        def signed(signer: str = arn, name: str = "jane", by: SigningKey = key) -> str:
+            now = int(time.time())
+            claims = {"iss": "urn:idp", "sub": name, "exp": now + 100, "jti": "1"}
+            header = {"alg": "ES256", "kid": by.kid, "signer": signer, "client": "c"}
+            parts = [base64.urlsafe_b64encode(json_bytes(part)).decode() for part in (header, claims)]
+            text = ".".join(parts).encode()
+            signature = by.signature(text)
+            return b".".join((text, base64.urlsafe_b64encode(signature))).decode().replace("=", "")
+
+        async with running({"jwt": [entry]}) as gate:
+            for name in ("j", "ja", "jan", "jane"):  # each length of padding
+                await gate.passes(signed(name=name), within=5)
+            assert server.counts == {f"/{kid}": 1}
+            assert await gate.verdict(signed("arn:of:another")) == (401, "audience_mismatch")
+            stranger = SigningKey.generate("ES256", kid=kid)
+            assert await gate.verdict(signed(by=stranger)) == (401, "signature_invalid")
+            nobody = SigningKey.generate("ES256", kid=str(uuid.uuid4()))
+            assert await gate.verdict(signed(by=nobody)) == (401, "key_unknown")
+            assert await gate.verdict(signed(by=SigningKey.generate("ES256", kid="k"))) == (
+                401,
+                "key_unknown",
+            )
+        findings = await found(written(tmp_path, {"jwt": [entry]}))
+        assert findings.worst is Level.GOOD
+        assert issuer.url

@@ -90,7 +90,7 @@ def clusters_are_distinct(config: Config) -> Iterator[Finding]:
     servers: dict[tuple[str | None, str | None], Path] = {}
     legacy: Path | None = None
     for path, cluster in config.located_clusters():
-        if cluster.static_keys is None:
+        if cluster.has_api:
             first = servers.setdefault((cluster.kubeconfig, cluster.context), path)
             if first is not path:
                 sentence = (
@@ -145,7 +145,11 @@ def entries_name_issuers(config: Config) -> Iterator[Finding]:
 
 def access_reviews_have_a_cluster(config: Config) -> Iterator[Finding]:
     """Yield access reviews that no cluster, or not every cluster, can answer."""
-    static = [dotted(path) for path, cluster in config.located_clusters() if cluster.static_keys is not None]
+    static = [
+        (dotted(path), "staticKeys" if cluster.static_keys is not None else "keysFrom: issuer")
+        for path, cluster in config.located_clusters()
+        if not cluster.has_api
+    ]
     names = {cluster.name for cluster in config.clusters}
     for name, policy in config.policies.items():
         for place, review in policy.access_reviews():
@@ -155,7 +159,10 @@ def access_reviews_have_a_cluster(config: Config) -> Iterator[Finding]:
                     path, "needs a cluster whose API can be asked; set cluster.audiences, or leave it out"
                 )
             elif static:
-                sentence = f"needs the API of every cluster, but {static[0]} has staticKeys instead; remove one of them"
+                holder, instead = static[0]
+                sentence = (
+                    f"needs the API of every cluster, but {holder} has {instead} instead; remove one of them"
+                )
                 yield Finding(path, sentence)
             if review.cluster is not None and review.cluster not in names:
                 yield Finding(

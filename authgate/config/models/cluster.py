@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from authgate.config.models.fields import (
@@ -18,9 +19,11 @@ from authgate.config.models.fields import (
     Text,
     different,
     issuer_url,
+    keys_url,
 )
 from authgate.config.models.files import ReadableFile
 from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
+from authgate.config.problems import Finding
 
 
 def _cluster_issuer(text: str) -> str:
@@ -105,6 +108,16 @@ class ClusterConfig(ConfigModel):
                         "required": ["issuers", "tokenReview"],
                     },
                 },
+                {
+                    "if": {"properties": {"keysFrom": {"const": "issuer"}}, "required": ["keysFrom"]},
+                    "then": {
+                        "properties": {
+                            "issuers": {"minItems": 1, "maxItems": 1},
+                            "tokenReview": _mode("never"),
+                        },
+                        "required": ["issuers", "tokenReview"],
+                    },
+                },
             ]
         }
     )
@@ -148,6 +161,21 @@ class ClusterConfig(ConfigModel):
         "tokenReview.mode: never.",
     )
 
+    keys_from: Literal["apiServer", "issuer"] = Field(
+        default="apiServer",
+        description="issuer: keys come from the cluster's public issuer and the API server is never called; needs one"
+        " issuer in issuers, and tokenReview.mode: never.",
+    )
+    jwks_url: Annotated[str, StringConstraints(max_length=2048), AfterValidator(keys_url)] | None = Field(
+        default=None,
+        description="The URL of the keys with keysFrom: issuer, instead of the issuer's discovery.",
+    )
+
+    @property
+    def has_api(self) -> bool:
+        """Whether the API server is called."""
+        return self.static_keys is None and self.keys_from == "apiServer"
+
     @field_validator("revocation")
     @classmethod
     def _has_reviews_to_fall_back_on(cls, value: str, info: ValidationInfo) -> str:
@@ -171,3 +199,28 @@ class ClusterConfig(ConfigModel):
         if info.data.get("kubeconfig") is not None or info.data.get("context") is not None:
             raise ValueError("replace the API server: leave kubeconfig and context out")
         return value
+
+    @field_validator("keys_from")
+    @classmethod
+    def _replaces_the_api_server(cls, value: str, info: ValidationInfo) -> str:
+        review = info.data.get("token_review")
+        if value == "apiServer":
+            return value
+        if isinstance(review, TokenReviewConfig) and review.mode != "never":
+            raise ValueError("needs tokenReview.mode: never, because the API server is not called")
+        if len(info.data.get("issuers", ("",))) != 1:
+            raise ValueError("needs exactly one issuer in issuers: the cluster's public issuer")
+        if info.data.get("kubeconfig") is not None or info.data.get("context") is not None:
+            raise ValueError("replaces the API server: leave kubeconfig and context out")
+        if info.data.get("static_keys") is not None:
+            raise ValueError("must be apiServer, the default, with staticKeys: keys have one source")
+        return value
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield a source of keys that is not used, or cannot be."""
+        if self.keys_from == "apiServer" and self.jwks_url is not None:
+            sentence = "needs keysFrom: issuer; the API server's keys are at its own address"
+            yield Finding(("jwksURL",), sentence, rule=sentence)
+        if self.keys_from == "issuer" and self.jwks_url is None and "://" not in self.issuers[0]:
+            sentence = "must be an https:// URL, because keys are found through it; or set jwksURL"
+            yield Finding(("issuers", 0), sentence, rule=sentence)

@@ -371,6 +371,10 @@ def issuer_name(text: str) -> str:
     return text
 
 
+NO_URL: Final = "must be an absolute URL in ASCII, such as https://issuer.example.com"
+NO_HTTP: Final = "must be https://; plain http:// is allowed on loopback only"
+"""Two messages that the issuers of `jwt` add advice to."""
+
 TENANT: Final = "{tenantid}"
 """What an issuer's URL has in the place of a tenant, as in Entra ID's discovery document for all tenants."""
 
@@ -409,10 +413,7 @@ def _host_and_path(url: str) -> str:
 
 def _check_url(text: str, *, http: bool) -> None:
     if not _URL.fullmatch(text):
-        raise ValueError(
-            "must be an absolute URL in ASCII, such as https://issuer.example.com, because it is fetched; with"
-            " gate.jwksURL or gate.staticKeys, an issuer can be any text"
-        )
+        raise ValueError(NO_URL)
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -427,14 +428,7 @@ def _check_url(text: str, *, http: bool) -> None:
     if "#" in text:
         raise ValueError("must not have a fragment (#…)")
     if parts.scheme == "http" and not http and not _is_loopback(parts):
-        raise ValueError(_NO_HTTP)
-
-
-_NO_HTTP: Final = (
-    "must be https://, because keys are fetched through it; plain http:// is allowed on loopback only. Configure the"
-    " provider's external https:// address (Keycloak: KC_HOSTNAME), or set gate.jwksURL to an https:// URL of the keys;"
-    " gate.unsafeAllowHTTP: true allows http://, so that anyone on the network can replace the keys"
-)
+        raise ValueError(NO_HTTP)
 
 
 def _is_loopback(parts: SplitResult) -> bool:

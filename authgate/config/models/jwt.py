@@ -7,9 +7,10 @@ Source: k8s.io/apiserver, pkg/apis/apiserver/v1/types.go and pkg/apis/apiserver/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import (
@@ -25,6 +26,8 @@ from pydantic import (
 
 from authgate.config.models.expressions import compiled, over
 from authgate.config.models.fields import (
+    NO_HTTP,
+    NO_URL,
     TENANT,
     Block,
     ClaimName,
@@ -258,6 +261,19 @@ _FETCHING: Final[ContextVar[_Fetching]] = ContextVar("fetching", default=_USUAL)
 """That of the entry under validation."""
 
 
+_HTTP_ADVICE: Final = (
+    ". Configure the provider's external https:// address (Keycloak: KC_HOSTNAME), or set gate.jwksURL to an https://"
+    " URL of the keys; gate.unsafeAllowHTTP: true allows http://, so that anyone on the network can replace the keys"
+)
+
+
+def _fetched(check: Callable[..., str], url: str) -> str:
+    try:
+        return check(url, http=_FETCHING.get().http)
+    except ValueError as error:
+        raise ValueError(f"{error}{_HTTP_ADVICE if str(error) == NO_HTTP else ''}") from None
+
+
 def _issuer(text: str) -> str:
     fetching = _FETCHING.get()
     if TENANT in text:
@@ -270,12 +286,21 @@ def _issuer(text: str) -> str:
             raise ValueError(f"must have {TENANT} once, in the path")
         _issuer(text.replace(TENANT, "tenant"))
         return text
-    return issuer_url(text, http=fetching.http) if fetching.through_issuer else issuer_name(text)
+    if not fetching.through_issuer:
+        return issuer_name(text)
+    try:
+        return _fetched(issuer_url, text)
+    except ValueError as error:
+        if str(error) == NO_URL:
+            raise ValueError(
+                f"{NO_URL}; with gate.jwksURL or gate.staticKeys, an issuer can be any text"
+            ) from None
+        raise
 
 
 _URL = Annotated[str, StringConstraints(max_length=2048)]
-_DiscoveryURL = Annotated[_URL, AfterValidator(lambda url: issuer_url(url, http=_FETCHING.get().http))]
-_KeysURL = Annotated[_URL, AfterValidator(lambda url: keys_url(url, http=_FETCHING.get().http))]
+_DiscoveryURL = Annotated[_URL, AfterValidator(partial(_fetched, issuer_url))]
+_KeysURL = Annotated[_URL, AfterValidator(partial(_fetched, keys_url))]
 
 
 class IssuerConfig(ConfigModel):
@@ -347,6 +372,33 @@ class KeysConfig(KeyRefreshConfig):
     )
 
 
+class SpiffeConfig(ConfigModel):
+    """A SPIFFE trust domain, whose JWT-SVIDs have no `iss`."""
+
+    absent: ClassVar = {"trustDomain": "is required: the trust domain, such as example.org"}
+    trust_domain: Annotated[
+        Text, Matching(r"[a-z0-9._-]{1,255}", "must be a trust domain in lower case, such as example.org")
+    ] = Field(description="The trust domain; issuer.url is spiffe:// with it, and `sub` must be an ID in it.")
+
+
+class LoadBalancerConfig(ConfigModel):
+    """AWS Application Load Balancers, which sign the header `x-amzn-oidc-data`."""
+
+    absent: ClassVar = {"region": "is required: the load balancer's region, such as eu-west-1"}
+    region: Annotated[Text, Matching(r"[a-z]{2}(-[a-z]+)+-\d", "must be a region, such as eu-west-1")] = (
+        Field(description="The region of the load balancers, where their keys are.")
+    )
+    keys_url: _KeysURL | None = Field(
+        default=None,
+        description="The URL below which each key is at its id; null: https://public-keys.auth.elb.<region>.amazonaws.com.",
+    )
+
+    @property
+    def base_url(self) -> str:
+        """The URL below which each key is at its id."""
+        return self.keys_url or f"https://public-keys.auth.elb.{self.region}.amazonaws.com"
+
+
 class IssuerGateConfig(ConfigModel):
     """authgate's additions to an issuer."""
 
@@ -384,6 +436,16 @@ class IssuerGateConfig(ConfigModel):
     static_keys: StaticKeysConfig | None = Field(
         default=None, description="Keys in the configuration or a file, instead of fetched keys."
     )
+    spiffe: SpiffeConfig | None = Field(
+        default=None,
+        description="Accept JWT-SVIDs of this trust domain, which have no `iss`; needs jwksURL (the bundle endpoint) or"
+        " staticKeys.",
+    )
+    alb: LoadBalancerConfig | None = Field(
+        default=None,
+        description="Accept tokens that AWS load balancers sign (x-amzn-oidc-data); issuer.audiences are the ARNs of"
+        " the load balancers.",
+    )
     keys: KeysConfig = Field(default_factory=KeysConfig, description="How the keys are fetched and kept.")
     types: Annotated[
         Some[
@@ -397,7 +459,8 @@ class IssuerGateConfig(ConfigModel):
         AfterValidator(_different_types),
     ] = Field(
         default=("JWT", "at+jwt"),
-        description="Accepted values of `typ`, ignoring case and `application/`; a token without `typ` is accepted.",
+        description="Accepted values of `typ`, ignoring case and `application/`; a token without `typ` is accepted."
+        " With spiffe, the default is [JWT, JOSE].",
     )
     unsafe_allow_http: bool = Field(
         default=False,
@@ -434,7 +497,9 @@ class JWTIssuerConfig(ConfigModel):
     def _knows_what_is_fetched(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """Validate the issuer by the rules of a URL or of a name, depending on where its keys are from."""
         gate = data.get("gate") if isinstance(data, dict) else None
-        given = [name for name in ("jwksURL", "staticKeys") if _value(gate, name) is not None]
+        given = [
+            name for name in ("jwksURL", "staticKeys", "spiffe", "alb") if _value(gate, name) is not None
+        ]
         before = _FETCHING.set(
             _Fetching(not given, _value(gate, "unsafeAllowHTTP") is True, bool(_value(gate, "tenants")))
         )
@@ -449,8 +514,20 @@ class JWTIssuerConfig(ConfigModel):
             (("issuer", "discoveryURL"), self.issuer.discovery_url),
             (("gate", "jwksURL"), self.gate.jwks_url),
             (("gate", "staticKeys"), self.gate.static_keys),
+            (("gate", "alb"), self.gate.alb),
         )
         given = [path for path, value in sources if value is not None]
+        spiffe = self.gate.spiffe
+        if spiffe is not None:
+            if self.issuer.url != f"spiffe://{spiffe.trust_domain}":
+                yield _plain(f"must be spiffe://{spiffe.trust_domain}, as in gate.spiffe", "issuer", "url")
+            if self.gate.jwks_url is None and self.gate.static_keys is None:
+                yield _plain("needs gate.jwksURL, the bundle endpoint, or gate.staticKeys", "gate", "spiffe")
+        if self.gate.alb is not None and self.gate.audience_claims != ("aud",):
+            sentence = (
+                "must not be given with alb: the audience is the load balancer's ARN in the token's header"
+            )
+            yield _plain(sentence, "gate", "audienceClaims")
         if self.gate.tenants and TENANT not in self.issuer.url:
             yield _plain(f"need {TENANT} in issuer.url, in the place of the tenant's id", "gate", "tenants")
         for path in given[1:]:
@@ -468,6 +545,13 @@ class JWTIssuerConfig(ConfigModel):
                     "username",
                     "expression",
                 )
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The accepted values of `typ`."""
+        if self.gate.spiffe is not None and "types" not in self.gate.model_fields_set:
+            return ("JWT", "JOSE")
+        return self.gate.types
 
     @property
     def tenants(self) -> dict[str, str]:

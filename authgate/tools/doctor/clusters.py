@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.api import ApiError, ApiErrorKind, ResourceAttributes
-from authgate.compose.clusters import connect
+from authgate.compose.clusters import connect, published_keys
 from authgate.compose.dependencies import CompositionError
 from authgate.compose.revocation import scopes
 from authgate.config import format_duration
+from authgate.http_proxy import ProxyEnvironment
+from authgate.keys.fetch import HTTPFetcher
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, ClusterSource
 from authgate.tools.doctor.findings import Finding, Level, bad, good, keys_found, static_keys_found, warning
@@ -55,6 +57,8 @@ async def examine_cluster(
         return static_keys_found(
             item.static_keys, CLUSTER_ALGORITHMS, f"{subject}: keys", f"cluster '{item.name}': staticKeys"
         )
+    if item.keys_from == "issuer":
+        return await _published_keys(item, deps, subject)
     try:
         api = await connect(item, deps)
     except CompositionError as error:
@@ -64,6 +68,20 @@ async def examine_cluster(
         return await _Examination(item, api, deps, owners, subject).findings(reviews_access)
     finally:
         await api.close()
+
+
+async def _published_keys(item: ClusterConfig, deps: Dependencies, subject: str) -> list[Finding]:
+    origin = item.jwks_url or item.issuers[0]
+    try:
+        fetcher = HTTPFetcher(item.keys.timeout, proxies=ProxyEnvironment(deps.environ))
+        document = await published_keys(item, fetcher).fetch()
+    except KeyFetchError as error:
+        remedy = (
+            "check that the cluster's issuer is public, the URL, the proxy, and network policies between here and it;"
+            " if only its keys are at another address, set cluster.jwksURL"
+        )
+        return [bad(f"{subject}: keys", str(error), remedy)]
+    return keys_found(f"{subject}: keys", document.origin or origin, document, CLUSTER_ALGORITHMS)
 
 
 class _Examination:

@@ -72,11 +72,11 @@ def keys_found(subject: str, origin: str, document: KeyDocument, algorithms: Ite
 
 
 def static_keys_found(
-    static: StaticKeysConfig, algorithms: Iterable[str], subject: str, path: str
+    static: StaticKeysConfig, algorithms: Iterable[str], subject: str, path: str, *, bundle: bool = False
 ) -> list[Finding]:
     """Return the findings about keys in the configuration, at `path`, or in a file that it names."""
     try:
-        document = read_static_keys(static, path)
+        document = read_static_keys(static, path, bundle=bundle)
     except CompositionError as error:
         return [bad(subject, str(error), "put the issuer's public keys there, as a JWKS or PEM")]
     return keys_found(subject, static.file or "the configuration", document, algorithms)

@@ -46,8 +46,11 @@ async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> l
             item.gate.algorithms,
             f"{subject}: keys",
             f"jwt issuer '{item.name}': gate.staticKeys",
+            bundle=item.gate.spiffe is not None,
         )
     fetcher = key_fetcher(item, environ)
+    if item.gate.alb is not None:
+        return [await _load_balancer_keys(item.gate.alb.base_url, fetcher, f"{subject}: keys")]
     recorder = _Recorder(fetcher)
     try:
         document = await key_source(item, recorder).fetch()
@@ -59,6 +62,19 @@ async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> l
         *_reached(item, subject, recorder),
         *keys_found(f"{subject}: keys", recorder.received[-1], document, item.gate.algorithms),
     ]
+
+
+async def _load_balancer_keys(base: str, fetcher: Fetcher, subject: str) -> Finding:
+    """Return whether the place of the keys responds; which keys there are is known only to the load balancers."""
+    try:
+        await fetcher.fetch(f"{base.rstrip('/')}/00000000-0000-0000-0000-000000000000")
+    except KeyFetchError as error:
+        if error.status not in (403, 404):
+            remedy = (
+                "check gate.alb.region, name resolution, the proxy and network policies between here and AWS"
+            )
+            return bad(subject, str(error), remedy)
+    return good(subject, f"{base} responds; each key is fetched when a token names it")
 
 
 def _proxies(subject: str, fetcher: HTTPFetcher, recorder: _Recorder) -> list[Finding]:

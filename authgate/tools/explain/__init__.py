@@ -86,7 +86,12 @@ _REMEDIES: Final = {
 def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...]) -> str | None:
     """Return the claim of a token of a `jwt` issuer that can replace a missing audience."""
     issuer, members = issuer_of(decision, issuers), seen.claims or {}
-    if issuer is None or issuer.is_cluster or any(claim in members for claim in issuer.audience_claims):
+    if (
+        issuer is None
+        or issuer.is_cluster
+        or issuer.by_load_balancer
+        or any(claim in members for claim in issuer.audience_claims)
+    ):
         return None
     return next((claim for claim in AUDIENCE_SUBSTITUTES if claim in members), None)
 

@@ -113,6 +113,9 @@ def _missing_claims(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]
 
 
 def _audience_facts(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]:
+    if issuer is not None and issuer.by_load_balancer:
+        yield _fact("the token's signer", seen.header_text("signer"))
+        return
     members = seen.claims or {}
     read = ("aud",) if issuer is None else issuer.audience_claims
     others = [claim for claim in AUDIENCE_SUBSTITUTES if claim in members and claim not in read]

@@ -57,6 +57,7 @@ class KnownIssuer:
     claims: tuple[tuple[str, str], ...] = ()
     audience_claims: tuple[str, ...] = ("aud",)
     kids: tuple[str, ...] = ()
+    by_load_balancer: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

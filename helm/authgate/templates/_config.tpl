@@ -61,7 +61,7 @@
 {{- define "authgate.ownCluster" -}}
 {{- $own := list -}}
 {{- range include "authgate.clusters" . | fromJsonArray -}}
-{{- if not (or .kubeconfig .context .staticKeys) }}{{ $own = append $own . }}{{ end -}}
+{{- if not (or .kubeconfig .context .staticKeys (eq (.keysFrom | default "apiServer") "issuer")) }}{{ $own = append $own . }}{{ end -}}
 {{- end -}}
 {{- toJson $own -}}
 {{- end -}}

@@ -179,3 +179,57 @@ def test_invalid_static_keys_are_refused(problems: Problems) -> None:
         "cluster: [{audiences: [a], issuers: [x], tokenReview: {mode: never}, staticKeys: {file: /nowhere}}]"
     )
     assert "cannot be read" in problems(text)["cluster[0].staticKeys.file"].message
+
+
+PUBLIC = "cluster: {audiences: [a], keysFrom: issuer, "
+ISSUER = "issuers: ['https://oidc.example/id/1'], "
+NEVER = "tokenReview: {mode: never}"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [ISSUER + NEVER, f"issuers: [x], jwksURL: 'https://k.example/keys?a=b', {NEVER}"],
+    ids=["discovery", "jwksURL"],
+)
+def test_a_cluster_with_a_public_issuer_needs_no_api(load_text: Load, members: str) -> None:
+    """One issuer, and no reviews."""
+    [cluster] = load_text(f"{PUBLIC}{members}}}").config.clusters
+    assert not cluster.has_api
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "words"),
+    [
+        (PUBLIC + ISSUER + "}", "cluster.keysFrom", "needs tokenReview.mode: never"),
+        (PUBLIC + NEVER + "}", "cluster.keysFrom", "exactly one issuer"),
+        (PUBLIC + f"issuers: ['https://a', 'https://b'], {NEVER}}}", "cluster.keysFrom", "exactly one"),
+        (PUBLIC + ISSUER + NEVER + ", kubeconfig: /dev/null}", "cluster.keysFrom", "leave kubeconfig"),
+        (PUBLIC + ISSUER + NEVER + ", context: c}", "cluster.keysFrom", "leave kubeconfig"),
+        (PUBLIC + f"issuers: [x], {NEVER}}}", "cluster.issuers[0]", "or set jwksURL"),
+        (
+            "cluster: {audiences: [a], jwksURL: 'https://k.example'}",
+            "cluster.jwksURL",
+            "needs keysFrom: issuer",
+        ),
+        (PUBLIC + ISSUER + NEVER + ", jwksURL: 'http://k.example'}", "cluster.jwksURL", "must be https"),
+        (
+            PUBLIC
+            + ISSUER
+            + NEVER
+            + "}\npolicies: {default: {accessReview: {resource: {verb: get, resource: pods}}}}",
+            "policies.default.accessReview",
+            "has keysFrom: issuer instead",
+        ),
+    ],
+)
+def test_what_a_public_issuer_cannot_do_is_refused(
+    problems: Problems, text: str, path: str, words: str
+) -> None:
+    """Nothing asks the API server, and there is one source of keys."""
+    assert words in problems(text)[path].message
+
+
+def test_keys_have_one_source(problems: Problems) -> None:
+    """Static ones are not fetched."""
+    text = f"{PUBLIC}{ISSUER}{NEVER}, staticKeys: {{inline: {keys()}}}}}"
+    assert "keys have one source" in problems(text)["cluster.keysFrom"].message

@@ -466,6 +466,41 @@ GATES = {
         "jwt[1].issuer.url",
         "is given twice",
     ),
+    "spiffe-of-another-name": (
+        gate("spiffe: {trustDomain: a.example}, jwksURL: 'https://k.example'"),
+        "jwt[0].issuer.url",
+        "must be spiffe://a.example",
+    ),
+    "spiffe-without-keys": (
+        jwt(url="spiffe://a.example", entry=", gate: {spiffe: {trustDomain: a.example}}"),
+        "jwt[0].gate.spiffe",
+        "needs gate.jwksURL",
+    ),
+    "spiffe-in-upper-case": (
+        gate("spiffe: {trustDomain: A.example}, jwksURL: 'https://k.example'"),
+        "jwt[0].gate.spiffe.trustDomain",
+        "in lower case",
+    ),
+    "alb-and-jwks": (
+        gate("alb: {region: eu-west-1}, jwksURL: 'https://k.example'"),
+        "jwt[0].gate.alb",
+        "keys have one source",
+    ),
+    "alb-region": (
+        gate("alb: {region: eu-west-1.evil.example/}"),
+        "jwt[0].gate.alb.region",
+        "must be a region",
+    ),
+    "alb-http": (
+        gate("alb: {region: eu-west-1, keysURL: 'http://k.example'}"),
+        "jwt[0].gate.alb.keysURL",
+        "must be https://",
+    ),
+    "alb-audience": (
+        gate("alb: {region: eu-west-1}, audienceClaims: [sub]"),
+        "jwt[0].gate.audienceClaims",
+        "must not be given with alb",
+    ),
     "jwks-user-info": (gate("jwksURL: 'https://a@b'"), "jwt[0].gate.jwksURL", "must not have a user name"),
     "jwks-and-static": (
         gate("jwksURL: 'https://a.example', staticKeys: {inline: {keys: [{}]}}"),

@@ -1,0 +1,127 @@
+"""Keys that are fetched one by one: what is kept, and how often a stranger's key ids start fetches."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+
+from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown
+from authgate.keys.on_demand import OnDemandKeySet
+from authgate.keys.remote import KeyFetchError, RefreshRules
+
+if TYPE_CHECKING:
+    from tests.support.clock import FakeClock
+    from tests.support.key_pool import KeyPool
+
+BASE = "https://public-keys.example"
+KID = "01234567-89ab-cdef-0123-456789abcdef"
+
+
+class Site:
+    """A `Fetcher` of keys by URL; any other URL is 404, or fails while `down`."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, bytes] = {}
+        self.down = False
+        self.asked: list[str] = []
+
+    async def fetch(self, url: str) -> bytes:
+        """The key at a URL."""
+        self.asked.append(url)
+        if self.down:
+            raise KeyFetchError(f"{url}: answered 500", status=500)
+        if url not in self.keys:
+            raise KeyFetchError(f"{url}: answered 404", status=404)
+        return self.keys[url]
+
+
+@pytest.fixture
+def site(pool: KeyPool) -> Site:
+    """A site with one key."""
+    site = Site()
+    site.keys[f"{BASE}/{KID}"] = pool.key("ES256").public_pem()
+    return site
+
+
+@pytest.fixture
+def keys(site: Site, clock: FakeClock) -> OnDemandKeySet:
+    """The keys of the site."""
+    return OnDemandKeySet(BASE, site, clock, RefreshRules())
+
+
+async def test_a_key_is_fetched_once_and_kept(keys: OnDemandKeySet, site: Site) -> None:
+    """For the algorithm that fits it only."""
+    assert keys.find(KID, "ES256") is None
+    assert isinstance(await keys.resolve(KID, "ES256"), KeysFound)
+    assert isinstance(keys.find(KID, "ES256"), KeysFound)
+    assert isinstance(keys.find(KID, "RS256"), KeyMismatch)
+    assert len(site.asked) == 1
+    assert keys.kids == {KID}
+
+
+@pytest.mark.parametrize("kid", [None, "", "../x", KID + "/x", KID.upper(), f"{KID}\n", "kid-1"])
+async def test_other_key_ids_start_no_fetch(keys: OnDemandKeySet, site: Site, kid: str | None) -> None:
+    """The id becomes a part of a URL."""
+    assert isinstance(await keys.resolve(kid, "ES256"), KeyUnknown)
+    assert site.asked == []
+
+
+async def test_unknown_key_ids_start_few_fetches(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
+    """Four in the cooldown; known keys still verify, and later there are more."""
+    await keys.resolve(KID, "ES256")
+    clock.advance(10)
+    lookups = [await keys.resolve(str(uuid.uuid4()), "ES256") for _ in range(20)]
+    assert sum(isinstance(lookup, KeyUnknown) for lookup in lookups) == 4
+    assert sum(isinstance(lookup, KeyPending) for lookup in lookups) == 16
+    assert len(site.asked) == 5
+    assert isinstance(keys.find(KID, "ES256"), KeysFound)
+    clock.advance(5)
+    assert isinstance(await keys.resolve(str(uuid.uuid4()), "ES256"), KeyUnknown)
+
+
+async def test_an_old_key_is_fetched_again(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
+    """The same one keeps its verdicts; while fetches fail, it is used up to maxStale."""
+    first = await keys.resolve(KID, "ES256")
+    assert isinstance(first, KeysFound)
+    clock.advance(301)
+    assert keys.find(KID, "ES256") is None
+    assert await keys.resolve(KID, "ES256") == first
+    site.down = True
+    clock.advance(86_000)
+    assert await keys.resolve(KID, "ES256") == first
+    assert "500" in keys.status().detail
+    clock.advance(500)
+    assert isinstance(await keys.resolve(KID, "ES256"), KeysUnavailable)
+    assert not first.handle.revoked
+
+
+async def test_a_key_that_is_gone_revokes_its_verdicts(
+    keys: OnDemandKeySet, site: Site, clock: FakeClock
+) -> None:
+    """Its load balancer was deleted."""
+    found = await keys.resolve(KID, "ES256")
+    assert isinstance(found, KeysFound)
+    site.keys.clear()
+    clock.advance(301)
+    assert isinstance(await keys.resolve(KID, "ES256"), KeyUnknown)
+    assert found.handle.revoked
+    assert found.keys[0].handle.revoked
+
+
+async def test_few_keys_are_kept(site: Site, clock: FakeClock, pool: KeyPool) -> None:
+    """The least used is removed, and fetched again when it is needed."""
+    keys = OnDemandKeySet(BASE, site, clock, RefreshRules(cooldown=0.1))
+    kids = [f"{number:08x}-0000-0000-0000-000000000000" for number in range(65)]
+    for kid in kids:
+        site.keys[f"{BASE}/{kid}"] = pool.key("ES256").public_pem()
+        clock.advance(1)
+        assert isinstance(await keys.resolve(kid, "ES256"), KeysFound)
+    assert keys.kids == set(kids[1:])
+
+
+async def test_a_document_without_a_key_is_an_outage(keys: OnDemandKeySet, site: Site) -> None:
+    """Such as an error page."""
+    site.keys[f"{BASE}/{KID}"] = b"<html>"
+    assert isinstance(await keys.resolve(KID, "ES256"), KeysUnavailable)
