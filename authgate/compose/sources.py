@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authgate.credential.sources import (
+    AuthorizationSource,
     CookieSource,
     HeaderSource,
     QuerySource,
@@ -31,4 +32,5 @@ def sources_of(config: CredentialConfig) -> Sources:
         further.append(QuerySource(parameters))
     if any(item.websocket for item in items):
         further.append(WebSocketSource())
-    return Sources(further, ignore_authorization=config.authorization == "ignore")
+    usernames = frozenset(name.encode() for item in items if item.basic for name in item.basic.usernames)
+    return Sources(further, None if config.authorization == "ignore" else AuthorizationSource(usernames))

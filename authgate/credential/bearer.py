@@ -20,11 +20,6 @@ _TOKEN68 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+
 _SCHEME = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?: |$)")
 
 
-def credentials(headers: RawHeaders) -> list[bytes]:
-    """Return the raw values of all `Authorization` headers."""
-    return values_of(headers, b"authorization")
-
-
 def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
     """Return the raw values of all headers with this lower-case name, in order."""
     size = len(name)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
-from authgate.credential.bearer import RawHeaders, credentials, values_of
+from authgate.credential.bearer import RawHeaders, values_of
 from authgate.credential.lookalikes import COOKIE_SEPARATORS, URI_SEPARATORS, Lookalikes, lookalike_field
 from authgate.vocabulary import FORWARD_PREFIX
 
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 _BEARER = b"Bearer "
 _MALFORMED: Final = _BEARER
 """A credential that is always rejected as malformed."""
+_LIST: Final = _BEARER + b","
+"""A credential that is always rejected as several ones."""
+_BASIC: Final = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([^ ].*)", re.DOTALL)
+_NEVER_IN_TOKENS: Final = bytes.maketrans(b" \t,", b"\x00\x00\x00")
+"""Makes a password that is no token malformed, instead of white space to ignore or a list of credentials."""
 _BEARER_PROTOCOL: Final = b"base64url.bearer.authorization.k8s.io."
 _FORWARD_COOKIE: Final = f"{FORWARD_PREFIX}Cookie"
 _FORWARD_URI: Final = f"{FORWARD_PREFIX}Uri"
@@ -67,7 +73,12 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationSource:
-    """The header `Authorization`."""
+    """The header `Authorization`, with a Bearer token or, for the user names in `usernames`, with a Basic password.
+
+    User names are UTF-8. They are compared exactly.
+    """
+
+    usernames: frozenset[bytes] = frozenset()
 
     @property
     def field(self) -> bytes:
@@ -81,7 +92,20 @@ class AuthorizationSource:
 
     def read(self, headers: RawHeaders, request: OriginalRequest) -> Found:
         """Return all values, also empty ones."""
-        return Found(tuple(credentials(headers)))
+        return Found(tuple(self._credential(value) for value in values_of(headers, self.field)))
+
+    def _credential(self, value: bytes) -> bytes:
+        """Return a Bearer credential for a password that is a token, else the value itself."""
+        match = _BASIC.match(value.strip(b" \t")) if self.usernames else None
+        if match is None:
+            return value
+        if b"," in value:  # proxies join two headers with a comma
+            return _LIST
+        pair = _from_base64(match[1], b"+/", padded=True)
+        username, colon, password = (pair or b"").partition(b":")
+        if not colon or username not in self.usernames:
+            return value
+        return _BEARER + password.translate(_NEVER_IN_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,25 +236,32 @@ class WebSocketSource:
         others = [
             protocol for protocol in protocols if protocol and not protocol.startswith(_BEARER_PROTOCOL)
         ]
-        values = [
-            _decoded(protocol.removeprefix(_BEARER_PROTOCOL)) if others else _MALFORMED for protocol in tokens
-        ]
+        values = [self._credential(protocol) if others else _MALFORMED for protocol in tokens]
         lookalike = any(_BEARER_PROTOCOL in protocol.lower() for protocol in others)
         ambiguous = "another WebSocket protocol" if lookalike else ""
         forward = ((_FORWARD_PROTOCOL, _joined(", ", others)),)
         return Found(tuple(values), forward, ambiguous)
 
+    def _credential(self, protocol: bytes) -> bytes:
+        token = _from_base64(protocol.removeprefix(_BEARER_PROTOCOL), b"-_", padded=False)
+        return _MALFORMED if token is None else _BEARER + token
+
 
 class Sources:
-    """All sources of tokens. With `ignore_authorization`, `Authorization` belongs to the app and is not one of them."""
+    """All sources of tokens. Without `authorization`, that header belongs to the app."""
 
-    def __init__(self, additional: Iterable[Source] = (), *, ignore_authorization: bool = False) -> None:
-        authorization: tuple[Source, ...] = () if ignore_authorization else (AuthorizationSource(),)
-        self._all: tuple[Source, ...] = (*authorization, *additional)
+    def __init__(
+        self,
+        additional: Iterable[Source] = (),
+        authorization: AuthorizationSource | None = AuthorizationSource(),
+    ) -> None:
+        self._all: tuple[Source, ...] = (*(() if authorization is None else (authorization,)), *additional)
         self._fields = tuple({source.field for source in self._all if source.field is not None})
         self.reads_query = any(source.field is None for source in self._all)
         self.only_authorization = self._all == (AuthorizationSource(),)
-        """Whether a request's only source is a plain `Authorization` header."""
+        """Whether the only credential is a Bearer token in `Authorization`."""
+        self.reads_basic = authorization is not None and bool(authorization.usernames)
+        """Whether a Basic password can be a token, so that refusals ask for one."""
         self.places = ", ".join(dict.fromkeys(source.place for source in self._all))
         """Where tokens are read from, for people."""
 
@@ -267,15 +298,14 @@ def describe_places(places: Iterable[str]) -> str:
 ONLY_AUTHORIZATION: Final = Sources()
 
 
-def _decoded(encoded: bytes) -> bytes:
-    padded = encoded + b"=" * (-len(encoded) % 4)
+def _from_base64(encoded: bytes, altchars: bytes, *, padded: bool) -> bytes | None:
+    """Decode canonical base64, or return None. One text has one encoding: with all of its padding, or without any."""
     try:
-        token = base64.b64decode(padded, altchars=b"-_", validate=True)
+        decoded = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), altchars=altchars, validate=True)
     except binascii.Error:
-        return _MALFORMED
-    if base64.urlsafe_b64encode(token).rstrip(b"=") != encoded:
-        return _MALFORMED
-    return _BEARER + token
+        return None
+    canonical = base64.b64encode(decoded, altchars)
+    return decoded if encoded == (canonical if padded else canonical.rstrip(b"=")) else None
 
 
 def _bytes(text: str) -> bytes:

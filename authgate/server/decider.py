@@ -72,6 +72,11 @@ class Decider:
         self._recorder = recorder
         self._clock = clock
 
+    @property
+    def reads_basic(self) -> bool:
+        """Whether a Basic password can be a token, so that a 401 asks for one."""
+        return self._serving().sources.reads_basic
+
     async def decide(
         self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy | None], OriginalRequest]
     ) -> tuple[Decision, Headers]:

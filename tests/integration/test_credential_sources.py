@@ -29,9 +29,11 @@ EVERYWHERE = [
     {"cookie": "access_token"},
     {"query": "access_token"},
     {"websocket": True},
+    {"basic": {"usernames": ["oauth2"]}},
 ]
 PLACES = {
     "Authorization": [("Authorization", f"Bearer {TOKEN}")],
+    "a Basic password": [("Authorization", f"Basic {base64.b64encode(f'oauth2:{TOKEN}'.encode()).decode()}")],
     "a header": [("X-Token", TOKEN)],
     "a header with a scheme": [("X-Forwarded-Authorization", f"bearer {TOKEN}")],
     "a cookie": [("Cookie", f"theme=dark; access_token={TOKEN}")],
@@ -40,6 +42,7 @@ PLACES = {
 }
 NAMES = {
     "Authorization": "Authorization, X-Token",
+    "a Basic password": "Authorization, X-Token",
     "a header with a scheme": "X-Token, X-Forwarded-Authorization",
     "a cookie": "X-Token, cookie",
     "the query": "X-Token, query parameter",
@@ -108,6 +111,24 @@ async def test_a_possible_second_token_is_refused(gate: Gate, headers: list[tupl
     assert not any("EVIL" in value for _, value in answer.headers)
 
 
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_basic_source_asks_for_a_password(gate: Gate) -> None:
+    """Every 401 has both challenges; other Basic credentials are refused as without the source."""
+    bearer, password = PLACES["Authorization"][0], PLACES["a Basic password"][0]
+    other = ("Authorization", "Basic Z2l0OnNlY3JldA==")
+    answers = {
+        "no_credential": await gate.request(),
+        "scheme_not_bearer": await gate.request(headers=[other]),
+        "multiple_credentials": await gate.request(headers=[bearer, password]),
+    }
+    for reason, answer in answers.items():
+        assert answer.verdict == (401, reason)
+        challenge = 'Basic realm="authgate", charset="UTF-8", Bearer realm="authgate"'
+        assert answer.value("WWW-Authenticate").startswith(challenge)
+    joined = await gate.request(headers=[("Authorization", f"{password[1]}, {bearer[1]}")])
+    assert joined.verdict == (401, "multiple_credentials")
+
+
 async def test_an_anonymous_path_refuses_a_possible_token() -> None:
     """The gate finds no token to check, but the app might use one."""
     document = {
@@ -171,15 +192,16 @@ async def test_no_source_is_logged(gate: Gate) -> None:
     for headers in PLACES.values():
         await gate.request(headers=headers)
     assert '"authenticated"' in stream.getvalue()
-    assert TOKEN not in stream.getvalue()
-    assert PROTOCOL not in stream.getvalue()
+    for secret in (TOKEN, PROTOCOL, PLACES["a Basic password"][0][1]):
+        assert secret not in stream.getvalue()
 
 
 @pytest.mark.parametrize("place", [name for name in PLACES if name != "Authorization"])
 async def test_a_source_that_is_not_configured_is_not_read(place: str) -> None:
     """Without `credential.sources` only `Authorization` is a credential."""
     async with running({"jwt": [knowing(ISSUER)]}) as plain:
-        assert (await plain.request(headers=PLACES[place])).verdict == (401, "no_credential")
+        reason = "scheme_not_bearer" if place == "a Basic password" else "no_credential"
+        assert (await plain.request(headers=PLACES[place])).verdict == (401, reason)
 
 
 FOR_THE_APP = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -156,6 +157,18 @@ async def test_tokens_are_read_from_the_configured_sources() -> None:
     assert (cookie.status, cookie.value("X-Auth-Forward-Cookie")) == (200, "theme=dark")
     assert (query.status, query.value("X-Auth-Forward-Uri")) == (200, "/a?x=1")
     assert both.verdict == (401, "multiple_credentials")
+
+
+async def test_a_basic_password() -> None:
+    """It is a token for a listed user name. Envoy gets both challenges in one header."""
+    password = base64.b64encode(f"oauth2:{minted()}".encode()).decode()
+    async with asked(credential={"sources": [{"basic": {"usernames": ["oauth2"]}}]}) as (_, ask):
+        accepted = await ask(headers={"authorization": f"Basic {password}"})
+        refused_ = await ask()
+    assert accepted.status == 200
+    assert refused_.value("WWW-Authenticate") == (
+        'Basic realm="authgate", charset="UTF-8", Bearer realm="authgate"'
+    )
 
 
 async def test_an_ignored_authorization_is_left_to_the_app() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,16 @@ import pytest
 from authgate.errors import Reason
 from authgate.model import Unavailable
 from tests.proxies.relay import Fault
+from tests.proxies.site import protected
 from tests.support.grpc_gate import answering
 from tests.support.verifiers import ScriptedVerifier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.proxies.conftest import Note
+    from tests.proxies.programs import Program
     from tests.proxies.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -57,6 +61,22 @@ async def test_a_bad_token(site: Site) -> None:
     assert (reply.status, reply.reason) == (401, "token_expired")
     assert 'error="invalid_token"' in reply.value("WWW-Authenticate")
     assert site.app.seen == []
+
+
+@pytest.mark.row("no token or an invalid token: 401 with the reason")
+async def test_the_challenge_for_a_password(program: Program, tmp_path: Path) -> None:
+    """With a `basic` source, both challenges reach the client, and the password passes and is removed."""
+    more = {"credential": {"sources": [{"basic": {"usernames": ["oauth2"]}}]}}
+    async with protected(program, tmp_path / "proxy", more=more) as site:
+        reply = await site.ask("GET / HTTP/1.1")
+        assert reply.value("WWW-Authenticate") == (
+            'Basic realm="authgate", charset="UTF-8", Bearer realm="authgate"'
+        )
+        password = base64.b64encode(f"oauth2:{site.token()}".encode()).decode()
+        reply = await site.ask("GET / HTTP/1.1", f"Authorization: Basic {password}")
+        assert (reply.status, len(site.app.seen)) == (200, 1)
+        assert site.app.seen[0].values("X-Auth-Request-User") == ["corp:ada"]
+        assert "".join(site.app.seen[0].values("Authorization")) == ""
 
 
 @pytest.mark.row("no token or an invalid token: 401 with the reason")

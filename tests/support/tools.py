@@ -24,6 +24,7 @@ _INSTALL = {
     "systemd-analyze": "install systemd",
     "faketime": "install it (Debian: faketime)",
     "chromium": "install it (Debian: chromium)",
+    "git": "install it (Debian: git)",
 }
 
 

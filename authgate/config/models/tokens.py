@@ -15,6 +15,7 @@ from authgate.config.models.fields import (
     Many,
     Matching,
     Seconds,
+    Some,
     SomeExactTexts,
     Text,
     different,
@@ -42,8 +43,25 @@ _Name = Annotated[
 ]
 
 
+_Username = Annotated[
+    str,
+    Matching(
+        r"[^\x00-\x1f\x7f-\x9f:]{1,128}",
+        "must be at most 128 characters, without a colon and control characters (RFC 7617)",
+    ),
+]
+
+
+class BasicConfig(ConfigModel):
+    """The user names of `Authorization: Basic` whose password is the token."""
+
+    usernames: Annotated[Some[_Username], different] = Field(
+        description="User names, compared exactly; with any other name, Basic is refused as ever."
+    )
+
+
 class SourceConfig(ConfigModel):
-    """A source of tokens: a header, a cookie, a query parameter, or the WebSocket protocol."""
+    """A source of tokens: a header, a cookie, a query parameter, the WebSocket protocol, or a Basic password."""
 
     header: _FieldName | None = Field(default=None, description="The name of a header with the token.")
     scheme: _Name | None = Field(
@@ -60,13 +78,21 @@ class SourceConfig(ConfigModel):
         description="true: WebSocket subprotocol base64url.bearer.authorization.k8s.io.<token>, as in kube-apiserver.",
     )
 
+    basic: BasicConfig | None = Field(
+        default=None,
+        description="The password of `Authorization: Basic` is the token, for clients such as git; a 401 then also has"
+        " a Basic challenge.",
+    )
+
     @model_validator(mode="after")
     def _names_one_place(self) -> SourceConfig:
         given = [
-            name for name in ("header", "cookie", "query", "websocket") if getattr(self, name) is not None
+            name
+            for name in ("header", "cookie", "query", "websocket", "basic")
+            if getattr(self, name) is not None
         ]
         if len(given) != 1:
-            raise ValueError("must name exactly one of header, cookie, query and websocket")
+            raise ValueError("must name exactly one of header, cookie, query, websocket and basic")
         if self.scheme is not None and self.header is None:
             raise ValueError("scheme can only be set with header")
         return self
@@ -86,7 +112,7 @@ class CredentialConfig(ConfigModel):
     )
 
     def contradictions(self) -> Iterator[Finding]:
-        """Yield sources that are given twice, and an ignored `Authorization` that leaves no source.
+        """Yield sources that are given twice, and an ignored `Authorization` that leaves no source or is one.
 
         The names of cookies and parameters depend on case.
         """
@@ -96,6 +122,9 @@ class CredentialConfig(ConfigModel):
             )
         seen: set[tuple[str, str]] = set()
         for index, source in enumerate(self.sources):
+            if source.basic is not None and self.authorization == "ignore":
+                sentence = "needs credential.authorization: read, because the password is in Authorization"
+                yield Finding(("sources", index, "basic"), sentence)
             for kind in ("header", "cookie", "query"):
                 name: str | None = getattr(source, kind)
                 if name is None:

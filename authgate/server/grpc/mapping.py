@@ -56,15 +56,18 @@ def original_of(request: CheckRequest, headers: RawHeaders) -> OriginalRequest:
     return mark_preflight(request_of(method, http.path.encode().decode("latin-1"), host), headers)
 
 
-def answer_of(decision: Decision, forward: Headers, headers: RawHeaders) -> CheckResponse:
+def answer_of(
+    decision: Decision, forward: Headers, headers: RawHeaders, *, reads_basic: bool = False
+) -> CheckResponse:
     """Return the answer to a check request with these header fields.
 
-    `forward` holds the headers that remain when credentials are removed from them. No client header reaches the app
+    `forward` holds the headers that remain when credentials are removed from them. With `reads_basic`, a 401 also asks
+    for a Basic password. No client header reaches the app
     under a name that the gate sets: it is overwritten if there is a value, else removed. Envoy removes headers after
     setting them, so no name is in both lists.
     """
     if not isinstance(decision, Allow):
-        status, refusal_headers = render(decision)
+        status, refusal_headers = render(decision, reads_basic=reads_basic)
         return refusal(status, refusal_headers, decision.reason.value)
     response = CheckResponse()
     own = (*decision.headers, *forward)

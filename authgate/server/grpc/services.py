@@ -82,7 +82,7 @@ class Authorization:
         decision, forward = await self._decider.decide(
             policy_of(request), headers, lambda _proxy: original_of(request, headers)
         )
-        return answer_of(decision, forward, headers)
+        return answer_of(decision, forward, headers, reads_basic=self._decider.reads_basic)
 
 
 class Health:

@@ -47,7 +47,7 @@ class VerifyHandler:
             return original_request(proxy, headers, request.method, endpoint)
 
         decision, forward = await self._decider.decide(policy, headers, original)
-        status, answer = render(decision)
+        status, answer = render(decision, reads_basic=self._decider.reads_basic)
         if isinstance(decision, Allow):
             answer += forward
         return web.Response(status=status, headers=CIMultiDict(answer))

@@ -19,11 +19,16 @@ _STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
     for status in (200, *{info.status for info in REASONS.values()})
 }
+_BASIC_CHALLENGE: Final = 'Basic realm="authgate", charset="UTF-8"'
 _COMMON: Final = (("Cache-Control", "no-store"), ("Content-Length", "0"), ("Server", "authgate"))
 
 
-def render(decision: Decision) -> tuple[int, Headers]:
-    """Return the status and the headers of a decision. Only a 200 has identity headers."""
+def render(decision: Decision, *, reads_basic: bool = False) -> tuple[int, Headers]:
+    """Return the status and the headers of a decision. Only a 200 has identity headers.
+
+    With `reads_basic`, a 401 also asks for a Basic password. Both challenges are in one line, because nginx before 1.23
+    forwards only one. Basic is first, because some clients read only the first challenge of a line.
+    """
     match decision:
         case Allow(headers=headers):
             return 200, headers + _COMMON
@@ -32,7 +37,10 @@ def render(decision: Decision) -> tuple[int, Headers]:
             headers = ((REASON_HEADER, reason.value), *_COMMON)
             if info.status == 404:
                 return info.status, headers
-            return info.status, (("WWW-Authenticate", challenge(reason, detail)), *headers)
+            asked = challenge(reason, detail)
+            if reads_basic and info.status == 401:
+                asked = f"{_BASIC_CHALLENGE}, {asked}"
+            return info.status, (("WWW-Authenticate", asked), *headers)
         case Unavailable(reason, _, retry_after):
             retry = ("Retry-After", str(retry_after))
             return REASONS[reason].status, (retry, (REASON_HEADER, reason.value), *_COMMON)

@@ -107,6 +107,21 @@ BAD = {
         "credential.authorization",
         "leaves no place for a token",
     ),
+    "a password in an ignored Authorization": (
+        CLUSTER + "credential: {authorization: ignore, sources: [{basic: {usernames: [oauth2]}}]}",
+        "credential.sources[0].basic",
+        "needs credential.authorization: read",
+    ),
+    "a user name with a colon": (
+        CLUSTER + "credential: {sources: [{basic: {usernames: ['a:b']}}]}",
+        "credential.sources[0].basic.usernames[0]",
+        "without a colon",
+    ),
+    "no user name": (
+        CLUSTER + "credential: {sources: [{basic: {usernames: []}}]}",
+        "credential.sources[0].basic.usernames",
+        "empty",
+    ),
     "a header twice": (
         CLUSTER + "credential: {sources: [{header: X-Token}, {header: x-token}]}",
         "credential.sources[1].header",

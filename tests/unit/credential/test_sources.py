@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from authgate.compose.sources import sources_of
 from authgate.config import CredentialConfig, SourceConfig
+from authgate.credential.bearer import parse_credential
 from authgate.credential.sources import (
+    AuthorizationSource,
     CookieSource,
     Found,
     HeaderSource,
@@ -21,7 +23,8 @@ from authgate.credential.sources import (
     WebSocketSource,
     describe_places,
 )
-from authgate.model import OriginalRequest
+from authgate.errors import Reason
+from authgate.model import BearerToken, OriginalRequest
 
 UNKNOWN = OriginalRequest()
 COOKIE = CookieSource(frozenset({b"session", b"token"}))
@@ -192,7 +195,7 @@ def test_headers_that_may_contain_a_token_are_secret() -> None:
 
 def test_an_ignored_authorization_is_no_credential_but_a_secret() -> None:
     """It belongs to the app: it is not read, and no log quotes it."""
-    sources = Sources([HeaderSource(b"x-token")], ignore_authorization=True)
+    sources = Sources([HeaderSource(b"x-token")], authorization=None)
     headers = [(b"Authorization", b"Bearer a"), (b"X-Token", b"b"), (b"X_Tokens", b"c")]
     assert sources.read(headers, UNKNOWN) == Found((b"Bearer b",), places=("X-Token",))
     assert sorted(sources.secrets(headers)) == [b"Bearer a", b"b"]
@@ -211,13 +214,83 @@ def test_places_are_named_without_values() -> None:
     )
 
 
+BASIC = AuthorizationSource(frozenset({b"oauth2", b"x-token-auth", "j\u00fcrgen".encode()}))
+
+
+def basic(pair: bytes, scheme: bytes = b"Basic ") -> bytes:
+    """The header of a user name and a password."""
+    return scheme + base64.b64encode(pair)
+
+
+PASSWORDS = {
+    "a token": (basic(b"oauth2:a.b.c"), b"Bearer a.b.c"),
+    "the other name": (basic(b"x-token-auth:abc"), b"Bearer abc"),
+    "a name in UTF-8": (basic("j\u00fcrgen:abc".encode()), b"Bearer abc"),
+    "white space and case": (b" " + basic(b"oauth2:abc", b"bASIC   ") + b" ", b"Bearer abc"),
+    "the other alphabet is standard": (basic(b"oauth2:a~?~"), b"Bearer a~?~"),
+    "a colon in the password": (basic(b"oauth2:a:b"), b"Bearer a:b"),
+    "an empty password": (basic(b"oauth2:"), b"Bearer "),
+    "a space before the password": (basic(b"oauth2: abc"), b"Bearer \x00abc"),
+    "a space behind the password": (basic(b"oauth2:abc\t"), b"Bearer abc\x00"),
+    "a comma in the password": (basic(b"oauth2:a,b"), b"Bearer a\x00b"),
+    "a password in UTF-8": (basic("oauth2:\u00fc".encode()), "Bearer \u00fc".encode()),
+    "two headers that a proxy has joined": (basic(b"oauth2:abc") + b", Bearer abc", b"Bearer ,"),
+}
+"""What a value is read as."""
+NOT_READ = {
+    "another name": basic(b"git:abc"),
+    "a name in another case": basic(b"OAuth2:abc"),
+    "a longer name": basic(b"oauth2 :abc"),
+    "a name in Latin-1": basic("j\u00fcrgen:abc".encode("latin-1")),
+    "no name": basic(b":abc"),
+    "no colon": basic(b"oauth2"),
+    "nothing": b"Basic ",
+    "the scheme alone": b"Basic",
+    "no padding": b"Basic " + base64.b64encode(b"oauth2:abcd").rstrip(b"="),
+    "too much padding": basic(b"oauth2:ab") + b"=",
+    "base64url": b"Basic " + base64.urlsafe_b64encode(b"oauth2:a~?~"),
+    "bits after the end": b"Basic b2F1dGgyOmE=".replace(b"mE=", b"mF="),
+    "no base64": b"Basic oauth2:abc",
+    "text behind it": basic(b"oauth2:abc") + b" x",
+    "a line break": basic(b"oauth2:abc") + b"\n",
+    "Bearer": b"Bearer abc",
+    "another scheme": basic(b"oauth2:abc", b"Basics "),
+    "empty": b"",
+}
+"""Values that stay as they are: `Bearer` is parsed, and any other scheme is refused."""
+
+
+@pytest.mark.parametrize(("value", "found"), PASSWORDS.values(), ids=PASSWORDS)
+def test_a_basic_password_of_a_listed_user_is_a_token(value: bytes, found: bytes) -> None:
+    """It is parsed as strictly as a Bearer token. Without a list of names, nothing changes."""
+    assert BASIC.read([(b"Authorization", value)], UNKNOWN).values == (found,)
+    assert AuthorizationSource().read([(b"Authorization", value)], UNKNOWN).values == (value,)
+
+
+@pytest.mark.parametrize("value", NOT_READ.values(), ids=NOT_READ)
+def test_any_other_credential_stays_as_it_is(value: bytes) -> None:
+    """A wrong name or encoding is never guessed at."""
+    assert BASIC.read([(b"Authorization", value)], UNKNOWN).values == (value,)
+
+
+@given(pair=st.binary(max_size=60))
+def test_no_password_becomes_more_than_one_token(pair: bytes) -> None:
+    """The parser finds the password unchanged, or no token."""
+    (value,) = BASIC.read([(b"authorization", basic(b"oauth2:" + pair))], UNKNOWN).values
+    token = parse_credential([value], 1000)
+    if isinstance(token, BearerToken):
+        assert token.text.encode() == pair
+    else:
+        assert token.reason is Reason.CREDENTIAL_MALFORMED
+
+
 @given(line=st.binary(max_size=60), query=st.text(max_size=40), path=st.text(max_size=20))
 def test_no_input_breaks_a_source(line: bytes, query: str, path: str) -> None:
     """Any bytes are read without an error, and the rest can be sent in a header."""
     request = OriginalRequest("GET", "/" + path.encode("utf-8", "replace").decode("latin-1"), None, query)
     if any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) < 0xE000 for char in query):
         return  # no decoder of a request's bytes makes such characters
-    for source in (HeaderSource(b"x"), COOKIE, QUERY, WebSocketSource()):
+    for source in (BASIC, HeaderSource(b"x"), COOKIE, QUERY, WebSocketSource()):
         found = source.read([(source.field or b"", line)], request)
         assert all(value.isascii() and (not value or value.isprintable()) for _, value in found.forward)
 
@@ -226,6 +299,7 @@ def test_every_kind_of_source_is_read_and_documented() -> None:
     """A kind that can be configured has an implementation and an example in docs/credentials.md."""
     page = (Path(__file__).parents[3] / "docs" / "credentials.md").read_text()
     for kind in set(SourceConfig.model_fields) - {"scheme"}:
-        source = SourceConfig.model_validate({kind: True if kind == "websocket" else "x-token"})
+        values: dict[str, object] = {"websocket": True, "basic": {"usernames": ["oauth2"]}}
+        source = SourceConfig.model_validate({kind: values.get(kind, "x-token")})
         assert not sources_of(CredentialConfig(sources=(source,))).only_authorization, kind
         assert f"- {{{kind}: " in page

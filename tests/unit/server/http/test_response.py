@@ -44,6 +44,17 @@ def test_a_denial_has_its_status_challenge_and_reason(reason: Reason) -> None:
     assert headers[1:] == (("X-Auth-Reason", reason.value), *COMMON)
 
 
+@pytest.mark.parametrize("reason", DENIALS)
+def test_a_401_also_asks_for_a_password_that_can_be_a_token(reason: Reason) -> None:
+    """In the same line, with Basic first. A 403 does not: another password would not help."""
+    plain, asking = (
+        dict(render(Deny(reason, "a detail", NO_EVIDENCE), reads_basic=basic)[1])["WWW-Authenticate"]
+        for basic in (False, True)
+    )
+    basic = 'Basic realm="authgate", charset="UTF-8", ' if REASONS[reason].status == 401 else ""
+    assert asking == basic + plain
+
+
 @pytest.mark.parametrize("reason", UNKNOWNS)
 def test_unavailable_is_503_with_retry_after(reason: Reason) -> None:
     """No challenge: the client did nothing wrong."""
