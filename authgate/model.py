@@ -50,14 +50,25 @@ class Clock(Protocol):
 class BearerToken:
     """A syntactically valid bearer token (RFC 6750, section 2.1). Its repr does not show it, so no log can.
 
-    `digest` is its key in the verdict cache if the cache was just searched without success, else empty.
+    `digest` is its key in the verdict cache if the cache was just searched without success, else empty. With `padded`,
+    the segments of a JWT may have base64url padding, as in a header of a source that allows it.
     """
 
-    __slots__ = ("digest", "text")
+    __slots__ = ("digest", "padded", "text")
 
-    def __init__(self, text: str, digest: bytes = b"") -> None:
+    def __init__(self, text: str, digest: bytes = b"", *, padded: bool = False) -> None:
         self.text = text
         self.digest = digest
+        self.padded = padded
+
+    @property
+    def cache_key(self) -> bytes:
+        """The bytes to identify it by. The same text is another token if padding is allowed, so it has a prefix.
+
+        No header value has a line break, so no other token has these bytes.
+        """
+        data = self.text.encode("ascii")
+        return b"\r\n" + data if self.padded else data
 
     def __repr__(self) -> str:
         return "BearerToken(…)"

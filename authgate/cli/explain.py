@@ -113,6 +113,7 @@ async def explained(
     import asyncio
 
     from authgate.compose import Dependencies, compose
+    from authgate.credential.sources import padded_credential
     from authgate.model import OriginalRequest
     from authgate.observability.metrics import Metrics
     from authgate.service import SystemClock
@@ -125,7 +126,10 @@ async def explained(
     try:
         await asyncio.gather(*(keys.refresh() for keys in generation.key_sets))
         gate = generation.gate
-        decision = await gate.decide([f"Bearer {token}".encode()], policy, request)
+        credential = f"Bearer {token}".encode()
+        if any(source.padded for source in config.credential.sources):
+            credential = padded_credential(token.encode()) or credential
+        decision = await gate.decide([credential], policy, request)
         rule = gate.policies[policy].clause_for(request)[0].rule
         known = _known_policy(config, policy, rule)
         return explain_decision(decision, token, clock.now(), _known_issuers(config, generation), known)

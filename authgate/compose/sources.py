@@ -22,7 +22,7 @@ def sources_of(config: CredentialConfig) -> Sources:
     """Return the places where tokens may be found. All cookies are read together, and all query parameters."""
     items = config.sources
     further: list[Source] = [
-        HeaderSource(item.header.lower().encode(), (item.scheme or "").encode())
+        HeaderSource(item.header.lower().encode(), (item.scheme or "").encode(), item.padded)
         for item in items
         if item.header
     ]

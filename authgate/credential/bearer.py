@@ -20,6 +20,15 @@ _TOKEN68 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~+
 _SCHEME = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?: |$)")
 
 
+class PaddedCredential(bytes):
+    """A Bearer credential from a source that allows base64url padding in the segments of a JWT.
+
+    The source has checked that it is three segments with padding.
+    """
+
+    __slots__ = ()
+
+
 def values_of(headers: RawHeaders, name: bytes) -> list[bytes]:
     """Return the raw values of all headers with this lower-case name, in order."""
     size = len(name)
@@ -39,15 +48,18 @@ def parse_credential(values: Sequence[bytes], max_token_bytes: int) -> BearerTok
         return Rejected(Reason.MULTIPLE_CREDENTIALS, f"Authorization ({len(values)} times)")
     value = values[0].strip(b" \t")
     token = value[7:]
+    padded = False
     # The usual spelling is checked without the regular expression, which is slower.
     if not token or not value.startswith(b"Bearer ") or token.translate(None, _TOKEN68):
+        padded = isinstance(values[0], PaddedCredential)
         match = _CREDENTIAL.fullmatch(value)
-        if match is None:
+        if match is not None:
+            token = match[1]
+        elif not padded:
             return _why_malformed(value)
-        token = match[1]
     if len(token) > max_token_bytes:
         return _too_large(len(token), max_token_bytes)
-    return BearerToken(token.decode("ascii"))
+    return BearerToken(token.decode("ascii"), padded=padded)
 
 
 def _too_large(size: int, limit: int) -> Rejected:
@@ -70,4 +82,7 @@ def _why_malformed(value: bytes) -> Rejected:
         return Rejected(Reason.MULTIPLE_CREDENTIALS, "a list with commas")
     if credentials[:1] in b"\"'":
         return Rejected(Reason.CREDENTIAL_MALFORMED, "the token is quoted")
+    if b"=." in credentials:
+        why = "the token has base64url padding, which only a header source with 'padded' accepts"
+        return Rejected(Reason.CREDENTIAL_MALFORMED, why)
     return Rejected(Reason.CREDENTIAL_MALFORMED, "the token has bytes that are not allowed in a bearer token")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, unquote_to_bytes
 
-from authgate.credential.bearer import RawHeaders, values_of
+from authgate.credential.bearer import PaddedCredential, RawHeaders, values_of
 from authgate.credential.lookalikes import COOKIE_SEPARATORS, URI_SEPARATORS, Lookalikes, lookalike_field
 from authgate.vocabulary import FORWARD_PREFIX
 
@@ -30,6 +30,7 @@ _MALFORMED: Final = _BEARER
 _LIST: Final = _BEARER + b","
 """A credential that is always rejected as several ones."""
 _BASIC: Final = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([^ ].*)", re.DOTALL)
+_PADDED: Final = re.compile(rb"[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]*={0,2}")
 _NEVER_IN_TOKENS: Final = bytes.maketrans(b" \t,", b"\x00\x00\x00")
 """Makes a password that is no token malformed, instead of white space to ignore or a list of credentials."""
 _BEARER_PROTOCOL: Final = b"base64url.bearer.authorization.k8s.io."
@@ -110,10 +111,14 @@ class AuthorizationSource:
 
 @dataclass(frozen=True, slots=True)
 class HeaderSource:
-    """Another header, whose value is the token, or the scheme and the token if `scheme` is set."""
+    """Another header, whose value is the token, or the scheme and the token if `scheme` is set.
+
+    With `padded`, the segments of a JWT may have base64url padding.
+    """
 
     field: bytes
     scheme: bytes = b""
+    padded: bool = False
 
     @property
     def place(self) -> str:
@@ -127,10 +132,18 @@ class HeaderSource:
         )
 
     def _credential(self, value: bytes) -> bytes:
-        if not self.scheme:
-            return _BEARER + value.strip()
-        scheme, _, token = value.strip().partition(b" ")
-        return _BEARER + token.lstrip() if scheme.lower() == self.scheme.lower() else value
+        token = value.strip()
+        if self.scheme:
+            scheme, _, token = token.partition(b" ")
+            if scheme.lower() != self.scheme.lower():
+                return value
+            token = token.lstrip()
+        return (padded_credential(token) if self.padded else None) or _BEARER + token
+
+
+def padded_credential(token: bytes) -> PaddedCredential | None:
+    """Return the credential of a JWT with padding, or None if it is not a JWT or has no padding."""
+    return PaddedCredential(_BEARER + token) if b"=" in token and _PADDED.fullmatch(token) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,7 +190,7 @@ class CachingVerifier:
         """Return the cached verdict if it is valid, else what the inner verifier returns."""
         digest = token.digest
         if not digest:
-            digest = self._cache.digest(token.text.encode("ascii"))
+            digest = self._cache.digest(token.cache_key)
             cached = self._cache.lookup(digest)
             if cached is not None:
                 return cached

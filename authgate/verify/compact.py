@@ -79,12 +79,17 @@ class CompactParser:
         self._trust_domains = trust_domains
         self._headers: dict[bytes, JOSEHeader] = {}
 
-    def parse(self, text: str) -> UnverifiedToken | Rejected:
-        """Return the parsed token, or why it is not a well-formed signed JWT. The caller limits the size of `text`."""
-        pieces = self._take_apart(text)
+    def parse(self, text: str, *, padded: bool = False) -> UnverifiedToken | Rejected:
+        """Return the parsed token, or why it is not a well-formed signed JWT. The caller limits the size of `text`.
+
+        With `padded`, each segment may have its base64 padding. It is part of what was signed.
+        """
+        pieces = self._take_apart(_without_padding(text) if padded else text)
         if isinstance(pieces, Rejected):
             return pieces
         header, payload, signing_input, signature = pieces
+        if padded:
+            signing_input = text.rpartition(".")[0].encode("ascii")
         try:
             members = parse_object(payload)
         except StrictJSONError as error:
@@ -124,6 +129,15 @@ class CompactParser:
         if payload is None or signature is None:
             return Rejected(Reason.TOKEN_MALFORMED, "a segment is not canonical base64url")
         return header, payload, data[: -len(signature_segment) - 1], signature
+
+
+def _without_padding(text: str) -> str:
+    """Return the text without the padding of its segments. A segment with wrong padding stays as it is."""
+    segments = text.split(".", 3)
+    return ".".join(
+        segment.rstrip("=") if len(segment) % 4 == 0 and not segment.endswith("===") else segment
+        for segment in segments
+    )
 
 
 def holds_json_object(text: str) -> bool:

@@ -56,7 +56,7 @@ class IssuerRouter:
         legacy = self._legacy
         if legacy is not None and legacy.reviews_legacy and not holds_json_object(token.text):
             return legacy.try_verify_opaque(token)
-        parsed = self._parser.parse(token.text)
+        parsed = self._parser.parse(token.text, padded=token.padded)
         if isinstance(parsed, Rejected):
             if parsed.reason is Reason.TOKEN_OPAQUE and legacy is not None:
                 return legacy.try_verify_opaque(token)

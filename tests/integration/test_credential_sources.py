@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,8 +11,10 @@ import pytest_asyncio
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from tests.support.gate import AUDIENCE
 from tests.support.logs import configured
 from tests.support.service import knowing, running
+from tests.support.tokens import padded_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -202,6 +205,27 @@ async def test_a_source_that_is_not_configured_is_not_read(place: str) -> None:
     async with running({"jwt": [knowing(ISSUER)]}) as plain:
         reason = "scheme_not_bearer" if place == "a Basic password" else "no_credential"
         assert (await plain.request(headers=PLACES[place])).verdict == (401, reason)
+
+
+async def test_a_padded_token_is_accepted_only_from_its_source() -> None:
+    """From the cache, too: neither source's verdict is used for the other."""
+    sources = [{"header": "X-Amzn-Oidc-Data", "padded": True}, {"header": "X-Token"}]
+    document = {"jwt": [knowing(ISSUER)], "credential": {"sources": sources}}
+    claims = {"iss": ISSUER.url, "aud": AUDIENCE, "sub": "ada", "jti": "j", "exp": int(time.time()) + 3600}
+    token = padded_jwt(ISSUER.key, claims)
+    stripped = ".".join(part.rstrip("=") for part in token.split("."))
+    async with running(document) as padding:
+        for _ in range(2):
+            accepted = await padding.request(headers=[("X-Amzn-Oidc-Data", token)])
+            assert (accepted.status, accepted.value("X-Auth-Request-User")) == (200, "corp:ada")
+            for headers in ([("X-Token", token)], [("Authorization", f"Bearer {token}")]):
+                assert (await padding.request(headers=headers)).verdict in {
+                    (401, "credential_malformed"),
+                    (401, "token_malformed"),
+                }
+            assert (await padding.request(stripped)).verdict == (401, "signature_invalid")
+            plain = await padding.request(headers=[("X-Amzn-Oidc-Data", TOKEN)])
+            assert plain.status == 200
 
 
 FOR_THE_APP = {

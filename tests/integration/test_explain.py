@@ -26,7 +26,17 @@ from authgate.model import OriginalRequest
 from tests.support.faults import failing
 from tests.support.gate import AUDIENCE
 from tests.support.process import free_port
-from tests.support.service import cluster, comes_to, of_cluster, published, running, trusting, written
+from tests.support.service import (
+    cluster,
+    comes_to,
+    knowing,
+    of_cluster,
+    published,
+    running,
+    trusting,
+    written,
+)
+from tests.support.tokens import padded_jwt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -371,3 +381,16 @@ async def test_the_rule_of_the_request_is_shown(world: World, tmp_path: Path) ->
         '{"users":["nobody"]}',
     )
     assert "the request's rule" not in {fact.name for fact in elsewhere.facts}
+
+
+async def test_a_padded_token_is_explained_as_one_of_its_source(tmp_path: Path) -> None:
+    """If a source allows padding, the token may come from it; else the detail says why it is malformed."""
+    issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
+    claims = {"iss": issuer.url, "aud": AUDIENCE, "sub": "ada", "jti": "j", "exp": int(time.time()) + 3600}
+    token = padded_jwt(issuer.key, claims)
+    for padded, reason in ((True, Reason.AUTHENTICATED), (False, Reason.CREDENTIAL_MALFORMED)):
+        sources = {"sources": [{"header": "X-Amzn-Oidc-Data", "padded": padded}]}
+        file = written(tmp_path, {"jwt": [knowing(issuer)], "credential": sources})
+        explanation = await explained(load(file, {}).config, token, "default")
+        assert explanation.reason is reason
+        assert ("a header source with 'padded' accepts" in explanation.detail) is not padded

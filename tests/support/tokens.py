@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING
+
+import jwt
 
 from authgate.dev.compact import OMIT, JsonObject, changed, compact, json_bytes
 from authgate.verify.compact import CompactParser, UnverifiedToken
@@ -11,12 +14,15 @@ from tests.support.clock import START
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from authgate.dev.keys import SigningKey
+
 __all__ = [
     "AUDIENCE",
     "ISSUER",
     "OMIT",
     "POD_BOUND",
     "claims",
+    "padded_jwt",
     "parsed",
     "service_account_claims",
     "unsigned",
@@ -67,3 +73,16 @@ def parsed(text: str) -> UnverifiedToken:
 
 def _bytes(part: bytes | Mapping[str, object]) -> bytes:
     return part if isinstance(part, bytes) else json_bytes(part)
+
+
+def padded_jwt(key: SigningKey, claims: Mapping[str, object]) -> str:
+    """A token as AWS load balancers make it: each segment has padding, which the signature covers."""
+    algorithm = jwt.get_algorithm_by_name(key.algorithm)
+    signing_input = ".".join(map(_padded, ({"alg": key.algorithm, "kid": key.kid}, claims)))
+    signature = algorithm.sign(signing_input.encode(), key.private)
+    return f"{signing_input}.{urlsafe_b64encode(signature).decode()}"
+
+
+def _padded(members: Mapping[str, object]) -> str:
+    data = json_bytes(members)
+    return urlsafe_b64encode(data + b" " * (1 if len(data) % 3 == 0 else 0)).decode()

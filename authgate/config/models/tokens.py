@@ -68,6 +68,10 @@ class SourceConfig(ConfigModel):
         default=None,
         description="The word before the token in that header, such as Bearer; null: none.",
     )
+    padded: bool = Field(
+        default=False,
+        description="true: the token in that header may have base64url padding, as in X-Amzn-Oidc-Data of AWS.",
+    )
     cookie: _Name | None = Field(default=None, description="The name of a cookie with the token.")
     query: _Name | None = Field(
         default=None,
@@ -95,6 +99,8 @@ class SourceConfig(ConfigModel):
             raise ValueError("must name exactly one of header, cookie, query, websocket and basic")
         if self.scheme is not None and self.header is None:
             raise ValueError("scheme can only be set with header")
+        if self.padded and self.header is None:
+            raise ValueError("padded can only be set with header")
         return self
 
 

@@ -112,6 +112,11 @@ BAD = {
         "credential.sources[0].basic",
         "needs credential.authorization: read",
     ),
+    "padding of a cookie": (
+        CLUSTER + "credential: {sources: [{cookie: t, padded: true}]}",
+        "credential.sources[0]",
+        "padded can only be set with header",
+    ),
     "a user name with a colon": (
         CLUSTER + "credential: {sources: [{basic: {usernames: ['a:b']}}]}",
         "credential.sources[0].basic.usernames[0]",

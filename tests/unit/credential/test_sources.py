@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from authgate.compose.sources import sources_of
 from authgate.config import CredentialConfig, SourceConfig
-from authgate.credential.bearer import parse_credential
+from authgate.credential.bearer import PaddedCredential, parse_credential
 from authgate.credential.sources import (
     AuthorizationSource,
     CookieSource,
@@ -24,7 +24,7 @@ from authgate.credential.sources import (
     describe_places,
 )
 from authgate.errors import Reason
-from authgate.model import BearerToken, OriginalRequest
+from authgate.model import BearerToken, OriginalRequest, Rejected
 
 UNKNOWN = OriginalRequest()
 COOKIE = CookieSource(frozenset({b"session", b"token"}))
@@ -48,6 +48,7 @@ HEADERS = {
         (b"Basic abc",),
     ),
     "a scheme alone": (HeaderSource(b"x-token", b"Bearer"), [b"Bearer"], (b"Bearer ",)),
+    "padding": (HeaderSource(b"x-token", padded=True), [b" YQ==.YWI=.YQ== "], (b"Bearer YQ==.YWI=.YQ==",)),
 }
 
 
@@ -214,6 +215,42 @@ def test_places_are_named_without_values() -> None:
     )
 
 
+PADDED = HeaderSource(b"x-token", padded=True)
+WITH_PADDING = {
+    "all segments": (b"YQ==.YWI=.YQ==", True),
+    "the signature only": (b"YWJj.YWJj.YQ==", True),
+    "no segment": (b"YWJj.YWJj.YWJj", False),
+    "an opaque token": (b"YQ==", False),
+    "four segments": (b"YQ==.YQ==.YQ==.YQ==", False),
+    "three characters": (b"YQ===.YQ==.YQ==", False),
+    "in the middle": (b"Y=Q=.YQ==.YQ==", False),
+    "the other alphabet": (b"+/==.YQ==.YQ==", False),
+    "white space": (b"YQ==. YQ==.YQ==", False),
+}
+
+
+@pytest.mark.parametrize(("token", "padded"), WITH_PADDING.values(), ids=WITH_PADDING)
+def test_padding_is_allowed_in_a_jwt_of_that_source(token: bytes, padded: bool) -> None:
+    """Anything else is a credential as any other, and so is the same token from another source."""
+    headers = [(b"X-Token", token)]
+    (found,) = PADDED.read(headers, UNKNOWN).values
+    assert isinstance(found, PaddedCredential) is padded
+    parsed = parse_credential([found], 1000)
+    assert (isinstance(parsed, BearerToken) and parsed.padded) is padded
+    (other,) = HeaderSource(b"x-token").read(headers, UNKNOWN).values
+    plain = parse_credential([other], 1000)
+    assert not isinstance(plain, BearerToken) or not plain.padded
+
+
+def test_a_padded_token_is_as_long_as_any_other() -> None:
+    """Its padding counts, too."""
+    (value,) = PADDED.read([(b"x-token", b"YQ==.YWI=.YQ==")], UNKNOWN).values
+    too_large = parse_credential([value], 13)
+    assert isinstance(too_large, Rejected)
+    assert too_large.reason is Reason.CREDENTIAL_TOO_LARGE
+    assert isinstance(parse_credential([value], 14), BearerToken)
+
+
 BASIC = AuthorizationSource(frozenset({b"oauth2", b"x-token-auth", "j\u00fcrgen".encode()}))
 
 
@@ -298,7 +335,7 @@ def test_no_input_breaks_a_source(line: bytes, query: str, path: str) -> None:
 def test_every_kind_of_source_is_read_and_documented() -> None:
     """A kind that can be configured has an implementation and an example in docs/credentials.md."""
     page = (Path(__file__).parents[3] / "docs" / "credentials.md").read_text()
-    for kind in set(SourceConfig.model_fields) - {"scheme"}:
+    for kind in set(SourceConfig.model_fields) - {"scheme", "padded"}:
         values: dict[str, object] = {"websocket": True, "basic": {"usernames": ["oauth2"]}}
         source = SourceConfig.model_validate({kind: values.get(kind, "x-token")})
         assert not sources_of(CredentialConfig(sources=(source,))).only_authorization, kind

@@ -232,3 +232,43 @@ def test_a_changed_character_changes_what_is_read(position: int, char: str) -> N
 
     if changed != text and isinstance(found, UnverifiedToken):
         assert (found.signing_input, found.signature) != (original.signing_input, original.signature)
+
+
+def padded(text: str) -> str:
+    """The same segments with their padding."""
+    return ".".join(segment + "=" * (-len(segment) % 4) for segment in text.split("."))
+
+
+def test_padding_is_removed_from_the_content_but_not_from_what_was_signed() -> None:
+    """The signature of such a token covers the padding. The rest is the same."""
+    header, payload = segment(b'{"alg":"ES256"}'), segment(json_bytes(claims()) + b" ")
+    plain = f"{header}.{payload}.{segment(b'ab')}"
+    assert padded(plain) != plain
+    token, same = CompactParser().parse(padded(plain), padded=True), parse(plain)
+    assert isinstance(token, UnverifiedToken)
+    assert isinstance(same, UnverifiedToken)
+    assert token.signing_input == padded(f"{header}.{payload}").encode()
+    assert (token.header, token.claims.members) == (same.header, same.claims.members)
+    assert (token.signature, token.text) == (same.signature, padded(plain))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{H}.{P}.YQ=",
+        f"{H}.{P}.YQ===",
+        f"{H}.{P}.YWJj=",
+        f"{H}.{P}.YWJj====",
+        f"{H}.{P}.Y===",
+        f"{H}.{P}.YR==",
+        f"{H}.{P}.Y=Q=",
+        f"{H}.====.YQ==",
+        f"====.{P}.YQ==",
+        "YQ==",
+    ],
+)
+def test_wrong_padding_is_malformed(text: str) -> None:
+    """Too little, too much, in the middle, or of bits that are not zero; and of anything that is not a JWT."""
+    found = CompactParser().parse(text, padded=True)
+    assert isinstance(found, Rejected)
+    assert found.reason in (Reason.TOKEN_MALFORMED, Reason.TOKEN_OPAQUE)
