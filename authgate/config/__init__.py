@@ -11,9 +11,15 @@ from authgate.config.models.cluster import ClusterConfig, TokenReviewConfig
 from authgate.config.models.configuration import Config
 from authgate.config.models.fields import format_duration, parse_duration
 from authgate.config.models.headers import HeadersConfig, MappedHeaderConfig
+from authgate.config.models.introspection import (
+    ClientAuthConfig,
+    ClientAuthMethod,
+    IntrospectionConfig,
+)
 from authgate.config.models.jwt import (
     ClaimMappings,
     ClaimOrExpression,
+    ClaimsConfig,
     ClaimValidationRule,
     ExtraMapping,
     IssuerConfig,
@@ -57,6 +63,9 @@ __all__ = [
     "ClaimMappings",
     "ClaimOrExpression",
     "ClaimValidationRule",
+    "ClaimsConfig",
+    "ClientAuthConfig",
+    "ClientAuthMethod",
     "ClusterConfig",
     "Config",
     "ConfigError",
@@ -67,6 +76,7 @@ __all__ = [
     "Finding",
     "HeadersConfig",
     "IdentityTokenConfig",
+    "IntrospectionConfig",
     "IssuerConfig",
     "IssuerGateConfig",
     "JWTIssuerConfig",

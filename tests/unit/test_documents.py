@@ -122,9 +122,9 @@ def _differences(node: dict[str, Any], value: Any, definitions: dict[str, Any], 
         if "$ref" in alternative and isinstance(value, dict):
             return _differences(alternative, value, definitions, path)
     found = []
-    one_is_needed = path in ("", ".jwt[0].claimMappings.username")
-    needed_by_rules = ".server.proxy"
-    if isinstance(value, list) and isinstance(node.get("items"), dict) and path == ".jwt":
+    one_is_needed = path == "" or path.endswith("[0].claimMappings.username")
+    needed = (".server.proxy", ".introspection[0].endpoint", ".introspection[0].clientAuth.secretFile")
+    if isinstance(value, list) and isinstance(node.get("items"), dict) and path in (".jwt", ".introspection"):
         return _differences(node["items"], value[0], definitions, path + "[0]")
     if path == ".policies":
         [policy] = node["patternProperties"].values()
@@ -136,7 +136,7 @@ def _differences(node: dict[str, Any], value: Any, definitions: dict[str, Any], 
         elif isinstance(value[name], (dict, list)) and value[name]:
             found += _differences(field, value[name], definitions, here)
         elif "default" in field and _seconds(value[name]) != field["default"] and not one_is_needed:
-            if here == needed_by_rules:
+            if here in needed:
                 continue
             found.append(f"{here} is {value[name]}, its default {field['default']}")
     return found

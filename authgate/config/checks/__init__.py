@@ -13,12 +13,14 @@ from authgate.config.problems import Finding
 _CHECKS: Final[tuple[tuple[frozenset[str], Callable[[Config], Iterator[Finding]]], ...]] = tuple(
     (frozenset(sections), check)
     for check, *sections in (
-        (references.tokens_have_an_issuer, "cluster", "jwt"),
+        (references.tokens_have_an_issuer, "cluster", "jwt", "introspection"),
         (references.issuers_are_unique, "cluster", "jwt"),
-        (references.names_are_unique, "cluster", "jwt"),
+        (references.names_are_unique, "cluster", "jwt", "introspection"),
         (references.clusters_are_distinct, "cluster"),
-        (references.audiences_are_accepted, "cluster", "jwt"),
-        (references.entries_name_issuers, "cluster", "jwt"),
+        (references.opaque_tokens_have_one_server, "cluster", "introspection"),
+        (references.introspected_issuers_exist, "jwt", "introspection"),
+        (references.audiences_are_accepted, "cluster", "jwt", "introspection"),
+        (references.entries_name_issuers, "cluster", "jwt", "introspection"),
         (references.access_reviews_have_a_cluster, "cluster"),
         (references.queries_have_a_proxy, "credential", "server"),
         (references.exchange_has_an_address, "exchange", "server"),

@@ -21,7 +21,7 @@ NEEDS_PROXY: Final = (
 
 def tokens_have_an_issuer(config: Config) -> Iterator[Finding]:
     """Yield that there is neither a cluster nor another issuer."""
-    if not config.clusters and not config.jwt:
+    if not config.clusters and not config.jwt and not config.introspection:
         yield Finding(
             ("cluster",),
             "neither cluster nor jwt is configured, so every token would be rejected: set cluster.audiences (or"
@@ -83,6 +83,8 @@ def _named(config: Config) -> Iterator[tuple[Path, str, bool]]:
         yield (*place, "name"), cluster.name, "name" in cluster.model_fields_set
     for index, issuer in enumerate(config.jwt):
         yield ("jwt", index, "gate", "name"), issuer.name, issuer.gate.name is not None
+    for index, server in enumerate(config.introspection):
+        yield ("introspection", index, "name"), server.name, True
 
 
 def clusters_are_distinct(config: Config) -> Iterator[Finding]:
@@ -108,9 +110,52 @@ def clusters_are_distinct(config: Config) -> Iterator[Finding]:
         legacy = legacy or path
 
 
+def opaque_tokens_have_one_server(config: Config) -> Iterator[Finding]:
+    """Yield introspection entries that do not differ in their prefix, or that compete with a cluster's TokenReview."""
+    legacy = [path for path, cluster in config.located_clusters() if cluster.token_review.legacy_audiences]
+    seen: dict[str, int] = {}
+    for index, server in enumerate(config.introspection):
+        path = ("introspection", index, "prefix")
+        first = seen.setdefault(server.prefix or "", index)
+        if first != index and server.prefix is None:
+            sentence = (
+                f"is required, because introspection[{first}] has none: an opaque token is sent to one server"
+            )
+            yield Finding(path, sentence, rule="is required: an opaque token is sent to one server")
+        elif first != index:
+            yield Finding(
+                path, f"is given twice: it is also that of introspection[{first}]", shown(server.prefix)
+            )
+        if server.prefix is None and legacy:
+            sentence = (
+                f"is required, because {dotted(legacy[0])}.tokenReview.legacyAudiences sends opaque tokens to the"
+                " cluster: a token is sent to one of them"
+            )
+            yield Finding(path, sentence, rule="is required beside legacyAudiences")
+
+
+def introspected_issuers_exist(config: Config) -> Iterator[Finding]:
+    """Yield issuers of introspection that no jwt entry has, or that two entries of introspection have."""
+    names = {issuer.name for issuer in config.jwt}
+    named: dict[str, int] = {}
+    routed: dict[str, int] = {}
+    for index, server in enumerate(config.introspection):
+        for number, name in enumerate(server.issuers):
+            path = ("introspection", index, "issuers", number)
+            if name not in names:
+                sentence = "is not the name of an entry of jwt (gate.name, or the host of its URL)"
+                yield Finding(path, sentence, shown(name), nearest(name, names))
+            elif (first := named.setdefault(name, index)) != index:
+                yield Finding(path, f"is given twice: introspection[{first}] has it, too", shown(name))
+        if server.issuer is not None and (first := routed.setdefault(server.issuer, index)) != index:
+            sentence = f"is given twice: it is also that of introspection[{first}]"
+            yield Finding(("introspection", index, "issuer"), sentence, shown(server.issuer))
+
+
 def audiences_are_accepted(config: Config) -> Iterator[Finding]:
     """Yield audiences of policies that no issuer accepts."""
     accepted = {audience for issuer in config.jwt for audience in issuer.issuer.audiences}
+    accepted |= {audience for server in config.introspection for audience in server.audiences}
     for cluster in config.clusters:
         accepted |= {*cluster.audiences, *cluster.token_review.legacy_audiences}
     if not accepted:
@@ -134,7 +179,10 @@ def entries_name_issuers(config: Config) -> Iterator[Finding]:
     """Yield names in allow and deny lists that no issuer or cluster has."""
     names = {name for _, name, _ in _named(config)}
     by_url = {url: issuer.name for issuer in config.jwt for url in (*issuer.issuer_names, issuer.issuer.url)}
-    sentence = "is not a configured name: neither cluster.name nor gate.name (or the host) of a jwt issuer"
+    sentence = (
+        "is not a configured name: neither cluster.name, nor gate.name (or the host) of a jwt issuer, nor"
+        " introspection.name"
+    )
     for version, policy in config.versions():
         for path, entry in policy.entries():
             for index, name in enumerate(entry.issuers or ()):

@@ -9,9 +9,9 @@ from typing import Literal
 
 from authgate.config.models.configuration import Config
 from authgate.config.models.files import read_text
-from authgate.config.models.jwt import JWTIssuerConfig
+from authgate.config.models.jwt import ClaimsConfig, JWTIssuerConfig
 from authgate.config.models.policy import EntryConfig
-from authgate.config.problems import Finding, Path, shown
+from authgate.config.problems import Finding, Path, dotted, shown
 from authgate.json_pointer import way_to
 
 _SYSTEM = "system:"
@@ -19,27 +19,35 @@ _SYSTEM = "system:"
 
 def warnings_of(config: Config) -> Iterator[Finding]:
     """Yield the warnings about a configuration."""
+    mapped = [*_mapped(config)]
+    for place, claims in mapped:
+        yield from _could_name_system(place, claims)
     for index, entry in enumerate(config.jwt):
-        yield from _could_name_system(index, entry)
         yield from _ignores_confirmation(index, entry)
         yield from _allows_http(index, entry)
-    for (first, one), (second, other) in combinations(enumerate(config.jwt), 2):
-        yield from _could_collide((first, one), (second, other))
+    for one, other in combinations(mapped, 2):
+        yield from _could_collide(one, other)
     yield from _service_accounts_of_some_cluster(config)
     yield from _rules_never_reached(config)
     yield from _one_audience_for_two_kinds(config)
     yield from _stars(config)
     yield from _claims_with_dots(config)
-    yield from _missing_token_files(config)
+    yield from _missing_credential_files(config)
 
 
-def _could_name_system(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
+def _mapped(config: Config) -> Iterator[tuple[Path, ClaimsConfig]]:
+    """Yield the entries that map claims, with their paths."""
+    yield from ((("jwt", index), entry) for index, entry in enumerate(config.jwt))
+    yield from ((("introspection", index), entry) for index, entry in enumerate(config.introspection))
+
+
+def _could_name_system(place: Path, entry: ClaimsConfig) -> Iterator[Finding]:
     for kind, path in _PREFIXES:
         prefix = _prefix(entry, kind)
         if prefix is not None and (prefix.startswith(_SYSTEM) or _SYSTEM.startswith(prefix)):
             whom = "a user" if kind == "username" else "a group"
             yield Finding(
-                ("jwt", index, *path),
+                (*place, *path),
                 f'lets the issuer name {whom} "system:…", which Kubernetes reserves; set a prefix such as "corp:"',
                 shown(prefix),
             )
@@ -63,7 +71,7 @@ def _allows_http(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
         )
 
 
-def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuerConfig]) -> Iterator[Finding]:
+def _could_collide(one: tuple[Path, ClaimsConfig], other: tuple[Path, ClaimsConfig]) -> Iterator[Finding]:
     for kind, path in _PREFIXES:
         first, second = _prefix(one[1], kind), _prefix(other[1], kind)
         if (
@@ -73,8 +81,8 @@ def _could_collide(one: tuple[int, JWTIssuerConfig], other: tuple[int, JWTIssuer
         ):
             whom = "users" if kind == "username" else "groups"
             yield Finding(
-                ("jwt", other[0], *path),
-                f"lets two issuers name the same {whom}: the prefix of jwt[{one[0]}] is {shown(first)}",
+                (*other[0], *path),
+                f"lets two issuers name the same {whom}: the prefix of {dotted(one[0])} is {shown(first)}",
                 shown(second),
             )
 
@@ -127,6 +135,8 @@ def _stars(config: Config) -> Iterator[Finding]:
         yield from _literal_stars((*place, "audiences"), cluster.audiences)
     for index, issuer in enumerate(config.jwt):
         yield from _literal_stars(("jwt", index, "issuer", "audiences"), issuer.issuer.audiences)
+    for index, server in enumerate(config.introspection):
+        yield from _literal_stars(("introspection", index, "audiences"), server.audiences)
     for version, policy in config.versions():
         role = policy.role
         if role is not None and role.bound_claims_type == "string":
@@ -145,15 +155,22 @@ def _stars(config: Config) -> Iterator[Finding]:
                     )
 
 
-def _missing_token_files(config: Config) -> Iterator[Finding]:
-    """Yield token files that cannot be read yet; they are read again for every fetch."""
-    for index, issuer in enumerate(config.jwt):
-        file = issuer.gate.keys.token_file
+def _missing_credential_files(config: Config) -> Iterator[Finding]:
+    """Yield files with credentials that cannot be read yet; they are read again for every request."""
+    files: list[tuple[Path, str]] = [
+        (("jwt", index, "gate", "keys", "tokenFile"), issuer.gate.keys.token_file)
+        for index, issuer in enumerate(config.jwt)
+        if issuer.gate.keys.token_file is not None
+    ]
+    for index, server in enumerate(config.introspection):
+        files += (
+            (("introspection", index, "clientAuth", name), file) for name, file in server.client_auth.files()
+        )
+    for path, file in files:
         try:
-            if file is not None:
-                read_text(file)
+            read_text(file)
         except ValueError as error:
-            yield Finding(("jwt", index, "gate", "keys", "tokenFile"), str(error), shown(file))
+            yield Finding(path, str(error), shown(file))
 
 
 def _literal_stars(path: Path, values: tuple[object, ...], unless: str = "") -> Iterator[Finding]:
@@ -175,11 +192,11 @@ def _claims_with_dots(config: Config) -> Iterator[Finding]:
 
 
 def _claims(config: Config) -> Iterator[tuple[Path, str]]:
-    for index, issuer in enumerate(config.jwt):
-        for number, rule in enumerate(issuer.claim_validation_rules):
-            yield ("jwt", index, "claimValidationRules", number, "claim"), rule.claim or ""
-        for name, claim in issuer.mapped_claims():
-            yield ("jwt", index, "claimMappings", name, "claim"), claim
+    for place, entry in _mapped(config):
+        for number, rule in enumerate(entry.claim_validation_rules):
+            yield (*place, "claimValidationRules", number, "claim"), rule.claim or ""
+        for name, claim in entry.mapped_claims():
+            yield (*place, "claimMappings", name, "claim"), claim
     for version, policy in config.versions():
         role = policy.role
         if role is not None:
@@ -200,6 +217,6 @@ _PREFIXES: tuple[tuple[_Kind, Path], ...] = (
 )
 
 
-def _prefix(entry: JWTIssuerConfig, kind: _Kind) -> str | None:
+def _prefix(entry: ClaimsConfig, kind: _Kind) -> str | None:
     claim = entry.claim_mappings.username if kind == "username" else entry.claim_mappings.groups
     return None if claim is None or claim.claim is None else claim.prefix

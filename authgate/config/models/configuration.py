@@ -19,6 +19,7 @@ from authgate.config.models.fields import (
     default_names,
 )
 from authgate.config.models.headers import HeadersConfig
+from authgate.config.models.introspection import IntrospectionConfig
 from authgate.config.models.jwt import JWTIssuerConfig
 from authgate.config.models.policy import PolicyConfig, PolicyVersionConfig
 from authgate.config.models.server import (
@@ -76,6 +77,9 @@ class Config(ConfigModel):
     )
     jwt: Many[JWTIssuerConfig] = Field(
         default=(), description="Other issuers, as in kube-apiserver's AuthenticationConfiguration."
+    )
+    introspection: Many[IntrospectionConfig] = Field(
+        default=(), description="Authorization servers that are asked about tokens (RFC 7662)."
     )
     credential: CredentialConfig = Field(
         default_factory=CredentialConfig, description="Where requests can have their token."

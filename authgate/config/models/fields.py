@@ -34,7 +34,7 @@ from authgate.listen_address import ListenAddress
 from authgate.vocabulary import LEGACY_ISSUER
 
 _T = TypeVar("_T")
-_ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA", "http": "HTTP"}
+_ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA", "id": "ID", "http": "HTTP"}
 
 LABEL: Final = r"[a-zA-Z0-9._-]{1,63}"
 """The pattern of a name that becomes a metrics label."""
@@ -440,8 +440,25 @@ def _is_loopback(parts: SplitResult) -> bool:
         return False
 
 
+def endpoint_url(text: str) -> str:
+    """Return a URL that tokens and credentials are sent to unchanged; raises ValueError if it is not allowed."""
+    if not _URL.fullmatch(text):
+        raise ValueError("must be an absolute URL in ASCII, such as https://login.example.com/introspect")
+    _check_url(text, http=True)
+    parts = urlsplit(text)
+    if parts.scheme == "http" and not _is_loopback(parts):
+        raise ValueError(
+            "must be https://, because tokens and client credentials are sent to it; plain http:// is allowed on"
+            " loopback only"
+        )
+    return text
+
+
 IssuerURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(issuer_url)]
 """The URL of an issuer."""
+
+EndpointURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(endpoint_url)]
+"""A URL that tokens and credentials are sent to."""
 
 
 # Addresses and workers

@@ -90,6 +90,20 @@ def check_key_pair(certificates: str, key: str) -> None:
         raise ValueError("is not the key of the first certificate in certFile")
 
 
+def check_signs(key: str, algorithm: str) -> None:
+    """Check that a PEM private key can sign with an algorithm (RFC 7518, section 3); raises ValueError."""
+    import jwt
+
+    if "PRIVATE KEY-----" not in key:
+        raise ValueError("holds no PEM private key (-----BEGIN PRIVATE KEY-----…)")
+    if "ENCRYPTED" in key:
+        raise ValueError("is encrypted; give the key without a passphrase")
+    try:
+        jwt.encode({}, key, algorithm)
+    except (ValueError, TypeError, NotImplementedError, jwt.PyJWTError):
+        raise ValueError(f"is not a key that can sign with {algorithm}") from None
+
+
 def check_public_keys(text: str) -> str:
     """Return a JWKS, an object of PEM keys by kid, or PEM that has a public key, unchanged; raises ValueError.
 

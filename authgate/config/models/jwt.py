@@ -229,10 +229,66 @@ def _plain(sentence: str, *path: str) -> Finding:
     return Finding(path, sentence, rule=sentence)
 
 
+class ClaimsConfig(ConfigModel):
+    """How claims become an identity, and the conditions on both."""
+
+    absent: ClassVar = {
+        "claimMappings": "is required: which claims name the user, such as {username: {claim: sub, prefix: 'corp:'}}",
+    }
+    claim_validation_rules: Annotated[
+        _Rules[ClaimValidationRule],
+        _once("claim", "a claim can have one required value"),
+        _once("expression", "an expression is needed only once"),
+    ] = Field(default=(), description="Conditions on the claims; all must be true.")
+    claim_mappings: ClaimMappings = Field(description="How claims become an identity.")
+    user_validation_rules: Annotated[
+        _Rules[UserValidationRule], _once("expression", "an expression is needed only once")
+    ] = Field(default=(), description="Conditions on the identity; all must be true.")
+
+    def contradictions(self) -> Iterator[Finding]:
+        """Yield an email address that may be unverified."""
+        username = self.claim_mappings.username.expression
+        if username and "email" in _claims_of(username):
+            rules = (rule.expression for rule in self.claim_validation_rules)
+            extra = (mapping.value_expression for mapping in self.claim_mappings.extra)
+            if not any("email_verified" in _claims_of(text) for text in (username, *rules, *extra) if text):
+                yield _plain(
+                    "uses claims.email without claims.email_verified, so a user could choose another's address; check"
+                    " it here, in a claimValidationRules expression or in an extra one, such as"
+                    " claims.?email_verified.orValue(true) == true",
+                    "claimMappings",
+                    "username",
+                    "expression",
+                )
+
+    def mapped_claims(self) -> Iterator[tuple[str, str]]:
+        """Yield the claims that are mapped, each by the name of its mapping."""
+        for name in ("username", "groups", "uid"):
+            mapping: PrefixedClaimOrExpression | ClaimOrExpression | None = getattr(self.claim_mappings, name)
+            if mapping is not None and mapping.claim is not None:
+                yield name, mapping.claim
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Yield the expressions of claim rules and mappings, each with its place below the issuer."""
+        for index, rule in enumerate(self.claim_validation_rules):
+            if rule.expression is not None:
+                yield f"claimValidationRules[{index}].expression", rule.expression
+        mappings = self.claim_mappings
+        for name in ("username", "groups", "uid"):
+            mapping: PrefixedClaimOrExpression | ClaimOrExpression | None = getattr(mappings, name)
+            if mapping is not None and mapping.expression is not None:
+                yield f"claimMappings.{name}.expression", mapping.expression
+        for index, extra in enumerate(mappings.extra):
+            yield f"claimMappings.extra[{index}].valueExpression", extra.value_expression
+        for index, rule_of_user in enumerate(self.user_validation_rules):
+            yield f"userValidationRules[{index}].expression", rule_of_user.expression
+
+
 # Issuers
 
 
-def _asymmetric(value: object) -> object:
+def asymmetric(value: object) -> object:
+    """Return a value that does not name HMAC or `none` unchanged; raises ValueError for one that does."""
     if isinstance(value, str) and (value.upper().startswith("HS") or value.lower() == "none"):
         raise ValueError("must be a signature by a private key: HMAC and none are not supported")
     return value
@@ -407,7 +463,7 @@ class IssuerGateConfig(ConfigModel):
         description="The issuer's label in metrics, logs and policies; null: the host of its URL, with port and path "
         "where several issuers share the host, or else the issuer's name.",
     )
-    algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(_asymmetric)]], different] = Field(
+    algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(asymmetric)]], different] = Field(
         default=ALGORITHMS,
         description="The signature algorithms that its tokens may use; EdDSA includes Ed25519.",
     )
@@ -474,22 +530,10 @@ class IssuerGateConfig(ConfigModel):
     )
 
 
-class JWTIssuerConfig(ConfigModel):
+class JWTIssuerConfig(ClaimsConfig):
     """One issuer."""
 
-    absent: ClassVar = {
-        "claimMappings": "is required: which claims name the user, such as {username: {claim: sub, prefix: 'corp:'}}",
-    }
     issuer: IssuerConfig = Field(description="The issuer, and the audiences of its tokens.")
-    claim_validation_rules: Annotated[
-        _Rules[ClaimValidationRule],
-        _once("claim", "a claim can have one required value"),
-        _once("expression", "an expression is needed only once"),
-    ] = Field(default=(), description="Conditions on the claims; all must be true.")
-    claim_mappings: ClaimMappings = Field(description="How claims become an identity.")
-    user_validation_rules: Annotated[
-        _Rules[UserValidationRule], _once("expression", "an expression is needed only once")
-    ] = Field(default=(), description="Conditions on the identity; all must be true.")
     gate: IssuerGateConfig = Field(default_factory=IssuerGateConfig, description="authgate's additions.")
 
     @model_validator(mode="wrap")
@@ -509,7 +553,7 @@ class JWTIssuerConfig(ConfigModel):
             _FETCHING.reset(before)
 
     def contradictions(self) -> Iterator[Finding]:
-        """Yield second sources of keys, and an email address that may be unverified."""
+        """Yield second sources of keys, and what is wrong with the claim mappings."""
         sources = (
             (("issuer", "discoveryURL"), self.issuer.discovery_url),
             (("gate", "jwksURL"), self.gate.jwks_url),
@@ -532,19 +576,7 @@ class JWTIssuerConfig(ConfigModel):
             yield _plain(f"need {TENANT} in issuer.url, in the place of the tenant's id", "gate", "tenants")
         for path in given[1:]:
             yield _plain(f"must not be given with {'.'.join(given[0])}: keys have one source", *path)
-        username = self.claim_mappings.username.expression
-        if username and "email" in _claims_of(username):
-            rules = (rule.expression for rule in self.claim_validation_rules)
-            extra = (mapping.value_expression for mapping in self.claim_mappings.extra)
-            if not any("email_verified" in _claims_of(text) for text in (username, *rules, *extra) if text):
-                yield _plain(
-                    "uses claims.email without claims.email_verified, so a user could choose another's address; check"
-                    " it here, in a claimValidationRules expression or in an extra one, such as"
-                    " claims.?email_verified.orValue(true) == true",
-                    "claimMappings",
-                    "username",
-                    "expression",
-                )
+        yield from super().contradictions()
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -570,28 +602,6 @@ class JWTIssuerConfig(ConfigModel):
         Where several issuers share a host, `Config` has given each its name.
         """
         return self.gate.name or default_name(self.issuer.url)
-
-    def mapped_claims(self) -> Iterator[tuple[str, str]]:
-        """Yield the claims that are mapped, each by the name of its mapping."""
-        for name in ("username", "groups", "uid"):
-            mapping: PrefixedClaimOrExpression | ClaimOrExpression | None = getattr(self.claim_mappings, name)
-            if mapping is not None and mapping.claim is not None:
-                yield name, mapping.claim
-
-    def expressions(self) -> Iterator[tuple[str, str]]:
-        """Yield the expressions of claim rules and mappings, each with its place below the issuer."""
-        for index, rule in enumerate(self.claim_validation_rules):
-            if rule.expression is not None:
-                yield f"claimValidationRules[{index}].expression", rule.expression
-        mappings = self.claim_mappings
-        for name in ("username", "groups", "uid"):
-            mapping: PrefixedClaimOrExpression | ClaimOrExpression | None = getattr(mappings, name)
-            if mapping is not None and mapping.expression is not None:
-                yield f"claimMappings.{name}.expression", mapping.expression
-        for index, extra in enumerate(mappings.extra):
-            yield f"claimMappings.extra[{index}].valueExpression", extra.value_expression
-        for index, rule_of_user in enumerate(self.user_validation_rules):
-            yield f"userValidationRules[{index}].expression", rule_of_user.expression
 
 
 def _value(gate: object, name: str) -> object:
