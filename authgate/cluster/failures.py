@@ -26,11 +26,16 @@ _PROXY: Final = "check the kubeconfig's proxy-url, or HTTPS_PROXY and NO_PROXY o
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The parts of a call that error messages need: the request, the ClusterRole that allows it, the token in it."""
+    """The parts of a call that error messages need: the request, the ClusterRole that allows it, the token in it.
+
+    `trust` and `proxy` say what to check if the server's certificate is not trusted, or its proxy fails.
+    """
 
     asked: str
     role: str
     token: str = field(default="", repr=False)
+    trust: str = "check the cluster's certificate-authority"
+    proxy: str = _PROXY
 
 
 def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
@@ -51,7 +56,7 @@ def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
 def status_error(call: Call, answer: RawAnswer, own_token: str | None) -> ApiError:
     """Return the error for an answer with an unexpected status."""
     message = _message(answer.body)
-    status, retry_after = answer.status, _seconds(answer.retry_after)
+    status, retry_after = answer.status, retry_seconds(answer.retry_after)
     quoted = f": {message}" if message else ""
     if 300 <= status <= 399:
         kind, detail = (
@@ -74,7 +79,7 @@ def status_error(call: Call, answer: RawAnswer, own_token: str | None) -> ApiErr
     return ApiError(kind, clean(detail, (call.token, own_token)), retry_after)
 
 
-def _seconds(header: str) -> int:
+def retry_seconds(header: str) -> int:
     """Return a Retry-After in seconds, 1 to 60, or 0 if it is missing or a date."""
     text = header.strip()
     if not (text.isascii() and text.isdigit()):
@@ -97,17 +102,17 @@ def network_error(call: Call, error: aiohttp.ClientError | OSError, server: str)
     match error:
         case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
             why = getattr(reason, "verify_message", "") or str(reason)
-            detail = f"the certificate of {server} is not trusted: {why}; check the cluster's certificate-authority"
+            detail = f"the certificate of {server} is not trusted: {why}; {call.trust}"
         case aiohttp.ClientConnectorDNSError():
             detail = f"the host name of {server} cannot be resolved"
         case aiohttp.ClientProxyConnectionError():
-            detail = f"the proxy on the way to {server} cannot be reached; {_PROXY}"
+            detail = f"the proxy on the way to {server} cannot be reached; {call.proxy}"
         case aiohttp.ClientConnectorSSLError(os_error=cause):
             detail = f"the TLS handshake with {server} failed: {_reason(cause)}"
         case aiohttp.ClientConnectorError():
             detail = f"{server} cannot be reached: {_reason(error.os_error)}"
         case aiohttp.ClientHttpProxyError():
-            detail = f"the proxy on the way to {server} answered {error.status}; {_PROXY}"
+            detail = f"the proxy on the way to {server} answered {error.status}; {call.proxy}"
         case aiohttp.ClientResponseError():
             kind, detail = ApiErrorKind.BAD_ANSWER, f"{server} does not speak valid HTTP"
         case aiohttp.ClientPayloadError():

@@ -45,13 +45,15 @@ class Transport:
         """Send a GET, and return the answer with its body unread."""
         return await self._request("GET", path, credential, {"Accept": accept})
 
-    async def post(self, path: str, body: bytes, credential: Credential) -> aiohttp.ClientResponse:
-        """Send a POST of a JSON body, and return the answer with its body unread.
+    async def post(
+        self, path: str, body: bytes, credential: Credential, content_type: str = "application/json"
+    ) -> aiohttp.ClientResponse:
+        """Send a POST, and return the answer with its body unread.
 
         A kept connection may turn out to have been closed by the server, and aiohttp does not repeat a POST then. These
         requests change nothing on the server, so this one is sent once more.
         """
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
             return await self._request("POST", path, credential, headers, body)
         except aiohttp.ClientConnectorError:

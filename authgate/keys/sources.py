@@ -72,12 +72,31 @@ class DiscoverySource:
 
     async def fetch(self) -> KeyDocument:
         """Return the current keys; raises `KeyFetchError`."""
-        issuer, jwks_uri = _read_discovery(await self._fetcher.fetch(self._url), self._url)
-        if issuer not in (self._issuer, self._template):
-            raise IssuerMismatchError(self._url, issuer, self._issuer)
-        secure = self._issuer.startswith("https:")
-        _check_jwks_uri(jwks_uri, self._url, https=secure, http=self._http)
+        jwks_uri = await discover(
+            self._issuer, "jwks_uri", self._fetcher, self._url, template=self._template, http=self._http
+        )
         return _read(await self._fetcher.fetch(jwks_uri), jwks_uri)
+
+
+async def discover(
+    issuer: str,
+    member: str,
+    fetcher: Fetcher,
+    url: str | None = None,
+    *,
+    template: str | None = None,
+    http: bool = False,
+) -> str:
+    """Return a URL in an issuer's discovery document, which is at `url` if given; raises `KeyFetchError`.
+
+    The document must name exactly this issuer, or the `template` of several tenants. `http` allows a plain http URL.
+    """
+    url = url or issuer.rstrip("/") + WELL_KNOWN
+    named, found = _read_discovery(await fetcher.fetch(url), url, member)
+    if named not in (issuer, template):
+        raise IssuerMismatchError(url, named, issuer)
+    _check_url(found, member, url, https=issuer.startswith("https:"), http=http)
+    return found
 
 
 class ClusterSource:
@@ -95,7 +114,7 @@ class ClusterSource:
 
     async def fetch(self) -> KeyDocument:
         """Return the current keys; raises `KeyFetchError`."""
-        issuer, _ = _read_discovery(await self._get(WELL_KNOWN), WELL_KNOWN)
+        issuer, _ = _read_discovery(await self._get(WELL_KNOWN), WELL_KNOWN, "jwks_uri")
         self._on_issuer(issuer)
         return replace(_read(await self._get(CLUSTER_JWKS), CLUSTER_JWKS), issuer=issuer)
 
@@ -115,31 +134,31 @@ def _read(data: bytes, origin: str) -> KeyDocument:
         raise KeyFetchError(f"{origin}: {error}") from None
 
 
-def _read_discovery(data: bytes, url: str) -> tuple[str, str]:
+def _read_discovery(data: bytes, url: str, member: str) -> tuple[str, str]:
     try:
         members = parse_object(data)
     except StrictJSONError as error:
         raise KeyFetchError(f"{url}: not a discovery document: {error}") from None
-    issuer, jwks_uri = members.get("issuer"), members.get("jwks_uri")
-    if not isinstance(issuer, str) or not issuer or not isinstance(jwks_uri, str):
+    issuer, found = members.get("issuer"), members.get(member)
+    if not isinstance(issuer, str) or not issuer or not isinstance(found, str):
         raise KeyFetchError(
-            f"{url}: not a discovery document: 'issuer' or 'jwks_uri' is missing or not a string"
+            f"{url}: not a discovery document: 'issuer' or '{member}' is missing or not a string"
         )
-    return issuer, jwks_uri
+    return issuer, found
 
 
-def _check_jwks_uri(uri: str, discovery_url: str, *, https: bool, http: bool) -> None:
+def _check_url(uri: str, member: str, discovery_url: str, *, https: bool, http: bool) -> None:
     if not uri.isprintable() or " " in uri:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' contains control characters or spaces")
+        raise KeyFetchError(f"{discovery_url}: its '{member}' contains control characters or spaces")
     try:
         parts = urlsplit(uri)
         parts.port  # noqa: B018 - reading it checks it
     except ValueError:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not a URL") from None
+        raise KeyFetchError(f"{discovery_url}: its '{member}' is not a URL") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' is not an absolute http(s) URL")
+        raise KeyFetchError(f"{discovery_url}: its '{member}' is not an absolute http(s) URL")
     if "@" in parts.netloc:
-        raise KeyFetchError(f"{discovery_url}: its 'jwks_uri' contains user information")
+        raise KeyFetchError(f"{discovery_url}: its '{member}' contains user information")
     https = https or urlsplit(discovery_url).scheme == "https"
     if parts.scheme == "http" and not http and (https or not is_loopback(parts.hostname)):
-        raise InsecureAddressError(f"{discovery_url}: its 'jwks_uri' is {uri[:200]}, which is not https")
+        raise InsecureAddressError(f"{discovery_url}: its '{member}' is {uri[:200]}, which is not https")
