@@ -18,6 +18,7 @@ from tests.support.kube import ControlPlane
 from tests.support.process import until
 
 AUDIENCE, POLICY = "authgate.dev/audience", "authgate.dev/policy"
+PORT, ADMIN_PORT = "authgate.dev/port", "authgate.dev/admin-port"
 
 
 def pod(annotations: dict[str, str] | None = None, **spec: Any) -> Object:
@@ -28,6 +29,11 @@ def pod(annotations: dict[str, str] | None = None, **spec: Any) -> Object:
         metadata["annotations"] = annotations
     body = {"serviceAccountName": "app", "containers": [container], **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": body}
+
+
+def _app(port: int, name: str = "app", protocol: str = "TCP") -> Object:
+    ports = [{"containerPort": port, "protocol": protocol}]
+    return {"name": name, "image": "app", "securityContext": dict(RESTRICTED), "ports": ports}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -74,7 +80,7 @@ async def test_a_pod_gets_a_gate(server: DryRun) -> None:
     container = gate_of(made)
     assert container["securityContext"]["runAsUser"] == 65532
     assert [item["name"] for item in made["spec"]["volumes"]] == ["authgate-account"]
-    assert configuration_of(container).server.listen == (ListenAddress("127.0.0.1", 8080),)
+    assert configuration_of(container).server.listen == (ListenAddress("127.0.0.1", 15080),)
 
 
 async def test_it_is_the_gate_that_charts_embed(
@@ -98,6 +104,22 @@ async def test_what_a_pod_has_already_is_kept(server: DryRun) -> None:
     made = (await server.create(pod(initContainers=[{**own, "name": "first"}], volumes=volumes))).object
     assert [item["name"] for item in made["spec"]["initContainers"]] == ["first", "authgate"]
     assert [item["name"] for item in made["spec"]["volumes"]] == ["data", "authgate-account"]
+
+
+async def test_annotations_move_the_ports(server: DryRun) -> None:
+    """A pod whose app uses the sidecar's ports gives the sidecar others."""
+    asked = pod({PORT: "8180", ADMIN_PORT: "9190"}, containers=[_app(15080), _app(15081, "other")])
+    container = gate_of((await server.create(asked)).object)
+    addresses = configuration_of(container).server
+    assert addresses.listen == (ListenAddress("127.0.0.1", 8180),)
+    assert addresses.admin == ListenAddress("0.0.0.0", 9190)
+    assert [port["containerPort"] for port in container["ports"]] == [8180, 9190]
+
+
+async def test_other_ports_and_protocols_do_not_collide(server: DryRun) -> None:
+    """An app may use the usual ports, and the sidecar's numbers for UDP."""
+    asked = pod(containers=[_app(8080), _app(9090, "metrics"), _app(15080, "udp", "UDP")])
+    gate_of((await server.create(asked)).object)
 
 
 async def test_no_annotation_means_the_default(server: DryRun) -> None:
@@ -154,6 +176,27 @@ async def test_a_pod_that_has_a_gate_gets_no_second(server: DryRun) -> None:
             id="an unknown policy",
         ),
         pytest.param(pod({AUDIENCE: ""}), "add the annotation authgate.dev/audience", id="no audience"),
+        pytest.param(
+            pod({PORT: "70000"}),
+            "authgate.dev/port and authgate.dev/admin-port must be ports between 1 and 65535",
+            id="a port out of range",
+        ),
+        pytest.param(
+            pod({ADMIN_PORT: "http"}), "authgate.dev/admin-port must be ports between", id="a port by name"
+        ),
+        pytest.param(pod({PORT: "15081"}), "give authgate the same port twice", id="one port for both"),
+        pytest.param(
+            pod(containers=[_app(8000), _app(15080, "web")]),
+            "the container web declares port 15080, which authgate uses in this pod: change it, or give authgate"
+            " another port with the annotation authgate.dev/port",
+            id="an app on the verify port",
+        ),
+        pytest.param(
+            pod({ADMIN_PORT: "9090"}, initContainers=[{**_app(9090, "metrics"), "restartPolicy": "Always"}]),
+            "the container metrics declares port 9090, which authgate uses in this pod: change it, or give authgate"
+            " another port with the annotation authgate.dev/admin-port",
+            id="another sidecar on the admin port",
+        ),
         pytest.param(pod(hostNetwork=True), "does not work with hostNetwork", id="the node's network"),
     ],
 )

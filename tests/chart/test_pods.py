@@ -249,7 +249,7 @@ def test_a_sidecars_admin_port_is_open_to_monitoring_alone(helm: Helm) -> None:
         (admin,) = [
             rule
             for rule in policy["spec"]["ingress"]
-            if {"port": 9090} in rule["ports"] and "protocol" not in rule["ports"][0]
+            if {"port": 15081} in rule["ports"] and "protocol" not in rule["ports"][0]
         ]
         assert admin["from"] == values_of("sidecar-network-policy")["networkPolicy"]["monitoring"]
 
@@ -257,8 +257,8 @@ def test_a_sidecars_admin_port_is_open_to_monitoring_alone(helm: Helm) -> None:
 @pytest.mark.parametrize(
     "ports",
     [
-        [{"port": 9090}],
-        [{"port": 9000, "endPort": 9100}],
+        [{"port": 15081}],
+        [{"port": 15000, "endPort": 15100}],
         [{"protocol": "TCP"}],
         [{"port": "authgate-admin"}],
     ],
@@ -269,4 +269,4 @@ def test_a_rule_that_opens_the_admin_port_is_refused(helm: Helm, ports: list[dic
     values = {**MINIMAL, "networkPolicy": {"sidecars": [{"ingress": [{"ports": ports}]}]}}
     with pytest.raises(HelmError) as refused:
         helm.template(values)
-    assert "opens the admin port 9090" in str(refused.value)
+    assert "opens the admin port 15081" in str(refused.value)

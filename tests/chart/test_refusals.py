@@ -185,6 +185,11 @@ _ISSUER: dict[str, Any] = {
             id="a closed network",
         ),
         pytest.param(
+            {**MINIMAL, "sidecar": {"listen": "127.0.0.1:15081"}},
+            "sidecar.listen and sidecar.admin have the same port",
+            id="a sidecar with one port",
+        ),
+        pytest.param(
             _config(server={"grpc": "127.0.0.1:9001"}),
             "config.server.grpc is not an address that Envoy in other pods can reach",
             id="gRPC for itself",

@@ -53,10 +53,11 @@ def test_it_listens_on_loopback_and_ends_at_once(helm: Helm, tmp_path: Path) -> 
     """Only the pod's own proxy reaches it, probes reach the admin port, and nobody is left to be waited for."""
     container = gate_of(embed(helm, tmp_path, SIDECAR).one("Pod"))
     gate = configuration_of(container)
-    assert gate.server.listen == (ListenAddress("127.0.0.1", 8080),)
+    assert gate.server.listen == (ListenAddress("127.0.0.1", 15080),)
     assert gate.shutdown.delay == 0
-    assert gate.server.admin == ListenAddress("0.0.0.0", 9090)
-    assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"authgate-admin": 9090}
+    assert gate.server.admin == ListenAddress("0.0.0.0", 15081)
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"authgate-verify": 15080, "authgate-admin": 15081}
 
 
 def test_a_given_delay_is_kept(helm: Helm, tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def injected(stage: Stage) -> None:
         stage.report.note(f"left out: Kubernetes 1.{stage.minor} needs a feature gate for it; 1.36 does not")
         return
     app = app_behind_nginx(
-        "injected", "127.0.0.1:8080", stage.nginx, labels={"authgate.dev/inject": "true"}, annotations={}
+        "injected", "127.0.0.1:15080", stage.nginx, labels={"authgate.dev/inject": "true"}, annotations={}
     )
     stage.cluster.apply(*app)
     guarded(stage, "injected")

@@ -18,6 +18,9 @@
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
 {{- fail "podMonitor.enabled and serviceMonitor.enabled would scrape every pod twice: set only one of them" -}}
 {{- end -}}
+{{- if and (not (hasPrefix "unix:" .Values.sidecar.listen)) (eq (include "authgate.port" .Values.sidecar.listen) (include "authgate.port" .Values.sidecar.admin)) -}}
+{{- fail "sidecar.listen and sidecar.admin have the same port: choose a different port for one of them" -}}
+{{- end -}}
 {{- include "authgate.checkTokenRequests" . -}}
 {{- include "authgate.checkClusters" (dict "at" "config" "config" .Values.config) -}}
 {{- range .Values.env -}}

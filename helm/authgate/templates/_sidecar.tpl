@@ -11,8 +11,10 @@ with environment variables, so a changed configuration changes the pod and resta
 {{- if hasKey .Values "sidecarInjection" -}}
 {{- include "authgate.checkSidecar" . -}}
 {{- $container := include "authgate.sidecarContainer" (dict "root" . "config" .Values.config) | fromYaml -}}
-{{- $env := include "authgate.sidecarEnv" (dict "root" . "config" .Values.config) | fromYamlArray -}}
-{{- $container = set $container "env" (concat $env .Values.env) -}}
+{{- $env := include "authgate.sidecarEnv" (dict "config" .Values.config) | fromYamlArray -}}
+{{- $addresses := list (dict "name" "AUTHGATE_SERVER__LISTEN" "value" .Values.sidecar.listen) (dict "name" "AUTHGATE_SERVER__ADMIN" "value" .Values.sidecar.admin) -}}
+{{- $container = set $container "env" (concat $env $addresses .Values.env) -}}
+{{- $container = set $container "ports" (include "authgate.sidecarPorts" . | fromYamlArray) -}}
 {{- $container = set $container "volumeMounts" (concat $container.volumeMounts (include "authgate.certificateMount" . | fromYamlArray) .Values.volumeMounts) -}}
 {{- list $container | toYaml -}}
 {{- else -}}
@@ -57,7 +59,19 @@ authgate
 {{- dict "limits" (merge (deepCopy (.limits | default dict)) $limits) "cache" (merge (deepCopy (.cache | default dict)) (dict "maxBytes" 67108864)) | toJson -}}
 {{- end -}}
 
-{{/* The container without env, for embedded and injected sidecars. */}}
+{{/* The ports that a sidecar listens on. Declared, so that collisions in a pod can be found. */}}
+{{- define "authgate.sidecarPorts" -}}
+{{- if not (hasPrefix "unix:" .Values.sidecar.listen) }}
+- name: authgate-verify
+  containerPort: {{ include "authgate.port" .Values.sidecar.listen }}
+  protocol: TCP
+{{- end }}
+- name: authgate-admin
+  containerPort: {{ include "authgate.port" .Values.sidecar.admin }}
+  protocol: TCP
+{{- end -}}
+
+{{/* The container without env and ports, for embedded and injected sidecars. */}}
 {{- define "authgate.sidecarContainer" -}}
 {{- $config := .config -}}
 {{- with .root -}}
@@ -67,10 +81,6 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 args: [serve]
 # A native sidecar: starts before the pod's containers and stops after them.
 restartPolicy: Always
-ports:
-  - name: authgate-admin
-    containerPort: {{ include "authgate.port" .Values.sidecar.admin }}
-    protocol: TCP
 {{ include "authgate.probes" "authgate-admin" }}
 resources: {{- include "authgate.resources" (dict "resources" .Values.sidecar.resources "config" (merge (include "authgate.sidecarBounds" $config | fromJson) $config)) | nindent 2 }}
 securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
@@ -83,9 +93,8 @@ volumeMounts:
 {{- end -}}
 {{- end -}}
 
-{{/* The env of a sidecar: a variable for each section of the configuration, and settings that every sidecar needs. */}}
+{{/* The env of a sidecar without its addresses: a variable for each section of the configuration, and its limits. */}}
 {{- define "authgate.sidecarEnv" -}}
-{{- $root := .root -}}
 {{- $env := list -}}
 {{- range $name, $section := omit .config "apiVersion" "kind" "limits" "cache" -}}
 {{- $env = append $env (dict "name" (printf "AUTHGATE_%s" (upper $name)) "value" (include "authgate.envText" (toJson $section))) -}}
@@ -95,8 +104,6 @@ volumeMounts:
 {{- $env = append $env (dict "name" (printf "AUTHGATE_%s__%s" (upper $name) (upper $field)) "value" (ternary (printf "%.0f" $value) (toString $value) (kindIs "float64" $value))) -}}
 {{- end -}}
 {{- end -}}
-{{- $env = append $env (dict "name" "AUTHGATE_SERVER__LISTEN" "value" $root.Values.sidecar.listen) -}}
-{{- $env = append $env (dict "name" "AUTHGATE_SERVER__ADMIN" "value" $root.Values.sidecar.admin) -}}
 {{- if not (hasKey (.config.shutdown | default dict) "delay") -}}
 {{- /* A sidecar stops after the containers that use it, so it does not need to wait. */ -}}
 {{- $env = append $env (dict "name" "AUTHGATE_SHUTDOWN__DELAY" "value" "0s") -}}
