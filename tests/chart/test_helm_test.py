@@ -48,10 +48,11 @@ def test_it_asks_with_a_token_for_the_gate(
     assert _arguments(pod)[1] == [url, _TOKEN if audience else "", ca_file]
 
 
-def test_its_log_can_be_read_after_it_has_ended(helm: Helm) -> None:
-    """Only the next test takes the pod away: `helm test --logs` reads the log of one that has succeeded."""
+def test_a_successful_pod_is_deleted_after_helm_shows_its_log(helm: Helm) -> None:
+    """A failed pod remains until the next test, and Helm shows the log of both."""
     annotations = helm.template().one("Pod")["metadata"]["annotations"]
-    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    assert annotations["helm.sh/hook-output-log-policy"] == "hook-succeeded,hook-failed"
 
 
 @pytest.mark.parametrize("case", ["single", "mutual-tls"])

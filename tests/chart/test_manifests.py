@@ -1,5 +1,6 @@
 """The plain manifests under deploy/, which the chart renders."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -104,6 +105,24 @@ def test_the_app_chart_finds_its_dependency(helm: Helm, tmp_path: Path) -> None:
     helm.run("dependency", "update", chart)
     assert [item.name for item in (chart / "charts").iterdir()] == [f"authgate-{_version()}.tgz"]
     helm.lint({}, chart)
+
+
+def test_kustomize_renders_the_chart_without_the_test(helm: Helm, tmp_path: Path) -> None:
+    """The kustomization of the chart's README builds, and gives the objects of `helm template --skip-tests`."""
+    text = (CHART / "README.md").read_text()
+    kustomization = text.split("# kustomization.yaml\n")[1].split("```")[0]
+    (tmp_path / "kustomization.yaml").write_text(kustomization)
+    shutil.copytree(CHART, tmp_path / "helm" / "authgate")
+    kubectl = require_tool("kubectl", "it contains kustomize; run `make cluster-tools` (needs Go)")
+    program = require_tool("helm", "kustomize runs it; run `make cluster-tools` (needs Go)")
+    command: list[str | Path] = [kubectl, "kustomize", "--enable-helm", "--helm-command", program, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = [(item["kind"], item["metadata"]["name"]) for item in yaml.safe_load_all(done.stdout)]
+    rendered = helm.template(
+        {"config": {"cluster": {"audiences": ["my-audience"]}}}, "--skip-tests", release="authgate"
+    )
+    assert sorted(built) == sorted((item["kind"], item["metadata"]["name"]) for item in rendered.objects)
 
 
 def _under(base: Path, folder: str) -> Path:

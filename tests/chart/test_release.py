@@ -1,13 +1,15 @@
 """A release on a real API server: installed, changed and removed by helm itself."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.chart.conftest import NAMESPACE
-from tests.support.helm import CHART, Helm, values_of
+from tests.support.helm import CHART, Helm, Kubectl, values_of
 from tests.support.kube import ControlPlane
+from tests.support.process import until
 
 RELEASE = "life"
 
@@ -56,7 +58,7 @@ def test_the_next_helm_can_upgrade(release: Helm, plane: ControlPlane, tmp_path:
 @pytest.mark.parametrize(
     ("case", "command"),
     [
-        ("minimal", f"helm test {RELEASE} --namespace {NAMESPACE} --logs"),
+        ("minimal", f"helm test {RELEASE} --namespace {NAMESPACE}\n"),
         ("mutual-tls", f"kubectl --namespace {NAMESPACE} logs deployment/{RELEASE}-authgate"),
         (
             "injection",
@@ -67,6 +69,41 @@ def test_the_next_helm_can_upgrade(release: Helm, plane: ControlPlane, tmp_path:
 def test_the_notes_say_the_next_command(release: Helm, case: str, command: str) -> None:
     """After an installation the next commands are shown."""
     assert command in _put(release, values_of(case))
+
+
+@pytest.mark.parametrize("program", ["helm", "helm4"])
+async def test_nothing_remains_of_a_test_and_a_release(
+    plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, release: Helm, program: str
+) -> None:
+    """`helm test` deletes the pod of a successful test, so `helm uninstall` leaves no pod behind."""
+    helm = Helm(tmp_path, plane.ca_file.with_name("admin.json"), program=program)
+    _put(helm, values_of("minimal"))
+    test = asyncio.create_task(asyncio.to_thread(helm.run, "test", RELEASE, "--namespace", NAMESPACE))
+
+    def pods() -> str:
+        return kubectl.run("get", "pods", "--namespace", NAMESPACE, "--output", "name")
+
+    async def succeeds() -> bool:
+        """Whether the pod exists; there is no kubelet, so its success is written by hand."""
+        if test.done() or not pods():
+            return test.done()
+        status = '{"status": {"phase": "Succeeded"}}'
+        name = pods().strip()
+        kubectl.run(
+            "patch",
+            name,
+            "--namespace",
+            NAMESPACE,
+            "--subresource=status",
+            "--type=merge",
+            f"--patch={status}",
+        )
+        return True
+
+    await until(succeeds, within=30)
+    said, _ = await test
+    assert "Phase:          Succeeded" in said
+    assert pods() == ""
 
 
 @pytest.mark.parametrize(
