@@ -49,11 +49,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authgate.cli.check import check
+from authgate.cli.completion import completion
 from authgate.cli.config import config_app
 from authgate.cli.dev import dev
 from authgate.cli.doctor import doctor
 from authgate.cli.explain import explain
 from authgate.cli.healthcheck import healthcheck
+from authgate.cli.help import WIDTH, help_
 from authgate.cli.inspect import inspect
 from authgate.cli.policy import policy_app
 from authgate.cli.serve import serve
@@ -76,7 +78,7 @@ app = typer.Typer(
     add_help_option=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
 )
 app.command()(serve)
 app.command()(dev)
@@ -89,6 +91,8 @@ app.command()(explain)
 app.command()(token)
 app.command()(snippets)
 app.command(context_settings=UNPARSED)(healthcheck)
+app.command()(completion)
+app.command("help")(help_)
 app.command(context_settings=UNPARSED)(version)
 
 

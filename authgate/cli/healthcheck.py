@@ -11,7 +11,7 @@ import typer
 from authgate.cli.terminal import USAGE, fail, plain_parser, visible
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from authgate.cli.probe import Target
     from authgate.listen_address import ListenAddress
@@ -29,7 +29,7 @@ def healthcheck(context: typer.Context) -> None:
     """
     from authgate.cli.probe import ProbeError, ask, target_of_url
 
-    arguments = _parsed(context.args)
+    arguments = parser().parse_args(context.args)
     try:
         target = target_of_url(arguments.url) if arguments.url is not None else _target(arguments)
     except ValueError as error:
@@ -45,7 +45,8 @@ def healthcheck(context: typer.Context) -> None:
         print(visible(line))
 
 
-def _parsed(words: list[str]) -> Namespace:
+def parser() -> ArgumentParser:
+    """Return the parser of the options."""
     parser = plain_parser(healthcheck)
     parser.add_argument(
         "--url",
@@ -65,7 +66,7 @@ def _parsed(words: list[str]) -> Namespace:
         help="the configuration file with the admin port [env var: AUTHGATE_CONFIG]",
     )
     parser.add_argument("--admin", metavar="ADDRESS", help="the admin port, as in serve --admin")
-    return parser.parse_args(words)
+    return parser
 
 
 def _target(arguments: Namespace) -> Target:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+import textwrap
+from argparse import ArgumentParser, HelpFormatter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -92,6 +93,16 @@ def plain_parser(command: Callable[..., None]) -> ArgumentParser:
     return ArgumentParser(
         f"authgate {command.__name__}",
         description=inspect.getdoc(command),
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=_Paragraphs,
         allow_abbrev=False,
     )
+
+
+class _Paragraphs(HelpFormatter):
+    """Wraps each paragraph of a description at the terminal's width."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            textwrap.fill(" ".join(paragraph.split()), width, initial_indent=indent, subsequent_indent=indent)
+            for paragraph in text.split("\n\n")
+        )

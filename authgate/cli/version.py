@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import platform
+from typing import TYPE_CHECKING
 
 import typer
 
 from authgate import __version__
 from authgate.cli.terminal import plain_parser, print_json
 
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
 
 def version(context: typer.Context) -> None:
     """Print the versions of authgate and of its main dependencies."""
-    parser = plain_parser(version)
-    parser.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="text for people, json for scripts"
-    )
-    if parser.parse_args(context.args).output == "json":
+    if parser().parse_args(context.args).output == "json":
         print_json(_versions())
         return
     for name, number in _versions().items():
         print(f"{name} {number}")
+
+
+def parser() -> ArgumentParser:
+    """Return the parser of the options."""
+    parser = plain_parser(version)
+    parser.add_argument(
+        "-o", "--output", choices=("text", "json"), default="text", help="text for people, json for scripts"
+    )
+    return parser
 
 
 def print_version() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from authgate.cli import app
@@ -30,3 +31,8 @@ def run() -> Run:
         return CliRunner().invoke(app, [str(word) for word in words], stdin, env, catch_exceptions=False)
 
     return run_words
+
+
+def command_context() -> typer.Context:
+    """The context of the command line, from which its tree of commands is read."""
+    return typer.Context(typer.main.get_command(app), info_name="authgate")
