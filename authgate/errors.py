@@ -210,7 +210,7 @@ _TABLE: Final = {
     Reason.KEY_UNKNOWN: _bad_token(
         Step.KEY,
         "no published key of the issuer matches the token",
-        "request a new token: the issuer may have rotated its keys",
+        "request a new token if the issuer rotated its keys; if it never publishes this key, use introspection",
     ),
     Reason.SIGNATURE_INVALID: _bad_token(
         Step.SIGNATURE,

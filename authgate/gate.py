@@ -24,13 +24,14 @@ from authgate.policy.access_review import NothingToReview, describe
 from authgate.policy.conditions import PolicyInput
 from authgate.policy.headers import HeaderFailure
 from authgate.policy.rules import Difference
+from authgate.verify.claims import GROUPS_OMITTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import TypeAlias
 
     from authgate.cluster.api import AccessAttributes
-    from authgate.model import Verdict
+    from authgate.model import Identity, Verdict
     from authgate.policy.access_review import AccessRule
     from authgate.policy.headers import HeaderMapper
     from authgate.policy.rules import Clause, Policy, Refusal
@@ -292,8 +293,16 @@ def _rejection(verdict: Rejected) -> Deny:
 
 
 def _denial(verdict: Authenticated, clause: Clause, refusal: Refusal) -> Deny:
-    detail = f"policy '{clause.policy}'"
-    return Deny(refusal.reason, detail, verdict.evidence, verdict.identity, refusal.private)
+    detail, private = f"policy '{clause.policy}'", refusal.private
+    if refusal.reason is Reason.NOT_ALLOWED:
+        private = _with_omitted_groups(private, verdict.identity)
+    return Deny(refusal.reason, detail, verdict.evidence, verdict.identity, private)
+
+
+def _with_omitted_groups(private: str, identity: Identity | None) -> str:
+    if identity is None or not identity.omits_groups:
+        return private
+    return f"{private}; {GROUPS_OMITTED}" if private else GROUPS_OMITTED
 
 
 def _concluded(
@@ -304,4 +313,5 @@ def _concluded(
     if answer.allowed:
         return allowed
     private = describe(attributes) + (f": {answer.reason}" if answer.reason else "")
+    private = _with_omitted_groups(private, allowed.identity)
     return Deny(Reason.ACCESS_DENIED, f"policy '{policy.name}'", allowed.evidence, allowed.identity, private)

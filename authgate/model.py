@@ -115,6 +115,8 @@ class Identity:
     audiences: tuple[str, ...] = ()
     email: str = ""
     preferred_username: str = ""
+    omits_groups: bool = field(default=False, compare=False)
+    """Whether no groups are known because the issuer left them out of the token."""
 
     def extra_value(self, key: str) -> str:
         """Return the first value of an `extra` key, or "" if it has no value."""

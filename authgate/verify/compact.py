@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Final
 from authgate.errors import Reason
 from authgate.model import Rejected, UnverifiedClaims, value
 from authgate.strict_json import StrictJSONError, parse_object
-from authgate.verify.claims import RegisteredClaims, read_registered
+from authgate.verify.claims import (
+    FOR_MICROSOFT_GRAPH,
+    RegisteredClaims,
+    is_for_microsoft_graph,
+    read_registered,
+)
 
 if TYPE_CHECKING:
     from authgate.model import JSONValue
@@ -38,6 +43,7 @@ class JOSEHeader:
     """The header parameters that authgate reads; None if absent. `typ` is lower-case, without `application/`.
 
     Parameters that refer to keys (`jku`, `jwk`, `x5u`, `x5c`) are ignored: keys come only from the issuer's key set.
+    `has_nonce` explains rejections and decides nothing.
     """
 
     alg: str
@@ -45,6 +51,7 @@ class JOSEHeader:
     typ: str | None
     signer: str | None = None
     """The load balancer that signed the token, with AWS."""
+    has_nonce: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,12 @@ def _without_padding(text: str) -> str:
     )
 
 
+def why_unverifiable(token: UnverifiedToken) -> str:
+    """Return why a rejected token could not be verified with any key, or "" for most tokens."""
+    named = token.registered.audiences
+    return FOR_MICROSOFT_GRAPH if is_for_microsoft_graph(named, has_nonce=token.header.has_nonce) else ""
+
+
 def holds_json_object(text: str) -> bool:
     """Return whether a segment of a token decodes to the beginning of a JSON object, as a JWT's header and claims do.
 
@@ -208,6 +221,7 @@ def _read_header(members: dict[str, JSONValue]) -> JOSEHeader | Rejected:
         kid,
         normalise_type(typ) if isinstance(typ, str) else None,
         signer if isinstance(signer, str) else None,
+        "nonce" in members,
     )
 
 

@@ -19,7 +19,7 @@ from authgate.model import (
 )
 from authgate.text import intern_text
 from authgate.verify.claims import AUDIENCE_CLAIMS, audiences_in, check_time, confirmation, why_no_audience
-from authgate.verify.compact import padded
+from authgate.verify.compact import padded, why_unverifiable
 
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
@@ -213,7 +213,7 @@ class JWTVerifier:
             return rejected
         return Rejected(
             Reason.SIGNATURE_INVALID,
-            f"{len(found.keys)} key(s) tried",
+            why_unverifiable(token) or f"{len(found.keys)} key(s) tried",
             self._evidence_of(found.keys[0]),
             handle=found.handle,
         )
@@ -265,7 +265,7 @@ class JWTVerifier:
         return Rejected(Reason.ALGORITHM_NOT_ALLOWED, detail, self._no_evidence, handle=handle)
 
     def _no_audience(self, token: UnverifiedToken, evidence: Evidence) -> Rejected:
-        detail = why_no_audience(token.claims.members, self._audience_claims)
+        detail = why_unverifiable(token) or why_no_audience(token.claims.members, self._audience_claims)
         if self._rules.by_load_balancer:
             detail = "" if token.header.signer else "it has no `signer` in its header"
         return Rejected(Reason.AUDIENCE_MISMATCH, detail, evidence)

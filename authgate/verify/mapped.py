@@ -13,7 +13,7 @@ from authgate.expressions import Failed, Variables
 from authgate.json_pointer import Missing, claim_pointer
 from authgate.model import Identity, Rejected
 from authgate.text import intern_text, is_clean
-from authgate.verify.claims import trust_domain_of
+from authgate.verify.claims import GROUPS_OMITTED, omits_groups, trust_domain_of
 from authgate.verify.identity import RefusedError, clean
 from authgate.vocabulary import AUTHENTICATED_GROUP, CREDENTIAL_ID, UNAUTHENTICATED_GROUP
 
@@ -100,6 +100,7 @@ def mapped_identity(
         broken = _broken(rules.user, user, Reason.USER_RULE_FAILED)
         if broken is not None:
             return broken
+    omitted = not groups and rules.groups is not None and omits_groups(members)
     # k8s.io/apiserver, pkg/authentication/group/authenticated_group_adder.go: rules do not see this group
     if (
         username != _ANONYMOUS_USER
@@ -117,6 +118,7 @@ def mapped_identity(
         audiences=audiences,
         email=_optional(members, "email") if _email_may_be_used(members) else "",
         preferred_username=_optional(members, "preferred_username"),
+        omits_groups=omitted,
     )
 
 
@@ -256,8 +258,9 @@ def _refuse_elsewhere(members: Mapping[str, JSONValue], claim: str) -> None:
         return
     names = members["_claim_names"]
     if "_claim_sources" not in members or (isinstance(names, dict) and claim in names):
+        why = f": {GROUPS_OMITTED}" if claim == "groups" and omits_groups(members) else ""
         raise RefusedError(
-            f"claim '{claim}' is a distributed claim ('_claim_names'), which authgate does not fetch"
+            f"claim '{claim}' is a distributed claim ('_claim_names'), which authgate does not fetch{why}"
         )
 
 

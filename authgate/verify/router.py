@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from authgate.errors import Reason
 from authgate.model import BearerToken, Pending, Rejected, Unavailable, Verdict
-from authgate.verify.compact import CompactParser, holds_json_object
+from authgate.verify.compact import CompactParser, holds_json_object, why_unverifiable
 from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class IssuerRouter:
         if cluster is not None:
             return cluster.try_verify(parsed)
         if self._undiscovered() is None:
-            return Rejected(Reason.ISSUER_UNKNOWN)
+            return Rejected(Reason.ISSUER_UNKNOWN, why_unverifiable(parsed))
         return Pending(lambda: self._verify_when_learned(parsed))
 
     def _cluster_of(self, issuer: str) -> ClusterVerifier | None:
@@ -91,7 +91,7 @@ class IssuerRouter:
             return await verdict.finish() if isinstance(verdict, Pending) else verdict
         undiscovered = self._undiscovered()
         if undiscovered is None:
-            return Rejected(Reason.ISSUER_UNKNOWN)
+            return Rejected(Reason.ISSUER_UNKNOWN, why_unverifiable(token))
         return Unavailable(
             Reason.KEYS_UNAVAILABLE, f"the issuer of cluster '{undiscovered.name}' is not known yet"
         )

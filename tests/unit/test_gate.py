@@ -132,6 +132,18 @@ async def test_who_is_known_but_not_allowed_is_denied_by_name(
 
 
 @pytest.mark.parametrize(
+    ("policy", "private"),
+    [("alice", "the user is in too many groups, so the issuer left them out of the token"), ("app-b", "")],
+)
+async def test_omitted_groups_explain_a_missing_permission(policy: str, private: str) -> None:
+    """In the private detail, for the audit log; a wrong audience has nothing to do with groups."""
+    verifier = ScriptedVerifier(replace(GOOD, identity=replace(USER, omits_groups=True)))
+    decision = await decide(verifier, policy)
+    assert isinstance(decision, Deny)
+    assert (decision.detail, decision.private) == (f"policy '{policy}'", private)
+
+
+@pytest.mark.parametrize(
     ("identity", "reason"),
     [
         pytest.param(replace(USER, username=" user-1"), Reason.IDENTITY_UNSENDABLE, id="unsendable"),

@@ -227,3 +227,44 @@ def test_claim_rules_are_the_issuers_own(key: SigningKey, clock: FakeClock) -> N
 
     assert isinstance(verdict, Authenticated)
     assert verdict.identity.username == "corp:user-1"
+
+
+GRAPH = "00000003-0000-0000-c000-000000000000"
+FOR_GRAPH = "this token is for Microsoft Graph; request a token for your own API"
+
+
+@pytest.mark.parametrize(
+    ("headers", "audience", "detail"),
+    [
+        pytest.param({"nonce": "n"}, GRAPH, FOR_GRAPH, id="by id"),
+        pytest.param({"nonce": "n"}, "https://graph.microsoft.com", FOR_GRAPH, id="by URL"),
+        pytest.param({}, GRAPH, "", id="without nonce"),
+        pytest.param({"nonce": "n"}, "another", "", id="another audience"),
+    ],
+)
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_token_for_microsoft_graph_is_recognised(
+    key: SigningKey,
+    stranger: SigningKey,
+    clock: FakeClock,
+    headers: JsonObject,
+    audience: str,
+    detail: str,
+    accepted: bool,
+) -> None:
+    """By its header's nonce and its audience, whether its signature or its audience is checked first."""
+    audiences = frozenset({audience if accepted else "mine"})
+    verifier = issuer_verifier(static(key), clock, rules=replace(RULES, audiences=audiences))
+    by_signature = judged(verifier, stranger.sign(claims(aud=audience), headers))
+    assert isinstance(by_signature, Rejected)
+    assert by_signature.reason is Reason.SIGNATURE_INVALID
+    assert by_signature.detail == (detail or "1 key(s) tried")
+    if not accepted:
+        by_audience = judged(verifier, key.sign(claims(aud=audience), headers))
+        assert isinstance(by_audience, Rejected)
+        assert (by_audience.reason, by_audience.detail) == (Reason.AUDIENCE_MISMATCH, detail)
+
+
+def test_a_nonce_in_the_header_rejects_no_token(verifier: JWTVerifier, key: SigningKey) -> None:
+    """It only explains a rejection."""
+    assert isinstance(judged(verifier, key.sign(claims(), {"nonce": "n"})), Authenticated)

@@ -195,6 +195,41 @@ def test_groups_that_stand_elsewhere_refuse_the_token(changes: dict[str, object]
     assert "distributed claim" in refusal(GROUPS, **changes).detail
 
 
+TOO_MANY: dict[str, object] = {"_claim_names": {"groups": "s"}, "_claim_sources": {"s": {}}}
+ROLES = ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("roles"))
+
+
+@pytest.mark.parametrize(
+    ("rules", "changes", "omits"),
+    [
+        pytest.param(GROUPS, {"hasgroups": True}, True, id="hasgroups"),
+        pytest.param(GROUPS, {"hasgroups": "true"}, True, id="hasgroups as text"),
+        pytest.param(GROUPS, {"hasgroups": False}, False, id="hasgroups is false"),
+        pytest.param(GROUPS, {"hasgroups": True, "groups": []}, False, id="groups are there"),
+        pytest.param(GROUPS, {}, False, id="no groups"),
+        pytest.param(
+            GROUPS, {"_claim_names": {"mail": "s"}, "_claim_sources": {"s": {}}}, False, id="others"
+        ),
+        pytest.param(ROLES, TOO_MANY, True, id="no roles"),
+        pytest.param(ROLES, {**TOO_MANY, "roles": ["a"]}, False, id="roles"),
+        pytest.param(ClaimRules(PrefixedClaim("sub")), TOO_MANY, False, id="nothing mapped"),
+    ],
+)
+def test_an_identity_shows_that_groups_were_omitted(
+    rules: ClaimRules, changes: dict[str, object], omits: bool
+) -> None:
+    """If the mapping finds no group in a token of Entra ID with too many groups."""
+    assert identity(rules, **changes).omits_groups is omits
+
+
+def test_a_rejection_for_distributed_groups_says_that_there_are_too_many() -> None:
+    """The usual reason for `_claim_names` with groups."""
+    assert refusal(GROUPS, **TOO_MANY).detail == (
+        "claim 'groups' is a distributed claim ('_claim_names'), which authgate does not fetch: the user is in too many"
+        " groups, so the issuer left them out of the token"
+    )
+
+
 @pytest.mark.parametrize(
     "changes",
     [

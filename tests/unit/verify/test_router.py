@@ -150,6 +150,19 @@ async def test_a_token_without_a_json_object_is_reviewed_where_opaque_ones_are(
     assert (reviewing.reviews, other.reviews) == (1, 0)
 
 
+@pytest.mark.parametrize("with_cluster", [True, False])
+async def test_a_token_for_microsoft_graph_is_recognised_also_with_an_unknown_issuer(
+    key: SigningKey, clock: FakeClock, with_cluster: bool
+) -> None:
+    """Its issuer is that of version 1 tokens, which an entry for version 2 tokens does not name."""
+    graph = claims(iss=OTHER, aud="00000003-0000-0000-c000-000000000000")
+    home = Cluster(key, clock).verifier
+    router = IssuerRouter({}, [home], Discovery(home.issuers, ISSUER)) if with_cluster else IssuerRouter({})
+    verdict = await route(router, unsigned({"alg": "RS256", "nonce": "n"}, graph))
+    advice = "this token is for Microsoft Graph; request a token for your own API"
+    assert verdict == Rejected(Reason.ISSUER_UNKNOWN, advice)
+
+
 async def test_without_a_cluster_an_opaque_token_is_refused(corp: SigningKey, clock: FakeClock) -> None:
     """Nobody could know it."""
     router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
