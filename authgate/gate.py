@@ -289,7 +289,7 @@ class Gate:
 
 
 def _rejection(verdict: Rejected) -> Deny:
-    return Deny(verdict.reason, verdict.detail, verdict.evidence)
+    return Deny(verdict.reason, verdict.detail, verdict.evidence, private=verdict.private)
 
 
 def _denial(verdict: Authenticated, clause: Clause, refusal: Refusal) -> Deny:

@@ -222,6 +222,8 @@ class Rejected(CacheableVerdict):
     until: float = field(default=inf, compare=False, repr=False)
     """Until when a cache may give it, by the monotonic clock."""
     remember_for: float = field(default=0.0, compare=False)
+    private: str = field(default="", compare=False)
+    """As `Deny.private`."""
 
 
 @value

@@ -288,4 +288,12 @@ def _cached(verdict: Authenticated | Rejected, until: float) -> Authenticated | 
             verdict.claims,
             until,
         )
-    return Rejected(verdict.reason, verdict.detail, evidence, verdict.final, verdict.handle, until)
+    return Rejected(
+        verdict.reason,
+        verdict.detail,
+        evidence,
+        verdict.final,
+        verdict.handle,
+        until,
+        private=verdict.private,
+    )

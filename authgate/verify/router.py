@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from authgate.errors import Reason
 from authgate.model import BearerToken, Pending, Rejected, Unavailable, Verdict
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from authgate.verify.cluster import ClusterVerifier
     from authgate.verify.compact import UnverifiedToken
     from authgate.verify.jwt import JWTVerifier
+
+_MAX_NAME_CHARS: Final = 128
 
 
 class Verifier(Protocol):
@@ -69,7 +71,7 @@ class IssuerRouter:
         if cluster is not None:
             return cluster.try_verify(parsed)
         if self._undiscovered() is None:
-            return Rejected(Reason.ISSUER_UNKNOWN, why_unverifiable(parsed))
+            return _unknown_issuer(parsed)
         return Pending(lambda: self._verify_when_learned(parsed))
 
     def _cluster_of(self, issuer: str) -> ClusterVerifier | None:
@@ -91,7 +93,13 @@ class IssuerRouter:
             return await verdict.finish() if isinstance(verdict, Pending) else verdict
         undiscovered = self._undiscovered()
         if undiscovered is None:
-            return Rejected(Reason.ISSUER_UNKNOWN, why_unverifiable(token))
+            return _unknown_issuer(token)
         return Unavailable(
             Reason.KEYS_UNAVAILABLE, f"the issuer of cluster '{undiscovered.name}' is not known yet"
         )
+
+
+def _unknown_issuer(token: UnverifiedToken) -> Rejected:
+    """Return the rejection. The token's issuer is in the private detail, so that an operator can find the sender."""
+    name = "".join(char if char.isprintable() else "?" for char in token.registered.issuer[:_MAX_NAME_CHARS])
+    return Rejected(Reason.ISSUER_UNKNOWN, why_unverifiable(token), private=f"'iss' is '{name}'")

@@ -25,7 +25,7 @@ def weight_of(verdict: Authenticated | Rejected) -> int:
     contains it, too. Answers of further policies are not counted.
     """
     if not isinstance(verdict, Authenticated):
-        return _VERDICT + 2 * getsizeof(verdict.detail)
+        return _VERDICT + 2 * getsizeof(verdict.detail) + getsizeof(verdict.private)
     identity = verdict.identity
     texts = [identity.username, identity.uid, identity.email, identity.preferred_username, *identity.groups]
     weight = _VERDICT + _GROUP * len(identity.groups)

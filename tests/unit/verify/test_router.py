@@ -70,6 +70,18 @@ async def test_an_issuer_is_compared_character_by_character(
     assert await route(router, corp.sign(claims(iss=issuer))) == Rejected(Reason.ISSUER_UNKNOWN)
 
 
+@pytest.mark.parametrize(
+    ("issuer", "shown"),
+    [(OTHER, OTHER), ("x" * 200, "x" * 128), ("a\r\n\x00\ud800'b", "a????'b")],
+    ids=["URL", "long", "not printable"],
+)
+async def test_an_unknown_issuer_is_in_the_private_detail_alone(issuer: str, shown: str) -> None:
+    """For the audit log, short and printable: the sender chose it."""
+    verdict = await route(IssuerRouter({}), unsigned({"alg": "RS256"}, claims(iss=issuer)))
+    assert isinstance(verdict, Rejected)
+    assert (verdict.detail, verdict.private) == ("", f"'iss' is '{shown}'")
+
+
 async def test_a_jwt_issuers_token_is_never_reviewed(
     corp: SigningKey, key: SigningKey, unpublished: SigningKey, clock: FakeClock
 ) -> None:

@@ -54,6 +54,9 @@ SHAPES: dict[str, Callable[[int], Authenticated | Rejected]] = {
     "rejected": lambda number: Rejected(
         Reason.REVIEW_REJECTED, f"{number} " + "x" * 300, Evidence("jwks"), handle=RevocationHandle()
     ),
+    "rejected with a private detail": lambda number: Rejected(
+        Reason.ISSUER_UNKNOWN, private=f"{number} " + "\N{GRINNING FACE}" * 128
+    ),
 }
 
 
