@@ -25,7 +25,7 @@ async def test_both_names_mean_one_algorithm(pool: KeyPool, of_key: str | None, 
 async def test_ed448_is_not_ed25519(pool: KeyPool) -> None:
     """Neither a key nor a token of the other curve may have the name."""
     key = pool.key("EdDSA", shape=Shape.ED448, kid="key-1")
-    with pytest.raises(KeyDocumentError, match="'alg' does not fit its type"):
+    with pytest.raises(KeyDocumentError, match="'alg' does not match its type"):
         published(key.jwk({"alg": "Ed25519"}))
     token = key.sign(claims(), {"alg": "Ed25519"})
     assert await judged(trusting(key), token) is Reason.ALGORITHM_NOT_ALLOWED
