@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from authgate.cli.convert import convert
+from authgate.cli.init import init
 from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
 from authgate.cli.terminal import Output, OutputOption, print_json, visible
 
@@ -12,6 +13,8 @@ config_app = typer.Typer(
     help="Show the effective configuration or its schema, or convert a configuration.", no_args_is_help=True
 )
 config_app.command()(convert)
+# Each provider has options of its own, which Typer does not know.
+config_app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(init)
 
 
 @config_app.command()
