@@ -36,7 +36,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table manifests clean
+.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table provider-pages manifests clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -141,6 +141,9 @@ proxies: $(VENV)/.dev ## generate deploy/proxies from the snippets
 
 proxy-table: $(VENV)/.dev ## generate the table in docs/proxies.md from tests with the real proxies
 	@AUTHGATE_TEST_STRICT=1 AUTHGATE_TEST_WRITE_PROXY_TABLE=1 $(BIN)/python -m pytest -q tests/proxies
+
+provider-pages: $(VENV)/.dev ## write the tokens and configurations in docs/providers from tests/providers and the templates
+	@$(BIN)/python -m tests.providers.pages
 
 manifests: ## render the manifests in deploy/ from the chart (needs helm: make cluster-tools)
 	@deploy/kubernetes/render

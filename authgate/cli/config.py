@@ -1,4 +1,4 @@
-"""`authgate config show`, `config schema` and `config convert`."""
+"""`authgate config init`, `config show`, `config schema` and `config convert`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_
 from authgate.cli.terminal import Output, OutputOption, print_json, visible
 
 config_app = typer.Typer(
-    help="Show the effective configuration or its schema, or convert a configuration.", no_args_is_help=True
+    help="Write, show or convert a configuration, or show its schema.", no_args_is_help=True
 )
 config_app.command()(convert)
 # Each provider has options of its own, which Typer does not know.

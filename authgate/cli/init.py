@@ -34,13 +34,18 @@ def init(
 ) -> None:
     """Write a commented configuration for an identity provider.
 
-    Each provider has options of its own, such as --realm shop; options that are not given get an example value.
+    Each provider has options of its own, such as --realm shop. Options that are not given get an example value.
+
+    Providers: adfs, aks, auth0, authelia, authentik, aws-alb, cloudflare-access, cognito, dex, eks, entra, firebase,
+    github-actions, gitlab-ci, gke, google, google-iap, keycloak, kubernetes, okta, openshift, spiffe, vault, zitadel.
     """
     from authgate.tools.providers import OptionError, provider, provider_names
 
     if name is None:
         print_rows(console(), [(known, provider(known).title) for known in provider_names()])
         return
+    if name.startswith("--"):
+        fail(f'"{name}": write the provider before its options', USAGE)
     if name not in provider_names():
         near = get_close_matches(name, provider_names(), 1)
         hint = f'; did you mean "{near[0]}"?' if near else "; `authgate config init` lists all providers"
@@ -65,7 +70,7 @@ def init(
 
 
 def _values(words: Sequence[str]) -> dict[str, str]:
-    """Return the values of `--name value` and `--name=value`."""
+    """Return the values of `--name value` and `--name=value`; raises `OptionError`."""
     from authgate.tools.providers import OptionError
 
     values: dict[str, str] = {}
@@ -75,7 +80,11 @@ def _values(words: Sequence[str]) -> dict[str, str]:
             raise OptionError(f'"{word}": unexpected argument; write --NAME VALUE')
         option, equals, value = word[2:].partition("=")
         if not equals:
-            value = next(rest, "")
+            value = next(rest, "--")
+            if value.startswith("--"):
+                raise OptionError(f"--{option}: has no value; write --{option} VALUE")
+        if option in values:
+            raise OptionError(f"--{option}: given twice")
         values[option] = value
     return values
 

@@ -1,0 +1,136 @@
+"""A gate with the configuration that `authgate config init` writes accepts a provider's tokens, and no near misses."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack, asynccontextmanager
+from subprocess import run
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from typer.testing import CliRunner
+
+from authgate.cli import app
+from authgate.dev.tls import ServerCertificate, throwaway_certificate
+from authgate.errors import REASONS, Reason
+from authgate.tools.providers import provider, provider_names
+from tests.providers.case import PROVIDERS, Case, case, case_names
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.forward_proxy import ForwardProxy
+from tests.support.gate import Answer, Gate, GateProcess, RunningGate
+from tests.support.scenario import running_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+
+class Documents:
+    """Serves documents by URL, each under its own host name."""
+
+    def __init__(self, documents: Mapping[str, bytes]) -> None:
+        self._documents = documents
+
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        """Return the document of a host and path, or None."""
+        body = self._documents.get(f"https://{request.host}{request.path}")
+        return None if body is None else web.Response(body=body)
+
+
+@pytest.fixture(scope="module")
+def certificate() -> ServerCertificate:
+    """A certificate for the hosts of all providers."""
+    return throwaway_certificate(sorted({host for name in case_names() for host in case(name).hosts}))
+
+
+@pytest.fixture
+def trusted(certificate: ServerCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's certificate authorities are those of the providers."""
+    file = tmp_path / "authorities.pem"
+    file.write_bytes(certificate.ca_pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+
+
+@asynccontextmanager
+async def environment(
+    item: Case, certificate: ServerCertificate, folder: Path
+) -> AsyncIterator[dict[str, str]]:
+    """Yield the environment of a gate that reaches the provider: a proxy to its hosts, or a kubeconfig."""
+    async with AsyncExitStack() as opened:
+        if item.keys.get("from") == "API server":
+            scenario = await opened.enter_async_context(
+                running_scenario(folder / "cluster", key=item.key, issuer_url=str(item.claims["iss"]))
+            )
+            yield {"KUBECONFIG": str(scenario.kubeconfig)}
+            return
+        server = EmbeddedServer(Documents(item.documents()), certificate=certificate)
+        await opened.enter_async_context(server)
+        proxy = await opened.enter_async_context(ForwardProxy(int(server.url.rpartition(":")[2])))
+        yield {"HTTPS_PROXY": f"http://{proxy.address}"}
+
+
+@asynccontextmanager
+async def gate_of(item: Case, certificate: ServerCertificate, folder: Path) -> AsyncIterator[RunningGate]:
+    """Yield a gate with the unchanged configuration of `config init`."""
+    file = folder / "authgate.yaml"
+    file.write_text(provider(item.name).render({}))
+    async with environment(item, certificate, folder) as environ, Gate(file, environ) as gate:
+        yield gate
+
+
+async def answer(gate: RunningGate, item: Case, token: str) -> Answer:
+    """Send the token where the provider puts it; a proxy's token has the app's own credential beside it."""
+    if item.request_header == "Authorization":
+        return await gate.request(token)
+    return await gate.request(headers=[(item.request_header, token), ("Authorization", "Basic dGhlOmFwcA==")])
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_a_token_is_accepted(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
+    """The identity and the groups are those of the page."""
+    item = case(name)
+    async with gate_of(item, certificate, tmp_path) as gate:
+        response = await answer(gate, item, item.token())
+    groups = response.value("X-Auth-Request-Groups")
+    assert response.verdict == (200, "")
+    assert response.value("X-Auth-Request-User") == item.identity
+    assert groups.split(",") == [*item.groups, "system:authenticated"]
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_near_misses_are_refused(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
+    """Each with the reason that its case, and the page, names."""
+    item = case(name)
+    async with gate_of(item, certificate, tmp_path) as gate:
+        got = {near.name: (await answer(gate, item, item.token(near.changes))).verdict for near in item.near}
+    assert got == {near.name: (REASONS[Reason(near.reason)].status, near.reason) for near in item.near}
+
+
+def test_every_provider_has_a_case() -> None:
+    """A template without a case is not tested."""
+    assert case_names() == provider_names()
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_check_accepts_the_configuration(name: str, tmp_path: Path) -> None:
+    """`authgate check` finds no problem in what `config init` wrote."""
+    file = tmp_path / "authgate.yaml"
+    CliRunner().invoke(app, ["config", "init", name, "--output", str(file)])
+    result = CliRunner().invoke(app, ["check", "--config", str(file)])
+    assert (result.exit_code, result.stdout) == (0, f"{file}: the configuration is valid\n"), result.stderr
+
+
+async def test_the_path_of_a_user(certificate: ServerCertificate, tmp_path: Path) -> None:
+    """Four commands lead from the provider's name to an accepted token: config init, check, serve, and a request."""
+    item, file, authorities = case("keycloak"), tmp_path / "authgate.yaml", tmp_path / "authorities.pem"
+    authorities.write_bytes(certificate.ca_pem)
+    for words in (["config", "init", "keycloak", "--output", str(file)], ["check", "--config", str(file)]):
+        run([sys.executable, "-m", "authgate", *words], check=True, capture_output=True, timeout=60)
+    async with environment(item, certificate, tmp_path) as environ:
+        environ["SSL_CERT_FILE"] = str(authorities)
+        async with GateProcess(file, environ) as gate:
+            await gate.becomes_ready(within=20)
+            assert await gate.verdict(item.token()) == (200, "")
