@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,12 +12,22 @@ from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
 from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_json, visible
 
 if TYPE_CHECKING:
+    from authgate.config import Problem
     from authgate.tools.doctor import Finding
 
 _STYLES: Final = {"good": "green", "warning": "yellow", "bad": "bold red"}
 
 
-def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
+def doctor(
+    issuer: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="ISSUER-URL", help="Check this issuer instead of a configuration.", show_default=False
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Check every issuer and cluster of a configuration from this machine, as the gate would use them.
 
     Prints one line per check, and how to fix each problem. Exit status 1 if requests would fail.
@@ -28,23 +38,28 @@ def doctor(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> N
     from authgate.observability.log import configure
     from authgate.observability.metrics import Metrics
     from authgate.service import SystemClock
-    from authgate.tools.doctor import Level, examine
+    from authgate.tools.doctor import Level, examine, examine_url
 
-    loaded = load_or_fail(config)
     configure("error", "text")
-    deps = Dependencies(clock=SystemClock(), metrics=Metrics(), environ=os.environ)
-    findings = asyncio.run(examine(loaded.config, deps))
+    warnings: tuple[Problem, ...] = ()
+    if issuer is not None:
+        findings = asyncio.run(examine_url(issuer, os.environ))
+    else:
+        loaded = load_or_fail(config)
+        warnings = loaded.warnings
+        deps = Dependencies(clock=SystemClock(), metrics=Metrics(), environ=os.environ)
+        findings = asyncio.run(examine(loaded.config, deps))
     bad = sum(finding.level is Level.BAD for finding in findings)
     if output is Output.JSON:
         print_json(
             {
                 "good": not bad,
                 "findings": [asdict(finding) for finding in findings],
-                "warnings": [problem.fields() for problem in loaded.warnings],
+                "warnings": [problem.fields() for problem in warnings],
             }
         )
     else:
-        print_problems(loaded.warnings, "warning: ")
+        print_problems(warnings, "warning: ")
         _print(findings)
         print(f"{counted(bad, 'problem')} found")
     if bad:

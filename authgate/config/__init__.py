@@ -9,7 +9,7 @@ from authgate.config.load import LoadedConfig, effective, flag_name, load
 from authgate.config.models.access import AccessReviewConfig, ReviewedResourceConfig
 from authgate.config.models.cluster import ClusterConfig, TokenReviewConfig
 from authgate.config.models.configuration import Config
-from authgate.config.models.fields import format_duration, parse_duration
+from authgate.config.models.fields import format_duration, issuer_url, parse_duration
 from authgate.config.models.headers import HeadersConfig, MappedHeaderConfig
 from authgate.config.models.introspection import (
     ClientAuthConfig,
@@ -107,6 +107,7 @@ __all__ = [
     "effective",
     "flag_name",
     "format_duration",
+    "issuer_url",
     "json_schema",
     "load",
     "load_policy_tests",

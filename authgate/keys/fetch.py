@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from authgate.http_proxy import ProxyEnvironment, ProxyError
-from authgate.keys.remote import KeyFetchError
+from authgate.keys.remote import FetchFailure, KeyFetchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +27,17 @@ _HTTP_OK = 200
 _NO_PROXIES = ProxyEnvironment({})
 _TOO_MANY_REQUESTS = 429
 _SECONDS = re.compile("[0-9]{1,9}")
+_NO_TLS = frozenset(
+    {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "UNEXPECTED_MESSAGE"}
+)
+_STATUSES = {
+    400: FetchFailure.BAD_REQUEST,
+    401: FetchFailure.CREDENTIALS,
+    403: FetchFailure.CREDENTIALS,
+    404: FetchFailure.NOT_FOUND,
+    410: FetchFailure.NOT_FOUND,
+}
+_SERVER_ERRORS = 500
 
 
 class UntrustedCertificateError(KeyFetchError):
@@ -76,7 +87,9 @@ class HTTPFetcher:
             async with asyncio.timeout(self._timeout):
                 return await self._follow(url)
         except TimeoutError:
-            raise KeyFetchError(f"{url}: no complete response within {self._timeout:g} s") from None
+            raise KeyFetchError(
+                f"{url}: no complete response within {self._timeout:g} s", failure=FetchFailure.TIMEOUT
+            ) from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise UntrustedCertificateError(
                 f"{url}: untrusted certificate ({error.certificate_error}); set certificateAuthority to its CA"
@@ -86,7 +99,9 @@ class HTTPFetcher:
         except aiohttp.ClientHttpProxyError as error:
             raise KeyFetchError(f"{url}: the proxy {self.proxy_for(url)} answered {error.status}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise KeyFetchError(f"{url}: {type(error).__name__}: {str(error)[:200]}") from None
+            raise KeyFetchError(
+                f"{url}: {type(error).__name__}: {str(error)[:200]}", failure=_failure(error)
+            ) from None
 
     async def _follow(self, url: str) -> bytes:
         # One session per fetch: fetches are minutes apart, so a kept connection would be dead by then.
@@ -117,6 +132,7 @@ class HTTPFetcher:
                             f"{target}: answered {response.status} instead of 200",
                             retry_after=retry_after(response.status, response.headers.get("Retry-After", "")),
                             status=response.status,
+                            failure=_failure_of_status(response.status),
                         )
                     return await _read_bounded(response, target)
         raise KeyFetchError(f"{url}: more than {_MAX_REDIRECTS} redirects")
@@ -125,6 +141,26 @@ class HTTPFetcher:
         if self._token is None or origin_of(url) not in self._token_origins:
             return {}
         return {"Authorization": f"Bearer {self._token()}"}
+
+
+def _failure(error: Exception) -> FetchFailure | None:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return FetchFailure.UNKNOWN_HOST
+        case aiohttp.ClientConnectorSSLError():
+            return FetchFailure.NO_TLS if getattr(error.os_error, "reason", None) in _NO_TLS else None
+        case aiohttp.ClientConnectorError():
+            return FetchFailure.REFUSED if isinstance(error.os_error, ConnectionRefusedError) else None
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientResponseError():
+            return FetchFailure.DISCONNECTED
+        case _:
+            return None
+
+
+def _failure_of_status(status: int) -> FetchFailure | None:
+    if status >= _SERVER_ERRORS:
+        return FetchFailure.SERVER
+    return _STATUSES.get(status)
 
 
 def origin_of(url: str) -> str:
@@ -147,7 +183,9 @@ def is_loopback(host: str) -> bool:
 def _same_origin(url: str, location: str) -> str:
     target = urljoin(url, location)
     if not location or origin_of(target) != origin_of(url):
-        raise KeyFetchError(f"{url}: redirects to another host, which is not followed")
+        raise KeyFetchError(
+            f"{url}: redirects to another host, which is not followed", failure=FetchFailure.REDIRECT
+        )
     return target
 
 

@@ -7,6 +7,7 @@ import random
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from enum import Enum, auto
 from math import ceil
 from typing import TYPE_CHECKING, Protocol
 
@@ -42,6 +43,28 @@ _NOW = "now"
 _NEXT = "next"
 
 
+class FetchFailure(Enum):
+    """Why a request got no document, if that is known."""
+
+    UNKNOWN_HOST = auto()
+    REFUSED = auto()
+    TIMEOUT = auto()
+    NO_TLS = auto()
+    """The server answered a TLS handshake with something else."""
+    DISCONNECTED = auto()
+    """The server closed the connection without a response, as a TLS port does on plain http."""
+    REDIRECT = auto()
+    """To another origin, which is not followed."""
+    CREDENTIALS = auto()
+    """401 or 403."""
+    NOT_FOUND = auto()
+    """404 or 410."""
+    BAD_REQUEST = auto()
+    """400, as some servers answer plain http on a TLS port."""
+    SERVER = auto()
+    """A status of 500 or more."""
+
+
 class KeyFetchError(Exception):
     """An issuer's keys could not be fetched. The message has the cause and no secret.
 
@@ -49,10 +72,18 @@ class KeyFetchError(Exception):
     message omits the query of a URL, because that of a JWKS URL can be an API key.
     """
 
-    def __init__(self, message: str, *, retry_after: float = 0.0, status: int = 0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float = 0.0,
+        status: int = 0,
+        failure: FetchFailure | None = None,
+    ) -> None:
         super().__init__(_QUERY.sub(r"\1?…", message))
         self.retry_after = retry_after
         self.status = status
+        self.failure = failure
 
 
 class KeySource(Protocol):

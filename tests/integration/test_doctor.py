@@ -128,7 +128,7 @@ async def test_a_document_of_somebody_else(tmp_path: Path, fault: Fault) -> None
         findings = await of_issuer(tmp_path, issuer)
     assert findings.about("discovery").level is Level.GOOD
     assert findings.about("issuer").level is Level.BAD
-    assert "exactly the issuer in the document" in findings.about("issuer").remedy
+    assert "issuer.url" in findings.about("issuer").remedy
 
 
 async def test_advertised_keys_that_cannot_be_reached(tmp_path: Path) -> None:

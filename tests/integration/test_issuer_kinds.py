@@ -144,7 +144,10 @@ async def test_one_entry_accepts_the_listed_tenants(named: str) -> None:
     [
         ("https://login.example.com/{tenantid}/v2.0", "gate.tenants"),
         ("http://login.example.com", "gate.jwksURL"),
-        ("https://other.example.com", "set issuer.url to exactly the issuer in the document"),
+        (
+            "https://other.example.com",
+            "set issuer.url to https://other.example.com and issuer.discoveryURL to",
+        ),
     ],
 )
 async def test_doctor_advises_what_check_accepts(tmp_path: Path, named: str, advice: str) -> None:

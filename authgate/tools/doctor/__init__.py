@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from authgate.config import JWTIssuerConfig, issuer_url
+from authgate.keys.sources import WELL_KNOWN
 from authgate.tools.doctor.clusters import examine_cluster
-from authgate.tools.doctor.findings import Finding, Level
+from authgate.tools.doctor.findings import Finding, Level, bad
 from authgate.tools.doctor.issuers import examine_issuer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from authgate.compose import Dependencies
     from authgate.config import Config
 
-__all__ = ["Finding", "Level", "examine"]
+__all__ = ["Finding", "Level", "examine", "examine_url"]
 
 
 async def examine(config: Config, deps: Dependencies) -> list[Finding]:
@@ -25,6 +29,21 @@ async def examine(config: Config, deps: Dependencies) -> list[Finding]:
         _examine_clusters(config, deps), *(examine_issuer(item, deps.environ) for item in config.jwt)
     )
     return [finding for findings in found for finding in findings]
+
+
+async def examine_url(url: str, environ: Mapping[str, str]) -> list[Finding]:
+    """Return the findings about an issuer that is not configured; `url` may also be its discovery document's."""
+    url = url.removesuffix(WELL_KNOWN)
+    try:
+        issuer_url(url)
+    except ValueError as error:
+        remedy = "use the issuer's https:// URL, exactly as its tokens have it in `iss`"
+        return [bad("issuer", f"{url[:200]}: {error}", remedy)]
+    entry = {
+        "issuer": {"url": url, "audiences": ["any"]},
+        "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+    }
+    return await examine_issuer(JWTIssuerConfig.model_validate(entry, by_alias=True, by_name=False), environ)
 
 
 async def _examine_clusters(config: Config, deps: Dependencies) -> list[Finding]:

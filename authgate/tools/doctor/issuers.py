@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from authgate.compose.issuers import key_fetcher, key_source
-from authgate.config.models.fields import TENANT, issuer_url
+from authgate.config import issuer_url
+from authgate.config.models.fields import TENANT
 from authgate.keys.fetch import UntrustedCertificateError, origin_of
-from authgate.keys.remote import KeyFetchError
-from authgate.keys.sources import InsecureAddressError, IssuerMismatchError
+from authgate.keys.remote import FetchFailure, KeyFetchError
+from authgate.keys.sources import WELL_KNOWN, InsecureAddressError, IssuerMismatchError
 from authgate.tools.doctor.findings import Finding, bad, good, keys_found, static_keys_found
 
 if TYPE_CHECKING:
@@ -116,41 +117,82 @@ def _failure(item: JWTIssuerConfig, subject: str, recorder: _Recorder, error: Ke
         remedy = "set issuer.certificateAuthority to the PEM of the certificate authority that signed it"
         return bad(f"{subject}: certificate", sentence, remedy)
     if not recorder.received:
-        setting = "issuer.url or issuer.discoveryURL" if discovers else "gate.jwksURL"
-        remedy = (
-            f"check {setting}, name resolution, the proxy and network policies between here and the issuer"
-        )
-        return bad(first, sentence, remedy)
+        setting = "gate.jwksURL"
+        if discovers:
+            setting = "issuer.discoveryURL" if item.issuer.discovery_url else "issuer.url"
+        return bad(first, sentence, _unreached(error, recorder.requested[0], setting))
     if isinstance(error, InsecureAddressError):
         remedy = (
             "configure the provider's external https:// address (Keycloak: KC_HOSTNAME), or set gate.jwksURL to an"
             " https:// URL of the keys; gate.unsafeAllowHTTP: true allows http"
         )
         return bad(f"{subject}: keys", sentence, remedy)
+    if isinstance(error, IssuerMismatchError):
+        return bad(f"{subject}: issuer", sentence, _other_issuer(item, error.named, recorder.requested[0]))
     if discovers and len(recorder.requested) == 1:
-        return bad(f"{subject}: issuer", sentence, _other_issuer(error))
+        remedy = (
+            "check the path of issuer.url: the document at this address is not a discovery document; if the provider"
+            " has none, set gate.jwksURL to the URL of its keys"
+        )
+        return bad(f"{subject}: issuer", sentence, remedy)
     if len(recorder.received) < len(recorder.requested):
         remedy = "if the advertised jwks_uri is not reachable from here, set gate.jwksURL to a URL that is"
         return bad(f"{subject}: keys", sentence, remedy)
     return bad(f"{subject}: keys", sentence, _PUBLISH)
 
 
-def _other_issuer(error: KeyFetchError) -> str:
-    """Return the remedy for a discovery document that is not the configured issuer's."""
-    named = error.named[:200] if isinstance(error, IssuerMismatchError) else ""
+def _unreached(error: KeyFetchError, url: str, setting: str) -> str:
+    """Return the remedy for a first request that got no document; `setting` has its URL."""
+    plain = url.startswith("http:")
+    match error.failure:
+        case FetchFailure.UNKNOWN_HOST:
+            return f"check the host in {setting}, and name resolution on this machine"
+        case FetchFailure.REFUSED:
+            return f"nothing listens there: check the port in {setting}, and that the issuer is running"
+        case FetchFailure.TIMEOUT:
+            return (
+                f"check {setting}, the proxy, firewalls and network policies between here and the issuer;"
+                " gate.keys.timeout is the limit"
+            )
+        case FetchFailure.NO_TLS:
+            return (
+                f"this port serves plain http: write the port that serves https in {setting}; without one,"
+                " write http:// and set gate.unsafeAllowHTTP: true"
+            )
+        case FetchFailure.DISCONNECTED | FetchFailure.BAD_REQUEST if plain:
+            return f"this port probably serves https: write https:// in {setting}"
+        case FetchFailure.REDIRECT:
+            return f"open the URL in a browser, and write the address that it leads to in {setting}"
+        case FetchFailure.CREDENTIALS:
+            return "the server requires a credential: set gate.keys.tokenFile to a file with a bearer token"
+        case FetchFailure.NOT_FOUND if setting == "issuer.url":
+            return (
+                "check the path of issuer.url, such as the realm, the tenant or the application; if the provider has"
+                " no discovery document, set gate.jwksURL to the URL of its keys"
+            )
+        case FetchFailure.NOT_FOUND:
+            return f"check the path of {setting}"
+        case FetchFailure.SERVER:
+            return "the issuer's server fails: read its log, and try again"
+        case _:
+            return f"check {setting}, name resolution, the proxy and network policies between here and the issuer"
+
+
+def _other_issuer(item: JWTIssuerConfig, named: str, url: str) -> str:
+    """Return the remedy for a discovery document at `url` that is for another issuer."""
     if TENANT in named:
         return (
-            f"set issuer.url to {named} and gate.tenants to the ids of the tenants to accept, or issuer.url to"
-            " the issuer of one tenant"
+            f"replace the tenant in issuer.url by your tenant's id, or set issuer.url to {named[:200]} and gate.tenants"
+            " to the ids of the tenants to accept"
         )
     try:
-        issuer_url(named or "https://issuer.example.com")
+        issuer_url(named, http=item.gate.unsafe_allow_http)
     except ValueError:
         return (
-            f"if tokens have {named!r} in iss, set issuer.url to exactly that, and gate.jwksURL to the jwks_uri in the"
-            " document"
+            "configure the provider's external https:// address (Keycloak: KC_HOSTNAME); if the tokens really have"
+            " this issuer, set issuer.url to it and gate.jwksURL to the URL of the keys"
         )
-    return (
-        "set issuer.url to exactly the issuer in the document, and issuer.discoveryURL if the document has another"
-        " address"
-    )
+    remedy = f"if the tokens have this issuer, set issuer.url to {named}"
+    if named.rstrip("/") + WELL_KNOWN != url:
+        remedy += f" and issuer.discoveryURL to {url}"
+    return remedy
