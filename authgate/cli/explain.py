@@ -248,6 +248,8 @@ def _print(explanation: Explanation, outcome: str, style: str) -> None:
     if explanation.remedy:
         out.print()
         out.print(f"to change this: {explanation.remedy}", style="bold")
+    out.print()
+    out.print(f"for a ticket: {visible(explanation.summary)}")
 
 
 def _as_json(explanation: Explanation, outcome: str) -> dict[str, Any]:
@@ -259,6 +261,7 @@ def _as_json(explanation: Explanation, outcome: str) -> dict[str, Any]:
         "meaning": explanation.meaning,
         "detail": explanation.detail,
         "remedy": explanation.remedy,
+        "summary": explanation.summary,
         "steps": [
             {"step": step.step.value, "outcome": step.outcome.value, "detail": step.detail}
             for step in explanation.steps

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authgate.errors import REASONS, Reason
+from authgate.model import Allow, Deny, Unavailable
 from authgate.tools.explain.decode import decode
 from authgate.tools.explain.facts import facts_of, issuer_of
-from authgate.tools.explain.steps import Steps, detail_of
+from authgate.tools.explain.steps import Steps, detail_of, identity_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy, Outcome, StepOutcome
 from authgate.verify.claims import AUDIENCE_SUBSTITUTES, GROUPS_OMITTED, is_for_microsoft_graph
 
@@ -26,7 +27,10 @@ __all__ = ["Explanation", "Fact", "KnownIssuer", "KnownPolicy", "Outcome", "Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision in words. `remedy` says what would change it; empty if the request is allowed."""
+    """A decision in words. `remedy` says what would change it; empty if the request is allowed.
+
+    `summary` is one sentence for a ticket: the decision, the user, the reason and the remedy.
+    """
 
     decision: Decision
     steps: tuple[StepOutcome, ...]
@@ -35,6 +39,7 @@ class Explanation:
     meaning: str
     detail: str
     remedy: str
+    summary: str
 
     @property
     def reason(self) -> Reason:
@@ -64,9 +69,40 @@ def explain(
         meaning=info.meaning,
         detail=detail,
         remedy=remedy,
+        summary=_summary(decision, seen, policy, remedy),
     )
 
 
+def _summary(decision: Decision, seen: Decoded, policy: KnownPolicy, remedy: str) -> str:
+    """Return the explanation as one sentence, without the token."""
+    info = REASONS[decision.reason]
+    done = {Allow: "allows", Deny: "denies", Unavailable: "cannot decide about"}[type(decision)]
+    sentence = f"authgate {done} {_whom(decision, seen)} under policy '{policy.name}': {info.status} {decision.reason}"
+    if isinstance(decision, Allow):
+        return f"{sentence}."
+    to_change = f"; to change this, {remedy}" if remedy else ""
+    return f"{sentence}, {info.meaning}{to_change}."
+
+
+def _whom(decision: Decision, seen: Decoded) -> str:
+    """Return the verified user, or else the token's own claims, marked as not verified and limited in length."""
+    identity = identity_of(decision)
+    if decision.reason is Reason.ANONYMOUS:
+        return "a request without a token"
+    if identity is not None:
+        issuer = f" of issuer '{identity.issuer_name}'" if identity.issuer_name else ""
+        return f"{_limited(identity.username)}{issuer}"
+    claims = [f"{name} {_limited(text)}" for name in ("iss", "sub") if (text := seen.claim_text(name))]
+    return (
+        f"a token with {' and '.join(claims)} (not verified)" if claims else "a token without readable claims"
+    )
+
+
+def _limited(text: str) -> str:
+    return text if len(text) <= _MAX_NAME else f"{text[:_MAX_NAME]}…"
+
+
+_MAX_NAME: Final = 200
 _DOCTOR: Final = "run 'authgate doctor' with the same configuration: it shows what fails and why"
 _REMEDIES: Final = {
     Reason.KEYS_UNAVAILABLE: _DOCTOR,

@@ -404,3 +404,48 @@ def test_omitted_groups_get_their_own_remedy(reason: Reason) -> None:
     """Nothing in the policy is wrong; the token lacks what the policy compares."""
     decision = Deny(reason, "why", BY_KEY, private=f"rules[0]; {GROUPS_OMITTED}")
     assert explained(decision).remedy.startswith("map app roles instead (claimMappings.groups.claim: roles)")
+
+
+# The summary
+
+
+def test_the_summary_is_one_sentence_for_a_ticket() -> None:
+    """It has the decision, the user, the reason, and what to do."""
+    assert explained(deny(Reason.NOT_ALLOWED, BY_KEY, JANE)).summary == (
+        "authgate denies corp:jane of issuer 'corp' under policy 'default': 403 not_allowed, no allow entry of the"
+        " policy matches the identity; to change this, add the identity to the policy's allow list."
+    )
+    assert explained(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ())).summary == (
+        "authgate allows corp:jane of issuer 'corp' under policy 'default': 200 authenticated."
+    )
+
+
+@pytest.mark.parametrize(
+    ("decision", "token", "beginning"),
+    [
+        (
+            deny(Reason.TOKEN_EXPIRED, ROUTED),
+            TOKEN,
+            f"authgate denies a token with iss {ISSUER} and sub user-1 (not verified) under",
+        ),
+        (
+            Unavailable(Reason.KEYS_UNAVAILABLE, "why", 1, ROUTED),
+            unsigned({"alg": "RS256"}, claims(iss=OMIT, sub="s" * 300)),
+            f"authgate cannot decide about a token with sub {'s' * 200}… (not verified) under",
+        ),
+        (
+            deny(Reason.TOKEN_MALFORMED),
+            "hvs.secret",
+            "authgate denies a token without readable claims under",
+        ),
+        (
+            Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, ()),
+            "",
+            "authgate allows a request without a token under",
+        ),
+    ],
+    ids=["not verified", "long", "unreadable", "anonymous"],
+)
+def test_the_summary_marks_what_is_not_verified(decision: Decision, token: str, beginning: str) -> None:
+    """Claims of a token that was not verified are limited in length, and the token itself is left out."""
+    assert explained(decision, token).summary.startswith(beginning)
