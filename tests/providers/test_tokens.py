@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from asyncio.subprocess import PIPE
 from contextlib import AsyncExitStack, asynccontextmanager
-from subprocess import run
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +13,14 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from authgate.cli import app
+from authgate.cli.explain import explained
+from authgate.config import load
 from authgate.dev.tls import ServerCertificate, throwaway_certificate
 from authgate.errors import REASONS, Reason
+from authgate.tools.doctor import Level
 from authgate.tools.providers import provider, provider_names
 from tests.providers.case import PROVIDERS, Case, case, case_names
+from tests.support.doctor import found
 from tests.support.embedded_server import EmbeddedServer
 from tests.support.forward_proxy import ForwardProxy
 from tests.support.gate import Answer, Gate, GateProcess, RunningGate
@@ -123,14 +128,53 @@ def test_check_accepts_the_configuration(name: str, tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{file}: the configuration is valid\n"), result.stderr
 
 
-async def test_the_path_of_a_user(certificate: ServerCertificate, tmp_path: Path) -> None:
-    """Four commands lead from the provider's name to an accepted token: config init, check, serve, and a request."""
-    item, file, authorities = case("keycloak"), tmp_path / "authgate.yaml", tmp_path / "authorities.pem"
+@pytest.mark.parametrize("name", ["keycloak", "kubernetes", "google-iap", "github-actions"])
+async def test_the_path_of_a_user(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
+    """Four commands lead from the provider's name to an accepted token: config init, check, doctor and serve."""
+    item, file, authorities = case(name), tmp_path / "authgate.yaml", tmp_path / "authorities.pem"
     authorities.write_bytes(certificate.ca_pem)
-    for words in (["config", "init", "keycloak", "--output", str(file)], ["check", "--config", str(file)]):
-        run([sys.executable, "-m", "authgate", *words], check=True, capture_output=True, timeout=60)
     async with environment(item, certificate, tmp_path) as environ:
         environ["SSL_CERT_FILE"] = str(authorities)
+        for words in (["config", "init", name, "--output"], ["check", "--config"], ["doctor", "--config"]):
+            command = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "authgate", *words, str(file), env=environ, stdout=PIPE, stderr=PIPE
+            )
+            assert (await command.communicate(), command.returncode)[1] == 0, words
         async with GateProcess(file, environ) as gate:
             await gate.becomes_ready(within=20)
-            assert await gate.verdict(item.token()) == (200, "")
+            assert (await answer(gate, item, item.token())).verdict == (200, "")
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_the_doctor_finds_no_problem(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
+    """And no warning, such as about a key for encryption or for X.509."""
+    item = case(name)
+    file = tmp_path / "authgate.yaml"
+    file.write_text(provider(name).render({}))
+    async with environment(item, certificate, tmp_path) as environ:
+        findings = await found(file, environ=environ)
+    assert findings.worst is Level.GOOD, findings
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_an_explanation_has_the_reason_of_the_gate(
+    name: str, certificate: ServerCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`authgate explain` decides like the gate, also for a token from a header of its own and for a padded one."""
+    item = case(name)
+    file = tmp_path / "authgate.yaml"
+    file.write_text(provider(name).render({}))
+    async with environment(item, certificate, tmp_path) as environ:
+        for variable, value in environ.items():
+            monkeypatch.setenv(variable, value)
+        config = load(file, environ).config
+        accepted = await explained(config, item.token(), "default")
+        reasons = {
+            near.name: (await explained(config, item.token(near.changes), "default")).reason
+            for near in item.near
+        }
+    assert accepted.reason == "authenticated"
+    assert item.identity in accepted.summary
+    assert reasons == {near.name: near.reason for near in item.near}
