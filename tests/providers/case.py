@@ -59,6 +59,8 @@ class Case:
     identity: str
     groups: tuple[str, ...]
     near: tuple[NearMiss, ...]
+    example: tuple[Mapping[str, Any], ...]
+    """Requests under the policy example of the page: their policy, method and path, changed claims, and status."""
 
     @property
     def key(self) -> SigningKey:
@@ -126,6 +128,7 @@ def case(name: str) -> Case:
         identity=data["identity"],
         groups=tuple(data.get("groups", ())),
         near=near,
+        example=tuple(data["example"]),
     )
 
 

@@ -29,6 +29,12 @@ def section(text: str, heading: str) -> str:
     return rest.partition("\n## ")[0]
 
 
+def policy_example(name: str) -> str:
+    """Return the YAML of a page's policy example."""
+    [block] = re.findall(r"```yaml\n(.*?)```", section(page(name).read_text(), "A policy example"), re.DOTALL)
+    return str(block)
+
+
 def updated(name: str) -> str:
     """Return a page's text with its token and its configuration written again."""
     text = page(name).read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from authgate.cli import app
 from authgate.errors import REASONS, Reason
 from authgate.tools.providers import provider, provider_names
 from tests.providers.case import PROVIDERS, case
-from tests.providers.pages import PAGES, page, section, updated
+from tests.providers.pages import PAGES, page, policy_example, section, updated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,9 +57,10 @@ def test_the_responses_to_mistakes_are_those_of_near_misses(name: str) -> None:
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_the_policy_example_is_valid(name: str, tmp_path: Path) -> None:
     """`authgate check` finds no problem in a configuration whose policies are those of the example."""
-    [block] = re.findall(r"```yaml\n(.*?)```", section(page(name).read_text(), "A policy example"), re.DOTALL)
     file = tmp_path / "authgate.yaml"
-    file.write_text(yaml.safe_dump({**yaml.safe_load(provider(name).render({})), **yaml.safe_load(block)}))
+    file.write_text(
+        yaml.safe_dump({**yaml.safe_load(provider(name).render({})), **yaml.safe_load(policy_example(name))})
+    )
     result = CliRunner().invoke(app, ["check", "--config", str(file)])
     assert (result.exit_code, result.stdout) == (0, f"{file}: the configuration is valid\n"), result.stderr
 

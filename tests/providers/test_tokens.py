@@ -6,9 +6,10 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from aiohttp import web
 from typer.testing import CliRunner
 
@@ -20,10 +21,11 @@ from authgate.errors import REASONS, Reason
 from authgate.tools.doctor import Level
 from authgate.tools.providers import provider, provider_names
 from tests.providers.case import PROVIDERS, Case, case, case_names
+from tests.providers.pages import policy_example
 from tests.support.doctor import found
 from tests.support.embedded_server import EmbeddedServer
 from tests.support.forward_proxy import ForwardProxy
-from tests.support.gate import Answer, Gate, GateProcess, RunningGate
+from tests.support.gate import Answer, Gate, GateProcess, Headers, RunningGate
 from tests.support.scenario import running_scenario
 
 if TYPE_CHECKING:
@@ -76,19 +78,25 @@ async def environment(
 
 
 @asynccontextmanager
-async def gate_of(item: Case, certificate: ServerCertificate, folder: Path) -> AsyncIterator[RunningGate]:
-    """Yield a gate with the unchanged configuration of `config init`."""
+async def gate_of(
+    item: Case, certificate: ServerCertificate, folder: Path, sections: Mapping[str, Any] | None = None
+) -> AsyncIterator[RunningGate]:
+    """Yield a gate with the unchanged configuration of `config init`, or with other `sections`."""
     file = folder / "authgate.yaml"
-    file.write_text(provider(item.name).render({}))
+    text = provider(item.name).render({})
+    file.write_text(text if sections is None else yaml.safe_dump({**yaml.safe_load(text), **sections}))
     async with environment(item, certificate, folder) as environ, Gate(file, environ) as gate:
         yield gate
 
 
-async def answer(gate: RunningGate, item: Case, token: str) -> Answer:
+async def answer(
+    gate: RunningGate, item: Case, token: str, path: str = "/verify", headers: Headers = ()
+) -> Answer:
     """Send the token where the provider puts it; a proxy's token has the app's own credential beside it."""
     if item.request_header == "Authorization":
-        return await gate.request(token)
-    return await gate.request(headers=[(item.request_header, token), ("Authorization", "Basic dGhlOmFwcA==")])
+        return await gate.request(token, path, headers)
+    own = [(item.request_header, token), ("Authorization", "Basic dGhlOmFwcA==")]
+    return await gate.request(None, path, [*headers, *own])
 
 
 @pytest.mark.usefixtures("trusted")
@@ -112,6 +120,31 @@ async def test_near_misses_are_refused(name: str, certificate: ServerCertificate
     async with gate_of(item, certificate, tmp_path) as gate:
         got = {near.name: (await answer(gate, item, item.token(near.changes))).verdict for near in item.near}
     assert got == {near.name: (REASONS[Reason(near.reason)].status, near.reason) for near in item.near}
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize("name", PROVIDERS)
+async def test_the_policy_example_decides_as_described(
+    name: str, certificate: ServerCertificate, tmp_path: Path
+) -> None:
+    """Requests behind nginx, with the case's token and with changed claims."""
+    item = case(name)
+    got = []
+    async with gate_of(item, certificate, tmp_path, yaml.safe_load(policy_example(name))) as gate:
+        for row in item.example:
+            method, path = row.get("request", "GET /").split()
+            original = [
+                ("X-Original-Method", method),
+                ("X-Original-URI", path),
+                ("X-Original-Host", "app.example.com"),
+            ]
+            verify = f"/policies/{row['policy']}/verify" if "policy" in row else "/verify"
+            response = await answer(
+                gate, item, item.token({"claims": row.get("claims", {})}), verify, original
+            )
+            got.append({**row, "status": response.status})
+            assert response.value("X-Auth-Reason") in {"", "not_allowed", "denied"}
+    assert got == list(item.example)
 
 
 def test_every_provider_has_a_case() -> None:
