@@ -49,6 +49,10 @@ class KeyDocumentError(ValueError):
     """The document has no usable keys."""
 
 
+class NoKeySetError(KeyDocumentError):
+    """The document is not a key set, but for example a page."""
+
+
 class _BadKeyError(ValueError):
     """One key cannot be used."""
 
@@ -95,7 +99,7 @@ def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
     try:
         members = parse_object(data)
     except StrictJSONError as error:
-        raise KeyDocumentError(f"not a JWK Set: {error}") from None
+        raise NoKeySetError(f"not a JWK Set: {error}") from None
     entries: Sequence[JSONValue | tuple[str, str]]
     if isinstance(listed := members.get("keys"), list):
         entries = listed
@@ -104,7 +108,7 @@ def read_jwk_set(data: bytes, origin: str) -> KeyDocument:
             (kid, pem) for kid, pem in members.items() if isinstance(pem, str) and "-----BEGIN " in pem
         ]
         if not entries:
-            raise KeyDocumentError("not a JWK Set: 'keys' is missing or not a list")
+            raise NoKeySetError("not a JWK Set: 'keys' is missing or not a list")
     if len(entries) > MAX_KEYS:
         raise KeyDocumentError(f"{len(entries)} keys; at most {MAX_KEYS} are accepted")
     keys: list[VerificationKey] = []

@@ -61,6 +61,8 @@ class FetchFailure(Enum):
     """404 or 410."""
     BAD_REQUEST = auto()
     """400, as some servers answer plain http on a TLS port."""
+    NO_KEY_SET = auto()
+    """The document is not a key set."""
     SERVER = auto()
     """A status of 500 or more."""
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.keys.fetch import MAX_BYTES, is_loopback
-from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, without_x509_svids
-from authgate.keys.remote import KeyFetchError
+from authgate.keys.jwk import KeyDocument, KeyDocumentError, NoKeySetError, read_jwk_set, without_x509_svids
+from authgate.keys.remote import FetchFailure, KeyFetchError
 from authgate.strict_json import StrictJSONError, parse_object
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def _read(data: bytes, origin: str) -> KeyDocument:
     try:
         return read_jwk_set(data, origin)
     except KeyDocumentError as error:
-        raise KeyFetchError(f"{origin}: {error}") from None
+        failure = FetchFailure.NO_KEY_SET if isinstance(error, NoKeySetError) else None
+        raise KeyFetchError(f"{origin}: {error}", failure=failure) from None
 
 
 def _read_discovery(data: bytes, url: str, member: str) -> tuple[str, str]:

@@ -109,6 +109,29 @@ async def test_keys_at_an_address_that_fails(tmp_path: Path) -> None:
     assert finding.remedy.startswith("nothing listens there: check the port in gate.jwksURL")
 
 
+@pytest.mark.parametrize(
+    ("through", "remedy"),
+    [
+        (
+            "jwksURL",
+            "set gate.jwksURL to the URL of the keys: the jwks_uri in the provider's discovery document",
+        ),
+        (
+            "discovery",
+            "the provider's jwks_uri leads to another document: set gate.jwksURL to the URL of its keys",
+        ),
+    ],
+)
+async def test_a_document_that_is_not_a_key_set(tmp_path: Path, through: str, remedy: str) -> None:
+    """Such as the discovery document at gate.jwksURL; the issuer's keys are not the problem."""
+    async with published() as (issuer, server):
+        gate = {"jwksURL": server.url + WELL_KNOWN} if through == "jwksURL" else {}
+        server.faults.set("/keys", html())
+        server.faults.set(WELL_KNOWN, json_answer({**issuer.discovery(), "jwks_uri": f"{server.url}/keys"}))
+        findings = await found(written(tmp_path, {"jwt": [trusting(issuer, **gate)]}))
+    assert findings.about("keys").remedy == remedy
+
+
 # Documents of another issuer
 
 

@@ -138,6 +138,13 @@ def _failure(item: JWTIssuerConfig, subject: str, recorder: _Recorder, error: Ke
     if len(recorder.received) < len(recorder.requested):
         remedy = "if the advertised jwks_uri is not reachable from here, set gate.jwksURL to a URL that is"
         return bad(f"{subject}: keys", sentence, remedy)
+    if error.failure is FetchFailure.NO_KEY_SET:
+        remedy = (
+            "set gate.jwksURL to the URL of the keys: the jwks_uri in the provider's discovery document"
+            if not discovers
+            else "the provider's jwks_uri leads to another document: set gate.jwksURL to the URL of its keys"
+        )
+        return bad(f"{subject}: keys", sentence, remedy)
     return bad(f"{subject}: keys", sentence, _PUBLISH)
 
 
