@@ -23,7 +23,7 @@ class SingleFlight(Generic[K, V]):
         return key in self._tasks
 
     async def do(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
-        """Return the result of the running call for `key`; if there is none, start `work`."""
+        """Return the result of the running call for `key`; if no call is running, start `work`."""
         task = self._tasks.get(key)
         if task is None:
             task = asyncio.ensure_future(self._run(work))

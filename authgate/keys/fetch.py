@@ -56,7 +56,7 @@ class HTTPFetcher:
     """Fetches over HTTP(S): status 200 only, at most 1 MiB, within `timeout` seconds, on one origin.
 
     `ca_pem` replaces the system's CAs. `token` returns the bearer token for requests to one of `token_origins`; no
-    other host gets it. `proxies` selects the forward proxy of a request; the default is none. ~/.netrc is not read.
+    other host gets it. `proxies` selects the forward proxy of a request; default: no proxy. ~/.netrc is not read.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class Recorder:
         self._audit = audit
 
     def record(self, decision: Decision, policy: str, seconds: float) -> None:
-        """Count a decision and its duration, and write its audit line. `policy` is "" if there is none."""
+        """Count a decision and its duration, and write its audit line. `policy` is "" if the request had no policy."""
         outcome, reason = _OUTCOMES[type(decision)], decision.reason
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
         if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):

@@ -59,7 +59,7 @@ class Slot:
 
     @property
     def pid(self) -> int:
-        """The worker's process id, or 0 if there is none."""
+        """The worker's process id, or 0 if the worker is not running."""
         return self._pid or 0
 
     @property
@@ -157,7 +157,7 @@ class Slot:
         self._channel.send(Adopt(config))
         done, _ = await asyncio.wait((self._adopted,), timeout=self._trial_timeout)
         if not done:
-            self.kill()  # else nobody knows by which configuration it answers
+            self.kill()  # otherwise it is unknown which configuration the worker uses
             return f"the worker did not apply the configuration within {self._trial_timeout:g} s"
         return self._adopted.result()
 

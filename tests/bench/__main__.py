@@ -57,7 +57,7 @@ def main() -> None:
     facts["seconds"] = round(time.monotonic() - started)
     arguments.output.write_text(json.dumps(report.document(), indent=2) + "\n")
     report.show(Console(width=max(120, Console().width)))
-    print(f"every round stands in {arguments.output}; {facts['seconds']} s")
+    print(f"{arguments.output} contains every round; {facts['seconds']} s")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -65,7 +65,7 @@ def _load(stage: Stage, url: str, tokens: TokenFile) -> Callable[[], float]:
 
 
 def _add(stage: Stage, row: Row) -> None:
-    """Add a row, unless it was to be held against a peer that is not there and so would stand twice."""
+    """Add a row. Skip it if its peer is missing and the table already has a row for the case."""
     if row.against is not None or row.case not in {other.case for other in stage.report.rows}:
         stage.report.rows.append(row if row.against else Row(row.case, row.gate))
 

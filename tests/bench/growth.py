@@ -1,9 +1,9 @@
-"""How the cost of a request grows with what stands around it: the fast lane alone, without sockets.
+"""How the cost of a request grows with the size of the configuration: the fast lane alone, without sockets.
 
     python -m tests.bench.growth [--rounds N]
 
-Prints microseconds of processor time for a request whose verdict is remembered (hit) and for one whose token is new
-(miss, ES256), medians over rounds that take turns. What costs for rules and expressions is told by tests.bench.rules.
+Prints microseconds of CPU time for a request with a cached verdict (hit) and for one with a new token (miss, ES256), as
+medians over alternating rounds. tests.bench.rules measures the cost of rules and expressions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FRESH = 200
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What stands around a request."""
+    """The configuration around a request."""
 
     issuers: int = 1
     policies: int = 1

@@ -67,7 +67,7 @@ async def _bench(store: TokenStore, folder: Path) -> Bench:
 
 
 def _timed(*steps: tuple[Callable[[Any], object], Sequence[object]]) -> list[float]:
-    """Return what each step takes for one of its arguments, of which all steps have as many."""
+    """Return the time of each step for one of its arguments. All steps have the same number of arguments."""
     batches: list[list[float]] = [[] for _ in steps]
     for first in range(0, len(steps[0][1]), _BATCH):
         for (step, arguments), seen in zip(steps, batches, strict=True):

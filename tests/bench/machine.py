@@ -1,4 +1,4 @@
-"""What a measurement ran on, so that two of them can be told apart."""
+"""Describe the machine of a measurement, so that results of different machines are not confused."""
 
 from __future__ import annotations
 

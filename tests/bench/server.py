@@ -1,4 +1,4 @@
-"""A server under measurement: one process on the server's core, ready when it answers, gone afterwards."""
+"""A server under measurement: one process on the server's core. It is ready when it answers, and stopped afterwards."""
 
 from __future__ import annotations
 

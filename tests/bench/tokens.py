@@ -76,7 +76,7 @@ class TokenStore:
         return TokenFile(path, count)
 
     def garbage(self, count: int) -> TokenFile:
-        """Words of a token's length that are none."""
+        """Random text of the length of a token. It is not a token."""
         path = self._folder / "garbage.txt"
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         _write(path, ["".join(random.choices(letters, k=900)) for _ in range(count)])

@@ -15,7 +15,7 @@ _SCRIPT = Path(__file__).with_name("wrk.lua")
 
 
 class LoadError(Exception):
-    """A round whose answers are not those that were to be measured."""
+    """A round had other answers than the measured case expects."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ DENY = frozenset({Outcome.DENY})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, or why there was none; header names are in lower case."""
+    """An answer, or the reason why no answer arrived. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -69,9 +69,9 @@ async def test_each_token_goes_to_its_own_cluster(
             assert decision.identity.cluster == name
             assert (await gate.request(token)).value("X-Auth-Request-Cluster") == name
             assert (token in shown_to(planes[name])) == (mode == "always")
-            told = await planes[name].admin.review_token(token, [AUDIENCE])
-            assert decision.identity.uid == told.uid
-            assert dict(decision.identity.extra) == told.extra
+            reported = await planes[name].admin.review_token(token, [AUDIENCE])
+            assert decision.identity.uid == reported.uid
+            assert dict(decision.identity.extra) == reported.extra
 
     assert tokens["here"] not in shown_to(away_plane)
     assert tokens["away"] not in shown_to(control_plane)

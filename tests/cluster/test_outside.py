@@ -108,9 +108,13 @@ async def identity_of(gate: Gate, token: str) -> Identity:
 
 async def assert_the_server_agrees(plane: ControlPlane, token: str, identity: Identity) -> None:
     """The identity is the ServiceAccount's, to the last extra value."""
-    told = await plane.admin.review_token(token, [AUDIENCE])
-    assert (identity.username, identity.uid, identity.groups) == (told.username, told.uid, told.groups)
-    assert dict(identity.extra) == told.extra
+    reviewed = await plane.admin.review_token(token, [AUDIENCE])
+    assert (identity.username, identity.uid, identity.groups) == (
+        reviewed.username,
+        reviewed.uid,
+        reviewed.groups,
+    )
+    assert dict(identity.extra) == reviewed.extra
 
 
 async def test_an_address_and_an_authority_are_enough(

@@ -1,6 +1,7 @@
 """Runs inside the client's pod: reads requests as JSON from its input, and writes the answers as JSON.
 
-A request is {"url", "token", "headers"}; an answer {"status", "headers", "body"}, with status 0 where there was none.
+A request is {"url", "token", "headers"}. An answer is {"status", "headers", "body"}; its status is 0 if the request
+failed.
 """
 
 import http.client

@@ -20,7 +20,7 @@ class CommandError(Exception):
 
 
 def run(words: Sequence[str], stdin: str | None = None, timeout: float = 240.0) -> str:
-    """Return what a command writes; a command's input never stands in the error, for it may hold a token."""
+    """Return a command's output. Errors never contain the command's input, because it may contain a token."""
     try:
         done = subprocess.run(
             words, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
@@ -55,7 +55,7 @@ class Cluster:
         return run(["helm", "--namespace", self.namespace, *words, "--values", "-"], json.dumps(values))
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
-        """Create the objects, or make them what they are to be."""
+        """Create or update the objects."""
         self.kubectl("apply", "--filename", "-", stdin=json.dumps(_listed(objects)))
 
     def get(self, *words: str) -> Any:

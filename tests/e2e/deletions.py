@@ -75,15 +75,15 @@ def _deletion(stage: Stage, name: str) -> tuple[float, float, float]:
         raise CommandError(f"{name}: the API server refuses the token of a living pod")
     with _asking(stage, token) as asking, _events(stage, name) as events:
         cluster.kubectl("delete", "pod", name, "--now", "--wait=false")
-        gone = _gone(events)
-        server = _until_refused(stage, token) - gone
+        deleted = _deletion_time(events)
+        server = _until_refused(stage, token) - deleted
         written, _ = asking.communicate(timeout=120)
     seen = json.loads(written)
     left = stage.ask(SHARED, token)
-    stage.report.note(f"{name}: a gate that neither watches nor reviews answers {left.told}")
-    wrong = {url: told["statuses"] for url, told in seen.items() if not set(told["statuses"]) <= {200, 401}}
+    stage.report.note(f"{name}: a gate without watch and reviews answers {left.outcome}")
+    wrong = {url: got["statuses"] for url, got in seen.items() if not set(got["statuses"]) <= {200, 401}}
     stage.report.check(f"{name}: no other answer on the way", not wrong, wrong or "200, then 401")
-    return seen[WATCHING]["refused"] - gone, seen[STRICT]["refused"] - gone, server
+    return seen[WATCHING]["refused"] - deleted, seen[STRICT]["refused"] - deleted, server
 
 
 @contextmanager
@@ -120,8 +120,8 @@ def _process(words: list[str], **streams: Any) -> Iterator[subprocess.Popen[str]
         process.communicate()
 
 
-def _gone(events: subprocess.Popen[str]) -> float:
-    """Return when kubectl's own watch saw the pod go, in POSIX seconds."""
+def _deletion_time(events: subprocess.Popen[str]) -> float:
+    """Return when kubectl's own watch saw the deletion of the pod, in POSIX seconds."""
     assert events.stdout is not None
     for line in events.stdout:
         if line.strip() == "DELETED":
@@ -136,5 +136,5 @@ def _until_refused(stage: Stage, token: str) -> float:
 
 
 def _reviewed(stage: Stage, token: str) -> bool:
-    """Tell whether the API server accepts the token."""
+    """Return whether the API server accepts the token."""
     return bool(stage.cluster.create(token_review(token))["status"].get("authenticated"))

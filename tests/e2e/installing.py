@@ -104,7 +104,7 @@ def shared(stage: Stage) -> None:
 
 
 def embedded(stage: Stage) -> None:
-    """deploy/sidecar as it stands: the gate in the app's own pod, by the chart's template."""
+    """Install deploy/sidecar unchanged: the chart's template adds authgate to the app's own pod."""
     stage.report.part("the same with a gate embedded in the pod (deploy/sidecar)")
     with tempfile.TemporaryDirectory() as scratch:
         chart = Path(scratch) / "app"
@@ -127,7 +127,7 @@ def embedded(stage: Stage) -> None:
     token = stage.token_of(CALLER)
     refused, passed = stage.ask("http://app/"), stage.ask("http://app/", token)
     name = f"system:serviceaccount:{stage.cluster.namespace}:{CALLER}"
-    stage.report.check("no token", refused.status == 401, refused.told)
+    stage.report.check("no token", refused.status == 401, refused.outcome)
     stage.report.check("a pod's token", passed.body == f"Hello, {name}\n", passed.body.strip())
 
 
@@ -150,7 +150,7 @@ def injected(stage: Stage) -> None:
 
 
 def guarded(stage: Stage, name: str) -> None:
-    """Wait for an app, and show what passes and what its nginx tells it."""
+    """Wait for an app, and check what is allowed and which identity its nginx forwards."""
     report, url = stage.report, f"http://{name}/"
     stage.cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout", "120s")
     token = stage.token_of(CALLER)
@@ -159,14 +159,18 @@ def guarded(stage: Stage, name: str) -> None:
     refused = stage.ask(url)
     challenge = refused.headers.get("www-authenticate", "")
     report.check(
-        "no token", refused.status == 401 and challenge.startswith("Bearer"), f"{refused.told}, {challenge}"
+        "no token",
+        refused.status == 401 and challenge.startswith("Bearer"),
+        f"{refused.outcome}, {challenge}",
     )
     report.note(f"reachable {reachable:.1f} s after its rollout")
     garbage = stage.ask(url, "not.a.token")
-    report.check("no JWT", garbage.status == 401, garbage.told)
+    report.check("no JWT", garbage.status == 401, garbage.outcome)
     passed = stage.ask(url, token, {"X-Auth-Request-User": "admin", "X-Auth-Request-Email": "a@example.com"})
-    told = dict(line.split("=", 1) for line in passed.body.splitlines())
+    seen = dict(line.split("=", 1) for line in passed.body.splitlines())
     wanted = f"system:serviceaccount:{stage.cluster.namespace}:{CALLER}"
-    report.check("a pod's token; the app is told who", told.get("user") == wanted, told.get("user"))
-    report.check("the app is told which pod (X-Auth-Request-Pod)", told.get("pod") == CALLER, told.get("pod"))
-    report.check("the app does not get the token", told.get("authorization") == "", told.get("authorization"))
+    report.check("a pod's token; the app gets the user", seen.get("user") == wanted, seen.get("user"))
+    report.check(
+        "the app gets the pod's name (X-Auth-Request-Pod)", seen.get("pod") == CALLER, seen.get("pod")
+    )
+    report.check("the app does not get the token", seen.get("authorization") == "", seen.get("authorization"))

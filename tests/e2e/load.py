@@ -31,7 +31,7 @@ class Asker(threading.Thread):
         self.counts: collections.Counter[str] = collections.Counter()
 
     def run(self) -> None:
-        """Ask until told to stop."""
+        """Send requests until `stop` is called."""
         connection = self._connection()
         while not self._stop_asking.is_set():
             for kind, token in self._tokens.items():

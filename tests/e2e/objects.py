@@ -60,7 +60,7 @@ def legacy_secret(name: str, service_account: str) -> dict[str, Any]:
 
 
 def caller(name: str, service_account: str, image: str) -> dict[str, Any]:
-    """A pod that waits to be told what to ask, with a token of its own for the gate."""
+    """A pod with its own token for authgate. It runs requests for the tests."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -114,7 +114,7 @@ def app_behind_nginx(
 ) -> list[dict[str, Any]]:
     """An app behind nginx as deploy/proxies/nginx has it, which asks the gate at an address.
 
-    The app answers with what nginx told it of the caller.
+    The app answers with the headers that nginx forwards.
     """
     return [
         account(name),

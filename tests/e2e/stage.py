@@ -34,7 +34,7 @@ class Answer:
     body: str
 
     @property
-    def told(self) -> str:
+    def outcome(self) -> str:
         """Status and reason."""
         return f"{self.status} {self.headers.get('x-auth-reason', '')}".strip()
 

@@ -51,7 +51,7 @@ def _of_a_pod(stage: Stage) -> None:
     report.check(
         "a pod's projected token, by the cluster's keys",
         local.status == 200 and asked == 0 and decided > 0,
-        f"{local.told}; {decided:.0f} decided by keys, {asked:.0f} TokenReviews that accepted",
+        f"{local.outcome}; {decided:.0f} decided by keys, {asked:.0f} TokenReviews that accepted",
     )
     decided = stage.cluster.metric(
         STRICT_GATE, "authgate_verify_requests_total", decision="allow", source="tokenreview"
@@ -59,7 +59,7 @@ def _of_a_pod(stage: Stage) -> None:
     report.check(
         "the same by TokenReview",
         reviewed.status == 200 and decided > 0,
-        f"{reviewed.told}; {decided:.0f} decided by it",
+        f"{reviewed.outcome}; {decided:.0f} decided by it",
     )
     report.check("the same identity headers", local.identity == reviewed.identity != {}, local.identity)
     user = stage.cluster.create(token_review(token))["status"]["user"]
@@ -83,7 +83,7 @@ def _of_a_secret(stage: Stage) -> None:
     )
     stage.report.check("it names the account", both[0].identity == both[1].identity, both[0].identity)
     refused = stage.ask("http://app/", token)
-    stage.report.check("the same where there are no legacyAudiences", refused.status == 401, refused.told)
+    stage.report.check("the same where there are no legacyAudiences", refused.status == 401, refused.outcome)
 
 
 def _secret(stage: Stage) -> Any:
@@ -91,11 +91,11 @@ def _secret(stage: Stage) -> Any:
 
 
 def _seen(answers: list[Any]) -> str:
-    return ", ".join(answer.told for answer in answers)
+    return ", ".join(answer.outcome for answer in answers)
 
 
 def every_extra(stage: Stage) -> None:
-    """A changed configuration rolls the gate, which then tells the pod's uid and node, too."""
+    """Change the configuration so that authgate restarts and also sends the pod's uid and node."""
     report = stage.report
     report.part("another header preset")
     pods = {pod["metadata"]["uid"] for pod in stage.cluster.pods(STRICT_GATE)}
@@ -108,7 +108,7 @@ def every_extra(stage: Stage) -> None:
     report.check("helm upgrade with another configuration rolls the gate", True, f"{took:.1f} s")
     token = stage.token_of(CALLER)
     eventually("the new gate answers", 60, lambda: "x-remote-user" in stage.ask(STRICT, token).headers)
-    told = stage.ask(STRICT, token).identity
+    seen = stage.ask(STRICT, token).identity
     pod = stage.cluster.get("pod", CALLER)
     for name, wanted in (
         ("pod-name", CALLER),
@@ -117,7 +117,7 @@ def every_extra(stage: Stage) -> None:
     ):
         header = f"x-remote-extra-authentication.kubernetes.io%2f{name}"
         report.check(
-            f"headers.preset: kubernetes tells the {name}", told.get(header) == wanted, told.get(header)
+            f"headers.preset: kubernetes sends the {name}", seen.get(header) == wanted, seen.get(header)
         )
 
 
@@ -135,7 +135,7 @@ def its_own_token(stage: Stage) -> None:
     token = stage.token_of(CALLER)
     seen: Counter[str] = Counter()
     while time.time() < first["exp"] + 30:
-        seen[stage.ask(STRICT, token).told] += 1
+        seen[stage.ask(STRICT, token).outcome] += 1
         time.sleep(MAX_AGE)
     later = claims(stage.cluster.python(gate, _OWN_TOKEN))
     report.check(

@@ -239,7 +239,7 @@ async def test_the_lane_answers_as_it_would_without(scenario: Scenario, policy: 
     assert seen[0] == seen[1]
 
 
-async def test_without_permission_the_gate_cannot_tell(
+async def test_without_permission_the_answer_is_unavailable(
     scenario: Scenario, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log names the binding that is missing; the gate recovers without a restart."""
@@ -313,7 +313,7 @@ async def test_the_reason_is_in_the_audit_log_alone(
         ("GET", None, "request_unknown", "the proxy did not send"),
     ],
 )
-async def test_explain_tells_what_was_asked(
+async def test_explain_shows_the_access_review(
     scenario: Scenario, tmp_path: Path, method: str, path: str | None, reason: str, words: str
 ) -> None:
     """In the policy's step, with the API server's words, and what the policy asks for as a fact."""

@@ -43,7 +43,7 @@ async def command(*words: object, **env: str) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="module")
 def issuer() -> Issuer:
-    """An issuer whose keys stand in configurations, so that a gate is ready at once."""
+    """An issuer whose keys are in the configuration, so authgate is ready at once."""
     return Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 
 
@@ -104,8 +104,8 @@ def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
     assert (status, COLOUR.search(output) is not None) == (0, coloured)
 
 
-def test_nobody_is_left_waiting_for_a_token_at_a_terminal() -> None:
-    """Whoever forgot the file is told, instead of staring at a cursor."""
+def test_a_missing_token_file_at_a_terminal_is_an_error() -> None:
+    """A user who forgot the file gets an error instead of a command that waits for input."""
     status, output = at_a_terminal("inspect")
     assert status == 2
     assert output.startswith("authgate: no token: name a FILE that holds it, or pipe it to stdin")
@@ -151,7 +151,7 @@ async def test_warnings_of_the_configuration_are_logged_at_start(tmp_path: Path,
     assert len([line for line in warned if "jwt[0].gate.unsafeIgnoreConfirmation" in str(line)]) == 1
 
 
-async def test_a_bad_configuration_is_told_in_full(tmp_path: Path) -> None:
+async def test_a_bad_configuration_is_reported_completely(tmp_path: Path) -> None:
     """Every problem, as `check` prints it, and exit status 1."""
     file = tmp_path / "authgate.yaml"
     file.write_text("cluster: {audience: [a]}\nserver: {prxy: nginx}\n")
@@ -245,8 +245,8 @@ async def test_a_healthcheck_that_fails_says_why(answer: bytes | None, message: 
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"authgate: {message}\n")
 
 
-async def test_a_healthcheck_does_not_wait_for_ever() -> None:
-    """A gate that hangs is not well."""
+async def test_a_healthcheck_has_a_timeout(tmp_path: Path) -> None:
+    """An authgate that hangs is unhealthy."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         done = await command("healthcheck", "--url", f"http://127.0.0.1:{silent.getsockname()[1]}")
     assert (done.returncode, done.stderr) == (
@@ -273,7 +273,7 @@ def developing(
     env: Mapping[str, str] | None = None,
     ready: Callable[[], Awaitable[bool]] | None = None,
 ) -> ChildProcess:
-    """`authgate dev`, on free ports unless told otherwise; it is ready when it has printed everything."""
+    """Run `authgate dev`, on free ports by default. It is ready when it has printed everything."""
     log = folder / "dev.log"
 
     async def has_printed() -> bool:
@@ -319,8 +319,8 @@ async def test_every_line_that_dev_prints_works_when_pasted(tmp_path: Path) -> N
         assert "the token's aud  other-audience" in explanation.stdout
 
 
-async def test_ctrl_c_ends_dev_at_once_and_leaves_nothing(tmp_path: Path) -> None:
-    """Exit status 0, and the folder with the tokens is gone."""
+async def test_ctrl_c_ends_dev_and_deletes_its_folder(tmp_path: Path) -> None:
+    """The exit status is 0, and the folder with the tokens is deleted."""
     async with developing(tmp_path) as dev:
         folder = Path(printed(dev, "  configuration")[0].split()[-1]).parent
         assert (folder / "token").exists()
@@ -334,8 +334,8 @@ async def test_ctrl_c_ends_dev_at_once_and_leaves_nothing(tmp_path: Path) -> Non
         assert "Traceback" not in dev.output()
 
 
-async def test_ctrl_c_while_dev_starts_leaves_nothing_either(tmp_path: Path) -> None:
-    """Whoever is impatient gets no traceback."""
+async def test_ctrl_c_while_dev_starts_deletes_its_folder(tmp_path: Path) -> None:
+    """A user who stops it early gets no traceback."""
 
     async def has_begun() -> bool:
         return any(tmp_path.glob("authgate-dev-*"))
@@ -359,8 +359,8 @@ async def test_dev_takes_free_ports_where_its_own_are_taken(tmp_path: Path) -> N
             assert "200 OK" in (await paste(printed(dev, "curl ")[0])).stdout
 
 
-async def test_a_folder_of_ones_own_is_kept(tmp_path: Path) -> None:
-    """For whoever wants to look at the files, or keep using the tokens."""
+async def test_the_folder_of_the_folder_option_is_kept(tmp_path: Path) -> None:
+    """Users can look at its files and use the tokens later."""
     folder = tmp_path / "mine"
     words = ("--folder", str(folder), "--listen", f"127.0.0.1:{free_port()}", "--admin", "127.0.0.1:0")
     async with developing(tmp_path, *words) as dev:

@@ -112,7 +112,7 @@ async def test_not_authenticated(tmp_path: Path) -> None:
 
 
 async def test_get_accepts_any_type(tmp_path: Path) -> None:
-    """A GET does not ask for application/json, by which the real server withholds its key set (406)."""
+    """A GET does not ask for application/json, because the real server then answers a key set request with 406."""
     async with FakeAPI(always(b"{}")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         await client.get("/openid/v1/jwks", limit=10)
     assert api.received[0].headers["Accept"] == "*/*"
@@ -163,7 +163,7 @@ async def test_status(tmp_path: Path, status: int, kind: Kind) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after(tmp_path: Path, status: int) -> None:
-    """The server's wish to be left alone for a while is handed on."""
+    """The server's Retry-After becomes part of the error."""
     answer = always(b"", status, headers={"Retry-After": "7"})
     async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         assert (await refused(client)).retry_after == 7

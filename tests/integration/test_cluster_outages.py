@@ -74,7 +74,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
 
 @pytest.fixture
 async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
-    """An embedded cluster that answers rightly unless told otherwise."""
+    """An embedded cluster that answers correctly unless a test sets a fault."""
     async with cluster(tmp_path) as it:
         yield it
         it.server.faults.clear()
@@ -113,8 +113,8 @@ async def test_a_failing_review_is_no_verdict(
     assert (await gate.request(token)).value("X-Auth-Request-User") == "operator"
 
 
-async def test_the_servers_wish_is_handed_on(scenario: Scenario, gate: Gate) -> None:
-    """An overloaded API server says how long to stay away, and so does the gate."""
+async def test_the_servers_retry_after_is_forwarded(scenario: Scenario, gate: Gate) -> None:
+    """If an overloaded API server sends Retry-After, authgate sends it to the client."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(429, retry_after=7))
     assert (await gate.request(scenario.state.static_token("operator"))).value("Retry-After") == "7"
 
@@ -138,7 +138,7 @@ async def test_local_keys_decide_whatever_reviews_do(scenario: Scenario, gate: G
 
 
 async def test_the_whole_api_may_be_down(scenario: Scenario, gate: Gate) -> None:
-    """Keys and verdicts at hand go on; what only the API server knows is 503, and /readyz stays good."""
+    """Known keys and cached verdicts are still used. Other tokens get 503, and /readyz succeeds."""
     seen, token = scenario.state.static_token("operator"), demo_token(scenario)
     assert (await gate.request(seen)).status == 200
     await scenario.server.stop()
@@ -169,8 +169,8 @@ async def test_a_refusal_of_a_moment_is_forgotten(scenario: Scenario, gate: Gate
     assert [(await gate.request(token)).status for _ in range(2)] == [503, 200]
 
 
-async def test_the_gates_own_token_is_read_anew(scenario: Scenario, gate: Gate) -> None:
-    """When the API server no longer accepts it, the file is read again; a pod's token is replaced while it runs."""
+async def test_the_gates_own_token_is_read_again(scenario: Scenario, gate: Gate) -> None:
+    """If the API server rejects it, the file is read again. A pod's token is replaced while the pod runs."""
     own = scenario.state.service_account("authgate", "authgate")  # with another UID: the old token is void
     assert await gate.verdict(scenario.state.static_token("one")) == (503, FORBIDDEN)
     fresh = scenario.state.account_token(own, scenario.state.api_audiences)
@@ -181,7 +181,7 @@ async def test_the_gates_own_token_is_read_anew(scenario: Scenario, gate: Gate) 
 @pytest.mark.parametrize("path", [DISCOVERY_PATH, JWKS_PATH], ids=["discovery", "jwks"])
 @pytest.mark.parametrize("fault", ["403", "500", "html", "100-mb", "hangs", "dropped"])
 async def test_without_keys_reviews_decide(scenario: Scenario, path: str, fault: str) -> None:
-    """The same token gets the same identity, word for word, whoever knows it."""
+    """A token gets the same identity from a review as from keys."""
     token = demo_token(scenario)
     async with running({"cluster": of_cluster(scenario)}) as by_keys:
         expected = await by_keys.request(token)
@@ -197,8 +197,8 @@ def _identity(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in headers if name.startswith("X-Auth-Request-")]
 
 
-async def test_without_keys_and_reviews_nothing_can_be_told(scenario: Scenario) -> None:
-    """Not even of a forged token; /readyz says what fails on either way."""
+async def test_without_keys_and_reviews_every_token_is_unavailable(scenario: Scenario) -> None:
+    """This includes forged tokens. /readyz shows both failures."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(403))
     async with running({"cluster": of_cluster(scenario)}) as gate:
@@ -261,7 +261,7 @@ async def test_a_cluster_that_comes_up_later_is_found(scenario: Scenario) -> Non
 
 
 async def test_reviews_alone_make_a_gate_ready(scenario: Scenario) -> None:
-    """Where keys cannot be had, the gate finds out by itself that TokenReview answers: nobody may ask it before."""
+    """If keys cannot be fetched, authgate itself sends a TokenReview at startup. No client request is needed."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     async with running({"cluster": of_cluster(scenario)}) as gate:
         await gate.becomes_ready(within=10)
@@ -289,7 +289,7 @@ async def test_a_review_may_take_three_seconds(scenario: Scenario, patience: str
 
 @pytest.mark.parametrize("fault", ["401", "429", "500", "hangs", "cut-off", "dropped"])
 async def test_keys_come_when_the_trouble_is_over(scenario: Scenario, fault: str) -> None:
-    """Without keys and reviews a gate cannot tell; it fetches again by itself, and then passes without a restart."""
+    """Without keys and reviews the answer is 503. authgate fetches keys again and then allows, without a restart."""
     scenario.server.faults.set(JWKS_PATH, FAULTS[fault][0])
     section = of_cluster(scenario, keys={"timeout": "0.3s"}, mode="never")
     async with running({"cluster": section}) as gate:

@@ -107,14 +107,14 @@ async def test_exec_plugin(tmp_path: Path) -> None:
 
 
 async def test_own_issuer(tmp_path: Path) -> None:
-    """The issuer of the gate's own ServiceAccount token is told."""
+    """The issuer is read from the gate's own ServiceAccount token."""
     own = jwt_of(iss="https://cluster.example", **{"kubernetes.io": {"namespace": "auth"}})
     async with connected(by_kubeconfig(tmp_path, "https://127.0.0.1:1", token=own)) as client:
         assert client.own_issuer() == "https://cluster.example"
 
 
 async def test_no_own_issuer(tmp_path: Path) -> None:
-    """A credential that is no ServiceAccount token has no issuer to tell."""
+    """A credential that is not a ServiceAccount token names no issuer."""
     async with connected(by_kubeconfig(tmp_path, "https://127.0.0.1:1")) as client:
         assert client.own_issuer() is None
 

@@ -81,15 +81,15 @@ async def both_decide(gate: Gate) -> None:
     """Waits until both clusters' tokens can be decided, so that nothing is tried any more."""
 
     async def decided() -> bool:
-        told = await states(gate)
-        return told["cluster/here"] and told["cluster/away"]
+        reported = await states(gate)
+        return reported["cluster/here"] and reported["cluster/away"]
 
     await until(decided, within=15)
 
 
 @pytest.mark.parametrize("mode", ["never", "fallback", "always"])
 async def test_a_token_is_shown_to_its_own_cluster_only(world: World, mode: str) -> None:
-    """In every mode: whom it is from stands in the headers, and the other API server's count stays."""
+    """This holds in every mode. The headers name the cluster, and the other API server gets no request."""
     async with running({"cluster": world.clusters(mode=mode)}) as gate:
         await both_decide(gate)
         here, away = world.reviews
@@ -130,8 +130,10 @@ async def test_an_unknown_key_is_asked_of_one_cluster(world: World) -> None:
 
 
 @pytest.mark.parametrize("reviewing", ["here", "away"])
-async def test_a_static_token_is_shown_to_the_one_that_reviews_such(world: World, reviewing: str) -> None:
-    """It tells no cluster; the other never sees it."""
+async def test_a_static_token_is_sent_only_to_the_cluster_that_reviews_them(
+    world: World, reviewing: str
+) -> None:
+    """The token names no cluster. The other cluster never receives it."""
     entries = world.clusters()
     for entry in entries:
         if entry["name"] == reviewing:
@@ -145,15 +147,15 @@ async def test_a_static_token_is_shown_to_the_one_that_reviews_such(world: World
         assert world.reviews == ((here + 1, away) if reviewing == "here" else (here, away + 1))
 
 
-async def test_one_cluster_that_hangs_keeps_no_other_waiting(world: World) -> None:
-    """Its own tokens cannot be told; everybody else's can, and the gate is ready."""
+async def test_a_cluster_that_hangs_does_not_delay_the_others(world: World) -> None:
+    """Its own tokens get 503. Other tokens are decided, and authgate is ready."""
     for path in (DISCOVERY_PATH, JWKS_PATH, TOKEN_REVIEWS_PATH):
         world.here.server.faults.set(path, Hold())
     async with running({"cluster": world.clusters(timeout="500ms", keys={"timeout": "500ms"})}) as gate:
         await gate.becomes_ready(within=10)
         assert (await gate.request(account_token(world.away))).status == 200
-        told = await states(gate)
-        assert (told["cluster/here"], told["cluster/away"]) == (False, True)
+        reported = await states(gate)
+        assert (reported["cluster/here"], reported["cluster/away"]) == (False, True)
         assert (await gate.verdict(account_token(world.here)))[0] == 503
 
 
@@ -182,10 +184,10 @@ async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(twins: Wor
     async with running({"cluster": twins.clusters()}) as gate:
         await gate.has_keys(within=10)
 
-        async def told() -> bool:
+        async def reported() -> bool:
             return "is also the issuer of cluster 'here'" in (await gate.admin("/readyz?verbose")).body
 
-        await until(told, within=10)
+        await until(reported, within=10)
         before = twins.reviews
         assert (await gate.request(account_token(twins.here))).status == 200
         assert (await gate.verdict(account_token(twins.away)))[0] == 401
@@ -193,8 +195,8 @@ async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(twins: Wor
         assert twins.reviews[1] == before[1]
 
 
-async def test_doctor_tells_of_two_clusters_with_one_issuer(twins: World, tmp_path: Path) -> None:
-    """It is bad: requests fail because of it."""
+async def test_doctor_reports_two_clusters_with_one_issuer(twins: World, tmp_path: Path) -> None:
+    """It is a problem: requests fail because of it."""
     findings = await found(written(tmp_path, {"cluster": twins.clusters()}))
     finding = findings.about("cluster away: issuer")
     assert (finding.level, f"discovery names {HERE}" in finding.sentence) == (Level.BAD, True)
@@ -281,7 +283,7 @@ async def test_keys_in_a_file_need_no_api_server(world: World, tmp_path: Path) -
         assert world.reviews == before
 
 
-async def test_a_new_configuration_knows_what_its_cluster_told_the_old_one(
+async def test_a_new_configuration_keeps_the_discovered_issuer_of_its_cluster(
     world: World, tmp_path: Path
 ) -> None:
     """Also where the API server is down when the new one is put to work."""
@@ -305,8 +307,8 @@ async def test_a_new_configuration_knows_what_its_cluster_told_the_old_one(
     assert isinstance(decision, Allow), decision
 
 
-async def test_explain_knows_of_a_cluster_with_static_keys(world: World, tmp_path: Path) -> None:
-    """Nothing more is told by its discovery, as nobody asks for that."""
+async def test_explain_works_for_a_cluster_with_static_keys(world: World, tmp_path: Path) -> None:
+    """It shows nothing from discovery, which is not requested."""
     static = {"inline": json.dumps(world.away.state.issuer.jwks())}
     members = {"issuers": [AWAY], "tokenReview": {"mode": "never"}, "staticKeys": static}
     document = {"cluster": {"name": "away", "audiences": ["my-audience"], **members}}

@@ -134,15 +134,17 @@ async def test_a_document_of_somebody_else(tmp_path: Path, fault: Fault) -> None
 async def test_advertised_keys_that_cannot_be_reached(tmp_path: Path) -> None:
     """The remedy names the setting that takes another address."""
     async with published() as (issuer, server):
-        server.faults.set(WELL_KNOWN, json_answer({**issuer.discovery(), "jwks_uri": f"{server.url}/gone"}))
+        server.faults.set(
+            WELL_KNOWN, json_answer({**issuer.discovery(), "jwks_uri": f"{server.url}/missing"})
+        )
         findings = await of_issuer(tmp_path, issuer)
     assert findings.about("issuer").level is Level.GOOD
     assert findings.about("keys").level is Level.BAD
     assert "gate.jwksURL" in findings.about("keys").remedy
 
 
-async def test_keys_of_which_none_is_usable(tmp_path: Path) -> None:
-    """A weak key is no key."""
+async def test_a_key_set_without_usable_keys(tmp_path: Path) -> None:
+    """A weak key is not usable."""
     weak = {"kty": "RSA", "kid": "weak", "n": "AQAB", "e": "AQAB"}
     async with EmbeddedServer() as server:
         server.faults.set("/keys", json_answer({"keys": [weak]}))
@@ -193,7 +195,7 @@ async def test_static_keys_that_cannot_be_used(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "unknown"])
 async def test_a_private_authority(tmp_path: Path, trusted: bool) -> None:
-    """The certificate is good where certificateAuthority says so, and else that is the setting to mend."""
+    """The certificate is valid with certificateAuthority; without it, doctor names that setting."""
     certificate = throwaway_certificate()
     async with EmbeddedServer(certificate=certificate) as server:
         issuer = Issuer(server.url, SigningKey.generate("ES256"))
@@ -237,7 +239,7 @@ async def test_a_cluster_that_is_well(tmp_path: Path, scenario: Scenario) -> Non
 async def test_a_gate_that_may_not_review(
     tmp_path: Path, scenario: Scenario, review: dict[str, Any], level: Level
 ) -> None:
-    """How bad that is, is for the configuration to tell; the role and its command are named."""
+    """The severity depends on the configuration. The finding names the role and the command that grants it."""
     scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
     findings = await of_scenario(tmp_path, scenario, **review)
     assert findings.worst is level, findings
@@ -263,7 +265,7 @@ async def test_access_reviews_are_looked_at_where_a_policy_asks_them(
 
 @pytest.mark.parametrize("namespaces", [[], ["prod"]], ids=["all", "one"])
 async def test_what_a_watch_may_not_see(tmp_path: Path, scenario: Scenario, namespaces: list[str]) -> None:
-    """It is told by name, with the rule that is missing; TokenReview decides in its place."""
+    """The finding names the object and the missing rule. TokenReview decides instead."""
     where = {"namespace": namespaces[0]} if namespaces else {}
     for verb in ("list", "watch"):
         scenario.state.grant(GATE, verb=verb, resource="pods", **where)
@@ -281,8 +283,8 @@ async def test_what_a_watch_may_not_see(tmp_path: Path, scenario: Scenario, name
 @pytest.mark.parametrize(
     "fault", [failing(500), html(201), failing(403), Drop()], ids=["500", "page", "403", "drop"]
 )
-async def test_a_permission_that_cannot_be_told(tmp_path: Path, scenario: Scenario, fault: Fault) -> None:
-    """It is not taken for granted."""
+async def test_a_permission_that_cannot_be_checked(tmp_path: Path, scenario: Scenario, fault: Fault) -> None:
+    """It is not assumed to be granted."""
     scenario.server.faults.set(SELF_ACCESS_PATH, fault)
     findings = await of_scenario(tmp_path, scenario, mode="always")
     assert findings.about("TokenReview").level is Level.BAD
@@ -305,7 +307,7 @@ async def test_keys_that_the_gate_may_not_read(
 
 
 async def test_neither_keys_nor_reviews(tmp_path: Path, scenario: Scenario) -> None:
-    """Then nothing can be decided, and both are to mend."""
+    """No token can be decided, and doctor reports both problems."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
     findings = await of_scenario(tmp_path, scenario)
@@ -315,8 +317,8 @@ async def test_neither_keys_nor_reviews(tmp_path: Path, scenario: Scenario) -> N
     }
 
 
-async def test_an_issuer_that_nobody_names(tmp_path: Path, scenario: Scenario) -> None:
-    """Without discovery, a token of one's own or a setting it cannot be told whose tokens are the cluster's."""
+async def test_a_cluster_whose_issuer_is_unknown(tmp_path: Path, scenario: Scenario) -> None:
+    """Without discovery, an own token or a setting, authgate does not know which tokens are the cluster's."""
     robot = scenario.state.static_token("robot")
     scenario.state.allow("robot", Permission.REVIEW_TOKENS)
     scenario.kubeconfig.with_name("authgate.token").write_text(robot)
@@ -336,8 +338,10 @@ async def test_another_issuer_than_the_own_tokens(tmp_path: Path, scenario: Scen
     assert (await found(written(tmp_path, document))).about("issuer").level is Level.GOOD
 
 
-async def test_an_issuer_that_stands_under_jwt_too(tmp_path: Path, scenario: Scenario) -> None:
-    """The gate would refuse the cluster's keys."""
+async def test_an_issuer_of_the_cluster_that_is_also_listed_under_jwt(
+    tmp_path: Path, scenario: Scenario
+) -> None:
+    """authgate would reject tokens with the cluster's keys."""
     async with EmbeddedServer() as server:
         url = f"{server.url}"
         renamed: Any = {"issuer": url, "jwks_uri": f"{url}/keys"}
@@ -349,7 +353,7 @@ async def test_an_issuer_that_stands_under_jwt_too(tmp_path: Path, scenario: Sce
 
 
 async def test_an_api_server_that_is_down(tmp_path: Path, scenario: Scenario) -> None:
-    """What only it could tell is left out; the own token is still looked at."""
+    """Checks that need it are skipped. The own token is still checked."""
     await scenario.server.stop()
     findings = await of_scenario(tmp_path, scenario)
     assert [(it.subject, it.level) for it in findings.all] == [
@@ -414,8 +418,8 @@ async def test_an_own_token_that_has_expired(tmp_path: Path, scenario: Scenario)
     assert "renew the credential" in findings.about("API server").remedy
 
 
-async def test_an_own_token_that_is_about_to_expire(tmp_path: Path, scenario: Scenario) -> None:
-    """Whoever writes its file has stopped doing so."""
+async def test_an_own_token_that_expires_soon(tmp_path: Path, scenario: Scenario) -> None:
+    """The program that writes its file has stopped doing so."""
     renewed(scenario, lifetime=30)
     [finding] = (await of_scenario(tmp_path, scenario)).of(Level.WARNING)
     assert (finding.subject, finding.remedy) == (
@@ -425,7 +429,7 @@ async def test_an_own_token_that_is_about_to_expire(tmp_path: Path, scenario: Sc
 
 
 async def test_an_own_token_that_nothing_renews(tmp_path: Path, scenario: Scenario) -> None:
-    """It stands in the kubeconfig and ends some day."""
+    """It is in the kubeconfig and expires some day."""
     file = scenario.kubeconfig.with_name("authgate.token")
     text = scenario.kubeconfig.read_text().replace(f"tokenFile: {file}", f"token: {file.read_text()}")
     scenario.kubeconfig.write_text(text)
@@ -480,8 +484,8 @@ async def doctor(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(run)
 
 
-async def test_the_command_says_line_by_line(tmp_path: Path, scenario: Scenario) -> None:
-    """What is right, and below what is not, what to do; exit status 0 with warnings."""
+async def test_the_command_prints_a_line_for_each_finding(tmp_path: Path, scenario: Scenario) -> None:
+    """Below each problem it prints the fix. Warnings do not change exit status 0."""
     scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
     result = await doctor(written(tmp_path, {"cluster": of_cluster(scenario)}))
     assert (result.returncode, result.stderr) == (0, "")

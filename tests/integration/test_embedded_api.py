@@ -346,7 +346,7 @@ async def test_pyjwt_accepts_a_requested_token(cluster: Cluster) -> None:
 
 
 async def test_a_token_without_audiences_is_for_the_server(cluster: Cluster) -> None:
-    """The server's own audience stands where none is asked for."""
+    """Without requested audiences, the token gets the server's own audience."""
     _, answer = await cluster.request_token()
     assert answer["spec"]["audiences"] == ["https://kubernetes.default.svc"]
 
@@ -369,9 +369,9 @@ async def test_a_token_can_be_bound_to_a_pod(cluster: Cluster) -> None:
         ({"expirationSeconds": "700"}, 400, "cannot unmarshal expirationSeconds"),
         ({"expirationSeconds": True}, 400, "cannot unmarshal expirationSeconds"),
         ({"audiences": "x"}, 400, "cannot unmarshal audiences"),
-        ({"boundObjectRef": {"kind": "Pod", "name": "gone"}}, 404, 'pods "gone" not found'),
-        ({"boundObjectRef": {"kind": "Node", "name": "gone"}}, 404, 'nodes "gone" not found'),
-        ({"boundObjectRef": {"kind": "Secret", "name": "gone"}}, 404, 'secrets "gone" not found'),
+        ({"boundObjectRef": {"kind": "Pod", "name": "deleted"}}, 404, 'pods "deleted" not found'),
+        ({"boundObjectRef": {"kind": "Node", "name": "deleted"}}, 404, 'nodes "deleted" not found'),
+        ({"boundObjectRef": {"kind": "Secret", "name": "deleted"}}, 404, 'secrets "deleted" not found'),
         ({"boundObjectRef": {"kind": "Pod", "name": "others"}}, 400, "different serviceaccount name"),
         ({"boundObjectRef": {"kind": "Secret", "name": "s", "uid": "x"}}, 409, "does not match the UID"),
         (
@@ -422,7 +422,7 @@ async def test_a_token_is_not_for_everybody(
 
 
 async def test_an_issuer_publishes_its_documents(key: SigningKey, client: aiohttp.ClientSession) -> None:
-    """Discovery stands below the issuer's path, and the keys where it says."""
+    """Discovery is below the issuer's path. It names the URL of the keys."""
     async with EmbeddedServer() as server:
         issuer = Issuer(server.url + "/realms/corp", key, jwks_uri=server.url + "/certs")
         server.add(OpenIDSite(issuer))
@@ -432,10 +432,10 @@ async def test_an_issuer_publishes_its_documents(key: SigningKey, client: aiohtt
             assert await answer.json(content_type=None) == {"keys": [key.jwk()]}
 
 
-async def test_a_discovery_document_can_stand_elsewhere(
+async def test_a_discovery_document_can_have_another_url(
     key: SigningKey, client: aiohttp.ClientSession
 ) -> None:
-    """With a prefix the document of an issuer that this server is not stands below it."""
+    """With a prefix, the server publishes the document of another issuer below it."""
     site = OpenIDSite(Issuer("https://issuer.example", key), discovery_prefix="/mirror/")
     async with (
         EmbeddedServer(site) as server,
@@ -535,8 +535,8 @@ async def test_an_answer_can_ask_to_wait(cluster: Cluster) -> None:
         assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
 
 
-async def test_an_answer_can_lead_elsewhere(cluster: Cluster) -> None:
-    """A redirect names the URL it is told to."""
+async def test_an_answer_can_be_a_redirect(cluster: Cluster) -> None:
+    """The Location is the configured URL."""
     cluster.server.faults.set(JWKS_PATH, redirect("https://evil.example/"))
     async with cluster.client.get(cluster.server.url + JWKS_PATH, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "https://evil.example/")
@@ -762,7 +762,7 @@ async def test_the_scenarios_kubeconfig_reviews_tokens(
 
 
 async def test_the_scenario_ends_with_its_context(tmp_path: Path, key: SigningKey) -> None:
-    """The server is gone afterwards, and the files stay."""
+    """The server is stopped afterwards, and the files are kept."""
     async with running_scenario(tmp_path / "s", key=key) as scenario:
         assert scenario.api_url == scenario.server.url
     assert (scenario.server.running, scenario.token_file.exists()) == (False, True)

@@ -50,7 +50,7 @@ async def browse(folder: Path, *arguments: str) -> str:
 
 
 def colour(page: Path, name: str, scheme: str) -> tuple[int, int, int]:
-    """A colour of the page's style: those of the dark scheme stand second."""
+    """Return a colour of the page's style. The colours of the dark scheme are the second match."""
     found = re.findall(rf"--{name}: #([0-9a-f]{{6}});", page.read_text())[scheme == "dark"]
     return int(found[:2], 16), int(found[2:4], 16), int(found[4:], 16)
 
@@ -59,7 +59,7 @@ def colour(page: Path, name: str, scheme: str) -> tuple[int, int, int]:
     ("status", "scheme"), [(401, "light"), (401, "dark"), (403, "light"), (503, "dark")], ids=str
 )
 async def test_a_page_is_shown(tmp_path: Path, status: int, scheme: str) -> None:
-    """Text stands on a ground of the scheme's colour."""
+    """The text is readable on the background of each colour scheme."""
     page, shot = PAGES / f"{status}.html", tmp_path / "shot.png"
     setting = f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}"
     await browse(tmp_path, setting, f"--screenshot={shot}", page.as_uri())
@@ -73,8 +73,8 @@ async def test_a_page_is_shown(tmp_path: Path, status: int, scheme: str) -> None
     assert len(counted) > 10
 
 
-async def test_a_browser_behind_a_proxy_is_told_why(tmp_path: Path) -> None:
-    """Who opens a protected page without a token sees the page, with the reason on it."""
+async def test_a_browser_behind_a_proxy_sees_the_reason(tmp_path: Path) -> None:
+    """A browser that opens a protected page without a token gets the error page with the reason."""
     async with protected(PROGRAMS["nginx"], tmp_path / "proxy", error_pages=True) as site:
         shown = await browse(tmp_path, "--dump-dom", f"http://{site.address}/")
         assert site.app.seen == []

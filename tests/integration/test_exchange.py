@@ -310,7 +310,7 @@ async def test_an_outage_is_unavailable() -> None:
 
 
 async def test_a_repeated_parameter_is_refused() -> None:
-    """Parameters stand once (RFC 6749, section 3.2): none is chosen."""
+    """Each parameter is allowed once (RFC 6749, section 3.2). authgate does not choose one of two."""
     async with signing() as gate:
         body = urlencode([*FORM.items(), ("audience", "vault"), ("subject_token", token())]).encode()
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -371,10 +371,10 @@ async def test_an_exchange_is_written_to_the_audit_log(tmp_path: Path) -> None:
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         issued = json.loads((await gate.client.post(f"http://{address}/token", body, kind.items())).body)
 
-        async def told() -> bool:
+        async def logged() -> bool:
             return '"user.name": "corp:ada"' in gate.process.output()
 
-        await until(told, within=10, otherwise=gate.process.log_tail)
+        await until(logged, within=10, otherwise=gate.process.log_tail)
         assert not any(secret in gate.process.output() for secret in (mine, issued["access_token"]))
 
 

@@ -221,7 +221,7 @@ async def test_explain_and_verify_agree(
 
 
 async def test_they_agree_that_review_is_down(world: World) -> None:
-    """What cannot be told is no refusal."""
+    """An unavailable decision is not a denial."""
     world.scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(500))
     assert await agreed(world, "opaque") is Reason.REVIEW_UNAVAILABLE
 
@@ -232,8 +232,8 @@ async def test_they_agree_that_review_is_forbidden(world: World) -> None:
     assert await agreed(world, "opaque") is Reason.REVIEW_FORBIDDEN
 
 
-async def test_where_the_keys_are_gone_review_decides_and_is_named(world: World) -> None:
-    """The key and the signature are the cluster's to judge then."""
+async def test_without_keys_the_review_decides_and_explain_names_it(world: World) -> None:
+    """The cluster then checks the key and the signature."""
     world.scenario.server.faults.set(JWKS_PATH, failing(500))
     explanation = await explained(load(world.file, {}).config, world.home(), "default")
     assert [(step.outcome, step.detail) for step in explanation.steps[3:5]] == [
@@ -242,8 +242,8 @@ async def test_where_the_keys_are_gone_review_decides_and_is_named(world: World)
     ]
 
 
-async def test_the_key_is_told_with_where_it_came_from(world: World) -> None:
-    """By the URL that it was fetched from."""
+async def test_explain_shows_where_the_key_came_from(world: World) -> None:
+    """It shows the URL that the key was fetched from."""
     explanation = await explained(load(world.file, {}).config, world.corp(), "default")
     assert explanation.steps[3].detail == f"kid {world.issuer.key.kid} (EC) from {world.issuer.jwks_uri}"
 
@@ -293,7 +293,7 @@ async def command(world: World, token: str, *words: str) -> subprocess.Completed
     ],
     ids=["allow", "deny", "unavailable"],
 )
-async def test_the_exit_status_tells_the_verdict(
+async def test_the_exit_status_depends_on_the_verdict(
     world: World, make: Callable[[World], str], status: int, verdict: str
 ) -> None:
     """0 allow, 3 deny, 1 unavailable; and the text has the same word."""

@@ -132,7 +132,7 @@ async def test_a_proxy_that_refuses_is_named(certificate: ServerCertificate) -> 
 async def test_a_proxy_that_cannot_be_used_is_named(
     certificate: ServerCertificate, value: str, said: str
 ) -> None:
-    """The request does not go around it, and the message tells no password."""
+    """The request does not bypass the proxy, and the message contains no password."""
     environ = {"https_proxy": value.replace("PORT", str(free_port()))}
     with pytest.raises(KeyFetchError, match=said) as raised:
         await fetcher(certificate, environ).fetch(URL)

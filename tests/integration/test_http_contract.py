@@ -29,7 +29,7 @@ def issuer() -> Issuer:
 
 @pytest.fixture
 async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
-    """A gate with two policies: the first allows all tokens, the other none of these tests' tokens."""
+    """A gate with two policies. The first allows every token of these tests, the other denies them."""
     async with running({"jwt": [knowing(issuer)], "policies": POLICIES}) as it:
         yield it
 

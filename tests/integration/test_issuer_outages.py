@@ -81,8 +81,8 @@ async def reported(gate: Gate) -> str:
 
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/jwks"], ids=["discovery", "jwks"])
 @pytest.mark.parametrize(("fault", "said"), FAULTS.values(), ids=FAULTS.keys())
-async def test_without_keys_nothing_can_be_told(path: str, fault: Fault, said: str) -> None:
-    """503 with Retry-After, for a good token as for a forged one; /readyz names the issuer and what it answers."""
+async def test_without_keys_every_token_is_unavailable(path: str, fault: Fault, said: str) -> None:
+    """Valid and forged tokens get 503 with Retry-After. /readyz names the issuer and its answer."""
     async with (
         site_with(path, fault) as (issuer, _),
         running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate,
@@ -213,8 +213,8 @@ async def test_an_outage_is_not_remembered() -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "html", "no-keys", "100-mb", "hangs"])
-async def test_last_good_keys_serve_during_an_outage(fault: str) -> None:
-    """Known keys go on deciding, a new kid is 503 and not 401, and /readyz stays good and tells of the failures."""
+async def test_the_last_fetched_keys_are_used_during_an_outage(fault: str) -> None:
+    """Known keys are used, a new kid gets 503 instead of 401, and /readyz succeeds and shows the failures."""
     async with published() as (issuer, server), running({"jwt": [trusting(issuer, keys=RESTLESS)]}) as gate:
         await gate.becomes_ready(within=5)
         server.faults.set("/jwks", FAULTS[fault][0])
@@ -231,8 +231,8 @@ async def test_last_good_keys_serve_during_an_outage(fault: str) -> None:
         server.faults.clear()
 
 
-async def test_last_good_keys_do_not_serve_for_ever() -> None:
-    """Beyond gate.keys.maxStale nobody can tell whether a key was withdrawn."""
+async def test_the_last_fetched_keys_are_used_until_max_stale() -> None:
+    """After gate.keys.maxStale it is unknown whether a key was revoked."""
     async with published() as (issuer, server):
         entry = trusting(issuer, keys={**RESTLESS, "maxStale": "1s"})
         async with running({"jwt": [entry], "cache": {"ttl": "0s"}}) as gate:

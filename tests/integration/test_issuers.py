@@ -59,15 +59,15 @@ async def cooled(gate: Gate) -> None:
 
 
 async def test_keys_are_found_by_discovery(site: Site) -> None:
-    """The issuer's URL is all that is configured; two requests tell the rest."""
+    """Only the issuer's URL is configured. authgate finds the keys with two requests."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer)]}) as gate:
         assert (await gate.request(issuer.mint())).status == 200
     assert server.counts == {WELL_KNOWN: 1, "/jwks": 1}
 
 
-async def test_a_discovery_document_may_stand_elsewhere(site: Site) -> None:
-    """issuer.discoveryURL, as kube-apiserver has it; the document must name the configured issuer all the same."""
+async def test_a_discovery_document_can_have_another_url(site: Site) -> None:
+    """issuer.discoveryURL works as in kube-apiserver. The document must still name the configured issuer."""
     _, server = site
     issuer = Issuer("http://localhost/named", SigningKey.generate("ES256"), jwks_uri=server.url + "/k")
     server.add(OpenIDSite(issuer, discovery_prefix="/else"))
@@ -112,7 +112,7 @@ async def test_an_untrusted_certificate_ends_the_fetch(given: str) -> None:
 
 
 async def test_plain_http_behind_an_https_url_is_an_outage(site: Site) -> None:
-    """A handshake that fails for another reason is told as it is."""
+    """A failed TLS handshake is reported with its cause."""
     issuer, server = site
     issuer.url = server.url.replace("http:", "https:")
     async with running({"jwt": [trusting(issuer)]}) as gate:
@@ -120,8 +120,8 @@ async def test_plain_http_behind_an_https_url_is_an_outage(site: Site) -> None:
         assert "SSL" in (await gate.admin("/readyz?verbose")).body
 
 
-async def test_a_token_is_presented_and_read_anew(tmp_path: Path) -> None:
-    """gate.keys.tokenFile is read for every fetch, since a pod's token is replaced while it runs."""
+async def test_the_token_file_is_read_for_every_fetch(tmp_path: Path) -> None:
+    """The token of gate.keys.tokenFile is replaced while a pod runs."""
     issuer = Issuer("", SigningKey.generate("ES256"))
     token_file = tmp_path / "token"
     token_file.write_text("first\n")
@@ -137,8 +137,8 @@ async def test_a_token_is_presented_and_read_anew(tmp_path: Path) -> None:
     assert shown == ["Bearer first"] * 2 + ["Bearer second"] * 2
 
 
-async def test_a_token_is_shown_to_nobody_else(tmp_path: Path) -> None:
-    """Where the keys stand on another host than the discovery document, that host does not get the token."""
+async def test_the_token_is_sent_only_to_the_issuers_host(tmp_path: Path) -> None:
+    """If the keys are on a different host than the discovery document, that host does not get the token."""
     issuer = Issuer("", SigningKey.generate("ES256"))
     (tmp_path / "token").write_text("mine")
     async with FakeAPI(documents(issuer)) as named, FakeAPI(documents(issuer)) as other:
@@ -174,7 +174,7 @@ async def test_one_bad_key_spoils_nothing(site: Site) -> None:
 
 
 async def test_many_requests_share_one_fetch(site: Site) -> None:
-    """A gate that has no keys yet asks once, whoever is waiting."""
+    """Without keys, authgate fetches once for all requests that wait."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer)]}) as gate:
         verdicts = await asyncio.gather(*(gate.verdict(issuer.mint(f"user-{n}")) for n in range(50)))
@@ -286,7 +286,7 @@ async def test_an_older_key_set_of_a_lagging_replica_costs_nobody_a_login(site: 
     assert set(statuses) == {200, 503}
 
 
-async def test_caches_on_the_way_are_told_to_ask_the_issuer() -> None:
+async def test_key_requests_bypass_caches() -> None:
     """A fetch that a new key has started must not be answered with the old keys (RFC 9111, section 5.2.1.4)."""
     issuer = Issuer("", SigningKey.generate("ES256"))
     async with FakeAPI(documents(issuer)) as server:
@@ -306,8 +306,8 @@ async def test_a_new_key_works_at_its_first_request(site: Site) -> None:
         assert (await gate.request(issuer.mint())).status == 200
 
 
-async def test_an_older_key_stays_good_while_published(site: Site) -> None:
-    """Tokens signed before a rotation live on, and so do their verdicts."""
+async def test_an_older_key_is_valid_while_it_is_published(site: Site) -> None:
+    """Tokens that were signed before a rotation remain valid, and their verdicts stay cached."""
     issuer, _ = site
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
         older = issuer.mint()

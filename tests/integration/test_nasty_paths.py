@@ -53,7 +53,7 @@ async def nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Readings]
         port = free_port()
         configuration = _NGINX.format(port=port, merge=merge)
         async with Nginx(tmp_path_factory.mktemp("nginx"), configuration, port=port):
-            found[f"merge_slashes {merge}"] = {path: await _told(port, path) for path in NASTY}
+            found[f"merge_slashes {merge}"] = {path: await _received_path(port, path) for path in NASTY}
     return found
 
 
@@ -81,7 +81,9 @@ async def envoy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Readings]
     process = ChildProcess([program, *arguments], log=folder / "envoy.log", ready=ready)
     await process.start()
     try:
-        return {name: {path: await _told(port, path) for path in NASTY} for name, port in ports.items()}
+        return {
+            name: {path: await _received_path(port, path) for path in NASTY} for name, port in ports.items()
+        }
     finally:
         await process.stop()
 
@@ -122,8 +124,8 @@ def _listener(name: str, port: int) -> dict[str, object]:
     return {"name": name, "address": address, "filter_chains": [chain]}
 
 
-async def _told(port: int, path: bytes) -> str | None:
-    """The path that a proxy says it was asked for, without escapes; None where it refused."""
+async def _received_path(port: int, path: bytes) -> str | None:
+    """Return the path that the proxy received, without escapes, or None if it rejected the request."""
     async with connected(f"127.0.0.1:{port}") as wire:
         await wire.send(b"GET " + path + b" HTTP/1.1", "Host: app.example")
         reply = await wire.reply()
@@ -134,8 +136,8 @@ async def _told(port: int, path: bytes) -> str | None:
     return raw.decode("utf-8", "surrogateescape")
 
 
-def _as_told(proxy: Proxy, path: bytes) -> OriginalRequest:
-    """What the gate is told of a request for this path."""
+def _forwarded(proxy: Proxy, path: bytes) -> OriginalRequest:
+    """Return the original request that authgate receives for this path."""
     if proxy == "envoy":
         target, _, query = path.decode("latin-1").partition("?")
         return original_request(proxy, [(b"Host", b"app.example")], "GET", Endpoint("default", target, query))
@@ -151,7 +153,7 @@ def _wider(proxy: Proxy, read: Readings) -> list[tuple[bytes, str, str]]:
     """The paths that a rule saw as one and the proxy serves as another."""
     found: list[tuple[bytes, str, str]] = []
     for path, served in read.items():
-        seen = plain_path(_as_told(proxy, path).path or "")
+        seen = plain_path(_forwarded(proxy, path).path or "")
         if seen is not None and served is not None and served != seen:
             found.append((path, seen, served))
     return found
@@ -163,7 +165,7 @@ def _escaping(proxy: Proxy, read: Readings) -> list[tuple[bytes, str]]:
         (path, served)
         for path, served in read.items()
         if served is not None
-        and ROUTES.find(_as_told(proxy, path)) == PUBLIC
+        and ROUTES.find(_forwarded(proxy, path)) == PUBLIC
         and not served.startswith("/public/")
     ]
 
@@ -171,7 +173,7 @@ def _escaping(proxy: Proxy, read: Readings) -> list[tuple[bytes, str]]:
 def test_there_are_enough_of_them() -> None:
     """At least eighty, all different, and most of them refused as ambiguous."""
     assert len(set(NASTY)) == len(NASTY)
-    outcomes = [ROUTES.find(_as_told("nginx", path)) for path in NASTY]
+    outcomes = [ROUTES.find(_forwarded("nginx", path)) for path in NASTY]
     assert len(NASTY) >= 80
     assert outcomes.count(Reason.PATH_AMBIGUOUS) >= 80
 
@@ -183,7 +185,7 @@ async def test_nginx_serves_the_path_that_the_rule_saw(nginx: dict[str, Readings
 
 
 async def test_envoy_serves_the_path_that_the_rule_saw(envoy: dict[str, Readings]) -> None:
-    """Whether it is told to normalise, to merge and to unescape, or to leave paths as they come."""
+    """This holds if Envoy normalises, merges and unescapes paths, and if it does not change them."""
     assert {name: found for name, read in envoy.items() if (found := _wider("envoy", read))} == {}
     assert {name: strays for name, read in envoy.items() if (strays := _escaping("envoy", read))} == {}
 

@@ -1,4 +1,4 @@
-"""What only nginx does with a gate; what all proxies do stands in tests/proxies."""
+"""Behaviour of authgate that only nginx shows. The behaviour of all proxies is tested in tests/proxies."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class ScriptedGate:
 
 @pytest.fixture
 async def gate() -> AsyncIterator[ScriptedGate]:
-    """A gate that lets everybody pass until told otherwise."""
+    """A gate that allows every request unless a test changes its answer."""
     async with ScriptedGate() as running:
         yield running
 
@@ -87,7 +87,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_the_body_passes_by_the_gate(
     gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession, *, chunked: bool
 ) -> None:
-    """The gate is asked without the body, and told method and address; the app gets the body."""
+    """authgate receives method and address without the body. The app receives the body."""
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"hel"
@@ -107,7 +107,7 @@ async def test_the_body_passes_by_the_gate(
 async def test_the_apps_own_500_is_its_own(
     app: EchoApp, nginx: Nginx, gate: ScriptedGate, client: aiohttp.ClientSession
 ) -> None:
-    """An app that is gone is a 502 of nginx, not a 503 of the gate."""
+    """If the app is down, nginx answers 502, and authgate does not answer 503."""
     await app._runner.cleanup()
     async with client.get(nginx.url) as answer:
         assert answer.status == 502

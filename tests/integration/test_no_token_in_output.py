@@ -56,8 +56,8 @@ def _ids(token: str) -> Iterable[str]:
         yield claims["jti"]
 
 
-def standing_in(text: str, words: set[str]) -> list[str]:
-    """Those of the words that stand in the text."""
+def words_in(text: str, words: set[str]) -> list[str]:
+    """Return the words that the text contains."""
     return sorted(word for word in words if word in text)
 
 
@@ -129,7 +129,7 @@ async def show(gate: GateProcess, shown: Shown, *lines: str | bytes) -> None:
     async with connected(gate.address) as wire:
         await wire.send(*lines)
         reply = await wire.reply()
-    assert standing_in(reply.head.decode("latin-1"), shown.words) == []
+    assert words_in(reply.head.decode("latin-1"), shown.words) == []
 
 
 def quoting(token: str) -> list[tuple[str, Fault]]:
@@ -176,5 +176,5 @@ async def test_no_token_and_no_part_of_one_is_written(tmp_path: Path, format_: s
             await show(gate, shown, GET, HOST, bearer(shown.keep(issuer.mint())))
             pages = [(await gate.admin(page)).body for page in ("/metrics", "/status", "/readyz?verbose")]
         output = gate.process.output()
-    assert output.count("decision") > 20  # the search would find nothing in a log that tells nothing
-    assert standing_in("\n".join([output, *pages]), shown.words | shown.ids) == []
+    assert output.count("decision") > 20  # an empty log would prove nothing
+    assert words_in("\n".join([output, *pages]), shown.words | shown.ids) == []

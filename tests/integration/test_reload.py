@@ -152,7 +152,7 @@ async def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:
 
 
 async def test_some_settings_take_effect_only_after_a_restart(tmp_path: Path) -> None:
-    """Addresses, limits, workers and the log are kept. Other changes are applied, and the log says both."""
+    """Addresses, limits, workers and the log are kept. Other changes are applied. The log reports both."""
     async with gate(tmp_path, letting("jane", limits={"maxHeaders": 100})) as running:
         written(
             tmp_path,

@@ -1,4 +1,4 @@
-"""When the cluster's TokenReview is asked, how often, and when never; its own count of requests tells."""
+"""When and how often authgate sends a TokenReview, by the request count of the test cluster."""
 
 from __future__ import annotations
 
@@ -227,8 +227,8 @@ async def test_mode_always_remembers_for_max_age(scenario: Scenario) -> None:
         assert time.monotonic() - began >= 0.6
 
 
-async def test_mode_always_rests_on_no_key_alone(scenario: Scenario) -> None:
-    """While reviews fail nobody passes, though every key is at hand."""
+async def test_mode_always_needs_a_review_in_addition_to_keys(scenario: Scenario) -> None:
+    """While reviews fail, no token is allowed, even with all keys in memory."""
     async with running({"cluster": of_cluster(scenario, mode="always")}) as gate:
         await gate.becomes_ready(within=5)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(500))

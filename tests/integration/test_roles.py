@@ -86,7 +86,7 @@ async def test_another_audience_does_not() -> None:
 
 
 async def test_a_role_names_the_sender_by_claims() -> None:
-    """User, groups and mapped claims are told as the role says, also from the cache."""
+    """User, groups and mapped claims are sent as the role defines them, also for cached verdicts."""
     role = {
         "userClaim": "/kubernetes.io/pod/name",
         "groupsClaim": "teams",

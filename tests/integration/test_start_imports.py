@@ -32,7 +32,7 @@ async def loaded(folder: Path, document: dict[str, Any]) -> list[str]:
 
     command = [sys.executable, "-X", "importtime", "-m", "authgate", "serve"]
     config = written(folder, {**document, "server": _LISTENERS, "shutdown": {"delay": "0s"}})
-    # Without what measures coverage of the processes that tests start: its modules are none of the gate's.
+    # Without the tool that measures coverage of child processes: its modules do not belong to authgate.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     async with ChildProcess([*command, "--config", config], log=log, ready=ready, environment=environment):
         pass
@@ -45,7 +45,7 @@ def modules_of(text: str) -> list[str]:
 
 
 def among(modules: list[str], packages: tuple[str, ...]) -> list[str]:
-    """Return the packages of which a module was loaded."""
+    """Return the packages that have a loaded module."""
     return [
         package
         for package in packages

@@ -54,8 +54,8 @@ async def requested(
     return await asyncio.to_thread(run)
 
 
-async def test_a_token_and_nothing_else_is_printed(scenario: Scenario) -> None:
-    """What stands on standard output can be sent as it is."""
+async def test_only_the_token_is_printed(scenario: Scenario) -> None:
+    """Standard output can be used as a token without changes."""
     result = await requested(scenario)
     assert (result.returncode, result.stderr) == (0, "")
     [token] = result.stdout.splitlines()
@@ -67,11 +67,11 @@ async def test_a_token_and_nothing_else_is_printed(scenario: Scenario) -> None:
 async def test_scripts_get_the_token_request(scenario: Scenario) -> None:
     """With kubectl's own names, so that the same script reads either."""
     result = await requested(scenario, "--output", "json", "--duration", "600")
-    told = json.loads(result.stdout)
-    assert (told["kind"], told["spec"]["audiences"]) == ("TokenRequest", ["my-audience"])
-    assert (told["spec"]["expirationSeconds"], told["status"]["lifetimeSeconds"]) == (600, 600)
-    assert read_own_token(told["status"]["token"]).issuer == scenario.issuer_url
-    assert told["status"]["expirationTimestamp"].endswith("Z")
+    printed = json.loads(result.stdout)
+    assert (printed["kind"], printed["spec"]["audiences"]) == ("TokenRequest", ["my-audience"])
+    assert (printed["spec"]["expirationSeconds"], printed["status"]["lifetimeSeconds"]) == (600, 600)
+    assert read_own_token(printed["status"]["token"]).issuer == scenario.issuer_url
+    assert printed["status"]["expirationTimestamp"].endswith("Z")
 
 
 async def test_a_token_may_be_for_several_audiences(scenario: Scenario) -> None:
@@ -92,7 +92,7 @@ async def test_a_token_may_be_bound(scenario: Scenario, kind: str) -> None:
 
 
 async def test_a_missing_role_is_printed(scenario: Scenario) -> None:
-    """As YAML for kubectl, on standard error, with who is to be bound to it."""
+    """It is printed as YAML for kubectl on standard error, with a binding for the caller."""
     scenario.state.forbid(GATE, Permission.REQUEST_TOKENS)
     result = await requested(scenario)
     assert (result.returncode, result.stdout) == (1, "")
@@ -125,8 +125,8 @@ async def test_a_role_for_somebody_who_is_no_account(scenario: Scenario) -> None
     ("account", "words", "sentence"),
     [
         ("nobody", (), "ServiceAccount nobody in namespace default does not exist"),
-        ("demo", ("--bound-pod", "gone"), "pod gone does not exist in namespace default"),
-        ("demo", ("--bound-secret", "gone"), "secret gone does not exist in namespace default"),
+        ("demo", ("--bound-pod", "deleted"), "pod deleted does not exist in namespace default"),
+        ("demo", ("--bound-secret", "deleted"), "secret deleted does not exist in namespace default"),
         ("demo", ("--duration", "5m"), "the API server rejects --duration"),
         ("demo", ("--duration", "2000000h"), "the API server rejects --duration"),
         ("demo", ("--bound-pod", "others"), "the API server rejects the request with 400"),
@@ -145,15 +145,15 @@ async def test_a_refusal_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         (600, "the token's lifetime is 10m instead of the requested 1h"),
         (86400, "the token's lifetime is 24h instead of the requested 1h"),
     ],
     ids=["shortened", "extended"],
 )
-async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: str) -> None:
-    """A server that changes what was asked for does so silently; the command does not."""
+async def test_a_changed_lifetime_is_reported(scenario: Scenario, given: int, message: str) -> None:
+    """The API server changes a lifetime silently, so the command reports it."""
     account = scenario.state.service_account("demo")
     token = scenario.state.account_token(account, lifetime=given)
     status = {"token": token, "expirationTimestamp": "2030-01-01T00:00:00Z"}
@@ -161,7 +161,7 @@ async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: st
     scenario.server.faults.set(PATH, json_answer(document, 201))
     result = await requested(scenario)
     assert (result.returncode, result.stdout) == (0, f"{token}\n")
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ async def test_another_lifetime_is_told(scenario: Scenario, given: int, told: st
     ],
     ids=["500", "429", "page", "403 page", "redirect", "flood", "drop"],
 )
-async def test_a_server_that_misbehaves_is_told(scenario: Scenario, fault: Fault, words: str) -> None:
-    """Exit status 1, a sentence, and nothing on standard output."""
+async def test_a_server_that_misbehaves_is_reported(scenario: Scenario, fault: Fault, words: str) -> None:
+    """The exit status is 1, and the error is on standard error only."""
     scenario.server.faults.set(PATH, fault)
     result = await requested(scenario)
     assert (result.returncode, result.stdout) == (1, "")
@@ -186,23 +186,23 @@ async def test_a_server_that_misbehaves_is_told(scenario: Scenario, fault: Fault
     assert "Traceback" not in result.stderr
 
 
-async def test_a_credential_that_is_not_accepted_is_told(scenario: Scenario) -> None:
-    """A forged or expired one of the caller's own."""
+async def test_a_rejected_credential_is_reported(scenario: Scenario) -> None:
+    """The caller's own credential may be forged or expired."""
     scenario.kubeconfig.with_name("authgate.token").write_text("nonsense")
     result = await requested(scenario)
     assert result.returncode == 1
     assert "does not accept the gate's own credential" in result.stderr
 
 
-async def test_no_cluster_is_told(scenario: Scenario, tmp_path: Path) -> None:
-    """Outside a pod and without a kubeconfig there is nobody to ask."""
+async def test_a_missing_cluster_is_reported(scenario: Scenario, tmp_path: Path) -> None:
+    """Outside a pod and without a kubeconfig, the command knows no API server."""
     result = await requested(scenario, "--kubeconfig", tmp_path / "none")
     assert (result.returncode, result.stdout) == (1, "")
     assert "none" in result.stderr
 
 
-async def test_a_context_is_taken(scenario: Scenario) -> None:
-    """One that is not there is told."""
+async def test_the_context_is_used(scenario: Scenario) -> None:
+    """A missing context is an error."""
     assert (await requested(scenario, "--context", "dev")).returncode == 0
     assert "has no entry named 'prod'" in (await requested(scenario, "--context", "prod")).stderr
 

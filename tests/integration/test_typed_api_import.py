@@ -155,8 +155,8 @@ async def scene(client):
     assert await played(tmp_path, scene) == [f"True {{'{REFUSED}: Too many open files'}}"]
 
 
-async def test_a_review_does_not_wait_for_the_library_for_ever(tmp_path: Path) -> None:
-    """Without CPU to spare the first reviews fail, and the library is loaded for the next ones all the same."""
+async def test_a_review_does_not_wait_forever_for_the_library(tmp_path: Path) -> None:
+    """On a busy CPU the first reviews fail. The library is still loaded for later ones."""
     scene = """
 async def scene(client):
     print(await review(client))

@@ -45,7 +45,7 @@ class Following:
         return self.store.confirms([Reference("pods", "prod", uid)])
 
     def deleted(self, uid: str) -> bool:
-        """Whether a pod is known to be gone."""
+        """Return whether a pod is known to be deleted."""
         return self.store.deleted([Reference("pods", "prod", uid)]) is not None
 
     async def comes(self, holds: Callable[[], bool]) -> None:
@@ -119,7 +119,7 @@ async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> Non
 
 
 async def test_it_lists_again_when_its_version_is_too_old(tmp_path: Path) -> None:
-    """A 410 within the watch leads to a new list, which tells what was deleted in between."""
+    """After a 410 within the watch it lists again. The list shows which objects were deleted in between."""
     server = WatchServer("a", "b")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -161,8 +161,8 @@ async def test_a_watch_that_expires_is_listed_again_without_a_pause(tmp_path: Pa
         await watch.comes(lambda: watch.deleted("b"))
 
 
-async def test_it_lists_again_when_the_request_itself_is_gone(tmp_path: Path) -> None:
-    """A 410 as the status of the answer is the same."""
+async def test_it_lists_again_when_the_watch_request_gets_410(tmp_path: Path) -> None:
+    """A 410 as HTTP status has the same effect as in an event."""
     server = WatchServer("a")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -197,8 +197,8 @@ async def test_it_lists_again_when_the_request_itself_is_gone(tmp_path: Path) ->
         pytest.param(b"x" * 5000, id="a-line-without-end"),
     ],
 )
-async def test_what_it_does_not_understand_makes_it_list_again(tmp_path: Path, line: bytes) -> None:
-    """An event that cannot be read may have been a deletion: the state is read anew, and nobody is refused for it."""
+async def test_it_lists_again_after_an_unreadable_event(tmp_path: Path, line: bytes) -> None:
+    """An unreadable event may be a deletion. The state is listed again, and no token is rejected because of it."""
     server = WatchServer("a")
     rules = WatchRules(max_line_bytes=4096, first_pause=0.01, longest_pause=0.05)
     async with following(server, tmp_path, rules) as watch:
@@ -261,8 +261,8 @@ async def test_a_resumed_connection_that_sends_nothing_is_given_up_earlier(tmp_p
         await watch.comes(lambda: server.lists == 2)
 
 
-async def test_a_server_that_gives_whole_objects_is_not_listened_to(tmp_path: Path) -> None:
-    """Whoever does not answer with metadata alone could send the content of Secrets."""
+async def test_a_server_that_sends_whole_objects_is_not_watched(tmp_path: Path) -> None:
+    """A server that does not limit its answers to metadata could send the content of Secrets."""
     server = WatchServer("a")
     server.list_kind = "PodList"
     async with following(server, tmp_path) as watch:
@@ -325,8 +325,8 @@ async def test_deletions_are_remembered_up_to_their_bound(tmp_path: Path) -> Non
         assert len(watch.store._deleted) == 2_000
 
 
-async def test_a_gate_whose_watch_is_not_answered_reviews_and_says_why(tmp_path: Path) -> None:
-    """Against an API that cannot be watched TokenReview decides, and probes and metrics tell of it."""
+async def test_while_a_watch_fails_reviews_decide_and_readiness_shows_why(tmp_path: Path) -> None:
+    """If the API server does not support the watch, TokenReview decides, and probes and metrics show the failure."""
     async with cluster(tmp_path) as scenario:
         section = {**of_cluster(scenario), "revocation": "watch", "watch": {"secrets": True}}
         token = scenario.state.account_token(scenario.state.service_account("demo"))

@@ -136,13 +136,13 @@ async def test_a_crash_loop_backs_off_and_is_reported(crew: Crew) -> None:
     await crew.replaced(1, first, within=10)
     await crew.kill(1)
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return (
             "[-]worker/1 failed: ended 2 times in a row, last by SIGKILL; starts again in"
             in (await crew.admin("/readyz?verbose")).body
         )
 
-    await until(told, within=5)
+    await until(reported, within=5)
     assert not await crew.ready()
     assert await passed(crew.address) == 200
     await crew.becomes_ready(within=10)
@@ -308,7 +308,7 @@ async def test_workers_share_fetched_keys(tmp_path: Path) -> None:
             token = issuer.mint()
             assert (await ask(crew.address, GET, HOST, bearer(token))).status == 200
 
-            async def all_know() -> bool:  # of several workers the oldest fetch is told
+            async def all_know() -> bool:  # the metric of several workers is the oldest fetch
                 return await crew.metric(last) > began
 
             await until(all_know, within=20)

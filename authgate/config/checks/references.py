@@ -249,7 +249,7 @@ def signing_is_used(config: Config) -> Iterator[Finding]:
 
 
 def signing_keys_are_shared(config: Config) -> Iterator[Finding]:
-    """Yield generated keys with several workers, each of which would have its own."""
+    """Yield generated signing keys with several workers. Each worker would generate a different key."""
     if config.signing is not None and not config.signing.key_files and config.server.several_workers:
         sentence = "is required with several server.workers: each worker would make its own key"
         yield Finding(("signing", "keyFiles"), sentence, rule=sentence)

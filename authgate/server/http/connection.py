@@ -161,7 +161,7 @@ class Connection(RequestHandler):
         return self._waiter is not None and not self._messages
 
     def _idle(self) -> bool:
-        """Return whether aiohttp waits for a request of which no byte has arrived."""
+        """Return whether aiohttp waits for the first byte of a request."""
         waiter = self._waiter
         return (
             waiter is not None

@@ -1,5 +1,5 @@
-// The verifier that most Go programs use, github.com/coreos/go-oidc, behind net/http: it answers 200 to a good token
-// and 401 to any other, and tells who sent it in one header. It keeps no verdicts.
+// The verifier that most Go programs use, github.com/coreos/go-oidc, behind net/http. It answers 200 to a valid token
+// and 401 to any other, and sends the user in one header. It caches no verdicts.
 package main
 
 import (
