@@ -19,7 +19,7 @@ def key(pool: KeyPool) -> SigningKey:
 
 @pytest.fixture
 def stranger(pool: KeyPool) -> SigningKey:
-    """Somebody else's key, that calls itself by the same kid."""
+    """A key of another party, with the same kid."""
     return pool.key("RS256", 1, kid="key-1")
 
 
@@ -31,5 +31,5 @@ def unpublished(pool: KeyPool) -> SigningKey:
 
 @pytest.fixture
 def verifier(key: SigningKey, clock: FakeClock) -> JWTVerifier:
-    """The issuer's verifier, with that one key."""
+    """The issuer's verifier. It has only that key."""
     return issuer_verifier(static(key), clock)

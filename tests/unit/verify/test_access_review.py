@@ -1,4 +1,4 @@
-"""Access reviews: what is remembered and for how long, what is asked once, and what an error is."""
+"""Access reviews: cached answers and their lifetime, shared reviews, and errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ALICE = Identity("alice", "uid-1", ("dev",), (("k", ("v",)),))
 
 
 class Authorizer:
-    """An `AccessAPI` that allows what is in `allowed` and keeps what it is asked; while `held` it does not answer."""
+    """An `AccessAPI` that allows what is in `allowed` and records its requests. While `held`, it does not answer."""
 
     def __init__(self) -> None:
         self.allowed: set[AccessAttributes] = set()
@@ -35,7 +35,7 @@ class Authorizer:
         self.released.set()
 
     async def review_access(self, identity: Identity, attributes: AccessAttributes) -> AccessAnswer:
-        """The scripted answer."""
+        """Return the scripted answer."""
         self.asked.append((identity, attributes))
         await self.released.wait()
         if self.error is not None:
@@ -44,7 +44,7 @@ class Authorizer:
 
 
 class Scene:
-    """A reviewer with its authorizer and clock, and what it told."""
+    """A reviewer with its authorizer and clock, and what it reported."""
 
     def __init__(self, *, qps: float = 1000.0, burst: int = 1000, max_entries: int = 10) -> None:
         self.api, self.clock = Authorizer(), FakeClock()
@@ -65,19 +65,19 @@ class Scene:
         )
 
     def evict(self) -> None:
-        """Counts."""
+        """Count the evictions."""
         self.evictions += 1
 
     async def ask(
         self, attributes: AccessAttributes = METRICS, identity: Identity = ALICE
     ) -> AccessAnswer | Unavailable:
-        """The answer, waited for where it is not remembered."""
+        """Return the answer. Wait for it if it is not cached."""
         answer = self.reviewer.try_review(identity, attributes, allowed_ttl=300, denied_ttl=30)
         return await answer.finish() if isinstance(answer, Pending) else answer
 
 
 async def test_the_cluster_is_asked_with_the_identity() -> None:
-    """Its answer is the answer."""
+    """It returns the API server's answer."""
     scene = Scene()
 
     assert await scene.ask() == AccessAnswer(False, "because")
@@ -86,8 +86,8 @@ async def test_the_cluster_is_asked_with_the_identity() -> None:
 
 
 @pytest.mark.parametrize(("allowed", "ttl"), [(True, 300), (False, 30)], ids=["yes", "no"])
-async def test_an_answer_is_remembered_for_its_time(allowed: bool, ttl: float) -> None:
-    """A yes and a no each for their own."""
+async def test_an_answer_is_cached_for_its_ttl(allowed: bool, ttl: float) -> None:
+    """Allowed and denied answers have different lifetimes."""
     scene = Scene()
     scene.api.allowed = {METRICS} if allowed else set()
     for wait in (0, ttl - 1, 1):
@@ -99,7 +99,7 @@ async def test_an_answer_is_remembered_for_its_time(allowed: bool, ttl: float) -
 
 
 async def test_a_new_answer_replaces_the_old_one() -> None:
-    """Also where a yes becomes a no, and again a yes."""
+    """This also holds if an allowed answer becomes a denied one, and back."""
     scene = Scene()
     answers = []
     for allowed in (True, False, True):
@@ -132,7 +132,7 @@ async def test_a_new_answer_replaces_the_old_one() -> None:
     ids=["name", "uid", "no group", "more groups", "no extra", "more extra", "quotes"],
 )
 async def test_another_identity_gets_its_own_review(other: Identity) -> None:
-    """Whatever of the identity differs."""
+    """A difference in any part of the identity is enough."""
     scene = Scene()
     await scene.ask()
     await scene.ask(identity=other)
@@ -150,7 +150,7 @@ async def test_another_identity_gets_its_own_review(other: Identity) -> None:
     ids=["verb", "path", "kind"],
 )
 async def test_other_attributes_get_their_own_review(other: AccessAttributes) -> None:
-    """Whatever of the attributes differs."""
+    """A difference in any attribute is enough."""
     scene = Scene()
     scene.api.allowed = {METRICS}
 
@@ -167,8 +167,8 @@ async def test_other_attributes_get_their_own_review(other: AccessAttributes) ->
         for kind in ApiErrorKind
     ],
 )
-async def test_an_error_is_no_answer(kind: ApiErrorKind, reason: Reason) -> None:
-    """It is never remembered, and says when to come again."""
+async def test_an_error_is_not_cached(kind: ApiErrorKind, reason: Reason) -> None:
+    """The error contains the time after which to retry."""
     scene = Scene()
     scene.api.error = ApiError(kind, "what it said", 7)
     for _ in range(2):
@@ -180,8 +180,8 @@ async def test_an_error_is_no_answer(kind: ApiErrorKind, reason: Reason) -> None
     assert scene.states[-1] is None
 
 
-async def test_an_error_leaves_what_is_remembered() -> None:
-    """A yes serves for its whole time, whatever happens to the API server."""
+async def test_an_error_does_not_remove_cached_answers() -> None:
+    """An allowed answer is used for its whole lifetime, even if the API server fails."""
     scene = Scene()
     scene.api.allowed = {METRICS}
     await scene.ask()
@@ -191,8 +191,8 @@ async def test_an_error_leaves_what_is_remembered() -> None:
     assert await scene.ask() == AccessAnswer(True, "because")
 
 
-async def test_many_who_ask_the_same_cost_one_review() -> None:
-    """They share its answer."""
+async def test_concurrent_equal_requests_share_one_review() -> None:
+    """All callers get its answer."""
     scene = Scene()
     scene.api.released.clear()
     asking = [asyncio.create_task(scene.ask()) for _ in range(50)]
@@ -203,8 +203,8 @@ async def test_many_who_ask_the_same_cost_one_review() -> None:
     assert len(scene.api.asked) == 1
 
 
-async def test_more_than_the_budget_is_not_asked() -> None:
-    """Nor waited for, beyond a second."""
+async def test_reviews_beyond_the_budget_are_not_sent() -> None:
+    """Callers wait for at most a second."""
     scene = Scene(qps=0.5, burst=1)
     await scene.ask()
     answer = await scene.ask(NonResourceAttributes("/other", "get"))
@@ -213,8 +213,8 @@ async def test_more_than_the_budget_is_not_asked() -> None:
     assert scene.results == ["denied", "throttled"]
 
 
-async def test_refusals_drive_out_no_permission() -> None:
-    """Each kind of answer has places of its own, and there are not more."""
+async def test_denied_answers_do_not_evict_allowed_ones() -> None:
+    """Each kind of answer has its own limited number of cache entries."""
     scene = Scene(max_entries=3)
     scene.api.allowed = {METRICS}
     await scene.ask()
@@ -229,7 +229,7 @@ async def test_refusals_drive_out_no_permission() -> None:
     assert len(scene.api.asked) == 7
 
 
-async def test_each_cluster_judges_its_own() -> None:
+async def test_each_cluster_reviews_its_own_identities() -> None:
     """An identity of no cluster is reviewed by the first cluster, or by the one that a policy names."""
     one, two = Scene().reviewer, Scene().reviewer
     reviewers = AccessReviewers({"one": one, "two": two})
@@ -243,7 +243,7 @@ async def test_each_cluster_judges_its_own() -> None:
 
 
 async def test_closing_cancels_reviews_in_progress() -> None:
-    """Nobody waits for an answer that will not come."""
+    """No caller waits for an answer that will not come."""
     scene = Scene()
     scene.api.released.clear()
     asking = asyncio.create_task(scene.ask())

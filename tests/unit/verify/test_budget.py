@@ -1,4 +1,4 @@
-"""The rate of reviews, the fair share of a short queue, and what tells callers apart."""
+"""The rate of reviews, the fair share of a short queue, and the keys that distinguish callers."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from authgate.verify.budget import RecentTokens, TokenBucket, shape_of
 
 
 def places(bucket: TokenBucket, now: float, number: int, key: str = "") -> list[float | None]:
-    """The waits of this many callers of one key who come at once."""
+    """Return the waits of this number of callers that have one key and arrive at the same time."""
     return [bucket.reserve(now, key) for _ in range(number)]
 
 
-def test_a_burst_passes_at_once_and_the_next_ones_wait_their_turn() -> None:
-    """8 a second with bursts of 3: three at once, then one every eighth of a second, up to half of the queue."""
+def test_a_burst_starts_at_once_and_later_callers_wait() -> None:
+    """At 8 a second with bursts of 3: three at once, then one every eighth of a second, up to half of the queue."""
     assert places(TokenBucket(8, 3, 0.5), 1000, 7) == [0, 0, 0, 0.125, 0.25, None, None]
 
 
 def test_a_key_that_floods_leaves_places_for_others() -> None:
-    """Of 8 places the first key gets four, and the next one, which came after the flood, still gets two."""
+    """Of 8 places the first key gets four. The next key, which came after the flood, still gets two."""
     bucket = TokenBucket(8, 1, 1.0)
     assert places(bucket, 1000, 100, "flood")[1:6] == [0.125, 0.25, 0.375, 0.5, None]
     assert places(bucket, 1000, 100, "quiet")[:3] == [0.625, 0.75, None]
     assert bucket.reserve(1000, "third") == 0.875
 
 
-def test_a_flood_that_goes_on_keeps_nobody_else_out() -> None:
-    """1,000 a second of one key against one request a second of another: the second always gets its place."""
+def test_a_continuous_flood_does_not_exclude_other_keys() -> None:
+    """One key sends 1,000 requests a second, another one request a second. The second always gets a place."""
     bucket = TokenBucket(50, 100, 1.0)
     quiet = []
     for second in range(60):
@@ -36,8 +36,8 @@ def test_a_flood_that_goes_on_keeps_nobody_else_out() -> None:
     assert None not in quiet
 
 
-def test_a_flood_of_invented_keys_keeps_no_known_key_out() -> None:
-    """1,000 a second of 240 keys, against a request a second of a known one: it always gets its place."""
+def test_a_flood_of_invented_keys_does_not_exclude_a_known_key() -> None:
+    """240 keys send 1,000 requests a second, a known key one request a second. The known key always gets a place."""
     bucket = TokenBucket(50, 100, 1.0)
     quiet = []
     for second in range(60):
@@ -47,8 +47,8 @@ def test_a_flood_of_invented_keys_keeps_no_known_key_out() -> None:
     assert None not in quiet
 
 
-def test_invented_keys_divide_their_part() -> None:
-    """Of 32 places they get 16: one key of them 8, the next one 5, and one that comes later still finds one."""
+def test_invented_keys_share_half_of_the_queue() -> None:
+    """Of 32 places they get 16: the first key 8, the next one 5, and a later key still gets one."""
     bucket = TokenBucket(32, 1, 1.0)
     bucket.reserve(1000)
     held = []
@@ -59,8 +59,8 @@ def test_invented_keys_divide_their_part() -> None:
     assert places(bucket, 1000, 100, "known").count(None) == 100 - 32 // 3
 
 
-def test_a_caller_that_is_turned_away_takes_no_place() -> None:
-    """A flood does not push the next place further off."""
+def test_a_rejected_caller_uses_no_place() -> None:
+    """A flood does not delay the next free place."""
     bucket = TokenBucket(8, 1, 0.0)
     assert places(bucket, 1000, 1000) == [0] + [None] * 999
 
@@ -77,7 +77,7 @@ def test_a_caller_that_is_turned_away_takes_no_place() -> None:
     ],
 )
 def test_the_bucket_fills_with_time_up_to_a_burst(pause: float, at_once: int) -> None:
-    """8 a second, and never more than 3 saved up."""
+    """It fills with 8 a second and never holds more than 3."""
     bucket = TokenBucket(8, 3, 0.0)
     places(bucket, 1000, 3)
 
@@ -86,22 +86,20 @@ def test_the_bucket_fills_with_time_up_to_a_burst(pause: float, at_once: int) ->
 
 @pytest.mark.parametrize("now", [0.0, 0.125, 1e9], ids=["a clock that begins", "just begun", "old"])
 def test_the_first_burst_does_not_depend_on_the_clock(now: float) -> None:
-    """A monotonic clock may begin anywhere."""
+    """A monotonic clock may start at any value."""
     assert places(TokenBucket(8, 3, 0.0), now, 5) == [0, 0, 0, None, None]
 
 
-def test_one_place_a_minute_is_a_rate_too() -> None:
-    """Fractions of one per second."""
+def test_the_rate_can_be_one_a_minute() -> None:
+    """Rates below one per second work."""
     bucket = TokenBucket(1 / 60, 1, 1.0)
     assert places(bucket, 1000, 2) == [0, None]
     assert bucket.reserve(1060) == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize(("per_second", "saturation"), [(5, 0.1), (50, 1.0), (100, 2.0)])
-def test_the_saturation_is_the_part_of_the_rate_that_was_wanted_lately(
-    per_second: int, saturation: float
-) -> None:
-    """Those that were turned away count, too: over 1 more was wanted than could be sent."""
+def test_the_saturation_is_the_recent_demand_divided_by_the_rate(per_second: int, saturation: float) -> None:
+    """Rejected callers count, too. A value over 1 means that more reviews were requested than can be sent."""
     bucket = TokenBucket(50, 100, 1.0)
     for number in range(600 * per_second):
         bucket.reserve(1000 + number / per_second)
@@ -110,12 +108,12 @@ def test_the_saturation_is_the_part_of_the_rate_that_was_wanted_lately(
 
 
 def test_a_new_bucket_is_not_saturated() -> None:
-    """Before the first caller nothing was wanted."""
+    """Before the first caller the demand is 0."""
     assert TokenBucket(50, 100, 1.0).saturation(0.0) == 0
 
 
-def test_recent_tokens_are_forgotten_by_number_and_by_time() -> None:
-    """The one that was found good longest ago makes room; a token found good again starts over."""
+def test_recent_tokens_are_limited_in_number_and_age() -> None:
+    """The token that was accepted longest ago is removed first. A token that is accepted again is the newest."""
     recent = RecentTokens(2, 60)
     recent.add(b"a", 0)
     recent.add(b"b", 1)
@@ -137,6 +135,6 @@ def test_recent_tokens_are_forgotten_by_number_and_by_time() -> None:
         pytest.param("a.b", "abc", False, id="with and without a dot"),
     ],
 )
-def test_the_shape_tells_kinds_of_tokens_apart(one: str, other: str, alike: bool) -> None:
-    """Tokens of one file look alike, and most made-up ones look different."""
+def test_the_shape_distinguishes_kinds_of_tokens(one: str, other: str, alike: bool) -> None:
+    """Tokens of one issuer have the same shape. Most invented tokens have different shapes."""
     assert (shape_of(one) == shape_of(other)) is alike

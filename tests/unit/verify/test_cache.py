@@ -1,4 +1,4 @@
-"""Verdicts that are remembered: for how long, how many, and what takes them away."""
+"""Cached verdicts: their lifetime, their number, and what removes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RULES = CacheRules(max_entries=100, ttl=60, negative_ttl=5)
 
 @pytest.fixture
 def inner() -> ScriptedVerifier:
-    """The verifier whose verdicts are remembered."""
+    """The verifier whose verdicts are cached."""
     return ScriptedVerifier()
 
 
@@ -42,19 +42,19 @@ def cached(inner: ScriptedVerifier, clock: FakeClock) -> Cached:
 
 
 async def ask(cached: Cached, text: str = "token") -> Verdict:
-    """The verdict on a token."""
+    """Return the verdict on a token."""
     return await cached.ask(text)
 
 
 async def asked_again(cached: Cached, inner: ScriptedVerifier, text: str = "token") -> bool:
-    """Whether the inner verifier has to be asked about a token now."""
+    """Return whether the inner verifier is called for a token now."""
     before = len(inner.asked)
     await ask(cached, text)
     return len(inner.asked) > before
 
 
-async def test_a_verdict_is_asked_for_once(cached: Cached, inner: ScriptedVerifier) -> None:
-    """And given again with the cache as what decided; issuer and key stay named."""
+async def test_a_verdict_is_cached(cached: Cached, inner: ScriptedVerifier) -> None:
+    """The cached verdict names the cache as its source, and still names issuer and key."""
     inner.verdict = replace(good(), evidence=Evidence("jwks", "corp", KeyInfo("key-1", "RSA", "a test")))
     first, second = await ask(cached), await ask(cached)
 
@@ -66,7 +66,7 @@ async def test_a_verdict_is_asked_for_once(cached: Cached, inner: ScriptedVerifi
 
 
 async def test_other_tokens_have_other_verdicts(cached: Cached, inner: ScriptedVerifier) -> None:
-    """One character is enough."""
+    """Tokens that differ in one character have different verdicts."""
     inner.answers = {"token-a": BAD}
     await ask(cached, "token-a")
 
@@ -84,10 +84,10 @@ async def test_other_tokens_have_other_verdicts(cached: Cached, inner: ScriptedV
         pytest.param(BAD, 5.0, id="negative ttl"),
     ],
 )
-async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
+async def test_a_verdict_is_cached_for_the_shortest_of_its_limits(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
 ) -> None:
-    """min(ttl, the token's remaining life), to the exact second, and not longer for being asked for."""
+    """min(ttl, the token's remaining lifetime), to the second. Lookups do not extend it."""
     inner.verdict = verdict
     await ask(cached)
     clock.advance(life / 2)
@@ -106,10 +106,10 @@ async def test_a_verdict_lives_as_long_as_the_shortest_of_its_terms(
         pytest.param(good(expires_at=START + 5, max_age=10), 5.0, id="the token's end before max age"),
     ],
 )
-async def test_a_reviewed_verdict_that_cannot_be_renewed_ends_in_time(
+async def test_a_reviewed_verdict_that_cannot_be_renewed_expires(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock, verdict: Verdict, life: float
 ) -> None:
-    """min(ttl, max age, the token's remaining lifetime), to the exact second: failed renewals lengthen nothing."""
+    """min(ttl, max age, the token's remaining lifetime), to the second. Failed renewals do not extend it."""
     inner.verdict = verdict
     await ask(cached)
     inner.verdict = OUTAGE
@@ -119,10 +119,10 @@ async def test_a_reviewed_verdict_that_cannot_be_renewed_ends_in_time(
     assert await ask(cached) == OUTAGE
 
 
-async def test_a_verdict_ages_from_when_it_was_asked_for(
+async def test_the_age_of_a_verdict_starts_when_the_review_is_sent(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """What a slow review says may be as old as its question."""
+    """The answer of a slow review may be as old as the request."""
     inner.verdict = good(max_age=10)
     inner.meanwhile = lambda: clock.advance(4)
     await ask(cached)
@@ -134,10 +134,10 @@ async def test_a_verdict_ages_from_when_it_was_asked_for(
     assert await ask(cached) == OUTAGE
 
 
-async def test_a_reviewed_verdict_in_use_is_renewed_before_it_ends(
+async def test_a_reviewed_verdict_in_use_is_renewed_before_it_expires(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """Nobody waits for the review, only one is sent, and the new verdict is valid from its own question on."""
+    """No request waits for it, only one review is sent, and the new verdict's age starts with that review."""
     inner.verdict = good(max_age=10)
     await ask(cached)
     clock.advance(5.9)
@@ -153,10 +153,10 @@ async def test_a_reviewed_verdict_in_use_is_renewed_before_it_ends(
     assert not await asked_again(cached, inner)
 
 
-async def test_a_renewal_that_finds_the_token_bad_ends_the_verdict_early(
+async def test_a_renewal_that_rejects_the_token_replaces_the_verdict(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """A revoked token is refused as soon as the API server says so."""
+    """A revoked token is rejected after the first review that rejects it."""
     inner.verdict = good(max_age=10)
     await ask(cached)
     inner.verdict = BAD
@@ -169,10 +169,10 @@ async def test_a_renewal_that_finds_the_token_bad_ends_the_verdict_early(
     assert isinstance(await ask(cached), Rejected)
 
 
-async def test_a_renewal_that_fails_is_tried_again_when_the_server_wants_it(
+async def test_a_failed_renewal_is_retried_after_the_servers_pause(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """After `retry_after` seconds, and not for each request."""
+    """The next attempt is after `retry_after` seconds, not with the next request."""
     inner.verdict = good(max_age=60)
     await ask(cached)
     inner.verdict = replace(OUTAGE, retry_after=3)
@@ -189,7 +189,7 @@ async def test_a_renewal_that_fails_is_tried_again_when_the_server_wants_it(
 
 
 class CountedTime(float):
-    """A moment that counts how often it is compared; moments after it count, too."""
+    """A time that counts how often it is compared. Times that are computed from it count, too."""
 
     compared = 0
 
@@ -201,8 +201,8 @@ class CountedTime(float):
         return float(self) > float(other)
 
 
-async def test_many_failed_renewals_cost_little(inner: ScriptedVerifier) -> None:
-    """While the API server reviews no token, a lookup does not visit the failed renewals of all other tokens."""
+async def test_a_lookup_does_not_visit_all_failed_renewals(inner: ScriptedVerifier) -> None:
+    """This limits the cost of lookups while the API server answers no review."""
     clock = FakeClock(monotonic=CountedTime(5_000.0))
     cached = Cached(inner, clock, CacheRules(max_entries=20_000, ttl=60))
     inner.verdict = good(max_age=60)
@@ -215,12 +215,12 @@ async def test_many_failed_renewals_cost_little(inner: ScriptedVerifier) -> None
     for token in tokens:
         assert isinstance(await ask(cached, token), Authenticated)
     assert len(inner.asked) == 2 * len(tokens)
-    # About one visit for each token; a visit of all failed renewals at each lookup would make 100 million.
+    # About one visit for each token. If each lookup visited all failed renewals, it would be 100 million.
     assert 1_000 < CountedTime.compared < 10 * len(tokens)
 
 
-async def test_renewals_are_spread(inner: ScriptedVerifier, clock: FakeClock) -> None:
-    """Tokens that came at the same moment are not reviewed again at the same moment."""
+async def test_renewals_are_spread_over_time(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Tokens that were first seen at the same moment are reviewed again at different times."""
     cached = Cached(inner, clock, CacheRules(max_entries=1000, ttl=60))
     inner.verdict = good(max_age=60)
     tokens = [f"token-{number}" for number in range(200)]
@@ -238,10 +238,10 @@ async def test_renewals_are_spread(inner: ScriptedVerifier, clock: FakeClock) ->
     assert max(renewed) < 40
 
 
-async def test_a_refusal_may_be_remembered_for_longer_than_usual(
+async def test_a_verifier_can_extend_the_lifetime_of_a_rejection(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """Under pressure a verifier asks for it, so that the same junk costs no further review."""
+    """A verifier does so under load, so that the same invalid tokens need no further review."""
     inner.verdict = replace(BAD, remember_for=30)
     await ask(cached)
     clock.advance(29.9)
@@ -250,10 +250,10 @@ async def test_a_refusal_may_be_remembered_for_longer_than_usual(
     assert await asked_again(cached, inner)
 
 
-async def test_no_refusal_is_remembered_where_that_is_switched_off(
+async def test_rejections_are_not_cached_if_that_is_disabled(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """`negativeTTL: 0s` holds, whatever a verifier asks for."""
+    """`negativeTTL: 0s` applies even if a verifier requests a longer lifetime."""
     cached = Cached(inner, clock, CacheRules(negative_ttl=0))
     inner.verdict = replace(BAD, remember_for=30)
     await ask(cached)
@@ -270,7 +270,7 @@ async def test_no_refusal_is_remembered_where_that_is_switched_off(
         pytest.param(good(max_age=0), id="a verdict without any age"),
     ],
 )
-async def test_what_may_be_different_at_once_is_not_remembered(
+async def test_a_verdict_that_may_change_at_once_is_not_cached(
     cached: Cached, inner: ScriptedVerifier, verdict: Verdict
 ) -> None:
     """It is returned unchanged, and the next request verifies again."""
@@ -281,8 +281,8 @@ async def test_what_may_be_different_at_once_is_not_remembered(
     assert len(cached.cache) == 0
 
 
-async def test_a_time_to_live_of_nothing_remembers_nothing(inner: ScriptedVerifier, clock: FakeClock) -> None:
-    """A cache can be turned off."""
+async def test_a_ttl_of_zero_disables_the_cache(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """Every request is verified."""
     cached = Cached(inner, clock, CacheRules(100, ttl=0, negative_ttl=0))
     for verdict in (good(), BAD):
         inner.verdict = verdict
@@ -295,7 +295,7 @@ async def test_a_time_to_live_of_nothing_remembers_nothing(inner: ScriptedVerifi
 async def test_revoking_a_handle_invalidates_its_verdicts(
     cached: Cached, inner: ScriptedVerifier, verdict: Authenticated | Rejected
 ) -> None:
-    """A key or a configuration that goes takes its verdicts along at once."""
+    """The verdicts of a removed key or configuration are removed at once."""
     inner.verdict = verdict
     await ask(cached)
     assert not await asked_again(cached, inner)
@@ -309,7 +309,7 @@ async def test_revoking_a_handle_invalidates_its_verdicts(
 async def test_a_handle_that_is_revoked_during_verification_prevents_caching(
     cached: Cached, inner: ScriptedVerifier
 ) -> None:
-    """The key went while its verdict was on its way."""
+    """The key was removed while a token was being verified with it."""
     verdict = good()
     inner.verdict = verdict
     inner.meanwhile = verdict.handle.revoke
@@ -318,10 +318,10 @@ async def test_a_handle_that_is_revoked_during_verification_prevents_caching(
     assert len(cached.cache) == 0
 
 
-async def test_setting_the_clock_back_lengthens_no_verdict(
+async def test_setting_the_clock_back_extends_no_verdict(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """Age is counted by the clock that never goes back."""
+    """The age is measured with the monotonic clock."""
     inner.verdict = good(expires_at=START + 30)
     await ask(cached)
     clock.set_wall(START - 86_400)
@@ -330,10 +330,10 @@ async def test_setting_the_clock_back_lengthens_no_verdict(
     assert await asked_again(cached, inner)
 
 
-async def test_setting_the_clock_forward_ends_a_token(
+async def test_setting_the_clock_forward_expires_a_token(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """Its end is a date, and dates are what the wall clock says."""
+    """`exp` is a date, so the wall clock decides."""
     inner.verdict = good(expires_at=START + 3600)
     await ask(cached)
     clock.set_wall(START + 3600)
@@ -341,8 +341,8 @@ async def test_setting_the_clock_forward_ends_a_token(
     assert await asked_again(cached, inner)
 
 
-async def test_the_longest_unused_verdict_gives_way(inner: ScriptedVerifier, clock: FakeClock) -> None:
-    """Three places: asking for a verdict keeps it."""
+async def test_the_least_recently_used_verdict_is_evicted(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """With three entries, a lookup keeps a verdict in the cache."""
     evicted: list[None] = []
     cached = Cached(inner, clock, CacheRules(3), on_eviction=lambda: evicted.append(None))
     for text in ("a", "b", "c", "a", "d"):
@@ -353,8 +353,8 @@ async def test_the_longest_unused_verdict_gives_way(inner: ScriptedVerifier, clo
     assert await asked_again(cached, inner, "b")
 
 
-async def test_a_full_cache_weighs_no_more_than_it_may(inner: ScriptedVerifier, clock: FakeClock) -> None:
-    """Few heavy verdicts take the room of many light ones; what was asked for last stays."""
+async def test_the_size_of_the_cache_is_limited(inner: ScriptedVerifier, clock: FakeClock) -> None:
+    """A few large verdicts evict many small ones. The most recently used one stays."""
     evicted: list[None] = []
     weight = weight_of(good())
     cached = Cached(inner, clock, CacheRules(max_bytes=3 * weight), on_eviction=lambda: evicted.append(None))
@@ -370,10 +370,10 @@ async def test_a_full_cache_weighs_no_more_than_it_may(inner: ScriptedVerifier, 
     assert not await asked_again(cached, inner, "heavy")
 
 
-async def test_a_verdict_that_weighs_too_much_alone_is_not_kept(
+async def test_a_verdict_that_is_larger_than_the_cache_is_not_cached(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """It is given once, and takes the place of nobody."""
+    """It is returned once, and evicts no other verdict."""
     weight = weight_of(good())
     cached = Cached(inner, clock, CacheRules(max_bytes=2 * weight))
     await ask(cached)
@@ -384,10 +384,10 @@ async def test_a_verdict_that_weighs_too_much_alone_is_not_kept(
     assert not await asked_again(cached, inner, "token")
 
 
-async def test_what_goes_takes_its_weight_along(
+async def test_a_removed_verdict_no_longer_counts_in_the_size(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """By its end, and by another verdict in its place."""
+    """This holds if it expires and if another verdict replaces it."""
     await ask(cached)
     inner.verdict = BAD
     clock.advance(60)
@@ -400,10 +400,10 @@ async def test_what_goes_takes_its_weight_along(
     assert cached.cache.weight == 0
 
 
-async def test_a_flood_of_bad_tokens_drives_out_no_good_one(
+async def test_a_flood_of_invalid_tokens_evicts_no_valid_one(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """Rejections have an eighth of the places, apart from the others'."""
+    """Rejections have their own eighth of the entries."""
     evicted: list[None] = []
     cached = Cached(inner, clock, CacheRules(80), on_eviction=lambda: evicted.append(None))
     for number in range(80):
@@ -419,10 +419,10 @@ async def test_a_flood_of_bad_tokens_drives_out_no_good_one(
     assert await asked_again(cached, inner, "bad-0")
 
 
-async def test_the_smallest_cache_has_a_place_for_a_refusal(
+async def test_the_smallest_cache_has_one_entry_for_a_rejection(
     inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """An eighth of one is one."""
+    """An eighth of one entry is rounded up to one."""
     cached = Cached(inner, clock, CacheRules(1))
     inner.verdict = BAD
     await ask(cached)
@@ -430,10 +430,10 @@ async def test_the_smallest_cache_has_a_place_for_a_refusal(
     assert not await asked_again(cached, inner)
 
 
-async def test_a_verdict_that_has_ended_makes_room(
+async def test_an_expired_verdict_is_removed(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """It is dropped when it is met."""
+    """A lookup that finds it removes it."""
     inner.verdict = BAD
     await ask(cached)
     inner.verdict = Unavailable(Reason.KEYS_UNAVAILABLE)
@@ -443,10 +443,10 @@ async def test_a_verdict_that_has_ended_makes_room(
     assert len(cached.cache) == 0
 
 
-async def test_verdicts_that_have_ended_leave_as_others_come(
+async def test_new_verdicts_evict_expired_ones(
     cached: Cached, inner: ScriptedVerifier, clock: FakeClock
 ) -> None:
-    """What nobody asks for again does not stay until the cache is full: each new verdict takes two old ones along."""
+    """Expired verdicts do not stay until the cache is full: each new verdict evicts up to two of them."""
     for number in range(10):
         await ask(cached, f"old-{number}")
     clock.advance(61)
@@ -455,8 +455,8 @@ async def test_verdicts_that_have_ended_leave_as_others_come(
     assert len(cached.cache) == 5
 
 
-async def test_of_two_answers_the_last_counts(cached: Cached, inner: ScriptedVerifier) -> None:
-    """Asked at once, answered differently: the older yes does not outlive the newer no."""
+async def test_the_later_of_two_answers_is_cached(cached: Cached, inner: ScriptedVerifier) -> None:
+    """Two concurrent requests get different answers. The older acceptance does not replace the newer rejection."""
     inner.held = True
     first = asyncio.create_task(ask(cached))
     await asyncio.sleep(0)
@@ -472,7 +472,7 @@ async def test_of_two_answers_the_last_counts(cached: Cached, inner: ScriptedVer
 
 
 async def test_a_key_is_a_digest_and_never_the_token(cached: Cached, inner: ScriptedVerifier) -> None:
-    """Sixteen bytes that mean nothing outside this process: no memory dump of the keys gives a token away."""
+    """It has 16 bytes that mean nothing outside this process, so a memory dump of the keys contains no token."""
     text = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
     inner.answers = {text: BAD}
     await ask(cached, text)
@@ -485,7 +485,7 @@ async def test_a_key_is_a_digest_and_never_the_token(cached: Cached, inner: Scri
 
 
 async def test_two_caches_share_no_keys(inner: ScriptedVerifier, clock: FakeClock) -> None:
-    """Each has a secret of its own, so a digest cannot be computed from outside."""
+    """Each has its own secret, so nobody else can compute a digest."""
     caches = [Cached(inner, clock, RULES) for _ in range(2)]
     for cached in caches:
         await ask(cached)
@@ -494,7 +494,7 @@ async def test_two_caches_share_no_keys(inner: ScriptedVerifier, clock: FakeCloc
 
 
 async def test_lookups_are_counted(inner: ScriptedVerifier, clock: FakeClock) -> None:
-    """Hits and misses, each once."""
+    """Each lookup is one hit or one miss."""
     results: list[str] = []
     count = {name: partial(results.append, name) for name in ("hit", "miss")}
     cached = Cached(inner, clock, RULES, on_hit=count["hit"], on_miss=count["miss"])
@@ -504,7 +504,7 @@ async def test_lookups_are_counted(inner: ScriptedVerifier, clock: FakeClock) ->
     assert results == ["miss", "hit", "miss", "hit"]
 
 
-async def test_what_is_remembered_is_not_changed(cached: Cached, inner: ScriptedVerifier) -> None:
+async def test_the_original_verdict_is_not_changed(cached: Cached, inner: ScriptedVerifier) -> None:
     """The first caller gets the original verdict, not the cached copy."""
     first = await ask(cached)
     await ask(cached)

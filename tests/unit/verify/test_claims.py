@@ -1,4 +1,4 @@
-"""The registered claims: their types, and whether they hold now."""
+"""The registered claims: their types and their validity."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ BAD_SOURCES: tuple[object, ...] = ([], "src1", {"src1": "https://e.example"}, {"
 
 
 def read(**changes: object) -> RegisteredClaims | Rejected:
-    """The registered claims of an otherwise good payload."""
+    """Return the registered claims of a payload that is valid except for these changes."""
     return read_registered(cast("dict[str, JSONValue]", claims(**changes)))
 
 
 def good(**changes: object) -> RegisteredClaims:
-    """The same, where they have to be well-formed."""
+    """Return the registered claims, which must be well-formed."""
     found = read(**changes)
     assert isinstance(found, RegisteredClaims), found
     return found
 
 
 def test_the_registered_claims_are_read() -> None:
-    """Each with the type that RFC 7519, section 4.1 gives it."""
+    """Each has the type of RFC 7519, section 4.1."""
     assert good() == RegisteredClaims("https://issuer.example", ("my-audience",), START + HOUR, START, START)
 
 
@@ -93,7 +93,7 @@ def test_the_registered_claims_are_read() -> None:
     ],
 )
 def test_a_missing_or_mistyped_claim_is_named(changes: dict[str, object], detail: str) -> None:
-    """Also a claim that nobody uses, as the kube-apiserver refuses it; numbers are never strings or booleans."""
+    """This includes unused claims, as in kube-apiserver. Numbers are never strings or booleans."""
     found = read(**changes)
 
     assert isinstance(found, Rejected)
@@ -125,8 +125,8 @@ def test_a_missing_or_mistyped_claim_is_named(changes: dict[str, object], detail
         pytest.param({"other": [1, {"a": None}]}, id="any other claim"),
     ],
 )
-def test_what_may_be_absent_or_odd_passes(changes: dict[str, object]) -> None:
-    """Strict about types, not about habits."""
+def test_optional_claims_may_be_missing_and_values_may_be_unusual(changes: dict[str, object]) -> None:
+    """Only the types are checked strictly."""
     assert isinstance(read(**changes), RegisteredClaims)
 
 
@@ -143,19 +143,19 @@ def test_what_may_be_absent_or_odd_passes(changes: dict[str, object]) -> None:
     ],
 )
 def test_an_audience_is_a_string_or_a_list_of_strings(value: object, audiences: tuple[str, ...]) -> None:
-    """RFC 7519, section 4.1.3."""
+    """Source: RFC 7519, section 4.1.3."""
     assert good(aud=value).audiences == audiences
 
 
 def test_a_legacy_service_account_token_needs_no_exp() -> None:
-    """Tokens in Secrets have neither `exp` nor `aud`, and an issuer of their own."""
+    """Tokens in Secrets have neither `exp` nor `aud`, and have their own issuer."""
     found = good(iss=LEGACY_ISSUER, exp=OMIT, aud=OMIT)
 
     assert (found.expires_at, found.audiences) == (None, ())
 
 
 def test_times_are_doubles() -> None:
-    """Integers and fractions alike."""
+    """Integers and fractions are allowed."""
     found = good(exp=1800003600, nbf=1800000000.25)
 
     assert (found.expires_at, found.not_before) == (1800003600.0, 1800000000.25)
@@ -221,17 +221,17 @@ WITH_LEEWAY = TimeRules(leeway=60, expiry_leeway=30)
         ),
     ],
 )
-def test_a_token_holds_between_its_times(
+def test_a_token_is_valid_between_nbf_and_exp(
     changes: dict[str, object], rules: TimeRules, now: float, reason: Reason | None
 ) -> None:
-    """`exp` itself is too late (RFC 7519, section 4.1.4); leeways count to the exact second."""
+    """At `exp` it has expired (RFC 7519, section 4.1.4). Leeways count to the second."""
     found = check_time(good(**changes), rules, now)
 
     assert (found.reason if found else None) is reason
 
 
-def test_a_token_of_the_future_may_become_good() -> None:
-    """A refusal that time alone undoes is not final; an expiry is."""
+def test_a_token_that_is_not_yet_valid_can_become_valid() -> None:
+    """Its rejection is not final. The rejection of an expired token is final."""
     early = check_time(good(), NO_LEEWAY, START - 1)
     late = check_time(good(), NO_LEEWAY, START + HOUR)
 
@@ -249,8 +249,8 @@ def test_a_token_of_the_future_may_become_good() -> None:
         pytest.param(TimeRules(max_lifetime=60), START, "3600 s; 60 s are allowed", id="lifetime"),
     ],
 )
-def test_a_refusal_says_when(rules: TimeRules, now: float, detail: str) -> None:
-    """In dates and seconds that a person can compare."""
+def test_a_rejection_names_the_times(rules: TimeRules, now: float, detail: str) -> None:
+    """It shows dates and seconds that a person can compare."""
     found = check_time(good(), rules, now)
 
     assert found is not None
@@ -265,5 +265,5 @@ def test_a_refusal_says_when(rules: TimeRules, now: float, detail: str) -> None:
     ],
 )
 def test_every_time_that_is_read_has_a_date(timestamp: float, text: str) -> None:
-    """RFC 3339, in UTC."""
+    """The format is RFC 3339 in UTC."""
     assert date(timestamp) == text

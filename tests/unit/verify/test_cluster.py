@@ -1,4 +1,4 @@
-"""The tokens of a cluster: which are decided by local keys, when TokenReview is asked, and when never."""
+"""Tokens of a cluster: when local keys decide and when a TokenReview is sent."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ALWAYS_BAD: dict[str, tuple[Reason, JsonObject, JsonObject]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("bad", ALWAYS_BAD)
-@pytest.mark.parametrize("keys", ["at hand", "not fetched", "unknown", "unavailable"])
-async def test_a_token_that_is_known_to_be_bad_is_shown_to_nobody(
+@pytest.mark.parametrize("keys", ["in memory", "not fetched", "unknown", "unavailable"])
+async def test_a_token_that_is_known_to_be_invalid_is_not_reviewed(
     key: SigningKey, unpublished: SigningKey, clock: FakeClock, mode: ReviewMode, bad: str, keys: str
 ) -> None:
-    """Whatever the mode and wherever its key is: TokenReview would say yes here, and is not asked."""
+    """This holds in every mode and wherever its key is. The test's TokenReview would accept the token."""
     reason, headers, changes = ALWAYS_BAD[bad]
     cluster = Cluster(key, clock, mode)
     if keys == "unavailable":
@@ -61,7 +61,7 @@ async def test_a_token_that_is_known_to_be_bad_is_shown_to_nobody(
         pytest.param(0, {"kubernetes.io": OMIT}, Reason.IDENTITY_INVALID, id="of nobody"),
     ],
 )
-async def test_a_token_that_a_key_at_hand_refuses_is_shown_to_nobody(
+async def test_a_token_that_a_known_key_rejects_is_not_reviewed(
     pool: KeyPool,
     key: SigningKey,
     clock: FakeClock,
@@ -70,7 +70,7 @@ async def test_a_token_that_a_key_at_hand_refuses_is_shown_to_nobody(
     changes: JsonObject,
     reason: Reason,
 ) -> None:
-    """It ended or its signature is known bad, or what it signs names no account."""
+    """It expired, its signature is wrong, or its claims name no account."""
     cluster = Cluster(key, clock, mode)
     await cluster.keys.refresh()
     verdict = await cluster.verdict(
@@ -82,10 +82,10 @@ async def test_a_token_that_a_key_at_hand_refuses_is_shown_to_nobody(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_key_that_does_not_fit_the_algorithm_is_no_reason_to_ask(
+async def test_a_key_of_another_algorithm_causes_no_review(
     pool: KeyPool, key: SigningKey, clock: FakeClock, mode: ReviewMode
 ) -> None:
-    """An algorithm confusion is known bad, too."""
+    """A token with a confused algorithm is known to be invalid."""
     cluster = Cluster(key, clock, mode)
     await cluster.keys.refresh()
     verdict = await cluster.verdict(pool.key("ES256", kid="key-1").sign(service_account_claims()))
@@ -108,7 +108,7 @@ async def test_a_key_that_does_not_fit_the_algorithm_is_no_reason_to_ask(
         pytest.param("always", "unavailable", "tokenreview", 1, id="always, keys unavailable"),
     ],
 )
-async def test_a_token_that_may_be_good_is_reviewed_where_keys_cannot_or_must_not_decide_alone(
+async def test_a_token_is_reviewed_if_keys_cannot_or_must_not_decide_alone(
     key: SigningKey,
     unpublished: SigningKey,
     clock: FakeClock,
@@ -117,31 +117,31 @@ async def test_a_token_that_may_be_good_is_reviewed_where_keys_cannot_or_must_no
     decided: str,
     reviews: int,
 ) -> None:
-    """Each mode, and each way in which a key may be missing; the keys have not been fetched before."""
+    """This covers each mode and each way in which a key can be missing. No keys were fetched before."""
     cluster = Cluster(key, clock, mode)
     if known == "unavailable":
         cluster.source.error = "down"
     signing = unpublished if known == "unknown" else key
 
-    for _ in range(2):  # once with a fetch, and once more from memory
+    for _ in range(2):  # once with a fetch, then with the keys in memory
         before = cluster.reviews
         assert summary(await cluster.verdict(signing.sign(service_account_claims()))) == decided
         assert cluster.reviews - before == reviews
 
 
-async def test_with_always_a_missing_key_costs_no_fetch(key: SigningKey, clock: FakeClock) -> None:
-    """The review decides in any case."""
+async def test_with_mode_always_a_missing_key_causes_no_fetch(key: SigningKey, clock: FakeClock) -> None:
+    """The review decides anyway."""
     cluster = Cluster(key, clock, "always")
     await cluster.verdict(key.sign(service_account_claims()))
 
     assert (cluster.reviews, cluster.source.fetches) == (1, 0)
 
 
-@pytest.mark.parametrize("fetched", [True, False], ids=["key at hand", "no key"])
-async def test_with_always_a_no_of_the_cluster_decides(
+@pytest.mark.parametrize("fetched", [True, False], ids=["key in memory", "no key"])
+async def test_with_mode_always_a_rejection_by_the_cluster_decides(
     key: SigningKey, clock: FakeClock, fetched: bool
 ) -> None:
-    """A pod that was deleted has a token whose signature still holds."""
+    """The signature of a deleted pod's token is still valid."""
     cluster = Cluster(key, clock, "always")
     cluster.api.otherwise = REFUSED
     if fetched:
@@ -156,10 +156,10 @@ async def test_with_always_a_no_of_the_cluster_decides(
 
 
 @pytest.mark.parametrize("kind", ApiErrorKind)
-async def test_an_error_of_the_api_is_no_refusal(
+async def test_an_error_of_the_api_is_not_a_rejection(
     key: SigningKey, clock: FakeClock, kind: ApiErrorKind
 ) -> None:
-    """Neither of a token that the keys would let in (mode always) nor of one they do not know."""
+    """This holds for tokens that the keys would accept (mode always) and for tokens with unknown keys."""
     cluster = Cluster(key, clock, "always")
     cluster.api.otherwise = ApiError(kind, "no")
     await cluster.keys.refresh()
@@ -173,10 +173,10 @@ async def test_an_error_of_the_api_is_no_refusal(
     ("mode", "max_age"),
     [pytest.param("fallback", math.inf, id="fallback"), pytest.param("always", 30, id="always")],
 )
-async def test_only_with_always_does_a_verdict_age(
+async def test_only_verdicts_of_mode_always_have_a_max_age(
     unpublished: SigningKey, key: SigningKey, clock: FakeClock, mode: ReviewMode, max_age: float | None
 ) -> None:
-    """`maxAge` bounds how long a yes of TokenReview holds; the token's end, leeway included, bounds it anyway."""
+    """`maxAge` limits how long an accepted review is used. The token's expiry with leeway limits it anyway."""
     cluster = Cluster(key, clock, mode)
     verdict = await cluster.verdict(unpublished.sign(service_account_claims()))
 
@@ -189,7 +189,7 @@ async def test_only_with_always_does_a_verdict_age(
 async def test_a_review_names_all_audiences_of_the_configuration(
     unpublished: SigningKey, key: SigningKey, clock: FakeClock
 ) -> None:
-    """`spec.audiences` is never empty, and never what the token says of itself."""
+    """`spec.audiences` is never empty and never contains the token's own claims."""
     cluster = Cluster(key, clock, audiences=("b", "a"))
     cluster.api.otherwise = reviewed(audiences=("a", "b", "more"))
     text = unpublished.sign(service_account_claims(aud=["b", "x"]))
@@ -203,10 +203,10 @@ async def test_a_review_names_all_audiences_of_the_configuration(
 @pytest.mark.parametrize(
     "audiences", [(), ("other",), ("MY-AUDIENCE",)], ids=["none", "another", "another case"]
 )
-async def test_a_yes_for_other_audiences_is_a_no(
+async def test_a_review_for_other_audiences_is_a_rejection(
     unpublished: SigningKey, key: SigningKey, clock: FakeClock, audiences: tuple[str, ...]
 ) -> None:
-    """`status.audiences` must intersect: a server that knows no audiences answers without them."""
+    """`status.audiences` must intersect. A server that does not support audiences answers without them."""
     cluster = Cluster(key, clock)
     cluster.api.otherwise = reviewed(audiences=audiences)
     verdict = await cluster.verdict(unpublished.sign(service_account_claims()))
@@ -219,10 +219,10 @@ async def test_a_yes_for_other_audiences_is_a_no(
     assert verdict.handle is cluster.handle
 
 
-async def test_the_anonymous_user_is_nobody(
+async def test_a_review_that_names_the_anonymous_user_is_a_rejection(
     unpublished: SigningKey, key: SigningKey, clock: FakeClock
 ) -> None:
-    """An API server that serves anonymous requests says yes to what it takes for no credential at all."""
+    """An API server that serves anonymous requests accepts a token that it does not recognise as a credential."""
     cluster = Cluster(key, clock)
     cluster.api.otherwise = reviewed("system:anonymous")
     verdict = await cluster.verdict(unpublished.sign(service_account_claims()))
@@ -235,7 +235,7 @@ async def test_the_anonymous_user_is_nobody(
 
 
 async def test_keys_and_review_give_the_identical_identity(key: SigningKey, clock: FakeClock) -> None:
-    """The same token, decided by either: the app cannot tell which, whatever the order of its audiences."""
+    """The app gets the same identity from both for the same token, whatever the order of its audiences."""
     claims = service_account_claims(aud=["b", "a", "x", "a"])
     by_keys = await Cluster(key, clock, audiences=("a", "b")).verdict(key.sign(claims))
     assert isinstance(by_keys, Authenticated)
@@ -250,10 +250,10 @@ async def test_keys_and_review_give_the_identical_identity(key: SigningKey, cloc
 
 
 @pytest.mark.parametrize(("mode", "probes"), [("never", 0), ("fallback", 1), ("always", 1)])
-async def test_a_cluster_is_probed_where_a_verdict_may_rest_on_it(
+async def test_a_cluster_is_probed_if_verdicts_need_reviews(
     key: SigningKey, clock: FakeClock, mode: ReviewMode, probes: int
 ) -> None:
-    """With the audiences of the configuration."""
+    """The probe uses the configured audiences."""
     cluster = Cluster(key, clock, mode)
     await cluster.verifier.probe()
 
@@ -286,7 +286,7 @@ async def test_a_cluster_is_ready_when_it_can_decide(
     issuers: bool,
     usable: bool,
 ) -> None:
-    """By keys, or by a TokenReview that answers for tokens which are known to be the cluster's."""
+    """It needs keys, or a TokenReview that answers for tokens of the cluster."""
     cluster = Cluster(key, clock, mode)
     if keys:
         await cluster.keys.refresh()
@@ -303,12 +303,12 @@ async def test_a_cluster_is_ready_when_it_can_decide(
 
 
 def test_a_cluster_has_its_configured_name(key: SigningKey, clock: FakeClock) -> None:
-    """For the log and /readyz."""
+    """The log and /readyz show it."""
     assert Cluster(key, clock).verifier.name == "home"
 
 
-def test_issuers_are_configured_or_learnt() -> None:
-    """Only the one that discovery names counts as discovered."""
+def test_issuers_are_configured_or_discovered() -> None:
+    """Only the issuer in the discovery document counts as discovered."""
     issuers = ClusterIssuers(["a"])
     assert ("a" in issuers, "b" in issuers, issuers.discovered) == (True, False, False)
     issuers.learn("b", discovered=False)
@@ -319,10 +319,10 @@ def test_issuers_are_configured_or_learnt() -> None:
     assert (bool(issuers), bool(ClusterIssuers(()))) == (True, False)
 
 
-async def test_made_up_tokens_do_not_use_up_the_reviews_of_signed_ones(
+async def test_invented_tokens_do_not_use_the_review_budget_of_signed_ones(
     key: SigningKey, unpublished: SigningKey, clock: FakeClock
 ) -> None:
-    """Anybody can name the cluster's issuer and a key that nobody has."""
+    """Any client can send a token with the cluster's issuer and an invented key id."""
     cluster = Cluster(key, clock, "always", qps=0.5, burst=3)
     await cluster.keys.refresh()
     flood = [

@@ -1,4 +1,4 @@
-"""The identity of ServiceAccount tokens, by local keys and by TokenReview alike."""
+"""The identity of ServiceAccount tokens, from local keys and from TokenReview."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ DIRTY = {
 
 
 def identity(claims: Mapping[str, object]) -> Identity | Rejected:
-    """What the claims of a verified token give."""
+    """Return the identity in the claims of a verified token."""
     members = cast("Mapping[str, JSONValue]", claims)
     return cluster_identity(VerifiedClaims(members), ISSUER, ("my-audience",), cluster="home")
 
 
 def bound(**changes: object) -> JsonObject:
-    """The claims of a pod's token, with these changes to `kubernetes.io`."""
+    """Return the claims of a pod's token, with these changes to `kubernetes.io`."""
     return service_account_claims(**{"kubernetes.io": changed(POD_BOUND, changes)})
 
 
 def extra_of(found: Identity | Rejected) -> dict[str, str]:
-    """The extra of an identity, by the last part of its keys."""
+    """Return the extra of an identity, by the last part of its keys."""
     assert isinstance(found, Identity), found
     return {key.removeprefix(EXTRA): value for key, (value,) in found.extra}
 
@@ -69,7 +69,7 @@ def test_a_pods_token_names_account_and_pod_as_the_kube_apiserver_does() -> None
 
 
 def test_the_name_comes_from_the_private_claims_and_not_from_sub() -> None:
-    """As on the server: `sub` only repeats it."""
+    """As in kube-apiserver: `sub` only repeats it."""
     found = identity(service_account_claims(sub="system:serviceaccount:kube-system:admin"))
 
     assert isinstance(found, Identity)
@@ -98,12 +98,12 @@ def test_the_name_comes_from_the_private_claims_and_not_from_sub() -> None:
     ],
 )
 def test_extra_names_what_a_token_is_bound_to(claims: JsonObject, keys: set[str]) -> None:
-    """A pod with its uid, a node with or without, the token's own number; nothing of a secret."""
+    """A pod with its uid, a node with or without its uid, and the token's id. A Secret adds nothing."""
     assert set(extra_of(identity(claims))) == keys
 
 
 def test_a_service_account_may_lack_a_uid() -> None:
-    """The user's uid is empty then, as on the server."""
+    """The user's uid is then empty, as in kube-apiserver."""
     found = identity(bound(serviceaccount={"name": "web"}))
 
     assert isinstance(found, Identity)
@@ -155,7 +155,7 @@ def test_a_service_account_may_lack_a_uid() -> None:
     ],
 )
 def test_a_private_claim_that_is_missing_or_mistyped_is_named(claims: JsonObject, claim: str) -> None:
-    """A token without an account in it names nobody."""
+    """A token without a ServiceAccount names no user."""
     found = identity(claims)
 
     assert isinstance(found, Rejected)
@@ -169,7 +169,7 @@ def test_a_private_claim_that_is_missing_or_mistyped_is_named(claims: JsonObject
     ["jti", "namespace", "serviceaccount.name", "serviceaccount.uid", "pod.name", "pod.uid", "node.name"],
 )
 def test_a_value_that_no_header_can_carry_is_refused(place: str, value: str) -> None:
-    """Control characters and lone surrogates; the message names the claim and not the value."""
+    """These are control characters and lone surrogates. The message names the claim and does not contain the value."""
     kind, _, member = place.partition(".")
     if place == "jti":
         claims = service_account_claims(jti=value)
@@ -204,7 +204,7 @@ def test_a_value_that_no_header_can_carry_is_refused(place: str, value: str) -> 
     ],
 )
 def test_tokenreview_gives_the_identical_identity(claims: JsonObject, extra: dict[str, str]) -> None:
-    """For the facts that a real server tells of the same token; whoever decided, the app sees the same user."""
+    """For the same token and the facts in a real server's review, the app gets the same user."""
     user = ReviewedUser(
         "system:serviceaccount:prod:web",
         "uid-of-web",
@@ -233,14 +233,14 @@ def test_tokenreview_gives_the_identical_identity(claims: JsonObject, extra: dic
 def test_a_reviewed_user_is_an_account_by_its_name_alone(
     username: str, account: ServiceAccount | None
 ) -> None:
-    """As the server itself tells accounts from users (apiserver pkg/authentication/serviceaccount SplitUsername)."""
+    """The API server distinguishes accounts in the same way (apiserver pkg/authentication/serviceaccount)."""
     user = ReviewedUser(username, "", (), (), ("my-audience",))
 
     assert reviewed_identity(user, "home", "", ("my-audience",)).service_account == account
 
 
 def test_a_reviewed_static_user_keeps_name_groups_and_uid() -> None:
-    """The identity of a token that carries no claims at all."""
+    """Such a token has no claims."""
     user = ReviewedUser("alice", "u-1", ("dev", "system:authenticated"), (("scope", ("a", "b")),), ("api",))
 
     assert reviewed_identity(user, "home", "", ("api",)) == Identity(
@@ -260,5 +260,5 @@ def test_a_reviewed_static_user_keeps_name_groups_and_uid() -> None:
     ids=ascii,
 )
 def test_text_that_prints_is_clean(value: str) -> None:
-    """In any language."""
+    """This holds in any language."""
     assert is_clean(value)

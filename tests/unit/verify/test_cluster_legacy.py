@@ -24,10 +24,10 @@ REVIEWED = [pytest.param(mode, id=mode) for mode in MODES if mode != "never"]
 
 
 @pytest.mark.parametrize(("mode", "legacy"), NOT_REVIEWED)
-async def test_an_opaque_token_is_refused_where_nothing_may_review_it(
+async def test_an_opaque_token_is_rejected_without_legacy_audiences(
     key: SigningKey, clock: FakeClock, mode: ReviewMode, legacy: tuple[str, ...]
 ) -> None:
-    """Without a question."""
+    """No request is sent."""
     cluster = Cluster(key, clock, mode, legacy=legacy)
 
     assert await finished(cluster.verifier.try_verify_opaque(BearerToken("opaque"))) == Rejected(
@@ -40,7 +40,7 @@ async def test_an_opaque_token_is_refused_where_nothing_may_review_it(
 async def test_an_opaque_token_is_reviewed_under_the_legacy_audiences(
     key: SigningKey, clock: FakeClock, mode: ReviewMode
 ) -> None:
-    """A static token counts as meant for the API server; it has no end and no issuer."""
+    """A static token is meant for the API server. It has neither expiry nor issuer."""
     cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
     verdict = await finished(cluster.verifier.try_verify_opaque(BearerToken("opaque")))
 
@@ -58,10 +58,10 @@ LEGACY: dict[str, JsonObject] = {
 
 @pytest.mark.parametrize("kind", LEGACY)
 @pytest.mark.parametrize(("mode", "legacy"), NOT_REVIEWED)
-async def test_a_token_without_audience_is_refused_where_nothing_may_review_it(
+async def test_a_token_without_audience_is_rejected_without_legacy_audiences(
     key: SigningKey, clock: FakeClock, mode: ReviewMode, legacy: tuple[str, ...], kind: str
 ) -> None:
-    """Without a question."""
+    """No request is sent."""
     cluster = Cluster(key, clock, mode, legacy=legacy)
     token = parsed(key.sign(LEGACY[kind]))
 
@@ -73,11 +73,11 @@ async def test_a_token_without_audience_is_refused_where_nothing_may_review_it(
 
 @pytest.mark.parametrize("kind", LEGACY)
 @pytest.mark.parametrize("mode", REVIEWED)
-@pytest.mark.parametrize("known", [True, False], ids=["key at hand", "no key"])
+@pytest.mark.parametrize("known", [True, False], ids=["key in memory", "no key"])
 async def test_a_token_without_audience_is_reviewed_under_the_legacy_audiences(
     key: SigningKey, clock: FakeClock, mode: ReviewMode, kind: str, known: bool
 ) -> None:
-    """A good signature alone never lets it in: its Secret may be gone."""
+    """A valid signature is not enough, because its Secret may be deleted."""
     cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
     if known:
         await cluster.keys.refresh()
@@ -101,7 +101,7 @@ async def test_a_token_without_audience_is_reviewed_under_the_legacy_audiences(
         pytest.param(0, {}, {"cnf": {"jkt": "x"}}, Reason.TOKEN_SENDER_CONSTRAINED, id="bound to its sender"),
     ],
 )
-async def test_a_token_without_audience_that_is_known_to_be_bad_is_shown_to_nobody(
+async def test_a_token_without_audience_that_is_known_to_be_invalid_is_not_reviewed(
     pool: KeyPool,
     key: SigningKey,
     clock: FakeClock,
@@ -111,7 +111,7 @@ async def test_a_token_without_audience_that_is_known_to_be_bad_is_shown_to_nobo
     changes: JsonObject,
     reason: Reason,
 ) -> None:
-    """The same holds for it as for any other."""
+    """It is handled like any other token."""
     cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
     await cluster.keys.refresh()
     claims = service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT) | changes
@@ -123,7 +123,7 @@ async def test_a_token_without_audience_that_is_known_to_be_bad_is_shown_to_nobo
 
 
 def test_only_the_legacy_issuers_tokens_are_legacy(key: SigningKey, clock: FakeClock) -> None:
-    """By the exact name, and whether they are reviewed or not."""
+    """The exact issuer decides, whether they are reviewed or not."""
     for legacy in ((), (API_SERVER,)):
         verifier = Cluster(key, clock, legacy=legacy).verifier
 
@@ -135,10 +135,10 @@ def test_only_the_legacy_issuers_tokens_are_legacy(key: SigningKey, clock: FakeC
 @pytest.mark.parametrize(
     ("error", "usable"), [(None, True), (ApiError(ApiErrorKind.FORBIDDEN, "no binding"), False)]
 )
-async def test_whether_legacy_tokens_can_be_decided_is_told_apart_from_the_keys(
+async def test_the_status_of_legacy_tokens_is_separate_from_the_keys(
     key: SigningKey, clock: FakeClock, error: ApiError | None, usable: bool
 ) -> None:
-    """The keys are there, and the cluster is usable; a probe is needed where TokenReview fails."""
+    """With keys the cluster is usable. If TokenReview fails, a probe is needed."""
     cluster = Cluster(key, clock, legacy=(API_SERVER,))
     await cluster.keys.refresh()
     if error is not None:
@@ -157,5 +157,5 @@ async def test_whether_legacy_tokens_can_be_decided_is_told_apart_from_the_keys(
 async def test_without_reviews_legacy_tokens_have_no_state(
     key: SigningKey, clock: FakeClock, mode: ReviewMode, legacy: tuple[str, ...]
 ) -> None:
-    """They are refused, and that needs nobody."""
+    """They are rejected without any request."""
     assert Cluster(key, clock, mode, legacy=legacy).verifier.legacy_status() is None

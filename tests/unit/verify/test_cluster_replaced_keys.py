@@ -1,4 +1,4 @@
-"""A cluster's key that is replaced under the same kid: its tokens pass at once, and forged ones are shown to nobody."""
+"""A cluster key that is replaced under the same kid: its tokens are accepted at once, and forged ones not reviewed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LEGACY = service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT)
 
 @pytest.fixture
 def new_key(pool: KeyPool) -> SigningKey:
-    """Another key, under the kid of the one that was published before."""
+    """Another key with the kid of the key that was published before."""
     return pool.key("RS256", 1, kid="key-1")
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_token_of_a_replaced_key_passes_at_once(
+async def test_a_token_of_a_replaced_key_is_accepted_at_once(
     key: SigningKey, new_key: SigningKey, clock: FakeClock, mode: ReviewMode
 ) -> None:
-    """The keys are fetched again; TokenReview is asked only where it always is."""
+    """The keys are fetched again. TokenReview is sent only in mode always."""
     cluster = Cluster(key, clock, mode)
     await cluster.keys.refresh()
     cluster.source.keys = (new_key,)
@@ -53,7 +53,7 @@ async def test_forged_tokens_cost_one_fetch_a_minute_and_no_review(
     claims: JsonObject,
     legacy: tuple[str, ...],
 ) -> None:
-    """The first one has the keys fetched again, and that tells that it is forged."""
+    """The first one causes a fetch of the keys, which shows that it is forged."""
     cluster = Cluster(key, clock, mode, legacy=legacy)
     await cluster.keys.refresh()
     for _ in range(10):
@@ -68,7 +68,7 @@ async def test_forged_tokens_cost_one_fetch_a_minute_and_no_review(
 async def test_a_legacy_token_of_a_replaced_key_is_reviewed(
     key: SigningKey, new_key: SigningKey, clock: FakeClock, mode: ReviewMode
 ) -> None:
-    """Its signature holds by the keys that were fetched again."""
+    """The keys that were fetched again verify its signature."""
     cluster = Cluster(key, clock, mode, legacy=(API_SERVER,))
     await cluster.keys.refresh()
     cluster.source.keys = (new_key,)
@@ -81,10 +81,10 @@ async def test_a_legacy_token_of_a_replaced_key_is_reviewed(
     ("mode", "outcome"),
     [("never", Reason.KEY_PENDING), ("fallback", "tokenreview"), ("always", "tokenreview")],
 )
-async def test_a_new_kid_within_the_cooldown_is_pending_only_where_nobody_can_be_asked(
+async def test_a_new_kid_within_the_cooldown_is_pending_only_without_reviews(
     key: SigningKey, unpublished: SigningKey, clock: FakeClock, mode: ReviewMode, outcome: str
 ) -> None:
-    """TokenReview decides sooner than the next fetch."""
+    """TokenReview answers earlier than the next fetch."""
     cluster = Cluster(key, clock, mode)
     await cluster.keys.refresh()
 
@@ -96,10 +96,10 @@ async def test_a_new_kid_within_the_cooldown_is_pending_only_where_nobody_can_be
     ("mode", "outcome"),
     [("never", Reason.KEYS_UNAVAILABLE), ("fallback", "tokenreview"), ("always", "tokenreview")],
 )
-async def test_while_keys_cannot_be_fetched_a_replaced_key_is_left_to_the_cluster(
+async def test_while_keys_cannot_be_fetched_a_replaced_key_is_reviewed(
     key: SigningKey, new_key: SigningKey, clock: FakeClock, mode: ReviewMode, outcome: str
 ) -> None:
-    """The keys in memory may be out of date; TokenReview knows."""
+    """The keys in memory may be old; the API server has the current ones."""
     cluster = Cluster(key, clock, mode)
     await cluster.keys.refresh()
     cluster.source.error = "down"

@@ -1,4 +1,4 @@
-"""The verdicts of a cluster whose objects are watched: when TokenReview is asked, and what ends a verdict."""
+"""The verdicts of a cluster with watched objects: when a TokenReview is sent, and what ends a verdict."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OF_SECRET = KEY.sign(
 
 
 class Watched:
-    """A cluster whose pods and accounts are watched, with the web-0 of the tokens there from the start."""
+    """A cluster with watched pods and accounts. The pod web-0 of the tokens exists from the start."""
 
     def __init__(
         self, mode: ReviewMode = "fallback", legacy: tuple[str, ...] = (), *, listed: bool = True
@@ -47,22 +47,22 @@ class Watched:
         self.cluster = Cluster(KEY, self.clock, mode, legacy=legacy, revocation=self.store)
 
     async def summary(self, text: str = TOKEN) -> str:
-        """What decided on a token, or why not."""
+        """Return what decided on a token, or the reason of its rejection."""
         return summary(await self.cluster.verdict(text))
 
     async def keys(self) -> None:
-        """Fetches the cluster's keys."""
+        """Fetch the cluster's keys."""
         await self.cluster.keys.resolve(None, "")
 
     def break_off(self) -> None:
-        """Lets the watches be broken for too long."""
+        """Break the watches for longer than `max_stale`."""
         for view in self.store.views:
             view.mark_interrupted("unreachable", "no way")
         self.clock.advance(91)
 
 
-async def test_a_token_whose_objects_are_there_is_not_reviewed() -> None:
-    """Local keys decide, and the verdict has no age of its own."""
+async def test_a_token_whose_objects_exist_is_not_reviewed() -> None:
+    """Local keys decide, and the verdict has no maximum age."""
     watched = Watched()
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Authenticated)
@@ -72,8 +72,10 @@ async def test_a_token_whose_objects_are_there_is_not_reviewed() -> None:
 
 @pytest.mark.parametrize("mode", ["fallback", "always"])
 @pytest.mark.parametrize(("which", "uid"), [("pods", "uid-of-web-0"), ("accounts", "uid-of-web")])
-async def test_a_token_whose_object_is_gone_is_not_reviewed(mode: ReviewMode, which: str, uid: str) -> None:
-    """A deletion that was seen refuses in every mode, and nobody is asked."""
+async def test_a_token_of_a_deleted_object_is_rejected_without_a_review(
+    mode: ReviewMode, which: str, uid: str
+) -> None:
+    """An observed deletion rejects its tokens in every mode."""
     watched = Watched(mode)
     await watched.keys()
     getattr(watched, which).delete(uid)
@@ -86,16 +88,16 @@ async def test_a_token_whose_object_is_gone_is_not_reviewed(mode: ReviewMode, wh
     assert watched.cluster.reviews == 0
 
 
-async def test_mode_always_reviews_what_is_there_all_the_same() -> None:
-    """The watch adds to mode always and takes nothing from it."""
+async def test_mode_always_also_reviews_tokens_of_existing_objects() -> None:
+    """With mode always, the watch adds rejections and replaces no review."""
     watched = Watched("always")
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Authenticated)
     assert (verdict.evidence.source, verdict.max_age, len(verdict.object_handles)) == ("tokenreview", 30, 2)
 
 
-async def test_an_unknown_pod_is_reviewed_once_and_then_known() -> None:
-    """A token may be newer than the watch: TokenReview decides, until the watch tells of the pod."""
+async def test_the_token_of_an_unknown_pod_is_reviewed_until_the_watch_has_the_pod() -> None:
+    """A token may be newer than the watch. TokenReview decides until the watch reports the pod."""
     watched = Watched()
     watched.pods.replace_all({})
     watched.store._deleted.clear()
@@ -107,15 +109,15 @@ async def test_an_unknown_pod_is_reviewed_once_and_then_known() -> None:
     assert watched.cluster.reviews == 1
 
 
-async def test_a_pod_that_goes_while_it_is_asked_about_is_gone() -> None:
-    """A yes that was given before the deletion counts no more."""
+async def test_a_pod_that_is_deleted_during_its_review_is_rejected() -> None:
+    """The review that accepted it is older than the deletion."""
     watched = Watched(listed=False)
     watched.cluster.api.meanwhile = lambda: watched.pods.delete("uid-of-web-0")
     assert await watched.summary() == "object_deleted"
 
 
-async def test_a_blind_watch_leaves_verdicts_to_token_review() -> None:
-    """What was there long ago may be gone: verdicts are reviewed and age."""
+async def test_while_the_watch_is_blind_token_review_decides() -> None:
+    """Objects that existed long ago may be deleted, so verdicts are reviewed and have a maximum age."""
     watched = Watched()
     await watched.keys()
     watched.break_off()
@@ -124,23 +126,23 @@ async def test_a_blind_watch_leaves_verdicts_to_token_review() -> None:
     assert (verdict.evidence.source, verdict.max_age) == ("tokenreview", 30)
 
 
-async def test_a_blind_watch_and_no_reviews_cannot_tell() -> None:
-    """Nothing passes unseen: 503, not 200 and not 401."""
+async def test_with_a_blind_watch_and_without_reviews_the_verdict_is_unavailable() -> None:
+    """The answer is 503, neither 200 nor 401."""
     watched = Watched(listed=False)
     watched.cluster.api.otherwise = ApiError(ApiErrorKind.UNREACHABLE, "no way")
     assert isinstance(await watched.cluster.verdict(TOKEN), Unavailable)
 
 
-async def test_a_token_bound_to_what_is_not_watched_goes_by_its_age() -> None:
-    """Without a watch of Secrets the API server is asked about their tokens; the account is watched all the same."""
+async def test_a_token_bound_to_an_unwatched_object_has_a_max_age() -> None:
+    """Without a watch of Secrets the API server reviews their tokens. The account is still watched."""
     watched = Watched()
     verdict = await watched.cluster.verdict(OF_SECRET)
     assert isinstance(verdict, Authenticated)
     assert (verdict.evidence.source, verdict.max_age, len(verdict.object_handles)) == ("tokenreview", 30, 1)
 
 
-async def test_a_legacy_token_goes_by_its_age() -> None:
-    """Whatever only TokenReview can know is asked again after `maxAge`."""
+async def test_a_legacy_token_has_a_max_age() -> None:
+    """Facts that only TokenReview knows are reviewed again after `maxAge`."""
     watched = Watched(legacy=(API_SERVER,))
     verdict = watched.cluster.verifier.try_verify_opaque(BearerToken("static"))
     assert not isinstance(verdict, Authenticated | Rejected | Unavailable)
@@ -149,16 +151,16 @@ async def test_a_legacy_token_goes_by_its_age() -> None:
     assert finished.max_age == 30
 
 
-async def test_a_forged_token_of_a_deleted_pod_is_a_forged_one() -> None:
-    """Signature, time and audience come first, as without a watch."""
+async def test_a_forged_token_of_a_deleted_pod_is_rejected_as_forged() -> None:
+    """Signature, time and audience are checked first, as without a watch."""
     watched = Watched()
     await watched.keys()
     watched.pods.delete("uid-of-web-0")
     assert await watched.summary(TOKEN[:-8] + "AAAAAAAA") == "signature_invalid"
 
 
-async def test_a_remembered_verdict_ends_with_its_pod() -> None:
-    """The cache forgets in the moment of the deletion, and other pods' verdicts stay."""
+async def test_a_cached_verdict_is_removed_when_its_pod_is_deleted() -> None:
+    """It is removed at once. The verdicts of other pods stay cached."""
     watched = Watched()
     await watched.keys()
     other = service_account_claims(
@@ -176,8 +178,8 @@ async def test_a_remembered_verdict_ends_with_its_pod() -> None:
     assert summary(await cached.ask(TOKEN)) == "object_deleted"
 
 
-async def test_readiness_tells_how_far_behind_the_watch_is() -> None:
-    """While it sees, keys are enough; while it is blind, TokenReview has to answer."""
+async def test_readiness_shows_how_far_behind_the_watch_is() -> None:
+    """While the watch works, keys are enough. While it is blind, TokenReview has to answer."""
     watched = Watched()
     await watched.keys()
     state = watched.cluster.verifier.status()

@@ -1,4 +1,4 @@
-"""The strict parse of a JWT, before any key is looked for."""
+"""The strict parsing of a JWT, before any key is looked up."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ S = "c2lnbmF0dXJl"
 
 
 def parse(text: str) -> UnverifiedToken | Rejected:
-    """What a fresh parser says."""
+    """Return the result of a new parser."""
     return CompactParser().parse(text)
 
 
-def test_a_token_is_taken_apart() -> None:
-    """Header, claims, what was signed, and the signature, unverified."""
+def test_a_token_is_parsed() -> None:
+    """The result has the unverified header, claims, signed text and signature."""
     token = parsed(f"{H}.{P}.{S}")
 
     assert token.header == JOSEHeader("RS256", "key-1", None)
@@ -38,7 +38,7 @@ def test_a_token_is_taken_apart() -> None:
 
 
 def test_an_empty_signature_is_left_to_the_algorithm() -> None:
-    """An unsecured JWT is well-formed (RFC 7519, section 6); its `none` is what is never allowed."""
+    """An unsecured JWT is well-formed (RFC 7519, section 6). Its algorithm `none` is never allowed."""
     assert parsed(f"{H}.{P}.").signature == b""
 
 
@@ -66,8 +66,8 @@ def test_an_empty_signature_is_left_to_the_algorithm() -> None:
         pytest.param(f"{H}.{P}.ä", Reason.TOKEN_MALFORMED, id="letter outside ASCII"),
     ],
 )
-def test_what_has_not_the_form_of_a_jws_is_refused(text: str, reason: Reason) -> None:
-    """RFC 7515, section 3.1: three base64url segments, no more, no less, no padding."""
+def test_text_without_the_form_of_a_jws_is_rejected(text: str, reason: Reason) -> None:
+    """RFC 7515, section 3.1: exactly three base64url segments without padding."""
     found = parse(text)
 
     assert isinstance(found, Rejected)
@@ -75,7 +75,7 @@ def test_what_has_not_the_form_of_a_jws_is_refused(text: str, reason: Reason) ->
 
 
 def not_canonical(text: str) -> str:
-    """The segment with another last character that decodes to the same bytes for a lenient reader."""
+    """Return the segment with a different last character, which a lenient reader decodes to the same bytes."""
     alphabet = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
     return text[:-1] + alphabet[alphabet.index(text[-1]) + 1]
 
@@ -90,7 +90,7 @@ def not_canonical(text: str) -> str:
     ],
 )
 def test_canonical_base64url_is_read(signature: str) -> None:
-    """Each length of the last group."""
+    """This covers each length of the last group."""
     assert segment(parsed(f"{H}.{P}.{signature}").signature) == signature
 
 
@@ -108,7 +108,7 @@ def test_canonical_base64url_is_read(signature: str) -> None:
     ],
 )
 def test_bytes_have_one_spelling_only(text: str) -> None:
-    """RFC 4648, section 3.5: else a token could be changed without its signature noticing."""
+    """RFC 4648, section 3.5. Otherwise a token could be changed without invalidating its signature."""
     found = parse(text)
 
     assert isinstance(found, Rejected)
@@ -145,7 +145,7 @@ def test_bytes_have_one_spelling_only(text: str) -> None:
 def test_header_and_payload_are_strict_json_objects(
     header: bytes | JsonObject, payload: bytes, reason: Reason, detail: str
 ) -> None:
-    """RFC 7519, section 7.2; a member named twice has a reason of its own."""
+    """RFC 7519, section 7.2. A repeated member has its own reason."""
     found = parse(unsigned(header, payload))
 
     assert isinstance(found, Rejected)
@@ -154,7 +154,7 @@ def test_header_and_payload_are_strict_json_objects(
 
 
 def test_an_equal_header_is_parsed_once() -> None:
-    """An issuer's tokens share their header; its parse is remembered by its text."""
+    """The tokens of an issuer have the same header. Its parsed form is cached by its text."""
     parser = CompactParser()
     first, second = (parser.parse(f"{H}.{P}.{signature}") for signature in ("AQ", "Ag"))
 
@@ -163,8 +163,8 @@ def test_an_equal_header_is_parsed_once() -> None:
     assert first.header is second.header
 
 
-def test_a_bad_header_is_bad_each_time() -> None:
-    """Nothing of a refused header is remembered."""
+def test_a_bad_header_is_rejected_each_time() -> None:
+    """Rejected headers are not cached."""
     parser = CompactParser()
     text = unsigned({**HEADER, "crit": []}, claims())
 
@@ -173,7 +173,7 @@ def test_a_bad_header_is_bad_each_time() -> None:
 
 
 def test_a_flood_of_headers_does_not_grow_the_memory() -> None:
-    """Strangers may make up as many headers as they like."""
+    """Clients can invent any number of headers."""
     parser = CompactParser()
     sizes = set()
     for number in range(2000):
@@ -184,7 +184,7 @@ def test_a_flood_of_headers_does_not_grow_the_memory() -> None:
 
 
 def test_a_repr_shows_neither_token_nor_signature() -> None:
-    """A traceback with local variables gives nobody a token."""
+    """A traceback with local variables contains no token."""
     text = f"{H}.{P}.{S}"
     jws = CompactParser().parse_jws(text)
 
@@ -193,8 +193,8 @@ def test_a_repr_shows_neither_token_nor_signature() -> None:
         assert not any(part in shown for part in (H, P, S, "b'signature'"))
 
 
-def test_a_jws_is_taken_apart_without_a_look_at_its_claims() -> None:
-    """Payloads that are no JWT are somebody else's to judge."""
+def test_a_jws_is_parsed_without_its_claims() -> None:
+    """The caller checks payloads that are not JWTs."""
     text = unsigned(HEADER, b"\xff anything")
     jws = CompactParser().parse_jws(text)
 
@@ -205,7 +205,7 @@ def test_a_jws_is_taken_apart_without_a_look_at_its_claims() -> None:
 
 @given(st.text(max_size=80) | st.text(alphabet=string.ascii_letters + "-_.=", max_size=80))
 def test_any_text_gives_a_token_or_a_reason_of_this_step(text: str) -> None:
-    """No text raises, whether it could have passed the credential or not."""
+    """No text raises, even if the credential parser would reject it before."""
     found = parse(text)
 
     assert isinstance(found, Rejected)
@@ -216,7 +216,7 @@ def test_any_text_gives_a_token_or_a_reason_of_this_step(text: str) -> None:
 def test_any_bytes_in_the_segments_give_a_token_or_a_reason_of_this_step(
     header: bytes, payload: bytes
 ) -> None:
-    """The same below the base64url."""
+    """This tests the bytes below the base64url."""
     found = parse(unsigned(header, payload))
 
     assert isinstance(found, Rejected)
@@ -225,7 +225,7 @@ def test_any_bytes_in_the_segments_give_a_token_or_a_reason_of_this_step(
 
 @given(st.sampled_from(range(len(f"{H}.{P}.{S}"))), st.characters(codec="ascii"))
 def test_a_changed_character_changes_what_is_read(position: int, char: str) -> None:
-    """No two texts are one token: whatever still parses differs in header, claims or signature."""
+    """No two texts are the same token: if a changed text parses, then header, claims or signature differ."""
     text = f"{H}.{P}.{S}"
     changed = text[:position] + char + text[position + 1 :]
     found, original = parse(changed), parsed(text)

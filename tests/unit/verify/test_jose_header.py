@@ -1,4 +1,4 @@
-"""The header of a JWT: what is read of it, and what is refused (RFC 7515, section 4)."""
+"""The header of a JWT: which parameters are read and which are rejected (RFC 7515, section 4)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEADER: JsonObject = {"alg": "RS256", "kid": "key-1"}
 
 
 def header_of(changes: JsonObject) -> JOSEHeader | Rejected:
-    """The header of a token with these changes to it, as parsed."""
+    """Return the parsed header of a token with these changes."""
     token = CompactParser().parse(unsigned({**HEADER, **changes}, claims()))
     return token if isinstance(token, Rejected) else token.header
 
@@ -44,7 +44,7 @@ def header_of(changes: JsonObject) -> JOSEHeader | Rejected:
     ],
 )
 def test_a_header_parameter_that_cannot_be_honoured_is_refused(changes: JsonObject, reason: Reason) -> None:
-    """Critical extensions, encryption, and parameters of the wrong type (RFC 7515, section 4)."""
+    """These are critical extensions, encryption, and parameters of the wrong type (RFC 7515, section 4)."""
     found = header_of(changes)
 
     assert isinstance(found, Rejected)
@@ -52,7 +52,7 @@ def test_a_header_parameter_that_cannot_be_honoured_is_refused(changes: JsonObje
 
 
 def test_a_missing_alg_is_refused() -> None:
-    """RFC 7515, section 4.1.1: it must be present."""
+    """RFC 7515, section 4.1.1: `alg` is required."""
     found = CompactParser().parse(unsigned(b"{}", claims()))
 
     assert found == Rejected(Reason.TOKEN_MALFORMED, "'alg' is missing or not a string")
@@ -87,7 +87,7 @@ def test_a_missing_alg_is_refused() -> None:
     ],
 )
 def test_a_header_is_reduced_to_what_the_gate_reads(changes: JsonObject, header: JOSEHeader) -> None:
-    """Algorithm, kid and type; what points to keys elsewhere goes nowhere."""
+    """It keeps algorithm, kid and type, and ignores parameters that point to keys."""
     assert header_of(changes) == header
 
 
@@ -102,5 +102,5 @@ def test_a_header_is_reduced_to_what_the_gate_reads(changes: JsonObject, header:
     ],
 )
 def test_types_compare_as_media_types(typ: str, normal: str) -> None:
-    """RFC 7515, section 4.1.9: case aside, `application/` may be left out."""
+    """RFC 7515, section 4.1.9: case does not matter, and `application/` is optional."""
     assert normalise_type(typ) == normal

@@ -1,4 +1,4 @@
-"""The local check of one issuer's tokens: type, algorithm, time, signature, audience, identity."""
+"""Verification of an issuer's tokens with local keys: type, algorithm, time, signature, audience, identity."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.tokens import claims
 from tests.support.verifiers import RULES, issuer_verifier, judged, refused, static
 
 
-def test_a_good_token_names_its_sender(verifier: JWTVerifier, key: SigningKey) -> None:
-    """With the end of the token, and the issuer and key that vouch for it."""
+def test_a_valid_token_gives_an_identity(verifier: JWTVerifier, key: SigningKey) -> None:
+    """The verdict has the token's expiry, and names issuer and key."""
     verdict = judged(verifier, key.sign(claims()))
 
     assert isinstance(verdict, Authenticated)
@@ -29,8 +29,8 @@ def test_a_good_token_names_its_sender(verifier: JWTVerifier, key: SigningKey) -
     assert verdict.max_age is None
 
 
-def test_a_verdict_ends_with_the_key_that_made_it(key: SigningKey, clock: FakeClock) -> None:
-    """It holds the key's own handle."""
+def test_a_verdict_depends_on_the_key_that_verified_it(key: SigningKey, clock: FakeClock) -> None:
+    """It has the key's handle."""
     keys = static(key)
     verdict = judged(issuer_verifier(keys, clock), key.sign(claims()))
 
@@ -47,10 +47,10 @@ def test_a_verdict_ends_with_the_key_that_made_it(key: SigningKey, clock: FakeCl
         pytest.param({"typ": "b\n"}, "'b?'", id="control character in typ"),
     ],
 )
-def test_what_a_stranger_chose_is_shown_short_and_printable(
+def test_text_from_a_token_is_shortened_and_printable_in_details(
     verifier: JWTVerifier, changes: JsonObject, shown: str
 ) -> None:
-    """A detail goes into logs and headers."""
+    """A detail is written to logs and headers."""
     header = json_bytes({"alg": "RS256", **changes})
     verdict = judged(verifier, compact(header, json_bytes(claims()), b""))
 
@@ -59,16 +59,16 @@ def test_what_a_stranger_chose_is_shown_short_and_printable(
 
 
 @pytest.mark.parametrize("typ", [OMIT, "JWT", "jwt", "application/jwt", "at+jwt", "application/AT+JWT"])
-def test_a_type_that_is_accepted_passes(verifier: JWTVerifier, key: SigningKey, typ: object) -> None:
-    """Absent is fine, and case and prefix do not matter."""
+def test_an_allowed_type_is_accepted(verifier: JWTVerifier, key: SigningKey, typ: object) -> None:
+    """The type may be missing. Case and prefix do not matter."""
     assert isinstance(judged(verifier, key.sign(claims(), {"typ": typ})), Authenticated)
 
 
 @pytest.mark.parametrize(
     "typ", ["logout+jwt", "dpop+jwt", "token-introspection+jwt", "secevent+jwt", "", "JWS", "jwt "]
 )
-def test_a_token_of_another_type_is_refused(verifier: JWTVerifier, key: SigningKey, typ: str) -> None:
-    """A token that the same issuer made for something else is no bearer token (RFC 8725, section 3.11)."""
+def test_a_token_of_another_type_is_rejected(verifier: JWTVerifier, key: SigningKey, typ: str) -> None:
+    """A token of the same issuer for another purpose is not a bearer token (RFC 8725, section 3.11)."""
     assert refused(verifier, key.sign(claims(), {"typ": typ})) is Reason.TYPE_NOT_ACCEPTED
 
 
@@ -84,10 +84,10 @@ def test_a_token_of_another_type_is_refused(verifier: JWTVerifier, key: SigningK
         pytest.param(["jkt"], "'cnf' is malformed", id="list"),
     ],
 )
-def test_a_token_that_is_bound_to_its_sender_is_refused(
+def test_a_token_that_is_bound_to_its_sender_is_rejected(
     key: SigningKey, clock: FakeClock, confirmation: object, detail: str
 ) -> None:
-    """Without `ignore_confirmation`; the detail names what it is bound to and quotes nothing."""
+    """This applies without `ignore_confirmation`. The detail names the kind of binding and quotes no value."""
     token = key.sign(claims(cnf=confirmation))
     ignoring = replace(RULES, ignore_confirmation=True)
     verdict = judged(issuer_verifier(static(key), clock), token)
@@ -107,10 +107,10 @@ def test_a_token_that_is_bound_to_its_sender_is_refused(
         pytest.param({"sub": OMIT}, Reason.IDENTITY_INVALID, id="no username"),
     ],
 )
-def test_a_signed_token_has_to_hold_in_every_claim(
+def test_every_claim_of_a_signed_token_is_checked(
     verifier: JWTVerifier, key: SigningKey, changes: JsonObject, reason: Reason
 ) -> None:
-    """The verdict ends with the key that made the signature."""
+    """The verdict depends on the key that made the signature."""
     verdict = judged(verifier, key.sign(claims(changes)))
 
     assert isinstance(verdict, Rejected)
@@ -127,10 +127,10 @@ def test_a_signed_token_has_to_hold_in_every_claim(
         pytest.param({"iat": START + 61}, Reason.TOKEN_NOT_YET_VALID, id="issued in the future"),
     ],
 )
-def test_a_token_out_of_its_time_is_refused_by_no_key(
+def test_an_expired_token_is_rejected_without_using_a_key(
     verifier: JWTVerifier, key: SigningKey, changes: JsonObject, reason: Reason
 ) -> None:
-    """Its time is judged before its signature, which costs a hundred times as much."""
+    """Its time is checked before its signature, which costs a hundred times as much."""
     verdict = judged(verifier, key.sign(claims(changes)))
 
     assert isinstance(verdict, Rejected)
@@ -141,7 +141,7 @@ def test_a_token_out_of_its_time_is_refused_by_no_key(
 def test_an_explanation_names_the_key_of_an_expired_token(
     key: SigningKey, stranger: SigningKey, clock: FakeClock
 ) -> None:
-    """The reason is the same; a signature that is no good is not told, since its time comes first."""
+    """The reason stays "expired", even if the signature is wrong, because the time is checked first."""
     verifier = issuer_verifier(static(key), clock, verify_expired=True)
     good, forged = (judged(verifier, by.sign(claims({"exp": START}))) for by in (key, stranger))
 
@@ -164,7 +164,7 @@ def test_an_explanation_names_the_key_of_an_expired_token(
 def test_an_identity_holds_the_audiences_that_the_gate_accepts(
     key: SigningKey, clock: FakeClock, aud: object, audiences: tuple[str, ...]
 ) -> None:
-    """Once each and sorted, so that TokenReview gives the same."""
+    """Each is listed once, and they are sorted, so that TokenReview gives the same identity."""
     rules = replace(RULES, audiences=frozenset({"a", "b"}))
     verdict = judged(issuer_verifier(static(key), clock, rules=rules), key.sign(claims(aud=aud)))
 
@@ -186,7 +186,7 @@ BROKEN: list[tuple[Reason, JsonObject, JsonObject]] = [
 def test_the_first_check_that_fails_gives_the_reason(
     verifier: JWTVerifier, key: SigningKey, stranger: SigningKey, first: int
 ) -> None:
-    """A token that is bad in several ways: type, algorithm, time, signature, audience, identity, in this order."""
+    """The token is invalid in several ways. The order is type, algorithm, time, signature, audience, identity."""
     headers: JsonObject = {}
     changes: JsonObject = {}
     for _, header, claim in BROKEN[first:]:
@@ -198,10 +198,10 @@ def test_the_first_check_that_fails_gives_the_reason(
 
 
 @pytest.mark.parametrize("leeway", [0.0, 45.0])
-def test_a_verdict_ends_with_the_token_and_its_expiry_leeway(
+def test_a_verdict_ends_with_the_tokens_expiry_plus_leeway(
     key: SigningKey, clock: FakeClock, leeway: float
 ) -> None:
-    """So does a cached one: the end counts the leeway."""
+    """A cached verdict also includes the leeway."""
     rules = replace(RULES, time=TimeRules(expiry_leeway=leeway))
     verifier = issuer_verifier(static(key), clock, rules=rules)
     text = key.sign(claims())
@@ -215,13 +215,13 @@ def test_a_verdict_ends_with_the_token_and_its_expiry_leeway(
 
 
 def test_the_status_is_that_of_the_keys(verifier: JWTVerifier) -> None:
-    """For /readyz."""
+    """/readyz shows it."""
     assert verifier.name == "corp"
     assert verifier.status().detail == "1 static key"
 
 
 def test_claim_rules_are_the_issuers_own(key: SigningKey, clock: FakeClock) -> None:
-    """What the constructor was given names the sender."""
+    """The constructor's rules give the identity."""
     verifier = issuer_verifier(static(key), clock, claim_rules=ClaimRules(PrefixedClaim("sub", "corp:")))
     verdict = judged(verifier, key.sign(claims()))
 

@@ -1,4 +1,4 @@
-"""Tokens whose key is not in memory: when a fetch is worth its cost, and what comes of it."""
+"""Tokens whose key is not in memory: when keys are fetched, and with which result."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Resolving:
         self.verifier = issuer_verifier(RemoteKeySet(source, clock, RefreshRules(cooldown=5)), clock)
 
     async def verdict(self, text: str) -> Verdict:
-        """The verdict, after a fetch where one is needed."""
+        """Return the verdict, after a fetch if one is needed."""
         return await finished(self.verifier.try_verify(parsed(text)))
 
 
 async def test_the_first_token_fetches_the_key_that_verifies_it(key: SigningKey, clock: FakeClock) -> None:
-    """And the next one is verified from memory."""
+    """The next token is verified with the key in memory."""
     issuer = Resolving(ScriptedSource(key), clock)
     assert issuer.verifier.verify_locally(parsed(key.sign(claims()))) == Unresolved()
     assert isinstance(await issuer.verdict(key.sign(claims())), Authenticated)
@@ -49,10 +49,10 @@ async def test_the_first_token_fetches_the_key_that_verifies_it(key: SigningKey,
         pytest.param({}, {"aud": OMIT}, Reason.AUDIENCE_MISMATCH, id="no audience"),
     ],
 )
-async def test_a_token_that_is_bad_anyway_costs_no_fetch(
+async def test_a_token_that_is_invalid_anyway_causes_no_fetch(
     key: SigningKey, clock: FakeClock, headers: JsonObject, changes: JsonObject, reason: Reason
 ) -> None:
-    """Its kid is unknown, and nobody asks for it."""
+    """Its kid is unknown, but the key would not make it valid."""
     issuer = Resolving(ScriptedSource(key), clock)
     verdict = await issuer.verdict(key.sign(claims(changes), headers))
 
@@ -62,8 +62,10 @@ async def test_a_token_that_is_bad_anyway_costs_no_fetch(
     assert issuer.source.fetches == 0
 
 
-async def test_an_unknown_kid_may_be_known_soon(pool: KeyPool, key: SigningKey, clock: FakeClock) -> None:
-    """The refusal is not final: the key may be published a moment later."""
+async def test_the_rejection_of_an_unknown_kid_is_not_final(
+    pool: KeyPool, key: SigningKey, clock: FakeClock
+) -> None:
+    """The key may be published a moment later."""
     issuer = Resolving(ScriptedSource(key), clock)
     verdict = await issuer.verdict(pool.key("RS256", 1, kid="other").sign(claims()))
 
@@ -72,8 +74,8 @@ async def test_an_unknown_kid_may_be_known_soon(pool: KeyPool, key: SigningKey, 
     assert not verdict.final
 
 
-async def test_keys_that_cannot_be_had_are_no_refusal(key: SigningKey, clock: FakeClock) -> None:
-    """Nobody can tell, and when to ask again is told."""
+async def test_unavailable_keys_are_not_a_rejection(key: SigningKey, clock: FakeClock) -> None:
+    """The verdict is `Unavailable` with a time to retry after."""
     issuer = Resolving(ScriptedSource(error="the issuer is down"), clock)
 
     assert await issuer.verdict(key.sign(claims())) == Unavailable(
@@ -81,10 +83,10 @@ async def test_keys_that_cannot_be_had_are_no_refusal(key: SigningKey, clock: Fa
     )
 
 
-async def test_a_fetched_key_that_does_not_fit_is_a_mismatch(
+async def test_a_fetched_key_of_another_algorithm_is_a_mismatch(
     pool: KeyPool, key: SigningKey, clock: FakeClock
 ) -> None:
-    """The same answer as for a key in memory."""
+    """The reason is the same as for a key in memory."""
     issuer = Resolving(ScriptedSource(pool.key("ES256", kid="key-1")), clock)
     verdict = await issuer.verdict(key.sign(claims()))
 
@@ -92,8 +94,8 @@ async def test_a_fetched_key_that_does_not_fit_is_a_mismatch(
     assert verdict.reason is Reason.ALGORITHM_NOT_ALLOWED
 
 
-async def test_a_token_that_expires_during_the_fetch_is_refused(key: SigningKey, clock: FakeClock) -> None:
-    """Its time is judged again once its signature holds."""
+async def test_a_token_that_expires_during_the_fetch_is_rejected(key: SigningKey, clock: FakeClock) -> None:
+    """Its time is checked again after its signature."""
     issuer = Resolving(ScriptedSource(key), clock)
     issuer.source.meanwhile = lambda: clock.advance(3600)
     verdict = await issuer.verdict(key.sign(claims()))

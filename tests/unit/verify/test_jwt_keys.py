@@ -1,4 +1,4 @@
-"""Which signatures count: every algorithm, the keys that are tried, and confusions of the two."""
+"""Signatures: every algorithm, the keys that are tried, and confusions of the two."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from tests.support.verifiers import RULES, issuer_verifier, judged, refused, sta
         pytest.param("EdDSA", Shape.ED448, id="Ed448"),
     ],
 )
-def test_every_algorithm_verifies_and_refuses(
+def test_every_algorithm_accepts_valid_and_rejects_wrong_signatures(
     pool: KeyPool, clock: FakeClock, algorithm: str, shape: Shape
 ) -> None:
-    """What the key signed passes; the same signature under other claims does not."""
+    """The same signature over other claims is wrong."""
     key = pool.key(algorithm, shape=shape, kid="key-1")
     verifier = issuer_verifier(static(key), clock)
     header, _, signature = key.sign(claims()).split(".")
@@ -46,8 +46,8 @@ def test_every_algorithm_verifies_and_refuses(
     assert refused(verifier, f"{header}.{payload}.{signature}") is Reason.SIGNATURE_INVALID
 
 
-def test_a_forged_token_is_refused(verifier: JWTVerifier, stranger: SigningKey) -> None:
-    """The kid is right, the key is not; the verdict names the key that was tried."""
+def test_a_forged_token_is_rejected(verifier: JWTVerifier, stranger: SigningKey) -> None:
+    """The kid is known, but the signature is of another key. The verdict names the key that was tried."""
     verdict = judged(verifier, stranger.sign(claims()))
 
     assert isinstance(verdict, Rejected)
@@ -56,10 +56,10 @@ def test_a_forged_token_is_refused(verifier: JWTVerifier, stranger: SigningKey) 
     assert verdict.final
 
 
-def test_a_forgery_is_remembered_no_longer_than_the_keys(
+def test_the_rejection_of_a_forged_token_ends_with_a_change_of_keys(
     key: SigningKey, stranger: SigningKey, clock: FakeClock
 ) -> None:
-    """A key that comes later may have made the signature."""
+    """A later key may have made the signature."""
     keys = static(key)
     verdict = judged(issuer_verifier(keys, clock), stranger.sign(claims()))
 
@@ -70,15 +70,15 @@ def test_a_forgery_is_remembered_no_longer_than_the_keys(
 @pytest.mark.parametrize(
     "signature", [b"", b"\0", b"\0" * 256, b"\xff" * 256], ids=["none", "1", "256", "ones"]
 )
-def test_a_made_up_signature_is_refused(verifier: JWTVerifier, signature: bytes) -> None:
-    """Of any length."""
+def test_an_invented_signature_is_rejected(verifier: JWTVerifier, signature: bytes) -> None:
+    """It can have any length."""
     header = json_bytes({"alg": "RS256", "kid": "key-1"})
 
     assert refused(verifier, compact(header, json_bytes(claims()), signature)) is Reason.SIGNATURE_INVALID
 
 
-def test_a_public_key_is_no_hmac_secret(verifier: JWTVerifier, key: SigningKey) -> None:
-    """The classic confusion of algorithms (RFC 8725, section 2.1)."""
+def test_a_public_key_is_not_used_as_hmac_secret(verifier: JWTVerifier, key: SigningKey) -> None:
+    """This is the classic confusion of algorithms (RFC 8725, section 2.1)."""
     header, payload = json_bytes({"alg": "HS256", "kid": "key-1"}), json_bytes(claims())
     signing_input = compact(header, payload, b"").removesuffix(".").encode()
     signature = hmac.digest(key.public_pem(), signing_input, "sha256")
@@ -89,15 +89,17 @@ def test_a_public_key_is_no_hmac_secret(verifier: JWTVerifier, key: SigningKey) 
 @pytest.mark.parametrize(
     "alg", ["none", "None", "NONE", "", "HS256", "rs256", "RS256 ", "RSA-OAEP", "ES256K"]
 )
-def test_an_algorithm_that_is_not_listed_is_refused(verifier: JWTVerifier, alg: str) -> None:
-    """Compared exactly; unsigned tokens have no algorithm that could be listed."""
+def test_an_algorithm_that_is_not_allowed_is_rejected(verifier: JWTVerifier, alg: str) -> None:
+    """The comparison is exact. `none` can never be allowed."""
     header = json_bytes({"alg": alg, "kid": "key-1"})
 
     assert refused(verifier, compact(header, json_bytes(claims()), b"")) is Reason.ALGORITHM_NOT_ALLOWED
 
 
-def test_an_algorithm_that_this_issuer_does_not_use_is_refused(key: SigningKey, clock: FakeClock) -> None:
-    """Though its key could verify it."""
+def test_an_algorithm_that_is_not_allowed_for_the_issuer_is_rejected(
+    key: SigningKey, clock: FakeClock
+) -> None:
+    """This holds even if the issuer's key supports it."""
     rules = replace(RULES, algorithms=frozenset({"PS256"}))
 
     assert (
@@ -106,10 +108,10 @@ def test_an_algorithm_that_this_issuer_does_not_use_is_refused(key: SigningKey, 
     )
 
 
-def test_an_algorithm_that_does_not_fit_the_key_is_refused(
+def test_an_algorithm_that_the_key_does_not_support_is_rejected(
     verifier: JWTVerifier, pool: KeyPool, key: SigningKey
 ) -> None:
-    """The key of this kid is an RSA key for RS256: it verifies no other algorithm."""
+    """The key with this kid is an RSA key for RS256. It verifies no other algorithm."""
     for other in (pool.key("ES256", kid="key-1"), pool.key("PS256", kid="key-1")):
         verdict = judged(verifier, other.sign(claims()))
 
@@ -119,8 +121,8 @@ def test_an_algorithm_that_does_not_fit_the_key_is_refused(
 
 
 @pytest.mark.parametrize("kid", ["key-1", "evil"])
-def test_a_key_that_a_token_brings_along_is_not_used(pool: KeyPool, verifier: JWTVerifier, kid: str) -> None:
-    """`jwk`, `jku`, `x5u` and `x5c` are ignored: neither trusted nor fetched."""
+def test_a_key_inside_a_token_is_not_used(pool: KeyPool, verifier: JWTVerifier, kid: str) -> None:
+    """`jwk`, `jku`, `x5u` and `x5c` are neither trusted nor fetched."""
     thief = pool.key("RS256", 1, kid=kid)
     pointers = {
         "jwk": thief.jwk(),
@@ -133,15 +135,15 @@ def test_a_key_that_a_token_brings_along_is_not_used(pool: KeyPool, verifier: JW
     assert not isinstance(verdict, Authenticated)
 
 
-def test_a_good_token_may_bring_pointers_along(verifier: JWTVerifier, key: SigningKey) -> None:
-    """Some issuers add them; they change nothing."""
+def test_a_valid_token_may_contain_pointers_to_keys(verifier: JWTVerifier, key: SigningKey) -> None:
+    """Some issuers add them. They are ignored."""
     pointers = {"jku": "https://issuer.example/jwks", "jwk": key.jwk(), "x5t": "abc"}
 
     assert isinstance(judged(verifier, key.sign(claims(), pointers)), Authenticated)
 
 
-def test_without_a_kid_every_key_that_fits_is_tried(pool: KeyPool, clock: FakeClock) -> None:
-    """And the verdict names the one that did."""
+def test_without_a_kid_every_key_of_the_algorithm_is_tried(pool: KeyPool, clock: FakeClock) -> None:
+    """The verdict names the key that verified the token."""
     keys = [pool.key("ES256", number, kid=f"key-{number}") for number in range(4)]
     verifier = issuer_verifier(static(pool.key("RS256"), *keys), clock)
     verdict = judged(verifier, keys[3].without_kid().sign(claims()))
@@ -151,7 +153,7 @@ def test_without_a_kid_every_key_that_fits_is_tried(pool: KeyPool, clock: FakeCl
 
 
 def test_without_a_kid_a_forgery_is_tried_with_every_key(pool: KeyPool, clock: FakeClock) -> None:
-    """And refused by all; a ninth key is not tried."""
+    """It is rejected after all of them. At most eight keys are tried."""
     keys = [pool.key("EdDSA", number, kid=f"key-{number}") for number in range(9)]
     verifier = issuer_verifier(static(*keys), clock)
     for signing in (pool.key("EdDSA", 20), keys[8]):
@@ -161,10 +163,10 @@ def test_without_a_kid_a_forgery_is_tried_with_every_key(pool: KeyPool, clock: F
         assert (verdict.reason, verdict.detail) == (Reason.SIGNATURE_INVALID, "8 key(s) tried")
 
 
-def test_keys_of_one_issuer_say_nothing_of_anothers_tokens(
+def test_the_keys_of_one_issuer_do_not_verify_tokens_of_another(
     pool: KeyPool, clock: FakeClock, key: SigningKey
 ) -> None:
-    """Two issuers, one kid: each has its own key."""
+    """Both issuers have a key with the same kid."""
     other = pool.key("RS256", 2, kid="key-1")
     one, two = issuer_verifier(static(key), clock), issuer_verifier(static(other), clock)
 
@@ -172,6 +174,6 @@ def test_keys_of_one_issuer_say_nothing_of_anothers_tokens(
     assert refused(two, key.sign(claims())) is Reason.SIGNATURE_INVALID
 
 
-def test_a_document_read_twice_gives_keys_of_their_own(key: SigningKey) -> None:
-    """Leases are not shared between sets."""
+def test_a_key_set_that_is_read_twice_gives_separate_keys(key: SigningKey) -> None:
+    """Two key sets share no revocation handles."""
     assert document(key).keys[0].handle is not document(key).keys[0].handle

@@ -1,4 +1,4 @@
-"""Tokens that the issuer's known keys do not verify: one fetch tells whether it has replaced them."""
+"""Tokens that no known key verifies: one fetch shows whether the issuer replaced its keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.verifiers import Cached, finished, issuer_verifier
 
 
 class Issuer:
-    """An issuer that signs with one key, and the verifier and cache that have fetched it."""
+    """An issuer with one signing key, and a verifier and a cache that have fetched it."""
 
     def __init__(self, pool: KeyPool, clock: FakeClock, kid: str | None = "key-1") -> None:
         self.pool = pool
@@ -32,42 +32,42 @@ class Issuer:
         self.behind_cache = Cached(router, clock, CacheRules(negative_ttl=600))
 
     def replace_key(self, algorithm: str = "ES256") -> None:
-        """Signs with another key from now on, and publishes it under the same kid or again without one."""
+        """Publish another key with the same kid, or again without one, and sign with it."""
         self.key = self.pool.key(algorithm, 3, kid=self.kid)
         self.source.keys = (self.key,)
 
     def forged(self, changes: JsonObject | None = None) -> str:
-        """A token of a key that was never published, under the published kid."""
+        """Return a token with the published kid, signed with a key that was never published."""
         return self.pool.key("ES256", 7, kid=self.kid).sign(claims(changes or {}))
 
     async def verdict(self, text: str) -> Verdict:
-        """The verdict, after a fetch where one is needed."""
+        """Return the verdict, after a fetch if one is needed."""
         return await finished(self.verifier.try_verify(parsed(text)))
 
     async def cached(self, text: str) -> Verdict:
-        """The verdict by way of the cache."""
+        """Return the verdict through the cache."""
         return await self.behind_cache.ask(text)
 
 
 @pytest.fixture
 async def issuer(pool: KeyPool, clock: FakeClock) -> Issuer:
-    """An issuer whose key is known."""
+    """An issuer whose key was fetched."""
     issuer = Issuer(pool, clock)
     await issuer.keys.refresh()
     return issuer
 
 
 def reason(verdict: Verdict) -> Reason | None:
-    """Why a token does not pass; None where it does."""
+    """Return the reason of a rejection, or None if the token is accepted."""
     return None if isinstance(verdict, Authenticated) else verdict.reason
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
 @pytest.mark.parametrize("kid", ["key-1", None], ids=["the same kid", "no kid"])
-async def test_a_good_token_of_a_replaced_key_passes_at_once(
+async def test_a_valid_token_of_a_replaced_key_is_accepted_at_once(
     pool: KeyPool, clock: FakeClock, kid: str | None, algorithm: str
 ) -> None:
-    """No refresh has to come first, whether the new key is of the same kind or of another."""
+    """No scheduled refresh is needed, even if the new key is of another kind."""
     issuer = Issuer(pool, clock, kid)
     await issuer.keys.refresh()
     clock.advance(6)
@@ -77,8 +77,8 @@ async def test_a_good_token_of_a_replaced_key_passes_at_once(
     assert issuer.source.fetches == 2
 
 
-async def test_forged_tokens_cost_a_fetch_a_minute(issuer: Issuer) -> None:
-    """All of them together; each is refused."""
+async def test_forged_tokens_cause_one_fetch_a_minute(issuer: Issuer) -> None:
+    """All of them share this limit, and each is rejected."""
     for _ in range(100):
         assert reason(await issuer.verdict(issuer.forged())) is Reason.SIGNATURE_INVALID
         issuer.clock.advance(1)
@@ -94,14 +94,16 @@ async def test_forged_tokens_cost_a_fetch_a_minute(issuer: Issuer) -> None:
         pytest.param({"aud": "other"}, id="another audience"),
     ],
 )
-async def test_a_forged_token_that_is_bad_anyway_costs_no_fetch(issuer: Issuer, changes: JsonObject) -> None:
-    """No key of the issuer would make it good."""
+async def test_a_forged_token_that_is_invalid_anyway_causes_no_fetch(
+    issuer: Issuer, changes: JsonObject
+) -> None:
+    """No key of the issuer would make it valid."""
     assert isinstance(await issuer.verdict(issuer.forged(changes)), Rejected)
     assert issuer.source.fetches == 1
 
 
-async def test_a_refusal_is_not_remembered_beyond_new_keys(issuer: Issuer) -> None:
-    """A token that was refused within the minute passes once any fetch brings its key."""
+async def test_a_cached_rejection_ends_with_new_keys(issuer: Issuer) -> None:
+    """A token that was rejected is accepted after any fetch brings its key."""
     assert reason(await issuer.cached(issuer.forged())) is Reason.SIGNATURE_INVALID
     issuer.replace_key()
     token = issuer.key.sign(claims())
@@ -112,8 +114,8 @@ async def test_a_refusal_is_not_remembered_beyond_new_keys(issuer: Issuer) -> No
     assert reason(await issuer.cached(token)) is None
 
 
-async def test_a_refusal_is_not_remembered_beyond_the_minute(issuer: Issuer) -> None:
-    """However long cache.negativeTTL is, the token that was refused starts the next fetch itself."""
+async def test_a_cached_rejection_ends_after_a_minute(issuer: Issuer) -> None:
+    """The rejected token itself then starts the next fetch, even if cache.negativeTTL is longer."""
     assert reason(await issuer.cached(issuer.forged())) is Reason.SIGNATURE_INVALID
     issuer.replace_key()
     token = issuer.key.sign(claims())
@@ -124,8 +126,8 @@ async def test_a_refusal_is_not_remembered_beyond_the_minute(issuer: Issuer) -> 
     assert reason(await issuer.cached(token)) is None
 
 
-async def test_a_forged_token_that_is_bad_anyway_stays_remembered(issuer: Issuer) -> None:
-    """It starts no fetch, so it need not be verified again for one."""
+async def test_the_rejection_of_a_forged_token_that_is_invalid_anyway_stays_cached(issuer: Issuer) -> None:
+    """It starts no fetch, so it does not need to be verified again."""
     token = issuer.forged({"aud": "other"})
     await issuer.cached(token)
     issuer.clock.advance(500)
@@ -134,8 +136,8 @@ async def test_a_forged_token_that_is_bad_anyway_stays_remembered(issuer: Issuer
     assert reason(await issuer.cached(token)) is Reason.SIGNATURE_INVALID
 
 
-async def test_while_the_issuer_is_down_nobody_is_refused_for_a_replaced_key(issuer: Issuer) -> None:
-    """503 and no 401: the key may have been replaced during the outage. Good tokens pass all the same."""
+async def test_while_the_issuer_is_down_tokens_of_unknown_keys_are_unavailable(issuer: Issuer) -> None:
+    """They get 503 instead of 401, because the key may have been replaced. Tokens of known keys are accepted."""
     issuer.source.error = "down"
     good = issuer.key.sign(claims())
     verdict = await issuer.verdict(issuer.forged())
@@ -146,7 +148,7 @@ async def test_while_the_issuer_is_down_nobody_is_refused_for_a_replaced_key(iss
 
 
 async def test_an_unknown_kid_within_the_cooldown_has_a_reason_of_its_own(issuer: Issuer) -> None:
-    """It is no outage, and the answer says when to ask again."""
+    """It is not an outage, and the verdict has a time to retry after."""
     verdict = await issuer.verdict(issuer.pool.key("ES256", 1, kid="new").sign(claims()))
 
     assert isinstance(verdict, Unavailable)

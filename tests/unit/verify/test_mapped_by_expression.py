@@ -1,4 +1,4 @@
-"""Identities by expressions: mappings, and rules over claims and over the user, as the kube-apiserver judges them."""
+"""Identities from CEL expressions: mappings, and rules over claims and over the user, as in kube-apiserver."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ def by(expression: str) -> Mapped:
 
 
 def claims_rule(expression: str, message: str = "") -> ClaimRules:
-    """Rules with a condition over claims."""
+    """Return claim rules with a condition on claims."""
     condition = Condition("its.place", compile_expression(expression, Sees.CLAIMS, Expects.BOOL), message)
     return ClaimRules(SUB, claims=(condition,))
 
 
 def user_rule(expression: str, message: str = "", **rules: object) -> ClaimRules:
-    """Rules with a condition over the user whom the other rules name."""
+    """Return claim rules with a condition on the user that the other rules give."""
     condition = Condition("its.place", compile_expression(expression, Sees.USER, Expects.BOOL), message)
     return ClaimRules(SUB, **{"user": (condition,), **rules})  # type: ignore[arg-type] # by their names
 
 
 def mapped(rules: ClaimRules, **changes: object) -> Identity | Rejected:
-    """What the rules make of a token with these claims."""
+    """Return the result of the rules for a token with these claims."""
     members = cast("Mapping[str, JSONValue]", claims(**{"jti": OMIT, **changes}))
     return mapped_identity(VerifiedClaims(members), ISSUER, ("my-audience",), rules=rules, issuer_name="corp")
 
 
 def identity(rules: ClaimRules, **changes: object) -> Identity:
-    """The same, where it has to be an identity."""
+    """Return the identity that the rules give."""
     found = mapped(rules, **changes)
     assert isinstance(found, Identity), found
     return found
 
 
 def refusal(rules: ClaimRules, **changes: object) -> Rejected:
-    """The same, where it has to be a refusal."""
+    """Return the rejection that the rules give."""
     found = mapped(rules, **changes)
     assert isinstance(found, Rejected), found
     return found
@@ -68,7 +68,7 @@ def refusal(rules: ClaimRules, **changes: object) -> Rejected:
     ],
 )
 def test_an_expression_gives_the_username(expression: str, changes: dict[str, object], username: str) -> None:
-    """The expression's text is the name, with nothing before it."""
+    """The expression's text is the username, without a prefix."""
     assert identity(ClaimRules(by(expression)), **changes).username == username
 
 
@@ -77,8 +77,8 @@ def test_an_expression_gives_the_username(expression: str, changes: dict[str, ob
     ["", None, 1, True, ["a"], {}, "a\nb", "a\udfff", OMIT],
     ids=["empty", "null", "number", "boolean", "list", "object", "newline", "surrogate", "missing"],
 )
-def test_what_is_no_text_is_no_username(value: object) -> None:
-    """Nobody in particular is nobody, and the place of the expression is told."""
+def test_a_username_must_be_text(value: object) -> None:
+    """The token is rejected, and the detail names the expression."""
     found = refusal(ClaimRules(by("claims.x")), x=value)
 
     assert found.reason is Reason.IDENTITY_INVALID
@@ -98,7 +98,7 @@ def test_what_is_no_text_is_no_username(value: object) -> None:
     ids=["list", "text", "list with an empty text", "empty text", "empty list", "null"],
 )
 def test_an_expression_gives_groups(value: object, groups: tuple[str, ...]) -> None:
-    """A text is one group; null and empty texts are none."""
+    """A text is one group. Null and empty texts give no group."""
     assert identity(ClaimRules(SUB, groups=by("claims.x")), x=value).groups == (*groups, AUTHENTICATED)
 
 
@@ -107,8 +107,8 @@ def test_an_expression_gives_groups(value: object, groups: tuple[str, ...]) -> N
     [["a", None], ["a", 1], 1, True, {"a": "b"}, ["a\nb"], OMIT],
     ids=["null in a list", "mixed list", "number", "boolean", "object", "newline", "missing"],
 )
-def test_other_values_are_no_groups(value: object) -> None:
-    """What is neither a text nor a list of texts refuses the token."""
+def test_groups_must_be_text_or_a_list_of_texts(value: object) -> None:
+    """Another value rejects the token."""
     found = refusal(ClaimRules(SUB, groups=by("claims.x")), x=value)
 
     assert found.reason is Reason.IDENTITY_INVALID
@@ -117,18 +117,18 @@ def test_other_values_are_no_groups(value: object) -> None:
 
 @pytest.mark.parametrize(("value", "uid"), [("u-1", "u-1"), ("", "")], ids=["text", "empty"])
 def test_an_expression_gives_the_uid(value: str, uid: str) -> None:
-    """An empty uid is none."""
+    """An empty text gives no uid."""
     assert identity(ClaimRules(SUB, uid=by("claims.x")), x=value).uid == uid
 
 
 @pytest.mark.parametrize("value", [None, 1, ["a"], OMIT], ids=["null", "number", "list", "missing"])
-def test_what_is_no_text_is_no_uid(value: object) -> None:
-    """By an expression, null is no uid."""
+def test_a_uid_must_be_text(value: object) -> None:
+    """An expression's null rejects the token."""
     assert refusal(ClaimRules(SUB, uid=by("claims.x")), x=value).reason is Reason.IDENTITY_INVALID
 
 
 def test_expressions_give_extra() -> None:
-    """Keys are sorted, with the credential's id; a key without any text is left out."""
+    """Keys are sorted and include the credential's id. A key without a text is left out."""
     rules = ClaimRules(
         SUB,
         extra=(
@@ -148,15 +148,15 @@ def test_expressions_give_extra() -> None:
 
 
 @pytest.mark.parametrize("value", [1, ["a", 1], {}, "a\nb", OMIT])
-def test_other_values_are_no_extra(value: object) -> None:
-    """A claim that is missing or of another type refuses the token."""
+def test_extra_must_be_text_or_a_list_of_texts(value: object) -> None:
+    """A claim that is missing or has another type rejects the token."""
     rules = ClaimRules(SUB, extra=(("example.com/a", by("claims.x")),))
 
     assert refusal(rules, x=value).reason is Reason.IDENTITY_INVALID
 
 
-def test_a_rule_over_claims_that_holds_lets_the_token_pass() -> None:
-    """What is true passes."""
+def test_a_true_rule_over_claims_accepts_the_token() -> None:
+    """The result `true` is required."""
     assert isinstance(mapped(claims_rule("claims.hd == 'corp'"), hd="corp"), Identity)
 
 
@@ -171,10 +171,10 @@ def test_a_rule_over_claims_that_holds_lets_the_token_pass() -> None:
         pytest.param(claims_rule("claims.n > 1"), {"n": "2"}, "an unsupported type", id="another type"),
     ],
 )
-def test_a_rule_over_claims_that_does_not_hold_refuses(
+def test_a_false_or_failing_rule_over_claims_rejects_the_token(
     rules: ClaimRules, changes: dict[str, object], detail: str
 ) -> None:
-    """False and an error refuse alike; the place of the rule is told, and its message where it is false."""
+    """The detail names the rule. If the rule is false, it contains the rule's message."""
     found = refusal(rules, **changes)
 
     assert found.reason is Reason.CLAIM_RULE_FAILED
@@ -182,8 +182,8 @@ def test_a_rule_over_claims_that_does_not_hold_refuses(
     assert detail in found.detail
 
 
-def test_a_rule_over_the_user_sees_what_the_mappings_gave() -> None:
-    """Username, uid, groups and extra, and not the group that everybody is in."""
+def test_a_rule_over_the_user_sees_the_mapped_identity() -> None:
+    """It sees username, uid, groups and extra, without system:authenticated."""
     rules = user_rule(
         "user.username == 'user-1' && user.uid == 'u' && user.groups == ['a']"
         " && user.extra == {'example.com/a': ['b']}",
@@ -195,15 +195,15 @@ def test_a_rule_over_the_user_sees_what_the_mappings_gave() -> None:
     assert identity(rules, oid="u", groups=["a"]).groups == ("a", AUTHENTICATED)
 
 
-def test_a_rule_over_the_user_that_does_not_hold_refuses() -> None:
-    """The rule's message is told."""
+def test_a_false_rule_over_the_user_rejects_the_token() -> None:
+    """The detail contains the rule's message."""
     found = refusal(user_rule("!user.username.startsWith('user')", "no users"))
 
     assert (found.reason, found.detail) == (Reason.USER_RULE_FAILED, "its.place: no users")
 
 
-def test_a_rule_over_the_user_that_fails_refuses() -> None:
-    """An error is never true."""
+def test_a_failing_rule_over_the_user_rejects_the_token() -> None:
+    """An error is not `true`."""
     found = refusal(user_rule("user.extra['example.com/a'] == ['b']"))
 
     assert found.reason is Reason.USER_RULE_FAILED

@@ -1,4 +1,4 @@
-"""Identities of other issuers: claim mappings and validation rules, as the kube-apiserver evaluates them."""
+"""Identities of `jwt` issuers: claim mappings and validation rules, as in kube-apiserver."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ AUTHENTICATED = "system:authenticated"
 
 
 def mapped(rules: ClaimRules, **changes: object) -> Identity | Rejected:
-    """What the rules make of a token with these claims."""
+    """Return the result of the rules for a token with these claims."""
     members = cast("Mapping[str, JSONValue]", claims(**changes))
     return mapped_identity(VerifiedClaims(members), ISSUER, ("my-audience",), rules=rules, issuer_name="corp")
 
 
 def identity(rules: ClaimRules, **changes: object) -> Identity:
-    """The same, where it has to be an identity."""
+    """Return the identity that the rules give."""
     found = mapped(rules, **changes)
     assert isinstance(found, Identity), found
     return found
 
 
 def refusal(rules: ClaimRules, **changes: object) -> Rejected:
-    """The same, where it has to be a refusal."""
+    """Return the rejection that the rules give."""
     found = mapped(rules, **changes)
     assert isinstance(found, Rejected), found
     return found
 
 
 def test_claims_become_an_identity() -> None:
-    """Username, uid and groups by mapping; the token's own id, its address and the preferred name beside them."""
+    """Username, uid and groups are mapped. The token's id, email and preferred name are added."""
     rules = ClaimRules(PrefixedClaim("sub", "corp:"), groups=PrefixedClaim("groups", "corp:"), uid="oid")
 
     assert identity(
@@ -63,15 +63,15 @@ def test_claims_become_an_identity() -> None:
     )
 
 
-def test_what_is_not_mapped_is_not_read() -> None:
-    """Groups and uid come from the configured claims only, never from those with the usual names."""
+def test_unmapped_claims_are_not_read() -> None:
+    """Groups and uid come from the configured claims only, not from claims with the usual names."""
     found = identity(NO_PREFIX, groups=["admin"], uid="0", oid="0")
 
     assert (found.groups, found.uid) == ((AUTHENTICATED,), "")
 
 
-def test_no_other_issuer_names_a_service_account() -> None:
-    """Whatever it calls its users: they belong to no cluster."""
+def test_no_jwt_issuer_names_a_service_account() -> None:
+    """Its users belong to no cluster, whatever their names are."""
     found = identity(
         NO_PREFIX, sub="system:serviceaccount:prod:web", **{"kubernetes.io": {"namespace": "prod"}}
     )
@@ -93,7 +93,7 @@ def test_no_other_issuer_names_a_service_account() -> None:
     ],
 )
 def test_a_username_is_prefix_and_claim(rules: ClaimRules, value: object, username: str) -> None:
-    """The prefix is literal; null counts as empty."""
+    """The prefix is literal. Null counts as empty."""
     assert identity(rules, sub=value).username == username
 
 
@@ -118,8 +118,8 @@ def test_a_username_is_prefix_and_claim(rules: ClaimRules, value: object, userna
         ),
     ],
 )
-def test_a_token_without_a_username_is_refused(rules: ClaimRules, changes: dict[str, object]) -> None:
-    """Nobody in particular is nobody; an address that is not verified is nobody's."""
+def test_a_token_without_a_username_is_rejected(rules: ClaimRules, changes: dict[str, object]) -> None:
+    """An email that is not verified is not a username."""
     found = refusal(rules, **changes)
 
     assert found.reason is Reason.IDENTITY_INVALID
@@ -128,8 +128,8 @@ def test_a_token_without_a_username_is_refused(rules: ClaimRules, changes: dict[
 
 
 @pytest.mark.parametrize("changes", [{}, {"email_verified": True}], ids=["absent", "true"])
-def test_a_verified_address_may_be_a_username(changes: dict[str, object]) -> None:
-    """`email_verified` absent or exactly true."""
+def test_a_verified_email_can_be_the_username(changes: dict[str, object]) -> None:
+    """`email_verified` must be missing or exactly true."""
     assert identity(EMAIL, email="a@corp.example", **changes).username == "a@corp.example"
 
 
@@ -156,7 +156,7 @@ def test_a_verified_address_may_be_a_username(changes: dict[str, object]) -> Non
 def test_groups_are_a_string_a_list_or_null(
     rules: ClaimRules, value: object, groups: tuple[str, ...]
 ) -> None:
-    """And everybody but the anonymous user is in system:authenticated, too."""
+    """Every user except the anonymous one is also in system:authenticated."""
     assert identity(rules, groups=value).groups == (*groups, AUTHENTICATED)
 
 
@@ -165,18 +165,18 @@ def test_groups_are_a_string_a_list_or_null(
     [1, True, {}, {"a": "b"}, ["a", 1], ["a", ["b"]], [{"name": "a"}], ["a\n"], "a\x7f", ["\ud800"]],
     ids=repr,
 )
-def test_groups_of_other_types_refuse_the_token(value: object) -> None:
-    """A list that is only partly understood would be a guess."""
+def test_groups_of_other_types_reject_the_token(value: object) -> None:
+    """authgate does not guess the groups from a list that it understands only in part."""
     assert refusal(GROUPS, groups=value).reason is Reason.IDENTITY_INVALID
 
 
-def test_nobody_is_authenticated_twice() -> None:
-    """The group stands once where the issuer names it itself."""
+def test_the_group_system_authenticated_is_listed_once() -> None:
+    """This holds if the issuer itself names it."""
     assert identity(GROUPS, groups=[AUTHENTICATED, "a"]).groups == (AUTHENTICATED, "a")
 
 
-def test_a_group_of_those_who_are_not_authenticated_stays_alone() -> None:
-    """The kube-apiserver adds neither of the two groups to the other."""
+def test_system_authenticated_is_not_added_to_system_unauthenticated() -> None:
+    """kube-apiserver does not add it either."""
     assert identity(GROUPS, groups=["system:unauthenticated"]).groups == ("system:unauthenticated",)
 
 
@@ -190,8 +190,8 @@ def test_a_group_of_those_who_are_not_authenticated_stays_alone() -> None:
         pytest.param({"_claim_names": None}, id="names are null"),
     ],
 )
-def test_groups_that_stand_elsewhere_refuse_the_token(changes: dict[str, object]) -> None:
-    """OpenID Connect Core 1.0, section 5.6.2: no server that a token names is asked for them."""
+def test_groups_in_a_distributed_claim_reject_the_token(changes: dict[str, object]) -> None:
+    """OpenID Connect Core 1.0, section 5.6.2. authgate sends no request to a server that a token names."""
     assert "distributed claim" in refusal(GROUPS, **changes).detail
 
 
@@ -239,13 +239,13 @@ def test_a_rejection_for_distributed_groups_says_that_there_are_too_many() -> No
         ),
     ],
 )
-def test_groups_that_are_here_count(changes: dict[str, object]) -> None:
-    """Whatever else the token leaves to another server."""
+def test_groups_in_the_token_are_used_if_other_claims_are_distributed(changes: dict[str, object]) -> None:
+    """Only a distributed groups claim rejects the token."""
     assert identity(GROUPS, **changes).groups == ("a", AUTHENTICATED)
 
 
 def test_the_anonymous_user_is_not_authenticated() -> None:
-    """TokenReview does not add the group to system:anonymous either."""
+    """TokenReview does not add the group to system:anonymous, either."""
     assert identity(GROUPS, sub="system:anonymous", groups=["a"]).groups == ("a",)
 
 
@@ -253,13 +253,13 @@ def test_the_anonymous_user_is_not_authenticated() -> None:
     ("value", "uid"), [("u-1", "u-1"), ("", ""), (None, "")], ids=["text", "empty", "null"]
 )
 def test_a_uid_is_a_string_or_null(value: object, uid: str) -> None:
-    """Null is empty."""
+    """Null counts as empty."""
     assert identity(UID, oid=value).uid == uid
 
 
 @pytest.mark.parametrize("value", [OMIT, 1, True, [], ["u"], {}, "u\n"], ids=repr)
-def test_a_uid_that_is_missing_or_mistyped_refuses_the_token(value: object) -> None:
-    """A configured claim has to be there."""
+def test_a_uid_that_is_missing_or_mistyped_rejects_the_token(value: object) -> None:
+    """A configured claim is required."""
     found = refusal(UID, oid=value)
 
     assert found.reason is Reason.IDENTITY_INVALID
@@ -274,8 +274,8 @@ def test_a_uid_that_is_missing_or_mistyped_refuses_the_token(value: object) -> N
         pytest.param(ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("email")), id="groups"),
     ],
 )
-def test_an_unverified_address_is_handed_on_nowhere(rules: ClaimRules, verified: object) -> None:
-    """Neither as a uid nor as a group, where the kube-apiserver does not look."""
+def test_an_unverified_email_is_neither_uid_nor_group(rules: ClaimRules, verified: object) -> None:
+    """kube-apiserver does not check this."""
     assert refusal(rules, email="a@b", email_verified=verified).reason is Reason.IDENTITY_INVALID
 
 
@@ -287,8 +287,8 @@ def test_an_unverified_address_is_handed_on_nowhere(rules: ClaimRules, verified:
         pytest.param(RequiredClaim("hd", ""), None, id="empty, by null"),
     ],
 )
-def test_a_required_claim_with_its_value_passes(rule: RequiredClaim, value: object) -> None:
-    """Compared exactly; null counts as empty."""
+def test_a_required_claim_with_its_value_is_accepted(rule: RequiredClaim, value: object) -> None:
+    """The comparison is exact. Null counts as empty."""
     assert isinstance(mapped(ClaimRules(PrefixedClaim("sub"), required=(rule,)), hd=value), Identity)
 
 
@@ -296,8 +296,8 @@ def test_a_required_claim_with_its_value_passes(rule: RequiredClaim, value: obje
 @pytest.mark.parametrize(
     "value", [OMIT, "Corp", "corp ", "other", 0, False, True, 1, ["corp"], [], {}], ids=repr
 )
-def test_a_required_claim_with_another_value_refuses_the_token(required: str, value: object) -> None:
-    """Another case, another type, or no claim at all; the value is not repeated in the detail."""
+def test_a_required_claim_with_another_value_rejects_the_token(required: str, value: object) -> None:
+    """The claim differs in case or type, or is missing. The detail does not contain its value."""
     rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("hd", required),))
 
     assert refusal(rules, hd=value) == Rejected(
@@ -305,15 +305,15 @@ def test_a_required_claim_with_another_value_refuses_the_token(required: str, va
     )
 
 
-def test_null_is_not_a_value_that_is_not_empty() -> None:
-    """Null fulfils no rule but that of the empty value."""
+def test_null_equals_only_an_empty_required_value() -> None:
+    """A rule with a non-empty value rejects null."""
     rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("hd", "corp"),))
 
     assert refusal(rules, hd=None).reason is Reason.CLAIM_RULE_FAILED
 
 
-def test_all_rules_have_to_hold() -> None:
-    """And they are judged before any mapping."""
+def test_all_rules_are_required() -> None:
+    """They are checked before any mapping."""
     rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("a", "1"), RequiredClaim("b", "2")))
 
     assert isinstance(mapped(rules, a="1", b="2"), Identity)
@@ -336,18 +336,18 @@ def test_all_rules_have_to_hold() -> None:
     ],
     ids=repr,
 )
-def test_an_address_that_only_informs_is_left_out_where_it_is_not_good(
+def test_an_informational_email_is_left_out_if_it_is_not_valid(
     changes: dict[str, object], email: str
 ) -> None:
-    """Nothing is decided by it, so it does not refuse the token."""
+    """No decision uses it, so it does not reject the token."""
     assert identity(NO_PREFIX, **changes).email == email
 
 
 @pytest.mark.parametrize(
     ("value", "name"), [("alice", "alice"), (OMIT, ""), (None, ""), (1, ""), ("a\r", "")], ids=repr
 )
-def test_a_preferred_name_only_informs(value: object, name: str) -> None:
-    """The same."""
+def test_an_informational_preferred_name_is_left_out_if_it_is_not_valid(value: object, name: str) -> None:
+    """No decision uses it, so it does not reject the token."""
     assert identity(NO_PREFIX, preferred_username=value).preferred_username == name
 
 
@@ -360,13 +360,13 @@ def test_a_preferred_name_only_informs(value: object, name: str) -> None:
         pytest.param(OMIT, (), id="missing"),
     ],
 )
-def test_a_token_with_a_number_is_told_apart(jti: object, extra: tuple[object, ...]) -> None:
-    """As the kube-apiserver does since it names credentials."""
+def test_the_token_id_becomes_the_credential_id(jti: object, extra: tuple[object, ...]) -> None:
+    """kube-apiserver does the same since it has credential ids."""
     assert identity(NO_PREFIX, jti=jti).extra == extra
 
 
-def test_a_number_that_no_header_can_carry_refuses_the_token() -> None:
-    """It would end up in X-Remote-Extra."""
+def test_a_token_id_that_no_header_can_contain_rejects_the_token() -> None:
+    """It would be part of X-Remote-Extra."""
     assert refusal(NO_PREFIX, jti="a\r\nX-Remote-User: admin").reason is Reason.IDENTITY_INVALID
 
 
@@ -380,15 +380,15 @@ NESTED: dict[str, object] = {
 }
 
 
-def test_json_pointers_lead_to_nested_claims() -> None:
-    """Username, groups and uid."""
+def test_json_pointers_name_nested_claims() -> None:
+    """This works for username, groups and uid."""
     found = identity(REALM, **NESTED)
 
     assert (found.username, found.groups, found.uid) == ("corp:jane", ("r:a", "r:b", AUTHENTICATED), "u-1")
 
 
-def test_a_name_with_dots_is_a_name() -> None:
-    """Only a slash makes a pointer."""
+def test_a_name_with_dots_is_a_plain_claim_name() -> None:
+    """Only names that start with a slash are pointers."""
     found = identity(
         ClaimRules(PrefixedClaim("https://example.com/user.name")),
         **{"https://example.com/user.name": "jane"},
@@ -415,10 +415,10 @@ def test_a_name_with_dots_is_a_name() -> None:
         ("/other/name", {}, "claim '/other/name', the username, is missing"),
     ],
 )
-def test_a_refusal_names_what_is_missing_and_what_is_in_its_place(
+def test_the_detail_names_the_missing_member_and_the_existing_ones(
     claim: str, value: object, why: str
 ) -> None:
-    """A claim's value is not named."""
+    """It does not contain the value of a claim."""
     found = refusal(ClaimRules(PrefixedClaim(claim)), realm=value)
 
     assert found.reason is Reason.IDENTITY_INVALID
@@ -427,7 +427,7 @@ def test_a_refusal_names_what_is_missing_and_what_is_in_its_place(
 
 
 def test_a_required_claim_may_be_nested() -> None:
-    """With its value, and not without."""
+    """The token is accepted with the required value, and rejected without it."""
     rules = ClaimRules(PrefixedClaim("sub"), required=(RequiredClaim("/org/id", "corp"),))
 
     assert identity(rules, org={"id": "corp"}).username == "user-1"
@@ -440,29 +440,29 @@ def test_a_required_claim_may_be_nested() -> None:
     "value", [OMIT, None, {}, {"roles": None}], ids=["no", "null", "empty", "null below"]
 )
 def test_nested_groups_may_be_missing(value: object) -> None:
-    """As a user's groups may be who has none."""
+    """A user may have no groups."""
     rules = ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("/realm_access/roles"))
 
     assert identity(rules, realm_access=value).groups == (AUTHENTICATED,)
 
 
-def test_a_value_where_an_object_should_be_refuses_nested_groups() -> None:
-    """A deny list must not miss groups that are written in another way."""
+def test_a_value_instead_of_an_object_rejects_nested_groups() -> None:
+    """Otherwise a deny list could miss groups in another structure."""
     rules = ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("/realm_access/roles"))
 
     assert "'realm_access' is a string" in refusal(rules, realm_access="admin").detail
 
 
-def test_a_pointer_to_an_unverified_address_is_refused_as_the_address_is() -> None:
-    """However the claim is written."""
+def test_a_pointer_to_an_unverified_email_is_rejected_as_the_claim_is() -> None:
+    """The notation of the claim makes no difference."""
     rules = ClaimRules(PrefixedClaim("/email"))
 
     assert identity(rules, email="a@corp.example", email_verified=True).username == "a@corp.example"
     assert "not verified" in refusal(rules, email="a@corp.example", email_verified=False).detail
 
 
-def test_nested_groups_that_stand_with_another_server_refuse_the_token() -> None:
-    """The pointer's first member is the claim."""
+def test_nested_groups_in_a_distributed_claim_reject_the_token() -> None:
+    """The first member of the pointer is the claim."""
     rules = ClaimRules(PrefixedClaim("sub"), groups=PrefixedClaim("/groups/0"))
 
     assert "distributed claim" in refusal(rules, _claim_names={"groups": "src"}, _claim_sources={}).detail

@@ -1,4 +1,4 @@
-"""What watches saw, and what follows from it: the rules, without any connection."""
+"""The rules for what follows from watch events, without any connection."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ DAY = 86400.0
 def store_of(
     clock: FakeClock, *scopes: Scope, rules: RevocationRules | None = None
 ) -> tuple[Revocation, View]:
-    """A store and the view of its first scope, which is that of all pods unless told otherwise."""
+    """Return a store and the view of its first scope. The default scope is all pods."""
     store = Revocation(scopes or (PODS,), clock, rules or RevocationRules())
     return store, store.views[0]
 
 
 def seeing(clock: FakeClock, *uids: str, rules: RevocationRules | None = None) -> tuple[Revocation, View]:
-    """A store whose watch of pods has listed these and goes on."""
+    """Return a store whose watch of pods is connected and has listed these."""
     store, view = store_of(clock, rules=rules)
     assert view.replace_all(dict.fromkeys(uids))
     return store, view
 
 
-def test_what_is_there_is_vouched_for() -> None:
-    """An object that a watch listed stands surety for its tokens."""
+def test_a_listed_object_confirms_its_tokens() -> None:
+    """The object exists, so its tokens need no review."""
     store, _ = seeing(FakeClock(), "web")
     assert store.confirms([WEB])
     assert store.deleted([WEB]) is None
 
 
-def test_what_was_never_seen_is_neither_vouched_for_nor_gone() -> None:
-    """Absence proves nothing: the object may be newer than the watch's last word."""
+def test_an_unknown_object_is_neither_confirmed_nor_deleted() -> None:
+    """The object may be newer than the last event of the watch."""
     store, _ = seeing(FakeClock(), "other")
     assert not store.confirms([WEB])
     assert store.deleted([WEB]) is None
 
 
 def test_an_observed_deletion_revokes_the_handle() -> None:
-    """A deletion ends at once what rests on the object."""
+    """A deletion ends the verdicts that depend on the object at once."""
     store, view = seeing(FakeClock(), "web")
     [handle] = store.handles([WEB])
     view.delete("web")
@@ -56,15 +56,15 @@ def test_an_observed_deletion_revokes_the_handle() -> None:
     assert handle.revoked
 
 
-def test_a_deletion_of_what_was_never_there_is_remembered_too() -> None:
-    """An object whose creation was missed is as gone as any other."""
+def test_the_deletion_of_an_unknown_object_is_remembered() -> None:
+    """Its creation may have been missed."""
     store, view = seeing(FakeClock())
     view.delete("web")
     assert store.deleted([WEB]) == WEB
 
 
-def test_what_a_later_list_lacks_is_gone() -> None:
-    """After 410 the new list tells what was deleted meanwhile."""
+def test_an_object_that_is_missing_in_a_later_list_is_deleted() -> None:
+    """After a 410 the new list shows which objects were deleted in between."""
     store, view = seeing(FakeClock(), "web", "db")
     [handle] = store.handles([WEB])
     view.mark_interrupted("expired", "")
@@ -74,8 +74,8 @@ def test_what_a_later_list_lacks_is_gone() -> None:
     assert store.confirms([Reference("pods", "prod", "db")])
 
 
-def test_one_of_the_same_name_is_another() -> None:
-    """An account that is made again has another uid; the old one's tokens stay refused."""
+def test_an_object_with_the_same_name_and_another_uid_is_a_different_object() -> None:
+    """Tokens of a deleted account stay rejected after an account of the same name is created."""
     store, view = seeing(FakeClock(), "old")
     view.delete("old")
     view.upsert("new", None)
@@ -83,21 +83,21 @@ def test_one_of_the_same_name_is_another() -> None:
     assert store.confirms([Reference("pods", "prod", "new")])
 
 
-@pytest.mark.parametrize(("passed", "gone"), [(0.0, False), (60.0, False), (60.5, True)])
-def test_a_draining_pod_keeps_its_token_for_a_minute(passed: float, gone: bool) -> None:
-    """An object counts until 60 s after its deletionTimestamp, as for the API server."""
+@pytest.mark.parametrize(("passed", "ended"), [(0.0, False), (60.0, False), (60.5, True)])
+def test_a_draining_pod_keeps_its_token_for_a_minute(passed: float, ended: bool) -> None:
+    """An object is valid until 60 s after its deletionTimestamp, as in kube-apiserver."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.upsert("web", clock.now())
     [handle] = store.handles([WEB])
     clock.advance(passed)
     store.tick()
-    assert (store.deleted([WEB]) is not None) is gone
-    assert handle.revoked is gone
+    assert (store.deleted([WEB]) is not None) is ended
+    assert handle.revoked is ended
 
 
-def test_a_deletion_time_that_moves_counts_from_where_it_is_last() -> None:
-    """A grace period that is cut short ends earlier."""
+def test_the_last_deletion_timestamp_counts() -> None:
+    """A shorter grace period ends the tokens earlier."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.upsert("web", clock.now() + 3600)
@@ -106,8 +106,8 @@ def test_a_deletion_time_that_moves_counts_from_where_it_is_last() -> None:
     assert store.deleted([WEB]) == WEB
 
 
-def test_the_objects_that_were_doomed_long_ago_cost_no_memory() -> None:
-    """Deletion times of pods that went before their minute was over are dropped, however far off they are."""
+def test_deletion_times_of_deleted_objects_use_no_memory() -> None:
+    """They are dropped even if they are far in the future."""
     clock = FakeClock()
     store, view = seeing(clock)
     for number in range(5_000):
@@ -116,8 +116,8 @@ def test_the_objects_that_were_doomed_long_ago_cost_no_memory() -> None:
     assert len(store._due) <= 1_001
 
 
-def test_nothing_is_vouched_for_before_the_first_list() -> None:
-    """A watch that has not begun sees nothing."""
+def test_nothing_is_confirmed_before_the_first_list() -> None:
+    """A watch that has not started knows no objects."""
     store, view = store_of(FakeClock())
     view.upsert("web", None)
     assert not store.confirms([WEB])
@@ -125,8 +125,8 @@ def test_nothing_is_vouched_for_before_the_first_list() -> None:
 
 
 @pytest.mark.parametrize(("passed", "sees"), [(0.0, True), (90.0, True), (90.5, False)])
-def test_a_broken_watch_counts_for_a_while(passed: float, sees: bool) -> None:
-    """What was seen before a connection broke holds for `max_stale`."""
+def test_a_broken_watch_is_used_until_max_stale(passed: float, sees: bool) -> None:
+    """Listed objects count for `max_stale` after the connection broke."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.mark_interrupted("unreachable", "no way")
@@ -137,7 +137,7 @@ def test_a_broken_watch_counts_for_a_while(passed: float, sees: bool) -> None:
 
 
 def test_the_age_of_a_broken_watch_counts_from_the_moment_the_break_was_noticed() -> None:
-    """A quiet watch is silent for more than a minute while all is well; that silence costs nothing of `max_stale`."""
+    """A quiet watch is silent for more than a minute. This silence does not count in `max_stale`."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     clock.advance(75)
@@ -148,7 +148,7 @@ def test_the_age_of_a_broken_watch_counts_from_the_moment_the_break_was_noticed(
 
 @pytest.mark.parametrize(("passed", "ended"), [(90.0, False), (90.5, True)])
 def test_verdicts_end_when_a_watch_has_been_broken_for_too_long(passed: float, ended: bool) -> None:
-    """A cached verdict does not outlive what it rests on: afterwards TokenReview has to confirm it."""
+    """A cached verdict ends at `max_stale`. Afterwards TokenReview must confirm the token."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     [handle] = store.handles([WEB])
@@ -163,7 +163,7 @@ def test_verdicts_end_when_a_watch_has_been_broken_for_too_long(passed: float, e
 
 
 def test_attempts_to_resume_do_not_make_a_broken_watch_younger() -> None:
-    """Only a good event ends a break: connections that fail or are refused prove nothing."""
+    """Only a valid event ends a break. Connections that fail or are rejected do not."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.mark_interrupted("unreachable", "no way")
@@ -174,7 +174,7 @@ def test_attempts_to_resume_do_not_make_a_broken_watch_younger() -> None:
 
 
 def test_the_status_shows_for_how_long_a_watch_is_disconnected() -> None:
-    """An operator sees the last event's age and the break's, which are different things."""
+    """It shows the age of the last event and the duration of the break, which differ."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     clock.advance(70)
@@ -183,8 +183,8 @@ def test_the_status_shows_for_how_long_a_watch_is_disconnected() -> None:
     assert store.status() == (True, "pods: 1, last event 90 s ago, disconnected for 20 s, no way")
 
 
-def test_a_deletion_that_was_seen_counts_while_blind() -> None:
-    """Nothing brings a deleted object back, whatever became of the watch."""
+def test_an_observed_deletion_counts_while_the_watch_is_blind() -> None:
+    """A deleted object does not return, whatever happens to the watch."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.delete("web")
@@ -193,8 +193,8 @@ def test_a_deletion_that_was_seen_counts_while_blind() -> None:
     assert store.deleted([WEB]) == WEB
 
 
-def test_a_watch_that_goes_on_sees_again() -> None:
-    """One word of the server is enough: it tells all that happened since."""
+def test_a_watch_that_resumes_is_used_again() -> None:
+    """One event is enough, because a resumed watch sends every change since the last one."""
     clock = FakeClock()
     store, view = seeing(clock, "web")
     view.mark_interrupted("unreachable", "no way")
@@ -203,8 +203,8 @@ def test_a_watch_that_goes_on_sees_again() -> None:
     assert store.confirms([WEB])
 
 
-def test_every_object_of_a_token_has_to_be_there() -> None:
-    """A token is as good as the account and the pod that it is bound to."""
+def test_every_object_of_a_token_must_exist() -> None:
+    """A token is confirmed only if its account and its pod exist."""
     clock = FakeClock()
     store, pods = store_of(clock, PODS, Scope("serviceaccounts"))
     accounts = store.views[1]
@@ -217,14 +217,14 @@ def test_every_object_of_a_token_has_to_be_there() -> None:
     assert store.deleted(both) == both[0]
 
 
-def test_who_names_nothing_is_not_vouched_for() -> None:
-    """A token without objects is not one that a watch can tell anything of."""
+def test_a_token_without_objects_is_not_confirmed() -> None:
+    """A watch knows nothing about such a token."""
     store, _ = seeing(FakeClock())
     assert not store.confirms([])
 
 
-def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
-    """A watch of one namespace tells nothing of another."""
+def test_objects_in_unwatched_namespaces_are_not_confirmed() -> None:
+    """A watch of one namespace shows no objects of another."""
     store, view = store_of(FakeClock(), Scope("pods", "prod"))
     view.replace_all({"web": None})
     assert store.confirms([WEB])
@@ -233,7 +233,7 @@ def test_other_namespaces_than_the_watched_are_not_vouched_for() -> None:
 
 
 def test_more_objects_than_fit_make_a_watch_blind() -> None:
-    """Over the bound nothing is known by halves: TokenReview decides."""
+    """Above the limit the watch is not used at all: TokenReview decides."""
     store, view = seeing(FakeClock(), "a", "b", rules=RevocationRules(max_objects=2))
     assert view.upsert("a", None)
     assert not view.upsert("c", None)
@@ -244,8 +244,8 @@ def test_more_objects_than_fit_make_a_watch_blind() -> None:
     assert store.size == 2
 
 
-def test_deletions_are_remembered_up_to_a_number() -> None:
-    """The oldest are forgotten first; TokenReview knows them."""
+def test_the_number_of_remembered_deletions_is_limited() -> None:
+    """The oldest are forgotten first. TokenReview still rejects their tokens."""
     store, view = seeing(FakeClock(), rules=RevocationRules(max_deleted=2))
     for uid in ("web", "b", "c"):
         view.delete(uid)
@@ -254,7 +254,7 @@ def test_deletions_are_remembered_up_to_a_number() -> None:
 
 
 def test_deletions_are_remembered_for_a_day() -> None:
-    """After that no token can be left that names them."""
+    """Tokens that name them have expired by then."""
     clock = FakeClock()
     store, view = seeing(clock)
     view.delete("web")
@@ -266,8 +266,8 @@ def test_deletions_are_remembered_for_a_day() -> None:
     assert store.deleted([WEB]) is None
 
 
-def test_what_is_listed_again_is_no_longer_gone() -> None:
-    """After a backup of the cluster was restored, its objects are there, whatever was seen before."""
+def test_an_object_that_is_listed_again_is_no_longer_deleted() -> None:
+    """After a backup of the cluster is restored, deleted objects exist again."""
     store, view = seeing(FakeClock(), "web")
     view.delete("web")
     view.replace_all({"web": None})
@@ -276,7 +276,7 @@ def test_what_is_listed_again_is_no_longer_gone() -> None:
 
 
 def test_handles_are_shared_and_freed_with_the_last_verdict() -> None:
-    """All tokens of a pod share one handle, and the store keeps no unused handle."""
+    """All tokens of a pod share one handle. The store keeps no unused handle."""
     store, _ = seeing(FakeClock(), "web")
     held = store.handles([WEB])
     assert held[0] is store.handles([WEB])[0]
@@ -285,8 +285,8 @@ def test_handles_are_shared_and_freed_with_the_last_verdict() -> None:
     assert len(store._handles) == 0
 
 
-def test_the_figures_are_those_of_all_namespaces() -> None:
-    """Objects are added up; the age is that of the watch furthest behind."""
+def test_the_metrics_cover_all_namespaces() -> None:
+    """Objects are added up. The age is that of the watch that is furthest behind."""
     clock = FakeClock()
     store, view = store_of(clock, Scope("pods", "a"), Scope("pods", "b"))
     view.replace_all({"x": None})
@@ -296,7 +296,7 @@ def test_the_figures_are_those_of_all_namespaces() -> None:
 
 
 def test_the_objects_of_a_pods_token_are_its_account_and_its_pod() -> None:
-    """The node that a pod's token names does not count."""
+    """The node in a pod's token is ignored."""
     members: dict[str, Any] = {"kubernetes.io": POD_BOUND}
     assert bound_objects(members) == (
         Reference("serviceaccounts", "prod", "uid-of-web"),
@@ -324,5 +324,5 @@ def test_the_objects_of_a_pods_token_are_its_account_and_its_pod() -> None:
     ],
 )
 def test_any_claim_gives_its_objects(claim: JSONValue, bound: tuple[Reference, ...]) -> None:
-    """What a claim does not tell properly is an object without uid, which nothing vouches for."""
+    """An object that the claim does not describe properly gets an empty uid, which nothing confirms."""
     assert bound_objects({"kubernetes.io": claim}) == bound

@@ -1,4 +1,4 @@
-"""Which verifier may judge a token: the exact text of its `iss` decides."""
+"""Which verifier decides on a token: the exact text of its `iss`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ OTHER = "https://other.example"
 
 
 class Discovery:
-    """Tells a cluster's issuer when it is asked, or fails to; counts how often."""
+    """Discovers a cluster's issuer or fails, and counts the calls."""
 
-    def __init__(self, issuers: ClusterIssuers, tells: str | None) -> None:
+    def __init__(self, issuers: ClusterIssuers, issuer: str | None) -> None:
         self.issuers = issuers
-        self.tells = tells
+        self.issuer = issuer
         self.asked = 0
 
     async def __call__(self) -> None:
         self.asked += 1
-        if self.tells is not None:
-            self.issuers.learn(self.tells)
+        if self.issuer is not None:
+            self.issuers.learn(self.issuer)
 
 
 async def route(router: IssuerRouter, text: str) -> Verdict:
-    """The verdict on a token."""
+    """Return the verdict on a token."""
     return await finished(router.try_verify(BearerToken(text)))
 
 
@@ -46,8 +46,10 @@ def corp(pool: KeyPool) -> SigningKey:
     return pool.key("ES256", kid="key-1")
 
 
-async def test_a_token_goes_to_its_issuer(pool: KeyPool, corp: SigningKey, clock: FakeClock) -> None:
-    """Each issuer's keys judge its own tokens only, also where they share a kid."""
+async def test_a_token_is_verified_with_its_issuers_keys(
+    pool: KeyPool, corp: SigningKey, clock: FakeClock
+) -> None:
+    """An issuer's keys verify only its own tokens, even if another issuer uses the same kid."""
     other = pool.key("ES256", 1, kid="key-1")
     router = IssuerRouter(
         {CORP: issuer_verifier(static(corp), clock), OTHER: issuer_verifier(static(other), clock)}
@@ -64,7 +66,7 @@ async def test_a_token_goes_to_its_issuer(pool: KeyPool, corp: SigningKey, clock
 async def test_an_issuer_is_compared_character_by_character(
     corp: SigningKey, clock: FakeClock, issuer: str
 ) -> None:
-    """RFC 7519, section 4.1.1: no URL is normalised, no prefix counts."""
+    """RFC 7519, section 4.1.1. URLs are not normalised, and a prefix is not enough."""
     router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
 
     assert await route(router, corp.sign(claims(iss=issuer))) == Rejected(Reason.ISSUER_UNKNOWN)
@@ -85,7 +87,7 @@ async def test_an_unknown_issuer_is_in_the_private_detail_alone(issuer: str, sho
 async def test_a_jwt_issuers_token_is_never_reviewed(
     corp: SigningKey, key: SigningKey, unpublished: SigningKey, clock: FakeClock
 ) -> None:
-    """A good one, a forged one, one of an unknown key, and one without audience: the cluster hears of none."""
+    """No token of such an issuer is sent to the cluster: valid, forged, with an unknown key, or without audience."""
     cluster = Cluster(key, clock, "always", legacy=(API_SERVER,))
     router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)}, [cluster.verifier])
     texts = [
@@ -103,7 +105,7 @@ async def test_a_jwt_issuers_token_is_never_reviewed(
 async def test_a_jwt_issuer_comes_before_a_cluster_of_the_same_name(
     corp: SigningKey, key: SigningKey, clock: FakeClock
 ) -> None:
-    """A configuration refuses the pair; if it ever came to be, nobody becomes a ServiceAccount by it."""
+    """`check` rejects such a configuration. If both exist, the token does not become a ServiceAccount."""
     cluster = Cluster(key, clock)
     router = IssuerRouter({ISSUER: issuer_verifier(static(corp), clock)}, [cluster.verifier])
     verdict = await route(router, key.sign(service_account_claims()))
@@ -128,8 +130,8 @@ async def test_a_jwt_issuer_comes_before_a_cluster_of_the_same_name(
         pytest.param(unsigned({"alg": "RS256", "crit": ["x"]}, claims()), id="crit"),
     ],
 )
-async def test_a_malformed_token_goes_nowhere(key: SigningKey, clock: FakeClock, text: str) -> None:
-    """Its structure is judged before anything is looked up: no fetch, no review, no discovery."""
+async def test_a_malformed_token_causes_no_request(key: SigningKey, clock: FakeClock, text: str) -> None:
+    """Its structure is checked first: no fetch, no review and no discovery follows."""
     cluster = Cluster(key, clock, "always", legacy=(API_SERVER,))
     discovery = Discovery(cluster.verifier.issuers, None)
     verdict = await route(IssuerRouter({}, [cluster.verifier], discovery), text)
@@ -151,10 +153,10 @@ async def test_a_malformed_token_goes_nowhere(key: SigningKey, clock: FakeClock,
         pytest.param("AAAA.AAAA.AAAA", id="base64url of something else than JSON"),
     ],
 )
-async def test_a_token_without_a_json_object_is_reviewed_where_opaque_ones_are(
+async def test_a_token_without_a_json_object_is_reviewed_like_opaque_ones(
     key: SigningKey, clock: FakeClock, text: str
 ) -> None:
-    """A static token may contain any number of dots; without `legacyAudiences` no token like it is reviewed."""
+    """A static token can contain any number of dots. Without `legacyAudiences` no such token is reviewed."""
     reviewing, other = Cluster(key, clock, "fallback", legacy=(API_SERVER,)), Cluster(key, clock)
 
     assert isinstance(await route(IssuerRouter({}, [reviewing.verifier]), text), Authenticated)
@@ -175,8 +177,8 @@ async def test_a_token_for_microsoft_graph_is_recognised_also_with_an_unknown_is
     assert verdict == Rejected(Reason.ISSUER_UNKNOWN, advice)
 
 
-async def test_without_a_cluster_an_opaque_token_is_refused(corp: SigningKey, clock: FakeClock) -> None:
-    """Nobody could know it."""
+async def test_without_a_cluster_an_opaque_token_is_rejected(corp: SigningKey, clock: FakeClock) -> None:
+    """No verifier can know it."""
     router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
 
     assert await route(router, "opaque") == Rejected(Reason.TOKEN_OPAQUE)
@@ -189,10 +191,10 @@ async def test_without_a_cluster_an_opaque_token_is_refused(corp: SigningKey, cl
         pytest.param((API_SERVER,), "tokenreview", 1, id="legacyAudiences"),
     ],
 )
-async def test_an_opaque_token_is_the_clusters_to_judge(
+async def test_an_opaque_token_is_decided_by_the_cluster(
     key: SigningKey, clock: FakeClock, legacy: tuple[str, ...], decided: str, reviews: int
 ) -> None:
-    """Where it is configured."""
+    """This needs `legacyAudiences`."""
     cluster = Cluster(key, clock, legacy=legacy)
 
     assert summary(await route(IssuerRouter({}, [cluster.verifier]), "opaque")) == decided
@@ -206,10 +208,10 @@ async def test_an_opaque_token_is_the_clusters_to_judge(
         pytest.param((API_SERVER,), "tokenreview", 1, id="legacyAudiences"),
     ],
 )
-async def test_a_legacy_token_is_the_clusters_to_judge(
+async def test_a_legacy_token_is_decided_by_the_cluster(
     key: SigningKey, clock: FakeClock, legacy: tuple[str, ...], decided: str, reviews: int
 ) -> None:
-    """Its issuer needs no discovery, and is nobody's by configuration."""
+    """Its issuer needs no discovery, and cannot be configured for another verifier."""
     cluster = Cluster(key, clock, legacy=legacy)
     discovery = Discovery(cluster.verifier.issuers, None)
     text = key.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
@@ -218,8 +220,10 @@ async def test_a_legacy_token_is_the_clusters_to_judge(
     assert (cluster.reviews, discovery.asked) == (reviews, 0)
 
 
-async def test_without_a_cluster_a_legacy_token_is_a_strangers(corp: SigningKey, clock: FakeClock) -> None:
-    """Like any other issuer that nobody configured."""
+async def test_without_a_cluster_a_legacy_token_has_an_unknown_issuer(
+    corp: SigningKey, clock: FakeClock
+) -> None:
+    """It is rejected like tokens of any other unknown issuer."""
     router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
     text = corp.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
 
@@ -229,7 +233,7 @@ async def test_without_a_cluster_a_legacy_token_is_a_strangers(corp: SigningKey,
 async def test_a_configured_issuer_of_the_cluster_needs_no_discovery(
     key: SigningKey, clock: FakeClock
 ) -> None:
-    """It is known before the API server has answered once."""
+    """It is known before the API server has answered."""
     cluster = Cluster(key, clock)
     discovery = Discovery(cluster.verifier.issuers, None)
     verdict = await route(IssuerRouter({}, [cluster.verifier], discovery), key.sign(service_account_claims()))
@@ -238,8 +242,10 @@ async def test_a_configured_issuer_of_the_cluster_needs_no_discovery(
     assert discovery.asked == 0
 
 
-async def test_an_unknown_issuer_has_the_cluster_asked_for_its_own(key: SigningKey, clock: FakeClock) -> None:
-    """It may be the cluster's: once it has told its issuer, nobody asks again."""
+async def test_an_unknown_issuer_causes_the_discovery_of_the_clusters_issuer(
+    key: SigningKey, clock: FakeClock
+) -> None:
+    """The token may be the cluster's. After the discovery succeeds, it is not repeated."""
     cluster = Cluster(key, clock)
     cluster.verifier.issuers = ClusterIssuers(())
     discovery = Discovery(cluster.verifier.issuers, ISSUER)
@@ -251,7 +257,7 @@ async def test_an_unknown_issuer_has_the_cluster_asked_for_its_own(key: SigningK
 
 
 @pytest.mark.parametrize("discover", [True, False], ids=["discovery fails", "no discovery"])
-async def test_before_discovery_nobody_is_told_that_an_issuer_is_unknown(
+async def test_before_discovery_an_unknown_issuer_is_unavailable(
     key: SigningKey, clock: FakeClock, discover: bool
 ) -> None:
     """While the cluster's issuer is unknown, the token could belong to it."""

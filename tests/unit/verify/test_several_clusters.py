@@ -1,4 +1,4 @@
-"""Several clusters behind one gate: each token goes to its own, and to no other."""
+"""Several clusters: each token is decided by its own cluster and by no other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HERE, AWAY = "https://here.example", "https://away.example"
 
 
 class Pair:
-    """Two clusters, `here` first; each tells the issuer that it is given, or none."""
+    """Two clusters, `here` first. Each discovers the issuer that it is given; None means that discovery fails."""
 
     def __init__(
         self,
@@ -49,27 +49,29 @@ class Pair:
 
     @property
     def reviews(self) -> tuple[int, int]:
-        """How often each was asked."""
+        """How many reviews each API server got."""
         return self.here.reviews, self.away.reviews
 
     @property
     def fetches(self) -> tuple[int, int]:
-        """How often the keys of each were fetched."""
+        """How often each cluster's keys were fetched."""
         return self.here.source.fetches, self.away.source.fetches
 
     async def verdict(self, text: str) -> Verdict:
-        """The verdict on a token."""
+        """Return the verdict on a token."""
         return await finished(self.router.try_verify(BearerToken(text)))
 
 
 def token(key: SigningKey, issuer: str) -> str:
-    """A good token of an issuer."""
+    """Return a valid token of an issuer."""
     return key.sign(service_account_claims(iss=issuer))
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_token_goes_to_its_cluster_only(pool: KeyPool, clock: FakeClock, mode: ReviewMode) -> None:
-    """The other is neither asked about it nor for its keys, and the identity names the right one."""
+async def test_a_token_is_decided_by_its_own_cluster(
+    pool: KeyPool, clock: FakeClock, mode: ReviewMode
+) -> None:
+    """The other cluster gets no review and no key fetch, and the identity names the right cluster."""
     pair = Pair(pool, clock, mode)
     verdict = await pair.verdict(token(pair.away.key, AWAY))
 
@@ -79,10 +81,10 @@ async def test_a_token_goes_to_its_cluster_only(pool: KeyPool, clock: FakeClock,
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_another_clusters_key_signs_for_nobody_here(
+async def test_a_clusters_key_does_not_verify_tokens_of_another(
     pool: KeyPool, clock: FakeClock, mode: ReviewMode
 ) -> None:
-    """Also where the two share a kid: a cluster cannot make tokens of another."""
+    """This holds even if both use the same kid: a cluster cannot create tokens of another."""
     pair = Pair(pool, clock, mode)
     await pair.here.keys.refresh()
     verdict = await pair.verdict(token(pair.away.key, HERE))
@@ -91,10 +93,10 @@ async def test_another_clusters_key_signs_for_nobody_here(
     assert pair.reviews == (0, 0)
 
 
-async def test_an_unknown_key_is_asked_of_its_own_cluster(
+async def test_a_token_with_an_unknown_key_is_reviewed_by_its_own_cluster(
     pool: KeyPool, clock: FakeClock, unpublished: SigningKey
 ) -> None:
-    """In mode fallback: the token is shown to one API server only."""
+    """In mode fallback, only that API server gets the token."""
     pair = Pair(pool, clock)
     assert summary(await pair.verdict(token(unpublished, AWAY))) == "tokenreview"
     assert pair.reviews == (0, 1)
@@ -108,10 +110,10 @@ async def test_an_unknown_key_is_asked_of_its_own_cluster(
     ],
 )
 @pytest.mark.parametrize("kind", ["opaque", "legacy"])
-async def test_what_names_no_cluster_goes_to_the_one_that_reviews_it(
+async def test_a_token_without_a_cluster_goes_to_the_cluster_with_legacy_audiences(
     pool: KeyPool, clock: FakeClock, kind: str, legacy: tuple[tuple[str, ...], ...], reviews: tuple[int, int]
 ) -> None:
-    """Static and legacy tokens: shown to the cluster that has legacyAudiences, never to two."""
+    """Static and legacy tokens are never sent to two API servers."""
     pair = Pair(pool, clock, legacy=(legacy[0], legacy[1]))
     text = "opaque"
     if kind == "legacy":
@@ -123,10 +125,10 @@ async def test_what_names_no_cluster_goes_to_the_one_that_reviews_it(
 
 
 @pytest.mark.parametrize("kind", ["opaque", "legacy"])
-async def test_what_names_no_cluster_is_refused_where_none_reviews_it(
+async def test_a_token_without_a_cluster_is_rejected_without_legacy_audiences(
     pool: KeyPool, clock: FakeClock, kind: str
 ) -> None:
-    """And shown to nobody."""
+    """It is sent to no API server."""
     pair = Pair(pool, clock)
     text = pair.here.key.sign(service_account_claims(iss=LEGACY_ISSUER, aud=OMIT, exp=OMIT))
     verdict = await pair.verdict("opaque" if kind == "opaque" else text)
@@ -135,22 +137,22 @@ async def test_what_names_no_cluster_is_refused_where_none_reviews_it(
     assert (pair.reviews, pair.fetches) == ((0, 0), (0, 0))
 
 
-def test_two_that_review_such_tokens_are_refused(pool: KeyPool, clock: FakeClock) -> None:
-    """A configuration refuses them; so does the router."""
+def test_two_clusters_with_legacy_audiences_are_rejected(pool: KeyPool, clock: FakeClock) -> None:
+    """The configuration check rejects them, and so does the router."""
     with pytest.raises(ValueError, match="several clusters review"):
         Pair(pool, clock, legacy=((API_SERVER,), (API_SERVER,)))
 
 
-async def test_a_cluster_that_is_down_hides_no_other(pool: KeyPool, clock: FakeClock) -> None:
-    """A known issuer's tokens do not wait for a cluster that has not told its own yet."""
+async def test_a_cluster_that_is_down_does_not_affect_others(pool: KeyPool, clock: FakeClock) -> None:
+    """Tokens of a known issuer do not wait for a cluster whose issuer is still unknown."""
     pair = Pair(pool, clock, configured=((), (AWAY,)))
     assert isinstance(await pair.verdict(token(pair.away.key, AWAY)), Authenticated)
 
 
-async def test_a_strangers_token_may_be_that_of_a_cluster_that_has_not_told(
+async def test_an_unknown_issuer_may_be_that_of_a_cluster_before_its_discovery(
     pool: KeyPool, clock: FakeClock
 ) -> None:
-    """Any cluster whose issuer is unknown could be the token's."""
+    """Any cluster whose issuer is unknown could have issued the token."""
     pair = Pair(pool, clock, configured=((), ()))
     stranger = token(pair.here.key, "https://stranger.example")
     pair.away.verifier.issuers.learn(AWAY)
@@ -162,8 +164,8 @@ async def test_a_strangers_token_may_be_that_of_a_cluster_that_has_not_told(
     assert pair.reviews == (0, 0)
 
 
-async def test_of_two_that_name_one_issuer_the_first_has_its_tokens(pool: KeyPool, clock: FakeClock) -> None:
-    """Whichever told first: the later one of the file is told apart in its status, and asked about nothing."""
+async def test_of_two_clusters_with_one_issuer_the_first_decides(pool: KeyPool, clock: FakeClock) -> None:
+    """The order in the file counts, not the order of discovery. The other one's status shows the conflict."""
     pair = Pair(pool, clock, configured=((), ()))
     pair.away.verifier.issuers.learn(HERE)
     pair.here.verifier.issuers.learn(HERE)
@@ -179,8 +181,8 @@ async def test_of_two_that_name_one_issuer_the_first_has_its_tokens(pool: KeyPoo
     assert pair.reviews == (0, 0)
 
 
-async def test_a_configured_issuer_is_nobody_elses(pool: KeyPool, clock: FakeClock) -> None:
-    """Whatever an earlier cluster says of itself: it cannot draw another's tokens to it."""
+async def test_a_configured_issuer_belongs_to_one_cluster(pool: KeyPool, clock: FakeClock) -> None:
+    """Another cluster that discovers the same issuer does not get its tokens."""
     pair = Pair(pool, clock, configured=((), (AWAY,)))
     pair.here.verifier.issuers.learn(AWAY)
 

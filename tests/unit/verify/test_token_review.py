@@ -1,4 +1,4 @@
-"""Asking TokenReview: within a budget, once at a time, and no error passes for a no."""
+"""TokenReview: its budget, shared reviews, and errors that are not rejections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVIDENCE = Evidence("tokenreview", "home")
 
 @dataclass
 class Seen:
-    """What a reviewer reported."""
+    """The reports of a reviewer."""
 
     reviews: list[tuple[str, float]] = field(default_factory=list)
     states: list[str | None] = field(default_factory=list)
@@ -31,20 +31,20 @@ class Seen:
 
 @pytest.fixture
 def api() -> InMemoryCluster:
-    """An API server that knows one token."""
+    """An API server that accepts one token."""
     return InMemoryCluster(answers={"good": reviewed()})
 
 
 @pytest.fixture
 def seen() -> Seen:
-    """Nothing reported yet."""
+    """A recorder without reports."""
     return Seen()
 
 
 def reviewer_of(
     api: InMemoryCluster, clock: FakeClock, seen: Seen | None = None, *, qps: float = 50, burst: int = 100
 ) -> TokenReviewer:
-    """A reviewer of cluster "home"."""
+    """Return a reviewer of the cluster `home`."""
     seen = seen or Seen()
     return TokenReviewer(
         api, clock, name="home", qps=qps, burst=burst, on_review=seen.review, on_state=seen.states.append
@@ -52,13 +52,13 @@ def reviewer_of(
 
 
 async def turns(number: int = 5) -> None:
-    """Lets whatever is ready run."""
+    """Let other tasks run."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
-async def test_an_answer_is_handed_on(api: InMemoryCluster, clock: FakeClock) -> None:
-    """Yes and no alike, for the audiences asked for."""
+async def test_the_reviewer_returns_the_servers_answer(api: InMemoryCluster, clock: FakeClock) -> None:
+    """This covers accepted and rejected tokens, for the requested audiences."""
     reviewer = reviewer_of(api, clock)
 
     assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
@@ -66,8 +66,10 @@ async def test_an_answer_is_handed_on(api: InMemoryCluster, clock: FakeClock) ->
     assert api.reviewed == [("good", AUDIENCES), ("bad", AUDIENCES)]
 
 
-async def test_a_thousand_who_ask_of_one_token_are_one_review(api: InMemoryCluster, clock: FakeClock) -> None:
-    """Also where one of them hangs up."""
+async def test_a_thousand_requests_with_one_token_share_one_review(
+    api: InMemoryCluster, clock: FakeClock
+) -> None:
+    """This holds even if one of the callers is cancelled."""
     api.held = True
     reviewer = reviewer_of(api, clock, qps=1, burst=1)
     asking = [asyncio.create_task(reviewer.review("good", AUDIENCES, "issuer")) for _ in range(1000)]
@@ -80,10 +82,10 @@ async def test_a_thousand_who_ask_of_one_token_are_one_review(api: InMemoryClust
     assert len(api.reviewed) == 1
 
 
-async def test_other_tokens_and_other_audiences_are_other_reviews(
+async def test_other_tokens_and_other_audiences_get_their_own_reviews(
     api: InMemoryCluster, clock: FakeClock
 ) -> None:
-    """An answer holds for what was asked and nothing else."""
+    """An answer is used only for its own token and audiences."""
     api.held = True
     reviewer = reviewer_of(api, clock)
     questions = [("good", AUDIENCES), ("bad", AUDIENCES), ("good", ("other",))]
@@ -96,7 +98,7 @@ async def test_other_tokens_and_other_audiences_are_other_reviews(
 
 
 async def test_a_finished_review_is_not_reused(api: InMemoryCluster, clock: FakeClock) -> None:
-    """Answers are shared, not kept: keeping is the cache's part."""
+    """Concurrent callers share an answer. Only the cache keeps answers."""
     reviewer = reviewer_of(api, clock)
     for _ in range(3):
         await reviewer.review("good", AUDIENCES, "issuer")
@@ -116,10 +118,10 @@ async def test_a_finished_review_is_not_reused(api: InMemoryCluster, clock: Fake
         (ApiErrorKind.BAD_ANSWER, Reason.REVIEW_UNAVAILABLE),
     ],
 )
-async def test_an_error_means_that_nobody_can_tell(
+async def test_an_error_makes_the_verdict_unavailable(
     api: InMemoryCluster, clock: FakeClock, seen: Seen, kind: ApiErrorKind, reason: Reason
 ) -> None:
-    """With the server's words, counted by its kind."""
+    """It contains the server's message, and is counted by its kind."""
     api.otherwise = ApiError(kind, "what to do")
     api.meanwhile = lambda: clock.advance(0.25)
     reviewer = reviewer_of(api, clock, seen)
@@ -132,10 +134,10 @@ async def test_an_error_means_that_nobody_can_tell(
 
 
 @pytest.mark.parametrize(("wish", "seconds"), [(0, 1), (1, 1), (30, 30)])
-async def test_the_servers_own_wish_for_a_pause_is_handed_on(
+async def test_the_servers_retry_after_is_part_of_the_verdict(
     api: InMemoryCluster, clock: FakeClock, wish: int, seconds: int
 ) -> None:
-    """At least a second."""
+    """It is at least a second."""
     api.otherwise = ApiError(ApiErrorKind.RATE_LIMITED, "slowly", wish)
     answer = await reviewer_of(api, clock).review("bad", AUDIENCES, "issuer")
 
@@ -147,7 +149,7 @@ async def test_the_servers_own_wish_for_a_pause_is_handed_on(
 async def test_an_answer_is_counted_with_its_time(
     api: InMemoryCluster, clock: FakeClock, seen: Seen, token: str, result: str
 ) -> None:
-    """How long the API server took, without any wait for a place."""
+    """The duration is that of the API server's answer, without the wait in the queue."""
     api.meanwhile = lambda: clock.advance(0.5)
     await reviewer_of(api, clock, seen).review(token, AUDIENCES, "issuer")
 
@@ -155,8 +157,8 @@ async def test_an_answer_is_counted_with_its_time(
     assert seen.states == [None]
 
 
-async def test_the_status_is_that_of_the_last_review(api: InMemoryCluster, clock: FakeClock) -> None:
-    """From nothing known, to an error, and back by itself when the server recovers."""
+async def test_the_status_shows_the_last_review(api: InMemoryCluster, clock: FakeClock) -> None:
+    """It is unknown at first, then an error, and good again when the server recovers."""
     reviewer = reviewer_of(api, clock)
     told = [reviewer.status()]
     api.otherwise = ApiError(ApiErrorKind.FORBIDDEN, "not bound")
@@ -169,19 +171,17 @@ async def test_the_status_is_that_of_the_last_review(api: InMemoryCluster, clock
     assert told == [(False, "no review yet"), (False, "forbidden: not bound"), (True, "answers")]
 
 
-async def test_a_probe_is_a_review_of_a_token_that_is_certainly_bad(
-    api: InMemoryCluster, clock: FakeClock
-) -> None:
-    """Nobody's token is needed to find out."""
+async def test_a_probe_reviews_a_token_that_is_always_invalid(api: InMemoryCluster, clock: FakeClock) -> None:
+    """It needs no client's token."""
     await reviewer_of(api, clock).probe(AUDIENCES)
 
     assert api.reviewed == [("authgate-readiness-probe", AUDIENCES)]
 
 
-async def test_more_than_the_budget_allows_is_not_asked(
+async def test_reviews_beyond_the_budget_are_not_sent(
     api: InMemoryCluster, clock: FakeClock, seen: Seen
 ) -> None:
-    """The verdict is `Unavailable`; the API server's state does not change, and no duration is counted."""
+    """The verdict is `Unavailable`. The API server's status does not change, and no duration is counted."""
     reviewer = reviewer_of(api, clock, seen, qps=0.5, burst=2)
     answers = [await reviewer.review(f"bad-{number}", AUDIENCES, "issuer") for number in range(4)]
 
@@ -191,8 +191,8 @@ async def test_more_than_the_budget_allows_is_not_asked(
     assert reviewer.status() == (True, "answers")
 
 
-async def test_a_budget_fills_again(api: InMemoryCluster, clock: FakeClock) -> None:
-    """After two seconds at one in two seconds."""
+async def test_a_budget_is_refilled(api: InMemoryCluster, clock: FakeClock) -> None:
+    """At one review in two seconds, the next one is possible after two seconds."""
     reviewer = reviewer_of(api, clock, qps=0.5, burst=1)
     await reviewer.review("bad-1", AUDIENCES, "issuer")
     clock.advance(2)
@@ -200,10 +200,10 @@ async def test_a_budget_fills_again(api: InMemoryCluster, clock: FakeClock) -> N
     assert await reviewer.review("bad-2", AUDIENCES, "issuer") == REFUSED
 
 
-async def test_a_flood_of_opaque_tokens_leaves_the_issuers_own_their_budget(
+async def test_a_flood_of_opaque_tokens_does_not_use_the_budget_of_issued_ones(
     api: InMemoryCluster, clock: FakeClock
 ) -> None:
-    """Anybody can make up opaque tokens, so they have a budget of their own."""
+    """Any client can invent opaque tokens, so they have their own budget."""
     reviewer = reviewer_of(api, clock, qps=0.5, burst=3)
     flood = [await reviewer.review(f"bad-{number}", AUDIENCES, "opaque") for number in range(100)]
 
@@ -211,10 +211,10 @@ async def test_a_flood_of_opaque_tokens_leaves_the_issuers_own_their_budget(
     assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
 
 
-async def test_a_flood_of_new_tokens_leaves_known_good_ones_their_budget(
+async def test_a_flood_of_new_tokens_does_not_use_the_budget_of_known_valid_ones(
     api: InMemoryCluster, clock: FakeClock
 ) -> None:
-    """A static token that was good a moment ago is confirmed, however many made-up ones come between."""
+    """A static token that was accepted a moment ago is reviewed again, however many invented ones arrive."""
     reviewer = reviewer_of(api, clock, qps=0.5, burst=3)
     assert await reviewer.review("good", AUDIENCES, "opaque") == reviewed()
     for number in range(100):
@@ -223,10 +223,8 @@ async def test_a_flood_of_new_tokens_leaves_known_good_ones_their_budget(
     assert await reviewer.review("good", AUDIENCES, "opaque") == reviewed()
 
 
-async def test_a_token_that_was_refused_is_no_longer_a_known_one(
-    api: InMemoryCluster, clock: FakeClock
-) -> None:
-    """It has to wait in the queue of new tokens again."""
+async def test_a_rejected_token_is_no_longer_a_known_one(api: InMemoryCluster, clock: FakeClock) -> None:
+    """It waits in the queue of new tokens again."""
     reviewer = reviewer_of(api, clock, qps=0.5, burst=2)
     await reviewer.review("good", AUDIENCES, "opaque")
     del api.answers["good"]
@@ -237,7 +235,7 @@ async def test_a_token_that_was_refused_is_no_longer_a_known_one(
 
 
 async def test_known_tokens_stay_known_in_the_next_reviewer(api: InMemoryCluster, clock: FakeClock) -> None:
-    """A reload must not send every token that is in use into the queue of new ones."""
+    """After a reload, tokens in use do not enter the queue of new ones."""
     before, after = (reviewer_of(api, clock, qps=0.5, burst=1) for _ in range(2))
     await before.review("good", AUDIENCES, "opaque")
     after.inherit(before)
@@ -246,10 +244,10 @@ async def test_known_tokens_stay_known_in_the_next_reviewer(api: InMemoryCluster
     assert await after.review("good", AUDIENCES, "opaque") == reviewed()
 
 
-async def test_one_namespace_cannot_use_up_the_reviews_of_another(
+async def test_one_namespace_cannot_use_the_reviews_of_another(
     api: InMemoryCluster, clock: FakeClock
 ) -> None:
-    """Tokens that a tenant mints in any number leave places in the queue for its neighbours."""
+    """A tenant that creates many tokens leaves places in the queue for other tenants."""
     reviewer = reviewer_of(api, clock, qps=10_000, burst=1)
     minted = [reviewer.review(f"minted-{number}", AUDIENCES, "signed", "greedy") for number in range(12_000)]
     *answers, last = await asyncio.gather(*minted, reviewer.review("good", AUDIENCES, "signed", "modest"))
@@ -259,10 +257,10 @@ async def test_one_namespace_cannot_use_up_the_reviews_of_another(
 
 
 @pytest.mark.parametrize("reloaded", [False, True], ids=["same reviewer", "after a reload"])
-async def test_invented_shapes_cannot_use_up_the_reviews_of_a_shape_that_was_good(
+async def test_invented_shapes_cannot_use_the_reviews_of_a_known_shape(
     api: InMemoryCluster, clock: FakeClock, reloaded: bool
 ) -> None:
-    """Made-up tokens of more shapes than the queue has places leave places for a new token of a known shape."""
+    """Invented tokens of more shapes than the queue has places leave places for a new token of a known shape."""
     api.answers["new"] = reviewed()
     reviewer = reviewer_of(api, clock, qps=10_000, burst=1)
     await reviewer.review("good", AUDIENCES, "opaque", "known shape")
@@ -278,8 +276,8 @@ async def test_invented_shapes_cannot_use_up_the_reviews_of_a_shape_that_was_goo
     assert last == reviewed()
 
 
-async def test_a_refused_token_makes_its_shape_no_known_one(api: InMemoryCluster, clock: FakeClock) -> None:
-    """Only a token that is good does; refused ones of any number of shapes share the part of unknown ones."""
+async def test_a_rejected_token_does_not_make_its_shape_known(api: InMemoryCluster, clock: FakeClock) -> None:
+    """Only an accepted token does. All unknown shapes together share one part of the queue."""
     reviewer = reviewer_of(api, clock, qps=10_000, burst=6_000)
     for number in range(6_000):
         await reviewer.review(f"first-{number}", AUDIENCES, "opaque", number)
@@ -289,10 +287,10 @@ async def test_a_refused_token_makes_its_shape_no_known_one(api: InMemoryCluster
     assert sum(isinstance(answer, Unavailable) for answer in answers) >= 1_000
 
 
-async def test_no_review_is_sent_while_the_api_server_wants_none(
+async def test_no_review_is_sent_before_the_servers_retry_after(
     api: InMemoryCluster, clock: FakeClock, seen: Seen
 ) -> None:
-    """`Retry-After` of a 429 holds for all tokens, and the answers say what is left of it."""
+    """`Retry-After` of a 429 applies to all tokens. The verdicts contain the remaining time."""
     reviewer = reviewer_of(api, clock, seen)
     api.otherwise = ApiError(ApiErrorKind.RATE_LIMITED, "slowly", 7)
     await reviewer.review("bad", AUDIENCES, "issuer")
@@ -305,8 +303,8 @@ async def test_no_review_is_sent_while_the_api_server_wants_none(
     assert await reviewer.review("good", AUDIENCES, "signed") == reviewed()
 
 
-async def test_the_saturation_is_that_of_each_budget(api: InMemoryCluster, clock: FakeClock) -> None:
-    """An operator sees which kind of tokens wants more reviews than there are."""
+async def test_each_budget_has_its_own_saturation(api: InMemoryCluster, clock: FakeClock) -> None:
+    """It shows which kind of tokens needs more reviews than its budget allows."""
     reviewer = reviewer_of(api, clock, qps=1, burst=1)
     for number in range(120):
         await reviewer.review(f"bad-{number}", AUDIENCES, "opaque")
@@ -315,8 +313,8 @@ async def test_the_saturation_is_that_of_each_budget(api: InMemoryCluster, clock
     assert saturation["signed"] == saturation["renewal"] == 0
 
 
-async def test_a_short_wait_is_waited(api: InMemoryCluster, clock: FakeClock, seen: Seen) -> None:
-    """Here a tenth of a millisecond: the review is late, not refused."""
+async def test_a_short_wait_delays_the_review(api: InMemoryCluster, clock: FakeClock, seen: Seen) -> None:
+    """The wait is a tenth of a millisecond. The review is sent late instead of being rejected."""
     reviewer = reviewer_of(api, clock, seen, qps=10_000, burst=1)
     answers = [await reviewer.review(token, AUDIENCES, "issuer") for token in ("bad", "good")]
 
@@ -324,14 +322,14 @@ async def test_a_short_wait_is_waited(api: InMemoryCluster, clock: FakeClock, se
 
 
 async def test_reports_are_optional(api: InMemoryCluster, clock: FakeClock) -> None:
-    """A reviewer works without anybody who counts."""
+    """A reviewer works without a recorder."""
     reviewer = TokenReviewer(api, clock, name="home", qps=1, burst=1)
 
     assert await reviewer.review("good", AUDIENCES, "issuer") == reviewed()
 
 
 async def test_closing_cancels_reviews_in_progress(api: InMemoryCluster, clock: FakeClock) -> None:
-    """Nothing hangs at the end of the service."""
+    """No caller hangs when authgate stops."""
     api.held = True
     reviewer = reviewer_of(api, clock)
     asking = asyncio.create_task(reviewer.review("good", AUDIENCES, "issuer"))

@@ -1,4 +1,4 @@
-"""The estimate that bounds a cache in bytes: close to what Python says the objects take, and never far below."""
+"""The size estimate of cached verdicts: close to the size that Python reports, and never far below."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REQUEST = "GET /verify HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer token-{}\
 
 
 def account(number: int, *, groups: int = 3, wide: str = "") -> Authenticated:
-    """A verdict of which nothing is shared with another one's."""
+    """Return a verdict that shares no objects with another one."""
     own = [f"group-{number}-{group}{wide}" for group in range(groups)]
     uid = f"{number:036d}{wide}"
     extra = (("authentication.kubernetes.io/credential-id", (f"JTI={uid}",)),)
@@ -61,8 +61,8 @@ SHAPES: dict[str, Callable[[int], Authenticated | Rejected]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_verdict_takes_about_what_it_weighs(shape: str) -> None:
-    """With the answer that is kept with it, and its place in the cache."""
+def test_the_estimate_is_close_to_the_size_of_a_verdict(shape: str) -> None:
+    """The size includes the stored answer and the entry in the cache."""
     verifier = ScriptedVerifier()
     cached = Cached(verifier, FakeClock())
     recorder = Recorder(Metrics(), Audit("none", FakeClock(), lambda: None))
@@ -79,7 +79,7 @@ def test_a_verdict_takes_about_what_it_weighs(shape: str) -> None:
     tracemalloc.start()
     for number in range(KEPT):
         verifier.verdict = SHAPES[shape](number)
-        for _ in range(2):  # the second answer is kept with the verdict
+        for _ in range(2):  # the second answer is stored with the verdict
             assert lane.answer(REQUEST.format(number).encode()) is not None
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] / KEPT
@@ -88,8 +88,8 @@ def test_a_verdict_takes_about_what_it_weighs(shape: str) -> None:
     assert 0.6 * taken <= cached.cache.weight / KEPT <= 2.5 * taken
 
 
-def test_the_weight_of_a_verdict_never_changes() -> None:
-    """What is taken off when it goes is what was added when it came."""
+def test_the_estimate_for_a_verdict_does_not_change() -> None:
+    """The size that is subtracted on removal equals the size that was added."""
     verdict = account(1)
     before = weight_of(verdict)
     gate = Gate(ScriptedVerifier(verdict), {"default": Policy("default")}, HeaderMapper("remote", 512), 2048)
