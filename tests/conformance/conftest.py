@@ -1,4 +1,4 @@
-"""Keys for the whole of the conformance tests, since RSA keys are slow to make."""
+"""Keys for all conformance tests, because RSA keys are slow to generate."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.support.key_pool import KeyPool
 
 @pytest.fixture(scope="session")
 def pool() -> KeyPool:
-    """Private keys of every shape, each made when it is first asked for."""
+    """Private keys of every kind. Each is generated at its first use."""
     return KeyPool()

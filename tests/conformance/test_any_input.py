@@ -1,4 +1,4 @@
-"""No input makes the credential's parser, the token's parser or a verifier raise: there is always a verdict."""
+"""No input makes the credential parser, the token parser or a verifier raise. There is always a verdict."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_any_token(pool: KeyPool, text: str) -> None:
 @HYPOTHESIS
 @given(text=st.text())
 def test_any_text(text: str) -> None:
-    """The parser rejects any text, even such as no credential lets through."""
+    """The parser rejects any text, even text that the credential parser rejects before it."""
     assert isinstance(CompactParser().parse(text), Rejected)
 
 
@@ -90,7 +90,7 @@ async def test_any_signed_token(pool: KeyPool, header: dict[str, object], payloa
 @HYPOTHESIS
 @given(spaces=st.text(" \t\r\n", max_size=9), cut=st.integers(min_value=0, max_value=40))
 def test_any_spelling_of_a_jwt_is_never_opaque(spaces: str, cut: int) -> None:
-    """White space in the header and a lost end do not make a static token of a JWT, which may be another issuer's."""
+    """White space in the header or a missing end does not turn a JWT of any issuer into a static token."""
     header = f'{spaces}{{{spaces}"alg"{spaces}:"ES256"}}'.encode()
     text = compact(header, json_bytes(claims()), b"signature")
     assert holds_json_object(text)
@@ -100,7 +100,7 @@ def test_any_spelling_of_a_jwt_is_never_opaque(spaces: str, cut: int) -> None:
 @HYPOTHESIS
 @given(header=json_texts | st.just(b'{"alg":"ES256"}'), payload=json_texts | st.binary(max_size=60))
 async def test_any_signed_bytes(pool: KeyPool, header: bytes, payload: bytes) -> None:
-    """Signed bytes that are hardly JSON are rejected with a reason."""
+    """Signed bytes that are almost JSON are rejected with a reason."""
     key = pool.key("ES256")
     assert isinstance(await verify(trusting(key), key.sign_raw(header, payload)), Rejected)
 
@@ -109,7 +109,7 @@ async def test_any_signed_bytes(pool: KeyPool, header: bytes, payload: bytes) ->
 @given(signature=st.binary(max_size=200))
 @pytest.mark.parametrize("algorithm", ["RS256", "PS512", "ES256", "ES512", "EdDSA"])
 async def test_any_signature(pool: KeyPool, algorithm: str, signature: bytes) -> None:
-    """Any bytes in the place of a signature are told to be none, without an error."""
+    """Any bytes in place of a signature are invalid without an error."""
     key = pool.key(algorithm)
     (verification,) = read_jwk_set(json_bytes({"keys": [key.jwk()]}), "test").keys
     assert not verification.verify(algorithm, b"text", signature)
@@ -136,7 +136,7 @@ async def test_any_service_account(pool: KeyPool, private: object, payload: dict
 @HYPOTHESIS
 @given(data=json_texts | st.binary() | json_values.map(lambda value: json_bytes({"a": value})))
 def test_any_json(data: bytes) -> None:
-    """Any bytes are a JSON object or a StrictJSONError, and nothing else is ever raised."""
+    """Any bytes give a JSON object or a StrictJSONError, and no other error."""
     with suppress(StrictJSONError):
         assert isinstance(parse_object(data), dict)
 
@@ -144,7 +144,7 @@ def test_any_json(data: bytes) -> None:
 @HYPOTHESIS
 @given(keys=st.lists(_jwks | json_values, max_size=4) | json_values)
 def test_any_key_set(keys: object) -> None:
-    """Any document in the place of a JWK Set gives keys or a KeyDocumentError."""
+    """Any document in place of a JWK Set gives keys or a KeyDocumentError."""
     with suppress(KeyDocumentError):
         assert isinstance(read_jwk_set(json_bytes({"keys": keys}), "test"), KeyDocument)
 
@@ -159,6 +159,6 @@ def test_any_key_set(keys: object) -> None:
     )
 )
 def test_any_pem(pieces: list[bytes]) -> None:
-    """Any bytes in the place of PEM keys give keys or a KeyDocumentError."""
+    """Any bytes in place of PEM keys give keys or a KeyDocumentError."""
     with suppress(KeyDocumentError):
         assert isinstance(read_pem_keys(b"".join(pieces), "test"), KeyDocument)

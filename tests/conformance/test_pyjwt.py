@@ -1,4 +1,4 @@
-"""Whatever the gate accepts, PyJWT accepts, with the same key, algorithm, issuer and audience."""
+"""Every token that authgate accepts is accepted by PyJWT with the same key, algorithm, issuer and audience."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ if TYPE_CHECKING:
     from tests.support.key_pool import KeyPool
 
 NULL_IS_ABSENT = ("sub", "jti", "nbf")
-"""Claims whose null the gate reads as the kube-apiserver does, as absent, and PyJWT refuses."""
+"""Claims whose null counts as missing in authgate and kube-apiserver. PyJWT rejects it."""
 
 HYPOTHESIS = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 
 class SystemClock:
-    """The system's time: PyJWT knows no other."""
+    """The system's time. PyJWT supports no other clock."""
 
     now = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)
 
 
 def current(changes: dict[str, object] | None = None) -> dict[str, object]:
-    """The claims of a token that is good now, with the changes applied."""
+    """Return the claims of a token that is valid now, with the changes applied."""
     now = int(time.time())
     return changed(claims({"exp": now + 600, "iat": now, "nbf": now}), changes)
 
 
 async def accepted(key: SigningKey, token: str) -> Authenticated | None:
-    """The gate's verdict where it accepts the token."""
+    """Return authgate's verdict if it accepts the token."""
     verdict = await verify(gate(Trusted((key.jwk(),)), clock=SystemClock()), token)
     return verdict if isinstance(verdict, Authenticated) else None
 
 
 def pyjwt_claims(key: SigningKey, token: str) -> dict[str, Any]:
-    """The claims that PyJWT verifies in the token; raises where it refuses.
+    """Return the claims that PyJWT verifies in the token; raises if PyJWT rejects it.
 
-    PyJWT has one leeway for all times, so `exp` is judged once more without any.
+    PyJWT has one leeway for all times, so `exp` is checked again without leeway.
     """
     unverified = jwt.decode(token, options={"verify_signature": False})
     options: Any = {"require": ["exp", "iss", "aud"]}
@@ -67,7 +67,7 @@ def pyjwt_claims(key: SigningKey, token: str) -> dict[str, Any]:
 
 
 async def assert_pyjwt_agrees(key: SigningKey, token: str) -> None:
-    """Fails where the gate accepts a token that PyJWT refuses or reads as another user's or another time's."""
+    """Fail if authgate accepts a token that PyJWT rejects or reads with another user or another expiry."""
     verdict = await accepted(key, token)
     if verdict is not None:
         read = pyjwt_claims(key, token)
@@ -76,8 +76,8 @@ async def assert_pyjwt_agrees(key: SigningKey, token: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", sorted(get_default_algorithms().keys() & ALGORITHMS.keys()))
-async def test_good_tokens(pool: KeyPool, algorithm: str) -> None:
-    """A good token of every algorithm is accepted by both, so that agreement means something."""
+async def test_valid_tokens_are_accepted_by_both(pool: KeyPool, algorithm: str) -> None:
+    """This covers every algorithm, so that the other comparisons are meaningful."""
     key = pool.key(algorithm)
     token = key.sign(current())
     assert await accepted(key, token) is not None
@@ -85,8 +85,8 @@ async def test_good_tokens(pool: KeyPool, algorithm: str) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
-async def test_every_character_changed(pool: KeyPool, algorithm: str) -> None:
-    """A token in which one character is another is accepted by the gate in no position."""
+async def test_a_token_with_one_changed_character_is_rejected(pool: KeyPool, algorithm: str) -> None:
+    """This covers every position of the token."""
     key = pool.key(algorithm)
     token = key.sign(current())
     for at, char in enumerate(token):
@@ -118,8 +118,10 @@ async def test_every_character_changed(pool: KeyPool, algorithm: str) -> None:
     ],
 )
 @pytest.mark.parametrize("algorithm", ["RS256", "ES512", "EdDSA"])
-async def test_rewritten_tokens(pool: KeyPool, algorithm: str, rewrite: Any) -> None:
-    """The same token in another writing is not accepted, or else PyJWT accepts it, too."""
+async def test_a_rewritten_token_is_accepted_only_if_pyjwt_accepts_it(
+    pool: KeyPool, algorithm: str, rewrite: Any
+) -> None:
+    """The same token is written in another form."""
     key = pool.key(algorithm)
     token = rewrite(key.sign(current({"pad": "?>?>~~"})))
     await assert_pyjwt_agrees(key, token)
@@ -128,32 +130,40 @@ async def test_rewritten_tokens(pool: KeyPool, algorithm: str, rewrite: Any) -> 
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
 @HYPOTHESIS
 @given(data=st.data())
-async def test_mutated_tokens(pool: KeyPool, algorithm: str, data: st.DataObject) -> None:
-    """A good token after some small changes is accepted only where PyJWT accepts it."""
+async def test_a_mutated_token_is_accepted_only_if_pyjwt_accepts_it(
+    pool: KeyPool, algorithm: str, data: st.DataObject
+) -> None:
+    """A valid token has some small changes."""
     key = pool.key(algorithm)
     await assert_pyjwt_agrees(key, data.draw(mutations(key.sign(current()))))
 
 
 @HYPOTHESIS
 @given(changes=claim_changes(int(time.time())))
-async def test_claims_of_any_type(pool: KeyPool, changes: dict[str, object]) -> None:
-    """A signed token with claims of any JSON type is accepted only where PyJWT accepts it."""
+async def test_claims_of_any_type_are_accepted_only_if_pyjwt_accepts_them(
+    pool: KeyPool, changes: dict[str, object]
+) -> None:
+    """The token is signed, with claims of any JSON type."""
     key = pool.key("ES256")
     await assert_pyjwt_agrees(key, key.sign(current(changes)))
 
 
 @HYPOTHESIS
 @given(changes=header_changes)
-async def test_headers_of_any_type(pool: KeyPool, changes: dict[str, object]) -> None:
-    """A signed token with any header is accepted only where PyJWT accepts it."""
+async def test_a_header_of_any_type_is_accepted_only_if_pyjwt_accepts_it(
+    pool: KeyPool, changes: dict[str, object]
+) -> None:
+    """The token is signed, with any header."""
     key = pool.key("ES256")
     await assert_pyjwt_agrees(key, key.sign(current(), changes))
 
 
 @HYPOTHESIS
 @given(text=json_texts, at=st.integers(0, 200), in_header=st.booleans())
-async def test_json_astray(pool: KeyPool, text: bytes, at: int, *, in_header: bool) -> None:
-    """A signed token with stray text inside its JSON is accepted only where PyJWT accepts it."""
+async def test_broken_json_is_accepted_only_if_pyjwt_accepts_it(
+    pool: KeyPool, text: bytes, at: int, *, in_header: bool
+) -> None:
+    """The token is signed, with stray text inside its JSON."""
     key = pool.key("ES256")
     header, payload = json_bytes({"alg": "ES256", "kid": key.kid}), json_bytes(current())
     if in_header:

@@ -1,4 +1,4 @@
-"""RFC 6750, bearer tokens: the grammar of a credential and that of a challenge."""
+"""RFC 6750, bearer tokens: the grammars of credentials and challenges."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _REFUSALS = [reason for reason, info in REASONS.items() if info.status in (401, 
 
 
 def parameters(header: str) -> dict[str, str]:
-    """The parameters of a Bearer challenge; fails where it does not follow the grammar of section 3."""
+    """Return the parameters of a Bearer challenge; fails if it does not follow the grammar of section 3."""
     match = _CHALLENGE.fullmatch(header)
     assert match is not None, header
     pairs = _PARAMETER.findall(match[1])
@@ -63,23 +63,23 @@ def parameters(header: str) -> dict[str, str]:
 
 
 def challenge_of(reason: Reason, detail: str = "") -> dict[str, str]:
-    """The parameters of the challenge in the answer that refuses for this reason."""
+    """Return the parameters of the challenge for a denial with this reason."""
     _, headers = render(Deny(reason, detail, NO_EVIDENCE))
     (header,) = [value for name, value in headers if name == "WWW-Authenticate"]
     return parameters(header)
 
 
 @pytest.mark.parametrize("value", GOOD.values(), ids=GOOD.keys())
-def test_section_2_1_accepts(value: bytes) -> None:
-    """What matches `"Bearer" 1*SP b64token` is a credential, and its b64token is the token."""
+def test_section_2_1_a_credential_follows_the_grammar(value: bytes) -> None:
+    """A value of the form `"Bearer" 1*SP b64token` is a credential. Its b64token is the token."""
     token = parse_credential([value], LIMIT)
     assert isinstance(token, BearerToken)
     assert token.text.encode() == value.split()[1]
 
 
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
-def test_section_2_1_refuses(value: bytes) -> None:
-    """What does not match the grammar is no credential."""
+def test_section_2_1_other_values_are_rejected(value: bytes) -> None:
+    """A value that does not match the grammar is not a credential."""
     assert isinstance(parse_credential([value], LIMIT), Rejected)
 
 
@@ -90,7 +90,7 @@ def test_section_2_1_refuses(value: bytes) -> None:
     ).map(b"".join)
 )
 def test_section_2_1_nothing_else_is_a_credential(value: bytes) -> None:
-    """A field value is accepted exactly where a reading of the grammar byte by byte accepts it."""
+    """A field value is accepted if and only if a byte-by-byte check of the grammar accepts it."""
     token = parse_credential([value], LIMIT)
     assert isinstance(token, BearerToken) == _is_credential(value.strip(b" \t"))
 
@@ -111,24 +111,24 @@ def _is_credential(value: bytes) -> bool:
     [[b"Bearer a", b"Bearer a"], [b"Bearer a", b"Basic b"], [b"", b"Bearer a"]],
     ids=["the same token twice", "two schemes", "one of them empty"],
 )
-def test_section_2_one_method_a_request(values: list[bytes]) -> None:
-    """A request with more than one credential is refused, never chosen from."""
+def test_section_2_a_request_has_one_credential(values: list[bytes]) -> None:
+    """A request with more than one credential is denied. authgate does not choose one of them."""
     verdict = parse_credential(values, LIMIT)
     assert isinstance(verdict, Rejected)
     assert verdict.reason is Reason.MULTIPLE_CREDENTIALS
 
 
 @pytest.mark.parametrize("reason", _REFUSALS)
-def test_section_3_every_refusal_has_a_challenge(reason: Reason) -> None:
-    """A 401 and a 403 hold one Bearer challenge with a realm."""
+def test_section_3_every_denial_has_a_challenge(reason: Reason) -> None:
+    """Every 401 and 403 has one Bearer challenge with a realm."""
     assert challenge_of(reason)["realm"] == "authgate"
 
 
 @pytest.mark.parametrize("reason", [each for each in _REFUSALS if each is not Reason.NO_CREDENTIAL])
 def test_section_3_1_error_codes(reason: Reason) -> None:
-    """The error is one of the three registered codes; insufficient_scope goes with 403, the others with 401.
+    """The error is one of the three registered codes: insufficient_scope with 403, the others with 401.
 
-    Section 3.1 would have 400 for invalid_request, but an auth subrequest's proxy knows no other refusals.
+    Section 3.1 requires 400 for invalid_request, but proxies accept only 401 and 403 from auth subrequests.
     """
     error, status = Challenge(challenge_of(reason)["error"]), REASONS[reason].status
     assert (error is Challenge.INSUFFICIENT_SCOPE) == (status == 403)
@@ -136,7 +136,7 @@ def test_section_3_1_error_codes(reason: Reason) -> None:
 
 
 def test_section_3_1_no_error_without_a_credential() -> None:
-    """A request without any credential is told no error code and no description."""
+    """The challenge for a request without a credential has no error code and no description."""
     assert challenge_of(Reason.NO_CREDENTIAL) == {"realm": "authgate"}
 
 
@@ -152,11 +152,11 @@ def test_section_3_1_no_error_without_a_credential() -> None:
     ],
 )
 def test_section_3_1_which_error(reason: Reason, error: str) -> None:
-    """A malformed request, a bad token and a lack of privileges are told apart."""
+    """A malformed request, an invalid token and missing privileges have different error codes."""
     assert challenge_of(reason)["error"] == error
 
 
 @given(st.sampled_from(_REFUSALS), st.text())
 def test_section_3_characters_of_a_description(reason: Reason, detail: str) -> None:
-    """No detail, whatever it holds, breaks out of the quotes or uses characters that section 3 forbids."""
+    """No detail ends the quoted string or contains characters that section 3 forbids."""
     assert set(challenge_of(reason, detail)) <= {"realm", "error", "error_description"}

@@ -102,7 +102,7 @@ CLAIMS = {
         (NOW + LEEWAY, GOOD),
         (NOW + LEEWAY + 1, EARLY),
         (OMIT, GOOD),
-        (None, GOOD),  # the kube-apiserver reads it as absent
+        (None, GOOD),  # kube-apiserver treats it as missing
         (str(NOW), MALFORMED),
         (True, MALFORMED),
         ([NOW], MALFORMED),
@@ -127,12 +127,12 @@ CLAIMS = {
         (False, MALFORMED),
     ],
 }
-"""Section 4.1: values of each registered claim, and what becomes of a token that is good but for them."""
+"""Section 4.1: values of each registered claim, and the result for a token that is otherwise valid."""
 
 
 @pytest.fixture(scope="module")
 def key(pool: KeyPool) -> SigningKey:
-    """The issuer's one key."""
+    """The issuer's only key."""
     return pool.key("ES256")
 
 
@@ -147,7 +147,7 @@ def key(pool: KeyPool) -> SigningKey:
 async def test_section_4_1_registered_claims(
     key: SigningKey, claim: str, value: object, reason: Reason
 ) -> None:
-    """A registered claim counts with the type and the meaning that the RFC gives it, and with no other."""
+    """A registered claim has the type and the meaning of the RFC, and no other."""
     assert await judged(trusting(key), key.sign(claims({claim: value}))) is reason
 
 
@@ -156,7 +156,7 @@ async def test_section_4_1_registered_claims(
 )
 @pytest.mark.parametrize("claim", ["exp", "nbf", "iat", "other"])
 async def test_section_2_numbers_are_json_numbers(key: SigningKey, claim: str, text: str) -> None:
-    """A number that JSON does not know, or that is not finite, makes the payload unreadable wherever it stands."""
+    """A number that is not valid JSON or not finite makes the payload invalid at every position."""
     payload = json_bytes(claims({claim: 0})).replace(f'"{claim}":0'.encode(), f'"{claim}":{text}'.encode())
     assert text.encode() in payload
     assert await judged(trusting(key), key.sign_raw(b'{"alg":"ES256"}', payload)) is Reason.TOKEN_MALFORMED
@@ -164,7 +164,7 @@ async def test_section_2_numbers_are_json_numbers(key: SigningKey, claim: str, t
 
 @pytest.mark.parametrize("text", [f"{NOW + 600}.0", f"{NOW + 600}.25", "1.8e9", "18E+8"])
 async def test_section_2_numeric_date_need_not_be_an_integer(key: SigningKey, text: str) -> None:
-    """A NumericDate may have a fraction or an exponent."""
+    """A NumericDate can have a fraction or an exponent."""
     payload = json_bytes(claims({"exp": 0})).replace(b'"exp":0', f'"exp":{text}'.encode())
     assert await judged(trusting(key), key.sign_raw(b'{"alg":"ES256"}', payload)) is Reason.AUTHENTICATED
 
@@ -180,18 +180,18 @@ async def test_section_2_numeric_date_need_not_be_an_integer(key: SigningKey, te
     ids=["twice", "twice but for an escape", "in an object", "in a list"],
 )
 async def test_section_4_claim_names_are_unique(key: SigningKey, first: bytes, second: bytes) -> None:
-    """A payload that names a member twice, at any level, is refused."""
+    """A payload with a repeated member, at any level, is rejected."""
     payload = json_bytes(claims({"sub": OMIT}))[:-1] + b"," + first + b"," + second + b"}"
     assert await judged(trusting(key), key.sign_raw(b'{"alg":"ES256"}', payload)) is Reason.DUPLICATE_MEMBER
 
 
 async def test_section_4_claim_names_are_case_sensitive(key: SigningKey) -> None:
-    """A claim of another spelling is another claim."""
+    """A claim in another spelling is a different claim."""
     assert await judged(trusting(key), key.sign(claims({"exp": OMIT, "EXP": NOW + 600}))) is MALFORMED
 
 
 async def test_section_4_unknown_claims_are_ignored(key: SigningKey) -> None:
-    """Claims that nobody knows change nothing."""
+    """Unknown claims have no effect."""
     token = key.sign(claims({"http://example.com/is_root": True, "x": [{"y": None}, 1.5, ""]}))
     assert await judged(trusting(key), token) is Reason.AUTHENTICATED
 
@@ -202,48 +202,48 @@ async def test_section_4_unknown_claims_are_ignored(key: SigningKey) -> None:
     ids=repr,
 )
 async def test_section_7_2_the_payload_is_a_json_object(key: SigningKey, payload: bytes) -> None:
-    """A payload that is no JSON object is refused, though the signature is right."""
+    """A payload that is not a JSON object is rejected, even with a valid signature."""
     assert await judged(trusting(key), key.sign_raw(b'{"alg":"ES256"}', payload)) is Reason.TOKEN_MALFORMED
 
 
 async def test_section_7_2_an_empty_object_has_no_issuer(key: SigningKey) -> None:
-    """A claims set without any claim is refused."""
+    """A claims set without claims is rejected."""
     assert await judged(trusting(key), key.sign_raw(b'{"alg":"ES256"}', b"{}")) is MALFORMED
 
 
-async def test_section_3_1_example_is_hmac(key: SigningKey) -> None:
-    """The RFC's first example (that of RFC 7515, appendix A.1) is refused for its algorithm."""
+async def test_section_3_1_example_with_hmac_is_rejected(key: SigningKey) -> None:
+    """The RFC's first example (that of RFC 7515, appendix A.1) is rejected for its algorithm."""
     verifier = gate(Trusted((key.jwk(),), issuer="joe"), clock=StoppedClock(1300819379))
     assert await judged(verifier, rfc_example("RFC 7515 A.1")["jws"]) is Reason.ALGORITHM_NOT_ALLOWED
 
 
-async def test_section_6_1_example_is_unsecured(key: SigningKey) -> None:
-    """The RFC's unsecured example (that of RFC 7515, appendix A.5) is refused for its algorithm."""
+async def test_section_6_1_unsecured_example_is_rejected(key: SigningKey) -> None:
+    """The RFC's unsecured example (that of RFC 7515, appendix A.5) is rejected for its algorithm."""
     verifier = gate(Trusted((key.jwk(),), issuer="joe"), clock=StoppedClock(1300819379))
     assert await judged(verifier, rfc_example("RFC 7515 A.5")["jws"]) is Reason.ALGORITHM_NOT_ALLOWED
 
 
-async def test_section_5_2_nested_token(key: SigningKey) -> None:
-    """A signed token whose payload is another token is refused: its payload is no claims set."""
+async def test_section_5_2_nested_token_is_rejected(key: SigningKey) -> None:
+    """A signed token whose payload is another token is rejected, because its payload is not a claims set."""
     inner = key.sign(claims())
     token = key.sign_raw(b'{"alg":"ES256","cty":"JWT"}', inner.encode())
     assert await judged(trusting(key), token) is Reason.TOKEN_MALFORMED
 
 
-async def test_section_5_3_claims_in_the_header_count_for_nothing(key: SigningKey) -> None:
-    """Claims replicated as header parameters do not make up for those that the payload lacks."""
+async def test_section_5_3_claims_in_the_header_are_ignored(key: SigningKey) -> None:
+    """Claims in the header do not replace claims that are missing in the payload."""
     token = key.sign(claims({"exp": OMIT}), {"exp": NOW + 600, "aud": AUDIENCE, "iss": ISSUER})
     assert await judged(trusting(key), token) is MALFORMED
 
 
-async def test_appendix_a_encrypted_token(key: SigningKey) -> None:
-    """A token of five segments is refused as encrypted."""
+async def test_appendix_a_encrypted_token_is_rejected(key: SigningKey) -> None:
+    """A token of five segments is rejected as encrypted."""
     header = key.sign_raw(b'{"alg":"RSA1_5","enc":"A128CBC-HS256"}', b"{}").partition(".")[0]
     assert await judged(trusting(key), f"{header}.a.b.c.d") is Reason.TOKEN_ENCRYPTED
 
 
 async def test_section_4_1_4_a_verdict_ends_with_the_token(key: SigningKey) -> None:
-    """The verdict on a good token ends at its `exp`."""
+    """The verdict on a valid token ends at its `exp`."""
     verdict = await verify(trusting(key), key.sign(claims({"exp": NOW + 7})))
     assert isinstance(verdict, Authenticated)
     assert verdict.expires_at == NOW + 7

@@ -1,4 +1,4 @@
-"""RFC 8037, EdDSA in JOSE: the RFC's own Ed25519 example, and what is no key for signatures."""
+"""RFC 8037, EdDSA in JOSE: the RFC's own Ed25519 example, and keys that are not for signatures."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def test_appendix_a_4_verifies() -> None:
     assert jws_accepted(published(example["key"]), example["jws"])
 
 
-def test_appendix_a_4_changed_does_not() -> None:
-    """The same signature over another payload does not verify."""
+def test_appendix_a_4_changed_does_not_verify() -> None:
+    """The signature does not verify another payload."""
     example = rfc_example("RFC 8037 A.4")
     assert not jws_accepted(published(example["key"]), example["jws"].replace(".RXh", ".SXh"))
 
 
-def test_appendix_a_6_is_no_key_for_signatures() -> None:
-    """An X25519 key, for key agreement, is refused."""
+def test_appendix_a_6_is_not_a_key_for_signatures() -> None:
+    """An X25519 key, for key agreement, is rejected."""
     with pytest.raises(KeyDocumentError, match="no usable key"):
         published(rfc_example("RFC 8037 A.6")["key"])
 
 
 @pytest.mark.parametrize("shape", ["Ed25519", "Ed448"])
 async def test_section_3_1_eddsa_covers_both_curves(pool: KeyPool, shape: str) -> None:
-    """Tokens signed with Ed25519 and Ed448 pass, both under the algorithm EdDSA."""
+    """Tokens signed with Ed25519 and Ed448 are accepted, both with the algorithm EdDSA."""
     key = pool.key("EdDSA", shape=Shape(shape))
     assert await judged(trusting(key), key.sign(claims())) is Reason.AUTHENTICATED
 
@@ -52,7 +52,7 @@ async def test_section_3_1_eddsa_covers_both_curves(pool: KeyPool, shape: str) -
         ("d", "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"),
     ],
 )
-def test_section_2_malformed_keys_are_refused(member: str, value: str) -> None:
-    """A key of the wrong length, curve, type or algorithm, or with its private part, is refused."""
+def test_section_2_malformed_keys_are_rejected(member: str, value: str) -> None:
+    """A key of the wrong length, curve, type or algorithm, or with its private part, is rejected."""
     with pytest.raises(KeyDocumentError):
         published({**rfc_example("RFC 8037 A.4")["key"], member: value})

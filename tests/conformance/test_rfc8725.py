@@ -26,20 +26,20 @@ HMAC_DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 
 @pytest.fixture(scope="module")
 def key(pool: KeyPool) -> SigningKey:
-    """The issuer's key; RSA, since the classic confusions are with RSA keys."""
+    """The issuer's key. It is an RSA key, because the classic confusions use RSA keys."""
     return pool.key("RS256", kid="issuer-key")
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_3_1_each_algorithm_verifies_with_its_own_key(pool: KeyPool, algorithm: str) -> None:
-    """A token is accepted under each algorithm that can be allowed."""
+    """A token is accepted with each configurable algorithm."""
     key = pool.key(algorithm)
     assert await judged(trusting(key), key.sign(claims())) is Reason.AUTHENTICATED
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_3_1_only_allowed_algorithms(pool: KeyPool, algorithm: str) -> None:
-    """A good signature under an algorithm that the issuer's configuration does not allow is refused."""
+async def test_3_1_only_allowed_algorithms_are_accepted(pool: KeyPool, algorithm: str) -> None:
+    """A valid signature with an algorithm that the issuer's configuration does not allow is rejected."""
     key = pool.key(algorithm)
     others = frozenset(ALGORITHMS) - {algorithm}
     verifier = gate(Trusted((key.jwk(),), algorithms=others))
@@ -60,8 +60,8 @@ async def test_3_1_only_allowed_algorithms(pool: KeyPool, algorithm: str) -> Non
         ("EdDSA", "ES256"),
     ],
 )
-async def test_3_1_a_key_serves_one_algorithm(pool: KeyPool, algorithm: str, claimed: str) -> None:
-    """A token whose algorithm is not that of the key it names is refused before any signature is tried."""
+async def test_3_1_a_key_has_one_algorithm(pool: KeyPool, algorithm: str, claimed: str) -> None:
+    """A token with another algorithm than that of its key is rejected before a signature is verified."""
     key = pool.key(algorithm)
     token = pool.key(claimed).sign(claims(), {"kid": key.kid})
     assert await judged(trusting(key), token) is Reason.ALGORITHM_NOT_ALLOWED
@@ -71,22 +71,22 @@ async def test_3_1_a_key_serves_one_algorithm(pool: KeyPool, algorithm: str, cla
     "algorithm", ["rs256", "Rs256", "RS256 ", " RS256", "RS256\x00", "RS-256", "RSA", ""]
 )
 async def test_3_1_algorithm_names_are_exact(key: SigningKey, algorithm: str) -> None:
-    """An algorithm's name counts only in its exact spelling."""
+    """The name of an algorithm must match exactly."""
     assert await judged(trusting(key), key.sign(claims(), {"alg": algorithm})) is Reason.ALGORITHM_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("signature", [b"", b"x"], ids=["no signature", "some signature"])
 @pytest.mark.parametrize("none", ["none", "None", "NONE", "nOnE", "none "])
-async def test_3_2_alg_none(key: SigningKey, none: str, signature: bytes) -> None:
-    """An unsecured token is refused, however `none` is spelled."""
+async def test_3_2_alg_none_is_rejected(key: SigningKey, none: str, signature: bytes) -> None:
+    """An unsecured token is rejected in every spelling of `none`."""
     header = json_bytes({"alg": none, "kid": key.kid})
     token = compact(header, json_bytes(claims()), signature)
     assert await judged(trusting(key), token) is Reason.ALGORITHM_NOT_ALLOWED
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256"])
-async def test_3_2_refused_even_if_allowed(key: SigningKey, algorithm: str) -> None:
-    """Were `none` and HMAC allowed for an issuer, as no configuration can, there would still be no key for them."""
+async def test_3_2_none_and_hmac_are_rejected_even_if_allowed(key: SigningKey, algorithm: str) -> None:
+    """No configuration can allow `none` or HMAC. Even if it could, no key would match."""
     verifier = gate(Trusted((key.jwk({"alg": OMIT}),), algorithms=frozenset({algorithm, "RS256"})))
     token = compact(json_bytes({"alg": algorithm}), json_bytes(claims()), b"")
     assert await judged(verifier, token) is Reason.KEY_UNKNOWN
@@ -94,7 +94,7 @@ async def test_3_2_refused_even_if_allowed(key: SigningKey, algorithm: str) -> N
 
 @pytest.mark.parametrize("name", ["none", *HMAC_DIGESTS, "RS1", "ES256K", "dir", "A128KW", "RSA-OAEP"])
 def test_3_2_weak_and_symmetric_algorithms_do_not_exist(name: str) -> None:
-    """Neither `none` nor HMAC nor a broken algorithm can be configured: there is no such algorithm here."""
+    """`none`, HMAC and broken algorithms cannot be configured."""
     assert name not in ALGORITHMS
 
 
@@ -110,10 +110,10 @@ def test_3_2_weak_and_symmetric_algorithms_do_not_exist(name: str) -> None:
     ],
     ids=["PEM", "PEM without line end", "JWK", "modulus", "empty"],
 )
-async def test_3_2_public_key_as_hmac_secret(
+async def test_3_2_a_public_key_is_not_an_hmac_secret(
     key: SigningKey, algorithm: str, secret: Callable[[SigningKey], bytes]
 ) -> None:
-    """A token with an HMAC whose secret is the public key is refused, in whatever form the key was the secret."""
+    """A token with an HMAC whose secret is the public key, in any format, is rejected."""
     header = json_bytes({"alg": algorithm, "kid": key.kid})
     signing_input = f"{segment(header)}.{segment(json_bytes(claims()))}"
     mac = hmac.digest(secret(key), signing_input.encode(), HMAC_DIGESTS[algorithm])
@@ -137,8 +137,10 @@ async def test_3_2_public_key_as_hmac_secret(
     ],
     ids=["empty", "cut", "longer", "shifted", "twice", "reversed", "zeros", "ones", "last bit", "first bit"],
 )
-async def test_3_3_spoiled_signatures(pool: KeyPool, algorithm: str, spoil: Callable[[bytes], bytes]) -> None:
-    """A signature that is not exactly the key's over exactly this text is refused, without an error."""
+async def test_3_3_changed_signatures_are_rejected(
+    pool: KeyPool, algorithm: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    """A signature that the key did not make over exactly this text is rejected without an error."""
     key = pool.key(algorithm)
     header, payload = json_bytes({"alg": algorithm, "kid": key.kid}), json_bytes(claims())
     signing_input = f"{segment(header)}.{segment(payload)}".encode()
@@ -146,8 +148,8 @@ async def test_3_3_spoiled_signatures(pool: KeyPool, algorithm: str, spoil: Call
     assert await judged(trusting(key), compact(header, payload, spoil(signature))) is Reason.SIGNATURE_INVALID
 
 
-async def test_3_3_signature_of_another_token(key: SigningKey) -> None:
-    """A signature that the key made over other claims is refused."""
+async def test_3_3_the_signature_of_another_token_is_rejected(key: SigningKey) -> None:
+    """The key made the signature over other claims."""
     header, payload, _ = key.sign(claims({"sub": "mallory"})).split(".")
     signature = key.sign(claims()).rpartition(".")[2]
     assert await judged(trusting(key), f"{header}.{payload}.{signature}") is Reason.SIGNATURE_INVALID
@@ -175,8 +177,8 @@ BAD_POINTS = {
 
 
 @pytest.mark.parametrize("changes", BAD_POINTS.values(), ids=BAD_POINTS.keys())
-def test_3_4_invalid_points_are_no_keys(changes: dict[str, object]) -> None:
-    """An EC key whose point is not on its curve, or whose curve is not one of ours, is refused when it is read."""
+def test_3_4_keys_with_invalid_points_are_rejected(changes: dict[str, object]) -> None:
+    """An EC key with a point that is not on its curve, or with an unsupported curve, is rejected when it is read."""
     with pytest.raises(KeyDocumentError):
         read_jwk_set(json.dumps({"keys": [{**P256, **changes}]}).encode(), "test")
 
@@ -185,7 +187,7 @@ def _integer(value: int) -> str:
     return segment(value.to_bytes((value.bit_length() + 7) // 8 or 1))
 
 
-_SOUND_SIZE = (1 << 2047) + 981  # not a product of two primes, which no reader of keys could see
+_SOUND_SIZE = (1 << 2047) + 981  # not a product of two primes, which no reader of keys could detect
 WEAK_RSA = {
     "1024 bits": {"n": _integer((1 << 1023) + 981), "e": "AQAB"},
     "2047 bits": {"n": _integer((1 << 2046) + 981), "e": "AQAB"},
@@ -200,28 +202,28 @@ WEAK_RSA = {
 }
 
 
-def test_3_5_the_table_of_weak_keys_is_weak_in_one_thing_only() -> None:
-    """The modulus that the table of weak keys varies makes a key by itself."""
+def test_3_5_each_weak_key_of_the_table_has_one_weakness() -> None:
+    """The unchanged modulus of the table makes a valid key."""
     jwk = {"kty": "RSA", "n": _integer(_SOUND_SIZE), "e": "AQAB"}
     assert read_jwk_set(json.dumps({"keys": [jwk]}).encode(), "test").keys
 
 
 @pytest.mark.parametrize("members", WEAK_RSA.values(), ids=WEAK_RSA.keys())
-def test_3_5_weak_rsa_keys_are_no_keys(members: dict[str, str]) -> None:
-    """An RSA key that is too short, too long or made of bad numbers is refused when it is read."""
+def test_3_5_weak_rsa_keys_are_rejected(members: dict[str, str]) -> None:
+    """An RSA key that is too short, too long or has invalid numbers is rejected when it is read."""
     with pytest.raises(KeyDocumentError):
         read_jwk_set(json.dumps({"keys": [{"kty": "RSA", **members}]}).encode(), "test")
 
 
 async def test_3_5_a_weak_key_verifies_nothing(pool: KeyPool, key: SigningKey) -> None:
-    """A token signed by an RSA key of 1024 bits is refused, though its issuer publishes that key."""
+    """A token signed with an RSA key of 1024 bits is rejected, even though its issuer publishes that key."""
     weak = pool.key("RS256", shape=Shape.RSA_1024)
     assert await judged(trusting(key, weak), weak.sign(claims())) is Reason.KEY_UNKNOWN
 
 
 @pytest.mark.parametrize("secret", ["", "c2VjcmV0", segment(bytes(64))], ids=["empty", "a word", "64 bytes"])
-async def test_3_5_shared_secrets_are_no_keys(key: SigningKey, secret: str) -> None:
-    """A symmetric key in an issuer's set is passed over, and a token with its HMAC is refused."""
+async def test_3_5_shared_secrets_are_skipped(key: SigningKey, secret: str) -> None:
+    """A symmetric key in an issuer's key set is skipped, and a token with its HMAC is rejected."""
     shared = {"kty": "oct", "k": secret, "kid": "shared", "alg": "HS256"}
     header = json_bytes({"alg": "HS256", "kid": "shared"})
     signing_input = f"{segment(header)}.{segment(json_bytes(claims()))}"
@@ -230,14 +232,14 @@ async def test_3_5_shared_secrets_are_no_keys(key: SigningKey, secret: str) -> N
     assert await judged(verifier, f"{signing_input}.{segment(mac)}") is Reason.ALGORITHM_NOT_ALLOWED
 
 
-async def test_3_6_compressed_and_encrypted(key: SigningKey) -> None:
-    """An encrypted token is refused, and so nothing is ever decompressed."""
+async def test_3_6_compressed_and_encrypted_tokens_are_rejected(key: SigningKey) -> None:
+    """An encrypted token is rejected, so nothing is decompressed."""
     header = segment(b'{"alg":"dir","enc":"A128GCM","zip":"DEF"}')
     assert await judged(trusting(key), f"{header}..AAAA.AAAA.AAAA") is Reason.TOKEN_ENCRYPTED
 
 
-async def test_3_6_zip_means_nothing_in_a_signed_token(key: SigningKey) -> None:
-    """A signed payload is read as it is, whatever `zip` says."""
+async def test_3_6_zip_is_ignored_in_a_signed_token(key: SigningKey) -> None:
+    """A signed payload is read without decompression, whatever the value of `zip`."""
     header = json_bytes({"alg": "RS256", "kid": key.kid, "zip": "DEF"})
     token = key.sign_raw(header, zlib.compress(json_bytes(claims())))
     assert await judged(trusting(key), token) is Reason.TOKEN_MALFORMED
@@ -245,8 +247,8 @@ async def test_3_6_zip_means_nothing_in_a_signed_token(key: SigningKey) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "latin-1"])
 @pytest.mark.parametrize("part", ["header", "payload"])
-async def test_3_7_only_utf_8(key: SigningKey, part: str, encoding: str) -> None:
-    """A header or payload in another encoding than UTF-8, or with a byte order mark, is refused."""
+async def test_3_7_only_utf_8_is_accepted(key: SigningKey, part: str, encoding: str) -> None:
+    """A header or payload in another encoding than UTF-8, or with a byte order mark, is rejected."""
     pieces = {"header": {"alg": "RS256", "kid": key.kid, "x": "é"}, "payload": claims({"sub": "é"})}
     encoded = {
         name: json.dumps(members, ensure_ascii=False).encode(encoding if name == part else "utf-8")

@@ -1,4 +1,4 @@
-"""Tokens that are bound to their sender are no bearer tokens (RFC 9449, section 7.2; RFC 8705, section 3; RFC 7800)."""
+"""Tokens that are bound to their sender are not bearer tokens (RFC 9449, 7.2; RFC 8705, section 3; RFC 7800)."""
 
 from __future__ import annotations
 
@@ -35,15 +35,17 @@ def key(pool: KeyPool) -> SigningKey:
 
 @pytest.mark.parametrize("confirmation", CONFIRMATIONS.values(), ids=CONFIRMATIONS)
 @pytest.mark.parametrize("typ", ["JWT", "at+jwt"])
-async def test_7_2_a_bound_token_is_no_bearer_token(key: SigningKey, typ: str, confirmation: object) -> None:
-    """Whatever binds it, and however badly that is written: the sender has not proved anything."""
+async def test_7_2_a_bound_token_is_not_a_bearer_token(
+    key: SigningKey, typ: str, confirmation: object
+) -> None:
+    """This holds for every kind of binding, even a malformed one, because the sender has proved nothing."""
     token = key.sign(claims({"cnf": confirmation}), {"typ": typ})
     assert await judged(trusting(key), token) is Reason.TOKEN_SENDER_CONSTRAINED
 
 
 @pytest.mark.parametrize("scheme", [b"DPoP", b"dpop", b"DPOP"])
-def test_7_1_the_dpop_scheme_is_not_taken_for_bearer(scheme: bytes) -> None:
-    """The refusal says that no proof can be verified, so that nobody sends the token as a bearer token instead."""
+def test_7_1_the_dpop_scheme_is_not_read_as_bearer(scheme: bytes) -> None:
+    """The reason is that no proof can be verified, so clients do not send the token as a bearer token instead."""
     assert parse_credential([scheme + b" abc"], 100) == Rejected(
         Reason.SCHEME_NOT_BEARER, "DPoP proofs cannot be verified"
     )

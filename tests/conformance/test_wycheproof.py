@@ -1,4 +1,4 @@
-"""Wycheproof's vectors for JSON Web Signatures, JSON Web Keys and EdDSA, held against the gate's parse and keys."""
+"""Wycheproof's vectors for JSON Web Signatures, JSON Web Keys and EdDSA, compared with authgate's results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOT_APPLIED: Mapping[str, Mapping[int, str]] = {
     "ed25519_test": {},
     "ed448_test": {},
 }
-"""The groups of each file whose vectors the gate cannot accept by design, by their place in the file, and why."""
+"""The groups of each file that authgate cannot accept by design, by their index in the file, and why."""
 
 _EMPTY = "an empty payload is no claims set"
 _OTHER_ALG = "the JWK is for PS256, the token says PS384: a key verifies its own algorithm only"
@@ -47,7 +47,7 @@ STRICTER: Mapping[int, str] = {
     **dict.fromkeys([346, 350], _OTHER_ALG),
     **dict.fromkeys([347, 351], _UNKNOWN_ALG),
 }
-"""The valid tests of json_web_signature_test that the gate refuses on purpose, by tcId, and why."""
+"""The valid tests of json_web_signature_test that authgate rejects on purpose, by tcId, and why."""
 
 APPLIED_AND_NOT: Mapping[str, tuple[int, int]] = {
     "json_web_signature_test": (361, 40),
@@ -56,12 +56,12 @@ APPLIED_AND_NOT: Mapping[str, tuple[int, int]] = {
     "ed25519_test": (151, 0),
     "ed448_test": (87, 0),
 }
-"""How many tests of each file are held against the gate, and how many are not."""
+"""How many tests of each file are applied, and how many are not."""
 
 _MAC_GROUP = 21
 _NOT_BASE64URL = frozenset(range(360, 376)) - {367, 370}
-"""The tests of the HMAC group about encodings whose text is no canonical base64url. The file errs in four: 372 and 373
-hold a '?' and are called valid; 367 and 370 have lost the padding they are about, equal 357, and are called invalid."""
+"""The tests of the HMAC group with text that is not canonical base64url. The file has four errors: 372 and 373 contain
+a '?' and are marked valid; 367 and 370 lack the padding that they test, equal 357, and are marked invalid."""
 
 VECTORS = {name: load_wycheproof(_FOLDER, name) for name in APPLIED_AND_NOT}
 
@@ -75,7 +75,7 @@ def _not_applied() -> list[WycheproofVector]:
 
 
 def _accepted(vector: WycheproofVector) -> bool:
-    """Whether the gate accepts the vector's token with the vector's keys; private ones where it has no public ones."""
+    """Return whether authgate accepts the vector's token with the vector's public keys, or its private ones."""
     document = vector.group.get("public") or vector.group["private"]
     if "keys" not in document:
         document = {"keys": [document]}
@@ -89,14 +89,14 @@ def _accepted(vector: WycheproofVector) -> bool:
 
 @pytest.mark.parametrize("name", APPLIED_AND_NOT)
 def test_every_vector_is_applied_or_listed_with_a_reason(name: str) -> None:
-    """The vectors that are applied and those that are listed as not applicable are together the whole file."""
+    """The applied vectors and those that are listed as not applicable are the complete file."""
     count = Counter(each.group_number in NOT_APPLIED[name] for each in VECTORS[name])
     assert (count[False], count[True]) == APPLIED_AND_NOT[name]
 
 
 @pytest.mark.parametrize("name", APPLIED_AND_NOT)
-def test_what_is_not_applied_has_no_public_key(name: str) -> None:
-    """Every group that offers a public key is applied."""
+def test_groups_that_are_not_applied_have_no_public_key(name: str) -> None:
+    """Every group with a public key is applied."""
     groups = {each.group_number: each.group for each in VECTORS[name]}
     without = {number for number, group in groups.items() if not {"public", "publicKey"}.intersection(group)}
     assert without == set(NOT_APPLIED[name])
@@ -104,19 +104,19 @@ def test_what_is_not_applied_has_no_public_key(name: str) -> None:
 
 @pytest.mark.parametrize("vector", _applied("json_web_signature_test"), ids=str)
 def test_json_web_signature(vector: WycheproofVector) -> None:
-    """A signature is accepted exactly where Wycheproof calls it valid and no stricter rule of ours forbids it."""
+    """A signature is accepted if and only if Wycheproof marks it valid and no stricter rule of authgate rejects it."""
     assert _accepted(vector) == (vector.valid and vector.number not in STRICTER)
 
 
 @pytest.mark.parametrize("vector", _applied("json_web_key_test", "json_web_crypto_test"), ids=str)
 def test_json_web_key_and_crypto(vector: WycheproofVector) -> None:
-    """A token is accepted exactly where Wycheproof calls its key and its signature valid."""
+    """A token is accepted if and only if Wycheproof marks its key and its signature valid."""
     assert _accepted(vector) == vector.valid
 
 
 @pytest.mark.parametrize("vector", _not_applied(), ids=str)
-def test_what_does_not_apply_is_refused(vector: WycheproofVector) -> None:
-    """HMAC, symmetric and encrypted vectors are refused, whatever Wycheproof says of them."""
+def test_vectors_that_do_not_apply_are_rejected(vector: WycheproofVector) -> None:
+    """HMAC, symmetric and encrypted vectors are rejected, even if Wycheproof marks them valid."""
     assert not _accepted(vector)
 
 
@@ -126,7 +126,7 @@ def test_what_does_not_apply_is_refused(vector: WycheproofVector) -> None:
     ids=str,
 )
 def test_encodings_of_the_mac_group(vector: WycheproofVector) -> None:
-    """Of the vectors about encodings, the parse alone refuses exactly those that are no canonical base64url."""
+    """Of the vectors about encodings, the parser rejects exactly those that are not canonical base64url."""
     refused = isinstance(CompactParser().parse_jws(vector.test["jws"]), Rejected)
     assert refused == (vector.number in _NOT_BASE64URL)
 
@@ -134,7 +134,7 @@ def test_encodings_of_the_mac_group(vector: WycheproofVector) -> None:
 @pytest.mark.parametrize("form", ["jwk", "pem"])
 @pytest.mark.parametrize("vector", _applied("ed25519_test", "ed448_test"), ids=str)
 def test_eddsa(vector: WycheproofVector, form: str) -> None:
-    """An EdDSA signature is accepted exactly where Wycheproof calls it valid, by a key read from JWK or PEM."""
+    """An EdDSA signature is accepted if and only if Wycheproof marks it valid, with a key from JWK or PEM."""
     if form == "jwk":
         keys = read_jwk_set(json.dumps({"keys": [vector.group["publicKeyJwk"]]}).encode(), "wycheproof").keys
     else:

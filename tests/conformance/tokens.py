@@ -1,4 +1,4 @@
-"""Hypothesis strategies for tokens and what they are made of: from nearly good to anything at all."""
+"""Hypothesis strategies for tokens and their parts, from almost valid ones to arbitrary text."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats()  # NaN and infinities too: json.dumps writes what JSON does not know
+    | st.floats()  # NaN and infinities too: json.dumps writes them, although they are not valid JSON
     | st.text(st.characters(), max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
-"""Any JSON value and a few more."""
+"""Any JSON value, and some values that are not valid JSON."""
 
 Members = dict[str, object]
 _Table = dict[str, st.SearchStrategy[object]]
 
 
 def _few(table: _Table) -> st.SearchStrategy[Members]:
-    """At most three of a table's members, so that what one of them does is not hidden by the others."""
+    """Return at most three members of a table, so that the effect of each is visible."""
     names = st.lists(st.sampled_from(sorted(table)), max_size=3, unique=True)
     return names.flatmap(lambda chosen: st.fixed_dictionaries({name: table[name] for name in chosen}))
 
 
 _SECONDS = [-(10**6), -61, -30, 30, 50, 61, 10**6]
-"""Distances from now, none so near to a limit that the time a test takes could matter."""
+"""Distances from now. None is so close to a limit that the duration of a test could matter."""
 
 
 def _times(now: int) -> st.SearchStrategy[object]:
@@ -44,7 +44,7 @@ def _times(now: int) -> st.SearchStrategy[object]:
 
 
 def claim_changes(now: int) -> st.SearchStrategy[Members]:
-    """Changes to good claims: some registered ones, plausible, of any JSON type, or left out; and others."""
+    """Return changes to valid claims: registered claims with any JSON value or left out, and other claims."""
     audiences = st.sampled_from([AUDIENCE, "another", ""])
     plausible: _Table = {
         "iss": st.sampled_from([ISSUER, ISSUER + "/", ""]),
@@ -77,7 +77,7 @@ header_changes = _few(
         "x5c": json_values,
     }
 )
-"""Changes to a good header."""
+"""Changes to a valid header."""
 
 _JSON_PIECES = (
     *("{", "}", "[", "]", ":", ",", '"', "\\", "\\u", "\\ud800", " ", "\n", "\ufeff", "é"),
@@ -86,7 +86,7 @@ _JSON_PIECES = (
 )
 
 json_texts = st.lists(st.sampled_from(_JSON_PIECES), max_size=80).map(lambda pieces: "".join(pieces).encode())
-"""Text that begins as JSON does and then goes astray."""
+"""Text that starts like JSON and is then broken."""
 
 _json_like = json_texts | st.binary(max_size=40)
 
@@ -99,12 +99,12 @@ segments = st.text(BASE64URL, max_size=40) | _json_like.map(_segment)
 token_texts = st.text(TOKEN68, max_size=80) | st.lists(
     st.text(TOKEN68) | segments, min_size=2, max_size=6
 ).map(".".join)
-"""Anything that can follow "Bearer ", a good half of it in segments."""
+"""Any text that can follow "Bearer ". More than half of it has segments."""
 
 
 @st.composite
 def mutations(draw: st.DrawFn, token: str) -> str:
-    """The token after one to three small changes, many of which leave it meaning the same to a lenient reader."""
+    """Return the token after one to three small changes. A lenient reader ignores many of them."""
     for change in draw(st.lists(st.sampled_from(_CHANGES), min_size=1, max_size=3)):
         token = change(draw, token)
     return token
@@ -143,7 +143,7 @@ def _in_standard_alphabet(_: st.DrawFn, token: str) -> str:
 
 
 def _reencoded(draw: st.DrawFn, token: str) -> str:
-    """One segment decoded, a byte of it changed or added, and encoded again."""
+    """Decode one segment, change or add a byte, and encode it again."""
     parts = token.split(".")
     number = draw(st.integers(0, len(parts) - 1))
     try:

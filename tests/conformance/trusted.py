@@ -1,4 +1,4 @@
-"""Issuers that a gate trusts, and what the gate says of a token at a moment that stands still."""
+"""Trusted issuers, and the verdicts on their tokens at a fixed time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LEEWAY = 60
 
 @dataclass(frozen=True, slots=True)
 class StoppedClock:
-    """A clock that always says the same, in POSIX seconds."""
+    """A clock that always returns the same POSIX time, in seconds."""
 
     at: float = NOW
 
@@ -47,7 +47,7 @@ class StoppedClock:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """An issuer as the gate's configuration knows it, with the JWKs it publishes."""
+    """A configured issuer with the JWKs that it publishes."""
 
     jwks: tuple[Mapping[str, object], ...]
     issuer: str = ISSUER
@@ -56,7 +56,7 @@ class Trusted:
     types: frozenset[str] = frozenset({"jwt", "at+jwt"})
 
     def verifier(self, clock: Clock) -> JWTVerifier:
-        """The verifier of its tokens, whose `sub` becomes the username."""
+        """Return the verifier of its tokens. Their `sub` is the username."""
         rules = IssuerRules(
             name="trusted",
             audiences=self.audiences,
@@ -69,43 +69,43 @@ class Trusted:
 
 
 def published(*jwks: Mapping[str, object]) -> StaticKeySet:
-    """The key set that the gate makes of these JWKs."""
+    """Return the key set with these JWKs."""
     return StaticKeySet(read_jwk_set(json.dumps({"keys": jwks}).encode(), "test").keys)
 
 
 def gate(*issuers: Trusted, clock: Clock | None = None) -> IssuerRouter:
-    """A verifier that trusts these issuers and nobody else."""
+    """Return a verifier that trusts only these issuers."""
     return IssuerRouter({each.issuer: each.verifier(clock or StoppedClock()) for each in issuers})
 
 
 def trusting(*keys: SigningKey) -> IssuerRouter:
-    """A verifier that trusts the one issuer of these tests, which publishes these keys."""
+    """Return a verifier that trusts one issuer, which publishes these keys."""
     return gate(Trusted(tuple(key.jwk() for key in keys)))
 
 
 def claims(changes: Mapping[str, object] | None = None) -> JsonObject:
-    """The claims of a good token, with the changes applied (`OMIT` leaves one out)."""
+    """Return the claims of a valid token, with the changes applied (`OMIT` removes a claim)."""
     good = {"iss": ISSUER, "sub": "alice", "aud": AUDIENCE, "exp": NOW + 600, "iat": NOW, "nbf": NOW}
     return changed(good, changes)
 
 
 async def verify(verifier: IssuerRouter, token: str) -> Verdict:
-    """The verdict on a token."""
+    """Return the verdict on a token."""
     return await finished(verifier.try_verify(BearerToken(token)))
 
 
 async def judged(verifier: IssuerRouter, token: str) -> Reason:
-    """Why the token is what it is: `authenticated`, or the reason of its refusal."""
+    """Return `authenticated`, or the reason why the token is rejected."""
     return reason_of(await verify(verifier, token))
 
 
 def reason_of(verdict: Verdict) -> Reason:
-    """The reason of a verdict; `authenticated` for a good one."""
+    """Return the reason of a verdict. It is `authenticated` for an accepted token."""
     return Reason.AUTHENTICATED if isinstance(verdict, Authenticated) else verdict.reason
 
 
 def jws_accepted(keys: StaticKeySet, text: str) -> bool:
-    """Whether the gate's parse and keys accept a compact JWS, whatever its payload."""
+    """Return whether authgate's parser and keys accept a compact JWS with any payload."""
     jws = CompactParser().parse_jws(text)
     if isinstance(jws, Rejected):
         return False

@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The documents agree with the code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_example_is_a_valid_configuration(path: Path) -> None:
     "document", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
 )
 def test_the_blocks_of_a_document_are_files_that_are_tested(document: Path) -> None:
-    """A YAML block stands word for word in one of the files of deploy."""
+    """Every YAML block is part of a file in deploy."""
     files = [path.read_text() for path in (ROOT / "deploy").rglob("*.yaml")]
     blocks = re.findall(r"```yaml\n(.*?)```", document.read_text(), re.DOTALL)
     assert [block for block in blocks if not any(block in text for text in files)] == []
@@ -113,7 +113,7 @@ def test_every_metric_is_explained() -> None:
 
 
 def test_the_reference_names_every_setting_with_its_default() -> None:
-    """deploy/examples/reference.yaml lists each field of the schema, and where it has a default, that."""
+    """deploy/examples/reference.yaml lists each field of the schema with its default."""
     schema = json_schema()
     document = yaml.safe_load((ROOT / "deploy" / "examples" / "reference.yaml").read_text())
     assert _differences(schema, document, schema.get("$defs", {}), "") == []

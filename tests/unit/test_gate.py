@@ -1,4 +1,4 @@
-"""From a credential and a policy's name to one decision."""
+"""The gate: from a credential and a policy name to one decision."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ USER = Identity("user-1", groups=("dev",), audiences=("app-a",))
 
 
 def gate_of(verifier: Verifier) -> Gate:
-    """A gate over a verifier, with every policy of this file."""
+    """Return a gate with a verifier and every policy of this file."""
     return Gate(verifier, POLICIES, HEADERS, LIMIT)
 
 
@@ -72,18 +72,18 @@ async def decide(
     *values: bytes,
     request: OriginalRequest = PUBLIC,
 ) -> Decision:
-    """The decision on a request, with a good token unless other values are given."""
+    """Return the decision on a request. The default request has a valid token."""
     return await gate_of(verifier).decide(values or (b"Bearer token",), policy, request)
 
 
 @pytest.fixture
 def verifier() -> ScriptedVerifier:
-    """It takes every token for that of `USER`."""
+    """A verifier that returns `USER` for every token."""
     return ScriptedVerifier(replace(GOOD, identity=USER))
 
 
-async def test_who_is_known_and_allowed_may_pass(verifier: ScriptedVerifier) -> None:
-    """With the headers that name them to the app."""
+async def test_an_allowed_identity_is_allowed(verifier: ScriptedVerifier) -> None:
+    """The decision has the identity headers for the app."""
     headers = HEADERS.map(USER)
     assert isinstance(headers, tuple)
 
@@ -92,8 +92,8 @@ async def test_who_is_known_and_allowed_may_pass(verifier: ScriptedVerifier) -> 
 
 
 @pytest.mark.parametrize("policy", ["default", "alice", "unsendable"])
-async def test_a_rendered_answer_and_its_decision_are_the_same(clock: FakeClock, policy: str) -> None:
-    """A verdict keeps one of both; whichever is asked for first, the other one is made again."""
+async def test_a_cached_answer_and_its_decision_are_the_same(clock: FakeClock, policy: str) -> None:
+    """A verdict stores one of them. The other is created when it is requested."""
     identity = replace(USER, username=" user-1") if policy == "unsendable" else USER
     cached = Cached(ScriptedVerifier(replace(GOOD, identity=identity)), clock)
     gate = Gate(cached.verifier, POLICIES, HEADERS, LIMIT, cache=cached.cache)
@@ -109,8 +109,8 @@ async def test_a_rendered_answer_and_its_decision_are_the_same(clock: FakeClock,
     assert isinstance(whole, Allow) == (policy == "default")
 
 
-async def test_without_a_cache_nothing_is_found_in_one() -> None:
-    """Explanations and policy tests decide without it."""
+async def test_without_a_cache_lookups_return_nothing() -> None:
+    """Explanations and policy tests use no cache."""
     assert gate_of(ScriptedVerifier()).lookup_cached(b"", "default", PUBLIC, Rendered) is None
 
 
@@ -124,10 +124,10 @@ async def test_without_a_cache_nothing_is_found_in_one() -> None:
         ("open", Reason.NOT_ALLOWED),
     ],
 )
-async def test_who_is_known_but_not_allowed_is_denied_by_name(
+async def test_a_valid_identity_that_is_not_allowed_is_denied(
     verifier: ScriptedVerifier, policy: str, reason: Reason
 ) -> None:
-    """The decision says by which policy, and who it was; deny wins over allow."""
+    """The decision names the policy and the user. `deny` has precedence over `allow`."""
     assert await decide(verifier, policy) == Deny(reason, f"policy '{policy}'", GOOD.evidence, USER)
 
 
@@ -150,16 +150,16 @@ async def test_omitted_groups_explain_a_missing_permission(policy: str, private:
         pytest.param(replace(USER, groups=("g" * 1000,)), Reason.IDENTITY_TOO_LARGE, id="too large"),
     ],
 )
-async def test_an_identity_that_headers_cannot_carry_does_not_pass(
+async def test_an_identity_that_does_not_fit_into_headers_is_denied(
     verifier: ScriptedVerifier, identity: Identity, reason: Reason
 ) -> None:
-    """Never cut short, never changed."""
+    """It is neither shortened nor changed."""
     verifier.verdict = replace(GOOD, identity=identity)
 
     assert await decide(verifier) == Deny(reason, "policy 'default'", GOOD.evidence, identity)
 
 
-async def test_a_bad_token_is_denied_with_the_verifiers_reason(verifier: ScriptedVerifier) -> None:
+async def test_an_invalid_token_is_denied_with_the_verifiers_reason(verifier: ScriptedVerifier) -> None:
     """The decision has the verdict's detail and evidence."""
     evidence = Evidence("jwks", "corp")
     verifier.verdict = Rejected(Reason.TOKEN_EXPIRED, "at noon", evidence)
@@ -167,8 +167,8 @@ async def test_a_bad_token_is_denied_with_the_verifiers_reason(verifier: Scripte
     assert await decide(verifier) == Deny(Reason.TOKEN_EXPIRED, "at noon", evidence)
 
 
-async def test_what_cannot_be_told_is_not_denied(verifier: ScriptedVerifier) -> None:
-    """With the time after which to ask again."""
+async def test_an_unavailable_verdict_is_an_unavailable_decision(verifier: ScriptedVerifier) -> None:
+    """The decision has a time to retry after."""
     evidence = Evidence("tokenreview", "home")
     verifier.verdict = Unavailable(Reason.REVIEW_UNAVAILABLE, "down", 7, evidence)
 
@@ -185,10 +185,10 @@ async def test_what_cannot_be_told_is_not_denied(verifier: ScriptedVerifier) -> 
         pytest.param([b"Bearer " + b"a" * (LIMIT + 1)], Reason.CREDENTIAL_TOO_LARGE, id="too large"),
     ],
 )
-async def test_a_bad_credential_is_shown_to_no_verifier(
+async def test_a_malformed_credential_is_not_verified(
     verifier: ScriptedVerifier, values: list[bytes], reason: Reason
 ) -> None:
-    """Denied before anything is looked up."""
+    """It is denied before any lookup."""
     decision = await gate_of(verifier).decide(values, "default", PUBLIC)
 
     assert isinstance(decision, Deny)
@@ -202,14 +202,14 @@ async def test_a_token_at_the_limit_is_verified(verifier: ScriptedVerifier) -> N
 
 
 @pytest.mark.parametrize("policy", ["other", "", "Default", "default/", "../default"])
-async def test_an_unknown_policy_is_no_endpoint(verifier: ScriptedVerifier, policy: str) -> None:
-    """Whatever the credential, it is not even looked at."""
+async def test_an_unknown_policy_is_denied(verifier: ScriptedVerifier, policy: str) -> None:
+    """The credential is not read."""
     assert await decide(verifier, policy) == Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)
     assert verifier.asked == []
 
 
 async def test_an_open_path_needs_no_token(verifier: ScriptedVerifier) -> None:
-    """The app gets every identity header, empty."""
+    """The app gets every identity header with an empty value."""
     assert await gate_of(verifier).decide((), "open", PUBLIC) == Allow(
         None, Reason.ANONYMOUS, NO_EVIDENCE, HEADERS.anonymous()
     )
@@ -224,13 +224,13 @@ async def test_an_open_path_needs_no_token(verifier: ScriptedVerifier) -> None:
         pytest.param(OriginalRequest(), id="an unknown request"),
     ],
 )
-async def test_any_other_path_needs_one(verifier: ScriptedVerifier, request_: OriginalRequest) -> None:
-    """Also where the proxy did not say which it is."""
+async def test_any_other_path_needs_a_token(verifier: ScriptedVerifier, request_: OriginalRequest) -> None:
+    """This also holds if the proxy did not send the path."""
     assert await gate_of(verifier).decide((), "open", request_) == Deny(Reason.NO_CREDENTIAL, "", NO_EVIDENCE)
 
 
 async def test_a_path_is_open_under_its_own_policy_only(verifier: ScriptedVerifier) -> None:
-    """Policies do not lend one another anything."""
+    """The anonymous paths of one policy are not open under another."""
     assert isinstance(await gate_of(verifier).decide((), "default", PUBLIC), Deny)
 
 
@@ -242,14 +242,14 @@ async def test_a_path_is_open_under_its_own_policy_only(verifier: ScriptedVerifi
         pytest.param(b"Bearer x", Rejected(Reason.TOKEN_EXPIRED), Reason.TOKEN_EXPIRED, id="bad token"),
         pytest.param(b"Bearer x", None, Reason.NOT_ALLOWED, id="somebody who is not allowed"),
         pytest.param(
-            b"Bearer x", Unavailable(Reason.KEYS_UNAVAILABLE), Reason.KEYS_UNAVAILABLE, id="nobody can tell"
+            b"Bearer x", Unavailable(Reason.KEYS_UNAVAILABLE), Reason.KEYS_UNAVAILABLE, id="unavailable"
         ),
     ],
 )
-async def test_who_shows_a_credential_on_an_open_path_is_judged_by_it(
+async def test_a_credential_on_an_open_path_is_verified(
     verifier: ScriptedVerifier, value: bytes, verdict: Rejected | Unavailable | None, reason: Reason
 ) -> None:
-    """As the kube-apiserver does: a bad token never becomes anonymous."""
+    """As in kube-apiserver, a request with an invalid token is never anonymous."""
     if verdict is not None:
         verifier.verdict = verdict
     decision = await decide(verifier, "open", value)
@@ -258,8 +258,8 @@ async def test_who_shows_a_credential_on_an_open_path_is_judged_by_it(
     assert decision.reason is reason
 
 
-def test_only_policies_with_open_paths_look_at_the_request(verifier: ScriptedVerifier) -> None:
-    """The others need not know it."""
+def test_only_policies_with_open_paths_read_the_request(verifier: ScriptedVerifier) -> None:
+    """Other policies do not need the original request."""
     gate = gate_of(verifier)
 
     assert [name for name in (*POLICIES, "unknown") if gate.looks_at_request(name)] == ["open"]
@@ -267,8 +267,8 @@ def test_only_policies_with_open_paths_look_at_the_request(verifier: ScriptedVer
 
 
 @pytest.mark.parametrize("way", ["keys", "tokenreview"])
-async def test_a_token_for_one_app_does_not_open_another(pool: KeyPool, clock: FakeClock, way: str) -> None:
-    """Behind one gate: by local keys, by TokenReview, and from the cache alike."""
+async def test_a_token_for_one_app_is_denied_for_another(pool: KeyPool, clock: FakeClock, way: str) -> None:
+    """This holds for local keys, TokenReview and cached verdicts."""
     key = pool.key("ES256", kid="key-1")
     cluster = Cluster(key, clock, "never" if way == "keys" else "always", audiences=("app-a", "app-b"))
     cluster.api.otherwise = reviewed("system:serviceaccount:prod:web", audiences=("app-a",))
@@ -292,8 +292,8 @@ async def test_a_token_for_one_app_does_not_open_another(pool: KeyPool, clock: F
     ]
 
 
-async def test_a_token_for_two_apps_opens_both(pool: KeyPool, clock: FakeClock) -> None:
-    """Of a `jwt` issuer, too."""
+async def test_a_token_for_two_apps_is_allowed_for_both(pool: KeyPool, clock: FakeClock) -> None:
+    """This includes tokens of `jwt` issuers."""
     key = pool.key("ES256", kid="key-1")
     rules = replace(RULES, audiences=frozenset({"app-a", "app-b"}))
     router = IssuerRouter({"https://issuer.example": issuer_verifier(static(key), clock, rules=rules)})

@@ -1,4 +1,4 @@
-"""A policy with an access review: asked last, and its answer is never mistaken for that of lists and tokens."""
+"""A policy with an access review: the review comes last, and its answer is cached separately from the verdict."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ METRICS = OriginalRequest("GET", "/metrics")
 
 @dataclass
 class Authorizer:
-    """An `AccessAPI` with one answer for all."""
+    """An `AccessAPI` with the same answer to every review."""
 
     answer: AccessAnswer | ApiError = field(default_factory=lambda: AccessAnswer(True))
     asked: list[tuple[Identity, AccessAttributes]] = field(default_factory=list)
 
     async def review_access(self, identity: Identity, attributes: AccessAttributes) -> AccessAnswer:
-        """That answer."""
+        """Return the scripted answer."""
         self.asked.append((identity, attributes))
         if isinstance(self.answer, ApiError):
             raise self.answer
@@ -64,7 +64,7 @@ class Authorizer:
 
 
 class Scene:
-    """A gate whose verifier takes every token for that of `USER`."""
+    """A gate whose verifier returns `USER` for every token."""
 
     def __init__(self) -> None:
         self.api = Authorizer()
@@ -82,12 +82,12 @@ class Scene:
         )
 
     async def decide(self, policy: str, request: OriginalRequest = METRICS, *values: bytes) -> Decision:
-        """The decision on a request with a good token, unless other values are given."""
+        """Return the decision on a request. The default request has a valid token."""
         return await self.gate.decide(values or (b"Bearer token",), policy, request)
 
 
-async def test_whom_the_cluster_allows_may_pass() -> None:
-    """With the same headers as without a review."""
+async def test_a_request_that_the_cluster_allows_is_allowed() -> None:
+    """The headers are the same as without a review."""
     scene = Scene()
     decision = await scene.decide("request")
 
@@ -98,8 +98,8 @@ async def test_whom_the_cluster_allows_may_pass() -> None:
     ]
 
 
-async def test_whom_it_does_not_allow_may_not() -> None:
-    """The API server's words are for the audit log, not for the client."""
+async def test_a_request_that_the_cluster_denies_is_denied() -> None:
+    """The API server's reason is only in the audit log."""
     scene = Scene()
     scene.api.answer = AccessAnswer(False, "no rule")
 
@@ -115,8 +115,8 @@ async def test_whom_it_does_not_allow_may_not() -> None:
         (ApiErrorKind.FORBIDDEN, Reason.ACCESS_REVIEW_FORBIDDEN),
     ],
 )
-async def test_where_it_does_not_say_nobody_can_tell(kind: ApiErrorKind, reason: Reason) -> None:
-    """Neither a yes nor a no, and asked again next time."""
+async def test_a_failed_review_is_unavailable(kind: ApiErrorKind, reason: Reason) -> None:
+    """It is neither allowed nor denied. The next request sends a review again."""
     scene = Scene()
     scene.api.answer = ApiError(kind, "it said", 7)
     for _ in range(2):
@@ -139,8 +139,8 @@ async def test_where_it_does_not_say_nobody_can_tell(kind: ApiErrorKind, reason:
         ("other-audience", Reason.AUDIENCE_MISMATCH),
     ],
 )
-async def test_whom_a_list_refuses_is_not_asked_about(policy: str, reason: Reason) -> None:
-    """A refusal costs the cluster nothing, the first time and from the cache."""
+async def test_an_identity_that_a_list_denies_is_not_reviewed(policy: str, reason: Reason) -> None:
+    """The denial needs no review, neither the first time nor from the cache."""
     scene = Scene()
     decisions = [await scene.decide(policy) for _ in range(2)]
 
@@ -148,8 +148,8 @@ async def test_whom_a_list_refuses_is_not_asked_about(policy: str, reason: Reaso
     assert scene.api.asked == []
 
 
-async def test_a_bad_token_is_not_asked_about() -> None:
-    """There is nobody to ask about."""
+async def test_an_invalid_token_is_not_reviewed() -> None:
+    """It gives no identity to review."""
     scene = Scene()
     scene.scripted.verdict = Rejected(Reason.TOKEN_EXPIRED)
 
@@ -157,8 +157,8 @@ async def test_a_bad_token_is_not_asked_about() -> None:
     assert scene.api.asked == []
 
 
-async def test_headers_that_cannot_be_sent_are_noticed_first() -> None:
-    """That refusal needs no cluster either."""
+async def test_headers_are_checked_before_the_review() -> None:
+    """If they are too long, the request is denied without a review."""
     scene = Scene()
     scene.scripted.verdict = replace(GOOD, identity=replace(USER, username=" user-1"))
 
@@ -166,8 +166,8 @@ async def test_headers_that_cannot_be_sent_are_noticed_first() -> None:
     assert scene.api.asked == []
 
 
-async def test_an_open_path_is_not_asked_about() -> None:
-    """Nobody shows a token there, so nobody is known."""
+async def test_an_anonymous_request_is_not_reviewed() -> None:
+    """It has no identity."""
     scene = Scene()
     decision = await scene.gate.decide((), "request", OriginalRequest("GET", "/open"))
 
@@ -183,18 +183,18 @@ async def test_an_open_path_is_not_asked_about() -> None:
         ("namespace", METRICS, Reason.ACCESS_DENIED, "policy 'namespace': the identity has no Namespace"),
     ],
 )
-async def test_what_cannot_be_asked_is_refused(
+async def test_an_incomplete_request_is_denied(
     policy: str, request_: OriginalRequest, reason: Reason, detail: str
 ) -> None:
-    """Without a guess."""
+    """authgate does not guess the missing attributes."""
     scene = Scene()
 
     assert await scene.decide(policy, request_) == Deny(reason, detail, GOOD.evidence, USER)
     assert scene.api.asked == []
 
 
-async def test_one_request_opens_no_other() -> None:
-    """The verdict is cached, the review's answer is each request's own."""
+async def test_an_allowed_request_does_not_allow_another() -> None:
+    """The verdict is cached for each token. The answer of a review is cached for each request."""
     scene = Scene()
     first = await scene.decide("request")
     scene.api.answer = AccessAnswer(False)
@@ -210,8 +210,8 @@ async def test_one_request_opens_no_other() -> None:
     assert len(scene.scripted.asked) == 1
 
 
-async def test_one_policy_opens_no_other() -> None:
-    """A yes under a policy without review is none under one that has it."""
+async def test_an_allowed_policy_does_not_allow_another() -> None:
+    """A request that a policy without review allows can be denied by one with a review."""
     scene = Scene()
     scene.api.answer = AccessAnswer(False)
     decisions = [await scene.decide(name) for name in ("plain", "services", "plain", "services")]
@@ -219,8 +219,8 @@ async def test_one_policy_opens_no_other() -> None:
     assert [isinstance(decision, Allow) for decision in decisions] == [True, False, True, False]
 
 
-async def test_what_is_remembered_needs_no_waiting() -> None:
-    """Both verdict and answer come from memory."""
+async def test_a_cached_verdict_and_answer_need_no_waiting() -> None:
+    """Both are in memory."""
     scene = Scene()
     await scene.decide("services")
     decision = scene.gate.try_decide([b"Bearer token"], "services", OriginalRequest())
@@ -230,8 +230,8 @@ async def test_what_is_remembered_needs_no_waiting() -> None:
 
 
 @pytest.mark.parametrize("policy", [name for name in POLICIES if name != "plain"])
-async def test_no_answer_to_a_token_is_recalled(policy: str) -> None:
-    """Neither a yes nor a no: the fast lane knows nothing of reviews."""
+async def test_the_fast_lane_caches_no_decision_with_a_review(policy: str) -> None:
+    """This holds for allowed and denied requests."""
     scene = Scene()
     for name in ("plain", policy):
         await scene.decide(name)
@@ -241,8 +241,8 @@ async def test_no_answer_to_a_token_is_recalled(policy: str) -> None:
     assert scene.gate.reviews_access(policy)
 
 
-def test_who_looks_at_the_request() -> None:
-    """Those alone need it that ask about it, or have open paths."""
+def test_only_some_policies_read_the_request() -> None:
+    """These are policies with reviews of the request or with open paths."""
     gate = Scene().gate
 
     assert [name for name in POLICIES if gate.looks_at_request(name)] == [
@@ -255,7 +255,7 @@ def test_who_looks_at_the_request() -> None:
     assert not gate.reviews_access("unknown")
 
 
-def test_a_review_needs_somebody_to_ask() -> None:
-    """A gate that could only fail is not made."""
+def test_a_policy_with_a_review_needs_a_cluster() -> None:
+    """Otherwise the gate cannot be created."""
     with pytest.raises(ValueError, match="no cluster is configured"):
         Gate(ScriptedVerifier(GOOD), POLICIES, HeaderMapper("remote", 1000), 4096)

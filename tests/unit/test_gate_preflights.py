@@ -1,4 +1,4 @@
-"""`corsPreflight`: what passes without a token because a browser asks by it, and what does not."""
+"""`corsPreflight`: which requests of browsers are allowed without a token, and which are not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARDED = Rule(RequestMatch(paths=(PathPattern("/guarded/*"),)), allow=())
 
 
 def reasons(policy: Policy, request: OriginalRequest, *authorization: bytes) -> tuple[type, Reason]:
-    """The kind of decision, and its reason."""
+    """Return the type of the decision and its reason."""
     gate = Gate(ScriptedVerifier(), {policy.name: policy}, HeaderMapper("remote", 1000), 4096)
     decision = gate.try_decide(authorization, policy.name, request)
     assert isinstance(decision, Allow | Deny)
@@ -27,51 +27,51 @@ def reasons(policy: Policy, request: OriginalRequest, *authorization: bytes) -> 
 
 
 @pytest.mark.parametrize("path", ["/things", "/guarded/x", "/elsewhere"])
-def test_a_preflight_passes_whatever_its_path(path: str) -> None:
-    """Also where a rule decides about other methods there."""
+def test_a_preflight_is_allowed_for_every_path(path: str) -> None:
+    """This also holds if a rule decides about other methods there."""
     policy = Policy("api", rules=(GUARDED,), preflights=True)
     assert reasons(policy, replace(PREFLIGHT, path=path)) == (Allow, Reason.ANONYMOUS)
 
 
-def test_a_preflight_is_judged_by_default() -> None:
-    """Nothing is open that nobody opened."""
+def test_a_preflight_is_not_allowed_by_default() -> None:
+    """It needs a token like any other request."""
     assert reasons(Policy("api"), PREFLIGHT) == (Deny, Reason.NO_CREDENTIAL)
 
 
-def test_another_request_is_judged() -> None:
-    """OPTIONS alone is no preflight."""
+def test_another_request_needs_a_token() -> None:
+    """OPTIONS without the preflight headers is not a preflight."""
     policy = Policy("api", preflights=True)
     assert reasons(policy, replace(PREFLIGHT, preflight=False)) == (Deny, Reason.NO_CREDENTIAL)
 
 
-def test_a_preflight_with_a_credential_is_judged_by_it() -> None:
-    """No browser sends one; a bad token never becomes anonymous."""
+def test_a_credential_of_a_preflight_is_verified() -> None:
+    """Browsers send none. A request with an invalid token is never anonymous."""
     policy = Policy("api", preflights=True)
     assert reasons(policy, PREFLIGHT, b"Basic eDp5") == (Deny, Reason.SCHEME_NOT_BEARER)
 
 
 @pytest.mark.parametrize("path", [None, "/guarded/../x", "/a%2fb"], ids=str)
-def test_a_preflight_that_rules_cannot_place_is_judged(path: str | None) -> None:
-    """What the rules refuse to look at is not let pass by them either."""
+def test_a_preflight_with_an_unusable_path_is_denied(path: str | None) -> None:
+    """A path that rules reject is not open for preflights, either."""
     policy = Policy("api", rules=(GUARDED,), preflights=True)
     assert reasons(policy, replace(PREFLIGHT, path=path)) == (Deny, Reason.NO_CREDENTIAL)
 
 
-def test_a_policy_that_lets_preflights_pass_looks_at_the_request() -> None:
-    """So that the server reads it."""
+def test_a_policy_that_allows_preflights_reads_the_request() -> None:
+    """So the server parses it."""
     assert Policy("api", preflights=True).reads_request
 
 
-def test_a_shadow_tells_of_preflights() -> None:
-    """Before they are opened, one can see which those are."""
-    told: list[Difference] = []
+def test_a_shadow_reports_preflights() -> None:
+    """An operator sees which preflights a change would allow."""
+    reported: list[Difference] = []
     policy = Policy("api", shadow=Policy("api", preflights=True))
     gate = Gate(
         ScriptedVerifier(),
         {"api": policy},
         HeaderMapper("remote", 1000),
         4096,
-        on_difference=told.append,
+        on_difference=reported.append,
     )
     assert isinstance(gate.try_decide((), "api", PREFLIGHT), Deny)
-    assert told == [Difference("api", Reason.NO_CREDENTIAL, Reason.ANONYMOUS)]
+    assert reported == [Difference("api", Reason.NO_CREDENTIAL, Reason.ANONYMOUS)]

@@ -1,4 +1,4 @@
-"""Decisions by host, method, path, expression and time; what of them is remembered; and what a shadow tells."""
+"""Decisions by host, method, path, expression and time; their cached results; and the reports of a shadow."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ CLAIMS = VerifiedClaims({"department": "sales", "level": 3})
 
 
 class Authorizer:
-    """An API server that allows everything but what is secret."""
+    """An API server that denies every review with "secret" in its attributes."""
 
     async def review_access(self, identity: Identity, attributes: AccessAttributes) -> AccessAnswer:
-        """Its answer."""
+        """Return the answer."""
         return AccessAnswer("secret" not in str(attributes))
 
 
 class Scene:
-    """A gate of these policies, whose verifier knows two tokens: "jane" and "mallory"."""
+    """A gate with these policies. Its verifier accepts the tokens "jane" and "mallory"."""
 
     def __init__(self, folder: Path, policies: str) -> None:
         path = folder / "authgate.yaml"
@@ -84,16 +84,16 @@ class Scene:
         query: str = "",
         policy: str = "default",
     ) -> Decision:
-        """The decision on a request."""
+        """Return the decision on a request."""
         values = [] if who is None else [f"Bearer {who}".encode()]
         return await self.gate.decide(values, policy, OriginalRequest(method, path, host, query))
 
     def lookup_cached(self, path: str) -> Rendered | None:
-        """The answer to a GET by Jane, as it is remembered."""
+        """Return the cached answer to a GET by Jane."""
         return lookup_cached(self.gate, "jane", "default", OriginalRequest("GET", path, "app.example"))
 
     async def reason(self, *request: str | None, who: str | None = "jane", query: str = "") -> Reason:
-        """Its reason; `AUTHENTICATED` and `ANONYMOUS` let pass."""
+        """Return the reason of a decision. `AUTHENTICATED` and `ANONYMOUS` are allowed."""
         return (await self.decide(*request, who=who, query=query)).reason
 
 
@@ -142,18 +142,18 @@ DECISIONS = {
 
 
 @pytest.mark.parametrize(("request_", "who", "reason"), DECISIONS.values(), ids=DECISIONS.keys())
-async def test_the_first_rule_that_fits_decides(
+async def test_the_first_matching_rule_decides(
     tmp_path: Path, request_: tuple[str | None, ...], who: str | None, reason: Reason
 ) -> None:
-    """In place of the policy's own allow; audiences and, unless the rule has another, deny hold. Twice alike."""
+    """It replaces the policy's `allow`. `audiences` apply, and `deny` too, unless the rule has its own."""
     scene = Scene(tmp_path, RULES)
     assert await scene.reason(*request_, who=who) is reason
     assert await scene.reason(*request_, who=who) is reason
 
 
 @pytest.mark.parametrize("path", ["/raw/secret/x", "/raw/secret%2Fx", "/raw//secret/x", "/raw/secret;v=1/x"])
-async def test_a_denied_path_is_denied_however_it_may_be_read(tmp_path: Path, path: str) -> None:
-    """Also where a rule takes paths that can be read in two ways."""
+async def test_a_denied_path_is_denied_in_every_spelling(tmp_path: Path, path: str) -> None:
+    """This also holds if a rule allows ambiguous paths."""
     rules = """
   default:
     deny: [{expression: 'request.path.startsWith("/raw/secret/")'}]
@@ -164,23 +164,23 @@ async def test_a_denied_path_is_denied_however_it_may_be_read(tmp_path: Path, pa
     assert await scene.reason("/raw/other%2Fx") is OK
 
 
-async def test_another_audience_is_told_first(tmp_path: Path) -> None:
-    """Whatever is asked for: the remedy is another token."""
+async def test_another_audience_is_reported_first(tmp_path: Path) -> None:
+    """The client needs another token for every request."""
     scene = Scene(tmp_path, RULES)
     scene.scripted.verdict = replace(GOOD, identity=replace(JANE, audiences=("other",)))
     for path in ("/all/x", "/elsewhere", "/a//b", None):
         assert await scene.reason(path) is Reason.AUDIENCE_MISMATCH
 
 
-async def test_a_refusal_names_its_rule_to_the_audit_log_only(tmp_path: Path) -> None:
-    """The client learns the policy's name."""
+async def test_a_denial_names_its_rule_only_in_the_audit_log(tmp_path: Path) -> None:
+    """The client gets the name of the policy."""
     decision = await Scene(tmp_path, RULES).decide("/reports/1", "POST")
     assert isinstance(decision, Deny)
     assert (decision.detail, decision.private) == ("policy 'default'", "rules[3]")
 
 
-async def test_a_policy_without_rules_asks_nothing_of_the_request(tmp_path: Path) -> None:
-    """So its proxy needs to tell nothing."""
+async def test_a_policy_without_rules_does_not_read_the_request(tmp_path: Path) -> None:
+    """Its proxy does not need to send the original request."""
     scene = Scene(tmp_path, "  default: {allow: [{groups: [staff]}]}\n")
     assert await scene.reason(None, None, None) is OK
     assert not scene.gate.looks_at_request("default")
@@ -215,12 +215,12 @@ SEEN = {
 async def test_expressions_see_the_normalised_request(
     tmp_path: Path, request_: tuple[str | None, ...], who: str, reason: Reason
 ) -> None:
-    """All of it has to be known. An evaluation error is never true: in allow it does not let pass."""
+    """Every attribute must be known. An error counts as false, so it does not allow."""
     assert await Scene(tmp_path, EXPRESSIONS).reason(*request_, who=who) is reason
 
 
 async def test_an_error_in_a_deny_entry_denies(tmp_path: Path) -> None:
-    """And the audit log learns which expression it was."""
+    """The audit log names the expression."""
     scene = Scene(tmp_path, "  default: {deny: [{expression: 'claims.banned == true'}]}\n")
     decision = await scene.decide()
     assert isinstance(decision, Deny)
@@ -229,22 +229,22 @@ async def test_an_error_in_a_deny_entry_denies(tmp_path: Path) -> None:
     assert "sales" not in decision.private
 
 
-async def test_an_error_of_one_entry_is_no_matter_where_another_holds(tmp_path: Path) -> None:
-    """One entry of allow is enough."""
+async def test_an_error_in_one_allow_entry_does_not_affect_others(tmp_path: Path) -> None:
+    """One true entry is enough."""
     text = "  default: {allow: [{expression: 'claims.none == true'}, {groups: [staff]}]}\n"
     assert await Scene(tmp_path, text).reason() is OK
 
 
-async def test_the_query_is_seen_where_queryrules_says_so(tmp_path: Path) -> None:
-    """As it was written, undecoded."""
+async def test_the_query_is_readable_if_queryrules_is_set(tmp_path: Path) -> None:
+    """It is not decoded."""
     text = "  default: {queryRules: true, rules: [{expression: 'request.query == \"a=%20b\"'}]}\n"
     scene = Scene(tmp_path, text)
     assert await scene.reason(query="a=%20b") is OK
     assert await scene.reason(query="a=b") is NOT
 
 
-async def test_the_time_is_looked_at_each_time(tmp_path: Path) -> None:
-    """Also while the verdict is remembered."""
+async def test_the_time_is_evaluated_for_each_request(tmp_path: Path) -> None:
+    """This also holds for cached verdicts."""
     scene = Scene(tmp_path, f"  default: {{allow: [{{expression: 'now < timestamp({START + 30:.0f})'}}]}}\n")
     assert await scene.reason() is OK
     scene.clock.advance(31)
@@ -252,8 +252,8 @@ async def test_the_time_is_looked_at_each_time(tmp_path: Path) -> None:
     assert scene.scripted.asked == ["jane"]
 
 
-async def test_what_depends_on_the_identity_alone_is_remembered(tmp_path: Path) -> None:
-    """The answer, and the bytes made of it, are the same for all rules that let somebody pass."""
+async def test_decisions_that_depend_only_on_the_identity_are_cached(tmp_path: Path) -> None:
+    """The decision and its bytes are the same for all rules that allow the identity."""
     scene = Scene(tmp_path, RULES)
     first = await scene.decide("/reports/1")
     answers = [scene.lookup_cached(path) for path in ("/reports/1", "/reports/2", "/all/x")]
@@ -265,8 +265,8 @@ async def test_what_depends_on_the_identity_alone_is_remembered(tmp_path: Path) 
     assert refused[0] is refused[1] is not answers[0]
 
 
-async def test_what_the_cluster_decides_is_not_recalled(tmp_path: Path) -> None:
-    """Its rules go the general way, the others of the policy do not."""
+async def test_decisions_of_the_cluster_are_not_cached(tmp_path: Path) -> None:
+    """Only the rules with an access review are not cached."""
     scene = Scene(tmp_path, RULES)
     await scene.decide("/all/x")
     assert scene.lookup_cached("/reviewed/x") is None
@@ -274,8 +274,8 @@ async def test_what_the_cluster_decides_is_not_recalled(tmp_path: Path) -> None:
     assert scene.gate.reviews_access("default")
 
 
-def test_claims_are_kept_where_an_expression_reads_them(tmp_path: Path) -> None:
-    """Be it of a rule or of a shadow."""
+def test_claims_are_kept_if_an_expression_reads_them(tmp_path: Path) -> None:
+    """The expression can be in a rule or in a shadow."""
     texts = {
         "  default: {allow: [{expression: 'user.username == \"a\"'}]}\n": False,
         "  default: {allow: [{expression: 'claims.a == \"a\"'}]}\n": True,
@@ -316,23 +316,25 @@ DIFFERENCES = {
 }
 
 
-@pytest.mark.parametrize(("request_", "who", "reason", "told"), DIFFERENCES.values(), ids=DIFFERENCES.keys())
-async def test_a_shadow_tells_differences_and_decides_nothing(
+@pytest.mark.parametrize(
+    ("request_", "who", "reason", "differences"), DIFFERENCES.values(), ids=DIFFERENCES.keys()
+)
+async def test_a_shadow_reports_differences_and_decides_nothing(
     tmp_path: Path,
     request_: tuple[str | None, ...],
     who: str | None,
     reason: Reason,
-    told: list[tuple[Reason, Reason]],
+    differences: list[tuple[Reason, Reason]],
 ) -> None:
-    """Once for each request, also for those whose verdict is remembered."""
+    """It reports once for each request, also for cached verdicts."""
     scene = Scene(tmp_path, SHADOW)
     for count in (1, 2, 3):
         assert await scene.reason(*request_, who=who) is reason
-        assert [(found.live, found.shadow) for found in scene.differences] == told * count
+        assert [(found.live, found.shadow) for found in scene.differences] == differences * count
 
 
-async def test_a_difference_is_told_of_what_is_recalled_too(tmp_path: Path) -> None:
-    """With who it is about, and the shadow's rule."""
+async def test_a_shadow_reports_differences_of_cached_decisions(tmp_path: Path) -> None:
+    """The report names the user and the shadow's rule."""
     scene = Scene(tmp_path, SHADOW)
     await scene.decide("/late/x")
     answer = scene.lookup_cached("/late/x")
@@ -346,8 +348,8 @@ async def test_a_difference_is_told_of_what_is_recalled_too(tmp_path: Path) -> N
     assert len(scene.differences) == 2
 
 
-async def test_what_is_not_decided_is_not_compared(tmp_path: Path) -> None:
-    """A bad token is bad for both."""
+async def test_an_undecided_request_is_not_compared(tmp_path: Path) -> None:
+    """A request with an invalid token is not compared, either: it is denied under both policies."""
     scene = Scene(tmp_path, SHADOW)
     scene.scripted.held = True
     decision = scene.gate.try_decide([b"Bearer jane"], "default", OriginalRequest("GET", "/x", "app.example"))

@@ -47,14 +47,14 @@ from authgate.globs import Glob, Globs
     ],
 )
 def test_a_glob_matches_a_whole_text(glob: str, text: str, matches: bool) -> None:
-    """A star matches any run of characters, an escaped star a star, and everything else itself."""
+    """A star matches any sequence of characters, an escaped star a star, and every other character itself."""
     assert Glob(glob).matches(text) is matches
     assert Globs([glob, "other"]).match(text) is matches
     assert Globs(["other-*", glob]).match_any(["nobody", text]) is matches
 
 
 def test_a_match_searches_each_part_once() -> None:
-    """There is no backtracking, however much of a long text nearly matches."""
+    """There is no backtracking, even if much of a long text almost matches."""
     calls: list[str] = []
 
     def count(frame: object, event: str, argument: object) -> None:

@@ -1,4 +1,4 @@
-"""Which proxy the environment names for a URL, as Go's net/http reads it (golang.org/x/net/http/httpproxy)."""
+"""Which forward proxy the environment names for a URL, as in Go's net/http (golang.org/x/net/http/httpproxy)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BOTH = {"HTTPS_PROXY": "http://proxy:3128", "HTTP_PROXY": "http://plain:3128"}
 
 
 def chosen(url: str, **environ: str) -> str | None:
-    """The proxy's URL."""
+    """Return the proxy's URL."""
     proxy = ProxyEnvironment(environ).proxy_for(url)
     return None if proxy is None else proxy.url
 
@@ -45,7 +45,7 @@ VARIABLES = {
 
 @pytest.mark.parametrize(("url", "environ", "proxy"), VARIABLES.values(), ids=VARIABLES)
 def test_a_variable_names_the_proxy(url: str, environ: dict[str, str], proxy: str | None) -> None:
-    """By the URL's scheme."""
+    """The URL's scheme selects the variable."""
     assert chosen(url, **environ) == proxy
 
 
@@ -55,7 +55,7 @@ def test_a_variable_names_the_proxy(url: str, environ: dict[str, str], proxy: st
 )
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_loopback_is_reached_directly(scheme: str, host: str) -> None:
-    """Whatever NO_PROXY says."""
+    """NO_PROXY does not change this."""
     assert chosen(f"{scheme}://{host}/", **BOTH) is None
 
 
@@ -86,8 +86,8 @@ DIRECT = {
 
 @pytest.mark.parametrize(("text", "host"), DIRECT.values(), ids=DIRECT)
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-def test_no_proxy_names_what_is_reached_directly(name: str, text: str, host: str) -> None:
-    """Domains, addresses and networks, each with or without a port."""
+def test_no_proxy_lists_hosts_that_are_reached_directly(name: str, text: str, host: str) -> None:
+    """Entries are domains, addresses and networks, each with or without a port."""
     assert chosen(f"https://{host}/", **BOTH, **{name: text}) is None
 
 
@@ -116,12 +116,12 @@ PROXIED = {
 
 @pytest.mark.parametrize(("text", "host"), PROXIED.values(), ids=PROXIED)
 def test_anything_else_goes_through_the_proxy(text: str, host: str) -> None:
-    """An entry means what it says and nothing wider."""
+    """An entry matches only what it names."""
     assert chosen(f"https://{host}/", **BOTH, NO_PROXY=text) == "http://proxy:3128"
 
 
-def test_capitals_of_no_proxy_come_first() -> None:
-    """As with the proxies themselves."""
+def test_no_proxy_in_capitals_has_precedence() -> None:
+    """The proxy variables have the same order."""
     assert chosen(ISSUER, **BOTH, NO_PROXY="other.example", no_proxy="*") == "http://proxy:3128"
 
 
@@ -135,8 +135,8 @@ def test_capitals_of_no_proxy_come_first() -> None:
         pytest.param("user:secret@proxy:1", "Basic dXNlcjpzZWNyZXQ=", id="without a scheme"),
     ],
 )
-def test_a_proxys_password_is_shown_to_the_proxy_alone(value: str, authorization: str) -> None:
-    """It is in no text about the proxy."""
+def test_a_proxys_password_is_sent_only_to_the_proxy(value: str, authorization: str) -> None:
+    """No text about the proxy contains it."""
     proxy = read_proxy(value, "HTTPS_PROXY")
     assert proxy == Proxy("http://proxy:1", authorization, "HTTPS_PROXY")
     assert str(proxy) == "http://proxy:1 (HTTPS_PROXY)"
@@ -160,7 +160,7 @@ UNUSABLE = {
 @pytest.mark.parametrize("value", UNUSABLE.values(), ids=UNUSABLE)
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
 def test_a_proxy_that_cannot_be_used_is_an_error(name: str, value: str) -> None:
-    """The request does not go around it, and the message quotes nothing of the value."""
+    """The request does not bypass the proxy, and the message does not contain the value."""
     with pytest.raises(ProxyError) as raised:
         chosen(ISSUER, **{name: value})
     assert str(raised.value).startswith(f"{name}: must be a URL such as http://proxy:3128")
@@ -168,5 +168,5 @@ def test_a_proxy_that_cannot_be_used_is_an_error(name: str, value: str) -> None:
 
 
 def test_a_proxy_that_is_not_needed_is_not_read() -> None:
-    """What NO_PROXY exempts goes directly, whatever the proxy is."""
+    """Hosts in NO_PROXY are reached directly, even if the proxy is invalid."""
     assert chosen(ISSUER, HTTPS_PROXY="socks5://proxy:1080", NO_PROXY="issuer.example") is None

@@ -1,4 +1,4 @@
-"""The values that travel through the gate."""
+"""The values that all layers of authgate share."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_extra_value_is_the_first_or_empty(
 
 
 def test_a_handle_is_valid_until_it_is_revoked() -> None:
-    """And never again afterwards."""
+    """It never becomes valid again."""
     handle = RevocationHandle()
     assert not handle.revoked
     handle.revoke()
@@ -43,7 +43,7 @@ def test_a_handle_is_valid_until_it_is_revoked() -> None:
 
 
 def test_a_verdict_keeps_an_answer_for_each_key() -> None:
-    """A later answer replaces an earlier one under the same key."""
+    """A later answer with the same key replaces the earlier one."""
     verdict = Rejected(Reason.TOKEN_EXPIRED)
     a, b, c, d = (AnswerKey() for _ in range(4))
     answers = [Deny(Reason.TOKEN_EXPIRED, str(number), NO_EVIDENCE) for number in range(5)]
@@ -59,8 +59,8 @@ def test_a_verdict_keeps_an_answer_for_each_key() -> None:
     ]
 
 
-def test_what_a_verdict_keeps_makes_it_no_other() -> None:
-    """Verdicts are compared by what they say."""
+def test_cached_answers_do_not_affect_the_equality_of_verdicts() -> None:
+    """Only what was verified is compared."""
     verdict = Rejected(Reason.TOKEN_EXPIRED)
     verdict.keep_answer(AnswerKey(), Deny(Reason.TOKEN_EXPIRED, "", NO_EVIDENCE))
 
@@ -68,8 +68,8 @@ def test_what_a_verdict_keeps_makes_it_no_other() -> None:
     assert hash(verdict) == hash(Rejected(Reason.TOKEN_EXPIRED))
 
 
-def test_evidence_is_remembered_as_one() -> None:
-    """All verdicts of a key share it; it names the key and the issuer still."""
+def test_evidence_is_shared() -> None:
+    """All verdicts of a key share one object, which names the key and the issuer."""
     evidence = Evidence("jwks", "corp", KeyInfo("key-1", "RSA", "a test"))
 
     assert evidence.as_cached() is evidence.as_cached()

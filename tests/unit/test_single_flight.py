@@ -1,4 +1,4 @@
-"""One shared piece of work for many who wait."""
+"""One shared call for many callers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from authgate.single_flight import SingleFlight
 
 
 class Work:
-    """Counts how often it is started, and ends when it is told to."""
+    """A call that counts its starts and ends when `done` is set."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -26,13 +26,13 @@ class Work:
 
 
 async def turns(number: int = 5) -> None:
-    """Lets whatever is ready run."""
+    """Let other tasks run."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
-async def test_a_thousand_callers_share_one_piece_of_work() -> None:
-    """All who ask while it is under way get its one result."""
+async def test_a_thousand_callers_share_one_call() -> None:
+    """All callers during the call get its result."""
     flights, work = SingleFlight[str, int](), Work()
     callers = [asyncio.create_task(flights.do("key", work)) for _ in range(1000)]
     await turns()
@@ -42,8 +42,8 @@ async def test_a_thousand_callers_share_one_piece_of_work() -> None:
     assert work.started == 1
 
 
-async def test_other_keys_have_work_of_their_own() -> None:
-    """Keys do not wait for one another."""
+async def test_other_keys_have_their_own_calls() -> None:
+    """Keys do not wait for each other."""
     flights, slow, quick = SingleFlight[str, int](), Work(), Work()
     waiting = asyncio.create_task(flights.do("slow", slow))
     await turns()
@@ -54,8 +54,8 @@ async def test_other_keys_have_work_of_their_own() -> None:
     await waiting
 
 
-async def test_the_next_call_starts_anew() -> None:
-    """A result is shared, not remembered."""
+async def test_the_next_call_runs_again() -> None:
+    """A result is shared but not kept."""
     flights, work = SingleFlight[str, int](), Work()
     work.done.set()
 
@@ -63,7 +63,7 @@ async def test_the_next_call_starts_anew() -> None:
 
 
 async def test_it_reports_whether_a_call_is_in_progress() -> None:
-    """From the first call until the work is done."""
+    """It is true from the first caller until the call ends."""
     flights, work = SingleFlight[str, int](), Work()
     assert not flights.in_progress("key")
     caller = asyncio.create_task(flights.do("key", work))
@@ -74,8 +74,8 @@ async def test_it_reports_whether_a_call_is_in_progress() -> None:
     assert not flights.in_progress("key")
 
 
-async def test_a_cancelled_caller_leaves_the_work_to_the_others() -> None:
-    """One client that hangs up takes nobody's answer with it."""
+async def test_a_cancelled_caller_does_not_cancel_the_call() -> None:
+    """The other callers get their result."""
     flights, work = SingleFlight[str, int](), Work()
     first, second = (asyncio.create_task(flights.do("key", work)) for _ in range(2))
     await turns()
@@ -87,12 +87,12 @@ async def test_a_cancelled_caller_leaves_the_work_to_the_others() -> None:
     assert first.cancelled()
 
 
-async def test_the_work_goes_on_when_every_caller_has_gone() -> None:
-    """What was begun is finished, and whoever comes meanwhile joins it."""
+async def test_the_call_continues_when_every_caller_is_cancelled() -> None:
+    """It completes, and later callers join it."""
     flights, work = SingleFlight[str, int](), Work()
-    gone = asyncio.create_task(flights.do("key", work))
+    cancelled = asyncio.create_task(flights.do("key", work))
     await turns()
-    gone.cancel()
+    cancelled.cancel()
     await turns()
     late = asyncio.create_task(flights.do("key", work))
     await turns()
@@ -102,8 +102,8 @@ async def test_the_work_goes_on_when_every_caller_has_gone() -> None:
     assert work.started == 1
 
 
-async def test_an_error_reaches_everybody_and_is_not_kept() -> None:
-    """All who wait see it; the next call starts anew."""
+async def test_an_error_reaches_every_caller_and_is_not_kept() -> None:
+    """All callers get it. The next call runs again."""
     flights, work = SingleFlight[str, int](), Work()
     work.error = RuntimeError("broken")
     callers = [asyncio.create_task(flights.do("key", work)) for _ in range(3)]
@@ -116,8 +116,8 @@ async def test_an_error_reaches_everybody_and_is_not_kept() -> None:
     assert await flights.do("key", work) == 2
 
 
-async def test_closing_ends_all_work_and_all_waiting() -> None:
-    """At the end of the service nothing is left running, and nobody waits for ever."""
+async def test_closing_cancels_all_calls_and_callers() -> None:
+    """When authgate stops, no task keeps running and no caller waits forever."""
     flights, work = SingleFlight[str, int](), Work()
     callers = [asyncio.create_task(flights.do(key, work)) for key in ("a", "a", "b")]
     await turns()
@@ -128,12 +128,12 @@ async def test_closing_ends_all_work_and_all_waiting() -> None:
     assert not flights.in_progress("a")
 
 
-async def test_an_error_of_work_that_nobody_awaits_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """Work whose callers have all gone may fail in silence."""
+async def test_an_error_without_callers_causes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A call whose callers were all cancelled can fail silently."""
     flights, work = SingleFlight[str, int](), Work()
-    gone = asyncio.create_task(flights.do("key", work))
+    cancelled = asyncio.create_task(flights.do("key", work))
     await turns()
-    gone.cancel()
+    cancelled.cancel()
     await turns()
     work.error = RuntimeError("broken")
     work.done.set()

@@ -1,4 +1,4 @@
-"""JSON objects as an issuer may write them, and everything that is refused."""
+"""JSON objects that issuers may send, and texts that are rejected."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ MEMBERS = st.recursive(
         pytest.param(b'{"a":[' + b"[]," * 99 + b"[]]}", {"a": [[]] * 100}, id="many, not deep"),
     ],
 )
-def test_an_object_is_read_as_it_is_meant(text: bytes, value: JSONValue) -> None:
-    """RFC 8259 syntax gives the value that it gives everywhere."""
+def test_an_object_is_parsed(text: bytes, value: JSONValue) -> None:
+    """Valid RFC 8259 syntax gives the same value as in other parsers."""
     assert parse_object(text) == value
 
 
@@ -92,8 +92,8 @@ def test_an_object_is_read_as_it_is_meant(text: bytes, value: JSONValue) -> None
         pytest.param(b'{"a":' + b"9" * 16_000 + b"}", "out of range", id="an integer of 16,000 digits"),
     ],
 )
-def test_anything_else_is_refused(text: bytes, message: str) -> None:
-    """Bad syntax, bad encodings, numbers that are none, and whatever is no object."""
+def test_anything_else_is_rejected(text: bytes, message: str) -> None:
+    """This covers bad syntax, bad encodings, invalid numbers, and values that are not objects."""
     with pytest.raises(StrictJSONError, match=message) as caught:
         parse_object(text)
     assert not caught.value.duplicate
@@ -110,8 +110,8 @@ def test_anything_else_is_refused(text: bytes, message: str) -> None:
         pytest.param(rb'{"a\/b":1,"a/b":2}', id="one with an escaped slash"),
     ],
 )
-def test_a_member_named_twice_is_refused_as_such(text: bytes) -> None:
-    """RFC 7519, section 4: no reader may have to choose between two members."""
+def test_a_repeated_member_is_rejected_with_its_own_reason(text: bytes) -> None:
+    """RFC 7519, section 4. Otherwise readers could choose different members."""
     with pytest.raises(StrictJSONError, match="twice") as caught:
         parse_object(text)
     assert caught.value.duplicate
@@ -129,8 +129,8 @@ def test_a_member_named_twice_is_refused_as_such(text: bytes) -> None:
         pytest.param(b"[]" * 10 + b"[" * 33, id="behind closed ones"),
     ],
 )
-def test_nesting_is_bounded_before_it_is_followed(text: bytes) -> None:
-    """Depth is counted without recursion, so no text exhausts the stack."""
+def test_nesting_is_limited_before_parsing(text: bytes) -> None:
+    """The depth is counted without recursion, so no text exhausts the stack."""
     with pytest.raises(StrictJSONError, match="nested deeper than 32"):
         parse_object(text)
 
@@ -144,15 +144,15 @@ def test_nesting_is_bounded_before_it_is_followed(text: bytes) -> None:
         pytest.param(b"[" * 33 + b'"' + b"\\" * 599_999, id="backslashes"),
     ],
 )
-def test_a_string_that_never_ends_is_read_once(text: bytes) -> None:
-    """The scan for brackets is linear; a quadratic one would take minutes for these texts and end this run."""
+def test_an_unterminated_string_is_read_once(text: bytes) -> None:
+    """The scan for brackets is linear. A quadratic scan would take minutes for these texts."""
     with pytest.raises(StrictJSONError):
         parse_object(text)
 
 
 @given(st.binary(max_size=200) | st.text(alphabet='{}[]":,\\1eE+-.ntu ', max_size=60).map(str.encode))
 def test_any_bytes_give_an_object_or_a_strict_error(data: bytes) -> None:
-    """Nothing but `StrictJSONError` is raised, and what is read has finite numbers only."""
+    """Only `StrictJSONError` is raised, and numbers are finite."""
     try:
         value = parse_object(data)
     except StrictJSONError:
@@ -161,15 +161,15 @@ def test_any_bytes_give_an_object_or_a_strict_error(data: bytes) -> None:
 
 
 @given(st.dictionaries(st.text(), MEMBERS, max_size=5))
-def test_what_json_writes_is_read_back(value: dict[str, JSONValue]) -> None:
-    """Every shallow object survives, whether written in ASCII or in UTF-8."""
+def test_objects_written_by_json_are_read_back(value: dict[str, JSONValue]) -> None:
+    """Every shallow object is equal afterwards, in ASCII and in UTF-8."""
     assert parse_object(json.dumps(value).encode()) == value
     assert parse_object(json.dumps(value, ensure_ascii=False).encode()) == value
 
 
 @pytest.mark.parametrize(("members", "text"), [({"a": "b"}, "b"), ({"a": None}, ""), ({}, "")])
 def test_a_string_member_may_be_missing(members: dict[str, JSONValue], text: str) -> None:
-    """Null and missing are the same, as for Go."""
+    """Null and missing are the same, as in Go."""
     assert string_member(members, "a") == text
 
 

@@ -1,4 +1,4 @@
-"""Dates of a clock that is far out of range: the nearest that a calendar has, never an error."""
+"""Dates of a clock that is far out of range: the nearest date of the calendar, never an error."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ from authgate.timestamps import date
     ],
 )
 def test_a_date_is_within_the_calendar(timestamp: float, shown: str) -> None:
-    """A claim or a clock may hold any number."""
+    """A claim or a clock can contain any number."""
     assert date(timestamp) == shown

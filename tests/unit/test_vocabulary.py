@@ -46,7 +46,7 @@ WITH_HEADERS = pytest.mark.parametrize("preset", [preset for preset in PRESETS i
 
 @WITH_HEADERS
 def test_the_headers_of_a_preset_start_with_its_prefix(preset: Preset) -> None:
-    """Without a prefix of its own, a preset's headers would not be removed from client requests."""
+    """A preset without its own prefix would not be removed from client requests."""
     headers = HeaderMapper(preset, 100_000).map(FULL)
     assert not isinstance(headers, HeaderFailure)
     assert [name for name, _ in headers if not name.startswith(PRESET_PREFIXES[preset])] == []
@@ -80,7 +80,7 @@ def test_the_configuration_rejects_a_header_with_the_prefix_of_its_preset(
 @WITH_HEADERS
 @pytest.mark.parametrize("proxy", [*SNIPPETS, "ingress-nginx", "traefik-crd"])
 def test_a_proxy_removes_the_client_headers_of_every_preset(proxy: str, preset: Preset) -> None:
-    """By name or by prefix, also while another preset is set. gRPC proxies apply what the answer names."""
+    """It removes them by name or by prefix, also with another preset. gRPC proxies apply authgate's answer."""
     files = (
         rendered(SNIPPETS[proxy], Options(complete=True))
         if proxy in SNIPPETS
@@ -106,13 +106,13 @@ def test_the_documentation_lists_the_headers_of_every_preset(preset: Preset) -> 
 
 
 def test_every_algorithm_has_a_key_type() -> None:
-    """An algorithm that can be configured can be verified, and the other way round."""
+    """Every configurable algorithm can be verified, and no other."""
     assert set(KEY_TYPES) == set(ALGORITHMS)
     assert set(CLUSTER_ALGORITHMS) < set(ALGORITHMS)
 
 
 def test_every_proxy_has_its_forwarded_headers() -> None:
-    """A proxy that can be configured is understood, and the other way round."""
+    """Every configurable proxy is supported, and no other."""
     assert set(FORWARDED_HEADERS) == set(get_args(Proxy))
 
 

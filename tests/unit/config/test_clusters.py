@@ -38,7 +38,7 @@ def test_several_clusters_are_a_list(load_text: Load) -> None:
     assert loaded.sources["cluster[1].revocation"] == "default"
 
 
-def test_without_any_there_are_none(load_text: Load) -> None:
+def test_clusters_are_optional(load_text: Load) -> None:
     """Other issuers are enough."""
     assert load_text(JWT).config.clusters == ()
 

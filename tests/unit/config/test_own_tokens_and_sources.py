@@ -167,7 +167,7 @@ BAD = {
         "headers.set[0].claim",
         "JSON pointer",
     ),
-    "an expression that is none": (
+    "an invalid expression": (
         CLUSTER + "headers: {set: [{name: X-Team, expression: 'user.'}]}",
         "headers.set[0].expression",
         "^",
@@ -223,7 +223,7 @@ BAD = {
 
 @pytest.mark.parametrize(("text", "path", "words"), BAD.values(), ids=BAD)
 def test_an_error_is_reported_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
-    """The message says what is wrong."""
+    """The message describes the problem."""
     found = problems(text)
     assert path in found, found
     assert words.lower() in found[path].message.lower()

@@ -802,7 +802,7 @@ CASES = [
 
 @pytest.mark.parametrize(("text", "path", "words"), CASES)
 def test_a_bad_value_is_refused_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
-    """The message says what is wrong."""
+    """The message describes the problem."""
     found = problems(text)
     if path == "FILE":
         (path,) = (place for place in found if place.endswith("authgate.yaml"))
@@ -817,7 +817,7 @@ def test_an_ambiguous_open_path_is_refused(problems: Problems, path: str) -> Non
 
 
 def test_a_private_key_given_as_public_is_refused_and_not_shown(problems: Problems, pems: Pems) -> None:
-    """The message says so, and does not contain the key."""
+    """The message names the mistake and does not contain the key."""
     found = problems(gate(f'staticKeys: {{inline: "{pems.other_key.encode("unicode_escape").decode()}"}}'))
     problem = found["jwt[0].gate.staticKeys.inline"]
     assert ("holds a private key" in problem.message, problem.value) == (True, '"***"')

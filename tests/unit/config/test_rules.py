@@ -179,7 +179,7 @@ CASES = {
 
 @pytest.mark.parametrize(("text", "path", "words"), CASES.values(), ids=CASES.keys())
 def test_a_bad_rule_is_refused_at_its_path(problems: Problems, text: str, path: str, words: str) -> None:
-    """The message says what is wrong."""
+    """The message describes the problem."""
     found = problems(text)
     assert path in found, found
     assert words in found[path].message

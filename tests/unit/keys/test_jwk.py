@@ -32,7 +32,7 @@ def read(*keys: object) -> KeyDocument:
 
 
 def why_skipped(bad: object, pool: KeyPool) -> str:
-    """Why a key is skipped that stands between two good ones."""
+    """Return the reason why a key between two valid ones is skipped."""
     good = pool.key("ES256").jwk(), pool.key("EdDSA").jwk()
     found = read(good[0], bad, good[1])
 
@@ -232,7 +232,7 @@ def test_what_is_no_set_with_a_usable_key_is_refused(data: bytes, message: str) 
         read_jwk_set(data, ORIGIN)
 
 
-def test_only_the_first_reasons_are_told() -> None:
+def test_only_the_first_reasons_are_listed() -> None:
     """The message of a set of bad keys is bounded."""
     with pytest.raises(KeyDocumentError) as caught:
         read(*[{}] * 50)
@@ -248,8 +248,8 @@ def test_a_set_holds_at_most_a_hundred_keys(pool: KeyPool) -> None:
         read(*[key] * (MAX_KEYS + 1))
 
 
-def test_a_fingerprint_tells_keys_apart(pool: KeyPool) -> None:
-    """By what they are and what they are called; the same key read twice is the same key."""
+def test_a_fingerprint_distinguishes_keys(pool: KeyPool) -> None:
+    """It depends on the key and its id. A key that is read twice has one fingerprint."""
     key = pool.key("RS256", kid="a")
     twins = [
         key.jwk(),
@@ -280,8 +280,8 @@ def test_a_key_verifies_only_what_it_fits(pool: KeyPool) -> None:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256", "EdDSA"])
 @pytest.mark.parametrize("signature", [b"", b"\0", bytes(64), bytes(256), b"\xff" * 10_000], ids=len)
-def test_any_bytes_may_stand_for_a_signature(pool: KeyPool, algorithm: str, signature: bytes) -> None:
-    """Of whatever length: no error, and no."""
+def test_any_bytes_can_be_verified_as_a_signature(pool: KeyPool, algorithm: str, signature: bytes) -> None:
+    """The result is false without an error, for any length."""
     (key,) = read(pool.key(algorithm).jwk()).keys
 
     assert not key.verify(algorithm, b"message", signature)

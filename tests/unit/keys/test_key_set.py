@@ -108,8 +108,8 @@ def test_a_key_from_pem_fits_any_kid(pool: KeyPool) -> None:
     assert index.find("any", "ES256") is None
 
 
-def test_two_keys_of_one_kid_are_told_apart_by_type(pool: KeyPool) -> None:
-    """RFC 7517, section 4.5: the same kid may stand for keys of different types."""
+def test_two_keys_with_one_kid_are_distinguished_by_type(pool: KeyPool) -> None:
+    """RFC 7517, section 4.5: keys of different types can have the same kid."""
     index = KeyIndex([key_of(pool.key("RS256", kid="same")), key_of(pool.key("ES256", kid="same"))])
     found = index.find("same", "ES256")
 
@@ -146,7 +146,7 @@ def test_strangers_cannot_make_the_index_grow(index: KeyIndex) -> None:
 
 
 def test_a_remembered_answer_is_the_same_answer(index: KeyIndex) -> None:
-    """Also that there is none."""
+    """This includes the answer that no key matches."""
     for kid, algorithm in (("rsa", "RS256"), ("ec", "RS256"), (None, "ES512")):
         assert index.find(kid, algorithm) is index.find(kid, algorithm)
 

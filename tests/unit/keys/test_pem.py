@@ -60,7 +60,7 @@ def test_lines_may_end_as_on_windows(pool: KeyPool) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"garbage", b"-----END PUBLIC KEY-----"], ids=["empty", "text", "end"])
 def test_a_file_without_a_key_is_refused(data: bytes) -> None:
-    """Static keys that are none would refuse every token."""
+    """Static keys without a key would reject every token."""
     with pytest.raises(KeyDocumentError, match="not a PEM public key"):
         read_pem_keys(data, ORIGIN)
 
@@ -68,7 +68,7 @@ def test_a_file_without_a_key_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize("place", [0, 1], ids=["before a good key", "after a good key"])
 @pytest.mark.parametrize("kind", ["PRIVATE KEY", "RSA PUBLIC KEY", "CERTIFICATE REQUEST"])
 def test_a_block_of_another_kind_is_refused(pool: KeyPool, kind: str, place: int) -> None:
-    """One that would be left out in silence is a key that somebody counts on; the message says what it is."""
+    """If it were ignored, a key that the user expects would be missing. The message names its kind."""
     blocks = {
         "PRIVATE KEY": private_pem(pool.key("ES256")),
         "RSA PUBLIC KEY": pkcs1_pem(pool.key("RS256")),

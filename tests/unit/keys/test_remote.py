@@ -185,7 +185,7 @@ async def test_a_refused_kid_is_found_once_any_fetch_brings_it(scene: Scene) -> 
 
 
 async def test_a_failed_fetch_refuses_no_kid(scene: Scene) -> None:
-    """Only an answer of the issuer tells that it does not publish a key; after an outage the kid is looked for."""
+    """Only an answer of the issuer shows that a key is not published. After an outage the kid is looked up again."""
     await scene.keys.refresh()
     scene.clock.advance(5)
     scene.fail()
@@ -198,8 +198,8 @@ async def test_a_failed_fetch_refuses_no_kid(scene: Scene) -> None:
     assert isinstance(await scene.ask("b"), KeysFound)
 
 
-async def test_while_fetches_fail_nobody_is_told_that_a_kid_is_unknown(scene: Scene) -> None:
-    """To be unable to tell is not to say no, also of a kid that was refused before the outage."""
+async def test_while_fetches_fail_an_unknown_kid_is_unavailable(scene: Scene) -> None:
+    """This also holds for a kid that was rejected before the outage."""
     await scene.keys.refresh()
     scene.clock.advance(5)
     assert isinstance(await scene.ask("b"), KeyUnknown)
@@ -234,7 +234,7 @@ async def test_a_flood_of_kids_drives_out_the_oldest(scene: Scene) -> None:
 
 
 async def test_the_last_good_keys_serve_while_fetches_fail(scene: Scene) -> None:
-    """Up to max_stale after the last good fetch, to the second; then nothing can be told."""
+    """They are used for max_stale after the last successful fetch, to the second. Then keys are unavailable."""
     await scene.keys.refresh()
     scene.fail()
     scene.clock.advance(3600)

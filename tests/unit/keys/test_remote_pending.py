@@ -32,7 +32,7 @@ class Scene:
         self.source.keys = tuple(self.pool.key("ES256", ord(kid[0]) - ord("a"), kid=kid) for kid in kids)
 
     async def sleep(self, seconds: float) -> None:
-        """Holds whoever waits for the next fetch until `wake`."""
+        """Block callers that wait for the next fetch until `wake`."""
         self.sleeping += 1
         await self.awake.wait()
         self.clock.advance(seconds)

@@ -90,7 +90,7 @@ async def test_a_recheck_that_fails_refuses_nobody(
     assert source.fetches == 2
 
 
-async def test_a_recheck_heeds_what_a_429_asks(
+async def test_a_recheck_respects_the_retry_after_of_a_429(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
     """An issuer that asks to be left alone for a minute is."""

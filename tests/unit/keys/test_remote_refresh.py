@@ -247,7 +247,7 @@ async def test_each_fetch_is_reported(
     ]
 
 
-async def test_the_status_tells_age_and_trouble(
+async def test_the_status_shows_age_and_failures(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
     """For /readyz: from the first attempt, through good times and an outage, to keys that are too old."""
@@ -310,7 +310,7 @@ async def test_closing_cancels_the_fetch_in_progress(keys: RemoteKeySet, source:
 
 
 async def test_the_background_waits_until_it_is_due(source: ScriptedSource, clock: FakeClock) -> None:
-    """A fetch that stands in the future is not made now."""
+    """A fetch that is due in the future is not made now."""
     keys = RemoteKeySet(source, clock, RefreshRules(refresh=300))
     background = asyncio.create_task(keys.keep_fresh())
     for _ in range(20):

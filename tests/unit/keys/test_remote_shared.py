@@ -36,15 +36,15 @@ def knows(keys: RemoteKeySet, kid: str) -> bool:
     return isinstance(keys.find(kid, "ES256"), KeysFound)
 
 
-async def test_each_good_document_is_told(source: ScriptedSource, clock: FakeClock) -> None:
+async def test_each_valid_document_is_reported(source: ScriptedSource, clock: FakeClock) -> None:
     """As it was read, so that another process can read it; a failed fetch has none."""
-    keys, told = one(source, clock), list[KeyDocument]()
-    keys.on_document = told.append
+    keys, reported = one(source, clock), list[KeyDocument]()
+    keys.on_document = reported.append
     await keys.refresh()
     source.error = "down"
     await keys.refresh()
 
-    assert [(item.data, item.origin) for item in told] == [
+    assert [(item.data, item.origin) for item in reported] == [
         (document(*source.keys).data, document(*source.keys).origin)
     ]
 
@@ -64,7 +64,7 @@ async def test_what_another_process_fetched_serves_as_ones_own(
     assert [report.shared for report in reports] == [False, True]
 
 
-async def test_what_is_taken_over_ends_an_outage(
+async def test_a_document_of_another_process_ends_an_outage(
     source: ScriptedSource, clock: FakeClock, pool: KeyPool
 ) -> None:
     """Where one process reaches the issuer, all know its keys."""

@@ -15,8 +15,8 @@ def shared() -> mmap.mmap:
     return mmap.mmap(-1, SHARED_BYTES)
 
 
-def told(counter_store: CounterStore) -> dict[tuple[str, tuple[str, ...]], list[float]]:
-    """Every name with its numbers."""
+def numbers_of(counter_store: CounterStore) -> dict[tuple[str, tuple[str, ...]], list[float]]:
+    """Return every name with its numbers."""
     return dict(counter_store.numbers())
 
 
@@ -30,18 +30,18 @@ def test_a_name_keeps_its_place(counter_store: CounterStore) -> None:
     counter_store.cells[other + 2] += 0.5
 
     assert counter_store.place("a", ("x",)) == one
-    assert told(counter_store) == {("a", ("x",)): [2.0], ("b", ("x", "y")): [0.0, 0.0, 0.5]}
+    assert numbers_of(counter_store) == {("a", ("x",)): [2.0], ("b", ("x", "y")): [0.0, 0.0, 0.5]}
 
 
 def test_a_reader_sees_later_counts_and_names() -> None:
     """It reads the same memory."""
     memory = shared()
     reader, writer = SharedCounterStore(memory), SharedCounterStore(memory)
-    assert told(reader) == {}
+    assert numbers_of(reader) == {}
     writer.cells[writer.place("a", ("x",))] = 7
-    assert told(reader) == {("a", ("x",)): [7.0]}
+    assert numbers_of(reader) == {("a", ("x",)): [7.0]}
     writer.cells[writer.place("a", ('quote " and é', ""))] = 8
-    assert told(reader)["a", ('quote " and é', "")] == [8.0]
+    assert numbers_of(reader)["a", ('quote " and é', "")] == [8.0]
 
 
 def test_a_new_process_continues_the_counters() -> None:
@@ -57,7 +57,7 @@ def test_a_new_process_continues_the_counters() -> None:
     successor.cells[successor.place("a", ("x",))] += 1
     successor.cells[successor.place("b", ())] += 1
 
-    assert told(SharedCounterStore(memory)) == {("a", ("x",)): [42.0], ("b", ()): [1.0]}
+    assert numbers_of(SharedCounterStore(memory)) == {("a", ("x",)): [42.0], ("b", ()): [1.0]}
 
 
 def test_names_without_room_are_not_counted() -> None:
@@ -69,7 +69,7 @@ def test_names_without_room_are_not_counted() -> None:
     for number in range(40_000):
         counter_store.cells[counter_store.place("many", (str(number),))] += 1
     counter_store.cells[counter_store.place("wide", (), width=16)] += 1
-    names = told(SharedCounterStore(memory))
+    names = numbers_of(SharedCounterStore(memory))
 
     assert names["kept", ()] == [1.0]
     assert 30_000 < len(names) < 33_000
@@ -84,4 +84,4 @@ def test_long_names_do_not_overflow() -> None:
     for number in range(30_000):
         counter_store.place("family", (f"{number}{'x' * 200}",))
 
-    assert all(len(name[1][0]) > 200 for name in told(SharedCounterStore(memory)))
+    assert all(len(name[1][0]) > 200 for name in numbers_of(SharedCounterStore(memory)))

@@ -66,7 +66,7 @@ def test_a_write_never_blocks(pipe: Pipe) -> None:
     caller.join(PATIENCE)
 
     assert not caller.is_alive()
-    assert 800 < writer.dropped() <= 900  # some lines may have gone into the pipe before it was full
+    assert 800 < writer.dropped() <= 900  # some lines may have fit into the pipe before it was full
 
 
 def test_writing_continues_when_the_pipe_is_read_again(pipe: Pipe) -> None:

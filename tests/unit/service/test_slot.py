@@ -34,8 +34,8 @@ class Place(Slot):
         await self.start(program(*words), near, lambda _slot, _report: None)
         return await Channel.over(far)
 
-    async def told(self, worker: Channel, report: Status | Adopted | Failed) -> None:
-        """Has the worker say something, and hears it."""
+    async def reports(self, worker: Channel, report: Status | Adopted | Failed) -> None:
+        """Send a report as the worker, and let the slot receive it."""
         worker.send(report)
         for _ in range(20):
             await asyncio.sleep(0)
@@ -93,7 +93,7 @@ async def test_a_start_is_claimed_once(place: Place) -> None:
 async def test_the_state_says_how_a_worker_ended(place: Place) -> None:
     """The worker's own reason is only logged, since it may quote the configuration."""
     worker = await place.run("sh", "-c", "exit 3")
-    await place.told(worker, Failed("cannot listen on 127.0.0.1:1: Address already in use"))
+    await place.reports(worker, Failed("cannot listen on 127.0.0.1:1: Address already in use"))
     assert place.ended() == "exited"
     worker.close()
     (check,) = place.checks()
@@ -107,7 +107,7 @@ async def test_a_silent_worker_is_stuck(place: Place) -> None:
     """It is killed if it sends nothing for too long. Each message restarts the time."""
     worker = await place.run("sleep", "60")
     place.pass_time(MOST_SILENT - 1)
-    await place.told(worker, Status(listening=True, checks=(GOOD,)))
+    await place.reports(worker, Status(listening=True, checks=(GOOD,)))
     place.pass_time(MOST_SILENT - 1)
     assert place.reap() is None
     place.pass_time(1)
@@ -141,7 +141,7 @@ async def test_a_worker_is_ready_when_it_listens_and_can_decide(
 ) -> None:
     """One usable issuer is enough, as for a single process."""
     worker = await place.run("sleep", "60")
-    await place.told(worker, report)
+    await place.reports(worker, report)
     assert (place.listening, place.ready) == (listening, ready)
     place.kill()
     place.ended()

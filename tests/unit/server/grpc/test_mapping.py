@@ -56,7 +56,7 @@ def test_envoys_certificate_header_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "told", "query"),
+    ("path", "expected", "query"),
     [
         ("/a/b?x=1&y=%2f", "/a/b", "x=1&y=%2f"),
         ("/a?b?c", "/a", "b?c"),
@@ -69,10 +69,10 @@ def test_envoys_certificate_header_is_kept() -> None:
         ("http://other/a", None, None),
     ],
 )
-def test_the_path_is_envoys(path: str, told: str | None, query: str | None) -> None:
+def test_the_path_is_envoys(path: str, expected: str | None, query: str | None) -> None:
     """It comes from Envoy's request target, without the query. A target that is not a path has no known path."""
     request = read(path=path)
-    assert (request.path, request.query) == (told, query)
+    assert (request.path, request.query) == (expected, query)
 
 
 def test_method_and_host_are_envoys() -> None:

@@ -131,7 +131,7 @@ def test_a_cached_verdict_is_counted_as_a_hit() -> None:
 
 
 def test_a_cached_denial_is_written_to_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Like one that was decided anew."""
+    """Its log line is the same as for a new decision."""
     caplog.set_level("INFO", logger="authgate.audit")
     verifier = ScriptedVerifier(Rejected(Reason.TOKEN_EXPIRED))
     lane = lane_with_cache(verifier, audit="deny")

@@ -168,7 +168,7 @@ HOSTS: dict[Proxy, bytes] = {
 }
 
 
-def told(proxy: Proxy, headers: RawHeaders) -> OriginalRequest:
+def forwarded_request(proxy: Proxy, headers: RawHeaders) -> OriginalRequest:
     """Return the client's request from a proxy's headers. The subrequest is a POST to /verify/of-the-proxy."""
     return original_request(proxy, headers, "POST", Endpoint("default", "/of-the-proxy", "of=the-proxy"))
 
@@ -190,17 +190,21 @@ def test_a_proxy_sends_method_path_and_host(proxy: Proxy, uri: str, path: str, q
     if proxy in HOSTS:
         headers.append((HOSTS[proxy], b"app.example"))
 
-    assert told(proxy, headers) == OriginalRequest("PATCH", path, "app.example", query)
+    assert forwarded_request(proxy, headers) == OriginalRequest("PATCH", path, "app.example", query)
 
 
 def test_ingress_nginx_sends_a_whole_url() -> None:
     """If it sends only a path, the host is unknown."""
     assert (
-        told("ingress-nginx", [(b"X-Original-Url", b"https://app.example:8443/a")]).host == "app.example:8443"
+        forwarded_request("ingress-nginx", [(b"X-Original-Url", b"https://app.example:8443/a")]).host
+        == "app.example:8443"
     )
-    assert told("ingress-nginx", [(b"X-Original-Url", b"/a"), (b"X-Original-Host", b"b")]).host is None
+    assert (
+        forwarded_request("ingress-nginx", [(b"X-Original-Url", b"/a"), (b"X-Original-Host", b"b")]).host
+        is None
+    )
     for uri in (b"https://app.example:8443/a?b", b"http://[::1]/a", b"/a"):
-        assert told("ingress-nginx", [(b"X-Original-Url", uri)]).path == "/a"
+        assert forwarded_request("ingress-nginx", [(b"X-Original-Url", uri)]).path == "/a"
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
@@ -216,7 +220,7 @@ def test_headers_of_other_proxies_are_ignored(proxy: Proxy) -> None:
 
     headers += [(name, b"app.example") for name in {*HOSTS.values(), b"Host"} if name.lower() not in own]
 
-    assert told(proxy, [*headers, (b"X-Envoy-Original-Path", b"/a")]) == OriginalRequest()
+    assert forwarded_request(proxy, [*headers, (b"X-Envoy-Original-Path", b"/a")]) == OriginalRequest()
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
@@ -229,9 +233,9 @@ def test_a_repeated_header_is_ignored(proxy: Proxy) -> None:
         once.append((HOSTS[proxy], b"app.example"))
     twice = [*once, *((name.upper(), value) for name, value in once)]
 
-    assert told(proxy, twice) == OriginalRequest()
-    assert told(proxy, once) == OriginalRequest("GET", "/a", "app.example", "")
-    assert told(proxy, []) == OriginalRequest()
+    assert forwarded_request(proxy, twice) == OriginalRequest()
+    assert forwarded_request(proxy, once) == OriginalRequest("GET", "/a", "app.example", "")
+    assert forwarded_request(proxy, []) == OriginalRequest()
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
@@ -242,7 +246,7 @@ def test_odd_bytes_are_kept_only_in_a_path(proxy: Proxy, bad: bytes) -> None:
     headers = [(method_name, b"GE" + bad), (uri_name, f"{prefix}/a".encode() + bad)]
     if proxy in HOSTS:
         headers.append((HOSTS[proxy], b"app" + bad))
-    found = told(proxy, headers)
+    found = forwarded_request(proxy, headers)
 
     assert (found.method, found.path) == (None, "/a" + bad.decode("latin-1"))
     assert proxy not in HOSTS or found.host is None
@@ -255,7 +259,7 @@ def test_a_target_that_is_not_a_path_has_no_path(proxy: Proxy, uri: bytes) -> No
     """Such as the targets of OPTIONS and CONNECT."""
     method_name, uri_name, _ = FORWARDED_HEADERS[proxy]
 
-    assert told(proxy, [(method_name, b"GET"), (uri_name, uri)]) == OriginalRequest("GET", None)
+    assert forwarded_request(proxy, [(method_name, b"GET"), (uri_name, uri)]) == OriginalRequest("GET", None)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +273,7 @@ def test_a_target_that_is_not_a_path_has_no_path(proxy: Proxy, uri: bytes) -> No
 )
 def test_a_url_without_a_path_has_no_path(url: bytes) -> None:
     """Its host comes from the client."""
-    assert told("ingress-nginx", [(b"X-Original-Url", url)]) == OriginalRequest()
+    assert forwarded_request("ingress-nginx", [(b"X-Original-Url", url)]) == OriginalRequest()
 
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
@@ -278,7 +282,10 @@ def test_a_number_sign_is_part_of_the_path(proxy: Proxy) -> None:
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     uri = f"{prefix}/public/x#/../../secret"
 
-    assert told(proxy, [(method_name, b"GET"), (uri_name, uri.encode())]).path == "/public/x#/../../secret"
+    assert (
+        forwarded_request(proxy, [(method_name, b"GET"), (uri_name, uri.encode())]).path
+        == "/public/x#/../../secret"
+    )
 
 
 def test_envoy_sends_the_request_in_the_subrequest() -> None:

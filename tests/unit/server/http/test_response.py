@@ -121,7 +121,7 @@ def test_a_request_without_a_credential_gets_no_error_code() -> None:
             'a "b" \\ c\r\nX: y\x00\x7fä☃',
             'Bearer realm="authgate", error="insufficient_scope", error_description='
             "\"no allow entry of the policy matches the identity: a 'b' ' c''X: y''''\"",
-            id="with what may not stand in it",
+            id="with characters that are not allowed",
         ),
     ],
 )
