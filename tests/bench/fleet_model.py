@@ -1,13 +1,17 @@
-"""What a fleet of gates asks of one API server, in requests a minute: a model with nothing measured in it.
+"""Estimate the requests per minute that a fleet of gates sends to one API server. Nothing is measured.
 
-Assumptions. Requests for each token come independently of each other (a Poisson process), and a balancer gives each to
-any gate alike. A gate fetches keys (discovery, then the JWKS) every `refresh` seconds less up to 10 %, whatever is
-asked. With `tokenReview.mode: fallback` a token of the cluster's own keys is never reviewed. With `always` a gate
-reviews a token when it is asked about it and its last review is older than `maxAge`; so a token that is asked about
-less often than that at one gate is reviewed nearly each time. A watch is opened anew when its lifetime ends, which
-lies evenly between half of it and all; where nothing changes and the server sends no bookmarks (`quiet`), after the
-silence that the gate takes for a dead connection, after a list of one page. Verdicts fit into the cache, and what
-`tokenReview.qps` would refuse is counted as asked.
+Assumptions:
+
+- Requests for each token are independent (a Poisson process), and the load balancer chooses each gate with equal
+  probability.
+- A gate fetches keys (discovery, then the JWKS) every `refresh` seconds less up to 10 %, with or without requests.
+- With `tokenReview.mode: fallback`, a token that the cluster's own keys verify is never reviewed. With `always`, a gate
+  reviews a token when a request arrives and its last review is older than `maxAge`. So a token with fewer requests per
+  gate is reviewed at almost every request.
+- A watch is opened again when its lifetime ends, which is between half of the maximum and all of it. If nothing changes
+  and the server sends no bookmarks (`quiet`), the gate treats the connection as dead after a time of silence, lists one
+  page, and opens the watch again.
+- Verdicts fit into the cache. Reviews that `tokenReview.qps` would reject count as sent.
 """
 
 from __future__ import annotations

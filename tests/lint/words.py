@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
 PHRASES: Final = {
     r"(cannot|can't|could not|couldn't) tell": "unavailable; cannot decide",
@@ -55,43 +55,6 @@ PHRASES: Final = {
     r"thereby|therein|thereof|wherein|whereby|whereof|wherewith|forthwith|amiss": "use a plain word",
 }
 """Regular expressions and what to write instead. They match whole words in any case, and a space matches a line end."""
-
-UNFINISHED: Final = (
-    "authgate/__init__.py",
-    "authgate/config/",
-    "authgate/errors.py",
-    "authgate/gate.py",
-    "authgate/keys/",
-    "authgate/model.py",
-    "authgate/observability/",
-    "authgate/server/",
-    "authgate/service/",
-    "authgate/single_flight.py",
-    "authgate/strict_json.py",
-    "authgate/verify/",
-    "helm/authgate/schema/",
-    "helm/authgate/values.schema.json",
-    "tests/bench/",
-    "tests/chaos/",
-    "tests/cluster/",
-    "tests/conformance/",
-    "tests/e2e/",
-    "tests/integration/",
-    "tests/unit/cluster/",
-    "tests/unit/config/",
-    "tests/unit/keys/",
-    "tests/unit/observability/",
-    "tests/unit/server/",
-    "tests/unit/service/",
-    "tests/unit/test_documents.py",
-    "tests/unit/test_gate",
-    "tests/unit/test_kubernetes_parity.py",
-    "tests/unit/test_model.py",
-    "tests/unit/test_single_flight.py",
-    "tests/unit/test_strict_json.py",
-    "tests/unit/verify/",
-)
-"""The start of paths that still contain such phrases and are not checked. Remove an entry once it is clean."""
 
 _ALLOW: Final = "words: allow"
 _SKIPPED: Final = re.compile(
@@ -184,14 +147,11 @@ def files(root: Path) -> Iterator[str]:
             yield name
 
 
-def main(arguments: Iterable[str]) -> int:
-    """Print the findings, of unfinished folders too with `--all`; return 1 if there are any."""
+def main() -> int:
+    """Print the findings; return 1 if there are any."""
     root = Path(__file__).parents[2]
-    unfinished = () if "--all" in arguments else UNFINISHED
     count = 0
     for name in files(root):
-        if name.startswith(unfinished):
-            continue
         text = (root / name).read_text(encoding="utf-8", errors="replace")
         for finding in findings_in(text, python=name.endswith((".py", ".pyi"))):
             count += 1
@@ -202,4 +162,4 @@ def main(arguments: Iterable[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
