@@ -126,7 +126,7 @@ class OnDemandKeySet:
         return True
 
     async def _fetch(self, kid: str) -> Lookup | None:
-        """Fetch a key; return why there is none, or None for success."""
+        """Fetch a key; return None, or why no key is available."""
         url = f"{self._base}/{kid}"
         try:
             key = read_pem_key(kid, await self._fetcher.fetch(url), url)
