@@ -13,7 +13,7 @@ from authgate.timestamps import date
 from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from authgate.model import JSONValue
 
@@ -26,9 +26,7 @@ AUDIENCE_CLAIMS: Final = ("aud",)
 AUDIENCE_SUBSTITUTES: Final = ("client_id", "azp", "appid", "cid")
 """Claims with which issuers that write no `aud` name the client."""
 _MAX_TIMESTAMP = 253402300800  # the year 10000
-_MICROSOFT_GRAPH: Final = frozenset({"00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"})
 GROUPS_OMITTED: Final = "the user is in too many groups, so the issuer left them out of the token"
-FOR_MICROSOFT_GRAPH: Final = "this token is for Microsoft Graph; request a token for your own API"
 
 
 @value
@@ -143,14 +141,6 @@ def why_no_audience(members: Mapping[str, JSONValue], claims: tuple[str, ...]) -
     missing = " or ".join(f"`{claim}`" for claim in claims)
     other = next((claim for claim in AUDIENCE_SUBSTITUTES if claim not in claims and claim in members), None)
     return f"it has no {missing}" + (f", but a `{other}`" if other else "")
-
-
-def is_for_microsoft_graph(audiences: Iterable[str], *, has_nonce: bool) -> bool:
-    """Return whether only Microsoft Graph can verify a token.
-
-    Entra ID signs such a token with another `nonce` in the header than the token has, so its signature is never valid.
-    """
-    return has_nonce and not _MICROSOFT_GRAPH.isdisjoint(audiences)
 
 
 def omits_groups(members: Mapping[str, JSONValue]) -> bool:

@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Final
 from authgate.errors import Reason
 from authgate.model import Rejected, UnverifiedClaims, value
 from authgate.strict_json import StrictJSONError, parse_object
-from authgate.verify.claims import (
-    FOR_MICROSOFT_GRAPH,
-    RegisteredClaims,
-    is_for_microsoft_graph,
-    read_registered,
-)
+from authgate.verify.claims import RegisteredClaims, read_registered
 
 if TYPE_CHECKING:
     from authgate.model import JSONValue
@@ -36,6 +31,8 @@ _OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*[\"}]")
 _MAX_HEADER_CHARS = 4096
 _MAX_KID_CHARS = 512
 _REMEMBERED_HEADERS = 512
+_MICROSOFT_GRAPH: Final = frozenset({"00000003-0000-0000-c000-000000000000", "https://graph.microsoft.com"})
+FOR_MICROSOFT_GRAPH: Final = "this token is for Microsoft Graph; request a token for your own API"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,6 @@ class JOSEHeader:
     """The header parameters that authgate reads; None if absent. `typ` is lower-case, without `application/`.
 
     Parameters that refer to keys (`jku`, `jwk`, `x5u`, `x5c`) are ignored: keys come only from the issuer's key set.
-    `has_nonce` explains rejections and decides nothing.
     """
 
     alg: str
@@ -51,7 +47,6 @@ class JOSEHeader:
     typ: str | None
     signer: str | None = None
     """The load balancer that signed the token, with AWS."""
-    has_nonce: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +142,6 @@ def _without_padding(text: str) -> str:
     )
 
 
-def why_unverifiable(token: UnverifiedToken) -> str:
-    """Return why a rejected token could not be verified with any key, or "" for most tokens."""
-    named = token.registered.audiences
-    return FOR_MICROSOFT_GRAPH if is_for_microsoft_graph(named, has_nonce=token.header.has_nonce) else ""
-
-
 def holds_json_object(text: str) -> bool:
     """Return whether a segment of a token decodes to the beginning of a JSON object, as a JWT's header and claims do.
 
@@ -160,6 +149,17 @@ def holds_json_object(text: str) -> bool:
     which can contain dots.
     """
     return any(_OBJECT.match(_decoded_start(segment)) is not None for segment in text.split("."))
+
+
+def why_unverifiable(token: UnverifiedToken) -> str:
+    """Return why no key verifies a rejected token, or "" if the reason is not known.
+
+    Entra ID signs tokens for Microsoft Graph with another `nonce` in the header than they have.
+    """
+    if _MICROSOFT_GRAPH.isdisjoint(token.registered.audiences):
+        return ""
+    header = _decode_segment(token.signing_input.split(b".")[0])
+    return FOR_MICROSOFT_GRAPH if header is not None and "nonce" in parse_object(header) else ""
 
 
 def _decoded_start(segment: str) -> bytes:
@@ -221,7 +221,6 @@ def _read_header(members: dict[str, JSONValue]) -> JOSEHeader | Rejected:
         kid,
         normalise_type(typ) if isinstance(typ, str) else None,
         signer if isinstance(signer, str) else None,
-        "nonce" in members,
     )
 
 

@@ -175,7 +175,7 @@ class JWTVerifier:
             case KeyMismatch(handle=handle):
                 return self._recheckable(self._mismatch(token, handle))
             case KeyUnknown(detail):
-                return self._rejected(Reason.KEY_UNKNOWN, detail, final=False)
+                return self._rejected(Reason.KEY_UNKNOWN, why_unverifiable(token) or detail, final=False)
             case KeyPending(detail, retry_after):
                 return Unavailable(Reason.KEY_PENDING, detail, retry_after, self._no_evidence)
             case KeysUnavailable(detail, retry_after):

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from authgate.cli.explain import explained
 from authgate.config import load
@@ -182,4 +188,39 @@ async def test_two_realms_on_one_host_are_two_issuers() -> None:
             assert await gate.verdict(realms[0].mint(), path) == (200, "")
             assert await gate.verdict(realms[1].mint(), path) == (403, "not_allowed")
             forged = realms[0].mint(claims={"iss": realms[1].url})
+            assert await gate.verdict(forged) == (401, "signature_invalid")
+
+
+async def test_version_1_and_version_2_of_entra_id_are_two_entries() -> None:
+    """Each with its own template, for the same tenants and with the same keys."""
+    issuer = issuer_named("https://sts.example.com/{tenantid}/")
+    second = trusting("https://login.example.com/{tenantid}/v2.0", "v2", tenants=[TENANT])
+    second["gate"]["staticKeys"] = {"inline": issuer.jwks()}
+    async with running({"jwt": [knowing(issuer, tenants=[TENANT]), second]}) as gate:
+        for url, user in ((V1, "corp:user-1"), (f"https://login.example.com/{TENANT}/v2.0", "v2:user-1")):
+            answer = await gate.request(issuer.mint(claims={"iss": url, "tid": TENANT}))
+            assert answer.value("X-Auth-Request-User") == user
+        for mixed in (f"https://sts.example.com/{TENANT}/v2.0", f"https://login.example.com/{TENANT}/"):
+            assert await gate.verdict(issuer.mint(claims={"iss": mixed})) == (401, "issuer_unknown")
+
+
+@pytest.mark.parametrize("place", ["jwksURL", "staticKeys"])
+async def test_a_certificate_is_enough_for_a_key(place: str) -> None:
+    """A JWK with only `x5c`, and a PEM certificate in the configuration; the certificate has expired."""
+    async with published(key=SigningKey.generate("RS256", kid="k")) as (issuer, _):
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(
+            name, name, issuer.key.public, 1, now - timedelta(9), now - timedelta(1)
+        )
+        certificate = builder.sign(issuer.key.private, SHA256())
+        issuer.withdraw(issuer.key)
+        issuer.bad_keys = [{"kid": "k", "x5c": [b64encode(certificate.public_bytes(Encoding.DER)).decode()]}]
+        settings: dict[str, Any] = {
+            "jwksURL": issuer.jwks_uri,
+            "staticKeys": {"inline": certificate.public_bytes(Encoding.PEM).decode()},
+        }
+        async with running({"jwt": [trusting(issuer, **{place: settings[place]})]}) as gate:
+            await gate.passes(issuer.mint(), within=5)
+            forged = issuer.mint(key=SigningKey.generate("RS256", kid="k"))
             assert await gate.verdict(forged) == (401, "signature_invalid")

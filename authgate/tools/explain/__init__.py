@@ -14,7 +14,8 @@ from authgate.tools.explain.decode import decode
 from authgate.tools.explain.facts import facts_of, issuer_of
 from authgate.tools.explain.steps import Steps, detail_of, identity_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy, Outcome, StepOutcome
-from authgate.verify.claims import AUDIENCE_SUBSTITUTES, GROUPS_OMITTED, is_for_microsoft_graph
+from authgate.verify.claims import AUDIENCE_SUBSTITUTES, GROUPS_OMITTED
+from authgate.verify.compact import FOR_MICROSOFT_GRAPH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -119,17 +120,17 @@ _REMEDIES: Final = {
 """Remedies that apply to this command; the usual ones refer to a running gate and its log."""
 
 
-_UNVERIFIABLE: Final = frozenset(
-    {Reason.ISSUER_UNKNOWN, Reason.KEY_UNKNOWN, Reason.SIGNATURE_INVALID, Reason.AUDIENCE_MISMATCH}
-)
-_FOR_MICROSOFT_GRAPH: Final = (
-    "request a token for your own API, for example with the scope api://CLIENT-ID/.default: this one is for Microsoft"
-    " Graph, and only Graph can verify it"
-)
-_GROUPS_OMITTED: Final = (
-    "map app roles instead (claimMappings.groups.claim: roles), or let the issuer send only the groups that are"
-    " assigned to the application"
-)
+_REMEDIES_BY_DETAIL: Final = {
+    FOR_MICROSOFT_GRAPH: (
+        "request a token for your own API, for example with the scope api://CLIENT-ID/.default; only Microsoft Graph"
+        " can verify this one"
+    ),
+    GROUPS_OMITTED: (
+        "map app roles instead (claimMappings.groups.claim: roles), or let the issuer send only the groups that are"
+        " assigned to the application"
+    ),
+}
+"""Remedies for tokens that would be denied again if they were requested in the same way."""
 
 
 def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...]) -> str | None:
@@ -147,12 +148,10 @@ def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, .
 
 def _remedy(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...], policy: KnownPolicy) -> str:
     reason = decision.reason
-    if reason in _UNVERIFIABLE and is_for_microsoft_graph(
-        seen.audiences, has_nonce="nonce" in (seen.header or {})
-    ):
-        return _FOR_MICROSOFT_GRAPH
-    if GROUPS_OMITTED in detail_of(decision):
-        return _GROUPS_OMITTED
+    detail = detail_of(decision)
+    for known, remedy in _REMEDIES_BY_DETAIL.items():
+        if known in detail:
+            return remedy
     match reason:
         case Reason.AUDIENCE_MISMATCH if (claim := _substitute(decision, seen, issuers)) is not None:
             return (

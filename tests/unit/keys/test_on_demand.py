@@ -97,9 +97,7 @@ async def test_an_old_key_is_fetched_again(keys: OnDemandKeySet, site: Site, clo
     assert not first.handle.revoked
 
 
-async def test_a_deleted_key_revokes_its_verdicts(
-    keys: OnDemandKeySet, site: Site, clock: FakeClock
-) -> None:
+async def test_a_deleted_key_revokes_its_verdicts(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
     """Its load balancer was deleted."""
     found = await keys.resolve(KID, "ES256")
     assert isinstance(found, KeysFound)

@@ -14,8 +14,8 @@ from authgate.verify.claims import TimeRules
 from authgate.verify.jwt import JWTVerifier
 from authgate.verify.mapped import ClaimRules, PrefixedClaim
 from tests.support.clock import START, FakeClock
-from tests.support.tokens import claims
-from tests.support.verifiers import RULES, issuer_verifier, judged, refused, static
+from tests.support.tokens import claims, parsed
+from tests.support.verifiers import RULES, finished, issuer_verifier, judged, refused, static
 
 
 def test_a_valid_token_gives_an_identity(verifier: JWTVerifier, key: SigningKey) -> None:
@@ -263,6 +263,17 @@ def test_a_token_for_microsoft_graph_is_recognised(
         by_audience = judged(verifier, key.sign(claims(aud=audience), headers))
         assert isinstance(by_audience, Rejected)
         assert (by_audience.reason, by_audience.detail) == (Reason.AUDIENCE_MISMATCH, detail)
+
+
+async def test_a_token_for_microsoft_graph_is_recognised_also_without_its_key(
+    key: SigningKey, unpublished: SigningKey, clock: FakeClock
+) -> None:
+    """Another key id changes nothing about it."""
+    verifier = issuer_verifier(static(key), clock, rules=replace(RULES, audiences=frozenset({GRAPH})))
+    token = parsed(unpublished.sign(claims(aud=GRAPH), {"nonce": "n"}))
+    verdict = await finished(verifier.try_verify(token))
+    assert isinstance(verdict, Rejected)
+    assert (verdict.reason, verdict.detail) == (Reason.KEY_UNKNOWN, FOR_GRAPH)
 
 
 def test_a_nonce_in_the_header_rejects_no_token(verifier: JWTVerifier, key: SigningKey) -> None:
