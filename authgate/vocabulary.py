@@ -108,13 +108,28 @@ REMOVED_HEADERS: Final = (
 )
 """Every proxy removes these, or replaces the client's value with its own."""
 
-# --- signature algorithms (RFC 7518, section 3.1; RFC 8037) ---
+# --- signature algorithms (RFC 7518, section 3.1; RFCs 8037, 9864 and 9964) ---
 
 Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+    "ML-DSA-44",
+    "ML-DSA-65",
+    "ML-DSA-87",
 ]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)
 """Every algorithm that can be allowed: asymmetric ones only, so neither HMAC nor `none` can be configured."""
+DEFAULT_ALGORITHMS: Final[tuple[Algorithm, ...]] = ALGORITHMS[:-3]
+"""Those that are allowed if none is configured: all but ML-DSA, which not every machine can verify."""
 CLUSTER_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("RS256", "RS384", "RS512", "ES256", "ES384", "ES512")
 """What a kube-apiserver can sign ServiceAccount tokens with."""
 

@@ -14,6 +14,7 @@ from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher, origin_of
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys, without_x509_svids
 from authgate.keys.key_set import StaticKeySet
+from authgate.keys.mldsa import unsupported
 from authgate.keys.on_demand import OnDemandKeySet
 from authgate.keys.remote import MAX_PATIENCE, KeyFetchError, RefreshRules, RemoteKeySet
 from authgate.keys.sources import DiscoverySource, JWKSSource
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[RemoteKeySet]) -> JWTVerifier:
     """Return the verifier of one issuer; a fetched key set is added to `key_sets`."""
     gate = item.gate
+    if missing := unsupported(gate.algorithms):
+        reason = (
+            f"names {', '.join(missing)}, which cannot be verified on this machine: it needs a version of cryptography"
+            " with ML-DSA, and OpenSSL 3.5 or later"
+        )
+        raise CompositionError(
+            f"jwt issuer '{item.name}': gate.algorithms: {reason}", ("gate", "algorithms"), reason
+        )
     rules = IssuerRules(
         name=item.name,
         audiences=frozenset(item.issuer.audiences),

@@ -6,7 +6,7 @@ import enum
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -35,6 +35,9 @@ class Shape(enum.StrEnum):
     P521 = "P-521"
     ED25519 = "Ed25519"
     ED448 = "Ed448"
+    ML_DSA_44 = "ML-DSA-44"
+    ML_DSA_65 = "ML-DSA-65"
+    ML_DSA_87 = "ML-DSA-87"
 
 
 _CURVES: Final[Mapping[Shape, ec.EllipticCurve]] = {
@@ -55,6 +58,9 @@ USUAL_SHAPES: Final[Mapping[str, Shape]] = {
     "ES512": Shape.P521,
     "EdDSA": Shape.ED25519,
     "Ed25519": Shape.ED25519,
+    "ML-DSA-44": Shape.ML_DSA_44,
+    "ML-DSA-65": Shape.ML_DSA_65,
+    "ML-DSA-87": Shape.ML_DSA_87,
 }
 """Every algorithm that a `SigningKey` can sign with, and the default shape of its key."""
 
@@ -70,9 +76,32 @@ def new_private_key(shape: Shape) -> PrivateKey:
             return ed25519.Ed25519PrivateKey.generate()
         case Shape.ED448:
             return ed448.Ed448PrivateKey.generate()
+        case Shape.ML_DSA_44 | Shape.ML_DSA_65 | Shape.ML_DSA_87:
+            from cryptography.hazmat.primitives.asymmetric import mldsa
+
+            generate: dict[Shape, Any] = {
+                Shape.ML_DSA_44: mldsa.MLDSA44PrivateKey.generate,
+                Shape.ML_DSA_65: mldsa.MLDSA65PrivateKey.generate,
+                Shape.ML_DSA_87: mldsa.MLDSA87PrivateKey.generate,
+            }
+            # Older versions of cryptography have no such type, so it is not part of `PrivateKey`.
+            return cast("PrivateKey", generate[shape]())
 
 
-def _implementation(algorithm: str) -> Algorithm:
+class _MLDSA:
+    """Signs as PyJWT's algorithms do (RFC 9964)."""
+
+    def sign(self, msg: bytes, key: Any) -> bytes:
+        signature: bytes = key.sign(msg)
+        return signature
+
+    def to_jwk(self, key: Any, *, as_dict: Literal[True]) -> JsonObject:
+        return {"kty": "AKP", "pub": segment(key.public_bytes_raw())}
+
+
+def _implementation(algorithm: str) -> Algorithm | _MLDSA:
+    if algorithm.startswith("ML-DSA-"):
+        return _MLDSA()
     return jwt.get_algorithm_by_name("EdDSA" if algorithm == "Ed25519" else algorithm)
 
 

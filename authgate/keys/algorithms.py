@@ -1,16 +1,16 @@
-"""The supported signature algorithms and the keys for each of them (RFC 7518, section 3.1; RFC 8037; RFC 9864)."""
+"""The supported signature algorithms and the keys for each of them (RFCs 7518, 8037, 9864 and 9964)."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from jwt.algorithms import get_default_algorithms
 
+from authgate.keys.mldsa import MLDSA
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from jwt.algorithms import Algorithm
 
 _IMPLEMENTATIONS: Final = get_default_algorithms()
 
@@ -24,14 +24,31 @@ KEY_TYPES: Final[Mapping[str, tuple[str, frozenset[str]]]] = MappingProxyType(
         "ES512": ("EC", frozenset({"P-521"})),
         "EdDSA": ("OKP", frozenset({"Ed25519", "Ed448"})),
         "Ed25519": ("OKP", frozenset({"Ed25519"})),
+        **{name: ("AKP", frozenset({name})) for name in ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87")},
     }
 )
-"""The key type and the curves of each algorithm. All are asymmetric, so `none` and HMAC cannot be configured."""
+"""The key type and the curves of each algorithm, or for AKP the algorithms.
 
-ALGORITHMS: Final[Mapping[str, Algorithm]] = MappingProxyType(
-    {name: _IMPLEMENTATIONS["EdDSA" if name == "Ed25519" else name] for name in KEY_TYPES}
+All are asymmetric, so `none` and HMAC cannot be configured.
+"""
+
+
+class Implementation(Protocol):
+    """Verifies signatures with a public key of the right type."""
+
+    def verify(self, msg: bytes, key: Any, sig: bytes) -> bool:
+        """Return whether a signature of a message is this key's."""
+        ...
+
+
+ALGORITHMS: Final[Mapping[str, Implementation]] = MappingProxyType(
+    {
+        **{name: _IMPLEMENTATIONS[name] for name in KEY_TYPES if name in _IMPLEMENTATIONS},
+        "Ed25519": _IMPLEMENTATIONS["EdDSA"],
+        **dict.fromkeys(("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"), MLDSA()),
+    }
 )
-"""PyJWT's implementation of each algorithm."""
+"""The implementation of each algorithm: PyJWT's, but for ML-DSA."""
 
 
 _ED25519: Final = frozenset({"EdDSA", "Ed25519"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 from authgate.keys.algorithms import ALGORITHMS, algorithms_for, same_algorithms
+from authgate.keys.mldsa import MLDSAPublicKey
 from authgate.keys.roca import has_roca_fingerprint
 from authgate.model import KeyInfo, RevocationHandle
 from authgate.strict_json import StrictJSONError, parse_object
@@ -32,15 +33,16 @@ if TYPE_CHECKING:
 
     from authgate.model import JSONValue
 
-PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey
+PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey | Ed448PublicKey | MLDSAPublicKey
 
 MAX_KEYS = 100
 _MAX_KID_CHARS = 512
 _MIN_RSA_BITS = 2048  # RFC 7518, section 3.3
 _MAX_RSA_BITS = 8192  # with larger keys one verification takes milliseconds
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
-_PARAMETERS = frozenset({"n", "e", "crv", "x", "y"})
-_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_PARAMETERS = frozenset({"n", "e", "crv", "x", "y", "pub"})
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]{1,8192}")
 _PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]{0,64})-----")
 _READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk, "OKP": OKPAlgorithm.from_jwk}
 
@@ -235,6 +237,8 @@ def _read_jwk(entry: JSONValue, origin: str) -> VerificationKey:
     if "x5c" in entry and _PARAMETERS.isdisjoint(entry):
         return _build(kid, _certified_key(entry), alg, origin)
     kty = entry.get("kty")
+    if kty == "AKP":
+        return _build(kid, _akp_key(entry), alg, origin)
     reader = _READERS.get(kty) if isinstance(kty, str) else None
     if reader is None:
         raise _BadKeyError("its 'kty' is not supported")
@@ -245,6 +249,19 @@ def _read_jwk(entry: JSONValue, origin: str) -> VerificationKey:
     except (PyJWTError, ValueError, UnsupportedAlgorithm):
         raise _BadKeyError("its parameters are not a valid key") from None
     return _build(kid, _supported(material), alg, origin)
+
+
+def _akp_key(entry: Mapping[str, JSONValue]) -> MLDSAPublicKey:
+    """Return the key of a JWK of type AKP (RFC 9964, section 3), which must name its algorithm."""
+    algorithm, encoded = entry.get("alg"), entry.get("pub")
+    if not isinstance(algorithm, str) or not isinstance(encoded, str) or not _BASE64URL.fullmatch(encoded):
+        raise _BadKeyError("its 'alg' or 'pub' is missing or malformed")
+    try:
+        return MLDSAPublicKey.from_bytes(algorithm, urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    except UnsupportedAlgorithm:
+        raise _BadKeyError("its 'alg' is not supported by this version of cryptography and OpenSSL") from None
+    except ValueError:
+        raise _BadKeyError("its parameters make no key") from None
 
 
 def _supported(material: object) -> PublicKey:
@@ -261,6 +278,10 @@ def _supported(material: object) -> PublicKey:
             return material
         case Ed25519PublicKey() | Ed448PublicKey():
             return material
+        case MLDSAPublicKey():
+            return material
+        case _ if (key := MLDSAPublicKey.wrapping(material)) is not None:
+            return key
         case _:
             raise _BadKeyError("its type or curve is not supported")
 
@@ -291,7 +312,11 @@ def _type_of(material: PublicKey) -> tuple[str, str | None]:
             return "OKP", "Ed25519"
         case Ed448PublicKey():
             return "OKP", "Ed448"
+        case MLDSAPublicKey():
+            return "AKP", material.algorithm
 
 
 def _der(material: PublicKey) -> bytes:
+    if isinstance(material, MLDSAPublicKey):
+        return material.key.public_bytes_raw()
     return material.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -271,3 +271,14 @@ async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
         findings = await found(written(tmp_path, {"jwt": [entry]}))
         assert findings.worst is Level.GOOD
         assert issuer.url
+
+
+@pytest.mark.parametrize("algorithm", ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"])
+async def test_post_quantum_tokens_are_accepted_where_they_are_named(algorithm: str) -> None:
+    """RFC 9964: keys by discovery; off unless gate.algorithms names the algorithm."""
+    async with published(key=SigningKey.generate(algorithm)) as (issuer, _):
+        token = issuer.mint(claims={"groups": ["group"] * 100})
+        async with running({"jwt": [trusting(issuer, algorithms=[algorithm])]}) as gate:
+            await gate.passes(token, within=5)
+        async with running({"jwt": [trusting(issuer)]}) as gate:
+            assert await gate.verdict(token) == (401, "algorithm_not_allowed")

@@ -22,7 +22,8 @@ MAX_FILE_BYTES: Final = 1024 * 1024
 _PUBLIC_KEY: Final = re.compile(
     r"-----BEGIN (?:RSA )?PUBLIC KEY-----.*?-----END (?:RSA )?PUBLIC KEY-----", re.DOTALL
 )
-_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # RFC 7518, section 6
+# RFC 7518, section 6, and RFC 9964, section 3
+_PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"})
 
 
 def read_text(path: str | Path) -> str:

@@ -52,7 +52,7 @@ from authgate.config.models.files import FilePath, check_certificates
 from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
 from authgate.config.problems import Finding, shown
 from authgate.expressions import MAX_LENGTH, Expects, Sees
-from authgate.vocabulary import ALGORITHMS, Algorithm
+from authgate.vocabulary import DEFAULT_ALGORITHMS, Algorithm
 
 _T = TypeVar("_T")
 _BOTH: Final = "must not have both a claim and an expression"
@@ -464,8 +464,9 @@ class IssuerGateConfig(ConfigModel):
         "where several issuers share the host, or else the issuer's name.",
     )
     algorithms: Annotated[Some[Annotated[Algorithm, BeforeValidator(asymmetric)]], different] = Field(
-        default=ALGORITHMS,
-        description="The signature algorithms that its tokens may use; EdDSA includes Ed25519.",
+        default=DEFAULT_ALGORITHMS,
+        description="The signature algorithms that its tokens may use; EdDSA includes Ed25519, and ML-DSA "
+        "must be named.",
     )
     audience_claims: Annotated[Some[ClaimName], different] = Field(
         default=("aud",),

@@ -16,7 +16,7 @@ from authgate.config.problems import shown
 from authgate.json_pointer import claim_name, claim_named
 from authgate.tools.convert.search import Pattern, Values
 from authgate.tools.convert.values import ConversionError, Converted, read_original
-from authgate.vocabulary import ALGORITHMS
+from authgate.vocabulary import DEFAULT_ALGORITHMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from authgate.config.problems import Path
     from authgate.tools.convert.values import Original
 
-_ALGORITHMS = tuple(name for name in ALGORITHMS if name not in ("EdDSA", "Ed25519"))
+_ALGORITHMS = tuple(name for name in DEFAULT_ALGORITHMS if name not in ("EdDSA", "Ed25519"))
 """The signature algorithms that kube-apiserver accepts."""
 
 _KIND = "AuthenticationConfiguration"

@@ -6,12 +6,13 @@ import pytest
 
 from authgate.keys.algorithms import ALGORITHMS, KEY_TYPES, algorithms_for
 
+ML_DSA = {"ML-DSA-44", "ML-DSA-65", "ML-DSA-87"}
 RSA = {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
 
 def test_only_asymmetric_algorithms_exist() -> None:
     """`none` and HMAC have no name here, so no configuration can allow them (RFC 8725, section 3.2)."""
-    assert set(ALGORITHMS) == {*RSA, "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+    assert set(ALGORITHMS) == {*RSA, "ES256", "ES384", "ES512", "EdDSA", "Ed25519", *ML_DSA}
 
 
 def test_every_algorithm_has_its_key_type() -> None:
@@ -31,6 +32,8 @@ def test_every_algorithm_has_its_key_type() -> None:
         ("OKP", "X25519", set()),
         ("EC", "secp256k1", set()),
         ("EC", None, set()),
+        ("AKP", "ML-DSA-44", {"ML-DSA-44"}),
+        ("AKP", None, set()),
         ("oct", None, set()),
     ],
 )

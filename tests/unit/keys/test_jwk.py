@@ -15,6 +15,7 @@ from authgate.dev.compact import OMIT, JsonObject, json_bytes, segment
 from authgate.dev.keys import Shape
 from authgate.keys.algorithms import algorithms_for
 from authgate.keys.jwk import MAX_KEYS, KeyDocument, KeyDocumentError, read_jwk_set
+from authgate.keys.mldsa import MLDSAPublicKey
 from tests.support.key_pool import KeyPool
 
 ORIGIN = "https://issuer.example/jwks"
@@ -62,6 +63,7 @@ def test_a_key_of_each_type_is_read(
 
     assert (key.info.kid, key.info.kty, key.info.origin) == ("key-1", kty, ORIGIN)
     assert key.algorithms == algorithms_for(kty, crv)
+    assert not isinstance(key.material, MLDSAPublicKey)
     assert key.material.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) == signing.public_pem()
     assert not key.any_kid
 
