@@ -221,6 +221,10 @@ def _known_policy(config: Config, name: str, number: int | None) -> KnownPolicy:
         deny=tuple(map(_line, deny or ())),
         access_review=None if review is None else _line(review),
         rule=rule,
+        headers=(
+            *((header.name, header.claim or "") for header in config.headers.set),
+            *((header, claim) for claim, header in (item.role.claim_mappings if item.role else {}).items()),
+        ),
     )
 
 

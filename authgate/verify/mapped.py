@@ -116,7 +116,7 @@ def mapped_identity(
         issuer=issuer,
         issuer_name=issuer_name,
         audiences=audiences,
-        email=_optional(members, "email") if _email_may_be_used(members) else "",
+        email=_optional(members, "email") if not why_unverified(members) else "",
         preferred_username=_optional(members, "preferred_username"),
         omits_groups=omitted,
     )
@@ -247,8 +247,8 @@ def _clean_claim(claim: str, value: JSONValue) -> str:
 
 def _refuse_unverified(members: Mapping[str, JSONValue], claim: str) -> None:
     # kube-apiserver checks this only for the username, but an unverified address is as bad in a group or uid
-    if claim_pointer(claim).member == "email" and not _email_may_be_used(members):
-        raise RefusedError("claim 'email' is not verified: 'email_verified' is not true")
+    if claim_pointer(claim).member == "email" and (why := why_unverified(members)):
+        raise RefusedError(f"claim 'email' is not verified: {why}")
 
 
 def _refuse_elsewhere(members: Mapping[str, JSONValue], claim: str) -> None:
@@ -264,8 +264,12 @@ def _refuse_elsewhere(members: Mapping[str, JSONValue], claim: str) -> None:
         )
 
 
-def _email_may_be_used(members: Mapping[str, JSONValue]) -> bool:
-    return members.get("email_verified", True) is True
+def why_unverified(members: Mapping[str, JSONValue]) -> str:
+    """Return why the claim `email` is not used, or "" if `email_verified` is absent or exactly true."""
+    verified = members.get("email_verified", True)
+    if verified is True:
+        return ""
+    return f"'email_verified' is {'text, not the value true' if isinstance(verified, str) else 'not true'}"
 
 
 def _optional(members: Mapping[str, JSONValue], claim: str) -> str:

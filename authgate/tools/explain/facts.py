@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from authgate.errors import REASONS, Reason, Step
 from authgate.json_pointer import Missing, claim_pointer
+from authgate.model import Allow
 from authgate.timestamps import date
+from authgate.tools.explain.empty_headers import empty_headers
 from authgate.tools.explain.steps import detail_of, identity_of, key_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy
 from authgate.verify.claims import AUDIENCE_SUBSTITUTES, audiences_in
@@ -31,8 +33,10 @@ def facts_of(
     known: tuple[KnownIssuer, ...],
     policy: KnownPolicy,
 ) -> Iterator[Fact]:
-    """Yield what to compare if the token was denied, and the identity if it was verified."""
+    """Yield what to compare if the token was denied, or the identity and its empty headers if it was verified."""
     yield from _of_reason(decision, seen, now, known, policy)
+    if isinstance(decision, Allow):
+        yield from empty_headers(decision, seen.claims, policy)
     if policy.rule is not None and REASONS[decision.reason].step in (None, Step.POLICY):
         yield Fact("the request's rule", (policy.rule,))
 

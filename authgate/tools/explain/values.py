@@ -71,3 +71,5 @@ class KnownPolicy:
     access_review: str | None = None
     rule: str | None = None
     """The rule that matches the request and determines the lists and the review; None if no rule matches."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """The headers of `headers.set` and of the role, each with its claim, or "" if it has an expression."""

@@ -16,8 +16,10 @@ from authgate.model import (
     ServiceAccount,
     Unavailable,
 )
+from authgate.policy.headers import HeaderMapper
 from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy, Outcome, explain
 from authgate.verify.claims import GROUPS_OMITTED
+from authgate.vocabulary import PRESETS
 from tests.support.clock import START
 from tests.support.tokens import AUDIENCE, ISSUER, OMIT, claims, unsigned
 
@@ -438,3 +440,59 @@ def test_the_summary_is_one_sentence_for_a_ticket() -> None:
 def test_the_summary_marks_what_is_not_verified(decision: Decision, token: str, beginning: str) -> None:
     """Claims of a token that was not verified are limited in length, and the token itself is left out."""
     assert explained(decision, token).summary.startswith(beginning)
+
+
+EMPTY = {
+    "the address is verified by text": (
+        {"email": "a@b", "email_verified": "true"},
+        "claim 'email' is not used: 'email_verified' is text, not the value true",
+    ),
+    "the address is not verified": (
+        {"email": "a@b", "email_verified": False},
+        "claim 'email' is not used: 'email_verified' is not true",
+    ),
+    "there is no address": ({}, "claim 'email' is missing"),
+    "the address is empty": ({"email": ""}, "claim 'email' is empty"),
+    "the address is a number": ({"email": 1}, "claim 'email' is not text that a header can have"),
+}
+
+
+@pytest.mark.parametrize(("changes", "why"), EMPTY.values(), ids=EMPTY)
+@pytest.mark.parametrize("name", ["X-Auth-Request-Email", "Remote-Email"])
+def test_an_empty_header_is_explained(name: str, changes: dict[str, object], why: str) -> None:
+    """The claims of a verified token show why; no value of a claim is shown."""
+    allowed = Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ((name, ""), ("X-Auth-Request-User", "corp:jane")))
+    found = facts(allowed, unsigned({"alg": "RS256"}, claims(changes)))
+    assert found[f"{name} is empty"] == (why,)
+    assert "X-Auth-Request-User is empty" not in found
+
+
+def test_every_empty_header_of_every_preset_is_explained() -> None:
+    """For a user, for a ServiceAccount, and after a TokenReview, whose claims are not used."""
+    own = replace(POLICY, headers=(("X-Team", "/team"), ("X-Level", ""), ("X-Mail", "/email")))
+    token = unsigned({"alg": "RS256"}, claims(email="a@b", email_verified="true"))
+    for preset in PRESETS:
+        for identity in (Identity("corp:jane"), WEB):
+            for evidence in (BY_KEY, BY_REVIEW):
+                headers = HeaderMapper(preset, 16384).map(identity)
+                assert isinstance(headers, tuple)
+                headers = (*headers, *((name, "") for name, _ in own.headers))
+                allowed = Allow(identity, Reason.AUTHENTICATED, evidence, headers)
+                found = explain(allowed, token, START, (CORP, HOME), own).facts
+                told = {fact.name: fact.values[0] for fact in found if fact.name.endswith(" is empty")}
+                assert set(told) == {f"{name} is empty" for name, value in headers if not value}
+                assert "it has no value" not in told.values()
+                reviewed = evidence is BY_REVIEW
+                assert told["X-Team is empty"].startswith(
+                    "TokenReview" if reviewed else "claim '/team' is missing"
+                )
+                assert told["X-Mail is empty"].startswith(
+                    "TokenReview" if reviewed else "claim '/email' is not used"
+                )
+                assert told["X-Level is empty"] == "its expression has no value"
+
+
+def test_an_anonymous_request_has_no_empty_headers_to_explain() -> None:
+    """All of them are empty, because there is no identity."""
+    allowed = Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, (("X-Auth-Request-User", ""),))
+    assert facts(allowed) == {}
