@@ -68,6 +68,14 @@ def snippets(
             help="The gate also accepts a token in a cookie, which is removed for the app (credential.sources).",
         ),
     ] = False,
+    token_header: Annotated[
+        str | None,
+        typer.Option(
+            "--token-header",
+            metavar="NAME",
+            help="The gate also accepts a token in this header, which is removed for the app (credential.sources).",
+        ),
+    ] = None,
     error_pages: Annotated[
         bool,
         typer.Option(
@@ -116,6 +124,7 @@ def snippets(
         parse_open_path,
         parse_policy,
         parse_preset,
+        parse_token_header,
     )
 
     if proxy is None:
@@ -134,6 +143,7 @@ def snippets(
             strip_authorization=strip_authorization,
             open_paths=tuple(parse_open_path(path) for path in open_ or ()),
             cookie=cookie,
+            token_header=parse_token_header(token_header) if token_header else "",
             error_pages=error_pages,
             gate_timeout=gate_timeout or GATE_TIMEOUT,
             tls=tls,

@@ -47,6 +47,7 @@ ROWS: Final = (
     "a token of 15 KB and 300 groups arrive complete",
     "a token in the query or in a cookie is not accepted",
     "`--cookie`",
+    "`--token-header`",
     "`--open`",
     "`--error-pages`",
     "`--header`",

@@ -136,6 +136,24 @@ async def test_the_apps_own_authorization(program: Program, tmp_path: Path, note
         assert token.encode() not in bytes(site.way.received)
 
 
+@pytest.mark.row("`--token-header`")
+async def test_a_token_in_another_header(program: Program, tmp_path: Path) -> None:
+    """The gate gets that header, and the app only its own Authorization."""
+    more = {"credential": {"authorization": "ignore", "sources": [{"header": "Cf-Access-Jwt-Assertion"}]}}
+    folder, name = tmp_path / "proxy", "Cf-Access-Jwt-Assertion"
+    async with protected(program, folder, more=more, token_header=name, strip_authorization=False) as site:
+        token, own = site.token(), "Basic YXBwOnNlY3JldA=="
+        reply = await site.ask("GET / HTTP/1.1", f"Authorization: {own}", f"cf-access-jwt-assertion: {token}")
+        assert (reply.status, len(site.app.seen)) == (200, 1)
+        assert site.app.seen[0].values("X-Auth-Request-User") == ["corp:ada"]
+        assert site.app.seen[0].values("Authorization") == [own]
+        reply = await site.ask("GET / HTTP/1.1", *[f"Cf-Access-Jwt-Assertion: {token}"] * 2)
+        assert reply.status == 401
+        reply = await site.ask("GET / HTTP/1.1", f"Authorization: Bearer {token}")
+        assert (reply.status, reply.reason) == (401, "no_credential")
+        assert token.encode() not in bytes(site.way.received)
+
+
 @pytest.mark.row("HTTP/2 clients (`--tls`)")
 async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
     """Over TLS, in HTTP/2: a good token passes with a body, a missing one does not, and names are cleared."""

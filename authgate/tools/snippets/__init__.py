@@ -165,6 +165,10 @@ def _values(snippet: Snippet, options: Options) -> dict[str, Value]:
         "open_list": " ".join(options.open_paths),
         "asked_matcher": " @authgate_asked" if options.open_paths else "",
         "cookie": options.cookie,
+        "token_header": options.token_header,
+        "token_header_lower": options.token_header.lower(),
+        "token_header_item": f"{options.token_header}, " if options.token_header else "",
+        "token_header_removal": f', {options.token_header}: ""' if options.token_header else "",
         "error_pages": options.error_pages,
         "pages_folder": "." if options.complete else f"/etc/{snippet.templates or snippet.proxy}",
         "refusals": [

@@ -80,6 +80,11 @@ class Manifest:
             return "with manifests, open paths in the gate's configuration, under policies.NAME.anonymous"
         if options.cookie:
             return "with manifests, the app would get the token in the cookie: let clients send it in Authorization"
+        if options.token_header:
+            return (
+                "with manifests, add the token's header yourself to those that the proxy sends to the gate, and remove"
+                " it for the app"
+            )
         if options.error_pages:
             return (
                 f"{self.title}: error pages are not supported; clients get the status, the challenge and"

@@ -88,6 +88,8 @@ class Options:
     open_paths: tuple[str, ...] = ()
     cookie: bool = False
     """Whether the gate also accepts tokens in a cookie (`credential.sources`)."""
+    token_header: str = ""
+    """Another header in which the gate accepts a token (`credential.sources`); "" for none."""
     error_pages: bool = False
     """Whether denied requests get a page, or JSON for clients that do not accept HTML."""
     gate_timeout: int = GATE_TIMEOUT
@@ -153,6 +155,16 @@ def parse_header(text: str) -> str:
         raise ValueError(
             f"--header {text!r}: must be a name in headers.set or identityToken.header, such as X-Department: letters,"
             " digits and dashes, and not a header of HTTP or of the proxy"
+        )
+    return text
+
+
+def parse_token_header(text: str) -> str:
+    """Parse the name of a header in which the gate accepts a token; raises ValueError with a sentence."""
+    if not _HEADER.fullmatch(text):
+        raise ValueError(
+            f"--token-header {text!r}: must be the name of a header in credential.sources, such as"
+            " Cf-Access-Jwt-Assertion: letters, digits and dashes, and not a header of HTTP or of the proxy"
         )
     return text
 

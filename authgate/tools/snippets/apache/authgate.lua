@@ -117,6 +117,9 @@ local function question(r)
 %% else
     local names = { "Authorization", "Origin", "Access-Control-Request-Method" }
 %% end
+%% if token_header
+    table.insert(names, "<<token_header>>")
+%% end
     for _, name in ipairs(names) do
         if r.headers_in[name] then
             table.insert(lines, name .. ": " .. r.headers_in[name])

@@ -143,6 +143,9 @@ core.register_action("authgate", { "http-req" }, function(txn, path)
 %% if cookie
         ["cookie"] = every(seen["cookie"]),
 %% end
+%% if token_header
+        ["<<token_header_lower>>"] = every(seen["<<token_header_lower>>"]),
+%% end
     }
     local answer = core.httpclient():get({
         url = "http://authgate" .. path,

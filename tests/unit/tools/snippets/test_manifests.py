@@ -30,6 +30,7 @@ REFUSED: dict[str, tuple[Options, str]] = {
     "an app in gRPC": (Options(app=Upstream("a.b.svc", 80, scheme="h2c")), "--app must name a Service"),
     "an open path": (Options(open_paths=("/healthz",)), r"policies\.NAME\.anonymous"),
     "a cookie": (Options(cookie=True), "would get the token"),
+    "a token's header": (Options(token_header="X-Token"), "add the token's header yourself"),
     "error pages": (Options(error_pages=True), "error pages are not supported"),
     "tls": (Options(tls=True), "own objects define"),
     "an address": (Options(listen=Listen("", 80)), "own objects define"),

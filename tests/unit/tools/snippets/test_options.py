@@ -14,6 +14,7 @@ from authgate.tools.snippets.options import (
     parse_open_path,
     parse_policy,
     parse_preset,
+    parse_token_header,
     verify_path,
 )
 
@@ -126,6 +127,8 @@ def test_a_header_that_is_not_the_gates(text: str) -> None:
     """What HTTP and proxies own is nobody's identity."""
     with pytest.raises(ValueError, match="--header"):
         parse_header(text)
+    with pytest.raises(ValueError, match="--token-header"):
+        parse_token_header(text)
 
 
 @pytest.mark.parametrize("inside", FOREIGN)
@@ -143,6 +146,7 @@ def test_a_header_that_is_not_the_gates(text: str) -> None:
         (parse_open_path, "/{}"),
         (parse_header, "{}"),
         (parse_header, "X-{}"),
+        (parse_token_header, "X-{}"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

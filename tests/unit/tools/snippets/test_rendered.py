@@ -21,6 +21,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "token stays": {"strip_authorization": False},
     "tls": {"tls": True},
     "cookie": {"cookie": True},
+    "token's header": {"token_header": "X-Token"},
     "error pages": {"error_pages": True},
     "headers": {"headers": ("X-Department", "X-Team")},
     "socket": {"gate": Upstream("", 0, "/run/authgate.sock")},
