@@ -90,18 +90,24 @@ class Decider:
         metrics.in_flight += 1
         counted_policy = ""
         forward: Headers = ()
+        found: list[bytes] = []
         try:
-            decision, counted_policy, forward = await self._decide(policy, headers, original)
+            decision, counted_policy, forward = await self._decide(policy, headers, original, found)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the client gets a 503
-            decision = self._internal_error(error, self._serving().sources.secrets(headers))
+            decision = self._internal_error(error, [*self._serving().sources.secrets(headers), *found])
         finally:
             metrics.in_flight -= 1
         self._recorder.record(decision, counted_policy, self._clock.monotonic() - started)
         return decision, forward
 
     async def _decide(
-        self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy | None], OriginalRequest]
+        self,
+        policy: str | None,
+        headers: RawHeaders,
+        original: Callable[[Proxy | None], OriginalRequest],
+        credentials: list[bytes],
     ) -> tuple[Decision, str, Headers]:
+        """Return the decision, the policy to count and the headers to forward; add what is read to `credentials`."""
         serving = self._serving()
         if policy is None or policy not in serving.gate.policies:
             return _NOT_FOUND, "", ()
@@ -110,6 +116,7 @@ class Decider:
             if serving.sources.reads_query or gate.looks_at_request(policy):
                 request = original(serving.proxy)
             found = serving.sources.read(headers, request)
+            credentials += found.values  # decoded ones are not in any header
             if found.ambiguous:
                 return Deny(Reason.CREDENTIAL_AMBIGUOUS, found.ambiguous, NO_EVIDENCE), policy, ()
             if len(found.values) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
@@ -10,6 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authgate.credential.sources import (
+    ONLY_AUTHORIZATION,
+    AuthorizationSource,
+    QuerySource,
+    Sources,
+    WebSocketSource,
+)
 from authgate.gate import Gate
 from authgate.listen_address import ListenAddress
 from authgate.observability.audit import Audit
@@ -84,13 +92,15 @@ async def serving(
         await listeners.close()
 
 
-def verifying(verifier: Broken | Slow, metrics: Metrics) -> VerifyHandler:
+def verifying(
+    verifier: Broken | Slow, metrics: Metrics, sources: Sources = ONLY_AUTHORIZATION
+) -> VerifyHandler:
     """Return the handler of a gate with this verifier."""
     clock = SystemClock()
     gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))
     return VerifyHandler(
-        lambda: Serving(gate, "nginx"),
+        lambda: Serving(gate, "nginx", sources),
         metrics=metrics,
         recorder=recorder,
         clock=clock,
@@ -141,6 +151,29 @@ async def test_the_traceback_is_logged_without_the_token(log: io.StringIO, crede
     assert "in try_verify" in told["attributes"]["exception.stacktrace"]
     token = credential.rsplit(maxsplit=1)[-1]
     assert not [part for part in (token, *token.split(".")) if part in log.getvalue()]
+
+
+OPAQUE = "an-opaque-word-of-no-shape"
+DECODED = {
+    "a password": f"Authorization: Basic {base64.b64encode(f'oauth2:{OPAQUE}'.encode()).decode()}",
+    "a WebSocket protocol": "Sec-WebSocket-Protocol: chat, base64url.bearer.authorization.k8s.io."
+    + base64.urlsafe_b64encode(OPAQUE.encode()).decode().rstrip("="),
+    "a parameter": f"X-Original-URI: /?token={OPAQUE.replace('-', '%2D')}",
+}
+
+
+@pytest.mark.parametrize("line", DECODED.values(), ids=DECODED)
+async def test_the_traceback_has_no_decoded_token(log: io.StringIO, line: str) -> None:
+    """The token is not in any header as the verifier saw it."""
+    metrics = Metrics()
+    sources = Sources(
+        [QuerySource(frozenset({b"token"})), WebSocketSource()], AuthorizationSource(frozenset({b"oauth2"}))
+    )
+    async with serving(verifying(Broken(), metrics, sources), metrics) as address:
+        reply = await ask(address, "GET /verify HTTP/1.1", "Host: gate", line)
+    assert (reply.status, reply.reason) == (503, "internal_error")
+    assert "in try_verify" in log.getvalue()
+    assert OPAQUE not in log.getvalue()
 
 
 async def test_a_broken_handler_is_a_503(log: io.StringIO) -> None:
