@@ -74,6 +74,7 @@ class Reason(StrEnum):
     IDENTITY_INVALID = "identity_invalid"
     REVIEW_REJECTED = "review_rejected"
     OBJECT_DELETED = "object_deleted"
+    INTROSPECTION_INACTIVE = "introspection_inactive"
     # 403
     NOT_ALLOWED = "not_allowed"
     DENIED = "denied"
@@ -91,6 +92,8 @@ class Reason(StrEnum):
     REVIEW_UNAVAILABLE = "review_unavailable"
     REVIEW_FORBIDDEN = "review_forbidden"
     REVIEW_THROTTLED = "review_throttled"
+    INTROSPECTION_UNAVAILABLE = "introspection_unavailable"
+    INTROSPECTION_THROTTLED = "introspection_throttled"
     ACCESS_REVIEW_UNAVAILABLE = "access_review_unavailable"
     ACCESS_REVIEW_FORBIDDEN = "access_review_forbidden"
     ACCESS_REVIEW_THROTTLED = "access_review_throttled"
@@ -169,8 +172,8 @@ _TABLE: Final = {
     ),
     Reason.TOKEN_OPAQUE: _bad_token(
         Step.STRUCTURE,
-        "the token is not a JWT, and no TokenReview is configured for such tokens",
-        "send a JWT, or set cluster.tokenReview.legacyAudiences to send such tokens to the TokenReview API",
+        "the token is not a JWT, and no introspection or TokenReview is configured for it",
+        "send a JWT, or configure introspection for such tokens (for a cluster: tokenReview.legacyAudiences)",
     ),
     Reason.DUPLICATE_MEMBER: _bad_token(
         Step.STRUCTURE,
@@ -256,6 +259,11 @@ _TABLE: Final = {
         "the pod, service account, node or secret that the token is bound to was deleted",
         "request a new token for an object that exists",
     ),
+    Reason.INTROSPECTION_INACTIVE: _bad_token(
+        Step.SIGNATURE,
+        "the authorization server reports that the token is not active",
+        "request a new token: this one has expired, was revoked, or is unknown to the server",
+    ),
     Reason.NOT_ALLOWED: _forbidden(
         "no allow entry of the policy matches the identity", "add the identity to the policy's allow list"
     ),
@@ -317,6 +325,16 @@ _TABLE: Final = {
         Step.SIGNATURE,
         "more tokens need a TokenReview than the budget allows",
         "raise cluster.tokenReview.qps and burst, or give authgate access to the cluster's keys",
+    ),
+    Reason.INTROSPECTION_UNAVAILABLE: _unavailable(
+        Step.SIGNATURE,
+        "the introspection endpoint is unreachable, returns errors, or refuses authgate's client credentials",
+        "read the endpoint's error in the log, or run 'authgate doctor'",
+    ),
+    Reason.INTROSPECTION_THROTTLED: _unavailable(
+        Step.SIGNATURE,
+        "more tokens need introspection than the budget allows",
+        "raise qps and burst of the introspection entry, or its cache.ttl",
     ),
     Reason.ACCESS_REVIEW_UNAVAILABLE: _unavailable(
         Step.POLICY,

@@ -27,8 +27,8 @@ def value(cls: type[T]) -> type[T]:
     return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
-Source = Literal["none", "jwks", "tokenreview", "cache"]
-"""What decided: nothing was needed, a local key, the cluster's TokenReview, or a cached verdict of either."""
+Source = Literal["none", "jwks", "tokenreview", "introspection", "cache"]
+"""What decided: nothing was needed, a local key, the cluster's TokenReview, introspection, or a cached verdict."""
 
 
 Headers = tuple[tuple[str, str], ...]
@@ -198,7 +198,7 @@ class Authenticated(CacheableVerdict):
     evidence: Evidence
     handle: RevocationHandle = field(compare=False)
     max_age: float | None = None
-    """Seconds until a verdict of TokenReview must be renewed; None for a verdict of local keys."""
+    """Seconds until a verdict of TokenReview or introspection must be renewed; None for a verdict of local keys."""
     object_handles: tuple[RevocationHandle, ...] = field(default=(), compare=False)
     """Handles of the pod, account, node or secret that the token is bound to, if they are watched."""
     claims: VerifiedClaims | None = field(default=None, compare=False, repr=False)

@@ -27,7 +27,14 @@ from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:
     from authgate.compose import Generation
-    from authgate.config import AccessReviewConfig, Config, EntryConfig, PolicyConfig, RuleConfig
+    from authgate.config import (
+        AccessReviewConfig,
+        ClaimsConfig,
+        Config,
+        EntryConfig,
+        PolicyConfig,
+        RuleConfig,
+    )
     from authgate.model import OriginalRequest
     from authgate.tools.explain import Explanation, KnownIssuer, KnownPolicy
 
@@ -165,11 +172,7 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
 
     known = []
     for item in config.jwt:
-        rules = tuple(
-            f"{rule.claim} = {rule.required_value!r}"
-            for rule in item.claim_validation_rules
-            if rule.claim is not None
-        )
+        rules = _required_claims(item)
         known.append(
             KnownIssuer(
                 name=item.name,
@@ -185,6 +188,17 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
                 claims=tuple((f"claimMappings.{name}.claim", claim) for name, claim in item.mapped_claims()),
             )
         )
+    known += [
+        KnownIssuer(
+            name=server.name,
+            urls=() if server.issuer is None else (server.issuer,),
+            audiences=server.audiences,
+            claim_rules=_required_claims(server),
+            expressions=tuple(server.expressions()),
+            audience_claims=server.audience_claims,
+        )
+        for server in config.introspection
+    ]
     for cluster in config.clusters:
         api = generation.clusters.apis.get(cluster.name)  # with static keys there is no API
         own = api.own_issuer() if api is not None else None
@@ -200,6 +214,14 @@ def _known_issuers(config: Config, generation: Generation) -> list[KnownIssuer]:
             )
         )
     return known
+
+
+def _required_claims(item: ClaimsConfig) -> tuple[str, ...]:
+    return tuple(
+        f"{rule.claim} = {rule.required_value!r}"
+        for rule in item.claim_validation_rules
+        if rule.claim is not None
+    )
 
 
 def _known_policy(config: Config, name: str, number: int | None) -> KnownPolicy:

@@ -11,6 +11,7 @@ from authgate.compose.clusters import compose_clusters
 from authgate.compose.dependencies import CompositionError, Dependencies, placed
 from authgate.compose.generation import Generation
 from authgate.compose.headers import header_mapper
+from authgate.compose.introspection import compose_introspection, introspected
 from authgate.compose.issuers import issuer_verifier
 from authgate.compose.policies import policy_of, reads_claims
 from authgate.compose.sources import sources_of
@@ -45,14 +46,21 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
     for index, item in enumerate(config.jwt):
         with placed("jwt", index):
             issuers[item.name] = issuer_verifier(item, deps, key_sets)
-    by_url = {name: issuers[item.name] for item in config.jwt for name in item.issuer_names}
+    servers = await compose_introspection(config.introspection, deps)
+    by_url = introspected(config, issuers, servers)
     # The clusters' connections are opened last: nothing after them can fail and leave them open.
-    clusters = await compose_clusters(config.clusters, deps, frozenset(by_url))
+    try:
+        clusters = await compose_clusters(config.clusters, deps, frozenset(by_url))
+    except BaseException:
+        for server in servers.values():
+            await server.close()
+        raise
     verifier: Verifier = IssuerRouter(
         {**by_url, **clusters.static},
         clusters.asked,
         clusters.learn_issuers,
         trust_domains=frozenset(item.gate.spiffe.trust_domain for item in config.jwt if item.gate.spiffe),
+        introspection=servers.values(),
     )
     cache = _cache(config, deps) if cached else None
     if cache is not None:
@@ -77,6 +85,7 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
         exchange=token_exchange(config, issuer),
         issuers=issuers,
         clusters=clusters,
+        introspection=servers,
         key_sets=[*key_sets, *clusters.key_sets.values()],
         cache=cache,
         reviewers=reviewers,

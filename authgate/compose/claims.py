@@ -1,4 +1,4 @@
-"""Compose the claim rules and mappings of `jwt[]`."""
+"""Compose the claim rules and mappings of `jwt[]` and `introspection[]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from authgate.verify.mapped import (
 )
 
 if TYPE_CHECKING:
-    from authgate.config import JWTIssuerConfig, PrefixedClaimOrExpression
+    from authgate.config import ClaimsConfig, JWTIssuerConfig, PrefixedClaimOrExpression
     from authgate.verify.jwt import Identify
 
 
@@ -31,14 +31,12 @@ def identify_of(item: JWTIssuerConfig) -> Identify:
     return partial(tenant_identity, tenants=item.tenants, identify=identify) if item.tenants else identify
 
 
-def claim_rules(item: JWTIssuerConfig) -> ClaimRules:
-    """Return how an issuer's claims become an identity; raises `CompositionError` for an invalid expression."""
+def claim_rules(item: ClaimsConfig) -> ClaimRules:
+    """Return how claims become an identity; raises `CompositionError` for an invalid expression."""
     mappings = item.claim_mappings
     username = _name(mappings.username, "claimMappings.username")
     if username is None:
-        raise CompositionError(
-            f"jwt issuer '{item.name}': claimMappings.username: needs a claim or an expression"
-        )
+        raise CompositionError("claimMappings.username: needs a claim or an expression")
     return ClaimRules(
         username,
         groups=None if mappings.groups is None else _name(mappings.groups, "claimMappings.groups"),
@@ -72,7 +70,7 @@ def _name(mapping: PrefixedClaimOrExpression, place: str) -> PrefixedClaim | Map
     return None if mapping.claim is None else PrefixedClaim(mapping.claim, mapping.prefix or "")
 
 
-def _uid(item: JWTIssuerConfig) -> str | Mapped | None:
+def _uid(item: ClaimsConfig) -> str | Mapped | None:
     uid = item.claim_mappings.uid
     if uid is None or uid.expression is None:
         return None if uid is None else uid.claim

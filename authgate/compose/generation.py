@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from authgate.verify.access_review import AccessReviewers
     from authgate.verify.cache import VerdictCache
     from authgate.verify.cluster import ClusterVerifier
+    from authgate.verify.introspection import IntrospectionVerifier
     from authgate.verify.jwt import JWTVerifier
 
 _WARM_UP = 5.0
@@ -39,6 +40,8 @@ class Generation(Serving):
     issuers: dict[str, JWTVerifier]
     """The verifiers of `jwt`, by configured name."""
     clusters: Clusters
+    introspection: dict[str, IntrospectionVerifier]
+    """The verifiers of `introspection`, by configured name."""
     key_sets: list[RemoteKeySet]
     """All key sets that are fetched, those of clusters included."""
     cache: VerdictCache | None
@@ -49,7 +52,7 @@ class Generation(Serving):
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     def start(self) -> None:
-        """Start the background loops: key refreshes, watches, and probes of TokenReview."""
+        """Start the background loops: key refreshes, watches, and probes of TokenReview and introspection."""
         loops: list[Callable[[], Awaitable[None]]] = [
             *(keys.keep_fresh for keys in self.key_sets),
             *self.clusters.background,
@@ -57,18 +60,23 @@ class Generation(Serving):
                 partial(_probe, cluster, self.clusters.key_sets[cluster.name])
                 for cluster in self.clusters.asked
             ),
+            *(partial(_probe_introspection, server) for server in self.introspection.values()),
         ]
         self._tasks += (asyncio.create_task(run_forever(loop, self.metrics)) for loop in loops)
 
     async def warm_up(self) -> None:
-        """Fetch missing keys, for at most 5 seconds. Failures are ignored; the refresh loops retry."""
+        """Fetch missing keys and probe introspection, for at most 5 seconds. The loops retry what fails."""
         fetches = [asyncio.create_task(keys.refresh()) for keys in self.key_sets]
+        fetches += [asyncio.create_task(server.probe()) for server in self.introspection.values()]
         if fetches:
             await asyncio.wait(fetches, timeout=_WARM_UP)
 
     def inherit(self, previous: Generation) -> None:
         """Use the previous generation's keys and review states of the same places where this one has none yet."""
         self.clusters.inherit(previous.clusters)
+        for name, server in self.introspection.items():
+            if name in previous.introspection:
+                server.inherit(previous.introspection[name])
         for keys in self.key_sets:
             for known in previous.key_sets:
                 keys.inherit(known)
@@ -99,6 +107,8 @@ class Generation(Serving):
             await verifier.close()
         if self.reviewers is not None:
             await self.reviewers.close()
+        for server in self.introspection.values():
+            await server.close()
         await self.clusters.close()
 
     def states(self) -> Iterator[tuple[str, bool, str]]:
@@ -107,6 +117,7 @@ class Generation(Serving):
         Legacy and static tokens of a cluster have a line of their own, since its keys cannot decide them.
         """
         named = {f"issuer/{name}": verifier.status() for name, verifier in self.issuers.items()}
+        named |= {f"introspection/{name}": server.status() for name, server in self.introspection.items()}
         named |= {f"cluster/{name}": verifier.status() for name, verifier in self.clusters.verifiers.items()}
         for cluster in self.clusters.asked:
             if (legacy := cluster.legacy_status()) is not None:
@@ -134,6 +145,11 @@ class Generation(Serving):
                 (cluster, budget): part
                 for cluster, reviewer in self.clusters.reviewers.items()
                 for budget, part in reviewer.saturation().items()
+            },
+            introspection_saturation={
+                (name, budget): part
+                for name, server in self.introspection.items()
+                for budget, part in server.saturation().items()
             },
             watch_objects={labels: count for labels, (count, _) in watched.items()},
             watch_last_event={labels: at for labels, (_, at) in watched.items()},
@@ -175,4 +191,12 @@ async def _probe(cluster: ClusterVerifier, keys: RemoteKeySet) -> None:
     while True:
         if cluster.needs_probe():
             await cluster.probe()
+        await asyncio.sleep(_PROBE_INTERVAL)
+
+
+async def _probe_introspection(server: IntrospectionVerifier) -> None:
+    """Probe an introspection endpoint until it answers, so that a gate becomes ready without a request."""
+    while True:
+        if not server.status().usable:
+            await server.probe()
         await asyncio.sleep(_PROBE_INTERVAL)

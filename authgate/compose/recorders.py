@@ -53,15 +53,20 @@ def access_recorder(name: str) -> Callable[[str | None], None]:
     return _state_recorder("SubjectAccessReview", name)
 
 
-def _state_recorder(what: str, name: str) -> Callable[[str | None], None]:
+def introspection_recorder(name: str) -> Callable[[str | None], None]:
+    """Return a callback for the error of each request to one introspection endpoint, None if it was answered."""
+    return _state_recorder("introspection", name, "issuer")
+
+
+def _state_recorder(what: str, name: str, label: str = "cluster") -> Callable[[str | None], None]:
     transitions = Transitions()
 
     def record(error: str | None) -> None:
         if not transitions.changed(name, error):
             return
         if error is not None:
-            event(logging.ERROR, f"{what} fails", cluster=name, error_message=error)
+            event(logging.ERROR, f"{what} fails", error_message=error, **{label: name})
         else:
-            event(logging.INFO, f"{what} answers", cluster=name)
+            event(logging.INFO, f"{what} answers", **{label: name})
 
     return record

@@ -137,6 +137,25 @@ _ALL: Final = (
         aggregation="max",
     ),
     MetricFamily(
+        name="authgate_introspection_requests",
+        kind="counter",
+        text="Introspection requests by server and result: active, inactive, throttled, or the kind of error.",
+        labels=("issuer", "result"),
+    ),
+    MetricFamily(
+        name="authgate_introspection_duration_seconds",
+        kind="histogram",
+        text="Response time of an introspection endpoint.",
+        labels=("issuer",),
+    ),
+    MetricFamily(
+        name="authgate_introspection_saturation",
+        kind="gauge",
+        text="Introspection requests needed in the last minute divided by those that qps allows, by budget.",
+        labels=("issuer", "budget"),
+        aggregation="max",
+    ),
+    MetricFamily(
         name="authgate_accessreview_requests",
         kind="counter",
         text="SubjectAccessReviews by cluster and result: allowed, denied, throttled, or the kind of API server error.",

@@ -140,6 +140,7 @@ class Gauges:
     cache_entries: Mapping[str, float] = field(default_factory=dict)
     cache_bytes: Mapping[str, float] = field(default_factory=dict)
     saturation: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    introspection_saturation: Mapping[tuple[str, str], float] = field(default_factory=dict)
     watch_objects: Mapping[tuple[str, str], float] = field(default_factory=dict)
     watch_last_event: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
@@ -180,6 +181,10 @@ class Metrics:
         self.jwks_skipped = LabelledCounter[str](store, "authgate_jwks_skipped_keys")
         self.tokenreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_requests")
         self.tokenreview_duration = Histograms(store, "authgate_tokenreview_duration_seconds")
+        self.introspection_requests = LabelledCounter[tuple[str, str]](
+            store, "authgate_introspection_requests"
+        )
+        self.introspection_duration = Histograms(store, "authgate_introspection_duration_seconds")
 
         self.accessreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_accessreview_requests")
         self.accessreview_duration = Histograms(store, "authgate_accessreview_duration_seconds")
@@ -192,6 +197,9 @@ class Metrics:
         self.gauges: Callable[[], Gauges] = Gauges
         """Returns the gauges of the configuration in use; the service sets it."""
         self._saturation = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_saturation")
+        self._introspection_saturation = LabelledCounter[tuple[str, str]](
+            store, "authgate_introspection_saturation"
+        )
         self._cache_entries = LabelledCounter[str](store, "authgate_cache_entries")
         self._cache_bytes = LabelledCounter[str](store, "authgate_cache_bytes")
         self._watch_objects = LabelledCounter[tuple[str, str]](store, "authgate_watch_objects")
@@ -232,6 +240,12 @@ class Metrics:
         if result != "throttled":
             self.tokenreview_duration[cluster].observe(seconds)
 
+    def count_introspection(self, issuer: str, result: str, seconds: float) -> None:
+        """Count one introspection request to a server by its result. A throttled one has no duration."""
+        self.introspection_requests[issuer, result] += 1
+        if result != "throttled":
+            self.introspection_duration[issuer].observe(seconds)
+
     def count_access_review(self, cluster: str, result: str, seconds: float) -> None:
         """Count one SubjectAccessReview of a cluster by its result. A throttled one has no duration."""
         self.accessreview_requests[cluster, result] += 1
@@ -244,6 +258,7 @@ class Metrics:
         self._cache_entries.replace(gauges.cache_entries)
         self._cache_bytes.replace(gauges.cache_bytes)
         self._saturation.replace(gauges.saturation)
+        self._introspection_saturation.replace(gauges.introspection_saturation)
         self._watch_objects.replace(gauges.watch_objects)
         self._watch_last.replace(gauges.watch_last_event)
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from authgate.cluster.api import AccessAnswer, ApiError, ApiErrorKind
-from authgate.compose.claims import identify_of
+from authgate.compose.claims import claim_rules, identify_of
 from authgate.compose.headers import header_mapper
 from authgate.compose.policies import policy_of
 from authgate.errors import Reason
@@ -31,6 +31,7 @@ from authgate.model import (
 )
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
 from authgate.verify.identity import cluster_identity
+from authgate.verify.mapped import mapped_identity
 from authgate.vocabulary import AUTHENTICATED_GROUP, SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS_GROUP
 
 if TYPE_CHECKING:
@@ -134,6 +135,16 @@ class _Bench:
                     audience_claims=item.gate.audience_claims,
                 )
                 for item in config.jwt
+            ),
+            *(
+                _Issuer(
+                    name=server.name,
+                    urls=(server.issuer or server.name,),
+                    audiences=server.audiences,
+                    cluster=None,
+                    identify=partial(mapped_identity, rules=claim_rules(server), issuer_name=server.name),
+                )
+                for server in config.introspection
             ),
         ]
 

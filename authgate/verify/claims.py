@@ -61,24 +61,27 @@ def trust_domain_of(subject: object) -> str | None:
 
 
 def read_registered(
-    members: Mapping[str, JSONValue], trust_domains: frozenset[str] = frozenset()
+    members: Mapping[str, JSONValue], trust_domains: frozenset[str] = frozenset(), *, complete: bool = True
 ) -> RegisteredClaims | Rejected:
     """Return the registered claims of a payload, or which one is missing or has a wrong type.
 
     It is as strict as kube-apiserver about claims that nothing reads, and stricter about numbers: only finite JSON
     numbers, not strings or booleans. Only a legacy ServiceAccount token may have no `exp`. A token without `iss`
-    belongs to the trust domain in `sub`, if it is one of `trust_domains`.
+    belongs to the trust domain in `sub`, if it is one of `trust_domains`. Unless `complete`, `iss` and `exp` may be
+    missing, as in the response of an introspection endpoint (RFC 7662, section 2.2); `issuer` is then "".
     """
     get = members.get
     issuer = get("iss")
     if issuer is None and trust_domains and "iss" not in members:
         domain = trust_domain_of(get("sub"))
         if domain is None:
-            return _malformed("'iss' is missing, and 'sub' is no SPIFFE ID")
+            return _malformed("'iss' is missing, and 'sub' is not a SPIFFE ID")
         if domain not in trust_domains:
             return Rejected(Reason.ISSUER_UNKNOWN, "the trust domain in 'sub' is not configured")
         issuer = f"spiffe://{domain}"
-    if not isinstance(issuer, str) or not issuer:
+    if issuer is None and not complete:
+        issuer = ""
+    elif not isinstance(issuer, str) or not issuer:
         return _malformed("'iss' is missing or not a string")
     for name in _STRING_CLAIMS:
         value = get(name)
@@ -88,7 +91,7 @@ def read_registered(
     if isinstance(times, str):
         return _malformed(times)
     expires_at, not_before, issued_at = times
-    if expires_at is None and issuer != LEGACY_ISSUER:
+    if expires_at is None and complete and issuer != LEGACY_ISSUER:
         return _malformed("'exp' is missing")
     audiences = _audiences(get("aud"), present="aud" in members)
     if audiences is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from authgate.verify.cluster import ClusterVerifier
     from authgate.verify.compact import UnverifiedToken
-    from authgate.verify.jwt import JWTVerifier
+    from authgate.verify.introspection import IntrospectionVerifier
 
 _MAX_NAME_CHARS: Final = 128
 
@@ -27,26 +27,37 @@ class Verifier(Protocol):
         ...
 
 
+class IssuerVerifier(Protocol):
+    """Verifies the JWTs of one issuer."""
+
+    def try_verify(self, token: UnverifiedToken) -> Verdict | Pending[Verdict]:
+        """Return the verdict, or a `Pending` if it needs I/O."""
+        ...
+
+
 class IssuerRouter:
     """Parses a token once and passes it to the verifier of its issuer, and to no other.
 
-    Static and legacy tokens do not name their cluster, so at most one cluster may review them. A static token can
-    contain any number of dots; a text with a JSON object is never one. If an issuer is unknown while the issuer of a
-    cluster is not known yet, `learn_issuers` is awaited.
+    An opaque token is passed to the `introspection` server with the longest prefix that it begins with, or else to the
+    cluster that reviews such tokens. Static and legacy tokens do not name their cluster, so at most one cluster may
+    review them. A static token can contain any number of dots; a text with a JSON object is never one. If an issuer is
+    unknown while the issuer of a cluster is not known yet, `learn_issuers` is awaited.
     """
 
     def __init__(
         self,
-        issuers: Mapping[str, JWTVerifier],
+        issuers: Mapping[str, IssuerVerifier],
         clusters: Iterable[ClusterVerifier] = (),
         learn_issuers: Callable[[], Awaitable[None]] | None = None,
         *,
         trust_domains: frozenset[str] = frozenset(),
+        introspection: Iterable[IntrospectionVerifier] = (),
     ) -> None:
         self._parser = CompactParser(trust_domains)
         self._issuers = dict(issuers)
         self._clusters = tuple(clusters)
         self._learn_issuers = learn_issuers
+        self._introspection = sorted(introspection, key=lambda server: -len(server.prefix))
         reviewing = [cluster for cluster in self._clusters if cluster.reviews_legacy]
         if len(reviewing) > 1:
             raise ValueError("several clusters review static and legacy tokens")
@@ -55,10 +66,15 @@ class IssuerRouter:
 
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict of the issuer's verifier, or a `Pending` if it needs I/O."""
-        legacy = self._legacy
-        if legacy is not None and legacy.reviews_legacy and not holds_json_object(token.text):
-            return legacy.try_verify_opaque(token)
-        parsed = self._parser.parse(token.text, padded=token.padded)
+        legacy, text = self._legacy, token.text
+        reviewing = legacy if legacy is not None and legacy.reviews_legacy else None
+        if (self._introspection or reviewing) and not holds_json_object(text):
+            for server in self._introspection:
+                if text.startswith(server.prefix):
+                    return server.try_verify_opaque(token)
+            if reviewing is not None:
+                return reviewing.try_verify_opaque(token)
+        parsed = self._parser.parse(text, padded=token.padded)
         if isinstance(parsed, Rejected):
             if parsed.reason is Reason.TOKEN_OPAQUE and legacy is not None:
                 return legacy.try_verify_opaque(token)

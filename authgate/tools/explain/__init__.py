@@ -109,6 +109,7 @@ _REMEDIES: Final = {
     Reason.KEYS_UNAVAILABLE: _DOCTOR,
     Reason.KEY_PENDING: "run this command again in a few seconds: the issuer is rotating keys, or the token is forged",
     Reason.REVIEW_UNAVAILABLE: _DOCTOR,
+    Reason.INTROSPECTION_UNAVAILABLE: _DOCTOR,
     Reason.ACCESS_REVIEW_UNAVAILABLE: _DOCTOR,
     Reason.ACCESS_DENIED: "bind a Role or ClusterRole that grants this access to the user or one of its groups",
     Reason.EXPRESSION_FAILED: "use has() or .? for fields that may be missing",
@@ -159,7 +160,7 @@ def _remedy(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...],
                 f" gate.audienceClaims: [{claim}] and list the client in issuer.audiences"
             )
         case Reason.TOKEN_OPAQUE if not any(issuer.is_cluster for issuer in issuers):
-            return "send a JWT: without a cluster, no TokenReview can decide about other tokens"
+            return "send a JWT, or configure introspection for such tokens"
         case Reason.NOT_ALLOWED if policy.allow is None:
             return "request a token that meets the policy's conditions, or change them"
         case Reason.NOT_ALLOWED if policy.rule is not None:

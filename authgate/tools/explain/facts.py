@@ -120,7 +120,9 @@ def _audience_facts(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]
     if issuer is not None and issuer.by_load_balancer:
         yield _fact("the token's signer", seen.header_text("signer"))
         return
-    members = seen.claims or {}
+    if seen.claims is None:
+        return  # an opaque token; the detail says what the server's answer named
+    members = seen.claims
     read = ("aud",) if issuer is None else issuer.audience_claims
     others = [claim for claim in AUDIENCE_SUBSTITUTES if claim in members and claim not in read]
     for claim in (*read, *(() if audiences_in(members, read) else others[:1])):

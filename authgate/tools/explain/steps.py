@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from authgate.tools.explain.decode import Decoded
 
 _STEPS: Final = tuple(Step)
-_REVIEWED: Final = "tokenreview"
+_ASKED: Final = {"tokenreview": ("TokenReview", "of cluster"), "introspection": ("introspection", "at")}
+"""How a server decided, by the source of the decision."""
 _BY_ISSUER: Final = frozenset({Reason.TYPE_NOT_ACCEPTED, Reason.TOKEN_SENDER_CONSTRAINED})
 """Reasons about the token's structure that depend on the issuer's settings."""
 
@@ -79,10 +80,10 @@ class Steps:
         evidence = self.decision.evidence
         if self.decision.reason is Reason.ANONYMOUS:
             return None if step is Step.POLICY else "no token is needed"
-        if evidence.source == _REVIEWED:
+        if evidence.source in _ASKED:
             if step in (Step.STRUCTURE, Step.ISSUER) and self.seen.refusal is not None:
-                return "not a JWT: only TokenReview can decide"
-            return self._by_review() if step is Step.KEY else None
+                return f"not a JWT: only {_ASKED[evidence.source][0]} can decide"
+            return self._by_server() if step is Step.KEY and evidence.key is None else None
         if self._counts_as_the_api_servers():
             earlier = step in (Step.KEY, Step.SIGNATURE, Step.TIME)
             return "a token without an audience is denied before any other check" if earlier else None
@@ -100,12 +101,13 @@ class Steps:
             and not self.seen.audiences
         )
 
-    def _by_review(self) -> str:
-        return f"decided by TokenReview of cluster '{self.decision.evidence.issuer_name}'"
+    def _by_server(self) -> str:
+        evidence = self.decision.evidence
+        return f"decided by {' '.join(_ASKED[evidence.source])} '{evidence.issuer_name}'"
 
     def _detail(self, step: Step) -> str:
         evidence, identity = self.decision.evidence, identity_of(self.decision)
-        reviewed = evidence.source == _REVIEWED
+        reviewed = evidence.source in _ASKED
         match step:
             case Step.CREDENTIAL:
                 return f"one bearer token of {self.seen.size} bytes"
@@ -116,10 +118,12 @@ class Steps:
             case Step.KEY:
                 return key_of(self.decision)
             case Step.SIGNATURE:
-                return self._by_review() if reviewed else self.seen.header_text("alg") or ""
+                return self._by_server() if reviewed else self.seen.header_text("alg") or ""
             case Step.TIME:
                 expiry = self.seen.moment("exp")
-                return self._by_review() if reviewed or expiry is None else expiry.relation
+                if reviewed:
+                    return self._by_server()
+                return "" if expiry is None else expiry.relation
             case Step.AUDIENCE:
                 return ", ".join(identity.audiences if identity else self.seen.audiences)
             case Step.IDENTITY:

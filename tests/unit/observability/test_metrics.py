@@ -27,6 +27,9 @@ LABELS = {
     "authgate_tokenreview_requests": {"cluster", "result"},
     "authgate_tokenreview_duration_seconds": {"cluster"},
     "authgate_tokenreview_saturation": {"cluster", "budget"},
+    "authgate_introspection_requests": {"issuer", "result"},
+    "authgate_introspection_duration_seconds": {"issuer"},
+    "authgate_introspection_saturation": {"issuer", "budget"},
     "authgate_accessreview_requests": {"cluster", "result"},
     "authgate_accessreview_duration_seconds": {"cluster"},
     "authgate_exchange_requests": {"result"},
@@ -59,6 +62,8 @@ def counted() -> Metrics:
     metrics.answer_cell("deny", "token_expired", "none", "app").add(0.0001)
     metrics.count_review("home", "authenticated", 0.02)
     metrics.count_review("home", "throttled", 0.0)
+    metrics.count_introspection("opaque", "active", 0.04)
+    metrics.count_introspection("opaque", "throttled", 0.0)
     metrics.count_access_review("home", "allowed", 0.03)
     metrics.count_access_review("home", "throttled", 0.0)
     metrics.cache_requests["verdict", "hit"] += 3
@@ -66,6 +71,7 @@ def counted() -> Metrics:
         cache_entries={"verdict": 7},
         cache_bytes={"verdict": 9000},
         saturation={("home", "signed"): 0.5, ("home", "renewal"): 1.5},
+        introspection_saturation={("opaque", "renewal"): 0.25},
         watch_objects={("home", "pods"): 3},
         watch_last_event={("home", "pods"): 1_800_000_000.0},
     )
@@ -153,6 +159,9 @@ def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> No
         ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "authenticated"}, 1),
         ("authgate_tokenreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
         ("authgate_tokenreview_saturation", {"cluster": "home", "budget": "renewal"}, 1.5),
+        ("authgate_introspection_requests_total", {"issuer": "opaque", "result": "active"}, 1),
+        ("authgate_introspection_requests_total", {"issuer": "opaque", "result": "throttled"}, 1),
+        ("authgate_introspection_saturation", {"issuer": "opaque", "budget": "renewal"}, 0.25),
         ("authgate_accessreview_requests_total", {"cluster": "home", "result": "allowed"}, 1),
         ("authgate_accessreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
         ("authgate_config_reloads_total", {"result": "success"}, 1),
@@ -183,6 +192,7 @@ def test_numbers_that_decrease_are_not_counters() -> None:
         "authgate_config_last_reload_success_timestamp_seconds",
         "authgate_config_rejected_since_timestamp_seconds",
         "authgate_in_flight_requests",
+        "authgate_introspection_saturation",
         "authgate_jwks_keys",
         "authgate_jwks_last_success_timestamp_seconds",
         "authgate_jwks_skipped_keys",
@@ -213,6 +223,7 @@ def test_a_throttled_review_has_no_duration() -> None:
 
     assert value(metrics, "authgate_tokenreview_duration_seconds_count", cluster="home") == 1
     assert value(metrics, "authgate_tokenreview_duration_seconds_sum", cluster="home") == pytest.approx(0.02)
+    assert value(metrics, "authgate_introspection_duration_seconds_count", issuer="opaque") == 1
     assert value(metrics, "authgate_accessreview_duration_seconds_count", cluster="home") == 1
     assert value(metrics, "authgate_accessreview_duration_seconds_sum", cluster="home") == pytest.approx(0.03)
 
