@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import jwt
@@ -205,8 +205,8 @@ class _ClientAuth:
         secret = self._secret.value()
         if self._settings.method == "client_secret_post":
             return {**form, "client_id": client, "client_secret": secret}, None
-        # RFC 6749, section 2.3.1: both are form-encoded before they are joined
-        pair = f"{quote_plus(client)}:{quote_plus(secret)}".encode()
+        # RFC 6749, section 2.3.1: both are form-encoded before they are joined. Not every server decodes "+".
+        pair = f"{quote(client, safe='')}:{quote(secret, safe='')}".encode()
         return form, f"Basic {base64.b64encode(pair).decode()}"
 
     def _assertion(self, key: object, endpoint: str) -> str:

@@ -1,0 +1,206 @@
+"""A gate whose tokens an authorization server decides: verdicts, outages, readiness, reloads and metrics."""
+
+from __future__ import annotations
+
+import json
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.authorization_server import CLIENT, INTROSPECT, SECRET, AuthorizationServer
+from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import Drop, Fault, Hold, broken_json, failing, html, json_answer, redirect
+from tests.support.gate import AUDIENCE
+from tests.support.process import until
+from tests.support.service import comes_to, published, running, trusting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.gate import Gate
+
+TOKEN, REVOKED = "gho_secret-token-of-jane", "gho_secret-token-of-joe"
+FAULTS: dict[str, Fault] = {
+    "500": failing(500),
+    "401": failing(401),
+    "hangs": Hold(),
+    "dropped": Drop(),
+    "html": html(),
+    "broken-json": broken_json(),
+    "no-active": json_answer({"sub": "jane", "aud": AUDIENCE}),
+    "redirect": redirect("/other"),
+}
+
+
+@asynccontextmanager
+async def authorization_server() -> AsyncIterator[tuple[AuthorizationServer, EmbeddedServer]]:
+    """A server that knows one active token."""
+    async with EmbeddedServer() as server:
+        site = AuthorizationServer(server.url)
+        site.tokens[TOKEN] = {"sub": "jane", "aud": AUDIENCE, "scope": "read write", "client_id": "app"}
+        server.add(site)
+        yield site, server
+        server.faults.clear()
+
+
+def asking(site: AuthorizationServer, folder: Path, name: str = "opaque", **members: Any) -> dict[str, Any]:
+    """An entry of `introspection` for the server."""
+    secret = folder / "client-secret"
+    secret.write_text(SECRET)
+    return {
+        "name": name,
+        "endpoint": site.url + INTROSPECT,
+        "clientAuth": {"clientID": CLIENT, "secretFile": str(secret)},
+        "audiences": [AUDIENCE],
+        "claimMappings": {
+            "username": {"claim": "sub", "prefix": f"{name}:"},
+            "groups": {"expression": "claims.?scope.orValue('').split(' ')"},
+        },
+        "timeout": "0.4s",
+        **members,
+    }
+
+
+async def ready(gate: Gate) -> None:
+    """Waits until the gate is ready."""
+
+    async def is_ready() -> bool:
+        return (await gate.admin("/readyz")).status == 200
+
+    await until(is_ready, within=10)
+
+
+async def test_an_opaque_token_opens_the_gate(tmp_path: Path) -> None:
+    """With the identity of the answer; the second request is answered from the cache; no token in /status."""
+    async with (
+        authorization_server() as (site, server),
+        running({"introspection": [asking(site, tmp_path)]}) as gate,
+    ):
+        await ready(gate)
+        probes = server.counts[INTROSPECT]
+        answer = await gate.request(TOKEN)
+        assert answer.verdict == (200, "")
+        assert answer.value("X-Auth-Request-User") == "opaque:jane"
+        assert answer.value("X-Auth-Request-Groups") == "read,write,system:authenticated"
+        assert await gate.verdict(REVOKED) == (401, "introspection_inactive")
+        assert await gate.verdict(TOKEN) == (200, "")
+        assert await gate.verdict(REVOKED) == (401, "introspection_inactive")
+        assert server.counts[INTROSPECT] == probes + 2
+        status = (await gate.admin("/status")).body
+        assert {"name": "introspection/opaque", "good": True, "detail": "answers"} in json.loads(status)[
+            "checks"
+        ]
+        assert (
+            await gate.metric("authgate_introspection_requests_total", issuer="opaque", result="active") == 1
+        )
+        await comes_to(
+            gate,
+            1,
+            "authgate_verify_requests_total",
+            decision="deny",
+            reason="introspection_inactive",
+            source="introspection",
+            policy="default",
+        )
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_an_outage_is_never_a_401(tmp_path: Path, fault: Fault) -> None:
+    """503 for every token, and the gate is not ready; it ends by itself, without a request."""
+    async with authorization_server() as (site, server):
+        server.faults.set(INTROSPECT, fault)
+        async with running({"introspection": [asking(site, tmp_path)]}) as gate:
+            for token in (TOKEN, REVOKED):
+                answer = await gate.request(token)
+                assert answer.verdict == (503, "introspection_unavailable")
+                assert int(answer.value("Retry-After")) >= 1
+            verbose = await gate.admin("/readyz?verbose")
+            assert verbose.status == 503
+            assert "[-]introspection/opaque failed: " in verbose.body
+            server.faults.clear()
+            if isinstance(fault, Hold):
+                await ready(gate)  # a probe finds out, every 5 s
+            assert await gate.verdict(TOKEN) == (200, "")
+            assert await gate.verdict(REVOKED) == (401, "introspection_inactive")
+
+
+async def test_refused_client_credentials_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In /readyz and in the log; no answer to a client shows them as the client's fault."""
+    async with authorization_server() as (site, _):
+        entry = asking(site, tmp_path)
+        site.secret = "rotated"
+        async with running({"introspection": [entry]}) as gate:
+            assert await gate.verdict(TOKEN) == (503, "introspection_unavailable")
+            assert "authgate's own client credentials" in (await gate.admin("/readyz?verbose")).body
+            (tmp_path / "client-secret").write_text("rotated")
+            assert await gate.verdict(TOKEN) == (200, "")
+    assert TOKEN not in caplog.text
+    assert SECRET not in caplog.text
+
+
+async def test_a_cached_verdict_outlives_an_outage_until_its_ttl(tmp_path: Path) -> None:
+    """A revoked token is accepted until then, and not longer."""
+    async with authorization_server() as (site, _):
+        entry = asking(site, tmp_path, cache={"ttl": "1s"})
+        async with running({"introspection": [entry]}) as gate:
+            assert await gate.verdict(TOKEN) == (200, "")
+            del site.tokens[TOKEN]
+
+            async def rejected() -> bool:
+                return await gate.verdict(TOKEN) == (401, "introspection_inactive")
+
+            await until(rejected, within=5)
+
+
+async def test_jwts_of_an_issuer_are_confirmed(tmp_path: Path) -> None:
+    """A JWT is verified locally, then introspected; a revoked one is rejected, a forged one is never sent."""
+    async with authorization_server() as (site, server), published() as (issuer, _):
+        good, revoked = issuer.mint("jane"), issuer.mint("joe")
+        site.tokens[good] = {}
+        entry = asking(site, tmp_path, tokens="all", issuers=["corp"])
+        async with running({"introspection": [entry], "jwt": [trusting(issuer)]}) as gate:
+            await gate.has_keys(within=5)
+            await ready(gate)
+            answer = await gate.request(good)
+            assert answer.value("X-Auth-Request-User") == "corp:jane"
+            assert await gate.verdict(revoked) == (401, "introspection_inactive")
+            count = server.counts[INTROSPECT]
+            assert await gate.verdict(good[:-8] + "AAAAAAAA") == (401, "signature_invalid")
+            assert await gate.verdict(TOKEN) == (200, "")
+            assert server.counts[INTROSPECT] == count + 1
+            server.faults.set(INTROSPECT, failing(500))
+            assert await gate.verdict(issuer.mint("new")) == (503, "introspection_unavailable")
+
+
+async def test_jwts_of_an_issuer_without_keys_are_introspected(tmp_path: Path) -> None:
+    """The endpoint is discovered through the issuer, and the answer alone decides."""
+    async with authorization_server() as (site, _), published() as (issuer, _):
+        issuer.url = site.url
+        token = issuer.mint("claimed by the token")
+        site.tokens[token] = {"sub": "jane", "aud": AUDIENCE, "iss": site.url}
+        entry = asking(site, tmp_path, endpoint=None, issuer=site.url)
+        policies = {
+            "default": {"allow": [{"issuers": ["opaque"], "expression": "claims.sub == 'jane'"}]},
+            "other": {"allow": [{"issuers": ["opaque"], "users": ["claimed*"]}]},
+        }
+        async with running({"introspection": [entry], "policies": policies}) as gate:
+            assert await gate.verdict(token) == (200, "")
+            assert await gate.verdict(token, "/policies/other/verify") == (403, "not_allowed")
+            assert await gate.verdict(issuer.mint(claims={"iss": "https://other.example"})) == (
+                401,
+                "issuer_unknown",
+            )
+
+
+async def test_a_prefix_selects_the_server(tmp_path: Path) -> None:
+    """An opaque token that no entry is configured for is rejected, and sent nowhere."""
+    async with authorization_server() as (site, server):
+        entry = asking(site, tmp_path, prefix="gho_")
+        async with running({"introspection": [entry]}) as gate:
+            await ready(gate)
+            count = server.counts[INTROSPECT]
+            assert await gate.verdict("ghp_other") == (401, "token_opaque")
+            assert server.counts[INTROSPECT] == count
+            assert await gate.verdict(TOKEN) == (200, "")
