@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 import yaml
 from cryptography import x509
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from authgate.dev.compact import JsonObject, json_bytes
+from authgate.dev.compact import JsonObject, json_bytes, segment
 from authgate.dev.keys import SigningKey
 from tests.support.key_pool import KeyPool
 
@@ -105,11 +106,21 @@ class Case:
         issued = self.claims.get("iat", self.claims["exp"] - 120)
         seconds = round(time.time()) - 1 - issued - changes.get("age", 0)
         header, claims = _moved(self.header, seconds), _moved(self.claims, seconds)
-        text = self.key.sign_raw(
-            json_bytes(_merged(header, changes.get("header", {}))),
-            json_bytes(_merged(claims, changes.get("claims", {}))),
+        header, claims = (
+            _merged(header, changes.get("header", {})),
+            _merged(claims, changes.get("claims", {})),
         )
-        return ".".join(map(_padded, text.split("."))) if self.padded else text
+        if self.padded:
+            return self._signed_with_padding(header, claims)
+        return self.key.sign_raw(json_bytes(header), json_bytes(claims))
+
+    def _signed_with_padding(self, header: JsonObject, claims: JsonObject) -> str:
+        """Return a token whose segments have base64 padding, which is part of what is signed."""
+        signed = ".".join(_padded(segment(json_bytes(members))) for members in (header, claims))
+        signature = jwt.get_algorithm_by_name(self.key.algorithm).sign(
+            signed.encode("ascii"), self.key.private
+        )
+        return f"{signed}.{_padded(segment(signature))}"
 
 
 @cache
@@ -166,8 +177,8 @@ def _moved(claims: Mapping[str, Any], seconds: int) -> JsonObject:
     return {name: moved(name, value) for name, value in claims.items()}
 
 
-def _padded(segment: str) -> str:
-    return segment + "=" * (-len(segment) % 4)
+def _padded(text: str) -> str:
+    return text + "=" * (-len(text) % 4)
 
 
 def _certificate(key: SigningKey) -> str:
