@@ -1,4 +1,4 @@
-"""`make chaos`: play faults against real gates, and print which promises were kept (docs/reliability.md)."""
+"""`make chaos`: inject faults into real gates, and print which promises were kept (docs/reliability.md)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.chaos.stage import Row, played
 
 
 def main() -> None:
-    """Play scenarios; exit with 1 if a promise was not kept."""
+    """Run scenarios; exit with 1 if a promise was not kept."""
     arguments = _parser().parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # idle clients need descriptors, too
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def show(rows: list[Row]) -> None:
-    """Print the table, and below it what was measured and what was wrong."""
+    """Print the table, the measurements and the errors."""
     table = Table()
     for heading in ("scenario", "requests", "wrong", "503", "no answer", "longest gap", "verdict"):
         table.add_column(heading, justify="left" if heading in ("scenario", "verdict") else "right")

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 _NAMESPACE = "chaos"
 _CACHE = {"ttl": "3s", "negativeTTL": "1s"}
-"""Short, so that an outage is felt at once."""
+"""Short, so that an outage has an effect at once."""
 
 
 async def api_down(stage: Stage) -> None:
-    """Stop the API server: signed tokens pass, opaque ones get 503 once their verdict has ended."""
+    """Stop the API server: signed tokens are accepted, and opaque ones get 503 after their verdicts expire."""
     async with cluster(stage.folder / "cluster") as scenario:
         await _without_reviews(stage, scenario, hangs=False)
 
 
 async def api_hangs(stage: Stage) -> None:
-    """Have the API server accept TokenReviews and answer none."""
+    """Make the API server accept TokenReviews and answer none."""
     async with cluster(stage.folder / "cluster") as scenario:
         await _without_reviews(stage, scenario, hangs=True)
 
@@ -43,10 +43,10 @@ async def _without_reviews(stage: Stage, scenario: Scenario, *, hangs: bool) -> 
     async with GateProcess(written(stage.folder, {"cluster": section, "cache": _CACHE})) as gate:
         await gate.has_keys(within=10)
         signed, opaque, strange = _callers_of(stage, scenario)
-        # Two loads: clients that wait for a review must not hold up the others.
+        # Two loads: clients that wait for a review must not delay the others.
         async with stage.load(signed, gate), stage.load([*opaque, strange], gate):
             await stage.lasts()
-            for caller in (*opaque, strange):  # a refusal, too, may be unknown again
+            for caller in (*opaque, strange):  # a cached rejection can also expire and become unavailable
                 stage.expect(caller, *(DENY if caller is strange else ALLOW), Outcome.UNAVAILABLE)
             if hangs:
                 scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
@@ -62,7 +62,7 @@ async def _without_reviews(stage: Stage, scenario: Scenario, *, hangs: bool) -> 
             )
             await stage.lasts(
                 4
-            )  # reviews that had begun before end by their timeout, and refusals are renewed
+            )  # reviews that started before end with their timeout, and rejections are renewed
             for caller in opaque:
                 stage.expect(caller, *ALLOW)
             stage.expect(strange, *DENY)
@@ -86,7 +86,7 @@ def _callers_of(stage: Stage, scenario: Scenario) -> tuple[list[Caller], list[Ca
 
 
 async def watch_broken(stage: Stage) -> None:
-    """Kill a real kube-apiserver under `revocation: watch`, delete a pod when it is back, and do so again."""
+    """Kill a real kube-apiserver with `revocation: watch`, delete a pod after its restart, and repeat."""
     for tool in ("kube-apiserver", "etcd"):
         if find_tool(tool) is None:
             raise NotPlayedError(f"{tool} is missing; run `make cluster-tools`")
@@ -113,7 +113,7 @@ async def watch_broken(stage: Stage) -> None:
 
 
 async def _deleted(stage: Stage, plane: ControlPlane, number: int, callers: list[Caller]) -> None:
-    """Delete a pod; once its token was refused it must stay so, and the others must pass all the time."""
+    """Delete a pod. Its token must stay rejected after the first rejection, and other tokens must stay accepted."""
     caller = callers[number]
     stage.expect(caller, *ALLOW, *DENY)
     caller.final_denial = True

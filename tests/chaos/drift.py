@@ -1,4 +1,4 @@
-"""Decides whether memory or descriptors grew over a long run."""
+"""Decide whether memory or descriptors grew over a long run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _DESCRIPTOR_SLACK = 5
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a gate's processes take together at the end of a minute."""
+    """The resources of all processes of a gate at the end of a minute."""
 
     rss_mb: float
     descriptors: int
 
 
 def drift(minutes: Sequence[Usage]) -> list[str]:
-    """Compare the second half of the minutes with the first, and return what grew; the first minute is left out.
+    """Compare the two halves of the minutes, without the first minute, and return the resources that grew.
 
-    Memory may grow by 5 % and 3 MB on average, descriptors by five at most.
+    Memory may grow by 5 % and 3 MB on average, and descriptors by five.
     """
     settled = minutes[1:]
     if len(settled) < 2:

@@ -1,4 +1,4 @@
-"""Faults of issuers: down, slow to come back, keys that rotate or are replaced."""
+"""Faults of issuers: outages, slow starts, and keys that rotate or are replaced."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from tests.chaos.stage import Stage
 
 _SETTLED = 6.0
-"""Seconds after a good fetch until an unknown key id starts a fetch at once: `keys.cooldown` and a little."""
+"""Seconds after a successful fetch until an unknown key id starts a fetch at once: `keys.cooldown` and a margin."""
 
 
 async def issuer_down(stage: Stage) -> None:
-    """Stop the issuer; tokens of known keys pass, and those of a key it published meanwhile get 503."""
+    """Stop the issuer. Tokens of known keys are accepted, and those of a key that it published meanwhile get 503."""
     async with published() as (issuer, server):
         file = written(stage.folder, document(issuer, keys={"refresh": "2s"}))
         async with GateProcess(file) as gate:
@@ -33,7 +33,7 @@ async def issuer_down(stage: Stage) -> None:
                 stage.expect(
                     forged, *DENY, Outcome.UNAVAILABLE
                 )  # its key may have been replaced under this key id
-                await stage.lasts(3)  # the next refresh fails: from now on the gate knows of the outage
+                await stage.lasts(3)  # the next refresh fails, so the gate notices the outage
                 issuer.rotate(SigningKey.generate("ES256"))
                 late = stage.caller(
                     "token of a new key", issuer.mint("web"), Outcome.UNAVAILABLE, user="corp:web"
@@ -48,7 +48,7 @@ async def issuer_down(stage: Stage) -> None:
 
 
 async def cold_start(stage: Stage) -> None:
-    """Start the gate while its issuer is down for longer than it takes to lose patience."""
+    """Start the gate while its issuer is down for a long time."""
     async with published() as (issuer, server):
         await server.stop()
         async with GateProcess(written(stage.folder, document(issuer))) as gate:
@@ -63,7 +63,7 @@ async def cold_start(stage: Stage) -> None:
 
 
 async def key_rotation(stage: Stage) -> None:
-    """Sign with a new key every few seconds and withdraw old ones; tokens follow."""
+    """Sign with a new key every few seconds and remove old ones. Their tokens are accepted and rejected accordingly."""
     async with published() as (issuer, _), GateProcess(written(stage.folder, document(issuer))) as gate:
         await gate.becomes_ready(within=10)
         until_then = time.monotonic() + stage.seconds
@@ -83,10 +83,10 @@ async def key_rotation(stage: Stage) -> None:
 
 
 async def same_key_id(stage: Stage) -> None:
-    """Replace the key under its key id: nothing but a signature that does not verify shows it."""
+    """Replace the key under its key id. Only a signature that does not verify shows the change."""
     async with published() as (issuer, _), GateProcess(written(stage.folder, document(issuer))) as gate:
         await gate.becomes_ready(within=10)
-        # Without the forged token: it would use up the one fetch a minute.
+        # Without the forged token: it would use the one fetch a minute.
         async with stage.load(stage.usual(issuer)[:12], gate) as load:
             await stage.lasts(_SETTLED)
             issuer.rotate(SigningKey.generate("ES256", kid=issuer.key.kid), overlap=False)

@@ -1,4 +1,4 @@
-"""Decides for each answer whether it is right, from what the scenario knows, and counts what happened."""
+"""Decide for each answer whether it is correct according to the scenario, and count the results."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _IDENTITY = "x-auth-request-"
 
 
 class Outcome(enum.StrEnum):
-    """What a request came to."""
+    """The result of a request."""
 
     ALLOW = "allow"
     DENY = "deny"
     UNAVAILABLE = "unavailable"
     """A 503 with Retry-After."""
     LOST = "no answer"
-    """The connection was refused or ended, or the time was over, without an answer."""
+    """The connection was refused or closed, or the request timed out."""
     BROKEN = "broken"
-    """An answer that the gate never gives, such as 500, or a denial with identity headers."""
+    """An answer that authgate never gives, such as 500, or a denial with identity headers."""
 
 
 ALLOW = frozenset({Outcome.ALLOW})
@@ -42,7 +42,7 @@ class Reply:
 
     @property
     def outcome(self) -> Outcome:
-        """What the answer means."""
+        """The kind of the answer."""
         if self.error:
             return Outcome.LOST
         outcome = Outcome(_STATUSES.get(self.status, "broken"))
@@ -58,7 +58,7 @@ class Reply:
 
 
 class Timeline:
-    """Which outcomes are right, and since when."""
+    """The expected outcomes, and since when."""
 
     def __init__(self, outcomes: Iterable[Outcome], now: float) -> None:
         self._changes = [(now, frozenset(outcomes))]
@@ -68,7 +68,7 @@ class Timeline:
         self._changes.append((now, frozenset(outcomes)))
 
     def during(self, begin: float, end: float) -> frozenset[Outcome]:
-        """Return every outcome that was right at some moment of this time: a request may be decided at any of them."""
+        """Return every outcome that was expected in this period. A request can be decided at any time in it."""
         right: frozenset[Outcome] = frozenset()
         until = end
         for since, outcomes in reversed(self._changes):
@@ -80,9 +80,9 @@ class Timeline:
 
 
 class Caller:
-    """A token, the user that it names, and which answers to it are right.
+    """A token, its user, and the expected answers.
 
-    With `final_denial`, the first denial is the last word: a deleted pod's token must never pass again.
+    With `final_denial`, no request may be allowed after the first denial: this is the token of a deleted pod.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Caller:
 
 
 class LabelledCounter:
-    """Counts answers, right and wrong, and measures the longest time in which no good token passed."""
+    """Counts expected and wrong answers, and measures the longest time without an allowed valid token."""
 
     def __init__(self, now: float) -> None:
         self.tolerated = Timeline((), now)
-        """The outcomes that the fault of the moment explains, for every caller."""
+        """The outcomes that the current fault explains, for every caller."""
         self.sent = self.wrong = self.unavailable = self.lost = 0
         self.longest = 0.0
         self.examples: Counter[str] = Counter()
@@ -109,11 +109,11 @@ class LabelledCounter:
         self._last_right = now
 
     def tolerate(self, now: float, *outcomes: Outcome) -> None:
-        """Accept these outcomes from now on, besides each caller's own; none ends the tolerance."""
+        """Accept these outcomes for every caller from now on; without outcomes, accept none."""
         self.tolerated.change(outcomes, now)
 
     def record(self, caller: Caller, reply: Reply, begin: float, end: float) -> None:
-        """Judge a reply to a request that was sent at `begin` and answered at `end`."""
+        """Check the reply to a request that was sent at `begin` and answered at `end`."""
         outcome = reply.outcome
         self.sent += 1
         self.unavailable += reply.status == 503
@@ -130,15 +130,15 @@ class LabelledCounter:
             self.latencies.append(end - begin)
 
     def fail(self, what: str) -> None:
-        """Count something wrong that is not an answer to a caller, such as a probe that failed."""
+        """Count an error that is not an answer to a caller, such as a probe that failed."""
         self._wrong(what)
 
     def close(self, now: float) -> None:
-        """Take the time since the last right answer into account."""
+        """Include the time since the last expected answer."""
         self.longest = max(self.longest, now - self._last_right)
 
     def restart_gap(self, now: float) -> None:
-        """Measure the time without a right answer from now on."""
+        """Measure the time without an expected answer from now on."""
         self._last_right = now
 
     def _passed(self, caller: Caller, reply: Reply, own: frozenset[Outcome], end: float) -> None:
@@ -156,6 +156,6 @@ class LabelledCounter:
 
 
 def percentile(values: list[float], part: float) -> float:
-    """Return the value below which this part of the values lies, 0 if there are no values."""
+    """Return the value below which this fraction of the values is; 0 without values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0.0

@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 _KILL_EVERY = 2.0
 _EARLY = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5)
-"""Seconds after SIGTERM has a handler. Until then, Python starts, and the kernel drops what is sent to process 1."""
+"""Seconds until SIGTERM has a handler. Before, Python starts, and the kernel drops signals to process 1."""
 
 
 async def workers_killed(stage: Stage) -> None:
-    """Kill a worker every two seconds, as the kernel does when memory runs out, and leave at least one."""
+    """Kill a worker every two seconds, as the kernel does if memory runs out. At least one worker always runs."""
     async with (
         published() as (issuer, _),
         Crew(stage.folder, document(issuer), workers=3) as crew,
@@ -55,7 +55,7 @@ async def workers_killed(stage: Stage) -> None:
 
 
 async def worker_hangs(stage: Stage) -> None:
-    """Stop one of two workers; the supervisor replaces it after ten seconds of silence."""
+    """Suspend one of two workers. The supervisor replaces it after ten seconds of silence."""
     async with (
         published() as (issuer, _),
         Crew(stage.folder, document(issuer)) as crew,
@@ -76,7 +76,7 @@ async def supervisor_killed(stage: Stage) -> None:
 
 
 async def orphan_hangs(stage: Stage) -> None:
-    """Kill the supervisor while one of its workers hangs, which must not keep the port."""
+    """Kill the supervisor while one of its workers hangs. The worker must not keep the port."""
     await _supervisor_killed(stage, hangs=True)
 
 
@@ -103,13 +103,13 @@ async def _supervisor_killed(stage: Stage, *, hangs: bool) -> None:
                     os.kill(pid, signal.SIGKILL)
         stage.figures.append(f"no worker was left: {time.monotonic() - began:.1f} s")
         await crew.process.start()
-        await stage.lasts(0.5)  # the last of the clients waits before it tries again
+        await stage.lasts(0.5)  # the last client waits before it retries
         stage.tolerate()
         await stage.lasts()
 
 
 async def rolling_restart(stage: Stage) -> None:
-    """End one of two gates with SIGTERM, start it again, then the other; clients keep their connections."""
+    """Stop one of two gates with SIGTERM, start it again, then the other. Clients keep their connections."""
     async with published() as (issuer, _):
         gates = []
         for name in ("one", "two"):
@@ -147,7 +147,7 @@ async def _roll(stage: Stage, gates: list[GateProcess], callers: list[Caller]) -
 
 
 class _Balancer:
-    """Chooses a gate for new connections as a Service does: those whose readiness probe passed last."""
+    """Chooses a gate for new connections as a Service does: only those whose last readiness probe succeeded."""
 
     def __init__(self, gates: list[GateProcess]) -> None:
         self._gates = gates
@@ -173,7 +173,7 @@ async def _ready(gate: GateProcess) -> bool:
 
 
 async def early_signals(stage: Stage) -> None:
-    """Send SIGTERM to a gate that is process 1 of a container, at moments of its first seconds."""
+    """Send SIGTERM to a gate that is process 1 of a container, at different times during its startup."""
     if (why := why_impossible()) is not None:
         raise NotPlayedError(why)
     issuer = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))

@@ -1,4 +1,4 @@
-"""Faults of the configuration file: many changes, broken files, files that arrive late, no worker to try one."""
+"""Faults of the configuration file: many changes, invalid files, files that arrive late, no worker to try a file."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 _OFTEN = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "50ms"}
 _NOWHERE = {"KUBECONFIG": "/nonexistent/kubeconfig"}
-"""So that a configuration with a cluster reads well and cannot be put to work."""
+"""Makes a configuration with a cluster valid, but impossible to apply."""
 _CHANGE_EVERY = 0.15
 _BROKEN = ("{", "jwt: []\n", "policies: {default: {allow: [{group: [x]}]}}\n", "\x00", "")
 
 
 async def reload_storm(stage: Stage) -> None:
-    """Change the file six times a second, every third time to a broken one; end with a stricter one."""
+    """Change the file six times a second, every third time to an invalid one. The last one is stricter."""
     async with published() as (issuer, _), Crew(stage.folder, document(issuer), _OFTEN) as crew:
         generous, strict = document(issuer, users=["guest"]), document(issuer)
         guest = stage.caller("guest", issuer.mint("guest"), *DENY, user="corp:guest")
@@ -55,7 +55,7 @@ async def reload_storm(stage: Stage) -> None:
 
 
 async def late_file(stage: Stage) -> None:
-    """Name a file of keys that arrives two seconds after the configuration, as a Secret after its ConfigMap."""
+    """Configure a file of keys that arrives two seconds after the configuration, like a Secret after its ConfigMap."""
     late = Issuer("https://late.example.com", SigningKey.generate("ES256"))
     keys = stage.folder / "late.json"
     async with published() as (issuer, _), Crew(stage.folder, document(issuer), _OFTEN) as crew:
@@ -72,17 +72,17 @@ async def late_file(stage: Stage) -> None:
 
 
 async def no_worker_left(stage: Stage) -> None:
-    """Have a file that cannot be put to work arrive while every worker is dead."""
+    """Write a file that cannot be applied while every worker is dead."""
     async with (
         published() as (issuer, _),
         Crew(stage.folder, document(issuer), {**_OFTEN, **_NOWHERE}) as crew,
         stage.load(stage.usual(issuer), crew),
     ):
         stage.tolerate(Outcome.LOST)
-        for _ in range(3):  # after the third end in a row a worker starts two seconds later
+        for _ in range(3):  # after the third exit in a row, a worker starts two seconds later
             await until(crew.ready, within=20)
             await _kill_all(crew)
-        nowhere = {"audiences": ["x"]}  # by the KUBECONFIG of the environment
+        nowhere = {"audiences": ["x"]}  # with the KUBECONFIG of the environment
         written(stage.folder, {**document(issuer), "cluster": nowhere})
         began = time.monotonic()
         await stage.lasts(3)
@@ -110,5 +110,5 @@ async def _apply(stage: Stage, crew: Crew, document: dict[str, Any]) -> None:
 
 
 async def _applied(crew: Crew, since: float) -> bool:
-    """Whether a file was applied after this moment by every worker."""
+    """Return whether every worker applied a file after this time."""
     return await crew.metric("authgate_config_last_reload_success_timestamp_seconds") > since

@@ -1,4 +1,4 @@
-"""Faults of the machine: descriptors or memory used up."""
+"""Faults of the machine: no descriptors or memory left."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 _SPARE_BYTES = 4 << 20
 _REPLACED = 12.0
-"""Seconds until a worker that says nothing any more was replaced, and a little."""
+"""Seconds until a silent worker was replaced, and a margin."""
 
 
 async def idle_connections(stage: Stage) -> None:
-    """Open more connections than the soft limit of descriptors, and leave them idle."""
+    """Open more connections than the soft limit of descriptors, and send nothing on them."""
     await _with_idle(stage, limit="256:4096", idle=600)
 
 
 async def no_descriptors(stage: Stage) -> None:
-    """Open more connections than the hard limit of descriptors: new ones are closed, and probes are served."""
+    """Open more connections than the hard limit of descriptors. New ones are closed, and probes succeed."""
     stage.tolerate(Outcome.LOST)
     await _with_idle(stage, limit="256:256", idle=600)
 
@@ -66,7 +66,7 @@ async def _open_idle(gate: RunningGate, opened: AsyncExitStack) -> None:
 
 
 async def _probe(stage: Stage, gate: RunningGate) -> None:
-    """Ask for /livez on a new connection, as a kubelet does."""
+    """Request /livez on a new connection, as a kubelet does."""
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
             answer = await session.get(f"http://{gate.admin_address}/livez")
@@ -77,7 +77,7 @@ async def _probe(stage: Stage, gate: RunningGate) -> None:
 
 
 async def no_memory(stage: Stage) -> None:
-    """Let workers take 4 MiB more of memory, and send new tokens with 200 groups each until it is used up."""
+    """Allow workers 4 MiB more memory, and send new tokens with 200 groups each until it is used."""
     async with published() as (issuer, _), Crew(stage.folder, document(issuer)) as crew:
         callers = stage.usual(issuer)
         flood = stage.caller("large token of a stranger", "", *DENY)

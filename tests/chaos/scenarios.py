@@ -1,4 +1,4 @@
-"""Every scenario, with what docs/reliability.md promises about it."""
+"""Every scenario, with the promise in docs/reliability.md."""
 
 from __future__ import annotations
 

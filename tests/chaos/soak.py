@@ -1,7 +1,7 @@
-"""`make soak`: an hour of load with key rotation, reloads and outages; no wrong answer, and no drift.
+"""`make soak`: an hour of load with key rotation, reloads and outages, without wrong answers or drift.
 
-Each minute: a new signing key at 10 s, another configuration at 20 s, and ten seconds without the issuer or without the
-API server, in turn, at 30 s. One token in a hundred requests is new.
+Each minute has a new signing key at 10 s, another configuration at 20 s, and an outage of ten seconds at 30 s, of the
+issuer and of the API server in turn. One token in a hundred requests is new.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 _OUTAGE = 10.0
 _RECOVERY = 8.0
-"""Seconds in which fetches and reviews that an outage put off are tried again."""
+"""Seconds until fetches and reviews that failed in an outage are retried."""
 _FREQUENT = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "500ms"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """When things happen, in seconds of a minute of `length` seconds."""
+    """The times of events, in seconds of a minute with a length of `length` seconds."""
 
     length: float
     rate: float
@@ -56,7 +56,7 @@ class _Soak:
         self.opaque: list[Caller] = []
 
     async def renew_tokens(self) -> None:
-        """Replace a good token by a new one, a hundred requests apart."""
+        """Replace a valid token with a new one every hundred requests."""
         number = 0
         while True:
             await asyncio.sleep(100 / self.plan.rate)
@@ -65,14 +65,14 @@ class _Soak:
                 self.callers[number].token = self.issuer.mint("web")
 
     async def minute(self, number: int, load: Load, web: EmbeddedServer, scenario: Scenario) -> None:
-        """Let one minute pass, and everything that happens in it."""
+        """Run one minute with all its events."""
         began = time.monotonic()
 
         async def moment(second: float) -> None:
             await asyncio.sleep(max(0.0, began + self.plan.at(second) - time.monotonic()))
 
         await moment(10)
-        self.stage.tolerate(Outcome.UNAVAILABLE)  # until a fetch brought the new key
+        self.stage.tolerate(Outcome.UNAVAILABLE)  # until a fetch gets the new key
         self.issuer.rotate(SigningKey.generate("ES256"))
         self.issuer.withdraw(*self.issuer.keys[2:])
         self.callers[:] = self.stage.usual(self.issuer)
@@ -92,15 +92,15 @@ class _Soak:
         await moment(60)
 
     def reload(self, scenario: Scenario, *, generous: bool) -> None:
-        """Write a configuration that differs from the one before, and is right for every caller as well."""
+        """Write a configuration that differs from the previous one. Every caller's answer stays the same."""
         written(self.stage.folder, configuration(self.issuer, scenario, users=["guest"] if generous else []))
 
 
 def configuration(issuer: Issuer, scenario: Scenario, users: list[str]) -> dict[str, object]:
-    """The issuer and the cluster, whose opaque tokens go to TokenReview."""
+    """Return a configuration with the issuer and the cluster. The cluster's opaque tokens need TokenReviews."""
     made = document(issuer, users=users)
     made["policies"]["default"]["allow"].append({"groups": ["robots"]})
-    # A verdict that outlived an outage would hide it.
+    # A verdict that is cached longer than the outage would hide it.
     return {
         **made,
         "cluster": of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE]),
@@ -109,7 +109,7 @@ def configuration(issuer: Issuer, scenario: Scenario, users: list[str]) -> dict[
 
 
 async def _soaked(arguments: argparse.Namespace) -> list[str]:
-    """Return everything that was not as it should be."""
+    """Return all errors of the run."""
     plan = _Plan(arguments.seconds, arguments.rate)
     usages: list[Usage] = []
     wrong = 0
@@ -160,7 +160,7 @@ async def _processes(crew: Crew) -> list[int]:
 
 
 def usage_of(pids: list[int]) -> Usage:
-    """What these processes take together."""
+    """Return the resources that these processes use together."""
     rss = 0
     for pid in pids:
         status = Path(f"/proc/{pid}/status").read_text()
@@ -183,7 +183,7 @@ def _show(number: int, tally: LabelledCounter, before: tuple[int, int, int], usa
 
 
 def main() -> None:
-    """Soak; exit with 1 after a wrong answer or drift."""
+    """Run the soak; exit with 1 after a wrong answer or drift."""
     parser = argparse.ArgumentParser(
         prog="tests.chaos.soak", description="load with faults, minute by minute"
     )

@@ -1,4 +1,4 @@
-"""What a scenario is given: a folder, a tally, and the callers whose answers are judged."""
+"""The parts of a scenario: a folder, counters, and the callers with their expected answers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _MOST = 120.0
 
 
 class NotPlayedError(Exception):
-    """The scenario needs something that this machine does not have; the text names it."""
+    """The scenario needs something that this machine does not have. The text names it."""
 
 
 class Stage:
-    """One scenario while it runs. `seconds` is how long its fault lasts, where the scenario can choose."""
+    """One running scenario. `seconds` is the length of its fault, if the scenario can choose it."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self.folder = folder
@@ -39,11 +39,11 @@ class Stage:
         self.figures: list[str] = []
 
     def caller(self, name: str, token: str, *outcomes: Outcome, user: str | None = None) -> Caller:
-        """A caller to whose token these outcomes are right from now on."""
+        """Add a caller. These outcomes are expected for its token from now on."""
         return Caller(name, token, outcomes, time.monotonic(), user=user)
 
     def usual(self, issuer: Issuer) -> list[Caller]:
-        """Callers of `document(issuer)`: twelve good tokens, and one each that is forged, expired and not allowed."""
+        """Add the callers of `document(issuer)`: twelve valid tokens, one forged, one expired and one not allowed."""
         good = [self.caller("good token", issuer.mint("web"), *ALLOW, user="corp:web") for _ in range(12)]
         stolen = SigningKey.generate(issuer.key.algorithm, kid=issuer.key.kid)
         bad = {
@@ -56,11 +56,11 @@ class Stage:
     def load(
         self, callers: Sequence[Caller], *gates: RunningGate, rate: float = 200.0, timeout: float = 5.0
     ) -> Load:
-        """Requests of these callers to the gate."""
+        """Return a load of requests of these callers to the gate."""
         return Load(self.tally, callers, lambda: gates[0].address, rate=rate, timeout=timeout)
 
     def tolerate(self, *outcomes: Outcome) -> None:
-        """Accept these outcomes from every caller from now on; none ends the tolerance."""
+        """Accept these outcomes from every caller from now on; without outcomes, accept none."""
         self.tally.tolerate(time.monotonic(), *outcomes)
 
     def expect(self, caller: Caller, *outcomes: Outcome) -> None:
@@ -68,19 +68,19 @@ class Stage:
         caller.expected.change(outcomes, time.monotonic())
 
     async def lasts(self, seconds: float = _SETTLE) -> None:
-        """Let the load go on for a while."""
+        """Let the load run for some time."""
         await asyncio.sleep(seconds)
 
     async def comes(
         self, what: str, holds: Callable[[], Awaitable[bool]], *, within: float, since: float | None = None
     ) -> None:
-        """Wait until something holds, and note how long it took; ChildFailedError if it takes too long."""
+        """Wait until a condition is true, and record the time it took; ChildFailedError if it takes too long."""
         began = time.monotonic() if since is None else since
         await until(holds, within=within, otherwise=lambda: what)
         self.figures.append(f"{what}: {time.monotonic() - began:.2f} s")
 
     async def passes(self, what: str, gate: RunningGate, caller: Caller, *, within: float) -> None:
-        """Wait until a caller's token passes, note how long it took, and expect nothing else from then on."""
+        """Wait until a caller's token is allowed, record the time it took, and expect only this from then on."""
 
         async def opens() -> bool:
             try:
@@ -95,7 +95,7 @@ class Stage:
 def document(
     issuer: Issuer, *further: dict[str, Any], users: Sequence[str] = (), **gate: Any
 ) -> dict[str, Any]:
-    """A configuration that lets `web` and these users of an issuer pass; `further` are more entries of `jwt`."""
+    """Return a configuration that allows `web` and these users of an issuer; `further` are more entries of `jwt`."""
     allowed = [f"corp:{user}" for user in ("web", *users)]
     if further:
         allowed += [f"{entry['gate']['name']}:web" for entry in further]
@@ -107,20 +107,20 @@ def document(
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A fault, and what is promised about it."""
+    """A fault and its promise."""
 
     name: str
     promise: str
     play: Callable[[Stage], Awaitable[None]]
     longest: float
-    """The longest time, in seconds, in which no good token may pass, on top of the length of the fault's phase where
-    `throughout` is set."""
+    """The longest time, in seconds, without an allowed valid token. With `throughout`, the length of the fault is
+    added."""
     throughout: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How a scenario ended."""
+    """The result of a scenario."""
 
     name: str
     verdict: str
@@ -130,12 +130,12 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Whether the promise was kept, or the scenario could not be played here."""
+        """Whether the promise was kept, or the scenario cannot run on this machine."""
         return self.verdict == "kept" or self.verdict.startswith("not played")
 
 
 async def played(scenario: Scenario, seconds: float) -> Row:
-    """Play a scenario to its end, whatever it is; no exception of it reaches the caller."""
+    """Run a scenario to its end. It raises no exception."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="authgate-chaos-") as folder:
         stage = Stage(Path(folder), seconds)
@@ -145,7 +145,7 @@ async def played(scenario: Scenario, seconds: float) -> Row:
                 await scenario.play(stage)
         except NotPlayedError as error:
             verdict = f"not played: {error}"
-        except Exception as error:  # noqa: BLE001 - one scenario that fails must not end the others
+        except Exception as error:  # noqa: BLE001 - a scenario that fails must not stop the others
             verdict = f"failed: {str(error) or type(error).__name__}".splitlines()[0]
     longest = scenario.longest + (seconds if scenario.throughout else 0)
     if not verdict and stage.tally.wrong:

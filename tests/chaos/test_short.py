@@ -1,4 +1,4 @@
-"""The quick scenarios of `make chaos`, with short faults: the same code decides what is right."""
+"""The quick scenarios of `make chaos`, with short faults and the same checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECONDS = 3.0
 
 @pytest.mark.parametrize("name", _QUICK)
 async def test_a_fault_makes_no_answer_wrong(name: str) -> None:
-    """The promise of docs/reliability.md is kept while the fault lasts and after it."""
+    """The promise of docs/reliability.md is kept during the fault and after it."""
     scenario = next(each for each in SCENARIOS if each.name == name)
     row = await played(scenario, _SECONDS)
     assert row.verdict == "kept", dict(row.tally.examples)

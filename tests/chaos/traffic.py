@@ -1,4 +1,4 @@
-"""Sends requests on kept connections as a proxy does, and has each answer judged."""
+"""Send requests on kept connections as a proxy does, and check each answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAUSE_AFTER_LOSS = 0.05
 
 
 class Connection:
-    """One kept connection; it is opened again where the gate closed it."""
+    """One kept connection. It is opened again if the gate closed it."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -29,7 +29,7 @@ class Connection:
 
     @property
     def open(self) -> bool:
-        """Whether the next request goes out on a connection that is open already."""
+        """Whether a connection is open for the next request."""
         return self._streams is not None
 
     async def ask(self, address: str, token: str) -> Reply:
@@ -69,10 +69,10 @@ class Connection:
 
 
 class Load:
-    """Clients that ask for all callers in turn, so many requests a second, while its `async with` lasts.
+    """Clients that send requests for all callers in turn, at a fixed rate, during its `async with`.
 
-    `addresses` is asked for the gate of each new connection; None means that no gate takes connections now.
-    `callers` may change at any time.
+    `addresses` returns the gate for each new connection; None means that no gate accepts connections now.
+    `callers` can change at any time.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Load:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ending = True  # requests under way are still judged
+        self._ending = True  # requests in progress are still checked
         _, late = await asyncio.wait(self._tasks, timeout=self._timeout + 1)
         for task in late:
             task.cancel()

@@ -1,10 +1,14 @@
-"""`make e2e`: the gate's image and chart in a real cluster, with real pods.
+"""`make e2e`: test the image and the chart with real pods in a cluster.
 
-Needs kubectl, helm and a KUBECONFIG that may do everything, and the images where the nodes find them (on kind:
-`kind load docker-image authgate:dev`). All of it happens in one namespace, which must not be there yet and is deleted
-at the end; what the chart makes outside of it goes with its releases. Variables: IMAGE (authgate:dev) is the gate,
-NGINX_IMAGE (nginx:1.28) any image with nginx in its PATH, NAMESPACE (authgate-e2e) the namespace; SLOW=1 adds what
-takes ten minutes, KEEP=1 leaves all in place.
+It needs kubectl, helm, a KUBECONFIG with all rights, and the images on the nodes (on kind: `kind load docker-image
+authgate:dev`). Everything runs in one namespace, which must not exist before and is deleted at the end. The chart's
+objects outside the namespace are deleted with its releases. Variables:
+
+- IMAGE (authgate:dev): authgate's image
+- NGINX_IMAGE (nginx:1.28): any image with nginx in its PATH
+- NAMESPACE (authgate-e2e)
+- SLOW=1: run the tests that take ten minutes, too
+- KEEP=1: delete nothing at the end
 """
 
 from __future__ import annotations
@@ -36,13 +40,13 @@ PARTS = (
 
 
 def set_up(name: str) -> Stage:
-    """See that there is a cluster, and that the namespace is free."""
+    """Check that the cluster is reachable and that the namespace does not exist."""
     cluster, report = Cluster(name), Report()
     version = json.loads(cluster.kubectl("version", "--output", "json"))["serverVersion"]
     issuer = json.loads(cluster.kubectl("get", "--raw", "/.well-known/openid-configuration"))["issuer"]
     if cluster.kubectl("get", "namespace", name, "--ignore-not-found", "--output", "name"):
         raise CommandError(
-            f"the namespace {name} is there already: delete it, or set NAMESPACE to another name"
+            f"the namespace {name} already exists: delete it, or set NAMESPACE to another name"
         )
     report.note(f"Kubernetes {version['gitVersion']}, issuer {issuer}")
     return Stage(
@@ -56,7 +60,7 @@ def set_up(name: str) -> Stage:
 
 
 def tear_down(stage: Stage) -> None:
-    """Take away what was made, in the namespace and outside of it."""
+    """Delete everything that was created, in the namespace and outside of it."""
     installed = json.loads(stage.cluster.helm("list", "--all", "--output", "json"))
     for release in installed:
         stage.cluster.helm("uninstall", release["name"], "--wait", "--timeout", "90s")
@@ -64,7 +68,7 @@ def tear_down(stage: Stage) -> None:
 
 
 def main() -> int:
-    """Play every part in turn; a part that fails does not keep the next from being played."""
+    """Run every part in turn. A part that fails does not stop the next ones."""
     try:
         stage = set_up(os.environ.get("NAMESPACE") or "authgate-e2e")
     except CommandError as error:
@@ -82,7 +86,7 @@ def main() -> int:
     finally:
         if os.environ.get("KEEP") != "1":
             tear_down(stage)
-    sys.stdout.write(f"\n{stage.report.shown} shown, {stage.report.wrong} wrong\n")
+    sys.stdout.write(f"\n{stage.report.shown} passed, {stage.report.wrong} failed\n")
     return 1 if stage.report.wrong else 0
 
 

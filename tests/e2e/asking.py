@@ -1,4 +1,4 @@
-"""Runs inside the client's pod: reads requests as JSON from its input, and writes the answers as JSON.
+"""Runs inside the client's pod: reads requests as JSON from standard input, and writes the answers as JSON.
 
 A request is {"url", "token", "headers"}. An answer is {"status", "headers", "body"}; its status is 0 if the request
 failed.

@@ -1,4 +1,4 @@
-"""kubectl and helm against the cluster of KUBECONFIG, in one namespace."""
+"""kubectl and helm with the cluster of KUBECONFIG, in one namespace."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PYTHON = "/opt/authgate/bin/python"
-"""The interpreter inside the image of the gate."""
+"""The interpreter in authgate's image."""
 
 
 class CommandError(Exception):
-    """A command failed; says which, and what it wrote."""
+    """A command failed. The text contains the command and its output."""
 
 
 def run(words: Sequence[str], stdin: str | None = None, timeout: float = 240.0) -> str:
@@ -40,7 +40,7 @@ def _spoken(words: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The namespace that everything of a run lives in."""
+    """The namespace of a run."""
 
     namespace: str
 
@@ -49,7 +49,7 @@ class Cluster:
         return run(["kubectl", "--namespace", self.namespace, *words], stdin, timeout)
 
     def helm(self, *words: str, values: Mapping[str, Any] | None = None) -> str:
-        """Return helm's output; the values go in by its standard input."""
+        """Return helm's output. The values are sent to its standard input."""
         if values is None:
             return run(["helm", "--namespace", self.namespace, *words])
         return run(["helm", "--namespace", self.namespace, *words, "--values", "-"], json.dumps(values))
@@ -63,25 +63,25 @@ class Cluster:
         return json.loads(self.kubectl("get", *words, "--output", "json"))
 
     def create(self, thing: Mapping[str, Any]) -> Any:
-        """Return the object that the API server made of this one, such as a review with its answer."""
+        """Return the object that the API server created from this one, such as a review with its answer."""
         return json.loads(
             self.kubectl("create", "--filename", "-", "--output", "json", stdin=json.dumps(thing))
         )
 
     def pods(self, selector: str) -> list[Any]:
-        """Return the pods that a label selector chooses and that are not being deleted."""
+        """Return the pods of a label selector that are not being deleted."""
         found = self.get("pods", "--selector", selector)["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def python(self, pod: str, source: str, *words: str, stdin: str = "", container: str = "") -> str:
-        """Return what a Python source writes inside a pod that has the gate's image."""
+        """Run Python source in a pod with authgate's image, and return its output."""
         chosen = ["--container", container] if container else []
         return self.kubectl(
             "exec", "--stdin", pod, *chosen, "--", PYTHON, "-I", "-c", source, *words, stdin=stdin
         )
 
     def metric(self, selector: str, name: str, **labels: str) -> float:
-        """Return the sum of a metric over the pods of a selector, of the samples that have these labels."""
+        """Return the sum of a metric over the pods of a selector. Only samples with these labels count."""
         total = 0.0
         for pod in self.pods(selector):
             path = f"/api/v1/namespaces/{self.namespace}/pods/{pod['metadata']['name']}:9090/proxy/metrics"
@@ -99,9 +99,9 @@ def _listed(objects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def eventually(what: str, seconds: float, found: Callable[[], bool]) -> float:
-    """Return after how many seconds it was found; it is looked for twice a second.
+    """Wait until `found` is true, checked twice a second, and return the seconds it took.
 
-    Raises CommandError where it was not found in time.
+    Raises CommandError after `seconds`.
     """
     started = time.monotonic()
     while not found():

@@ -1,4 +1,4 @@
-"""A pod is deleted: when each kind of gate, and the API server itself, refuses its token."""
+"""Delete a pod, and measure when each kind of gate and the API server reject its token."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REVIEWS: Final = "authgate_tokenreview_requests_total"
 
 
 def watched(stage: Stage) -> None:
-    """A gate that watches for deletions, and what it knows of the cluster."""
+    """Install a gate that watches for deletions, and check which objects it knows."""
     report, cluster = stage.report, stage.cluster
     report.part("a gate that watches (revocation: watch)")
     values = {
@@ -40,11 +40,11 @@ def watched(stage: Stage) -> None:
         resource: cluster.metric(WATCHING_GATE, "authgate_watch_objects", resource=resource)
         for resource in ("serviceaccounts", "pods", "nodes")
     }
-    report.check("it knows accounts, pods and nodes", all(known.values()), known)
+    report.check("its watches list accounts, pods and nodes", all(known.values()), known)
 
 
 def a_deleted_pod(stage: Stage) -> None:
-    """The same deletion as three gates and the API server see it, some times over; and what it cost in reviews."""
+    """Delete pods, and compare when three gates and the API server reject their tokens, and the reviews they sent."""
     report = stage.report
     report.part("a deleted pod")
     before = stage.cluster.metric(WATCHING_GATE, _REVIEWS)
@@ -52,10 +52,10 @@ def a_deleted_pod(stage: Stage) -> None:
     reviews = stage.cluster.metric(WATCHING_GATE, _REVIEWS) - before
     title = ("revocation: watch", f"mode: always, maxAge: {MAX_AGE}s", "the API server's TokenReview")
     for name, times in zip(title, zip(*rows, strict=True), strict=True):
-        report.note(f"{name:<30} refuses after {', '.join(f'{seconds:6.2f} s' for seconds in times)}")
+        report.note(f"{name:<30} rejects after {', '.join(f'{seconds:6.2f} s' for seconds in times)}")
     watching, strict, _ = zip(*rows, strict=True)
-    report.check("the watch is there within a second", max(watching) < 1, f"{max(watching):.3f} s at most")
-    report.check("it asked for no review of these tokens", reviews == 0, f"{reviews:.0f} TokenReviews")
+    report.check("the watch rejects within a second", max(watching) < 1, f"{max(watching):.3f} s at most")
+    report.check("it sent no review of these tokens", reviews == 0, f"{reviews:.0f} TokenReviews")
     report.check(
         f"mode always keeps to maxAge ({MAX_AGE} s) and {API_SERVER_CACHE} s",
         max(strict) <= MAX_AGE + API_SERVER_CACHE,
@@ -64,15 +64,17 @@ def a_deleted_pod(stage: Stage) -> None:
 
 
 def _deletion(stage: Stage, name: str) -> tuple[float, float, float]:
-    """Return how many seconds after the deletion event the watch, maxAge and the API server refuse the token."""
+    """Return the seconds from the deletion event to the rejection by the watch, by maxAge and by the API server."""
     cluster = stage.cluster
     cluster.apply(caller(name, CALLER, stage.image))
     cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout", "60s")
     token = stage.token_of(name)
     eventually("the watch knows the pod", 10, lambda: stage.ask(WATCHING, token).status == 200)
-    stage.report.check(f"{name}: its token before", stage.ask(STRICT, token).status == 200)
+    stage.report.check(
+        f"{name}: its token is accepted before the deletion", stage.ask(STRICT, token).status == 200
+    )
     if not _reviewed(stage, token):
-        raise CommandError(f"{name}: the API server refuses the token of a living pod")
+        raise CommandError(f"{name}: the API server rejects the token of an existing pod")
     with _asking(stage, token) as asking, _events(stage, name) as events:
         cluster.kubectl("delete", "pod", name, "--now", "--wait=false")
         deleted = _deletion_time(events)
@@ -82,7 +84,7 @@ def _deletion(stage: Stage, name: str) -> tuple[float, float, float]:
     left = stage.ask(SHARED, token)
     stage.report.note(f"{name}: a gate without watch and reviews answers {left.outcome}")
     wrong = {url: got["statuses"] for url, got in seen.items() if not set(got["statuses"]) <= {200, 401}}
-    stage.report.check(f"{name}: no other answer on the way", not wrong, wrong or "200, then 401")
+    stage.report.check(f"{name}: no other answer in between", not wrong, wrong or "200, then 401")
     return seen[WATCHING]["refused"] - deleted, seen[STRICT]["refused"] - deleted, server
 
 
@@ -96,7 +98,7 @@ def _asking(stage: Stage, token: str) -> Iterator[subprocess.Popen[str]]:
         process.stdin.write(f"{token}\n")
         process.stdin.flush()
         if process.stdout.readline() != "started\n":
-            raise CommandError("asking did not start")
+            raise CommandError("the requests did not start")
         yield process
 
 
@@ -106,7 +108,7 @@ def _events(stage: Stage, pod: str) -> Iterator[subprocess.Popen[str]]:
     words += ["--output-watch-events", "--output", "jsonpath={.type}{'\\n'}"]
     with _process(words) as process:
         assert process.stdout is not None
-        process.stdout.readline()  # the pod as it is: the watch has begun
+        process.stdout.readline()  # the existing pod: the watch has started
         yield process
 
 
@@ -126,7 +128,7 @@ def _deletion_time(events: subprocess.Popen[str]) -> float:
     for line in events.stdout:
         if line.strip() == "DELETED":
             return time.time()
-    raise CommandError("kubectl's watch ended before the pod")
+    raise CommandError("kubectl's watch ended before the deletion of the pod")
 
 
 def _until_refused(stage: Stage, token: str) -> float:

@@ -1,4 +1,4 @@
-"""The gate is upgraded, ended and killed while it is being asked."""
+"""Upgrade, stop and kill authgate while it gets requests."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 RIGHT: Final = {"good 200", "forged 401"}
 UNAVAILABLE: Final = {"good 503", "forged 503"}
 
-# SIGKILL to the gate's own process, which is the container's first: nothing inside the container can send it that, but
-# the kernel does where the container's memory is full. It takes the largest process of the highest score, and that is
-# the gate as long as each of those that fill the memory is smaller.
+# Send SIGKILL to authgate, which is process 1 of its container. No process in the container can send it, but the kernel
+# does if the container's memory is full. It kills the largest process with the highest score. That is authgate, because
+# each process that fills the memory is smaller.
 _FILL_THE_MEMORY: Final = """
 import os, time
 with open("/proc/1/oom_score_adj", "w") as score:
@@ -36,7 +36,7 @@ time.sleep(60)
 
 
 def an_upgrade(stage: Stage) -> None:
-    """Not one request fails while every gate is replaced."""
+    """No request fails while all pods of authgate are replaced."""
     report = stage.report
     report.part("a rolling upgrade under load")
     with _loads(stage) as (through, straight):
@@ -44,7 +44,7 @@ def an_upgrade(stage: Stage) -> None:
         values = shared_values(stage)
         values["config"]["cache"] = {"ttl": "59s"}
         took = install(stage, "authgate", values)
-        # helm waits for the new pods; the old ones go on answering for a while, and end.
+        # helm waits for the new pods. The old ones still answer for a while, and then end.
         eventually("the old gates end", 90, lambda: not old & _uids(stage))
         time.sleep(2)
         for how, load in (("through nginx", through), ("directly, with a new connection each", straight)):
@@ -54,7 +54,7 @@ def an_upgrade(stage: Stage) -> None:
 
 
 def a_deletion(stage: Stage) -> None:
-    """A gate that gets no time to end takes answers with it, but never gives a wrong one."""
+    """A pod that is killed without a grace period loses requests, but gives no wrong answer."""
     report = stage.report
     report.part("a gate deleted by force under load")
     with _loads(stage) as (through, straight):
@@ -65,7 +65,7 @@ def a_deletion(stage: Stage) -> None:
 
 
 def a_kill(stage: Stage) -> None:
-    """The kernel kills a gate for its memory (SIGKILL), and the kubelet starts it again."""
+    """The kernel kills authgate for its memory use (SIGKILL), and the kubelet restarts it."""
     report = stage.report
     report.part("a gate killed by the kernel for its memory under load")
     with _loads(stage) as (through, straight):

@@ -1,4 +1,4 @@
-"""The chart is installed, its own test passes, and an app is guarded in each of the three ways."""
+"""Install the chart, run its own test, and protect an app in each of the three ways."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def install(stage: Stage, release: str, values: dict[str, Any], chart: str = CHA
 
 
 def shared_values(stage: Stage) -> dict[str, Any]:
-    """The gate that verifies with the cluster's keys, and asks the API server where they cannot decide."""
+    """Return the values of a gate that verifies with the cluster's keys, and sends a review if they cannot decide."""
     review = {"legacyAudiences": [stage.issuer]}
     values: dict[str, Any] = {
         "image": stage.gate_image(),
@@ -56,7 +56,7 @@ def shared_values(stage: Stage) -> dict[str, Any]:
 
 
 def strict_values(stage: Stage, preset: str = "oauth2-proxy") -> dict[str, Any]:
-    """The gate that believes nobody but the API server, for a few seconds."""
+    """Return the values of a gate that needs a review for every token, and uses its answer for a few seconds."""
     review = {"mode": "always", "maxAge": f"{MAX_AGE}s", "legacyAudiences": [stage.issuer]}
     return {
         "image": stage.gate_image(),
@@ -70,7 +70,7 @@ def strict_values(stage: Stage, preset: str = "oauth2-proxy") -> dict[str, Any]:
 
 
 def the_chart(stage: Stage) -> None:
-    """Two releases, `helm test` of both, and how confined the gate's container is."""
+    """Install two releases, run `helm test` for both, and check the restrictions of the gate's container."""
     report, cluster = stage.report, stage.cluster
     report.part("the chart")
     report.check(
@@ -97,7 +97,7 @@ def the_chart(stage: Stage) -> None:
 
 
 def shared(stage: Stage) -> None:
-    """An app behind nginx, which asks the shared gate by its Service."""
+    """Protect an app behind nginx with the shared gate's Service."""
     stage.report.part("an app behind nginx, with the shared gate")
     stage.cluster.apply(*app_behind_nginx("shared", "authgate:8080", stage.nginx, labels={}, annotations={}))
     guarded(stage, "shared")
@@ -108,7 +108,7 @@ def embedded(stage: Stage) -> None:
     stage.report.part("the same with a gate embedded in the pod (deploy/sidecar)")
     with tempfile.TemporaryDirectory() as scratch:
         chart = Path(scratch) / "app"
-        # What `helm dependency update` would do, without writing into the checkout.
+        # The same as `helm dependency update`, but without writing into the checkout.
         shutil.copytree(ROOT / "deploy/sidecar/chart", chart)
         shutil.copytree(CHART, chart / "charts/authgate")
         took = install(
@@ -132,7 +132,7 @@ def embedded(stage: Stage) -> None:
 
 
 def injected(stage: Stage) -> None:
-    """A pod with a label, which the API server itself gives a gate."""
+    """Protect a pod with a label: the API server adds authgate to it."""
     stage.report.part("the same with a gate injected by MutatingAdmissionPolicy")
     if stage.minor < INJECTION_SINCE:
         stage.report.note(f"left out: Kubernetes 1.{stage.minor} needs a feature gate for it; 1.36 does not")
@@ -154,7 +154,7 @@ def guarded(stage: Stage, name: str) -> None:
     report, url = stage.report, f"http://{name}/"
     stage.cluster.kubectl("rollout", "status", f"deployment/{name}", "--timeout", "120s")
     token = stage.token_of(CALLER)
-    # kube-proxy learns of a new Service a moment later than the Deployment is ready.
+    # kube-proxy configures a new Service a moment after the Deployment is ready.
     reachable = eventually(f"{url} answers", 60, lambda: stage.ask(url).status == 401)
     refused = stage.ask(url)
     challenge = refused.headers.get("www-authenticate", "")

@@ -1,8 +1,8 @@
-"""Runs inside the client's pod: python load.py URL keep|fresh, with a good token as its input's first line.
+"""Runs inside the client's pod: python load.py URL keep|fresh, with a valid token as the first line of its input.
 
-Asks with the good token and with a forged one by turns, on a few connections, some 200 times a second, until its
-input ends. Then it writes how often each was answered how, as JSON: {"good 200": 1000, "forged 401": 1000}. A proxy
-that loses the gate answers 503, which is counted like any other answer; so is a connection that breaks.
+Sends about 200 requests a second on a few connections, alternately with the valid token and with a forged one, until
+its input ends. Then it writes the number of answers as JSON: {"good 200": 1000, "forged 401": 1000}. A 503 of a proxy
+that cannot reach authgate, and a broken connection, count like other answers.
 """
 
 import collections
@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 CONNECTIONS = 4
 PAUSE = 0.02
 LIMIT = 180.0
-"""Seconds after which it ends by itself."""
+"""Seconds after which it stops by itself."""
 
 
 class Asker(threading.Thread):
-    """One connection's worth of requests, and the counts of their answers."""
+    """The requests of one connection, and the counts of their answers."""
 
     def __init__(self, url: str, tokens: dict[str, str], stop: threading.Event, *, keep: bool) -> None:
         super().__init__(daemon=True)
@@ -31,7 +31,7 @@ class Asker(threading.Thread):
         self.counts: collections.Counter[str] = collections.Counter()
 
     def run(self) -> None:
-        """Send requests until `stop` is called."""
+        """Send requests until `stop` is set."""
         connection = self._connection()
         while not self._stop_asking.is_set():
             for kind, token in self._tokens.items():
@@ -56,11 +56,11 @@ class Asker(threading.Thread):
 
 
 def main() -> None:
-    """Start, say so, wait for the end of the input, and write the counts."""
+    """Start, report the start, wait for the end of the input, and write the counts."""
     url, how = sys.argv[1:]
     good = sys.stdin.readline().strip()
     head, body, signature = good.split(".")
-    # Another first character: the last one of a signature has bits that mean nothing.
+    # Change the first character. The last character of a signature has bits without meaning.
     forged = f"{head}.{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}"
     stop = threading.Event()
     timer = threading.Timer(LIMIT, stop.set)

@@ -1,4 +1,4 @@
-"""What a run creates beside the chart's own objects."""
+"""The objects that a run creates in addition to the chart's own."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _ECHO: Final = (
 
 
 def namespace(name: str) -> dict[str, Any]:
-    """A namespace that takes no pod which is not restricted."""
+    """Return a namespace that accepts only restricted pods."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "authgate.dev/e2e": "true"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
 def account(name: str) -> dict[str, Any]:
-    """A ServiceAccount whose token no pod gets by itself."""
+    """Return a ServiceAccount whose token is not mounted by default."""
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
@@ -50,7 +50,7 @@ def account(name: str) -> dict[str, Any]:
 
 
 def legacy_secret(name: str, service_account: str) -> dict[str, Any]:
-    """A Secret that the control plane puts a token without an end into."""
+    """Return a Secret to which the control plane adds a token without an expiry."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -60,7 +60,7 @@ def legacy_secret(name: str, service_account: str) -> dict[str, Any]:
 
 
 def caller(name: str, service_account: str, image: str) -> dict[str, Any]:
-    """A pod with its own token for authgate. It runs requests for the tests."""
+    """Return a pod with its own token for authgate. It runs requests for the tests."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -101,7 +101,7 @@ def caller(name: str, service_account: str, image: str) -> dict[str, Any]:
 
 
 def token_review(token: str) -> dict[str, Any]:
-    """What the gate asks the API server, too."""
+    """Return the TokenReview that authgate also sends."""
     return {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenReview",
@@ -112,7 +112,7 @@ def token_review(token: str) -> dict[str, Any]:
 def app_behind_nginx(
     name: str, gate: str, image: str, *, labels: Mapping[str, str], annotations: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """An app behind nginx as deploy/proxies/nginx has it, which asks the gate at an address.
+    """Return the objects of an app behind nginx, with deploy/proxies/nginx and authgate at this address.
 
     The app answers with the headers that nginx forwards.
     """
@@ -162,7 +162,7 @@ def app_behind_nginx(
 def _replaced(file: Path, old: str, new: str) -> str:
     text = file.read_text()
     if old not in text:
-        raise ValueError(f"{file} does not hold {old!r} any more")
+        raise ValueError(f"{file} does not contain {old!r}")
     return text.replace(old, new)
 
 

@@ -1,7 +1,7 @@
-"""Runs inside the client's pod: python refusing.py URL..., with a token as its input's first line.
+"""Runs inside the client's pod: python refusing.py URL..., with a token as the first line of its input.
 
-Asks every URL with the token, again and again, until each refuses it. Writes "started", and at the end by URL the
-time of the first refusal (POSIX seconds) and all statuses that were seen, as JSON.
+Sends requests with the token to every URL until each answers 401. Writes "started", and at the end, as JSON, the time
+of the first 401 (POSIX seconds) and all statuses of each URL.
 """
 
 import http.client
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 PAUSE = 0.005
 LIMIT = 120.0
-"""Seconds after which it ends by itself."""
+"""Seconds after which it stops by itself."""
 
 
 def watch(url: str, token: str, seen: dict[str, dict[str, object]]) -> None:
-    """Ask until the answer is 401, and note when that was."""
+    """Send requests until the answer is 401, and record the time."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
     statuses: set[int] = set()
@@ -37,7 +37,7 @@ def watch(url: str, token: str, seen: dict[str, dict[str, object]]) -> None:
 
 
 def main() -> None:
-    """Watch every URL at once."""
+    """Send requests to all URLs in parallel."""
     token = sys.stdin.readline().strip()
     seen: dict[str, dict[str, object]] = {}
     threads = [threading.Thread(target=watch, args=(url, token, seen)) for url in sys.argv[1:]]

@@ -1,4 +1,4 @@
-"""What every part of a run has: the cluster, the images, a caller in a pod, and the list of what was shown."""
+"""The parts of a run: the cluster, the images, a client in a pod, and the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEHIND_SHARED: Final = "http://shared/"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was answered, from the gate itself or through nginx."""
+    """An answer from authgate itself or through nginx."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,31 +40,31 @@ class Answer:
 
     @property
     def identity(self) -> dict[str, str]:
-        """The identity headers that say something."""
+        """The identity headers with a value."""
         prefixes = ("x-auth-request-", "x-remote-")
         return {name: value for name, value in self.headers.items() if name.startswith(prefixes) and value}
 
 
 @dataclass(slots=True)
 class Report:
-    """Writes a line for each thing as it is shown, and counts."""
+    """Writes a line for each check, and counts them."""
 
     shown: int = 0
     wrong: int = 0
     _started: float = field(default_factory=time.monotonic)
 
     def check(self, what: str, good: bool, seen: object = "") -> None:
-        """One thing that must be so, and what was seen."""
+        """Report a condition, and the observed value."""
         self.shown += good
         self.wrong += not good
         self._line("ok   " if good else "WRONG", f"{what}: {seen}" if seen != "" else what)
 
     def note(self, text: str) -> None:
-        """Something that is worth knowing, and neither right nor wrong."""
+        """Report a measurement that is not a condition."""
         self._line("note ", text)
 
     def part(self, title: str) -> None:
-        """A heading."""
+        """Print a heading."""
         sys.stdout.write(f"\n== {title}\n")
 
     def _line(self, mark: str, text: str) -> None:
@@ -74,40 +74,40 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A namespace in which gates, apps and a caller are played."""
+    """The namespace of a run, with gates, apps and a client."""
 
     cluster: Cluster
     report: Report
     image: str
     nginx: str
     minor: int
-    """Of the API server's version, 1.36 being 36."""
+    """The minor version of the API server: 36 for 1.36."""
     issuer: str
-    """Of the cluster's tokens, and the API server's own audience."""
+    """The issuer of the cluster's tokens, which is also the API server's own audience."""
 
     def gate_image(self) -> dict[str, Any]:
-        """The chart's values that name the image."""
+        """Return the chart's values for the image."""
         repository, _, tag = self.image.rpartition(":")
         return {"repository": repository, "tag": tag}
 
     def token_of(self, pod: str) -> str:
-        """Return the token that the kubelet gave a caller's pod."""
+        """Return the token that the kubelet mounted into a pod."""
         return self.cluster.python(pod, f"print(open({TOKEN_FILE!r}).read())").strip()
 
     def ask(self, url: str, token: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Return what the caller's pod is answered."""
+        """Return the answer to a request from the client's pod."""
         asked = [{"url": url, "token": token, "headers": dict(headers or {})}]
         source = (HERE / "asking.py").read_text()
         (answer,) = json.loads(self.cluster.python(CALLER, source, stdin=json.dumps(asked)))
         return Answer(**answer)
 
     def load(self, url: str, token: str, *, keep: bool) -> Load:
-        """Start asking, from the caller's pod."""
+        """Start sending requests from the client's pod."""
         return Load(self.cluster.namespace, url, token, keep=keep)
 
 
 class Load:
-    """Requests that go on until they are ended, or their `with` is left."""
+    """Requests that run until `end`, or until its `with` ends."""
 
     def __init__(self, namespace: str, url: str, token: str, *, keep: bool) -> None:
         source = (HERE / "load.py").read_text()
@@ -131,13 +131,13 @@ class Load:
             self._process.communicate()
 
     def end(self) -> dict[str, int]:
-        """Return how often each token was answered how."""
+        """Return the number of answers by token and status."""
         written, _ = self._process.communicate(timeout=60)
         counts: dict[str, int] = json.loads(written)
         return dict(sorted(counts.items()))
 
 
 def claims(token: str) -> Any:
-    """Return what a token says of itself, unverified."""
+    """Return a token's claims, unverified."""
     payload = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

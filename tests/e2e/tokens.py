@@ -1,4 +1,4 @@
-"""Every kind of token that a cluster issues, both ways."""
+"""Every kind of token that a cluster issues, with keys and with reviews."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXTRA = "authentication.kubernetes.io/"
 
 
 def every_kind(stage: Stage) -> None:
-    """Tokens of a pod, of `kubectl create token` and of a Secret, by the cluster's keys and by TokenReview."""
+    """Check tokens of a pod, of `kubectl create token` and of a Secret, with keys and with TokenReview."""
     report = stage.report
     report.part("tokens")
     _of_a_pod(stage)
@@ -45,7 +45,7 @@ def every_kind(stage: Stage) -> None:
 def _of_a_pod(stage: Stage) -> None:
     report, token = stage.report, stage.token_of(CALLER)
     local, reviewed = stage.ask(SHARED, token), stage.ask(STRICT, token)
-    # The text that was no JWT has been reviewed, and refused: it could have been a static token.
+    # The text that is not a JWT was reviewed and rejected. It could have been a static token.
     asked = stage.cluster.metric(GATE, REVIEWS, result="authenticated")
     decided = stage.cluster.metric(GATE, "authgate_verify_requests_total", decision="allow", source="jwks")
     report.check(
@@ -83,7 +83,7 @@ def _of_a_secret(stage: Stage) -> None:
     )
     stage.report.check("it names the account", both[0].identity == both[1].identity, both[0].identity)
     refused = stage.ask("http://app/", token)
-    stage.report.check("the same where there are no legacyAudiences", refused.status == 401, refused.outcome)
+    stage.report.check("the same without legacyAudiences", refused.status == 401, refused.outcome)
 
 
 def _secret(stage: Stage) -> Any:
@@ -122,7 +122,7 @@ def every_extra(stage: Stage) -> None:
 
 
 def its_own_token(stage: Stage) -> None:
-    """The kubelet renews the gate's own token, and the gate goes on reviewing after the first one has expired."""
+    """Check that the kubelet renews the gate's own token, and that reviews work after the first one has expired."""
     report = stage.report
     report.part("the gate's own token")
     if os.environ.get("SLOW") != "1":
