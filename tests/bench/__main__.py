@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measures the gate against other programs, and prints a table. See docs/performance.md."""
+"""`python -m tests.bench`: compare authgate with other programs, and print a table. See docs/performance.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.bench.wrk import CONNECTIONS
 
 
 def main() -> None:
-    """Measure."""
+    """Run the benchmarks."""
     arguments = _parser().parse_args()
     if arguments.install_peers:
         peers.install()

@@ -1,6 +1,6 @@
-"""cryptography's verification alone, in a loop.
+"""Signature verification with cryptography alone, in a loop.
 
-`python -m tests.bench.bare ALGORITHM PEM TOKENS SECONDS` prints how many signatures a second were verified.
+`python -m tests.bench.bare ALGORITHM PEM TOKENS SECONDS` prints the verified signatures per second.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Verify = Callable[[bytes, bytes], None]
 
 
 def main() -> None:
-    """Verify the tokens' signatures, each taken apart beforehand, until the time is up."""
+    """Verify the signatures of the tokens until the time is over. The tokens are parsed before."""
     name, pem, tokens, seconds = sys.argv[1:]
     verify, prepared = _verification(name, Path(pem).read_bytes())
     pieces: list[tuple[bytes, bytes]] = []
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _verification(name: str, pem: bytes) -> tuple[Verify, Callable[[bytes], bytes]]:
-    """The call that verifies, which raises for a bad signature, and what a signature must be made into for it."""
+    """Return the verify call, which raises for a bad signature, and the conversion that a signature needs for it."""
     key = load_pem_public_key(pem)
     match key:
         case Ed25519PublicKey():

@@ -1,4 +1,4 @@
-"""A thousand requests at once with one token that nobody has seen and only the API server can decide."""
+"""A thousand requests at once with one new token that only the API server can decide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REVIEWS = "authgate_tokenreview_requests_total{"
 
 
 def burst(stage: Stage, document: str) -> None:
-    """Count the TokenReviews of one gate with this configuration, which knows an embedded cluster."""
+    """Count the TokenReviews of one gate with this configuration and an embedded cluster."""
     token = (
         (Path(json.loads(document)["cluster"]["kubeconfig"]).parent / "reviewed.token").read_text().strip()
     )

@@ -1,4 +1,4 @@
-"""The cases: each starts what it needs, measures in alternating rounds, and adds its rows to the report."""
+"""The cases: each starts its programs, measures in alternating rounds, and adds its rows to the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BOUND = 100  # seconds
 
 
 def cached(stage: Stage) -> None:
-    """A cached verdict, one token and many."""
+    """Measure cached verdicts of one token and of many."""
     with ExitStack() as servers:
         urls = {"authgate": servers.enter_context(stage.gate()).url}
         peers = stage.peers
@@ -48,7 +48,7 @@ def cached(stage: Stage) -> None:
             stage.say(case)
             for name in (
                 names
-            ):  # so that every verdict is there; the general HTTP server has met the connections, too
+            ):  # so that every verdict is cached, and the general HTTP server has seen the connections, too
                 wrk(
                     urls[name],
                     tokens,
@@ -71,7 +71,7 @@ def _add(stage: Stage, row: Row) -> None:
 
 
 def new_tokens(stage: Stage) -> None:
-    """Every token new: no verdict helps, with caches on where there are any."""
+    """Measure only new tokens, so that no verdict is cached. Caches are enabled."""
     case = "every token new, RS256"
     stage.say(case)
     tokens = stage.store.good("RS256", stage.effort.new_tokens)
@@ -99,7 +99,7 @@ def new_tokens(stage: Stage) -> None:
 def _all_new(stage: Stage, tokens: TokenFile, algorithm: str = "RS256", *, refused: bool = False) -> float:
     warming, measured = tokens.split(500)
     with stage.gate(algorithm) as gate:
-        _once(gate, warming, refused=refused)  # the code is warm then, and each token that follows is new
+        _once(gate, warming, refused=refused)  # the code is then warm, and each token that follows is new
         return _once(gate, measured, refused=refused)
 
 
@@ -118,7 +118,7 @@ def _openssl(stage: Stage) -> float:
 
 
 def algorithms(stage: Stage) -> None:
-    """New tokens of other algorithms, held against cryptography alone."""
+    """Compare new tokens of other algorithms with cryptography alone."""
     for algorithm in ("ES256", "EdDSA", "PS256", "RS512"):
         case = f"every token new, {algorithm}"
         stage.say(case)
@@ -139,7 +139,7 @@ def algorithms(stage: Stage) -> None:
 
 
 def refusals(stage: Stage) -> None:
-    """401s, every token another one, held against the gate's own cached verdicts."""
+    """Compare 401s for different tokens with authgate's own cached verdicts."""
     count = stage.effort.new_tokens
     stage.say("401, every token another one")
     bad = {
@@ -163,7 +163,7 @@ def refusals(stage: Stage) -> None:
 
 
 def behind_nginx(stage: Stage) -> None:
-    """nginx that asks by auth_request and sends a static file; front and gate share the server's core."""
+    """Measure nginx with auth_request and a static file. nginx and authgate share the server's core."""
     if stage.peers.nginx is None:
         return
     nginx, case = stage.peers.nginx, "nginx auth_request, authgate, static file"
@@ -192,7 +192,7 @@ def behind_nginx(stage: Stage) -> None:
 
 
 def rules(stage: Stage) -> None:
-    """What rules and expressions cost on a hit, without sockets, held against a policy without them."""
+    """Measure the cost of rules and expressions on a hit without sockets, compared with a policy without them."""
     stage.say("rules and expressions, processor time of a hit")
     rounds = ["--rounds", str(6 * stage.effort.rounds)]
     seen = json.loads(stage.on_server_core([stage.python, "-m", "tests.bench.rules", "--json", *rounds]))
@@ -203,7 +203,7 @@ def rules(stage: Stage) -> None:
 
 
 def latency(stage: Stage) -> None:
-    """The 99th percentile at half the gate's peak rate, in an open loop."""
+    """Measure the 99th percentile at half of authgate's peak rate, in an open loop."""
     if stage.peers.openloop is None or stage.peers.envoy is None:
         return
     envoy = stage.peers.envoy
@@ -261,4 +261,4 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "neighbours": neighbours,
     "opaque": opaque,
 }
-"""All cases by the names that `--only` takes."""
+"""All cases by their names for `--only`."""

@@ -1,6 +1,6 @@
-"""An embedded cluster as a process of its own: `python -m tests.bench.cluster FOLDER PORT` until it is ended.
+"""An embedded cluster as a separate process: `python -m tests.bench.cluster FOLDER PORT` until it is stopped.
 
-Its keys are those of the token store, so that the store's tokens are its own.
+It uses the keys of the token store, so that the store's tokens are the cluster's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Envoy that asks the gate, over HTTP and in gRPC, and answers by itself; both share the server's core."""
+"""Envoy that sends check requests to authgate, over HTTP and gRPC, and answers itself. Both share the server's core."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TYPE = "type.googleapis.com/envoy.extensions."
 
 
 def behind_envoy(stage: Stage) -> None:
-    """ext_authz in both protocols, one cached token."""
+    """Measure ext_authz in both protocols with one cached token."""
     if stage.peers.envoy is None:
         return
     case = "Envoy ext_authz in gRPC, one cached token"

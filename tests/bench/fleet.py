@@ -1,7 +1,7 @@
-"""`make bench-fleet`: real gates against a real API server that counts, and the model that goes on from there.
+"""`make bench-fleet`: real gates with a real API server that counts requests, and a model for larger fleets.
 
-Needs kube-apiserver and etcd (make cluster-tools). The gates run in this process; what they asked is read from the API
-server's audit log. Key refresh and maxAge are made short, so that a minute shows many of both.
+Needs kube-apiserver and etcd (make cluster-tools). The gates run in this process. Their requests are counted in the API
+server's audit log. Key refresh and maxAge are short, so that a minute has many of both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ ASKED_EVERY = 60.0
 
 
 def _log_of(plane: ControlPlane, start: int) -> tuple[Counter[str], int]:
-    """Return what the gates asked since a place in the audit log, by what it was, and the log's end."""
+    """Return the gates' requests since a position in the audit log, by kind, and the log's end."""
     lines = plane.audit.text().splitlines()
     seen: Counter[str] = Counter()
     for line in lines[start:]:
@@ -66,7 +66,7 @@ def _kind(entry: dict[str, Any]) -> str:
 async def _counted(
     plane: ControlPlane, folder: Path, fleet: Fleet, mode: Mode, tokens: list[str], seconds: float
 ) -> Counter[str]:
-    """Return what a fleet asks while it is asked at random for so many seconds, once it is warm."""
+    """Return the requests of a warm fleet while it gets random requests for this number of seconds."""
     own = await plane.admin.request_token(_NAMESPACE, "gate", [])
     cluster: dict[str, Any] = {"keys": {"refresh": f"{fleet.refresh:g}s"}}
     cluster["tokenReview"] = {
@@ -85,7 +85,7 @@ async def _counted(
             await gate.has_keys(within=20)
             if mode == "watch":
                 await comes_to_see(gate, within=20)
-        # With maxAge, the first minute is not like the others: every token is new to every gate.
+        # With maxAge the first minute differs from the others, because every token is new to every gate.
         await _ask(gates, tokens, fleet, chance, fleet.max_age if mode == "always" else 2)
         _, start = _log_of(plane, 0)
         await _ask(gates, tokens, fleet, chance, seconds)
@@ -95,7 +95,7 @@ async def _counted(
 async def _ask(
     gates: list[Gate], tokens: list[str], fleet: Fleet, chance: random.Random, seconds: float
 ) -> None:
-    """Ask any gate about any token, on average so often as the fleet says, in an open loop."""
+    """Send requests with any token to any gate in an open loop, at the fleet's average rate."""
     rate = fleet.tokens / fleet.asked_every
     due = time.monotonic()
     end = due + seconds
@@ -113,7 +113,7 @@ async def _passes(gate: Gate, token: str) -> None:
 
 @asynccontextmanager
 async def _plane() -> AsyncIterator[tuple[ControlPlane, Path]]:
-    """An API server that logs what the gates ask, and a folder for them."""
+    """Run an API server that logs the gates' requests, with a folder for them."""
     with tempfile.TemporaryDirectory(prefix="authgate-fleet-") as scratch:
         folder = Path(scratch)
         policy = folder / "everything.yaml"
@@ -127,7 +127,7 @@ async def _plane() -> AsyncIterator[tuple[ControlPlane, Path]]:
 
 
 async def _measured(gates: int, tokens: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Return, by mode, requests a minute as counted and as the model says."""
+    """Return, by mode, the counted and the modelled requests a minute."""
     fleet = Fleet(gates, tokens, asked_every=10.0, max_age=10.0, refresh=20.0, quiet=True)
     table: dict[str, dict[str, float]] = {}
     async with _plane() as (plane, folder):
@@ -142,7 +142,7 @@ async def _measured(gates: int, tokens: int, seconds: float) -> dict[str, dict[s
 
 
 async def _quiet(seconds: float) -> Counter[str]:
-    """Return what one gate with `revocation: watch` asks in so many seconds, by kind, while nothing happens."""
+    """Return the requests of one gate with `revocation: watch` in this time, by kind, while nothing changes."""
     async with _plane() as (plane, folder):
         own = await plane.admin.request_token(_NAMESPACE, "gate", [])
         file = write_configuration(folder / "quiet", plane, own, cluster={"revocation": "watch"})
@@ -154,7 +154,7 @@ async def _quiet(seconds: float) -> Counter[str]:
 
 
 def main() -> None:
-    """Count, and print the model's table."""
+    """Count requests, and print the model's table."""
     parser = argparse.ArgumentParser(
         prog="tests.bench.fleet", description="what many gates ask of one API server"
     )

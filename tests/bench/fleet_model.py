@@ -23,19 +23,19 @@ from typing import Literal
 Mode = Literal["fallback", "always", "watch"]
 MODES: tuple[Mode, ...] = ("fallback", "always", "watch")
 WATCHED = 3
-"""ServiceAccounts, pods and nodes."""
+"""The watches: ServiceAccounts, pods and nodes."""
 _SILENCE = 75.0
 _EARLY = 0.05  # the mean of up to 10 %
 
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """Gates, tokens, and how often each token is asked about; times in seconds."""
+    """The gates and tokens, and the time between requests for each token in seconds."""
 
     gates: int
     tokens: int
     asked_every: float
-    """Between two requests with the same token, at any gate, on average."""
+    """The average time between two requests with the same token, at any gate."""
     max_age: float = 60.0
     refresh: float = 300.0
     watch_life: float = 600.0
@@ -44,7 +44,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Requests a minute at the API server."""
+    """The requests a minute to the API server."""
 
     keys: float
     reviews: float
@@ -52,16 +52,16 @@ class Asked:
 
     @property
     def total(self) -> float:
-        """All of them."""
+        """Their sum."""
         return self.keys + self.reviews + self.watches
 
 
 def expected(fleet: Fleet, mode: Mode) -> Asked:
-    """Return what the fleet asks on average."""
+    """Return the average requests of the fleet."""
     keys = fleet.gates * 2 * 60 / (fleet.refresh * (1 - _EARLY))
     reviews = watches = 0.0
     if mode == "always":
-        # After each review a token is good for max_age, then the next request for it, which asks, is awaited.
+        # After each review a token is valid for max_age. Then its next request sends a review.
         awaited = fleet.asked_every * fleet.gates
         reviews = fleet.gates * fleet.tokens * 60 / (fleet.max_age + awaited)
     if mode == "watch":
@@ -70,7 +70,7 @@ def expected(fleet: Fleet, mode: Mode) -> Asked:
 
 
 def played(fleet: Fleet, minutes: float, seed: int) -> float:
-    """Return the reviews a minute of a fleet in mode `always`, counted by playing every request of some minutes."""
+    """Return the reviews a minute of a fleet in mode `always`, by simulating every request of some minutes."""
     chance = random.Random(seed)
     until = 60 * minutes
     reviewed: dict[tuple[int, int], float] = {}

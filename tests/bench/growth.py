@@ -31,7 +31,7 @@ from authgate.service import SystemClock
 
 _AUDIENCE = "bench"
 _FRESH = 200
-"""New tokens a round."""
+"""New tokens in each round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class World:
     policies: int = 1
     groups: int = 1
     headers: int = 0
-    """Bytes of further request headers."""
+    """Bytes of additional request headers."""
     cached: int = 0
-    """Verdicts that the cache holds already."""
+    """Verdicts that are already cached."""
 
 
 WORLDS = {
@@ -55,11 +55,11 @@ WORLDS = {
     **{f"{size // 1024} KB of other headers": World(headers=size) for size in (1024, 8192, 32768)},
     **{f"{count:,} verdicts in the cache": World(cached=count) for count in (1000, 20_000)},
 }
-"""What is measured, by name; each differs from the first in one thing."""
+"""The measured configurations by name. Each differs from the first one in one setting."""
 
 
 class Subject:
-    """A lane in its world, and the requests for it."""
+    """A fast lane with its configuration, and the requests for it."""
 
     def __init__(self, lane: FastLane, issuer: Issuer, world: World) -> None:
         self._lane = lane
@@ -77,11 +77,11 @@ class Subject:
         return [self._head.format(token).encode() for token in tokens]
 
     def hit(self) -> float:
-        """Return the microseconds of a request whose verdict is remembered."""
+        """Return the microseconds of a request with a cached verdict."""
         return self._timed([self._known] * 1000)
 
     def miss(self) -> float:
-        """Return the microseconds of a request whose token is new."""
+        """Return the microseconds of a request with a new token."""
         return self._timed(self._requests(_FRESH))
 
     def _timed(self, requests: list[bytes]) -> float:
@@ -144,7 +144,7 @@ async def _main(rounds: int) -> None:
 
 
 def main() -> None:
-    """Measure."""
+    """Run the measurement."""
     parser = argparse.ArgumentParser(prog="tests.bench.growth", description="how the cost of a request grows")
     parser.add_argument("--rounds", type=int, default=15, help="how often each has its turn")
     asyncio.run(_main(parser.parse_args().rounds))

@@ -1,9 +1,10 @@
-"""What a bad neighbour sends: `python -m tests.bench.hostile KIND HOST PORT RATE SECONDS`, as a process of its own.
+"""Attacks as a separate process: `python -m tests.bench.hostile KIND HOST PORT RATE SECONDS`.
 
-`slow` holds RATE connections that send a byte a second; `headers`, `large`, `forged` and `unknown` send RATE requests a
-second: 60 KB of headers, 15 KB tokens, forged signatures, unknown key ids, each another one; `unread` holds RATE
-connections that ask and never read an answer; `unfinished` holds RATE connections with 63 KB of headers each, without
-their end, and opens each again every four seconds.
+- `slow`: RATE connections that send a byte a second
+- `headers`, `large`, `forged`, `unknown`: RATE requests a second with 60 KB of headers, with 15 KB tokens, with forged
+  signatures, or with a new unknown key id each
+- `unread`: RATE connections that send requests and read no answer
+- `unfinished`: RATE connections with 63 KB of incomplete headers, each opened again every four seconds
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Attack = Callable[[str, int, int, float], Coroutine[Any, Any, None]]
 
 
 async def slow(host: str, port: int, rate: int, until: float) -> None:
-    """Many heads that never end, a byte a second each."""
+    """Send many heads that never end, with a byte a second each."""
 
     async def one() -> None:
         while time.monotonic() < until:
@@ -45,7 +46,7 @@ async def slow(host: str, port: int, rate: int, until: float) -> None:
 
 
 async def unfinished(host: str, port: int, rate: int, until: float) -> None:
-    """Many heads of 63 KB that never end, in the characters that take most memory; each is sent again every 4 s."""
+    """Send many incomplete heads of 63 KB, in the characters that use the most memory. Repeat each every 4 s."""
     sent = b"GET /verify HTTP/1.1\r\nHost: a\r\n" + (b"X: \xf0\x9f\x98\x80" + b"a" * 980 + b"\r\n") * 63
 
     async def one(start: float) -> None:
@@ -64,7 +65,7 @@ async def unfinished(host: str, port: int, rate: int, until: float) -> None:
 
 
 async def unread(host: str, port: int, rate: int, until: float) -> None:
-    """Many clients that ask again and again and read nothing."""
+    """Send requests on many connections without reading an answer."""
     request = b"GET /verify HTTP/1.1\r\nHost: a\r\n\r\n"
 
     async def one() -> None:
@@ -84,7 +85,7 @@ async def unread(host: str, port: int, rate: int, until: float) -> None:
 
 
 def _flood(head: Callable[[], bytes], rate: int, seconds: float) -> Attack:
-    # made beforehand, so that making them takes nothing from the core that good clients share
+    # created before the attack, so that this uses no CPU time of the core of the good clients
     heads = iter([head() for _ in range(int(rate * seconds) + _CONNECTIONS)])
 
     async def attack(host: str, port: int, rate: int, until: float) -> None:
@@ -128,7 +129,7 @@ def _token(kid: str, size: int) -> str:
 
 
 def attack_of(kind: str, rate: int, seconds: float, kid: str) -> Attack:
-    """Return an attack, ready to begin; `kid` is the key id that forged tokens name."""
+    """Return an attack that is ready to start. `kid` is the key id of forged tokens."""
     filler = "".join(f"X-{number}: {'a' * 1000}\r\n" for number in range(60))
     match kind:
         case "slow":
@@ -150,7 +151,7 @@ def attack_of(kind: str, rate: int, seconds: float, kid: str) -> Attack:
 
 
 def main() -> None:
-    """Attack, once it is said that it begins."""
+    """Announce the start, and attack."""
     kind, host, port, rate, seconds, kid = sys.argv[1:7]
     attack = attack_of(kind, int(rate), float(seconds), kid)
     print("begins", flush=True)

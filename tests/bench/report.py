@@ -1,4 +1,4 @@
-"""What was measured: rounds, medians and ratios, for the screen and for `bench.json`."""
+"""The results: rounds, medians and ratios, for the screen and for `bench.json`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The figures of one thing, a round each; its median is what counts."""
+    """The measurements of one case, one for each round. The median is the result."""
 
     name: str
     unit: str
@@ -19,15 +19,16 @@ class Series:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the rounds."""
         return statistics.median(self.rounds)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table: the gate's figure, what it is held against, and what was wanted.
+    """A line of the table: authgate's result, the result that it is compared with, and the target.
 
-    `wanted` bounds the ratio where there is `against`, else the figure itself; from below, unless `at_most` is set.
+    `wanted` is the target for the ratio if `against` is set, else for the result itself. It is a minimum, or a maximum
+    with `at_most`.
     """
 
     case: str
@@ -38,12 +39,12 @@ class Row:
 
     @property
     def value(self) -> float:
-        """The ratio, or the figure where it is held against nothing."""
+        """The ratio, or the result itself without a comparison."""
         return self.gate.median / self.against.median if self.against else self.gate.median
 
     @property
     def reached(self) -> bool | None:
-        """Whether what was wanted is there; None where nothing was."""
+        """Whether the target is reached; None without a target."""
         if self.wanted is None:
             return None
         return self.value <= self.wanted if self.at_most else self.value >= self.wanted
@@ -51,7 +52,7 @@ class Row:
 
 @dataclass(slots=True)
 class Report:
-    """All rows of a run and what it ran on."""
+    """All rows of a run, and the machine."""
 
     facts: dict[str, object]
     rows: list[Row] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Cases about one gate alone: the memory that it takes, how soon it is ready, and how often it asks."""
+"""Cases about one gate alone: its memory, its startup time and its requests to the API server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BOUND = 100  # seconds
 
 
 def memory(stage: Stage) -> None:
-    """Resident memory after a long run, with and without a cluster, and what a cached verdict takes."""
+    """Measure resident memory after a long run, with and without a cluster, and the memory of a cached verdict."""
     effort = stage.effort
     stage.say("memory")
     with stage.gate() as gate:
@@ -37,14 +37,14 @@ def memory(stage: Stage) -> None:
         warming, stored = tokens.split(500)
         wrk(gate.url, warming, _BOUND, once=True)
         before = gate.rss_kb()
-        for _ in range(2):  # what an answer keeps is made when it is asked for again
+        for _ in range(2):  # the cached answer is created by the second request
             wrk(gate.url, stored, _BOUND, once=True)
         each = (gate.rss_kb() - before) / stored.count
     _add_figure(stage, f"memory per cached verdict, {tokens.count:,} of them", "KB", (each,), 1.2)
 
 
 def _with_expressions(stage: Stage) -> str:
-    """The usual gate's configuration, with expressions in the place of its policy's entries."""
+    """Return the default configuration with expressions instead of its policy's entries."""
     document = json.loads(gate_document(stage.jwks, listen="127.0.0.1:0", admin="127.0.0.1:0"))
     document["policies"] = {"default": {"allow": [{"expression": 'user.username.startsWith("system:")'}]}}
     document["jwt"][0]["claimValidationRules"] = [{"expression": "has(claims.exp)"}]
@@ -59,7 +59,7 @@ def _after_long_run(stage: Stage, gate: Server) -> float:
 
 
 def ready(stage: Stage) -> None:
-    """How long a gate takes from its start to its first 200 of `/readyz`."""
+    """Measure the time from the start of a gate to the first 200 of `/readyz`."""
     stage.say("ready after start")
     with _cluster(stage) as document:
         for case, text, wanted in (("a static key", None, 0.6), ("a cluster", document, 1.2)):
@@ -71,7 +71,7 @@ def ready(stage: Stage) -> None:
 
 
 def opaque(stage: Stage) -> None:
-    """Many requests at once with one opaque token."""
+    """Measure many concurrent requests with one opaque token."""
     with _cluster(stage) as document:
         burst(stage, document)
 
@@ -83,7 +83,7 @@ def _add_figure(stage: Stage, case: str, unit: str, rounds: tuple[float, ...], w
 
 
 class _cluster:  # noqa: N801 - a context manager, used like a function
-    """Runs an embedded cluster, and gives the configuration of a gate that asks it."""
+    """Runs an embedded cluster, and returns the configuration of a gate that uses it."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage

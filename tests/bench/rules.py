@@ -1,9 +1,9 @@
-"""What rules and expressions cost on a hit: the fast lane alone, without sockets, the same requests under each policy.
+"""Measure the cost of rules and expressions on a hit: the fast lane alone, without sockets, with the same requests.
 
     python -m tests.bench.rules [--rounds N] [--json]
 
-Prints microseconds of processor time for a request whose verdict is remembered, the median over rounds in turn, and how
-often that of a policy without rules it is. The requests have what nginx sends, and 64 different paths.
+Prints microseconds of CPU time for a request with a cached verdict, as the median over alternating rounds, and the
+ratio to a policy without rules. The requests have nginx's headers and 64 different paths.
 """
 
 from __future__ import annotations
@@ -71,11 +71,11 @@ POLICIES: dict[str, dict[str, object]] = {
     "5 expressions on the request": _entries(5, "request.path"),
     "100 rules, and the same rules as shadow": {**_rules(100), "shadow": _rules(100)},
 }
-"""What is measured, by name; the first has no rules."""
+"""The measured policies by name. The first one has no rules."""
 
 
 async def hits(store: TokenStore, folder: Path, rounds: int) -> dict[str, list[float]]:
-    """Return microseconds of processor time for a hit under each policy, a figure for each round."""
+    """Return the microseconds of CPU time for a hit with each policy, one value for each round."""
     token = store.good("RS256", 1).read()[0]
     lanes = {name: await _lane(store, folder, policy) for name, policy in POLICIES.items()}
     uris = [f"/team-{number * 99 // _PATHS}/reports/items-{number}.json?page=2" for number in range(_PATHS)]

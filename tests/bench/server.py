@@ -22,16 +22,16 @@ _POLL = 0.002
 
 
 class ServerError(Exception):
-    """A server did not get ready; the text holds the end of its log."""
+    """A server was not ready in time. The text contains the end of its log."""
 
 
 def pinned(cores: int | str, command: Sequence[str | Path]) -> list[str]:
-    """The command, bound to one core, or to several such as "0,1"."""
+    """Return the command with its CPU affinity set to one core, or to several such as "0,1"."""
     return ["taskset", "-c", str(cores), *map(str, command)]
 
 
 def free_port() -> int:
-    """A loopback port below the ephemeral ones on which nothing listens now."""
+    """Return a free loopback port below the ephemeral ones."""
     while True:
         port = random.randrange(15000, 32000)
         with socket.socket() as probe:
@@ -43,7 +43,7 @@ def free_port() -> int:
 
 
 class Server:
-    """Runs while its `with` lasts; `ready_after` is how many seconds it took to its first good answer."""
+    """Runs during its `with`. `ready_after` is the time in seconds until its first successful answer."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """End the process, with force after five seconds."""
+        """Stop the process, with SIGKILL after five seconds."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)

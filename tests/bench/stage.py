@@ -1,4 +1,4 @@
-"""What the cases share: how long to measure, the tokens, the peers, and the gate as a process."""
+"""The parts that cases share: the amount of work, the tokens, the other programs, and authgate as a process."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ RATE = "/s"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is measured; `seconds` is wrk's, which knows whole ones only."""
+    """The amount of measurements. `seconds` is that of wrk, which accepts only integers."""
 
     rounds: int
     seconds: int
     new_tokens: int
-    """How many tokens a round of new ones takes, each once."""
+    """The number of new tokens in a round. Each is sent once."""
     many_tokens: int
-    """How many tokens go round where many verdicts are cached."""
+    """The number of different tokens in cases with many cached verdicts."""
     stored_verdicts: int
     long_run: int
-    """Requests before memory is looked at."""
+    """The number of requests before memory is measured."""
 
 
 QUICK = Effort(rounds=1, seconds=1, new_tokens=3000, many_tokens=4000, stored_verdicts=8000, long_run=30_000)
@@ -55,7 +55,7 @@ class Stage:
     def gate(
         self, *algorithms: str, document: str | None = None, workers: int = 1, cores: int | str = SERVER_CORE
     ) -> Server:
-        """A gate that knows the keys of these algorithms (RS256 where none is named), its cache empty."""
+        """Return a gate with the keys of these algorithms (default: RS256) and an empty cache."""
         algorithms = algorithms or ("RS256",)
         self._gates += 1
         port, admin = free_port(), free_port()
@@ -74,23 +74,23 @@ class Stage:
         return Server(command, port=port, log=log, probe_port=admin, environment=environment, cores=cores)
 
     def peer(self, name: str, command: Callable[[int], Sequence[str | Path]]) -> Server:
-        """Another server, ready when it lets a good token pass; `command` takes the port."""
+        """Return another server. It is ready when it accepts a valid token. `command` takes the port."""
         port = free_port()
         token = self.one.read()[0]
         return Server(command(port), port=port, log=self.folder / f"{name}.log", token=token)
 
     @property
     def jwks(self) -> JsonObject:
-        """The RS256 key as a JWK Set."""
+        """Return the RS256 key as a JWK Set."""
         return self.store.jwks("RS256")
 
     @property
     def one(self) -> TokenFile:
-        """One RS256 token."""
+        """Return a file with one RS256 token."""
         return self.store.good("RS256", 1)
 
     def alternating(self, what: Mapping[str, Callable[[], float]], unit: str = RATE) -> dict[str, Series]:
-        """Measure each in turn, and that as many times as the effort says; so one minute's noise meets all of them."""
+        """Measure the cases alternately for the configured number of rounds, so that noise affects all of them."""
         seen: dict[str, list[float]] = {name: [] for name in what}
         for _ in range(self.effort.rounds):
             for name, measure in what.items():
@@ -100,7 +100,7 @@ class Stage:
         return {name: Series(name, unit, tuple(figures)) for name, figures in seen.items()}
 
     def on_server_core(self, command: Sequence[str | Path]) -> str:
-        """What a command prints that runs on the server's core."""
+        """Return the output of a command that runs on the server's core."""
         done = subprocess.run(
             pinned(SERVER_CORE, command),
             stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""ServiceAccount-shaped tokens by the ten thousand, signed once and kept in the cache folder."""
+"""Many tokens like those of ServiceAccounts, signed once and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class TokenFile:
-    """Tokens, one a line: `count` of them after the first `skip`."""
+    """A file with a token on each line: `count` of them after the first `skip`."""
 
     path: Path
     count: int
     skip: int = 0
 
     def read(self) -> list[str]:
-        """The tokens themselves."""
+        """Return the tokens."""
         return self.path.read_text("ascii").split()[self.skip : self.skip + self.count]
 
     def split(self, first: int) -> tuple[TokenFile, TokenFile]:
-        """The first ones, and the rest."""
+        """Return the first tokens, and the others."""
         return (
             TokenFile(self.path, first, self.skip),
             TokenFile(self.path, self.count - first, self.skip + first),
@@ -43,7 +43,7 @@ class TokenFile:
 
 
 class TokenStore:
-    """Keys and tokens in a folder of their owner's; made where they are missing, and the same ever after."""
+    """Keys and tokens in a private folder. Missing ones are created; existing ones are reused."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,32 +51,32 @@ class TokenStore:
         self._keys: dict[str, SigningKey] = {}
 
     def key(self, algorithm: str) -> SigningKey:
-        """The one key that signs every token of an algorithm."""
+        """Return the key that signs every token of an algorithm."""
         if algorithm not in self._keys:
             self._keys[algorithm] = self._load(algorithm)
         return self._keys[algorithm]
 
     def jwks(self, *algorithms: str) -> JsonObject:
-        """The public halves as a JWK Set."""
+        """Return the public keys as a JWK Set."""
         return {"keys": [self.key(algorithm).jwk() for algorithm in algorithms]}
 
     def good(self, algorithm: str, count: int) -> TokenFile:
-        """Tokens that hold for years."""
+        """Return tokens that are valid for years."""
         return self._tokens(f"{algorithm}-good", algorithm, count, expired=False)
 
     def expired(self, count: int) -> TokenFile:
-        """RS256 tokens with a good signature that ended an hour ago."""
+        """Return RS256 tokens with a valid signature that expired an hour ago."""
         return self._tokens("RS256-expired", "RS256", count, expired=True)
 
     def forged(self, count: int) -> TokenFile:
-        """Good RS256 tokens whose signatures had a letter changed."""
+        """Return RS256 tokens with one changed letter in the signature."""
         path = self._folder / "RS256-forged.txt"
         tokens = [_forged(token) for token in self.good("RS256", count).read()]
         _write(path, tokens)
         return TokenFile(path, count)
 
     def garbage(self, count: int) -> TokenFile:
-        """Random text of the length of a token. It is not a token."""
+        """Return random texts of the length of a token."""
         path = self._folder / "garbage.txt"
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
         _write(path, ["".join(random.choices(letters, k=900)) for _ in range(count)])
@@ -92,7 +92,7 @@ class TokenStore:
                 size = min(_CHUNK, count - number)
                 return [key.sign(_claims(number + one, expired=expired)) for one in range(size)]
 
-            with ThreadPoolExecutor(os.cpu_count()) as threads:  # signing lets go of the interpreter's lock
+            with ThreadPoolExecutor(os.cpu_count()) as threads:  # signing releases the interpreter's lock
                 for chunk in threads.map(sign, range(len(there), count, _CHUNK)):
                     there += chunk
             _write(path, there)
@@ -116,7 +116,7 @@ class TokenStore:
 
 
 def _claims(number: int, *, expired: bool) -> JsonObject:
-    """What a kube-apiserver writes into the token of a pod; every pod and token is another one."""
+    """Return the claims that kube-apiserver writes into a pod's token. Every pod and every token is different."""
     now = int(time.time())
     return {
         "aud": [AUDIENCE],
@@ -151,7 +151,7 @@ def _write(path: Path, tokens: list[str]) -> None:
 
 
 def gate_document(jwks: JsonObject, *, listen: str, admin: str) -> str:
-    """The gate's configuration for these tokens: an issuer with static keys, a policy, everything else as it comes."""
+    """Return a configuration for these tokens: an issuer with static keys, a policy, and default values."""
     return json.dumps(  # JSON is YAML
         {
             "jwt": [

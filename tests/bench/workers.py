@@ -1,4 +1,4 @@
-"""What a second worker brings on two cores."""
+"""The benefit of a second worker on two cores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BOUND = 100  # seconds
 
 
 def workers(stage: Stage) -> None:
-    """Two workers beside one; server and client may use both cores, so that what the client takes is in the ratio."""
+    """Compare two workers with one. Server and client share both cores, so the ratio includes the client's CPU time."""
 
     def once(count: int, tokens: TokenFile) -> float:
         warming, measured = tokens.split(500)

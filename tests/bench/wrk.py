@@ -1,4 +1,4 @@
-"""One round of load by wrk: 16 connections from the client's core."""
+"""One round of load with wrk: 16 connections from the client's core."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round came to."""
+    """The result of one round."""
 
     rate: float
     """Requests per second."""
@@ -38,9 +38,9 @@ def wrk(
     refused: bool = False,
     cores: int | str = CLIENT_CORE,
 ) -> Round:
-    """Load a URL for whole seconds; LoadError unless every answer is a 200, or with `refused` a 401.
+    """Send requests to a URL for some seconds; LoadError unless every answer is a 200, or a 401 with `refused`.
 
-    With `once` each token is sent one time, and the round ends with the last of them; `seconds` is a bound then.
+    With `once` each token is sent once, and the round ends after the last one. `seconds` is then a maximum.
     """
     command: list[str | Path] = [
         "wrk",
