@@ -335,7 +335,7 @@ def _issuer(text: str) -> str:
     if TENANT in text:
         if not fetching.tenants:
             raise ValueError(
-                f"has {TENANT}, a placeholder for many issuers: list the accepted tenants in gate.tenants, or write one"
+                f"has {TENANT}, which matches many issuers: list the tenants to accept in gate.tenants, or write one"
             )
         # The tenants share one key set, so the host, which vouches for them, cannot depend on the tenant.
         if text.count(TENANT) != 1 or TENANT in text.partition("://")[2].partition("/")[0]:
