@@ -1,4 +1,4 @@
-"""Access reviews end to end: what the embedded API is asked, and what the proxy gets for its answer."""
+"""Access reviews with the embedded API: the requests to the API server, and the answers to the proxy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
 
 
 def document(scenario: Scenario, policy: dict[str, Any], **server: Any) -> dict[str, Any]:
-    """A gate of this cluster with one policy, behind nginx."""
+    """Return a configuration with this cluster and one policy, behind nginx."""
     return {
         "cluster": of_cluster(scenario),
         "policies": {"default": policy},
@@ -67,24 +67,24 @@ def document(scenario: Scenario, policy: dict[str, Any], **server: Any) -> dict[
 async def asked(
     gate: Gate, token: str, method: str | None = "GET", uri: str | None = "/metrics", path: str = "/verify"
 ) -> Answer:
-    """The answer to a subrequest about a client's request."""
+    """Return the answer to a subrequest about a client's request."""
     told = [("X-Original-Method", method), ("X-Original-URI", uri)]
     return await gate.request(token, path, [(name, value) for name, value in told if value is not None])
 
 
 def audited(caplog: pytest.LogCaptureFixture) -> str:
-    """The detail of the one decision that was written."""
+    """Return the detail of the only logged decision."""
     (record,) = [record for record in caplog.records if record.name == AUDIT]
     return str(vars(record)["attributes"]["authgate.detail"])
 
 
 def demo_token(scenario: Scenario) -> str:
-    """The token of the account `default/demo`."""
+    """Return the token of the account `default/demo`."""
     return scenario.token_file.read_text()
 
 
-async def test_a_granted_request_passes_and_no_other(scenario: Scenario) -> None:
-    """Path and method count, the query does not."""
+async def test_only_a_granted_request_is_allowed(scenario: Scenario) -> None:
+    """Path and method are compared. The query is not."""
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     token = demo_token(scenario)
     async with running(document(scenario, BY_REQUEST)) as gate:
@@ -116,7 +116,7 @@ async def test_a_granted_request_passes_and_no_other(scenario: Scenario) -> None
     ]
 
 
-async def test_the_api_is_asked_with_all_that_is_verified(scenario: Scenario) -> None:
+async def test_the_review_contains_the_complete_identity(scenario: Scenario) -> None:
     """Name, uid, groups and extra are those of the token."""
     state = scenario.state
     account = state.service_account("app")
@@ -141,7 +141,7 @@ async def test_the_api_is_asked_with_all_that_is_verified(scenario: Scenario) ->
 
 
 async def test_attributes_come_from_the_identity(scenario: Scenario) -> None:
-    """Each account gets what its own namespace and name are granted; whatever the request says."""
+    """Each account gets the grants of its own namespace and name. The request cannot change them."""
     scenario.state.grant(DEMO, **SERVICE)
     other = scenario.state.account_token(scenario.state.service_account("demo", namespace="other"))
     async with running(document(scenario, BY_NAMESPACE)) as gate:
@@ -152,8 +152,8 @@ async def test_attributes_come_from_the_identity(scenario: Scenario) -> None:
     assert refused.verdict == (403, "access_denied")
 
 
-async def test_who_has_no_such_value_is_refused_unasked(scenario: Scenario) -> None:
-    """A person of another issuer has no namespace."""
+async def test_an_identity_without_the_attribute_is_denied_without_a_review(scenario: Scenario) -> None:
+    """A user of a `jwt` issuer has no namespace."""
     async with published() as (issuer, _):
         token = issuer.mint("jane")
         configured = {**document(scenario, BY_NAMESPACE), "jwt": [knowing(issuer)]}
@@ -165,8 +165,8 @@ async def test_who_has_no_such_value_is_refused_unasked(scenario: Scenario) -> N
     assert scenario.server.counts[ACCESS_REVIEWS_PATH] == 0
 
 
-async def test_other_issuers_people_are_asked_about_too(scenario: Scenario) -> None:
-    """Under the name that the configuration gives them."""
+async def test_users_of_jwt_issuers_are_reviewed(scenario: Scenario) -> None:
+    """The review has the username that the configuration gives them."""
     scenario.state.grant("corp:jane", path="/metrics", verb="get")
     async with published() as (issuer, _):
         configured = {**document(scenario, BY_REQUEST), "jwt": [knowing(issuer)]}
@@ -175,8 +175,8 @@ async def test_other_issuers_people_are_asked_about_too(scenario: Scenario) -> N
             assert (await asked(gate, issuer.mint("joe"))).verdict == (403, "access_denied")
 
 
-async def test_answers_are_remembered(scenario: Scenario) -> None:
-    """However often they are needed, and whatever changes meanwhile."""
+async def test_answers_are_cached(scenario: Scenario) -> None:
+    """They are reused for their lifetime, even if the grants change meanwhile."""
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     token = demo_token(scenario)
     async with running(document(scenario, BY_REQUEST)) as gate:
@@ -197,8 +197,8 @@ async def test_answers_are_remembered(scenario: Scenario) -> None:
     assert (counted, durations, entries) == ([1, 1], 2, 2)
 
 
-async def test_no_memory_where_none_is_wanted(scenario: Scenario) -> None:
-    """Each request is reviewed, and a change is seen at once."""
+async def test_answers_are_not_cached_if_that_is_disabled(scenario: Scenario) -> None:
+    """Each request is reviewed, so a change takes effect at once."""
     review = {**BY_REQUEST["accessReview"], "allowedTTL": "0s", "deniedTTL": "0s"}
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     token = demo_token(scenario)
@@ -211,8 +211,8 @@ async def test_no_memory_where_none_is_wanted(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("policy", [BY_REQUEST, BY_NAMESPACE], ids=["request", "resource"])
-async def test_the_lane_answers_as_it_would_without(scenario: Scenario, policy: dict[str, Any]) -> None:
-    """Yes, no, unknown and bad tokens, again and again, with the same figures."""
+async def test_the_fast_lane_gives_the_same_answers(scenario: Scenario, policy: dict[str, Any]) -> None:
+    """This covers allowed, denied, unknown and invalid tokens, repeatedly, with the same metrics."""
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     scenario.state.grant(DEMO, **SERVICE)
     other = scenario.state.account_token(scenario.state.service_account("other"))
@@ -242,7 +242,7 @@ async def test_the_lane_answers_as_it_would_without(scenario: Scenario, policy: 
 async def test_without_permission_the_answer_is_unavailable(
     scenario: Scenario, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The log names the binding that is missing; the gate recovers without a restart."""
+    """The log names the missing binding. authgate recovers without a restart."""
     state = scenario.state
     state.grant(DEMO, path="/metrics", verb="get")
     state.forbid("system:serviceaccount:authgate:authgate", Permission.REVIEW_TOKENS)
@@ -274,8 +274,8 @@ FAILURES: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", FAILURES.values(), ids=FAILURES)
-async def test_an_api_server_that_fails_is_no_refusal(scenario: Scenario, fault: Fault) -> None:
-    """503 while it lasts, and nothing of it is remembered."""
+async def test_a_failing_api_server_is_not_a_denial(scenario: Scenario, fault: Fault) -> None:
+    """The answer is 503 during the failure, and is not cached."""
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     token = demo_token(scenario)
     configured = document(scenario, BY_REQUEST)
@@ -291,10 +291,10 @@ async def test_an_api_server_that_fails_is_no_refusal(scenario: Scenario, fault:
     assert recovered.status == 200
 
 
-async def test_the_reason_is_in_the_audit_log_alone(
+async def test_the_reason_is_only_in_the_audit_log(
     scenario: Scenario, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client learns that it may not, not why."""
+    """The client gets 403 without the reason."""
     async with running(document(scenario, BY_REQUEST)) as gate:
         with caplog.at_level(logging.INFO, AUDIT):
             answer = await asked(gate, demo_token(scenario))
@@ -316,7 +316,7 @@ async def test_the_reason_is_in_the_audit_log_alone(
 async def test_explain_shows_the_access_review(
     scenario: Scenario, tmp_path: Path, method: str, path: str | None, reason: str, words: str
 ) -> None:
-    """In the policy's step, with the API server's words, and what the policy asks for as a fact."""
+    """The policy's step has the API server's message and the reviewed attributes."""
     scenario.state.grant(DEMO, path="/metrics", verb="get")
     config = load(written(tmp_path, document(scenario, BY_REQUEST)), {}).config
     told = await explained(config, demo_token(scenario), "default", OriginalRequest(method, path))

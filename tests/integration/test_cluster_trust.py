@@ -1,4 +1,4 @@
-"""How the gate and the API server know each other: the gate's own credential, and TLS."""
+"""Authentication between authgate and the API server: authgate's own credential, and TLS."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """The certificate authority of the servers."""
+    """The certificate authority of the API servers."""
     return trustme.CA()
 
 
 @pytest.fixture
 def pod(tmp_path: Path, authority: trustme.CA) -> Pod:
-    """A pod that trusts the servers' authority."""
+    """A pod that trusts the API servers' authority."""
     return Pod(tmp_path, authority)
 
 
-async def test_rotated_token(pod: Pod, authority: trustme.CA) -> None:
-    """A token that kubelet replaced is shown from the next request on."""
+async def test_a_rotated_token_is_used(pod: Pod, authority: trustme.CA) -> None:
+    """A token that kubelet replaced is sent from the next request on."""
     async with FakeAPI(always(b"{}"), tls=serving(authority)) as api, connected(pod.access(api)) as client:
         await client.get("/x", limit=10)
         pod.write("token", "second-token")
@@ -53,8 +53,8 @@ async def test_rotated_token(pod: Pod, authority: trustme.CA) -> None:
     ]
 
 
-async def test_unauthorized_then_renewed(pod: Pod, authority: trustme.CA) -> None:
-    """A 401 with a token that was replaced meanwhile is asked again with the new one."""
+async def test_a_401_is_retried_with_a_replaced_token(pod: Pod, authority: trustme.CA) -> None:
+    """The token was replaced after the first request."""
 
     async def expired(request: web.BaseRequest) -> web.StreamResponse:
         if request.headers["Authorization"] == "Bearer second-token":
@@ -66,16 +66,16 @@ async def test_unauthorized_then_renewed(pod: Pod, authority: trustme.CA) -> Non
         assert isinstance(await client.review_token(REVIEWED, ("app",)), ReviewedUser)
 
 
-async def test_unauthorized_with_the_same_token(pod: Pod, authority: trustme.CA) -> None:
-    """A 401 whose token did not change is not asked again."""
+async def test_a_401_is_not_retried_with_the_same_token(pod: Pod, authority: trustme.CA) -> None:
+    """The error is returned at once."""
     answer = always(status_object("Unauthorized"), 401)
     async with FakeAPI(answer, tls=serving(authority)) as api, connected(pod.access(api)) as client:
         await refused(client)
     assert len(api.received) == 1
 
 
-async def test_token_file_of_a_kubeconfig(tmp_path: Path) -> None:
-    """A kubeconfig's tokenFile is followed like a pod's token, by its path relative to the kubeconfig."""
+async def test_the_token_file_of_a_kubeconfig_is_used(tmp_path: Path) -> None:
+    """tokenFile is read again like a pod's token. Its path is relative to the kubeconfig."""
     (tmp_path / "token").write_text("first-token\n")
     async with FakeAPI(always(b"{}")) as api:
         config = Kubeconfig(api.url, user={"tokenFile": "token"}).write(tmp_path / "kubeconfig")
@@ -89,8 +89,8 @@ async def test_token_file_of_a_kubeconfig(tmp_path: Path) -> None:
     ]
 
 
-async def test_exec_plugin(tmp_path: Path) -> None:
-    """The token of an exec plugin is shown; many requests at once run the plugin once."""
+async def test_the_token_of_an_exec_plugin_is_used(tmp_path: Path) -> None:
+    """Many concurrent requests run the plugin once."""
     credential = '{"kind":"ExecCredential","status":{"token":"\'$$\'"}}'
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
@@ -106,21 +106,21 @@ async def test_exec_plugin(tmp_path: Path) -> None:
     assert len({request.headers["Authorization"] for request in api.received}) == 1
 
 
-async def test_own_issuer(tmp_path: Path) -> None:
+async def test_the_own_issuer_is_known(tmp_path: Path) -> None:
     """The issuer is read from the gate's own ServiceAccount token."""
     own = jwt_of(iss="https://cluster.example", **{"kubernetes.io": {"namespace": "auth"}})
     async with connected(by_kubeconfig(tmp_path, "https://127.0.0.1:1", token=own)) as client:
         assert client.own_issuer() == "https://cluster.example"
 
 
-async def test_no_own_issuer(tmp_path: Path) -> None:
+async def test_other_credentials_have_no_issuer(tmp_path: Path) -> None:
     """A credential that is not a ServiceAccount token names no issuer."""
     async with connected(by_kubeconfig(tmp_path, "https://127.0.0.1:1")) as client:
         assert client.own_issuer() is None
 
 
-async def test_other_authority(pod: Pod) -> None:
-    """A certificate of another authority is refused before anything is sent, and the error says so."""
+async def test_a_certificate_of_another_authority_is_rejected(pod: Pod) -> None:
+    """No request is sent, and the error names the cause."""
     async with FakeAPI(always(ALICE), tls=serving(trustme.CA())) as api, connected(pod.access(api)) as client:
         error = await refused(client)
     assert error.kind is Kind.UNREACHABLE
@@ -129,7 +129,7 @@ async def test_other_authority(pod: Pod) -> None:
     assert api.received == []
 
 
-async def test_rotated_authority(pod: Pod) -> None:
+async def test_a_rotated_authority_is_trusted(pod: Pod) -> None:
     """After the CA file was replaced, servers of the new authority are trusted without a restart."""
     other = trustme.CA()
     async with FakeAPI(always(b"{}"), tls=serving(other)) as api, connected(pod.access(api)) as client:
@@ -138,8 +138,8 @@ async def test_rotated_authority(pod: Pod) -> None:
         assert await client.get("/x", limit=10) == b"{}"
 
 
-async def test_withdrawn_authority(pod: Pod, authority: trustme.CA) -> None:
-    """After the CA file was replaced, the old authority is trusted no more, also on the open connection."""
+async def test_a_removed_authority_is_no_longer_trusted(pod: Pod, authority: trustme.CA) -> None:
+    """After the CA file was replaced, this also applies to the open connection."""
     async with FakeAPI(always(b"{}"), tls=serving(authority)) as api, connected(pod.access(api)) as client:
         await client.get("/x", limit=10)
         pod.trust(trustme.CA())
@@ -155,10 +155,10 @@ async def test_withdrawn_authority(pod: Pod, authority: trustme.CA) -> None:
     ],
     ids=["address", "right name", "wrong name"],
 )
-async def test_server_name(
+async def test_the_certificate_must_match_the_server_name(
     tmp_path: Path, authority: trustme.CA, cluster: dict[str, str], works: bool
 ) -> None:
-    """The certificate must be for the URL's host, or for the tls-server-name."""
+    """The name is the URL's host, or tls-server-name."""
     ca = embedded(authority.cert_pem)
     async with FakeAPI(always(ALICE), tls=serving(authority, "kubernetes.example")) as api:
         config = Kubeconfig(api.url, cluster={"certificate-authority-data": ca, **cluster})
@@ -171,8 +171,8 @@ async def test_server_name(
                 assert "is not trusted" in (await refused(client)).detail
 
 
-async def test_client_certificate(tmp_path: Path, authority: trustme.CA) -> None:
-    """A kubeconfig's client certificate is shown to a server that asks for one."""
+async def test_a_client_certificate_is_used(tmp_path: Path, authority: trustme.CA) -> None:
+    """A kubeconfig's client certificate is sent to a server that requests one."""
     users = trustme.CA()
     mine = users.issue_cert(common_name="gate")
     async with FakeAPI(always(ALICE), tls=serving(authority, clients=users)) as api:
@@ -186,16 +186,18 @@ async def test_client_certificate(tmp_path: Path, authority: trustme.CA) -> None
             assert isinstance(await client.review_token(REVIEWED, ("app",)), ReviewedUser)
 
 
-async def test_missing_client_certificate(pod: Pod, authority: trustme.CA) -> None:
-    """A server that demands a client certificate and gets none is an error and receives nothing."""
+async def test_a_missing_client_certificate_is_an_error(pod: Pod, authority: trustme.CA) -> None:
+    """The server requires one and receives no request."""
     tls = serving(authority, clients=trustme.CA())
     async with FakeAPI(always(ALICE), tls=tls) as api, connected(pod.access(api)) as client:
         error = await refused(client)
     assert (error.kind, api.received) == (Kind.UNREACHABLE, [])
 
 
-async def test_unverified_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """insecure-skip-tls-verify works as for kubectl, and warns at start."""
+async def test_an_unverified_server_causes_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """insecure-skip-tls-verify works as in kubectl, and authgate warns at startup."""
     async with FakeAPI(always(b"{}"), tls=serving(trustme.CA())) as api:
         config = Kubeconfig(api.url, cluster={"insecure-skip-tls-verify": True}, user={"token": OWN})
         async with connected(ConnectionSettings(kubeconfig=config.write(tmp_path / "k"))) as client:
@@ -203,8 +205,8 @@ async def test_unverified_server(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "insecure-skip-tls-verify" in caplog.text
 
 
-async def test_plain_http_behind_https(tmp_path: Path) -> None:
-    """A server that does not speak TLS where it should is named as such."""
+async def test_plain_http_behind_an_https_url_is_named(tmp_path: Path) -> None:
+    """The error says that the server does not speak TLS."""
     async with FakeAPI(always(ALICE)) as api:
         access = by_kubeconfig(tmp_path, api.url.replace("http:", "https:"))
         async with connected(access) as client:
@@ -213,8 +215,8 @@ async def test_plain_http_behind_https(tmp_path: Path) -> None:
     assert "TLS handshake" in error.detail
 
 
-async def test_unusable_authority(pod: Pod, authority: trustme.CA) -> None:
-    """A CA file without a certificate is an error at once, and never means the system's authorities."""
+async def test_a_ca_file_without_a_certificate_is_an_error(pod: Pod, authority: trustme.CA) -> None:
+    """The system's authorities are not used instead."""
     pod.write("ca.crt", "")
     async with FakeAPI(always(ALICE), tls=serving(authority)) as api:
         with pytest.raises(ClusterConfigError, match="not contain a PEM certificate"):

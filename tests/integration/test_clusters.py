@@ -1,4 +1,4 @@
-"""One gate for two clusters: each token goes to its own API server, and the other hears nothing of it."""
+"""One gate for two clusters: each token is sent only to its own API server."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class World:
     away: Scenario
 
     def clusters(self, **review: Any) -> list[dict[str, Any]]:
-        """The `cluster` section, `here` first; `review` goes into both tokenReviews."""
+        """Return the `cluster` section, `here` first. `review` is added to both tokenReviews."""
         return [
             {"name": "here", **of_cluster(self.here, **review)},
             {"name": "away", **of_cluster(self.away, **review)},
@@ -57,7 +57,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """Two clusters with issuers, keys and certificate authorities of their own."""
+    """Two clusters with their own issuers, keys and certificate authorities."""
     async with AsyncExitStack() as stack:
         here = await stack.enter_async_context(cluster(tmp_path / "here", issuer_url=HERE))
         away = await stack.enter_async_context(cluster(tmp_path / "away", issuer_url=AWAY))
@@ -67,18 +67,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def account_token(scenario: Scenario, **changes: Any) -> str:
-    """A token of a ServiceAccount, good unless changed."""
+    """Return a token of a ServiceAccount, valid unless it is changed."""
     return scenario.state.account_token(scenario.state.service_account("demo"), **changes)
 
 
 async def states(gate: Gate) -> dict[str, bool]:
-    """What `/readyz?verbose` says of each cluster and issuer."""
+    """Return the state of each cluster and issuer in `/readyz?verbose`."""
     lines = (await gate.admin("/readyz?verbose")).body.splitlines()
     return {line[3:].split(" ")[0]: line.startswith("[+]") for line in lines if line.startswith("[")}
 
 
 async def both_decide(gate: Gate) -> None:
-    """Waits until both clusters' tokens can be decided, so that nothing is tried any more."""
+    """Wait until both clusters' tokens can be decided, so that no probe is sent any more."""
 
     async def decided() -> bool:
         reported = await states(gate)
@@ -88,7 +88,7 @@ async def both_decide(gate: Gate) -> None:
 
 
 @pytest.mark.parametrize("mode", ["never", "fallback", "always"])
-async def test_a_token_is_shown_to_its_own_cluster_only(world: World, mode: str) -> None:
+async def test_a_token_is_sent_only_to_its_own_cluster(world: World, mode: str) -> None:
     """This holds in every mode. The headers name the cluster, and the other API server gets no request."""
     async with running({"cluster": world.clusters(mode=mode)}) as gate:
         await both_decide(gate)
@@ -102,8 +102,8 @@ async def test_a_token_is_shown_to_its_own_cluster_only(world: World, mode: str)
         assert world.reviews == (here + (mode == "always"), away + (mode == "always"))
 
 
-async def test_a_cluster_signs_for_nobody_else(world: World) -> None:
-    """A token that names the other's issuer is refused by the other's keys, and shown to nobody."""
+async def test_a_cluster_cannot_sign_tokens_of_another(world: World) -> None:
+    """A token with the other cluster's issuer is rejected by the other cluster's keys, without a review."""
     forged = account_token(world.here, claims={"iss": AWAY}, headers={"kid": world.away.state.issuer.key.kid})
     async with running({"cluster": world.clusters()}) as gate:
         await both_decide(gate)
@@ -112,8 +112,8 @@ async def test_a_cluster_signs_for_nobody_else(world: World) -> None:
         assert world.reviews == before
 
 
-async def test_an_unknown_key_is_asked_of_one_cluster(world: World) -> None:
-    """TokenReview in mode fallback, and its metrics, are the token's own cluster's."""
+async def test_a_token_with_an_unknown_key_is_reviewed_by_one_cluster(world: World) -> None:
+    """In mode fallback only the token's own cluster gets a review, and the metrics name it."""
     hidden = SigningKey.generate("ES256")
     world.away.state.accept_unpublished(hidden)
     async with running({"cluster": world.clusters()}) as gate:
@@ -160,7 +160,7 @@ async def test_a_cluster_that_hangs_does_not_delay_the_others(world: World) -> N
 
 
 async def test_the_audit_names_the_cluster(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """As the issuer that a decision rests on."""
+    """It is the issuer of the decision."""
     caplog.set_level(logging.INFO, AUDIT)
     async with running({"cluster": world.clusters(), "log": {"audit": "all"}}) as gate:
         await both_decide(gate)
@@ -171,7 +171,7 @@ async def test_the_audit_names_the_cluster(world: World, caplog: pytest.LogCaptu
 
 @pytest.fixture
 async def twins(tmp_path: Path) -> AsyncIterator[World]:
-    """Two clusters that call themselves by one issuer, as kubeadm's do."""
+    """Two clusters with the same issuer, as kubeadm creates them."""
     async with (
         cluster(tmp_path / "here", issuer_url=HERE) as here,
         cluster(tmp_path / "away", issuer_url=HERE) as away,
@@ -180,7 +180,7 @@ async def twins(tmp_path: Path) -> AsyncIterator[World]:
 
 
 async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(twins: World) -> None:
-    """Its tokens are taken for the first's, and refused; `/readyz?verbose` says what to do."""
+    """Its tokens are verified with the keys of the first and rejected. `/readyz?verbose` shows what to do."""
     async with running({"cluster": twins.clusters()}) as gate:
         await gate.has_keys(within=10)
 
@@ -203,7 +203,7 @@ async def test_doctor_reports_two_clusters_with_one_issuer(twins: World, tmp_pat
 
 
 async def test_doctor_examines_every_cluster(world: World, tmp_path: Path) -> None:
-    """Each by its own name."""
+    """Each finding names its cluster."""
     findings = await found(written(tmp_path, {"cluster": world.clusters()}))
     assert findings.about("cluster here: issuer").level is Level.GOOD
     assert findings.about("cluster away: issuer").level is Level.GOOD
@@ -220,10 +220,10 @@ REVIEWED = {"resource": {"verb": "get", "resource": "pods"}}
         pytest.param({"cluster": "away"}, "away", id="by name"),
     ],
 )
-async def test_access_of_nobodys_identity_is_reviewed_where_configured(
+async def test_access_of_a_jwt_identity_is_reviewed_by_the_configured_cluster(
     world: World, review: dict[str, Any], asked: str
 ) -> None:
-    """Users of a `jwt` issuer are the first cluster's to judge, or that one's which the policy names."""
+    """The first cluster reviews users of a `jwt` issuer, unless the policy names another one."""
     async with published() as (issuer, _):
         policies = {"default": {"accessReview": {**REVIEWED, **review}}}
         document = {"cluster": world.clusters(), "jwt": [knowing(issuer)], "policies": policies}
@@ -236,8 +236,8 @@ async def test_access_of_nobodys_identity_is_reviewed_where_configured(
     assert asked_of == {"here": 0, "away": 0, asked: 1}
 
 
-async def test_access_of_a_clusters_identity_is_its_own_to_review(world: World) -> None:
-    """Whichever cluster the policy names for others."""
+async def test_access_of_a_clusters_identity_is_reviewed_by_that_cluster(world: World) -> None:
+    """This holds even if the policy names another cluster."""
     policies = {"default": {"accessReview": {**REVIEWED, "cluster": "here"}}}
     async with running({"cluster": world.clusters(), "policies": policies}) as gate:
         await both_decide(gate)
@@ -247,7 +247,7 @@ async def test_access_of_a_clusters_identity_is_its_own_to_review(world: World) 
 
 
 async def test_explain_names_the_cluster(world: World, tmp_path: Path) -> None:
-    """And for a stranger's token, all that are configured."""
+    """For a token of an unknown issuer it names all configured clusters."""
     config = load(written(tmp_path, {"cluster": world.clusters()}), {}).config
     good = await explained(config, account_token(world.away), "default")
     assert good.decision.evidence.issuer_name == "away"
@@ -256,7 +256,7 @@ async def test_explain_names_the_cluster(world: World, tmp_path: Path) -> None:
 
 
 async def test_keys_in_a_file_need_no_api_server(world: World, tmp_path: Path) -> None:
-    """The account is who it is, beside a cluster that can be asked; nobody asks the first about it."""
+    """The identity is the account's, and the cluster with the key file gets no request."""
     (tmp_path / "keys.json").write_text(json.dumps(world.away.state.issuer.jwks()))
     entries = [
         world.clusters()[0],
@@ -286,7 +286,7 @@ async def test_keys_in_a_file_need_no_api_server(world: World, tmp_path: Path) -
 async def test_a_new_configuration_keeps_the_discovered_issuer_of_its_cluster(
     world: World, tmp_path: Path
 ) -> None:
-    """Also where the API server is down when the new one is put to work."""
+    """This holds even if the API server is down during the reload."""
     deps = Dependencies(clock=SystemClock(), metrics=Metrics(), environ={})
     before, after = [
         load(written(tmp_path, {"cluster": world.clusters(), "cache": {"ttl": ttl}}), {}).config

@@ -1,4 +1,4 @@
-"""Tokens of the gate's own: the statement in a header, and token exchange (RFC 8693), as others verify them."""
+"""authgate's own tokens: identity tokens in a header, and token exchange (RFC 8693), as other programs verify them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FORM = {"grant_type": GRANT, "subject_token_type": JWT_TYPE, "audience": "report
 
 @dataclass(frozen=True, slots=True)
 class Signing:
-    """A gate that signs, and the URL in whose name it does."""
+    """A gate that signs tokens, and its issuer URL."""
 
     gate: Gate
     url: str
@@ -47,7 +47,7 @@ class Signing:
         return await self.gate.client.post(self.url + path, urlencode(form).encode(), sent.items())
 
     async def keys(self) -> dict[str, jwt.PyJWK]:
-        """What it publishes to verify its tokens with, by kid, found by discovery."""
+        """Return its published keys by kid, found by discovery."""
         discovery = json.loads(
             (await self.gate.client.get(f"{self.url}/.well-known/openid-configuration")).body
         )
@@ -56,7 +56,7 @@ class Signing:
         return {key["kid"]: jwt.PyJWK(key) for key in published}
 
     async def verified(self, token: str, audience: str) -> dict[str, Any]:
-        """The claims of a token, as PyJWT verifies it with what is published."""
+        """Return the claims of a token that PyJWT verified with the published keys."""
         keys = await self.keys()
         key = keys[jwt.get_unverified_header(token)["kid"]]
         return jwt.decode(token, key, ["ES256", "EdDSA"], audience=audience, issuer=self.url)
@@ -64,7 +64,7 @@ class Signing:
 
 @asynccontextmanager
 async def signing(key_file: Path | None = None, **sections: Any) -> AsyncIterator[Signing]:
-    """A gate that signs statements for `apps`, and exchanges tokens under two policies."""
+    """Run a gate that signs identity tokens for `apps`, and exchanges tokens under two policies."""
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
     document = {
@@ -80,7 +80,7 @@ async def signing(key_file: Path | None = None, **sections: Any) -> AsyncIterato
 
 
 def token(**claims: Any) -> str:
-    """Return a good token of Ada's."""
+    """Return a valid token of Ada's."""
     return ISSUER.mint("ada", claims={**ADA, **claims})
 
 
@@ -94,7 +94,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 def test_the_example_is_a_configuration(key_file: Path, tmp_path: Path) -> None:
-    """deploy/examples/tokens loads once its keys are there."""
+    """deploy/examples/tokens loads with its key file."""
     text = (Path(__file__).parents[2] / "deploy/examples/tokens/authgate.yaml").read_text()
     (tmp_path / "previous.pem").write_bytes(key_file.read_bytes())
     (tmp_path / "current.pem").write_bytes(key_file.read_bytes())
@@ -103,8 +103,8 @@ def test_the_example_is_a_configuration(key_file: Path, tmp_path: Path) -> None:
     assert load(file, {}).config.exchange is not None
 
 
-async def test_a_statement_can_be_verified_by_anybody(key_file: Path) -> None:
-    """The header's token verifies with the published keys and names who passed."""
+async def test_an_identity_token_verifies_with_the_published_keys(key_file: Path) -> None:
+    """Its claims name the user."""
     async with signing(key_file) as gate:
         answer = await gate.gate.request(token())
         claims = await gate.verified(answer.value("X-Auth-Identity"), "apps")
@@ -116,7 +116,7 @@ async def test_a_statement_can_be_verified_by_anybody(key_file: Path) -> None:
 
 
 async def test_the_admin_port_publishes_the_same_documents() -> None:
-    """Discovery and keys are on the admin port, too."""
+    """They are discovery and keys."""
     async with signing() as gate:
         for path in ("/.well-known/openid-configuration", "/jwks"):
             there = await gate.gate.client.get(gate.url + path)
@@ -124,31 +124,31 @@ async def test_the_admin_port_publishes_the_same_documents() -> None:
         assert (await gate.gate.admin("/other")).status == 404
 
 
-async def test_a_statement_is_remembered_with_its_verdict() -> None:
-    """A remembered verdict keeps its statement."""
+async def test_an_identity_token_is_cached_with_its_verdict() -> None:
+    """The same identity token is sent again with a cached verdict."""
     async with signing() as gate:
         mine = token()
         _, second, third = [(await gate.gate.request(mine)).value("X-Auth-Identity") for _ in range(3)]
     assert second == third != ""
 
 
-async def test_a_statement_ends_with_the_senders_token() -> None:
-    """`exp` is the sender's own where that comes first."""
+async def test_an_identity_token_expires_with_the_clients_token() -> None:
+    """`exp` is that of the client's token if it is earlier."""
     async with signing() as gate:
         mine = ISSUER.mint("ada", lifetime=30, claims=ADA)
         stated = await gate.verified((await gate.gate.request(mine)).value("X-Auth-Identity"), "apps")
     assert stated["exp"] <= jwt.decode(mine, options={"verify_signature": False})["exp"]
 
 
-async def test_nobody_is_stated_on_a_refusal() -> None:
-    """A 401 carries no statement."""
+async def test_a_denial_has_no_identity_token() -> None:
+    """This covers a 401."""
     async with signing() as gate:
         answer = await gate.gate.request("rubbish")
     assert (answer.status, answer.values("X-Auth-Identity")) == (401, [])
 
 
-async def test_an_anonymous_request_has_an_empty_statement() -> None:
-    """The header is always sent, so that a client's own cannot pass for it."""
+async def test_an_anonymous_request_has_an_empty_identity_token() -> None:
+    """The header is always sent, so that it replaces one from the client."""
     policies = {"default": {"anonymous": ["/open"]}, "staff": {}}
     async with signing(policies=policies, server={"proxy": "nginx"}) as gate:
         answer = await gate.gate.request(headers=[("X-Original-URI", "/open"), ("X-Original-Method", "GET")])
@@ -156,7 +156,7 @@ async def test_an_anonymous_request_has_an_empty_statement() -> None:
 
 
 async def test_a_token_is_exchanged(key_file: Path) -> None:
-    """The answer is that of RFC 8693, section 2.2.1, and the token verifies for its audience."""
+    """The response follows RFC 8693, section 2.2.1, and the token verifies for its audience."""
     async with signing(key_file) as gate:
         answer = await gate.exchange({**FORM, "subject_token": token()})
         body = json.loads(answer.body)
@@ -217,7 +217,7 @@ async def test_identity_tokens_and_exchanged_tokens_are_not_confused(
 
 
 async def test_an_identity_token_is_not_exchanged(key_file: Path) -> None:
-    """A gate that accepts its own exchanged tokens refuses an identity token, which is for an app."""
+    """A gate that accepts its own exchanged tokens rejects an identity token, which is meant for an app."""
     address = f"127.0.0.1:{free_port()}"
     url = f"http://{address}"
     own = trusting(url, "own")
@@ -242,7 +242,7 @@ def _named(url: str, key_file: Path) -> dict[str, Any]:
 
 
 async def test_a_token_that_is_bound_to_its_sender_is_not_exchanged() -> None:
-    """An exchange would make a plain bearer token of it (RFC 9449, section 7.2), unless the issuer is exempt."""
+    """An exchange would turn it into a bearer token (RFC 9449, section 7.2), unless the issuer is exempt."""
     bound = token(cnf={"jkt": "x"})
     async with signing() as gate:
         refused = await gate.exchange({**FORM, "subject_token": bound})
@@ -275,8 +275,8 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("change", "status", "error"), REFUSALS.values(), ids=REFUSALS)
-async def test_wrong_requests_are_refused(change: dict[str, str], status: int, error: str) -> None:
-    """Each mistake has its OAuth error, and only a 200 holds a token."""
+async def test_invalid_requests_get_an_error(change: dict[str, str], status: int, error: str) -> None:
+    """Each mistake has its OAuth error, and only a 200 has a token."""
     async with signing() as gate:
         answer = await gate.exchange({**FORM, "subject_token": token(), **change})
         counted = await gate.gate.metric("authgate_exchange_requests_total", result=error)
@@ -285,7 +285,7 @@ async def test_wrong_requests_are_refused(change: dict[str, str], status: int, e
 
 
 async def test_a_policy_can_deny_an_exchange() -> None:
-    """An identity that the policy denies gets no token, but the reason."""
+    """An identity that the policy denies gets no token. The error has the reason."""
     async with signing() as gate:
         answer = await gate.exchange({**FORM, "subject_token": token()}, "/policies/staff/token")
     body = json.loads(answer.body)
@@ -357,7 +357,7 @@ async def test_a_missing_body_times_out() -> None:
 
 
 async def test_an_exchange_is_written_to_the_audit_log(tmp_path: Path) -> None:
-    """With `log.audit: all`, like an answer of the verify port, and without tokens."""
+    """With `log.audit: all` it is logged like an answer of the verify port, without tokens."""
     address = f"127.0.0.1:{free_port()}"
     document = {
         "jwt": [knowing(ISSUER)],

@@ -1,4 +1,4 @@
-"""What `authgate explain` says of a token is what `/verify` answers to it, for every kind of token there is."""
+"""`authgate explain` shows the same result as `/verify`, for every kind of token."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ POLICIES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A gate that runs, its configuration, and those whose tokens it is shown."""
+    """A running gate, its configuration, and the issuers of its tokens."""
 
     gate: Gate
     file: Path
@@ -65,32 +65,32 @@ class World:
     scenario: Scenario
 
     def corp(self, audience: Any = AUDIENCE, lifetime: float = 3600.0, **how: Any) -> str:
-        """A token of the issuer; `claims` and `headers` change it."""
+        """Return a token of the issuer, changed by `claims` and `headers`."""
         claims = {"tenant": "42", **how.pop("claims", {})}
         return self.issuer.mint("jane", audience, lifetime=lifetime, claims=claims, **how)
 
     def forged(self, **claims: object) -> str:
-        """A token signed by somebody else under the kid of the issuer's key."""
+        """Return a token with the kid of the issuer's key, signed with another key."""
         return self.corp(key=SigningKey.generate("ES256", kid=self.issuer.key.kid), claims=claims)
 
     def home(self, audiences: tuple[str, ...] = (AUDIENCE,), **how: Any) -> str:
-        """A token of the cluster's account `default/demo`."""
+        """Return a token of the cluster's account `default/demo`."""
         return self.scenario.state.account_token(
             self.scenario.state.service_account("demo"), audiences, **how
         )
 
     def unpublished(self, **how: Any) -> str:
-        """A token of the cluster's account, signed with a key that the cluster does not publish."""
+        """Return a token of the cluster's account, signed with a key that the cluster does not publish."""
         return self.home(key=SigningKey.generate("ES256"), **how)
 
     def reviewed(self) -> str:
-        """A token that only the cluster's TokenReview can decide."""
+        """Return a token that only the cluster's TokenReview can decide."""
         return self.scenario.reviewed_file.read_text().strip()
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """A gate with a cluster, an issuer, and an issuer that is down; it has the keys that it can have."""
+    """A gate with a cluster, an issuer, and an issuer that is down. It has fetched all available keys."""
     down = Issuer(f"http://127.0.0.1:{free_port()}", SigningKey.generate("ES256"))
     async with published() as (issuer, _), cluster(tmp_path) as scenario:
         corp = trusting(issuer, maxTokenLifetime="2h", algorithms=["ES256"], keys={"cooldown": "0.1s"})
@@ -111,12 +111,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 def soon(seconds: float) -> int:
-    """A time so many seconds from now."""
+    """Return a time this number of seconds from now."""
     return int(time.time() + seconds)
 
 
 def algorithm(token: str, alg: str) -> str:
-    """The token with another algorithm in its header, and the signature as it was."""
+    """Return the token with another algorithm in its header, and the old signature."""
     _, payload, signature = token.split(".")
     return f"{segment(json_bytes({'alg': alg}))}.{payload}.{signature}"
 
@@ -200,7 +200,7 @@ TOKENS: dict[str, tuple[Callable[[World], str], str, Reason]] = {
 
 
 async def agreed(world: World, token: str, policy: str = "default") -> Reason:
-    """The reason that `/verify` and `explain` give alike; the running gate is asked first, and then once more."""
+    """Return the reason that `/verify` and `explain` agree on. The running gate is asked before and after."""
     path = "/verify" if policy == "default" else f"/policies/{policy}/verify"
     headers = [("X-Original-URI", "/healthz"), ("X-Original-Method", "GET")]
     answers = [await world.gate.request(token, path, headers) for _ in range(2)]
@@ -216,7 +216,7 @@ async def agreed(world: World, token: str, policy: str = "default") -> Reason:
 async def test_explain_and_verify_agree(
     world: World, make: Callable[[World], str], policy: str, reason: Reason
 ) -> None:
-    """Both give the same answer, and it is the one that is expected."""
+    """Both return the same, expected reason."""
     assert await agreed(world, make(world), policy) is reason
 
 
@@ -248,16 +248,16 @@ async def test_explain_shows_where_the_key_came_from(world: World) -> None:
     assert explanation.steps[3].detail == f"kid {world.issuer.key.kid} (EC) from {world.issuer.jwks_uri}"
 
 
-async def test_an_expired_token_is_shown_to_have_a_good_signature(world: World) -> None:
-    """As in a gate that has its keys: only the time is wrong."""
+async def test_the_signature_of_an_expired_token_is_shown_as_valid(world: World) -> None:
+    """Only the time is wrong."""
     token = world.corp(claims={"exp": soon(-60)})
     explanation = await explained(load(world.file, {}).config, token, "default")
     outcomes = [step.outcome.value for step in explanation.steps]
     assert outcomes == ["pass"] * 5 + ["fail"] + ["not reached"] * 3
 
 
-async def test_an_unknown_issuer_is_compared_with_all_that_are_known(world: World) -> None:
-    """Also with the cluster's, which the gate's own token names."""
+async def test_an_unknown_issuer_is_listed_with_the_known_ones(world: World) -> None:
+    """The list includes the cluster's issuer, which is in the gate's own token."""
     token = world.home(claims={"iss": "https://kubernetes.default.svc.cluster.local"})
     explanation = await explained(load(world.file, {}).config, token, "default")
     facts = {fact.name: fact.values for fact in explanation.facts}
@@ -268,7 +268,7 @@ async def test_an_unknown_issuer_is_compared_with_all_that_are_known(world: Worl
 
 
 def run(world: World, token: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Runs `authgate explain` on a token."""
+    """Run `authgate explain` on a token."""
     return subprocess.run(
         [sys.executable, "-m", "authgate", "explain", "--config", world.file, *words],
         check=False,
@@ -280,7 +280,7 @@ def run(world: World, token: str, *words: str) -> subprocess.CompletedProcess[st
 
 
 async def command(world: World, token: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """The same, while the servers of this process go on answering."""
+    """Run it in a thread, so that the servers of this process can answer."""
     return await asyncio.to_thread(run, world, token, *words)
 
 
@@ -296,7 +296,7 @@ async def command(world: World, token: str, *words: str) -> subprocess.Completed
 async def test_the_exit_status_depends_on_the_verdict(
     world: World, make: Callable[[World], str], status: int, verdict: str
 ) -> None:
-    """0 allow, 3 deny, 1 unavailable; and the text has the same word."""
+    """The exit status is 0 for allow, 3 for deny and 1 for unavailable. The text has the same word."""
     token = make(world)
     done = await command(world, token)
     assert (done.returncode, verdict in done.stdout) == (status, True), done
@@ -304,7 +304,7 @@ async def test_the_exit_status_depends_on_the_verdict(
 
 
 async def test_a_script_gets_the_steps_as_json(world: World) -> None:
-    """Each step, the key, and what would have to change, by name."""
+    """The JSON has each step, the key and the remedy."""
     done = await command(world, world.corp(), "--policy", "accounts", "--output", "json")
     told = json.loads(done.stdout)
     assert done.returncode == 3
@@ -315,8 +315,8 @@ async def test_a_script_gets_the_steps_as_json(world: World) -> None:
     assert [step["outcome"] for step in told["steps"]] == ["pass"] * 8 + ["fail"]
 
 
-async def test_a_policy_that_is_not_there_is_wrong_usage(world: World) -> None:
-    """The ones there are, are named."""
+async def test_an_unknown_policy_is_a_usage_error(world: World) -> None:
+    """The message lists the existing policies."""
     done = await command(world, world.corp(), "--policy", "acounts")
     assert done.returncode == 2
     assert "no policy 'acounts' is configured; choose one of default, accounts, nobody" in done.stderr
@@ -331,7 +331,7 @@ async def test_a_policy_that_is_not_there_is_wrong_usage(world: World) -> None:
     ],
     ids=["relative", "method", "host"],
 )
-async def test_a_request_that_makes_no_sense_is_wrong_usage(
+async def test_an_invalid_request_is_a_usage_error(
     world: World, words: tuple[str, ...], message: str
 ) -> None:
     """A path without a slash is a typing mistake, not an ambiguous path."""
@@ -340,14 +340,14 @@ async def test_a_request_that_makes_no_sense_is_wrong_usage(
 
 
 async def test_a_path_that_the_policy_does_not_use_is_noted(world: World) -> None:
-    """The decision is shown, and that it is the same for every path."""
+    """The decision is shown with a note that it is the same for every path."""
     done = await command(world, world.corp(), "--path", "/reports")
     assert done.returncode == 0
     assert done.stderr.startswith("authgate: --path has no effect: policy 'default' decides without")
 
 
-async def test_a_cluster_that_is_not_there_is_one_sentence(world: World, tmp_path: Path) -> None:
-    """No traceback for a machine without a kubeconfig."""
+async def test_a_missing_cluster_is_one_sentence(world: World, tmp_path: Path) -> None:
+    """A machine without a kubeconfig gets no traceback."""
     file = tmp_path / "nowhere.yaml"
     file.write_text(f"cluster: {{audiences: [a], kubeconfig: {tmp_path}/empty}}\n")
     (tmp_path / "empty").write_text("{}")
@@ -358,7 +358,7 @@ async def test_a_cluster_that_is_not_there_is_one_sentence(world: World, tmp_pat
 
 
 async def test_the_rule_of_the_request_is_shown(world: World, tmp_path: Path) -> None:
-    """With its own lists in the place of the policy's."""
+    """Its own lists replace those of the policy."""
     document = yaml.safe_load(world.file.read_text())
     document["policies"]["ruled"] = {
         "allow": [{"users": ["nobody"]}],

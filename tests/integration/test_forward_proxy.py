@@ -1,4 +1,4 @@
-"""Proxies of the environment on the way to issuers and clusters, and what of the user's home never goes there."""
+"""Forward proxies on the way to issuers and clusters, and passwords in the home directory, which are never sent."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ URL = "https://issuer.example/keys"
 
 @pytest.fixture(scope="module")
 def certificate() -> ServerCertificate:
-    """A certificate for the names that only the proxy knows the way to."""
+    """A certificate for host names that only the proxy can resolve."""
     return throwaway_certificate(["issuer.example", "kube.example"])
 
 
 @asynccontextmanager
 async def behind(server: FakeAPI | EmbeddedServer, **options: Any) -> AsyncIterator[ForwardProxy]:
-    """A proxy that leads to a server by whatever name."""
+    """Run a proxy that connects to a server for every host name."""
     port = server.port if isinstance(server, FakeAPI) else int(server.url.rpartition(":")[2])
     async with ForwardProxy(port, **options) as proxy:
         yield proxy
 
 
 def through(proxy: ForwardProxy, **more: str) -> dict[str, str]:
-    """An environment that names the proxy, with a user and a password."""
+    """Return an environment that names the proxy, with a user and a password."""
     return {"HTTPS_PROXY": f"http://user:secret@{proxy.address}", **more}
 
 
 def fetcher(certificate: ServerCertificate, environ: dict[str, str]) -> HTTPFetcher:
-    """What fetches an issuer's documents."""
+    """Return the fetcher of an issuer's documents."""
     return HTTPFetcher(5.0, ca_pem=certificate.ca_pem.decode(), proxies=ProxyEnvironment(environ))
 
 
@@ -68,18 +68,18 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("netrc")
-async def test_no_password_of_the_home_directory_goes_to_an_issuer() -> None:
-    """Neither from ~/.netrc nor from $NETRC, which curl and many HTTP libraries read."""
+async def test_no_password_of_the_home_directory_is_sent_to_an_issuer() -> None:
+    """Neither ~/.netrc nor $NETRC is read, although curl and many HTTP libraries read them."""
     async with FakeAPI(always(b"{}")) as issuer:
         await HTTPFetcher(5.0).fetch(f"{issuer.url}/keys")
     assert "Authorization" not in issuer.received[0].headers
 
 
 @pytest.mark.usefixtures("netrc")
-async def test_no_password_of_the_home_directory_goes_to_an_issuer_through_a_proxy(
+async def test_no_password_of_the_home_directory_is_sent_through_a_proxy(
     certificate: ServerCertificate,
 ) -> None:
-    """Nor to the proxy on the way, which gets what its URL says."""
+    """The proxy gets only the credentials in its URL."""
     async with FakeAPI(always(b"{}"), tls=certificate.server_context()) as issuer, behind(issuer) as proxy:
         await fetcher(certificate, {"HTTPS_PROXY": f"http://{proxy.address}"}).fetch(URL)
     assert "Authorization" not in issuer.received[0].headers
@@ -87,8 +87,8 @@ async def test_no_password_of_the_home_directory_goes_to_an_issuer_through_a_pro
 
 
 @pytest.mark.usefixtures("netrc")
-async def test_no_password_of_the_home_directory_goes_to_an_api_server(tmp_path: Path) -> None:
-    """Also where the kubeconfig has no credential."""
+async def test_no_password_of_the_home_directory_is_sent_to_an_api_server(tmp_path: Path) -> None:
+    """This also holds if the kubeconfig has no credential."""
     async with FakeAPI(always(b"{}")) as api:
         access = ConnectionSettings(kubeconfig=Kubeconfig(api.url).write(tmp_path / "kubeconfig"))
         async with connected(access) as client:
@@ -97,23 +97,23 @@ async def test_no_password_of_the_home_directory_goes_to_an_api_server(tmp_path:
 
 
 async def test_an_issuer_is_reached_through_the_proxy(certificate: ServerCertificate) -> None:
-    """By a tunnel: TLS is the issuer's own, and the proxy's password is for the proxy alone."""
+    """It uses a tunnel: TLS is with the issuer, and only the proxy gets the proxy's password."""
     async with FakeAPI(always(b"{}"), tls=certificate.server_context()) as issuer, behind(issuer) as proxy:
         assert await fetcher(certificate, through(proxy)).fetch(URL) == b"{}"
     assert proxy.tunnels == [Tunnel("issuer.example:443", PASSWORD)]
     assert "Proxy-Authorization" not in issuer.received[0].headers
 
 
-async def test_what_no_proxy_names_is_reached_directly(certificate: ServerCertificate) -> None:
-    """The name is unknown but to the proxy, so the request fails instead of using it."""
+async def test_hosts_in_no_proxy_are_reached_directly(certificate: ServerCertificate) -> None:
+    """Only the proxy can resolve the name, so the direct request fails."""
     async with FakeAPI(always(b"{}"), tls=certificate.server_context()) as issuer, behind(issuer) as proxy:
         with pytest.raises(KeyFetchError):
             await fetcher(certificate, through(proxy, NO_PROXY=".example")).fetch(URL)
     assert proxy.tunnels == []
 
 
-async def test_a_proxy_that_refuses_is_named(certificate: ServerCertificate) -> None:
-    """With its status, and without its password."""
+async def test_a_proxy_that_refuses_is_reported(certificate: ServerCertificate) -> None:
+    """The error has its status and not its password."""
     issuer = FakeAPI(always(b"{}"), tls=certificate.server_context())
     async with issuer, behind(issuer, status=407) as proxy:
         with pytest.raises(KeyFetchError) as raised:
@@ -129,7 +129,7 @@ async def test_a_proxy_that_refuses_is_named(certificate: ServerCertificate) -> 
         pytest.param("socks5://user:secret@127.0.0.1:PORT", "SOCKS is not supported", id="SOCKS"),
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_named(
+async def test_a_proxy_that_cannot_be_used_is_reported(
     certificate: ServerCertificate, value: str, said: str
 ) -> None:
     """The request does not bypass the proxy, and the message contains no password."""
@@ -141,7 +141,7 @@ async def test_a_proxy_that_cannot_be_used_is_named(
 
 
 async def test_a_gate_finds_keys_through_the_proxy(tmp_path: Path, certificate: ServerCertificate) -> None:
-    """A whole gate, whose environment names the proxy, accepts the tokens of an issuer that only the proxy reaches."""
+    """A complete gate whose environment names the proxy accepts tokens of an issuer that only the proxy can reach."""
     issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
     entry = trusting(issuer)
     entry["issuer"]["certificateAuthority"] = certificate.ca_pem.decode()
@@ -162,7 +162,7 @@ async def test_a_gate_finds_keys_through_the_proxy(tmp_path: Path, certificate: 
 
 
 async def test_a_cluster_is_reached_through_the_proxy(tmp_path: Path, certificate: ServerCertificate) -> None:
-    """As by kubectl: TLS and the gate's own token are for the API server alone."""
+    """As with kubectl, TLS is with the API server, and only the API server gets the gate's own token."""
     async with FakeAPI(always(b"{}"), tls=certificate.server_context()) as api, behind(api) as proxy:
         access = of_cluster(tmp_path, certificate, through(proxy))
         async with connected(access) as client:
@@ -176,8 +176,8 @@ async def test_a_cluster_is_reached_through_the_proxy(tmp_path: Path, certificat
     assert "secret" not in str(findings)
 
 
-async def test_a_kubeconfigs_proxy_comes_first(tmp_path: Path, certificate: ServerCertificate) -> None:
-    """Whatever the environment says, NO_PROXY included, as for client-go."""
+async def test_a_kubeconfigs_proxy_has_precedence(tmp_path: Path, certificate: ServerCertificate) -> None:
+    """The environment, including NO_PROXY, does not change this, as in client-go."""
     async with FakeAPI(always(b"{}"), tls=certificate.server_context()) as api, behind(api) as proxy:
         environ = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "NO_PROXY": "*"}
         access = of_cluster(tmp_path, certificate, environ, **{"proxy-url": f"http://{proxy.address}"})
@@ -186,7 +186,7 @@ async def test_a_kubeconfigs_proxy_comes_first(tmp_path: Path, certificate: Serv
     assert [tunnel.authority for tunnel in proxy.tunnels] == ["kube.example:6443"]
 
 
-async def test_a_cluster_behind_a_proxy_that_is_down_says_what_to_check(
+async def test_the_error_for_a_cluster_behind_a_broken_proxy_names_no_proxy(
     tmp_path: Path, certificate: ServerCertificate
 ) -> None:
     """An API server on the pod's own network needs an entry in NO_PROXY."""
@@ -200,7 +200,7 @@ async def test_a_cluster_behind_a_proxy_that_is_down_says_what_to_check(
 def of_cluster(
     folder: Path, certificate: ServerCertificate, environ: dict[str, str], **cluster: str
 ) -> ConnectionSettings:
-    """The way to an API server that only the proxy reaches."""
+    """Return the access to an API server that only the proxy can reach."""
     ca = folder / "ca.crt"
     ca.write_bytes(certificate.ca_pem)
     config = Kubeconfig(
@@ -212,5 +212,5 @@ def of_cluster(
 
 
 def cluster_file(folder: Path, access: ConnectionSettings) -> Path:
-    """A configuration with that cluster."""
+    """Return a configuration with that cluster."""
     return written(folder, {"cluster": {"audiences": ["app"], "kubeconfig": access.kubeconfig}})

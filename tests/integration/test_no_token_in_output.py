@@ -1,4 +1,4 @@
-"""No token in any output: everything that a gate is ever shown, at its most talkative, and then a search."""
+"""No output contains a token: send every kind of request at the highest log level, and search all output."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ GET, HOST = "GET /verify HTTP/1.1", "Host: gate"
 
 @dataclass
 class Shown:
-    """What a gate was shown, and so must not show to anybody: tokens with their parts, and the tokens' own ids."""
+    """The tokens that a gate received, their parts and their ids, which must not be in any output."""
 
     words: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
 
     def keep(self, token: str) -> str:
-        """Remembers a token; gives it back."""
+        """Record a token, and return it."""
         self.words |= {part for part in (token, *token.split(".")) if len(part) >= _SHORTEST}
         self.ids |= set(_ids(token))
         return token
@@ -62,7 +62,7 @@ def words_in(text: str, words: set[str]) -> list[str]:
 
 
 def good_and_bad(issuer: Issuer, scenario: Scenario) -> list[str]:
-    """Tokens of every kind."""
+    """Return tokens of every kind."""
     state, account = scenario.state, scenario.state.service_account("demo")
     good, stranger = issuer.mint(), SigningKey.generate("ES256")
     return [
@@ -92,13 +92,13 @@ def good_and_bad(issuer: Issuer, scenario: Scenario) -> list[str]:
 
 
 def reviewed(scenario: Scenario) -> list[str]:
-    """Tokens that only the API server can know: one word, and a JWT without an audience."""
+    """Return tokens that only the API server can decide: a single word, and a JWT without an audience."""
     account = scenario.state.service_account("old")
     return [scenario.state.static_token("admin"), scenario.state.legacy_token(account, "older-secret")]
 
 
 def malformed(token: str) -> list[list[str | bytes]]:
-    """Requests that hold a token where no token, or no such byte, belongs."""
+    """Return requests with a token in an invalid place or with invalid bytes."""
     raw = token.encode()
     return [
         [GET, HOST, bearer(token), bearer(token)],
@@ -125,7 +125,7 @@ def malformed(token: str) -> list[list[str | bytes]]:
 
 
 async def show(gate: GateProcess, shown: Shown, *lines: str | bytes) -> None:
-    """Sends a request, and searches the answer at once; a token's id may be its user's uid."""
+    """Send a request, and search the answer at once. A token's id can be its user's uid."""
     async with connected(gate.address) as wire:
         await wire.send(*lines)
         reply = await wire.reply()
@@ -133,7 +133,7 @@ async def show(gate: GateProcess, shown: Shown, *lines: str | bytes) -> None:
 
 
 def quoting(token: str) -> list[tuple[str, Fault]]:
-    """Ways for an API server to fail that quote the token under review, whole or in parts."""
+    """Return errors of an API server that quote the reviewed token, completely or in parts."""
     message = f"cannot review {token}: {' '.join(token.split('.'))}"
     status: JsonObject = {"apiVersion": "v1", "kind": "Status", "status": "Failure", "message": message}
     review: JsonObject = {"kind": "TokenReview", "status": {"error": message}}
@@ -150,7 +150,7 @@ def quoting(token: str) -> list[tuple[str, Fault]]:
 
 @pytest.mark.parametrize("format_", ["json", "text"])
 async def test_no_token_and_no_part_of_one_is_written(tmp_path: Path, format_: str) -> None:
-    """Neither by the log at level debug, with every decision audited, nor on any page of the admin port."""
+    """Neither the log at level debug with every decision audited nor a page of the admin port contains it."""
     shown = Shown()
     shown.words |= {BASIC, "pass-word-of-ada"}
     async with cluster(tmp_path) as scenario, published() as (issuer, server):

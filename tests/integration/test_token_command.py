@@ -1,4 +1,4 @@
-"""`authgate token` as its users meet it, against an embedded cluster: a token on stdout, everything else on stderr."""
+"""`authgate token` with an embedded cluster: the token on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GATE = "system:serviceaccount:authgate:authgate"
 
 @pytest.fixture
 async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
-    """A cluster whose gate may request the tokens of its accounts."""
+    """A cluster whose gate may request tokens of its accounts."""
     async with cluster(tmp_path / "cluster") as scenario:
         scenario.state.allow(GATE, Permission.REQUEST_TOKENS)
         yield scenario
@@ -41,7 +41,7 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
 async def requested(
     scenario: Scenario, *words: object, account: str = "demo", audience: str = "my-audience", **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """Asks for a token of an account, with further words."""
+    """Run `authgate token` for an account, with additional options."""
     command = [sys.executable, "-m", "authgate", "token", account, "-n", "default", "--audience", audience]
     command += ["--kubeconfig", str(scenario.kubeconfig), *map(str, words)]
 
@@ -65,7 +65,7 @@ async def test_only_the_token_is_printed(scenario: Scenario) -> None:
 
 
 async def test_scripts_get_the_token_request(scenario: Scenario) -> None:
-    """With kubectl's own names, so that the same script reads either."""
+    """The JSON has kubectl's names, so the same script can read both."""
     result = await requested(scenario, "--output", "json", "--duration", "600")
     printed = json.loads(result.stdout)
     assert (printed["kind"], printed["spec"]["audiences"]) == ("TokenRequest", ["my-audience"])
@@ -74,15 +74,15 @@ async def test_scripts_get_the_token_request(scenario: Scenario) -> None:
     assert printed["status"]["expirationTimestamp"].endswith("Z")
 
 
-async def test_a_token_may_be_for_several_audiences(scenario: Scenario) -> None:
-    """The option may be repeated."""
+async def test_a_token_can_have_several_audiences(scenario: Scenario) -> None:
+    """The option can be repeated."""
     result = await requested(scenario, "--audience", "other")
     assert read_own_token(result.stdout.strip()).audiences == ("my-audience", "other")
 
 
 @pytest.mark.parametrize("kind", ["pod", "secret"])
-async def test_a_token_may_be_bound(scenario: Scenario, kind: str) -> None:
-    """To a pod of the account, or to a secret."""
+async def test_a_token_can_be_bound(scenario: Scenario, kind: str) -> None:
+    """The object is a pod of the account or a Secret."""
     account = scenario.state.service_account("bound")
     scenario.state.pod(account, "it")
     scenario.state.secret("it")
@@ -111,8 +111,8 @@ async def test_a_missing_role_is_printed(scenario: Scenario) -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "authgate", "namespace": "authgate"}]
 
 
-async def test_a_role_for_somebody_who_is_no_account(scenario: Scenario) -> None:
-    """A person is bound by name."""
+async def test_the_printed_role_can_name_a_user(scenario: Scenario) -> None:
+    """A caller who is not a ServiceAccount is bound by username."""
     scenario.kubeconfig.with_name("authgate.token").write_text(scenario.state.static_token("jane: d'oe"))
     result = await requested(scenario)
     _, binding = yaml.safe_load_all(result.stderr.partition("\n")[2])
@@ -133,10 +133,10 @@ async def test_a_role_for_somebody_who_is_no_account(scenario: Scenario) -> None
     ],
     ids=["account", "pod", "secret", "short", "long", "another account's pod"],
 )
-async def test_a_refusal_says_what_to_do(
+async def test_an_error_says_what_to_do(
     scenario: Scenario, account: str, words: tuple[str, ...], sentence: str
 ) -> None:
-    """One line, with the server's own words in it."""
+    """It is one line with the server's message."""
     scenario.state.pod(scenario.state.service_account("other"), "others")
     result = await requested(scenario, *words, account=account)
     assert (result.returncode, result.stdout) == (1, "")
@@ -221,8 +221,8 @@ async def test_the_context_is_used(scenario: Scenario) -> None:
     ],
     ids=["path", "name", "two objects", "word", "nothing", "fraction", "huge", "no audience"],
 )
-async def test_wrong_usage_asks_nobody(scenario: Scenario, words: tuple[str, ...]) -> None:
-    """Exit status 2, and the server hears nothing of it."""
+async def test_a_usage_error_sends_no_request(scenario: Scenario, words: tuple[str, ...]) -> None:
+    """The exit status is 2."""
     result = await requested(scenario, *words)
     assert (result.returncode, result.stdout) == (2, "")
     assert not scenario.server.counts

@@ -1,4 +1,4 @@
-"""The watch over real sockets: what it survives, what it notices, and what it costs."""
+"""The watch over real sockets: interruptions, observed changes, and memory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PODS = Scope("pods")
 
 
 class Following:
-    """A watch of a server's pods, and why it broke so far."""
+    """A watch of a server's pods, and the reasons of its interruptions."""
 
     def __init__(self, store: Revocation, api: FakeAPI) -> None:
         self.store = store
@@ -41,7 +41,7 @@ class Following:
         store.views[0].on_interrupted = lambda reason, detail: self.breaks.append((reason, detail))
 
     def confirms(self, uid: str) -> bool:
-        """Whether a pod is known to be there."""
+        """Return whether a pod is known to exist."""
         return self.store.confirms([Reference("pods", "prod", uid)])
 
     def deleted(self, uid: str) -> bool:
@@ -49,7 +49,7 @@ class Following:
         return self.store.deleted([Reference("pods", "prod", uid)]) is not None
 
     async def comes(self, holds: Callable[[], bool]) -> None:
-        """Waits until something holds."""
+        """Wait until a condition is true."""
 
         async def held() -> bool:
             return holds()
