@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import jwt
-import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -146,22 +145,6 @@ def case(name: str) -> Case:
 def case_names() -> list[str]:
     """Return the names of all cases, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-_WAITING: Final = {
-    "aks",
-    "aws-alb",
-    "eks",
-    "gke",
-    "openshift",
-    "spiffe",
-}
-"""Providers that need configuration fields which do not exist yet."""
-
-PROVIDERS: Final = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name in _WAITING else name
-    for name in case_names()
-]
 
 
 def _merged(members: Mapping[str, Any], changes: Mapping[str, Any]) -> JsonObject:

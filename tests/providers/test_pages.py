@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from authgate.cli import app
 from authgate.errors import REASONS, Reason
 from authgate.tools.providers import provider, provider_names
-from tests.providers.case import PROVIDERS, case
+from tests.providers.case import case
 from tests.providers.pages import PAGES, page, policy_example, section, updated
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_the_responses_to_mistakes_are_those_of_near_misses(name: str) -> None:
     assert [int(row["status"]) for row in rows] == [REASONS[Reason(row["reason"])].status for row in rows]
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@every_provider
 def test_the_policy_example_is_valid(name: str, tmp_path: Path) -> None:
     """`authgate check` finds no problem in a configuration whose policies are those of the example."""
     file = tmp_path / "authgate.yaml"

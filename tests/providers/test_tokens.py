@@ -20,7 +20,7 @@ from authgate.dev.tls import ServerCertificate, throwaway_certificate
 from authgate.errors import REASONS, Reason
 from authgate.tools.doctor import Level
 from authgate.tools.providers import provider, provider_names
-from tests.providers.case import PROVIDERS, Case, case, case_names
+from tests.providers.case import Case, case, case_names
 from tests.providers.pages import policy_example
 from tests.support.doctor import found
 from tests.support.embedded_server import EmbeddedServer
@@ -100,7 +100,7 @@ async def answer(
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", case_names())
 async def test_a_token_is_accepted(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
     """The identity and the groups are those of the page."""
     item = case(name)
@@ -113,7 +113,7 @@ async def test_a_token_is_accepted(name: str, certificate: ServerCertificate, tm
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", case_names())
 async def test_near_misses_are_refused(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
     """Each with the reason that its case, and the page, names."""
     item = case(name)
@@ -123,7 +123,7 @@ async def test_near_misses_are_refused(name: str, certificate: ServerCertificate
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", case_names())
 async def test_the_policy_example_decides_as_described(
     name: str, certificate: ServerCertificate, tmp_path: Path
 ) -> None:
@@ -152,7 +152,7 @@ def test_every_provider_has_a_case() -> None:
     assert case_names() == provider_names()
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", case_names())
 def test_check_accepts_the_configuration(name: str, tmp_path: Path) -> None:
     """`authgate check` finds no problem in what `config init` wrote."""
     file = tmp_path / "authgate.yaml"
@@ -179,7 +179,7 @@ async def test_the_path_of_a_user(name: str, certificate: ServerCertificate, tmp
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", case_names())
 async def test_the_doctor_finds_no_problem(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
     """And no warning, such as about a key for encryption or for X.509."""
     item = case(name)
@@ -191,7 +191,7 @@ async def test_the_doctor_finds_no_problem(name: str, certificate: ServerCertifi
 
 
 @pytest.mark.usefixtures("trusted")
-@pytest.mark.parametrize("name", PROVIDERS)
+@pytest.mark.parametrize("name", case_names())
 async def test_an_explanation_has_the_reason_of_the_gate(
     name: str, certificate: ServerCertificate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
