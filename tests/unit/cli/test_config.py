@@ -91,3 +91,29 @@ def test_config_alone_lists_its_commands(run: Run) -> None:
     result = run("config")
     assert result.exit_code == 2
     assert "schema" in result.output
+
+
+def test_a_field_is_explained(run: Run, tmp_path: Path) -> None:
+    """Meaning, type, default, variable, example, and the value with its line."""
+    file = tmp_path / "authgate.yaml"
+    file.write_text("cluster: {audiences: [a]}\nserver:\n  reloadInterval: 1m\n")
+    shown = run("config", "explain", "server.reloadInterval", "--config", file).stdout
+    assert "server.reloadInterval\n  How often" in shown
+    assert "AUTHGATE_SERVER__RELOAD_INTERVAL" in shown
+    assert f'server.reloadInterval  "1m"  (file {file}:3)' in shown
+    data = json.loads(run("config", "explain", "server.reloadInterval", "-c", file, "-o", "json").stdout)
+    assert (data["default"], data["current"][0]["value"], data["current"][0]["line"]) == ("5s", "1m", 3)
+
+
+def test_an_unknown_field_is_wrong_usage(run: Run) -> None:
+    """Exit status 2, with a suggestion."""
+    result = run("config", "explain", "server.lisen")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "did you mean server.listen?" in result.stderr
+
+
+def test_without_a_path_the_sections_are_listed(run: Run) -> None:
+    """A first look at the format."""
+    assert all(
+        f"\n  {section} " in run("config", "explain").stdout for section in ("cluster", "jwt", "server")
+    )
