@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from authgate.cli.settings import ConfigOption, print_problems
-from authgate.cli.terminal import FAILED, Output, OutputOption, print_json
+from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_json
 
 if TYPE_CHECKING:
     from authgate.config import LoadedConfig, Problem
 
 
-def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> None:
+def check(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE|-", help="The configuration file; the same as --config.", show_default=False
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    output: OutputOption = Output.TEXT,
+) -> None:
     """Check a configuration and list every problem.
 
-    Makes no network requests. The exit status is 1 if authgate would refuse to start with the configuration. What may
-    be missing on this machine only, such as a free port or a pod's cluster, is a warning.
+    Prints each problem to standard error as `file:line: path: message`. Makes no network requests. The exit status is 1
+    if authgate would refuse to start with the configuration. What may be missing on this machine only, such as a free
+    port or a pod's cluster, is a warning.
     """
     import asyncio
 
     from authgate.config import ConfigError, load
+    from authgate.config.models.files import input_name
 
+    if file is not None:
+        source = context.get_parameter_source("config")
+        if source is not None and source.name == "COMMANDLINE":  # AUTHGATE_CONFIG is only a default
+            fail("give the configuration once: as FILE or as --config", USAGE)
+        config = file
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
     try:
@@ -43,10 +61,10 @@ def check(config: ConfigOption = None, output: OutputOption = Output.TEXT) -> No
             }
         )
     else:
-        print_problems(problems)
-        print_problems(warnings, "warning: ")
+        print_problems(problems, config)
+        print_problems(warnings, config, "warning")
         if not problems:
-            print(f"{config or 'the environment'}: the configuration is valid")
+            print(f"{input_name(config) if config else 'the environment'}: the configuration is valid")
         else:
             print(
                 "1 problem found" if len(problems) == 1 else f"{len(problems)} problems found",

@@ -68,9 +68,10 @@ def convert(
     if (source is None) == (target is None):
         fail("give either --from, the format of FILE, or --to, the format of the result", USAGE)
     text = _read(file)
+    place = None if source is Source.VAULT_ROLE else file  # a note may be about the role or --auth-config
     problems = _problems(text) if target is not None else ()
     if problems:
-        print_problems(problems)
+        print_problems(problems, file)
         raise typer.Exit(FAILED)
     try:
         if source is Source.VAULT_ROLE:
@@ -80,13 +81,13 @@ def convert(
         else:
             converted = _converted(text, source)
     except ConversionError as error:
-        print_problems(error.problems)
+        print_problems(error.problems, place)
         raise typer.Exit(FAILED) from None
     result = yaml_text(converted.document)
     _write(result, output)
-    print_problems(converted.notes, "note: ")
+    print_problems(converted.notes, place, "note")
     problems = _problems(result) if source is not None else ()
-    print_problems(problems, "problem: ")
+    print_problems(problems, label="problem")
     if problems:
         raise typer.Exit(FAILED)
 
@@ -106,20 +107,12 @@ def _of_vault(text: str, auth_config: str, policy: str) -> Converted:
 
 
 def _read(file: str) -> str:
-    from authgate.config.models.files import MAX_FILE_BYTES, read_text
+    from authgate.config.models.files import input_name, read_input
 
-    if file != "-":
-        try:
-            return read_text(file)
-        except ValueError as error:
-            fail(f"{file} {error}")
-    data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        fail(f"standard input is longer than {MAX_FILE_BYTES // 1024} KiB")
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        fail("standard input is not UTF-8")
+        return read_input(file)
+    except ValueError as error:
+        fail(f"{input_name(file)} {error}")
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -59,7 +59,7 @@ def doctor(
             }
         )
     else:
-        print_problems(warnings, "warning: ")
+        print_problems(warnings, config, "warning")
         _print(findings)
         print(f"{counted(bad, 'problem')} found")
     if bad:

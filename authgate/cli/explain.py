@@ -80,6 +80,11 @@ def explain(
     from authgate.observability.log import configure
     from authgate.service import CompositionError
 
+    if str(config) == "-" and file in {None, "-"}:
+        fail(
+            "the token and the configuration cannot both be standard input: name a FILE for one of them",
+            USAGE,
+        )
     loaded = load_or_fail(config)
     if policy not in loaded.config.policies:
         fail(f"no policy '{policy}' is configured; choose one of {', '.join(loaded.config.policies)}", USAGE)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, Output, OutputOption, fail, print_json, visible
+from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_json, visible
 
 if TYPE_CHECKING:
     from authgate.tools.policy_tests import Result
@@ -25,7 +25,11 @@ def policy() -> None:
 @policy_app.command("test")
 def run_tests(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A YAML file of requests and expected decisions.")
+        Path,
+        typer.Argument(
+            metavar="FILE|-",
+            help="A YAML file of requests and expected decisions, or - for standard input.",
+        ),
     ],
     config: ConfigOption = None,
     output: OutputOption = Output.TEXT,
@@ -40,10 +44,12 @@ def run_tests(
     from authgate.service import CompositionError
     from authgate.tools.policy_tests import run
 
+    if str(file) == str(config) == "-":
+        fail("FILE and --config cannot both be standard input", USAGE)
     try:
         table = load_policy_tests(file)
     except ConfigError as error:
-        print_problems(error.problems)
+        print_problems(error.problems, file)
         raise typer.Exit(FAILED) from None
     path = config if config is not None or table.config is None else file.parent / table.config
     loaded = load_or_fail(path)

@@ -56,7 +56,7 @@ def serve(
 
     file = None
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # means "reload", which is not possible without a file
-    if config is not None:
+    if config is not None and str(config) != "-":
         file = ConfigFile(config, partial(load, config, os.environ, flags))
     run_service(load_or_fail(config, flags), file)
 

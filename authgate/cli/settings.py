@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from authgate.cli.terminal import FAILED, visible
+from authgate.cli.terminal import FAILED, console, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from authgate.config import LoadedConfig, Problem
 
+_STYLES: Final = {"warning": "bold yellow", "note": "bold blue", "problem": "bold red"}
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
         "-c",
-        metavar="FILE",
+        metavar="FILE|-",
         envvar="AUTHGATE_CONFIG",
-        help="The configuration file. AUTHGATE_… variables override it, and can replace it.",
+        help="The configuration file, or - for standard input. AUTHGATE_… variables override it, and can replace it.",
         show_default=False,
     ),
 ]
@@ -54,11 +55,26 @@ def load_or_fail(path: Path | None, flags: Mapping[str, object] | None = None) -
     try:
         return load(path, os.environ, flags or {})
     except ConfigError as error:
-        print_problems(error.problems)
+        print_problems(error.problems, path)
         raise typer.Exit(FAILED) from None
 
 
-def print_problems(problems: Iterable[Problem], label: str = "") -> None:
-    """Print problems to standard error, one on each line; the caret of an expression is on further lines."""
+def print_problems(problems: Iterable[Problem], file: Path | str | None = None, label: str = "") -> None:
+    """Print problems to standard error as `file:line: label: path: message`, in colour on a terminal.
+
+    Each is on one line; the caret of an expression is on further lines.
+    """
+    from rich.text import Text
+
+    from authgate.config.models.files import input_name
+
+    out = console(stderr=True)
+    name = None if file is None else input_name(file)
     for problem in problems:
-        print(label + "\n".join(map(visible, str(problem).split("\n"))), file=sys.stderr)
+        place = "" if problem.line is None or name is None else f"{name}:{problem.line}: "
+        path = "" if place and problem.path == name else f"{problem.path}: "
+        if problem.line is not None and name is None:
+            path = f"{problem.path} (line {problem.line}): "
+        sentence = "\n".join(map(visible, problem.sentence.split("\n")))
+        kind = (f"{label}: ", _STYLES[label]) if label else ""
+        out.print(Text.assemble((visible(place), "bold"), kind, (visible(path), "cyan"), sentence))

@@ -71,11 +71,11 @@ def counted(number: int, thing: str) -> str:
     return f"1 {thing}" if number == 1 else f"{number or 'no'} {thing}s"
 
 
-def console() -> Console:
-    """Return standard output, with colours if it is a terminal and NO_COLOR is not set."""
+def console(*, stderr: bool = False) -> Console:
+    """Return standard output or standard error, with colours if it is a terminal and NO_COLOR is not set."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_rows(out: Console, rows: Iterable[tuple[str, str]], *, style: str | None = None) -> None:

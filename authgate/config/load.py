@@ -12,7 +12,7 @@ from authgate.config.checks.warnings import warnings_of
 from authgate.config.format import Shape, as_written, leaves, shape_of
 from authgate.config.models.configuration import Config
 from authgate.config.models.fields import format_duration
-from authgate.config.models.files import read_text
+from authgate.config.models.files import input_name, read_input
 from authgate.config.problems import PLAIN_KEY, ConfigError, Finding, Path, Problem, dotted
 from authgate.config.reading.environment import FROM_FILE, from_text, read_environment
 from authgate.config.reading.layers import Merged, Setting, merge
@@ -45,7 +45,7 @@ def load(
     """Load a configuration: flags override `AUTHGATE_…` variables, these the file, and the file the defaults.
 
     `flags` maps paths (`server.listen`) to values; a text is read like the text of a variable, and None is a flag that
-    is not given. Raises ConfigError with every problem at once.
+    is not given. The path `-` is standard input. Raises ConfigError with every problem at once.
     """
     shape = shape_of(Config)
     document = Document({}) if path is None else _read(path)
@@ -56,7 +56,7 @@ def load(
         raise ConfigError((document, *outside))
     merged = merge(
         {} if document.value is None else _without_extensions(document.value),
-        None if path is None else str(path),
+        None if path is None else input_name(path),
         (*environment.settings, *flag_settings),
     )
     outside = (*outside, *map(_unplaced, merged.unplaced))
@@ -122,13 +122,14 @@ def _line(problem: Problem) -> float:
 
 
 def _read(path: FilesystemPath) -> Document | Problem:
+    name = input_name(path)
     try:
-        document = parse_yaml(read_text(path))
+        document = parse_yaml(read_input(path))
     except ValueError as error:
-        return Problem(str(path), str(error), rule=f"{path}: {error}")
+        return Problem(name, str(error), rule=f"{name}: {error}")
     if isinstance(document, Problem):
-        rule = f"{path}: {document.rule}"
-        return Problem(str(path), document.message, document.value, line=document.line, rule=rule)
+        rule = f"{name}: {document.rule}"
+        return Problem(name, document.message, document.value, line=document.line, rule=rule)
     return document
 
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from authgate.config.format import shape_of
 from authgate.config.models.fields import ConfigModel, Label, Many, Matching, Text, as_tuple
-from authgate.config.models.files import FilePath, read_text
+from authgate.config.models.files import FilePath, input_name, read_input
 from authgate.config.problems import ConfigError, Problem, dotted
 from authgate.config.reading.yaml_file import parse_yaml
 from authgate.config.validation import validate
@@ -142,13 +142,14 @@ class PolicyTests(ConfigModel):
 
 
 def load_policy_tests(path: FilesystemPath) -> PolicyTests:
-    """Load a table; raises ConfigError with every problem at once."""
+    """Load a table from a file, or from standard input for `-`; raises ConfigError with every problem at once."""
+    name = input_name(path)
     try:
-        document = parse_yaml(read_text(path))
+        document = parse_yaml(read_input(path))
     except ValueError as error:
-        raise ConfigError([Problem(str(path), str(error))]) from None
+        raise ConfigError([Problem(name, str(error))]) from None
     if isinstance(document, Problem):
-        raise ConfigError([Problem(str(path), document.message, document.value, line=document.line)])
+        raise ConfigError([Problem(name, document.message, document.value, line=document.line)])
     outcome = validate(document.value, PolicyTests, shape_of(PolicyTests))
     if isinstance(outcome, PolicyTests) and not document.problems:
         return outcome
@@ -156,6 +157,6 @@ def load_policy_tests(path: FilesystemPath) -> PolicyTests:
     for finding in () if isinstance(outcome, PolicyTests) else outcome:
         ends = (finding.path[:end] for end in range(len(finding.path), -1, -1))
         line = next((document.lines[end] for end in ends if end in document.lines), None)
-        place = dotted(finding.path) or str(path)
+        place = dotted(finding.path) or name
         found.append(Problem(place, finding.message, finding.value, finding.suggestion, line=line))
     raise ConfigError(found)

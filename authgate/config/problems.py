@@ -58,12 +58,17 @@ class Problem:
         place, _, rule = (self.rule or "configuration: is not valid").partition(": ")
         return f"{place}{line}: {rule}"
 
+    @property
+    def sentence(self) -> str:
+        """The message with the value and the suggestion, without the place."""
+        value = f"; got {self.value}" if self.value else ""
+        suggestion = "" if self.suggestion is None else f"; did you mean {self.suggestion}?"
+        return f"{self.message}{value}{suggestion}"
+
     def __str__(self) -> str:
         """Render the problem as one line of text."""
         line = "" if self.line is None else f" (line {self.line})"
-        value = f"; got {self.value}" if self.value else ""
-        suggestion = "" if self.suggestion is None else f"; did you mean {self.suggestion}?"
-        return f"{self.path}{line}: {self.message}{value}{suggestion}"
+        return f"{self.path}{line}: {self.sentence}"
 
 
 class ConfigError(Exception):

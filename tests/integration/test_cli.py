@@ -104,6 +104,18 @@ def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
     assert (status, COLOUR.search(output) is not None) == (0, coloured)
 
 
+@pytest.mark.parametrize(
+    ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["usual", "NO_COLOR"]
+)
+def test_problems_have_colours_on_a_terminal(tmp_path: Path, env: dict[str, str], coloured: bool) -> None:
+    """The place is highlighted unless NO_COLOR is set."""
+    file = tmp_path / "authgate.yaml"
+    file.write_text("server: {prxy: nginx}\n")
+    status, output = at_a_terminal("check", file, **env)
+    assert (status, COLOUR.search(output) is not None) == (1, coloured)
+    assert "is not a known field; did you mean proxy?" in output
+
+
 def test_a_missing_token_file_at_a_terminal_is_an_error() -> None:
     """A user who forgot the file gets an error instead of a command that waits for input."""
     status, output = at_a_terminal("inspect")
@@ -158,7 +170,7 @@ async def test_a_bad_configuration_is_reported_completely(tmp_path: Path) -> Non
     done, checked = await command("serve", "--config", file), await command("check", "--config", file)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == checked.stderr.splitlines()[:-1]
-    assert "server.prxy (line 2): is not a known field; did you mean proxy?" in done.stderr
+    assert ":2: server.prxy: is not a known field; did you mean proxy?" in done.stderr
 
 
 async def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, issuer: Issuer) -> None:

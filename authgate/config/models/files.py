@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -40,6 +41,20 @@ def read_text(path: str | Path) -> str:
         ) from None
     except ValueError:
         raise ValueError("cannot be read: no file can have this name") from None
+    return _decoded(data)
+
+
+def read_input(path: str | Path) -> str:
+    """Return the text of standard input if the path is `-`, else of a file; raises ValueError as `read_text` does."""
+    return _decoded(sys.stdin.buffer.read(MAX_FILE_BYTES + 1)) if str(path) == "-" else read_text(path)
+
+
+def input_name(path: str | Path) -> str:
+    """Return how messages name a file: its path, or <stdin> for `-`."""
+    return "<stdin>" if str(path) == "-" else str(path)
+
+
+def _decoded(data: bytes) -> str:
     if len(data) > MAX_FILE_BYTES:
         raise ValueError(f"is larger than {MAX_FILE_BYTES // 1024} KiB")
     try:

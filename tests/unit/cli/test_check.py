@@ -78,9 +78,9 @@ def test_every_problem_is_listed_with_path_value_and_nearest_name(run: Run, file
     result = run("check", "--config", file)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "cluster.audience (line 3): is not a known field; did you mean audiences?",
-        'cluster.audiences (line 4): must be a list, such as [a, b]; got "my-audience"',
-        "server.prxy (line 6): is not a known field; did you mean proxy?",
+        f"{file}:3: cluster.audience: is not a known field; did you mean audiences?",
+        f'{file}:4: cluster.audiences: must be a list, such as [a, b]; got "my-audience"',
+        f"{file}:6: server.prxy: is not a known field; did you mean proxy?",
         "3 problems found",
     ]
 
@@ -105,7 +105,7 @@ def test_warnings_do_not_fail(run: Run, file: Path) -> None:
     file.write_text(GOOD.replace("corp:", ""))
     result = run("check", "--config", file)
     assert result.exit_code == 0
-    assert result.stderr.startswith("warning: jwt[0].claimMappings.username.prefix (line 4)")
+    assert result.stderr.startswith(f"{file}:4: warning: jwt[0].claimMappings.username.prefix: ")
 
 
 def test_a_missing_file_is_one_sentence(run: Run, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_keys_in_a_file_are_read(run: Run, file: Path, tmp_path: Path) -> None:
     file.write_text(f"{GOOD}  gate: {{name: corp, staticKeys: {{file: {keys}}}}}\n")
     result = run("check", "--config", file)
     assert result.exit_code == 1
-    assert result.stderr.startswith("jwt[0].gate.staticKeys (line 5): no usable key; key 0: ")
+    assert result.stderr.startswith(f"{file}:5: jwt[0].gate.staticKeys: no usable key; key 0: ")
 
 
 def test_unusable_keys_of_a_cluster_are_a_problem(run: Run, file: Path) -> None:
@@ -138,7 +138,7 @@ def test_unusable_keys_of_a_cluster_are_a_problem(run: Run, file: Path) -> None:
     )
     result = run("check", "--config", file)
     assert result.exit_code == 1
-    assert result.stderr.startswith("cluster[1].staticKeys (line 1): no usable key; key 0: ")
+    assert result.stderr.startswith(f"{file}:1: cluster[1].staticKeys: no usable key; key 0: ")
 
 
 def test_a_control_character_in_the_file_does_not_reach_the_terminal(run: Run, file: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_kubeconfig_that_serve_refuses_is_a_problem(
     section = {"audiences": ["a"], "kubeconfig": _kubeconfig(file, cluster, user)}
     result = run("check", "--config", _written(file, cluster=section))
     assert result.exit_code == 1
-    assert result.stderr.startswith("cluster.kubeconfig (line ")
+    assert ": cluster.kubeconfig: " in result.stderr
     assert words in result.stderr
 
 
@@ -196,9 +196,9 @@ def test_a_context_that_a_kubeconfig_does_not_have_is_a_problem(run: Run, file: 
     ]
     result = run("check", "--config", _written(file, cluster=clusters))
     assert result.exit_code == 1
-    assert [line.split(" ")[0] for line in result.stderr.splitlines()[:2]] == [
-        "cluster[1].kubeconfig",
-        "cluster[2].kubeconfig",
+    assert [line.split(" ")[1] for line in result.stderr.splitlines()[:2]] == [
+        "cluster[1].kubeconfig:",
+        "cluster[2].kubeconfig:",
     ]
 
 
@@ -208,7 +208,7 @@ def test_a_cluster_that_cannot_be_found_from_here_is_a_warning(run: Run, file: P
         "check", "--config", _written(file, cluster={"audiences": ["a"]}), env={"HOME": str(file.parent)}
     )
     assert result.exit_code == 0
-    assert result.stderr.startswith("warning: cluster (line ")
+    assert ": warning: cluster: " in result.stderr
     assert "was not found from here, so it was not checked" in result.stderr
 
 
@@ -234,7 +234,7 @@ def test_two_files_with_one_signing_key_are_a_problem(run: Run, file: Path) -> N
     signing = {"issuer": "https://gate.example", "keyFiles": [str(one) for one in files]}
     result = run("check", "--config", _written(file, signing=signing, identityToken={"audience": "apps"}))
     assert result.exit_code == 1
-    assert result.stderr.startswith("signing.keyFiles (line ")
+    assert ": signing.keyFiles: " in result.stderr
     assert "two files hold the same key" in result.stderr
 
 
@@ -264,7 +264,7 @@ def test_a_tls_certificate_that_openssl_refuses_is_a_problem(run: Run, file: Pat
     sections[section] = {**sections[section], "tls": tls}  # type: ignore[dict-item]
     result = run("check", "--config", _written(file, **sections))
     assert result.exit_code == 1
-    assert f"{section}.tls (line " in result.stderr
+    assert f": {section}.tls: " in result.stderr
 
 
 def test_a_comment_beside_a_certificate_authority_may_have_any_letters(run: Run, file: Path) -> None:
@@ -285,12 +285,27 @@ def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path
         result = run("check", "--config", _written(file, server=server))
     told = [line for line in result.stderr.splitlines() if "cannot be opened on this machine now" in line]
     assert result.exit_code == 0
-    assert [line.split(" ")[1] for line in told] == [
-        "server.listen[0]",
-        "server.listen[1]",
-        "server.listen[2]",
-        "server.admin",
+    assert [line.split(" ")[2] for line in told] == [
+        "server.listen[0]:",
+        "server.listen[1]:",
+        "server.listen[2]:",
+        "server.admin:",
     ]
     assert ["does not exist" in told[0], "not a socket exists there" in told[1], "in use" in told[3]] == [
         True
     ] * 3
+
+
+def test_the_file_may_be_an_argument(run: Run, file: Path) -> None:
+    """It takes precedence over the environment; twice is wrong usage."""
+    assert run("check", file, env={"AUTHGATE_CONFIG": "none.yaml"}).exit_code == 0
+    assert run("check", file, "--config", file).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("-",), ("--config", "-")], ids=["argument", "option"])
+def test_the_file_may_be_standard_input(run: Run, words: tuple[str, ...]) -> None:
+    """A pipe needs no temporary file; messages call it <stdin>."""
+    assert run("check", *words, stdin=GOOD).stdout == "<stdin>: the configuration is valid\n"
+    assert run("check", *words, stdin=BAD).stderr.startswith("<stdin>:3: cluster.audience: is not")
+    assert run("check", *words, stdin="a: [").stderr.startswith("<stdin>:1: is not valid YAML")
+    assert run("check", *words, stdin=b"\xff").stderr.startswith("<stdin>: is not UTF-8")

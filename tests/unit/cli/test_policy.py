@@ -227,9 +227,9 @@ def test_the_configuration_may_be_named(run: Run, tmp_path: Path) -> None:
 
 
 BAD: dict[str, tuple[str, str]] = {
-    "no tests": ("tests: []", "tests (line 1): must not be empty"),
+    "no tests": ("tests: []", ":1: tests: must not be empty"),
     "nothing": ("", "must be a mapping"),
-    "unknown field": ("tests: [{name: a, expct: allow}]", "tests[0].expct (line 1): is not a known field"),
+    "unknown field": ("tests: [{name: a, expct: allow}]", ":1: tests[0].expct: is not a known field"),
     "expectation": ("tests: [{name: a, expect: maybe}]", "must be allow, deny or a reason code"),
     "identity and claims": (
         "tests: [{name: a, expect: allow, claims: {iss: a}, identity: {user: b}}]",
@@ -258,3 +258,13 @@ def test_a_missing_table_is_an_error(run: Run, tmp_path: Path) -> None:
     result = run("policy", "test", tmp_path / "none.yaml")
     assert result.exit_code == 1
     assert "none.yaml: cannot be read" in result.stderr
+
+
+def test_a_table_may_be_standard_input(run: Run, tmp_path: Path) -> None:
+    """With a configuration from a file."""
+    config = tmp_path / "authgate.yaml"
+    config.write_text("cluster: {audiences: [a]}\n")
+    table = "tests: [{name: anybody, identity: {user: alice}, expect: allow}]"
+    result = run("policy", "test", "-", "--config", config, stdin=table)
+    assert (result.exit_code, result.stdout) == (0, "1 of 1 as expected\n"), result.stderr
+    assert run("policy", "test", "-", "--config", "-", stdin=table).exit_code == 2
