@@ -151,6 +151,17 @@ async def test_the_rest_of_the_configuration_is_shared(server: DryRun) -> None:
     assert config.log.audit == "all"
 
 
+async def test_the_kubelet_can_pull_the_image(server: DryRun) -> None:
+    """Pull secrets of the values are added to those of the pod, once."""
+    made = (await server.create(pod())).object
+    assert made["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    for own in ("registry", "its-own"):
+        made = (await server.create(pod(imagePullSecrets=[{"name": own}]))).object
+        assert [item["name"] for item in made["spec"]["imagePullSecrets"]] == list(
+            dict.fromkeys([own, "registry"])
+        )
+
+
 async def test_a_pod_without_the_label_is_left_alone(server: DryRun) -> None:
     """Nobody gets a gate who does not ask for one."""
     plain = pod()

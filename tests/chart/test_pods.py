@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from authgate.config import load
 from tests.chart.conftest import NAMESPACE
 from tests.chart.dry_run import DryRun, RefusedError
+from tests.chart.sidecars import app_chart, gate_of
 from tests.support.helm import MINIMAL, Helm, HelmError, Object, Rendering, values_of
 
 
@@ -24,7 +26,7 @@ def with_config(**sections: Any) -> dict[str, Any]:
     return {"config": {**MINIMAL["config"], **sections}}
 
 
-@pytest.mark.parametrize("case", ["minimal", "tls", "placed", "everything", "other-cluster"])
+@pytest.mark.parametrize("case", ["minimal", "tls", "placed", "everything", "other-cluster", "assigned-user"])
 async def test_pods_meet_the_restricted_level(helm: Helm, dry_run: DryRun, case: str) -> None:
     """A namespace that enforces the Pod Security level "restricted" takes the gate's pods."""
     made = await dry_run.create(pod_of(helm.template(values_of(case))))
@@ -37,6 +39,23 @@ async def test_the_level_is_enforced(helm: Helm, dry_run: DryRun) -> None:
     del pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"]
     with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
         await dry_run.create(pod)
+
+
+def test_the_namespace_may_assign_the_user(helm: Helm, tmp_path: Path) -> None:
+    """With runAsUser null, no pod and no sidecar names a user or group, so that OpenShift can choose them."""
+    values = values_of("assigned-user")
+    rendered = helm.template(values)
+    chart = app_chart(tmp_path / "app", {"mode": "sidecar", **values})
+    embedded = helm.template({}, chart=chart, release="app", namespace=NAMESPACE).one("Pod")
+    containers = [*rendered.pod["containers"], *rendered.one("Pod")["spec"]["containers"], gate_of(embedded)]
+    assert len(containers) == 3
+    for container in containers:
+        assert container["securityContext"].keys() & {"runAsUser", "runAsGroup"} == set()
+        assert container["securityContext"]["runAsNonRoot"] is True
+    injection = helm.template({**values_of("injection"), "securityContext": values["securityContext"]})
+    (policy,) = injection.all("MutatingAdmissionPolicy")
+    assert "runAsUser" in yaml.safe_dump(helm.template(values_of("injection")).one("MutatingAdmissionPolicy"))
+    assert "runAsUser" not in yaml.safe_dump(policy)
 
 
 def test_nothing_is_writable_and_everything_is_bounded(helm: Helm) -> None:

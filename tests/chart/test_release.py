@@ -71,6 +71,11 @@ def test_the_notes_say_the_next_command(release: Helm, case: str, command: str) 
     assert command in _put(release, values_of(case))
 
 
+def test_the_notes_name_the_pull_secrets(release: Helm) -> None:
+    """Injected pods need the Secrets in their own namespaces."""
+    assert "Create them in each namespace:\n  registry\n" in _put(release, values_of("injection"))
+
+
 @pytest.mark.parametrize("program", ["helm", "helm4"])
 async def test_nothing_remains_of_a_test_and_a_release(
     plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, release: Helm, program: str
