@@ -198,6 +198,11 @@ def _explain(refusal: TokenRefusal, wanted: TokenSpec) -> NoReturn:
                 f"no token: {kind} {wanted.bound_to.name} does not exist in namespace {wanted.namespace}{message};"
                 f" see 'kubectl get {kind}s -n {wanted.namespace}'"
             )
+        case 404 if refusal.resource == "namespaces":
+            fail(
+                f"no token: namespace {wanted.namespace} does not exist{message};"
+                " check --namespace, and see 'kubectl get namespaces'"
+            )
         case 404:
             fail(
                 f"no token: {account} does not exist{message};"

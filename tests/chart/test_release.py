@@ -121,3 +121,8 @@ async def test_nothing_remains_of_a_test_and_a_release(
 def test_the_notes_warn(release: Helm, case: str, warning: str) -> None:
     """Opening the cluster or withholding a right shows a warning."""
     assert warning in _put(release, values_of(case))
+
+
+def test_without_reviews_no_permission_is_missed(release: Helm) -> None:
+    """The values of a namespace's admin are complete, so the notes have no warning."""
+    assert "Warning" not in _put(release, values_of("namespace-admin"))

@@ -13,7 +13,7 @@ import pytest
 
 from tests.chart.conftest import NAMESPACE
 from tests.support.gate import AUDIENCE, Gate
-from tests.support.helm import Helm, Kubectl, Object, values_of
+from tests.support.helm import CHART, Helm, Kubectl, Object, values_of
 from tests.support.kube import ControlPlane
 from tests.support.kube_api import KubeError
 from tests.support.process import until
@@ -84,6 +84,42 @@ async def test_token_reviews(
         assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in logged(caplog)
         kubectl.apply(installed.rights)
         await gate.passes(token, within=10)
+
+
+async def test_a_namespace_admin_can_install_it(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the ClusterRole admin in one namespace, the release is installed and works, and the log has no problems."""
+    await plane.admin.create_service_account(NAMESPACE, "namespace-admin")
+    # No controller fills the ClusterRole admin here, so the roles that it consists of are bound.
+    subject = (f"--serviceaccount={NAMESPACE}:namespace-admin", "--namespace", NAMESPACE)
+    for part in ("admin", "edit", "view"):
+        kubectl.run("create", "rolebinding", part, f"--clusterrole=system:aggregate-to-{part}", *subject)
+    own = await plane.admin.request_token(NAMESPACE, "namespace-admin", [])
+    as_admin = Helm(tmp_path / "helm", plane.write_kubeconfig(tmp_path / "kubeconfig", token=own))
+    (tmp_path / "helm").mkdir()
+    values = values_of("namespace-admin")
+    file = as_admin.write(values)
+    release = ("one-namespace", "--namespace", NAMESPACE)
+    notes, _ = await asyncio.to_thread(
+        as_admin.run, "install", *release[:1], CHART, *release[1:], "--values", file
+    )
+    await asyncio.to_thread(as_admin.run, "uninstall", *release)
+    assert "Warning" not in notes
+
+    values["config"] = cluster(tokenReview={"mode": "never"})
+    installed = await install(helm, plane, tmp_path, "one-namespace", **values)
+    assert installed.rights == []
+    token = await app_token(plane, "local")
+    with caplog.at_level("INFO"):
+        async with gate_of(installed, plane) as gate:
+            await gate.becomes_ready(within=10)
+            await gate.passes(token, within=5)
+            assert await gate.verdict(plane.keys.expired(token)) == (401, "token_expired")
+            assert await gate.verdict(token[:-8] + "AAAAAAAA") == (401, "signature_invalid")
+    assert [
+        record.getMessage() for record in caplog.records if record.levelname in {"WARNING", "ERROR"}
+    ] == []
 
 
 async def test_access_reviews(
@@ -201,9 +237,24 @@ async def test_token_requests(helm: Helm, kubectl: Kubectl, plane: ControlPlane,
     assert [(await token_of(name, kubeconfig)).returncode for name in ("shop", "other")] == [0, 1]
 
 
-async def token_of(account: str, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
+async def test_a_missing_namespace(kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
+    """`authgate token` names the namespace that does not exist, instead of the account."""
+    assert kubectl is not None, "it created the namespace"
+    kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig", token=plane.admin_user.token)
+    refused = await token_of("shop", kubeconfig, "nowhere")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        'authgate: no token: namespace nowhere does not exist (namespaces "nowhere" not found); check --namespace,'
+        " and see 'kubectl get namespaces'\n"
+    )
+    assert "ServiceAccount shop in namespace" in (await token_of("shop", kubeconfig, "default")).stderr
+
+
+async def token_of(
+    account: str, kubeconfig: Path, namespace: str = NAMESPACE
+) -> subprocess.CompletedProcess[str]:
     """Asks for a token of an account, as the kubeconfig's user."""
-    command = [sys.executable, "-m", "authgate", "token", account, "-n", NAMESPACE, "--audience", AUDIENCE]
+    command = [sys.executable, "-m", "authgate", "token", account, "-n", namespace, "--audience", AUDIENCE]
     command += ["--kubeconfig", str(kubeconfig)]
     return await asyncio.to_thread(
         subprocess.run, command, check=False, capture_output=True, text=True, timeout=60, env=dict(os.environ)

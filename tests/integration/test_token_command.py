@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 PATH = token_request_path("default", "demo")
 GATE = "system:serviceaccount:authgate:authgate"
+_NO_NAMESPACE = json_answer(
+    {
+        "kind": "Status",
+        "message": 'namespaces "default" not found',
+        "details": {"name": "default", "kind": "namespaces"},
+    },
+    404,
+)
 
 
 @pytest.fixture
@@ -171,11 +179,12 @@ async def test_a_changed_lifetime_is_reported(scenario: Scenario, given: int, me
         (failing(429), "the API server answered 429"),
         (html(), "the answer is not a usable TokenRequest"),
         (html(403), "create this Role"),
+        (_NO_NAMESPACE, "namespace default does not exist"),
         (redirect("https://elsewhere.example"), "a redirect, which is never followed"),
         (Answer(201, b"x" * 2_000_000), "the answer is longer than"),
         (Drop(), "without an answer"),
     ],
-    ids=["500", "429", "page", "403 page", "redirect", "flood", "drop"],
+    ids=["500", "429", "page", "403 page", "no namespace", "redirect", "flood", "drop"],
 )
 async def test_a_server_that_misbehaves_is_reported(scenario: Scenario, fault: Fault, words: str) -> None:
     """The exit status is 1, and the error is on standard error only."""
