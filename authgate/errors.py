@@ -252,7 +252,8 @@ _TABLE: Final = {
     Reason.REVIEW_REJECTED: _bad_token(
         Step.SIGNATURE,
         "the cluster's TokenReview API rejected the token",
-        "request a new token: its service account, pod or secret may have been deleted",
+        "request a new token: its service account, pod or secret may have been deleted;"
+        " if all static and legacy tokens are rejected, check legacyAudiences with 'authgate doctor'",
     ),
     Reason.OBJECT_DELETED: _bad_token(
         Step.IDENTITY,

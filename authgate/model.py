@@ -211,7 +211,7 @@ class Authenticated(CacheableVerdict):
 class Rejected(CacheableVerdict):
     """The token is invalid. If `final`, verifying it again gives the same result until `handle` is revoked.
 
-    `remember_for` is how many seconds a cache keeps it if that is longer than usual.
+    `remember_for` is how many seconds a cache keeps it if that is longer than usual. `private` is as in `Deny`.
     """
 
     reason: Reason
@@ -223,7 +223,6 @@ class Rejected(CacheableVerdict):
     """Until when a cache may give it, by the monotonic clock."""
     remember_for: float = field(default=0.0, compare=False)
     private: str = field(default="", compare=False)
-    """As `Deny.private`."""
 
 
 @value

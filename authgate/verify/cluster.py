@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 from authgate.cluster.api import NotAuthenticated, ReviewedUser
@@ -36,6 +36,13 @@ ReviewMode = Literal["never", "fallback", "always"]
 _PRESSURE = 0.5
 """From this saturation of the opaque tokens' budget on, rejections are cached longer."""
 _REMEMBER_UNDER_PRESSURE = 60.0
+_NOT_REVIEWED = (
+    "tokens without audience are for the API server; cluster.tokenReview.legacyAudiences accepts them, unless its mode"
+    " is never"
+)
+_CHECK_AUDIENCES = (
+    "cluster.tokenReview.legacyAudiences must contain the API server's audience: see 'authgate doctor'"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +189,10 @@ class ClusterVerifier:
             if token is None:
                 return Rejected(Reason.TOKEN_OPAQUE, "", Evidence("none", self.name))
             return Rejected(
-                Reason.AUDIENCE_MISMATCH, "the token has no audience", Evidence("none", self.name)
+                Reason.AUDIENCE_MISMATCH,
+                "the token has no audience",
+                Evidence("none", self.name),
+                private=_NOT_REVIEWED,
             )
         if token is not None:
             local = self._local.verify_locally(token, any_audience=True)
@@ -207,7 +217,14 @@ class ClusterVerifier:
         remember_for = 0.0
         if token is None and self._reviewer.saturation()["opaque"] > _PRESSURE:
             remember_for = _REMEMBER_UNDER_PRESSURE
-        return self._verdict(answer, issuer, self._rules.legacy_audiences, expires_at, remember_for)
+        verdict = self._verdict(answer, issuer, self._rules.legacy_audiences, expires_at, remember_for)
+        if isinstance(verdict, Rejected) and verdict.reason in {
+            Reason.REVIEW_REJECTED,
+            Reason.AUDIENCE_MISMATCH,
+        }:
+            private = "; ".join(text for text in (verdict.private, _CHECK_AUDIENCES) if text)
+            return replace(verdict, private=private)
+        return verdict
 
     async def _resolve(self, token: UnverifiedToken, unresolved: Unresolved) -> Verdict:
         reviews = self._rules.mode != "never"  # if so, TokenReview decides sooner than a later fetch
@@ -241,12 +258,13 @@ class ClusterVerifier:
             case Unavailable():
                 return answer
             case NotAuthenticated(error):
-                return Rejected(
+                return Rejected(  # the server's error can name its audiences, which are not for clients
                     Reason.REVIEW_REJECTED,
-                    error,
+                    "",
                     self._evidence,
                     handle=self._handle,
                     remember_for=remember_for,
+                    private=error,
                 )
             case ReviewedUser(username="system:anonymous"):
                 # An API server that allows anonymous requests accepts what it does not recognise as a credential.

@@ -99,3 +99,21 @@ async def test_a_watch_without_its_role_is_a_warning(
     )
     finding = (await found(file)).about("watch")
     assert (finding.level, "serviceaccounts, pods, nodes" in finding.remedy) == (Level.WARNING, True)
+
+
+@pytest.mark.parametrize(
+    ("configured", "level"), [("kubernetes", Level.BAD), (CLUSTER_ISSUER, Level.GOOD)], ids=["wrong", "right"]
+)
+async def test_the_servers_audience_is_known(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path, configured: str, level: Level
+) -> None:
+    """The gate's own token names the audience that legacyAudiences must have."""
+    file = write_configuration(
+        tmp_path,
+        control_plane,
+        await control_plane.gate_token(namespace),
+        cluster={"tokenReview": {"legacyAudiences": [configured]}},
+    )
+    finding = (await found(file)).about("legacyAudiences")
+    assert (finding.level, CLUSTER_ISSUER in finding.sentence) == (level, True)
+    assert (CLUSTER_ISSUER in finding.remedy) == (level is Level.BAD)

@@ -230,7 +230,7 @@ async def test_a_cluster_that_is_well(tmp_path: Path, scenario: Scenario) -> Non
     ("review", "level"),
     [
         ({"mode": "fallback"}, Level.WARNING),
-        ({"mode": "fallback", "legacyAudiences": ["api"]}, Level.BAD),
+        ({"mode": "fallback", "legacyAudiences": ["https://kubernetes.default.svc"]}, Level.BAD),
         ({"mode": "always"}, Level.BAD),
         ({"mode": "never"}, Level.GOOD),
     ],
@@ -247,6 +247,30 @@ async def test_a_gate_that_may_not_review(
         remedy = findings.about("TokenReview").remedy
         assert "system:auth-delegator" in remedy
         assert "--serviceaccount=authgate:authgate" in remedy
+
+
+@pytest.mark.parametrize("mode", ["fallback", "always"])
+async def test_legacy_audiences_are_compared(tmp_path: Path, scenario: Scenario, mode: str) -> None:
+    """A value that is not the API server's audience rejects every legacy token, so it is a problem with its remedy."""
+    (audience,) = scenario.state.api_audiences
+    wrong = (await of_scenario(tmp_path, scenario, mode=mode, legacyAudiences=["kubernetes"])).about(
+        "legacyAudiences"
+    )
+    assert wrong.level is Level.BAD
+    assert f"the API server's audience is {audience}, but legacyAudiences is" in wrong.sentence
+    assert wrong.remedy == f"set cluster.tokenReview.legacyAudiences to ['{audience}']"
+    right = await of_scenario(tmp_path, scenario, mode=mode, legacyAudiences=["other", audience])
+    assert right.worst is Level.GOOD
+    assert (
+        right.about("legacyAudiences").sentence == f"the API server's audience is {audience}, as configured"
+    )
+
+
+async def test_an_unknown_audience_is_no_problem(tmp_path: Path, scenario: Scenario) -> None:
+    """A credential without audiences cannot be compared."""
+    scenario.kubeconfig.with_name("authgate.token").write_text(scenario.state.static_token(GATE))
+    finding = (await of_scenario(tmp_path, scenario, legacyAudiences=["api"])).about("legacyAudiences")
+    assert (finding.level, "no token here names it" in finding.sentence) == (Level.GOOD, True)
 
 
 @pytest.mark.parametrize("allowed", [True, False])

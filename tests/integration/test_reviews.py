@@ -163,6 +163,28 @@ async def test_legacy_tokens_are_asked_about_where_configured(scenario: Scenario
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
 
 
+@pytest.mark.parametrize("mode", ["fallback", "always"])
+async def test_the_servers_audience_is_not_for_clients(
+    scenario: Scenario, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
+    """With a wrong legacyAudiences, the audit log has the server's error and the setting, and the client neither."""
+    (audience,) = scenario.state.api_audiences
+    token = scenario.state.legacy_token(scenario.state.service_account("old"), "old-token")
+    section = of_cluster(scenario, mode=mode, legacyAudiences=["a-wrong-guess"])
+    caplog.set_level("INFO")
+    async with running({"cluster": section, "log": {"audit": "all"}}) as gate:
+        answers = [await gate.request(token) for _ in range(2)]  # the second one is cached
+    assert [answer.verdict for answer in answers] == [(401, "review_rejected")] * 2
+    assert audience not in str(answers)
+    assert "a-wrong-guess" not in str(answers)
+    lines = [vars(record)["attributes"] for record in caplog.records if hasattr(record, "attributes")]
+    details = [line["authgate.detail"] for line in lines if "authgate.detail" in line]
+    assert len(details) == 2
+    for detail in details:
+        assert audience in detail
+        assert "cluster.tokenReview.legacyAudiences must contain the API server's audience" in detail
+
+
 async def test_a_thousand_requests_share_one_review(scenario: Scenario) -> None:
     """All of them wait for the one answer, each on a connection of its own."""
     token = scenario.state.static_token("operator")

@@ -45,8 +45,9 @@ class TokenReviewConfig(ConfigModel):
     )
     legacy_audiences: ManyTexts = Field(
         default=(),
-        description="Audiences under which static and legacy Secret tokens are reviewed, such as "
-        "https://kubernetes.default.svc; empty: tokens that are not JWTs, or have no audience, are rejected.",
+        description="The API server's audience, which 'authgate doctor' compares, such as "
+        "https://kubernetes.default.svc.cluster.local. Static and legacy Secret tokens are reviewed with it; empty: "
+        "tokens that are not JWTs, or have no audience, are rejected.",
     )
     qps: float = Field(default=50.0, ge=0.1, le=10000, description="The most reviews per second.")
     burst: int = Field(default=100, ge=1, le=100000, description="The most reviews that are sent at once.")

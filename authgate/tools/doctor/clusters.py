@@ -113,7 +113,7 @@ class _Examination:
         if keys.failure is not None:
             decided = reviews and self._mode != "never"
             keys.findings.append(warning(*keys.failure) if decided else bad(*keys.failure))
-        found = [*reached, *own, *keys.findings, *self._issuer(keys), *review_findings]
+        found = [*reached, *own, *keys.findings, *self._issuer(keys), *review_findings, *self._legacy()]
         if reviews_access:
             found.append(await self._access_reviews())
         return [*found, *await self._watches()]
@@ -205,6 +205,23 @@ class _Examination:
             return False, [bad(name, sentence, remedy)]
         local = "; local keys still decide, so only tokens that need a review get 503"
         return False, [warning(name, sentence + local, f"{remedy}; or set tokenReview.mode to never")]
+
+    def _legacy(self) -> list[Finding]:
+        """Compare `legacyAudiences` with the audiences of the gate's own token, which the API server accepts."""
+        configured, own = self._item.token_review.legacy_audiences, self._api.own_token()
+        if not configured or self._mode == "never":
+            return []
+        name, known = f"{self._subject}: legacyAudiences", own.audiences if own is not None else ()
+        if not known:
+            sentence = "cannot compare legacyAudiences with the API server's audience: no token here names it"
+            return [good(name, f"{sentence}; 'authgate doctor' in a pod can")]
+        if set(configured) & set(known):
+            return [good(name, f"the API server's audience is {', '.join(known)}, as configured")]
+        sentence = (
+            f"the API server's audience is {', '.join(known)}, but legacyAudiences is {', '.join(configured)}"
+        )
+        remedy = f"set cluster.tokenReview.legacyAudiences to {list(known)}"
+        return [bad(name, f"{sentence}: all static and legacy tokens are rejected", remedy)]
 
     async def _access_reviews(self) -> Finding:
         name = f"{self._subject}: SubjectAccessReview"

@@ -149,7 +149,8 @@ async def test_with_mode_always_a_rejection_by_the_cluster_decides(
     verdict = await cluster.verdict(key.sign(service_account_claims()))
 
     assert isinstance(verdict, Rejected)
-    assert (verdict.reason, verdict.detail) == (Reason.REVIEW_REJECTED, "invalid bearer token")
+    assert (verdict.reason, verdict.detail) == (Reason.REVIEW_REJECTED, "")
+    assert verdict.private == "invalid bearer token"
     assert verdict.evidence == Evidence("tokenreview", "home")
     assert verdict.final
     assert verdict.handle is cluster.handle

@@ -65,9 +65,11 @@ async def test_a_token_without_audience_is_rejected_without_legacy_audiences(
     cluster = Cluster(key, clock, mode, legacy=legacy)
     token = parsed(key.sign(LEGACY[kind]))
 
-    assert await finished(cluster.verifier.try_verify(token)) == Rejected(
-        Reason.AUDIENCE_MISMATCH, "the token has no audience", Evidence("none", "home")
-    )
+    verdict = await finished(cluster.verifier.try_verify(token))
+    assert isinstance(verdict, Rejected)
+    assert (verdict.reason, verdict.detail) == (Reason.AUDIENCE_MISMATCH, "the token has no audience")
+    assert "cluster.tokenReview.legacyAudiences" in verdict.private
+    assert verdict.evidence == Evidence("none", "home")
     assert cluster.reviews == 0
 
 
