@@ -139,6 +139,52 @@ _ISSUER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
+    ("values", "lines"),
+    [
+        pytest.param(
+            {"config": {"cluster": {"audiences": ["a"], "tokenreview": {}}}},
+            ["- at '/config/cluster': additional properties 'tokenreview' not allowed"],
+            id="in a cluster",
+        ),
+        pytest.param(
+            {"config": {"cluster": [{"audiences": ["a"], "revocation": "wacth"}]}},
+            ["- at '/config/cluster/0/revocation': value must be one of 'none', 'watch'"],
+            id="in a list of clusters",
+        ),
+        pytest.param(
+            {"config": {"cluster": {"audience": ["a"]}}},
+            [
+                "- at '/config/cluster': validation failed",
+                "  - at '/config/cluster': additional properties 'audience' not allowed",
+                "  - at '/config/cluster': missing property 'audiences'",
+            ],
+            id="of a required field",
+        ),
+        pytest.param(
+            _config(policies={"default": {"allow": [{"group": ["x"]}]}}),
+            ["- at '/config/policies/default/allow/0': additional properties 'group' not allowed"],
+            id="in a list that may be null",
+        ),
+        pytest.param(
+            {"config": {"cluster": "my-audience"}},
+            ["- at '/config/cluster': got string, want object"],
+            id="a wrong type",
+        ),
+    ],
+)
+@pytest.mark.parametrize("program", ["helm", "helm4"])
+def test_the_useful_line_is_first(
+    request: pytest.FixtureRequest, program: str, values: dict[str, Any], lines: list[str]
+) -> None:
+    """A misspelt name gives a line for this name, and no lines for the alternatives that were not meant."""
+    helm: Helm = request.getfixturevalue(program)
+    with pytest.raises(HelmError) as refused:
+        helm.template(values)
+    shown = str(refused.value).partition("authgate:\n")[2]
+    assert shown.rstrip().splitlines() == lines
+
+
+@pytest.mark.parametrize(
     ("values", "sentence"),
     [
         pytest.param({}, "config accepts no tokens: set config.cluster.audiences", id="nothing"),

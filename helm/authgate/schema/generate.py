@@ -40,7 +40,11 @@ def values_schema() -> dict[str, Any]:
     # The schema does not require a cluster or issuer: `mode: sidecar` does not need one, and for other modes the
     # chart's own checks have a better message.
     everything = {**definitions, _ROOT: gate, **injected, **own}
-    return {"$schema": dialect, "title": "Values of the authgate chart", **chart, "$defs": everything}
+    values = {"$schema": dialect, "title": "Values of the authgate chart", **chart, "$defs": everything}
+    readable = _for_reading(values, everything)
+    if not isinstance(readable, dict):
+        raise TypeError("the schema of the values must be an object")
+    return readable
 
 
 def _injected(gate: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +83,49 @@ def _for_go(schema: Any) -> Any:
             raise ValueError(f"Go has no lookaround, so this pattern is not valid there: {pattern}")
         changed["pattern"] = pattern
     return changed
+
+
+def _for_reading(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Return an equivalent schema for which Helm's first error is the useful one.
+
+    Helm shows the errors of all alternatives of `anyOf`, such as "got object, want null". So each alternative that the
+    value's type selects becomes an `if`. Helm shows missing properties before unknown ones, which are often the same
+    misspelt name. So `required` becomes a `then`, which is checked last.
+    """
+    if isinstance(schema, list):
+        return [_for_reading(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    changed = {name: _for_reading(value, definitions) for name, value in schema.items()}
+    alternatives = _alternatives(schema)
+    types = [_types_of(item, definitions) for item in alternatives]
+    if len(alternatives) > 1 and all(types) and sum(map(len, types)) == len(frozenset().union(*types)):
+        changed.pop("anyOf", changed.pop("oneOf", None))
+        first, *others = (_for_reading(item, definitions) for item in alternatives)
+        for kinds, other in zip(types[1:], others, strict=True):
+            first = {"if": {"type": sorted(kinds)}, "then": other, "else": first}
+        changed |= first
+    elif "additionalProperties" in changed and isinstance(changed.get("required"), list):
+        changed |= {"if": True, "then": {"required": changed.pop("required")}}
+    return changed
+
+
+def _alternatives(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the alternatives of `anyOf` or `oneOf`, also of those that are only alternatives themselves."""
+    found = []
+    for item in schema.get("anyOf", schema.get("oneOf", ())):
+        found += _alternatives(item) if item.keys() in ({"anyOf"}, {"oneOf"}) else [item]
+    return found
+
+
+def _types_of(schema: dict[str, Any], definitions: dict[str, Any]) -> frozenset[str]:
+    """Return the types of the values that a schema accepts; empty if it does not name them."""
+    while "$ref" in schema:
+        schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+    if isinstance(schema.get("const"), str):
+        return frozenset({"string"})
+    named = schema.get("type", ())
+    return frozenset({named} if isinstance(named, str) else named)
 
 
 def write(file: Path) -> None:
