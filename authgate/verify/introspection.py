@@ -200,7 +200,7 @@ class IntrospectionVerifier:
         return Pending(lambda: self._verify(token.text))
 
     async def confirm(self, token: UnverifiedToken, verdict: Authenticated) -> Verdict:
-        """Return the verdict on a token that local keys accept, if the server says that it is active.
+        """Return the verdict on a token that local keys accept, if the server reports it as active.
 
         The identity remains that of the token's own claims. An answer may omit the audience, which the token has.
         """

@@ -75,7 +75,7 @@ class TokenChecker(Generic[A]):
     ) -> A | Unavailable:
         """Return the answer of `request`, which concurrent callers with the same token and audiences share.
 
-        `result_of` returns whether the answer says that the token is valid, and the result to report.
+        `result_of` returns whether the token is valid, and the result to report.
         Requests with the same `key` share a part of the budget's queue: the namespace of an account, or the shape of a
         token whose signature was not verified. Shapes without any valid token so far share one part, because a client
         can invent shapes. There are only a few hundred shapes.

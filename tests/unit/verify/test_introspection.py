@@ -146,7 +146,7 @@ REJECTED: dict[str, tuple[dict[str, JSONValue], Reason]] = {
 async def test_an_active_token_is_rejected(
     clock: FakeClock, members: dict[str, JSONValue], reason: Reason
 ) -> None:
-    """The server says that it is active, but it is not a token for this gate."""
+    """The server reports it as active, but it is not a token for this gate."""
     verdict = await verdict_on({**ACTIVE, **members}, clock, issuer=OKTA)
     assert isinstance(verdict, Rejected)
     assert verdict.reason is reason
