@@ -110,22 +110,11 @@ REMOVED_HEADERS: Final = (
 
 # --- signature algorithms (RFC 7518, section 3.1; RFCs 8037, 9864 and 9964) ---
 
-Algorithm = Literal[
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-    "EdDSA",
-    "Ed25519",
-    "ML-DSA-44",
-    "ML-DSA-65",
-    "ML-DSA-87",
+SigningAlgorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
+"""Algorithms that authgate can also sign with (RFC 7518, RFC 8037)."""
+Algorithm = Literal[SigningAlgorithm, "Ed25519", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87"]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)
 """Every algorithm that can be allowed: asymmetric ones only, so neither HMAC nor `none` can be configured."""
 DEFAULT_ALGORITHMS: Final[tuple[Algorithm, ...]] = ALGORITHMS[:-3]

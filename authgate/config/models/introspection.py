@@ -31,11 +31,9 @@ from authgate.config.models.files import (
 )
 from authgate.config.models.jwt import ClaimsConfig, asymmetric
 from authgate.config.problems import Finding, shown
+from authgate.vocabulary import SigningAlgorithm
 
 ClientAuthMethod = Literal["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth"]
-_AssertionAlgorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
-]
 _NEEDS: Final[dict[ClientAuthMethod, tuple[str, ...]]] = {
     "client_secret_basic": ("secretFile",),
     "client_secret_post": ("secretFile",),
@@ -69,7 +67,7 @@ class ClientAuthConfig(ConfigModel):
         default=None,
         description="The PEM client certificate, for tls_client_auth; it is read again when it changes.",
     )
-    algorithm: Annotated[_AssertionAlgorithm, BeforeValidator(asymmetric)] = Field(
+    algorithm: Annotated[SigningAlgorithm, BeforeValidator(asymmetric)] = Field(
         default="RS256", description="The signature algorithm of private_key_jwt; it must fit the key."
     )
     key_id: Text | None = Field(
