@@ -182,6 +182,25 @@ def test_keys_that_are_given_need_no_way_out(helm: Helm) -> None:
     assert len(_policy(helm, {"config": {"jwt": [issuer]}, "networkPolicy": policy})["egress"]) == 1
 
 
+def test_introspection_endpoints_are_reached(helm: Helm) -> None:
+    """At the port of the endpoint, or of the issuer through which it is discovered."""
+    server = {
+        "name": "opaque",
+        "endpoint": "https://login.example.com:8443/introspect",
+        "clientAuth": {"clientID": "authgate", "secretFile": "/etc/authgate/secret/client"},
+        "audiences": ["my-app"],
+        "claimMappings": {"username": {"claim": "sub", "prefix": "opaque:"}},
+    }
+    values = {
+        "config": {"introspection": [server]},
+        "volumes": [{"name": "client", "secret": {"secretName": "client"}}],
+        "volumeMounts": [{"name": "client", "mountPath": "/etc/authgate/secret"}],
+        "networkPolicy": {"enabled": True, "proxies": [{"podSelector": {}}]},
+    }
+    _, issuers = _policy(helm, values)["egress"]
+    assert issuers == {"ports": [{"port": 8443}]}
+
+
 def test_addresses_may_be_any(helm: Helm) -> None:
     """Without address blocks the API server may be anywhere, on its ports."""
     policy = {"enabled": True, "proxies": [{"podSelector": {}}]}

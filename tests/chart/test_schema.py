@@ -52,6 +52,12 @@ _FAR: dict[str, Any] = {
 }
 _TLS = {"certFile": "/etc/authgate/tls.crt", "keyFile": "/etc/authgate/tls.key"}
 _EXCHANGE = {"listen": "0.0.0.0:8081", "audiences": {"default": ["a"]}}
+_SERVER: dict[str, Any] = {
+    "name": "opaque",
+    "endpoint": "https://login.example.com/introspect",
+    "audiences": ["my-app"],
+    "claimMappings": {"username": {"claim": "sub", "prefix": "opaque:"}},
+}
 _FILES: dict[str, dict[str, Any]] = {
     "cluster.kubeconfig": {"cluster": _EAST},
     "cluster.staticKeys.file": {"cluster": _FAR},
@@ -59,6 +65,12 @@ _FILES: dict[str, dict[str, Any]] = {
     "cluster[0].staticKeys.file": {"cluster": [_FAR]},
     "jwt[0].gate.staticKeys.file": {"jwt": [{**_ISSUER, "gate": {"staticKeys": {"file": _FILE}}}]},
     "jwt[0].gate.keys.tokenFile": {"jwt": [{**_ISSUER, "gate": {"keys": {"tokenFile": _FILE}}}]},
+    **{
+        f"introspection[0].clientAuth.{name}": {
+            "introspection": [{**_SERVER, "clientAuth": {"clientID": "authgate", name: _FILE}}]
+        }
+        for name in ("secretFile", "keyFile", "certFile")
+    },
     "signing.keyFiles[0]": {"signing": {"issuer": "https://gate.example.com", "keyFiles": [_FILE]}},
     **{
         f"{at}.tls.{name}": {at: {**section, "tls": {**_TLS, name: _FILE}}}
@@ -107,7 +119,10 @@ def _loaded(text: str, tmp_path: Path) -> Config:
 def test_every_example_can_be_installed(helm: Helm, example: Path, tmp_path: Path) -> None:
     """What deploy/examples has for a file goes into `config` as it is, and reaches the gate unchanged in meaning."""
     config = yaml.safe_load(example.read_text())
-    held = helm.template({"config": config}).one("ConfigMap")["data"]["authgate.yaml"]
+    mounts = [
+        {"name": "secrets", "mountPath": path} for path in ("/etc/authgate/secrets", "/etc/authgate/client")
+    ]
+    held = helm.template({"config": config, "volumeMounts": mounts}).one("ConfigMap")["data"]["authgate.yaml"]
     assert _loaded(held, tmp_path) == _loaded(example.read_text(), tmp_path)
 
 

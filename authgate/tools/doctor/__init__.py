@@ -9,6 +9,7 @@ from authgate.config import JWTIssuerConfig, issuer_url
 from authgate.keys.sources import WELL_KNOWN
 from authgate.tools.doctor.clusters import examine_cluster
 from authgate.tools.doctor.findings import Finding, Level, bad
+from authgate.tools.doctor.introspection import examine_introspection
 from authgate.tools.doctor.issuers import examine_issuer
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ async def examine(config: Config, deps: Dependencies) -> list[Finding]:
     Nothing is changed: documents are read, and self-reviews show what the gate's account may do.
     """
     found = await asyncio.gather(
-        _examine_clusters(config, deps), *(examine_issuer(item, deps.environ) for item in config.jwt)
+        _examine_clusters(config, deps),
+        *(examine_issuer(item, deps.environ) for item in config.jwt),
+        *(examine_introspection(item, deps) for item in config.introspection),
     )
     return [finding for findings in found for finding in findings]
 

@@ -34,7 +34,7 @@
 {{- end -}}
 
 {{- define "authgate.checkTokens" -}}
-{{- if not (or .Values.config.cluster .Values.config.jwt) -}}
+{{- if not (or .Values.config.cluster .Values.config.jwt .Values.config.introspection) -}}
 {{- fail "config accepts no tokens: set config.cluster.audiences, such as --set 'config.cluster.audiences={my-audience}', or add an issuer to config.jwt" -}}
 {{- end -}}
 {{- end -}}

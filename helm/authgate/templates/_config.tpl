@@ -122,4 +122,11 @@ jwt[{{ $index }}].gate.staticKeys.file|{{ . }}
 jwt[{{ $index }}].gate.keys.tokenFile|{{ . }}
 {{- end }}
 {{- end }}
+{{- range $index, $server := .introspection }}
+{{- range $name := list "secretFile" "keyFile" "certFile" }}
+{{- with get $server.clientAuth $name }}
+introspection[{{ $index }}].clientAuth.{{ $name }}|{{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end -}}
