@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.chaos import apis, issuers, processes, reloads, resources
+from tests.chaos import apis, introspection, issuers, processes, reloads, resources
 from tests.chaos.stage import Scenario
 
 SCENARIOS: Final = (
@@ -70,6 +70,12 @@ SCENARIOS: Final = (
     ),
     Scenario("api-down", "signed tokens pass, opaque ones are 503 and never 401", apis.api_down, longest=1),
     Scenario("api-hangs", "signed tokens pass, opaque ones are 503 and never 401", apis.api_hangs, longest=1),
+    Scenario(
+        "introspection-down",
+        "JWTs pass, opaque tokens are 503 and never 401, and a revoked one does not pass again",
+        introspection.introspection_down,
+        longest=1,
+    ),
     Scenario(
         "watch-broken",
         "a deleted pod's token never passes again, and the others pass throughout",

@@ -16,6 +16,7 @@ _QUICK = (
     "same-key-id",
     "api-down",
     "api-hangs",
+    "introspection-down",
 )
 _SECONDS = 3.0
 

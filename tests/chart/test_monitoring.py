@@ -65,6 +65,17 @@ def test_a_rejected_configuration_fires_after_a_minute(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("result", "fires"), [("unauthorized", True), ("inactive", False)], ids=["credentials", "revoked tokens"]
+)
+def test_refused_client_credentials_fire(tmp_path: Path, result: str, fires: bool) -> None:
+    """Only an endpoint that refuses authgate itself; clients with revoked tokens wake no operator."""
+    sample = f'authgate_introspection_requests_total{{issuer="login", result="{result}"}}'
+    labels = {"severity": "critical", "issuer": "login", "result": result}
+    firing = {"20m": [labels] if fires else []}
+    _judge(tmp_path, "AuthgateIntrospectionRefused", {sample: "0+30x60"}, firing)
+
+
 def _rules() -> list[dict[str, Any]]:
     (group,) = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
     rules: list[dict[str, Any]] = group["rules"]
