@@ -11,6 +11,7 @@ import typer
 
 from authgate.cli.healthcheck import parser as healthcheck_parser
 from authgate.cli.version import parser as version_parser
+from authgate.tools.providers import provider_names
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -101,7 +102,9 @@ def _of_typer(command: Any, context: typer.Context) -> tuple[tuple[Parameter, ..
         values = tuple(choices[1].split("|")) if choices else ()
         text = " ".join(text.split())
         if parameter.param_type_name == "argument":
-            arguments.append(Parameter((), _TYPE.sub("", _CHOICES.sub("", shown)).strip(), text, values))
+            metavar = _TYPE.sub("", _CHOICES.sub("", shown)).strip()
+            values = values or (tuple(provider_names()) if metavar == "PROVIDER" else ())
+            arguments.append(Parameter((), metavar, text, values))
             continue
         names = (*sorted(parameter.opts, key=len), *parameter.secondary_opts)
         metavar = "" if parameter.is_flag else "|".join(values) or shown.rpartition(" ")[2]

@@ -26,6 +26,7 @@ CASES = [
     ("authgate version -o j", {"json"}),
     ("authgate healthcheck --re", {"--ready"}),
     ("authgate explain --policy check --hos", {"--host"}),
+    ("authgate config init key", {"keycloak"}),
     ("authgate check --config auth", {"authgate.yaml"}),
     ("authgate inspect to", {"token file"}),
 ]
