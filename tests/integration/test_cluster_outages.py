@@ -1,4 +1,4 @@
-"""A cluster's API that is down, slow or forbidden: 503 with its reason, not remembered, and over when it is over."""
+"""A cluster's API that is down, slow or forbidden: 503 with a reason, not cached, and over when the fault ends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ GATE = "system:serviceaccount:authgate:authgate"
 
 
 def reviewed(**status: object) -> Answer:
-    """A TokenReview with this status."""
+    """Return a TokenReview with this status."""
     return json_answer(
         {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}, 201
     )
@@ -82,7 +82,7 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
 
 @pytest.fixture
 async def gate(scenario: Scenario) -> AsyncIterator[Gate]:
-    """A gate that has the cluster's keys and asks about opaque tokens; it waits 0.3 s for an answer."""
+    """A gate that has the cluster's keys and reviews opaque tokens, with a timeout of 0.3 s."""
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="0.3s")
     async with running({"cluster": section}) as it:
         await reviews_at_rest(it, scenario)
@@ -90,18 +90,18 @@ async def gate(scenario: Scenario) -> AsyncIterator[Gate]:
 
 
 def demo_token(scenario: Scenario) -> str:
-    """A good token of a ServiceAccount."""
+    """Return a valid token of a ServiceAccount."""
     return scenario.state.account_token(scenario.state.service_account("demo"))
 
 
 @pytest.mark.parametrize(("fault", "reason", "result"), FAULTS.values(), ids=FAULTS.keys())
-async def test_a_failing_review_is_no_verdict(
+async def test_a_failing_review_is_not_cached(
     scenario: Scenario, gate: Gate, fault: Fault, reason: str, result: str
 ) -> None:
-    """503 with Retry-After; the next request asks again, and gets its answer as soon as there is one."""
+    """The answer is 503 with Retry-After. The next request sends a review again."""
     server, token = scenario.server, scenario.state.static_token("operator")
     server.faults.set(TOKEN_REVIEWS_PATH, fault)
-    # After a 429 no review is sent for a second, so the second request is only counted as held back.
+    # After a 429 no review is sent for a second, so the second request is only counted as throttled.
     for asked in (1, 1 if result == "rate_limited" else 2):
         answer = await gate.request(token)
         assert answer.verdict == (503, reason)
@@ -120,7 +120,7 @@ async def test_the_servers_retry_after_is_forwarded(scenario: Scenario, gate: Ga
 
 
 async def test_a_redirect_is_never_followed(scenario: Scenario, gate: Gate) -> None:
-    """Followed, it would hand a stranger's host the token under review and the gate's own."""
+    """A redirect would send the reviewed token and the gate's own token to another host."""
     async with EmbeddedServer() as elsewhere:
         target = elsewhere.url + TOKEN_REVIEWS_PATH
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, redirect(target, 307))
@@ -128,7 +128,7 @@ async def test_a_redirect_is_never_followed(scenario: Scenario, gate: Gate) -> N
         assert elsewhere.counts == {}
 
 
-async def test_local_keys_decide_whatever_reviews_do(scenario: Scenario, gate: Gate) -> None:
+async def test_local_keys_decide_while_reviews_fail(scenario: Scenario, gate: Gate) -> None:
     """A ServiceAccount's token needs no review, and does not wait for one."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
     waiting = asyncio.create_task(gate.verdict(scenario.state.static_token("operator")))
@@ -137,7 +137,7 @@ async def test_local_keys_decide_whatever_reviews_do(scenario: Scenario, gate: G
     assert await waiting == (503, UNAVAILABLE)
 
 
-async def test_the_whole_api_may_be_down(scenario: Scenario, gate: Gate) -> None:
+async def test_cached_data_is_used_while_the_api_is_down(scenario: Scenario, gate: Gate) -> None:
     """Known keys and cached verdicts are still used. Other tokens get 503, and /readyz succeeds."""
     seen, token = scenario.state.static_token("operator"), demo_token(scenario)
     assert (await gate.request(seen)).status == 200
@@ -151,7 +151,7 @@ async def test_the_whole_api_may_be_down(scenario: Scenario, gate: Gate) -> None
 async def test_a_missing_binding_is_named_once(
     scenario: Scenario, gate: Gate, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However many requests fail for it, one line says what to bind to whom."""
+    """One log line names the role and the account, however many requests fail."""
     scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
     for number in range(5):
         assert await gate.verdict(scenario.state.static_token(f"user-{number}")) == (503, FORBIDDEN)
@@ -162,7 +162,7 @@ async def test_a_missing_binding_is_named_once(
     assert (await gate.request(scenario.state.static_token("user"))).status == 200
 
 
-async def test_a_refusal_of_a_moment_is_forgotten(scenario: Scenario, gate: Gate) -> None:
+async def test_a_temporary_403_is_forgotten(scenario: Scenario, gate: Gate) -> None:
     """A kube-apiserver that has just started answers 403 to a correctly bound gate."""
     token = scenario.state.static_token("operator")
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(403), times=1)
@@ -212,7 +212,7 @@ async def test_without_keys_and_reviews_every_token_is_unavailable(scenario: Sce
 
 
 async def test_a_binding_that_is_missing_for_legacy_tokens_is_named(scenario: Scenario) -> None:
-    """Keys decide all other tokens, so the gate stays ready; the line ends when the binding is there again."""
+    """Keys decide all other tokens, so authgate stays ready. The status recovers with the binding."""
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE])
     static = scenario.state.static_token("operator")
     async with running({"cluster": section}) as gate:
@@ -240,8 +240,8 @@ async def test_a_binding_that_is_missing_for_legacy_tokens_is_named(scenario: Sc
         await until(named_no_longer, within=10)
 
 
-async def test_mode_never_asks_nobody(scenario: Scenario) -> None:
-    """Without keys its tokens are 503."""
+async def test_mode_never_sends_no_review(scenario: Scenario) -> None:
+    """Without keys its tokens get 503."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     async with running({"cluster": of_cluster(scenario, mode="never")}) as gate:
         assert await gate.verdict(demo_token(scenario)) == (503, "keys_unavailable")
@@ -249,7 +249,7 @@ async def test_mode_never_asks_nobody(scenario: Scenario) -> None:
 
 
 async def test_a_cluster_that_comes_up_later_is_found(scenario: Scenario) -> None:
-    """The gate starts without it, and becomes ready without any request."""
+    """authgate starts without it, and becomes ready without a client's request."""
     token = demo_token(scenario)
     await scenario.server.stop()
     async with running({"cluster": of_cluster(scenario)}) as gate:
@@ -268,7 +268,7 @@ async def test_reviews_alone_make_a_gate_ready(scenario: Scenario) -> None:
 
 
 async def test_a_hanging_review_ends_in_time(scenario: Scenario, gate: Gate) -> None:
-    """tokenReview.timeout bounds what a request waits."""
+    """tokenReview.timeout limits the wait of a request."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
     began = time.monotonic()
     assert await gate.verdict(scenario.state.static_token("operator")) == (503, UNAVAILABLE)
@@ -277,7 +277,7 @@ async def test_a_hanging_review_ends_in_time(scenario: Scenario, gate: Gate) -> 
 
 @pytest.mark.parametrize(("patience", "status"), [("0.3s", 503), ("30s", 200)], ids=["too late", "in time"])
 async def test_a_review_may_take_three_seconds(scenario: Scenario, patience: str, status: int) -> None:
-    """A slow answer counts if there is time for it, and otherwise the next question gets one when it is fast again."""
+    """A slow answer counts if it arrives before the timeout. Otherwise the next fast review decides."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Delay(3))
     token = scenario.state.static_token("operator")
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout=patience)
@@ -288,7 +288,7 @@ async def test_a_review_may_take_three_seconds(scenario: Scenario, patience: str
 
 
 @pytest.mark.parametrize("fault", ["401", "429", "500", "hangs", "cut-off", "dropped"])
-async def test_keys_come_when_the_trouble_is_over(scenario: Scenario, fault: str) -> None:
+async def test_keys_are_fetched_after_an_outage(scenario: Scenario, fault: str) -> None:
     """Without keys and reviews the answer is 503. authgate fetches keys again and then allows, without a restart."""
     scenario.server.faults.set(JWKS_PATH, FAULTS[fault][0])
     section = of_cluster(scenario, keys={"timeout": "0.3s"}, mode="never")

@@ -1,4 +1,4 @@
-"""What `authgate doctor` says of issuers and clusters that are well, and of each way in which they are not."""
+"""The findings of `authgate doctor` for working issuers and clusters, and for every kind of failure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEEWAYS = {"ahead": 1, "behind": -1}
 
 
 class ShiftedClock:
-    """The system's clock, so many seconds off."""
+    """The system's clock with an offset in seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -52,18 +52,18 @@ class ShiftedClock:
 
 @pytest.fixture
 async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
-    """A cluster whose gate may review tokens."""
+    """A cluster whose gate may send TokenReviews."""
     async with cluster(tmp_path / "cluster") as scenario:
         yield scenario
 
 
 async def of_issuer(folder: Path, issuer: Issuer | str, **gate: Any) -> Findings:
-    """What is found for one issuer."""
+    """Return the findings for one issuer."""
     return await found(written(folder, {"jwt": [trusting(issuer, **gate)]}))
 
 
 async def of_scenario(folder: Path, scenario: Scenario, clock: Any = None, **review: Any) -> Findings:
-    """What is found for a cluster; `review` goes into its tokenReview."""
+    """Return the findings for a cluster. `review` is added to its tokenReview."""
     document = {"cluster": of_cluster(scenario, **review)}
     return await found(written(folder, document), clock=clock)
 
@@ -71,8 +71,8 @@ async def of_scenario(folder: Path, scenario: Scenario, clock: Any = None, **rev
 # issuers
 
 
-async def test_an_issuer_that_is_well(tmp_path: Path) -> None:
-    """Its document is there, names the issuer, and leads to a key."""
+async def test_a_working_issuer_has_no_problems(tmp_path: Path) -> None:
+    """Its document is reachable, names the issuer, and leads to a key."""
     async with published() as (issuer, server):
         findings = await of_issuer(tmp_path, issuer)
     assert findings.worst is Level.GOOD
@@ -84,7 +84,7 @@ async def test_an_issuer_that_is_well(tmp_path: Path) -> None:
 
 
 async def test_an_issuer_that_is_down(tmp_path: Path) -> None:
-    """Nothing listens at its address."""
+    """No server listens at its address."""
     findings = await of_issuer(tmp_path, f"http://127.0.0.1:{free_port()}")
     [finding] = findings.all
     assert (finding.level, finding.subject) == (Level.BAD, "jwt corp: discovery")
@@ -96,8 +96,8 @@ async def test_an_issuer_that_is_down(tmp_path: Path) -> None:
     [failing(500), failing(404), html(404), Drop(), Answer(302, b"", {"Location": "https://x.example/"})],
     ids=["500", "404", "page", "drop", "redirect"],
 )
-async def test_a_discovery_document_that_is_not_there(tmp_path: Path, fault: Fault) -> None:
-    """Whatever is answered in its place."""
+async def test_a_missing_discovery_document(tmp_path: Path, fault: Fault) -> None:
+    """This covers several kinds of answers instead of it."""
     async with published() as (issuer, server):
         server.faults.set(WELL_KNOWN, fault)
         findings = await of_issuer(tmp_path, issuer)
@@ -105,7 +105,7 @@ async def test_a_discovery_document_that_is_not_there(tmp_path: Path, fault: Fau
 
 
 async def test_an_issuer_that_hangs(tmp_path: Path) -> None:
-    """The examination waits as long as the gate would, and no longer."""
+    """doctor waits as long as authgate would."""
     async with published() as (issuer, server):
         server.faults.set(WELL_KNOWN, Hold())
         findings = await of_issuer(tmp_path, issuer, keys={"timeout": "200ms"})
@@ -121,8 +121,8 @@ async def test_an_issuer_that_hangs(tmp_path: Path) -> None:
     ],
     ids=["other issuer", "page", "broken"],
 )
-async def test_a_document_of_somebody_else(tmp_path: Path, fault: Fault) -> None:
-    """It is reached, and does not name the issuer that is configured."""
+async def test_a_discovery_document_of_another_issuer(tmp_path: Path, fault: Fault) -> None:
+    """It is reachable, but does not name the configured issuer."""
     async with published() as (issuer, server):
         server.faults.set(WELL_KNOWN, fault)
         findings = await of_issuer(tmp_path, issuer)
@@ -132,7 +132,7 @@ async def test_a_document_of_somebody_else(tmp_path: Path, fault: Fault) -> None
 
 
 async def test_advertised_keys_that_cannot_be_reached(tmp_path: Path) -> None:
-    """The remedy names the setting that takes another address."""
+    """The remedy names the setting for another address."""
     async with published() as (issuer, server):
         server.faults.set(
             WELL_KNOWN, json_answer({**issuer.discovery(), "jwks_uri": f"{server.url}/missing"})
@@ -154,7 +154,7 @@ async def test_a_key_set_without_usable_keys(tmp_path: Path) -> None:
 
 
 async def test_a_key_that_is_skipped(tmp_path: Path) -> None:
-    """It is a warning: the others verify."""
+    """It is a warning, because the other keys are usable."""
     async with EmbeddedServer() as server:
         issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
         keys: Any = issuer.jwks()["keys"]
@@ -165,8 +165,8 @@ async def test_a_key_that_is_skipped(tmp_path: Path) -> None:
     assert findings.worst is Level.WARNING
 
 
-async def test_keys_that_fit_no_accepted_algorithm(tmp_path: Path) -> None:
-    """Every token would be refused."""
+async def test_keys_without_an_allowed_algorithm(tmp_path: Path) -> None:
+    """Every token would be rejected."""
     async with published() as (issuer, _):
         findings = await of_issuer(tmp_path, issuer, algorithms=["RS256"])
     assert findings.about("keys").level is Level.BAD
@@ -174,7 +174,7 @@ async def test_keys_that_fit_no_accepted_algorithm(tmp_path: Path) -> None:
 
 
 async def test_static_keys(tmp_path: Path) -> None:
-    """Nothing is asked of anybody."""
+    """No request is sent."""
     issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
     [finding] = (await found(written(tmp_path, {"jwt": [knowing(issuer)]}))).all
     assert (finding.level, finding.sentence) == (
@@ -184,7 +184,7 @@ async def test_static_keys(tmp_path: Path) -> None:
 
 
 async def test_static_keys_that_cannot_be_used(tmp_path: Path) -> None:
-    """A file that holds keys, but too weak ones."""
+    """The file contains keys, but they are too weak."""
     file = tmp_path / "keys.json"
     file.write_text('{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}')
     finding = (await of_issuer(tmp_path, "https://issuer.example", staticKeys={"file": str(file)})).about(
@@ -214,8 +214,8 @@ async def test_a_private_authority(tmp_path: Path, trusted: bool) -> None:
 # clusters
 
 
-async def test_a_cluster_that_is_well(tmp_path: Path, scenario: Scenario) -> None:
-    """Everything that a gate will ask of it was asked."""
+async def test_a_working_cluster_has_no_problems(tmp_path: Path, scenario: Scenario) -> None:
+    """doctor sends every kind of request that authgate would send."""
     findings = await of_scenario(tmp_path, scenario)
     assert [finding.subject for finding in findings.all] == [
         f"cluster home: {step}"
@@ -274,10 +274,10 @@ async def test_an_unknown_audience_is_no_problem(tmp_path: Path, scenario: Scena
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_access_reviews_are_looked_at_where_a_policy_asks_them(
+async def test_access_reviews_are_checked_if_a_policy_uses_them(
     tmp_path: Path, scenario: Scenario, allowed: bool
 ) -> None:
-    """Without the permission its requests are answered 503."""
+    """Without the permission, requests get 503."""
     if not allowed:
         scenario.state.forbid(GATE, Permission.REVIEW_TOKENS)
     policy = {"accessReview": {"resource": {"verb": "get", "resource": "services"}}}
@@ -288,7 +288,7 @@ async def test_access_reviews_are_looked_at_where_a_policy_asks_them(
 
 
 @pytest.mark.parametrize("namespaces", [[], ["prod"]], ids=["all", "one"])
-async def test_what_a_watch_may_not_see(tmp_path: Path, scenario: Scenario, namespaces: list[str]) -> None:
+async def test_a_watch_without_permission(tmp_path: Path, scenario: Scenario, namespaces: list[str]) -> None:
     """The finding names the object and the missing rule. TokenReview decides instead."""
     where = {"namespace": namespaces[0]} if namespaces else {}
     for verb in ("list", "watch"):
@@ -321,7 +321,7 @@ async def test_a_permission_that_cannot_be_checked(tmp_path: Path, scenario: Sce
 async def test_keys_that_the_gate_may_not_read(
     tmp_path: Path, scenario: Scenario, mode: str, level: Level
 ) -> None:
-    """TokenReview decides in their place, where it may be asked."""
+    """TokenReview decides instead, if it is allowed."""
     scenario.state.forbid("system:serviceaccounts", Permission.DISCOVER)
     findings = await of_scenario(tmp_path, scenario, mode=mode)
     assert findings.worst is level
@@ -352,7 +352,7 @@ async def test_a_cluster_whose_issuer_is_unknown(tmp_path: Path, scenario: Scena
 
 
 async def test_another_issuer_than_the_own_tokens(tmp_path: Path, scenario: Scenario) -> None:
-    """As during a migration, for which cluster.issuers is made."""
+    """This happens during a migration. cluster.issuers is made for it."""
     renamed: Any = {"issuer": "https://new.example", "jwks_uri": "https://new.example/keys"}
     scenario.server.faults.set(DISCOVERY_PATH, json_answer(renamed))
     finding = (await of_scenario(tmp_path, scenario)).about("issuer")
@@ -387,15 +387,15 @@ async def test_an_api_server_that_is_down(tmp_path: Path, scenario: Scenario) ->
 
 
 async def test_an_authority_that_is_not_the_servers(tmp_path: Path, scenario: Scenario) -> None:
-    """The sentence names the certificate, the remedy the setting."""
+    """The sentence names the certificate, and the remedy names the setting."""
     scenario.ca_file.write_bytes(throwaway_certificate().ca_pem)
     finding = (await of_scenario(tmp_path, scenario)).about("API server")
     assert (finding.level, "is not trusted" in finding.sentence) == (Level.BAD, True)
     assert "certificate authority" in finding.remedy
 
 
-async def test_a_server_that_anybody_may_play(tmp_path: Path, scenario: Scenario) -> None:
-    """Verification that is switched off is a warning."""
+async def test_a_server_that_is_not_verified(tmp_path: Path, scenario: Scenario) -> None:
+    """Disabled verification is a warning."""
     text = scenario.kubeconfig.read_text()
     line = f"certificate-authority: {scenario.ca_file}"
     scenario.kubeconfig.write_text(text.replace(line, "insecure-skip-tls-verify: true"))
@@ -408,10 +408,10 @@ async def test_a_server_that_anybody_may_play(tmp_path: Path, scenario: Scenario
 @pytest.mark.parametrize(
     ("seconds", "level"), [(10, Level.GOOD), (45, Level.WARNING), (100, Level.BAD)], ids=["10", "45", "100"]
 )
-async def test_a_clock_that_is_off(
+async def test_a_wrong_clock(
     tmp_path: Path, scenario: Scenario, direction: int, seconds: int, level: Level
 ) -> None:
-    """More than half of what is allowed for is a warning, more than that makes requests fail."""
+    """An offset of more than half the leeway is a warning. With more than the leeway, requests fail."""
     findings = await of_scenario(tmp_path, scenario, ShiftedClock(direction * seconds))
     assert findings.about("clock").level is level
     if level is not Level.GOOD:
@@ -420,13 +420,13 @@ async def test_a_clock_that_is_off(
 
 @pytest.mark.parametrize("date", ["yesterday", "Mon, 99 Jan 2026 00:00:00 GMT"], ids=["word", "no day"])
 async def test_a_server_without_a_clock(tmp_path: Path, scenario: Scenario, date: str) -> None:
-    """Nothing can be compared, which is no failure."""
+    """The clocks cannot be compared. This is not a problem."""
     scenario.server.faults.set("/version", Answer(200, b"{}", {"Date": date}))
     assert (await of_scenario(tmp_path, scenario)).about("clock").level is Level.WARNING
 
 
 def renewed(scenario: Scenario, **how: Any) -> str:
-    """Gives the gate another token of its account."""
+    """Give the gate another token of its account."""
     account = scenario.state.service_account("authgate", "authgate")
     token = scenario.state.account_token(account, scenario.state.api_audiences, **how)
     scenario.kubeconfig.with_name("authgate.token").write_text(token)
@@ -434,7 +434,7 @@ def renewed(scenario: Scenario, **how: Any) -> str:
 
 
 async def test_an_own_token_that_has_expired(tmp_path: Path, scenario: Scenario) -> None:
-    """The server refuses it, and the token says why."""
+    """The server rejects it, and doctor reads the expiry in the token."""
     renewed(scenario, lifetime=-300)
     findings = await of_scenario(tmp_path, scenario)
     assert findings.about("own token").level is Level.BAD
@@ -463,7 +463,7 @@ async def test_an_own_token_that_nothing_renews(tmp_path: Path, scenario: Scenar
 
 @pytest.mark.parametrize(("mode", "level"), [("fallback", Level.WARNING), ("never", Level.GOOD)])
 async def test_no_credential(tmp_path: Path, scenario: Scenario, mode: str, level: Level) -> None:
-    """Where local keys alone decide and are public, none is needed."""
+    """It is not needed if only local keys decide and they are public."""
     scenario.state.allow("system:unauthenticated", Permission.DISCOVER)
     file = scenario.kubeconfig.with_name("authgate.token")
     scenario.kubeconfig.write_text(scenario.kubeconfig.read_text().replace(f"tokenFile: {file}", ""))
@@ -474,7 +474,7 @@ async def test_no_credential(tmp_path: Path, scenario: Scenario, mode: str, leve
 
 
 async def test_a_credential_of_another_kind(tmp_path: Path, scenario: Scenario) -> None:
-    """A password says nothing of itself."""
+    """A password has no readable expiry."""
     file = scenario.kubeconfig.with_name("authgate.token")
     text = scenario.kubeconfig.read_text().replace(
         f"tokenFile: {file}", "username: ada\n    password: secret"
@@ -484,8 +484,8 @@ async def test_a_credential_of_another_kind(tmp_path: Path, scenario: Scenario) 
     assert (finding.level, "another kind of credential" in finding.sentence) == (Level.GOOD, True)
 
 
-async def test_a_cluster_that_is_not_described(tmp_path: Path) -> None:
-    """A kubeconfig that says nothing of a cluster."""
+async def test_a_kubeconfig_without_a_cluster(tmp_path: Path) -> None:
+    """The finding names what is missing."""
     file = tmp_path / "kubeconfig"
     file.write_text("kind: Config\n")
     document = {"cluster": {"audiences": ["a"], "kubeconfig": str(file)}}
@@ -497,7 +497,7 @@ async def test_a_cluster_that_is_not_described(tmp_path: Path) -> None:
 
 
 async def doctor(file: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`authgate doctor` as a program."""
+    """Run `authgate doctor` as a program."""
     command = [sys.executable, "-m", "authgate", "doctor", "--config", str(file), *words]
 
     def run() -> subprocess.CompletedProcess[str]:
@@ -522,16 +522,16 @@ async def test_the_command_prints_a_line_for_each_finding(tmp_path: Path, scenar
     assert lines[-1] == "no problems found"
 
 
-async def test_the_command_fails_where_requests_would(tmp_path: Path, scenario: Scenario) -> None:
-    """Exit status 1, for scripts and for people."""
+async def test_the_command_fails_if_requests_would_fail(tmp_path: Path, scenario: Scenario) -> None:
+    """The exit status is 1."""
     await scenario.server.stop()
     result = await doctor(written(tmp_path, {"cluster": of_cluster(scenario)}))
     assert (result.returncode, result.stderr) == (1, "")
     assert result.stdout.splitlines()[-1] == "1 problem found"
 
 
-async def test_a_script_gets_findings_by_name(tmp_path: Path) -> None:
-    """With level, subject, sentence and remedy."""
+async def test_a_script_gets_findings_as_json(tmp_path: Path) -> None:
+    """Each has a level, a subject, a sentence and a remedy."""
     file = written(tmp_path, {"jwt": [trusting(f"http://127.0.0.1:{free_port()}")]})
     result = await doctor(file, "--output", "json")
     told = json.loads(result.stdout)
@@ -542,7 +542,7 @@ async def test_a_script_gets_findings_by_name(tmp_path: Path) -> None:
 
 
 async def test_the_own_token_is_in_no_output(tmp_path: Path, scenario: Scenario) -> None:
-    """Neither whole nor in part."""
+    """This includes parts of the token."""
     token = renewed(scenario)
     file = written(tmp_path, {"cluster": of_cluster(scenario)})
     for words in ((), ("-o", "json")):
@@ -550,8 +550,8 @@ async def test_the_own_token_is_in_no_output(tmp_path: Path, scenario: Scenario)
         assert [part for part in token.split(".") if part in result.stdout + result.stderr] == []
 
 
-async def test_a_configuration_that_is_wrong_is_not_examined(tmp_path: Path) -> None:
-    """Its problems come first."""
+async def test_an_invalid_configuration_is_not_examined(tmp_path: Path) -> None:
+    """Its errors are reported instead."""
     result = await doctor(written(tmp_path, {"cluster": {"audience": "x"}}))
     assert (result.returncode, result.stdout) == (1, "")
     assert "cluster.audience" in result.stderr

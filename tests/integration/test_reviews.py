@@ -37,24 +37,24 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
 
 
 def account_token(scenario: Scenario, **changes: Any) -> str:
-    """A token of a ServiceAccount, good unless changed."""
+    """Return a token of a ServiceAccount, valid unless it is changed."""
     return scenario.state.account_token(scenario.state.service_account("demo"), **changes)
 
 
 def unsigned(scenario: Scenario, alg: str) -> str:
-    """A token whose signature anybody could make."""
+    """Return a token whose signature needs no private key."""
     _, payload, _ = account_token(scenario).split(".")
     header = {"alg": alg, "kid": scenario.state.issuer.key.kid}
     return f"{segment(json_bytes(header))}.{payload}." + ("" if alg == "none" else segment(b"x" * 32))
 
 
 def past(scenario: Scenario) -> str:
-    """A token that ended an hour ago, leeway included."""
+    """Return a token that expired an hour ago, including leeway."""
     return account_token(scenario, claims={"exp": int(time.time()) - 3600})
 
 
 def future(scenario: Scenario) -> str:
-    """A token that begins in an hour."""
+    """Return a token that becomes valid in an hour."""
     return account_token(scenario, claims={"nbf": int(time.time()) + 3600})
 
 
@@ -77,7 +77,7 @@ ANYHOW: dict[str, tuple[Callable[[Scenario], str], str]] = {
     "opaque": (lambda it: it.state.static_token("operator"), "token_opaque"),
     "legacy-issuer": (lambda it: account_token(it, claims={"iss": LEGACY_ISSUER}), "audience_mismatch"),
 }
-"""Tokens that are bad whatever keys there are, and why."""
+"""Tokens that are invalid with any keys, and why."""
 
 BY_KEY: dict[str, tuple[Callable[[Scenario], str], str]] = {
     "other-issuer": (lambda it: account_token(it, claims={"iss": "https://other.example"}), "issuer_unknown"),
@@ -89,15 +89,15 @@ BY_KEY: dict[str, tuple[Callable[[Scenario], str], str]] = {
     ),
     "confused": (lambda it: account_token(it, headers={"alg": "RS256"}), "algorithm_not_allowed"),
 }
-"""Tokens that the cluster's own keys and discovery show to be bad, and why."""
+"""Tokens that are invalid according to the cluster's own keys and discovery, and why."""
 
 
 @pytest.mark.parametrize("mode", ["fallback", "always"])
 @pytest.mark.parametrize(("make", "reason"), (ANYHOW | BY_KEY).values(), ids=ANYHOW | BY_KEY)
-async def test_bad_tokens_are_shown_to_nobody(
+async def test_invalid_tokens_are_not_reviewed(
     scenario: Scenario, mode: str, make: Callable[[Scenario], str], reason: str
 ) -> None:
-    """What is known to be bad is refused without a request to the API server."""
+    """They are rejected without a request to the API server."""
     async with running({"cluster": of_cluster(scenario, mode=mode)}) as gate:
         before = await reviews_at_rest(gate, scenario)
         assert await gate.verdict(make(scenario)) == (401, reason)
@@ -105,10 +105,10 @@ async def test_bad_tokens_are_shown_to_nobody(
 
 
 @pytest.mark.parametrize(("make", "reason"), ANYHOW.values(), ids=ANYHOW)
-async def test_bad_tokens_are_shown_to_nobody_without_keys(
+async def test_invalid_tokens_are_not_reviewed_without_keys(
     scenario: Scenario, make: Callable[[Scenario], str], reason: str
 ) -> None:
-    """Time and audience are judged before anybody is asked."""
+    """Time and audience are checked before a review."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     async with running({"cluster": of_cluster(scenario)}) as gate:
         await gate.becomes_ready(within=10)
@@ -117,8 +117,8 @@ async def test_bad_tokens_are_shown_to_nobody_without_keys(
         assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
 
 
-async def test_another_issuers_tokens_are_shown_to_nobody(scenario: Scenario) -> None:
-    """Nor to the cluster where that issuer cannot be reached."""
+async def test_tokens_of_another_issuer_are_not_reviewed(scenario: Scenario) -> None:
+    """This also holds if that issuer cannot be reached."""
     async with published() as (other, server):
         server.faults.set("/jwks", failing(500))
         async with running({"cluster": of_cluster(scenario, **LEGACY), "jwt": [trusting(other)]}) as gate:
@@ -127,16 +127,16 @@ async def test_another_issuers_tokens_are_shown_to_nobody(scenario: Scenario) ->
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
 
 
-async def test_good_tokens_need_no_review(scenario: Scenario) -> None:
-    """With the cluster's keys in memory and the default mode, the API server sees no token, not even at start."""
+async def test_valid_tokens_need_no_review(scenario: Scenario) -> None:
+    """With the cluster's keys in memory and the default mode, the API server gets no token, not even at startup."""
     async with running({"cluster": of_cluster(scenario)}) as gate:
         await reviews_at_rest(gate, scenario)
         assert (await gate.request(account_token(scenario))).status == 200
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == 0
 
 
-async def test_a_key_that_is_not_published_is_asked_about(scenario: Scenario) -> None:
-    """An unknown kid of the cluster's own issuer may be an external signer's."""
+async def test_a_token_with_an_unpublished_key_is_reviewed(scenario: Scenario) -> None:
+    """The unknown kid could be that of an external signer of the cluster."""
     hidden = SigningKey.generate("ES256")
     scenario.state.accept_unpublished(hidden)
     async with running({"cluster": of_cluster(scenario)}) as gate:
@@ -148,8 +148,8 @@ async def test_a_key_that_is_not_published_is_asked_about(scenario: Scenario) ->
 
 
 @pytest.mark.parametrize("kind", ["static", "static with two dots", "legacy", "unbound"])
-async def test_legacy_tokens_are_asked_about_where_configured(scenario: Scenario, kind: str) -> None:
-    """tokenReview.legacyAudiences: tokens without an audience count as meant for the API server."""
+async def test_legacy_tokens_are_reviewed_if_configured(scenario: Scenario, kind: str) -> None:
+    """With tokenReview.legacyAudiences, tokens without an audience are meant for the API server."""
     state, account = scenario.state, scenario.state.service_account("old")
     token = {
         "static": lambda: state.static_token("operator"),
@@ -186,7 +186,7 @@ async def test_the_servers_audience_is_not_for_clients(
 
 
 async def test_a_thousand_requests_share_one_review(scenario: Scenario) -> None:
-    """All of them wait for the one answer, each on a connection of its own."""
+    """All of them wait for one answer, each on its own connection."""
     token = scenario.state.static_token("operator")
     async with (
         running({"cluster": of_cluster(scenario, timeout="20s", **LEGACY)}) as gate,
@@ -204,8 +204,8 @@ async def test_a_thousand_requests_share_one_review(scenario: Scenario) -> None:
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
 
 
-async def test_a_client_that_leaves_ends_nobodys_review(scenario: Scenario) -> None:
-    """Who came second gets the answer that the first one asked for."""
+async def test_a_client_that_disconnects_does_not_cancel_a_shared_review(scenario: Scenario) -> None:
+    """The second client gets the answer of the review that the first one started."""
     token = scenario.state.static_token("operator")
     async with running({"cluster": of_cluster(scenario, **LEGACY)}) as gate:
         before = await reviews_at_rest(gate, scenario)
@@ -220,8 +220,8 @@ async def test_a_client_that_leaves_ends_nobodys_review(scenario: Scenario) -> N
     assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before + 1
 
 
-async def test_mode_always_asks_about_every_token(scenario: Scenario) -> None:
-    """With maxAge 0 at every request, so that a deleted account is refused at once."""
+async def test_mode_always_reviews_every_token(scenario: Scenario) -> None:
+    """With maxAge 0 every request is reviewed, so a deleted account is rejected at once."""
     async with running({"cluster": of_cluster(scenario, mode="always", maxAge="0s")}) as gate:
         before = await reviews_at_rest(gate, scenario)
         account = scenario.state.service_account("demo")
@@ -232,8 +232,8 @@ async def test_mode_always_asks_about_every_token(scenario: Scenario) -> None:
         assert await gate.verdict(token) == (401, "review_rejected")
 
 
-async def test_mode_always_remembers_for_max_age(scenario: Scenario) -> None:
-    """Within it the verdict serves, until its renewal finds out that the account was deleted."""
+async def test_mode_always_caches_for_max_age(scenario: Scenario) -> None:
+    """The cached verdict is used until its renewal shows that the account was deleted."""
     async with running({"cluster": of_cluster(scenario, mode="always", maxAge="1s")}) as gate:
         account = scenario.state.service_account("demo")
         token = scenario.state.account_token(account)
@@ -259,8 +259,8 @@ async def test_mode_always_needs_a_review_in_addition_to_keys(scenario: Scenario
         assert (await gate.request(account_token(scenario))).status == 200
 
 
-async def test_a_static_token_in_use_survives_a_flood_of_made_up_ones(scenario: Scenario) -> None:
-    """What was good a moment ago has reviews of its own, and junk that comes again costs none."""
+async def test_a_static_token_in_use_is_not_affected_by_invented_ones(scenario: Scenario) -> None:
+    """A token that was accepted a moment ago has its own budget, and a repeated invalid token needs no new review."""
     token = scenario.state.static_token("operator")
     section = of_cluster(scenario, qps=0.1, burst=3, **LEGACY)
     async with running({"cluster": section, "cache": {"ttl": "0s"}}) as gate:
@@ -274,7 +274,7 @@ async def test_a_static_token_in_use_survives_a_flood_of_made_up_ones(scenario: 
 
 
 async def test_opaque_tokens_cannot_use_up_all_reviews(scenario: Scenario) -> None:
-    """A flood of made-up words is throttled; the cluster's own tokens have a budget of theirs."""
+    """Invented tokens are limited. The cluster's own tokens have a separate budget."""
     hidden = SigningKey.generate("ES256")
     scenario.state.accept_unpublished(hidden)
     async with running({"cluster": of_cluster(scenario, qps=0.1, burst=2, **LEGACY)}) as gate:

@@ -1,4 +1,4 @@
-"""Headers in which proxies describe a request to apps: the app gets the proxy's own, never a client's."""
+"""Headers that describe a request to apps: the app gets the proxy's own headers, never the client's."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ NAMES = [
     "X-HTTP-Method",
     "X-Method-Override",
 ]
-"""Each has a row of its own: the headers that most apps believe."""
+"""The headers that most apps trust. Each has its own row."""
 OTHERS = [name for name in (*REPLACED_HEADERS, *REMOVED_HEADERS) if name not in NAMES]
 OWN = {"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "app.example.com", "X-Forwarded-Proto": "http"}
 
 
 def spellings(name: str) -> list[str]:
-    """The name as it is, in small letters, with underscores for dashes, and with one."""
+    """Return the name unchanged, in lower case, with underscores instead of dashes, and with one underscore."""
     return [name, name.lower(), name.replace("-", "_"), name.replace("-", "_", 1)]
 
 
 async def removed(site: Site, name: str) -> None:
-    """Send the header in every spelling, once and twice, and check what the app saw."""
+    """Send the header in every spelling, once and twice, and check that the app does not get it."""
     lie = "mallory.example.com"
     for spelling, times in product(spellings(name), (1, 2)):
         seen = await site.passes("GET / HTTP/1.1", *[f"{spelling}: {lie}"] * times, f"X-Own: {spelling}")
@@ -56,20 +56,20 @@ async def removed(site: Site, name: str) -> None:
     ids=NAMES,
 )
 async def test_a_clients_own_header_never_reaches_the_app(site: Site, name: str) -> None:
-    """The proxy sets it, or removes it."""
+    """The proxy sets or removes it."""
     await removed(site, name)
 
 
 @pytest.mark.row("a client's other forwarding headers never reach the app")
 @pytest.mark.parametrize("name", OTHERS)
 async def test_a_clients_other_headers_never_reach_the_app(site: Site, name: str) -> None:
-    """Names that other proxies and frameworks know."""
+    """These are names that other proxies and frameworks use."""
     await removed(site, name)
 
 
 @pytest.mark.row(ROW.format("X-Forwarded-For"))
 @pytest.mark.parametrize("name", REPLACED_HEADERS)
-async def test_connection_takes_none_away(site: Site, name: str) -> None:
-    """A header that a client names in `Connection` is there all the same, or the proxy refuses the request."""
+async def test_connection_does_not_remove_the_proxys_headers(site: Site, name: str) -> None:
+    """If `Connection` names the header, the app still gets the proxy's value, or the proxy rejects the request."""
     reply = await site.ask("GET / HTTP/1.1", f"Connection: close, {name}", token=site.token())
     assert [seen.values(name) for seen in site.app.seen] == ([] if reply.status == 400 else [[OWN[name]]])

@@ -1,4 +1,4 @@
-"""What the gate does for an Envoy that asks in gRPC and does nothing else to keep a client's names from the app."""
+"""Headers that authgate removes over gRPC if Envoy's configuration removes none."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def check_only(text: str, *, raw: bool) -> str:
 
 
 @RAW
-async def test_the_gate_itself_clears_names(tmp_path: Path, *, raw: bool) -> None:
-    """Those that it sets are overwritten, and those that it has no value for removed, however they are spelt."""
+async def test_authgate_removes_identity_headers_of_the_client(tmp_path: Path, *, raw: bool) -> None:
+    """Headers with a value are overwritten and the others are removed, in every spelling."""
     program = replace(GRPC, change=partial(check_only, raw=raw))
     async with protected(program, tmp_path / "proxy") as site:
         seen = await site.passes("GET / HTTP/1.1", *LIES)
@@ -61,8 +61,8 @@ async def test_the_gate_itself_clears_names(tmp_path: Path, *, raw: bool) -> Non
 
 
 @RAW
-async def test_the_gate_itself_clears_what_apps_believe(tmp_path: Path, *, raw: bool) -> None:
-    """Headers in which a proxy describes a request, in every spelling."""
+async def test_authgate_removes_headers_that_apps_trust(tmp_path: Path, *, raw: bool) -> None:
+    """These are headers that describe a request, in every spelling."""
     program = replace(GRPC, change=partial(check_only, raw=raw))
     async with protected(program, tmp_path / "proxy") as site:
         for name in ("X-Forwarded-Host", *REMOVED_HEADERS):
@@ -73,8 +73,8 @@ async def test_the_gate_itself_clears_what_apps_believe(tmp_path: Path, *, raw: 
 
 
 @RAW
-async def test_two_tokens_open_nothing(tmp_path: Path, *, raw: bool) -> None:
-    """Whether Envoy joins them or sends them separately."""
+async def test_two_tokens_are_denied(tmp_path: Path, *, raw: bool) -> None:
+    """Envoy joins them or sends them separately."""
     program = replace(GRPC, change=partial(check_only, raw=raw))
     async with protected(program, tmp_path / "proxy") as site:
         reply = await site.ask("GET / HTTP/1.1", bearer(site.token()), token=site.token())
@@ -83,8 +83,8 @@ async def test_two_tokens_open_nothing(tmp_path: Path, *, raw: bool) -> None:
 
 
 @pytest.mark.parametrize(("policy", "status"), [("default", 403), ("billing", 200)])
-async def test_a_policy_is_chosen_by_envoys_configuration(tmp_path: Path, policy: str, status: int) -> None:
-    """--policy names it there."""
+async def test_envoys_configuration_selects_the_policy(tmp_path: Path, policy: str, status: int) -> None:
+    """--policy writes the name into it."""
     policies = {"default": {"deny": [{"users": ["corp:ada"]}]}, "billing": {}}
     async with protected(GRPC, tmp_path / "proxy", policy=policy, more={"policies": policies}) as site:
         reply = await site.ask("GET / HTTP/1.1", token=site.token())

@@ -1,4 +1,4 @@
-"""What passes, passes whole."""
+"""Allowed requests reach the app completely."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 UPLOAD = bytes(range(256)) * 40_960  # 10 MB
 REQUESTS, CLIENTS = 2000, 16
 FEW = 64
-"""The most connections that the gate may see of them."""
+"""The maximum number of connections to the gate."""
 
 
 @pytest.mark.row("a valid token reaches the app, which gets the identity only from authgate")
-async def test_a_good_token_opens_the_app(site: Site) -> None:
-    """Method, path and query reach the app unchanged, with the identity that the gate names and without the token."""
+async def test_a_request_with_a_valid_token_reaches_the_app(site: Site) -> None:
+    """Method, path and query are unchanged. The app gets the identity and not the token."""
     token = site.token(groups=["dev", "ops"])
     reply = await site.ask("DELETE /a/b?x=1&y=%20%2f HTTP/1.1", "X-Own: kept", token=token)
     assert (reply.status, reply.body) == (200, GREETING.encode())
@@ -43,8 +43,8 @@ async def test_a_good_token_opens_the_app(site: Site) -> None:
 
 
 @pytest.mark.row("a valid token reaches the app, which gets the identity only from authgate")
-async def test_identity_headers_without_a_value_name_nobody(site: Site) -> None:
-    """What the gate does not know of a caller is empty at the app, or not there."""
+async def test_identity_headers_without_a_value_are_empty_or_missing(site: Site) -> None:
+    """They have no value from the client."""
     seen = await site.passes("GET / HTTP/1.1")
     known = {"X-Auth-Request-User", "X-Auth-Request-Groups", "X-Auth-Request-Uid", "X-Auth-Request-Issuer"}
     for name in set(identity_headers("oauth2-proxy")) - known:
@@ -53,8 +53,8 @@ async def test_identity_headers_without_a_value_name_nobody(site: Site) -> None:
 
 @pytest.mark.row("the app's errors reach the client unchanged")
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
-async def test_the_apps_own_errors_are_its_own(site: Site, status: int) -> None:
-    """What the app answers is not taken for the gate's answer."""
+async def test_the_apps_errors_reach_the_client(site: Site, status: int) -> None:
+    """The proxy does not take the app's status for that of authgate."""
     reply = await site.ask(f"GET /status/{status} HTTP/1.1", token=site.token())
     assert (reply.status, reply.body) == (status, GREETING.encode())
     assert "x-auth-reason" not in dict(reply.lines)
@@ -63,8 +63,8 @@ async def test_the_apps_own_errors_are_its_own(site: Site, status: int) -> None:
 
 @pytest.mark.row("uploads of 10 MB reach the app and are not sent to authgate")
 @pytest.mark.parametrize("how", ["length", "chunked", "expect"])
-async def test_an_upload_passes_by_the_gate(site: Site, how: str) -> None:
-    """Ten megabytes reach the app once and whole, and the gate sees none of them."""
+async def test_an_upload_is_not_sent_to_the_gate(site: Site, how: str) -> None:
+    """Ten megabytes reach the app once and completely. authgate gets none of them."""
     framing = "Transfer-Encoding: chunked" if how == "chunked" else f"Content-Length: {len(UPLOAD)}"
     head = [
         "POST /upload HTTP/1.1",
@@ -94,8 +94,8 @@ async def test_an_upload_passes_by_the_gate(site: Site, how: str) -> None:
 
 
 @pytest.mark.row("WebSocket upgrades pass, other upgrades do not")
-async def test_a_websocket_passes(site: Site) -> None:
-    """The handshake is shown to the gate, and then both sides speak."""
+async def test_a_websocket_works(site: Site) -> None:
+    """authgate gets the handshake. Then both sides send data."""
     headers = {"Authorization": f"Bearer {site.token()}", "X-Auth-Request-User": "mallory"}
     async with (
         aiohttp.ClientSession() as session,
@@ -107,8 +107,8 @@ async def test_a_websocket_passes(site: Site) -> None:
 
 
 @pytest.mark.row("WebSocket upgrades pass, other upgrades do not")
-async def test_a_websocket_without_a_token_does_not(site: Site) -> None:
-    """A handshake is a request as any other."""
+async def test_a_websocket_without_a_token_is_denied(site: Site) -> None:
+    """A handshake is checked like any other request."""
     lines = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="]
     reply = await site.ask("GET /socket HTTP/1.1", *lines, "Sec-WebSocket-Version: 13")
     assert reply.status == 401
@@ -117,8 +117,8 @@ async def test_a_websocket_without_a_token_does_not(site: Site) -> None:
 
 @pytest.mark.row("WebSocket upgrades pass, other upgrades do not")
 @pytest.mark.parametrize("upgrades", [["h2c"], ["h2c", "websocket"], ["h2c, websocket"]], ids=str)
-async def test_no_other_protocol_passes(site: Site, upgrades: list[str]) -> None:
-    """A client that asks for HTTP/2 on the way (h2c) would say behind the gate's back whatever it likes."""
+async def test_an_upgrade_to_another_protocol_is_not_forwarded(site: Site, upgrades: list[str]) -> None:
+    """After an upgrade to HTTP/2 (h2c), a client could send requests that authgate does not check."""
     lines = ["Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"]
     lines += [f"Upgrade: {protocol}" for protocol in upgrades]
     reply = await site.ask("GET / HTTP/1.1", *lines, token=site.token())
@@ -128,7 +128,7 @@ async def test_no_other_protocol_passes(site: Site, upgrades: list[str]) -> None
 
 @pytest.mark.row("2,000 requests need few connections to authgate")
 async def test_connections_to_the_gate_are_kept(site: Site) -> None:
-    """Two thousand requests need no more than a few connections to the gate."""
+    """Two thousand requests need only a few connections to authgate."""
     request = f"GET / HTTP/1.1\r\nHost: app\r\n{bearer(site.token())}\r\n\r\n".encode()
 
     async def one_client() -> None:
@@ -140,7 +140,9 @@ async def test_connections_to_the_gate_are_kept(site: Site) -> None:
                     await wire.send_raw(request)
                     reply = await wire.reply()
                     assert reply.status == 200
-                    closing = "close" in reply.values("Connection")  # httpd has had enough after 100
+                    closing = "close" in reply.values(
+                        "Connection"
+                    )  # httpd closes a connection after 100 requests
                     left -= 1
 
     async with asyncio.TaskGroup() as clients:
@@ -151,24 +153,24 @@ async def test_connections_to_the_gate_are_kept(site: Site) -> None:
 
 
 @pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
-async def test_a_long_token_passes(site: Site) -> None:
-    """A token of 15 KB opens the app."""
+async def test_a_long_token_is_accepted(site: Site) -> None:
+    """The token has 15 KB."""
     token = site.token(padding="x" * 11_000)
     assert 15_000 < len(token) < 16_000
     await site.passes("GET / HTTP/1.1", token=token)
 
 
 @pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
-async def test_many_groups_are_never_fewer(site: Site) -> None:
-    """Three hundred groups reach the app, all of them."""
+async def test_many_groups_reach_the_app_completely(site: Site) -> None:
+    """The identity has three hundred groups."""
     groups = [f"department-{number:03}-of-the-shop" for number in range(300)]
     seen = await site.passes("GET / HTTP/1.1", token=site.token(groups=groups))
     assert seen.values("X-Auth-Request-Groups") == [",".join([*groups, "system:authenticated"])]
 
 
 @pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
-async def test_an_identity_that_is_too_large_is_refused(site: Site) -> None:
-    """What the gate's headers cannot hold is its 403."""
+async def test_an_identity_that_is_too_large_is_denied(site: Site) -> None:
+    """authgate answers 403 if the identity does not fit into headers."""
     groups = [f"{number:03}" + "," * 20 for number in range(300)]  # a comma takes three letters in the header
     reply = await site.ask("GET / HTTP/1.1", token=site.token(groups=groups))
     assert (reply.status, reply.reason) == (403, "identity_too_large")
@@ -177,7 +179,7 @@ async def test_an_identity_that_is_too_large_is_refused(site: Site) -> None:
 
 @pytest.mark.row("`--open`")
 async def test_the_health_path_needs_no_token(site: Site, note: Note) -> None:
-    """The path that the proxy leaves open passes without a token and names nobody, whatever the client says."""
+    """The path that the proxy leaves open needs no token, and the app gets no identity, whatever the client sends."""
     if site.program.snippet.no_open_path:
         note("not supported; use the policy's `anonymous`")
         return

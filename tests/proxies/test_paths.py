@@ -1,4 +1,4 @@
-"""What the proxy serves is what the gate's rule saw: no spelling of a path opens another one."""
+"""The app reads the same path as authgate's rules: no spelling of a path opens another one."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ TRICKS = [
 
 
 def readings(target: str) -> set[str]:
-    """The paths that an app might take a request target for."""
+    """Return the paths that an app might read in a request target."""
     path = re.sub(r"^https?://[^/]*", "", target).partition("?")[0]
     found = set()
     for times, parameters, backslashes, slashes in product(range(3), *([(False, True)] * 3)):
@@ -85,7 +85,7 @@ def readings(target: str) -> set[str]:
 
 
 def resolved(path: str) -> str:
-    """The path without dot segments (RFC 3986, section 5.2.4)."""
+    """Return the path without dot segments (RFC 3986, section 5.2.4)."""
     kept: list[str] = []
     for segment in path.split("/")[1:]:
         if segment == "..":
@@ -97,7 +97,7 @@ def resolved(path: str) -> str:
 
 @pytest.mark.parametrize("target", TRICKS)
 async def test_no_spelling_opens_another_path(site: Site, target: str) -> None:
-    """Without a token, what reaches the app lies below the open paths, however it reads them."""
+    """Every path that reaches the app without a token is below the open paths, however the app reads it."""
     reply = await site.ask(f"GET {target} HTTP/1.1")
     for seen in site.app.seen:
         strays = [path for path in readings(seen.target) if not (path.startswith("/open/") or path == HEALTH)]
@@ -106,7 +106,7 @@ async def test_no_spelling_opens_another_path(site: Site, target: str) -> None:
 
 
 async def test_an_open_path_is_open(site: Site) -> None:
-    """What the gate's policy leaves open passes without a token and names nobody."""
+    """A path that the policy opens needs no token, and the app gets no identity."""
     reply = await site.ask("GET /open/page?x=1 HTTP/1.1", "X-Auth-Request-User: mallory")
     assert reply.status == 200
     [seen] = site.app.seen
@@ -115,7 +115,7 @@ async def test_an_open_path_is_open(site: Site) -> None:
 
 
 async def test_a_rule_sees_host_method_and_path(site: Site) -> None:
-    """What a rule opens, it opens for its host, method and path."""
+    """A rule opens its host, method and path, and no others."""
     asked = {}
     for line in ("GET /pages/1", "POST /pages/1", "GET /other"):
         for host in ("docs.example.com", "app.example.com"):
@@ -129,15 +129,15 @@ async def test_a_rule_sees_host_method_and_path(site: Site) -> None:
     "target", [trick.replace("/open", "/pages") for trick in TRICKS if trick.startswith("/open")]
 )
 async def test_no_spelling_opens_another_path_by_a_rule(site: Site, target: str) -> None:
-    """Also where a rule for the host opens the path."""
+    """This also holds if a rule for the host opens the path."""
     reply = await ask(site.address, f"GET {target} HTTP/1.1", "Host: docs.example.com", "Connection: close")
     for seen in site.app.seen:
         assert [path for path in readings(seen.target) if not path.startswith("/pages/")] == []
     assert site.app.seen or reply.status in {301, 302, 308, 400, 401, 403, 404}
 
 
-async def test_the_client_cannot_send_the_gate_another_path(site: Site) -> None:
-    """What the client says of its request in the proxy's words is not believed."""
+async def test_the_client_cannot_change_the_forwarded_path(site: Site) -> None:
+    """authgate ignores forwarding headers from the client."""
     lies = ["X-Original-URI", "X-Original-URL", "X-Forwarded-Uri", "X-Envoy-Original-Path", "X-Rewrite-URL"]
     lines = [f"{name}: /open/page" for name in lies]
     reply = await site.ask(

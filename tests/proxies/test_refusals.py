@@ -1,4 +1,4 @@
-"""What does not pass: the client learns why, and the app nothing."""
+"""Denied requests: the client gets the reason, and the app gets no request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ UNAVAILABLE = (
 
 @asynccontextmanager
 async def unavailable(site: Site) -> AsyncIterator[None]:
-    """The gate responds with 503 meanwhile, in the protocol of the proxy."""
+    """Make authgate answer 503, in the protocol of the proxy."""
     if not site.program.snippet.grpc:
         async with site.gate.failing(UNAVAILABLE):
             yield
@@ -45,8 +45,8 @@ async def unavailable(site: Site) -> AsyncIterator[None]:
 
 @pytest.mark.row("no token or an invalid token: 401 with the reason")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
-async def test_without_a_token(site: Site, method: str) -> None:
-    """The client gets the gate's challenge and reason, once each."""
+async def test_a_request_without_a_token_gets_401(site: Site, method: str) -> None:
+    """The client gets authgate's challenge and reason, once each."""
     reply = await site.ask(f"{method} / HTTP/1.1")
     assert (reply.status, reply.reason) == (401, "no_credential")
     assert reply.value("WWW-Authenticate") == 'Bearer realm="authgate"'
@@ -55,8 +55,8 @@ async def test_without_a_token(site: Site, method: str) -> None:
 
 
 @pytest.mark.row("no token or an invalid token: 401 with the reason")
-async def test_a_bad_token(site: Site) -> None:
-    """The challenge says what is wrong with a token."""
+async def test_a_request_with_an_invalid_token_gets_401(site: Site) -> None:
+    """The challenge names the problem."""
     reply = await site.ask("GET / HTTP/1.1", token=site.token(exp=1))
     assert (reply.status, reply.reason) == (401, "token_expired")
     assert 'error="invalid_token"' in reply.value("WWW-Authenticate")
@@ -80,8 +80,8 @@ async def test_the_challenge_for_a_password(program: Program, tmp_path: Path) ->
 
 
 @pytest.mark.row("no token or an invalid token: 401 with the reason")
-async def test_two_tokens(site: Site) -> None:
-    """Which of two Authorization headers counts is never guessed."""
+async def test_a_request_with_two_tokens_gets_401(site: Site) -> None:
+    """Neither of two Authorization headers is chosen."""
     reply = await site.ask(
         "GET / HTTP/1.1", "Authorization: Bearer other", f"Authorization: Bearer {site.token()}"
     )
@@ -90,8 +90,8 @@ async def test_two_tokens(site: Site) -> None:
 
 
 @pytest.mark.row("not permitted: 403 with the reason")
-async def test_somebody_who_may_not(site: Site) -> None:
-    """A 403 comes with its challenge and reason."""
+async def test_an_identity_that_is_not_allowed_gets_403(site: Site) -> None:
+    """The answer has authgate's challenge and reason."""
     reply = await site.ask("GET / HTTP/1.1", token=site.token("mallory"))
     assert (reply.status, reply.reason) == (403, "denied")
     assert 'error="insufficient_scope"' in reply.value("WWW-Authenticate")
@@ -99,8 +99,8 @@ async def test_somebody_who_may_not(site: Site) -> None:
 
 
 @pytest.mark.row("authgate's 503 reaches the client")
-async def test_a_gate_that_is_unavailable(site: Site, note: Note) -> None:
-    """The gate's 503 is a 503 with a time to try again."""
+async def test_an_unavailable_decision_is_a_503(site: Site, note: Note) -> None:
+    """The client gets a time to retry after."""
     async with unavailable(site):
         reply = await site.ask("GET / HTTP/1.1", token=site.token())
     assert reply.status == 503
@@ -115,10 +115,10 @@ async def test_a_gate_that_is_unavailable(site: Site, note: Note) -> None:
 
 @pytest.mark.row("authgate is down, hangs, closes the connection or sends an unknown status: 503")
 @pytest.mark.parametrize("fault", Fault, ids=lambda fault: fault.name.lower())
-async def test_a_gate_that_fails(site: Site, fault: Fault) -> None:
-    """Whatever becomes of the gate, the answer is a 503 with a time to try again.
+async def test_a_failing_gate_is_a_503(site: Site, fault: Fault) -> None:
+    """The client gets a 503 with a time to retry after, for every fault.
 
-    One that hangs never answers here, so that there is an answer at all is the proxy's own time-out.
+    A gate that hangs never answers here, so the answer shows that the proxy has its own timeout.
     """
     async with site.gate.failing(fault):
         reply = await site.ask("GET / HTTP/1.1", token=site.token())
@@ -129,8 +129,8 @@ async def test_a_gate_that_fails(site: Site, fault: Fault) -> None:
 
 @pytest.mark.row("authgate is down, hangs, closes the connection or sends an unknown status: 503")
 @pytest.mark.parametrize("status", ["204 No Content", "302 Found", "404 Not Found", "418 Teapot", "500 Oops"])
-async def test_a_gate_that_answers_strangely(site: Site, note: Note, status: str) -> None:
-    """Only the statuses that a gate gives count; 204 is not among them."""
+async def test_an_unknown_status_of_the_gate_is_a_503(site: Site, note: Note, status: str) -> None:
+    """Only the statuses of authgate count. 204 is not one of them."""
     answer = f"HTTP/1.1 {status}\r\nLocation: http://elsewhere/\r\n"
     if not status.startswith("204"):
         answer += "Content-Length: 0\r\n"
@@ -144,8 +144,8 @@ async def test_a_gate_that_answers_strangely(site: Site, note: Note, status: str
 
 
 @pytest.mark.row("a different server's 200 on authgate's port does not open the app")
-async def test_another_server_in_the_gates_place(site: Site, note: Note) -> None:
-    """A 200 that names nobody is no gate's; the proxies that believe it name nobody to the app."""
+async def test_a_200_of_another_server_gives_no_identity(site: Site, note: Note) -> None:
+    """authgate's 200 has identity headers. If a proxy accepts one without them, the app gets no identity."""
     async with site.gate.failing(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n"):
         reply = await site.ask("GET / HTTP/1.1", "X-Auth-Request-User: mallory")
     if site.program.any_200:
@@ -157,8 +157,8 @@ async def test_another_server_in_the_gates_place(site: Site, note: Note) -> None
 
 
 @pytest.mark.row("a token in the query or in a cookie is not accepted")
-async def test_a_token_elsewhere_is_ignored(site: Site) -> None:
-    """A token in the query or in a cookie opens nothing."""
+async def test_a_token_outside_of_authorization_is_ignored(site: Site) -> None:
+    """A token in the query or in a cookie is not used."""
     token = site.token()
     target = f"/?access_token={token}&token={token}"
     reply = await site.ask(f"GET {target} HTTP/1.1", f"Cookie: token={token}; access_token={token}")

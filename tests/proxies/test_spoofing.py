@@ -1,4 +1,4 @@
-"""What a client calls itself never reaches the app."""
+"""Identity headers from a client never reach the app."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ NAMES = [
 
 @pytest.mark.row("identity headers sent by the client never reach the app")
 @pytest.mark.parametrize("name", NAMES)
-async def test_a_clients_own_header(site: Site, name: str) -> None:
-    """Once or twice, in any spelling."""
+async def test_an_identity_header_of_the_client_is_removed(site: Site, name: str) -> None:
+    """It is sent once and twice, in every spelling."""
     seen = await site.passes("GET / HTTP/1.1", f"{name}: mallory", f"{name}: mallory2")
     assert "mallory" not in str(seen)
     assert seen.values("X-Auth-Request-User") == ["corp:ada"]
@@ -50,8 +50,8 @@ async def test_a_clients_own_header(site: Site, name: str) -> None:
         "keep-alive, X-Auth-Request-User, X-Auth-Request-Groups",
     ],
 )
-async def test_a_header_named_in_connection(site: Site, connection: str) -> None:
-    """`Connection` takes no identity away, and lets none through."""
+async def test_a_header_named_in_connection_is_still_set(site: Site, connection: str) -> None:
+    """`Connection` neither removes authgate's headers nor lets the client's pass."""
     token = site.token(groups=["dev"])
     lines = [f"Connection: {connection}", "X-Auth-Request-User: mallory"]
     seen = await site.passes("GET / HTTP/1.1", *lines, token=token)
@@ -60,8 +60,8 @@ async def test_a_header_named_in_connection(site: Site, connection: str) -> None
 
 
 @pytest.mark.row("identity headers in trailers never reach the app")
-async def test_a_header_in_the_trailers(site: Site, note: Note) -> None:
-    """A trailer is dropped by the proxies that can; no app should read identity there."""
+async def test_an_identity_header_in_the_trailers_is_not_used(site: Site, note: Note) -> None:
+    """Some proxies drop trailers. No app should read an identity from a trailer."""
     head = ["POST / HTTP/1.1", "Host: app", bearer(site.token()), "Transfer-Encoding: chunked"]
     async with connected(site.address) as wire:
         await wire.send(*head, "Trailer: X-Auth-Request-User", "Connection: close")
