@@ -43,6 +43,8 @@ def _prepare_process() -> None:
 
 _prepare_process()
 
+import errno
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,7 +62,7 @@ from authgate.cli.inspect import inspect
 from authgate.cli.policy import policy_app
 from authgate.cli.serve import serve
 from authgate.cli.snippets import snippets
-from authgate.cli.terminal import UNPARSED, USAGE, complain
+from authgate.cli.terminal import FAILED, UNPARSED, USAGE, complain
 from authgate.cli.token import token
 from authgate.cli.token_source import TOKEN_IN_ARGUMENTS, looks_like_token
 from authgate.cli.version import print_version, version
@@ -69,6 +71,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["app", "main"]
+
+_FAILED_WRITES = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 # Help and errors are plain text because they are often read in logs. Tracebacks never show local variables, which may
 # hold a token. The callback has its own --help because Typer's loads pydantic even when it is not used.
@@ -131,4 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for terminals that cannot show a name
-    app(words, prog_name="authgate")
+    try:
+        try:
+            app(words, prog_name="authgate")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _FAILED_WRITES:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter writes what is left at its exit
+        if error.errno != errno.EPIPE:  # the reader of a pipe may stop early, as `head` does
+            with suppress(OSError):
+                complain(f"cannot write the output: {error.strerror}")
+        sys.exit(FAILED)

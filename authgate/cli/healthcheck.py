@@ -37,10 +37,10 @@ def healthcheck(context: typer.Context) -> None:
     try:
         answer = ask(target, "/readyz?verbose" if arguments.ready else "/livez", _TIMEOUT)
     except ProbeError as error:
-        fail(f"the gate does not respond: {error}")
+        fail(f"the gate at {target} does not respond: {error}")
     lines = answer.body.splitlines()[:_MAX_LINES]
     if answer.status != _HTTP_OK:
-        fail(f"the gate responds with {answer.status}: {' | '.join(lines)}")
+        fail(f"the gate at {target} responds with {answer.status}: {' | '.join(lines)}")
     for line in lines:
         print(visible(line))
 

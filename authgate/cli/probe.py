@@ -23,6 +23,13 @@ class Target:
     socket_path: str = ""
     path: str = ""
 
+    def __str__(self) -> str:
+        """Return the address as --url takes it."""
+        if self.socket_path:
+            return f"unix:{self.socket_path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

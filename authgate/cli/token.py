@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from authgate.cluster.token_request import IssuedToken, TokenAnswer, TokenRefusal, TokenSpec
 
 _TIMEOUT: Final = 10.0
+_MIN_LIFETIME: Final = 600  # seconds; a rule of the API server's TokenRequest
 _NAME: Final = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _RBAC: Final = "rbac.authorization.k8s.io"
 
@@ -133,8 +134,11 @@ def _whole_seconds(duration: str) -> int:
         seconds = parse_duration(int(duration) if duration.isascii() and duration.isdigit() else duration)
     except ValueError as error:
         fail(f"--duration: {error}", USAGE)
-    if seconds < 1 or seconds != int(seconds):
-        fail("--duration: must be whole seconds, at least 10m", USAGE)
+    if seconds < _MIN_LIFETIME:
+        unit = " (without a unit, the number is seconds)" if duration.isdigit() else ""
+        fail(f"--duration: must be 10m or more, but is {duration}{unit}; write it as 10m or 1h", USAGE)
+    if seconds != int(seconds):
+        fail("--duration: must be whole seconds", USAGE)
     return int(seconds)
 
 

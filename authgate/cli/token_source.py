@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from authgate.cli.terminal import USAGE, fail
+from authgate.cli.terminal import USAGE, complain, fail
 
 MAX_BYTES: Final = 1 << 20
 """The size limit: the maximum of `limits.maxTokenBytes`."""
@@ -22,6 +22,8 @@ TOKEN_IN_ARGUMENTS: Final = (
 _TOKEN = re.compile(
     r"(?i:bearer\s+\S)|eyJ[A-Za-z0-9_-]{8,}"
 )  # eyJ is the base64url of '{"', where a JWT begins
+
+_CREDENTIAL = re.compile(r"(?i:(?:authorization\s*:\s*)?bearer(?:\s+|\Z))")
 
 TokenArgument = Annotated[
     str | None,
@@ -41,6 +43,8 @@ def looks_like_token(argument: str) -> bool:
 def read_token(file: str | None) -> str:
     """Return the token in a file (None or "-": standard input) without surrounding white space, or end the command.
 
+    A pasted header or credential, `Authorization: Bearer …`, is accepted as well.
+
     An error message never contains the file name: it may be a token that was passed by mistake.
     """
     if file is not None and looks_like_token(file):
@@ -58,6 +62,10 @@ def read_token(file: str | None) -> str:
         fail(f"the token is longer than {MAX_BYTES} bytes, the largest limits.maxTokenBytes")
     # Bytes that are not UTF-8 stay visible as replacement characters.
     token = data.decode("utf-8", "replace").strip()
+    credential = _CREDENTIAL.match(token)
+    if credential is not None:
+        complain(f"note: {credential[0].strip()!r} before the token is ignored")
+        token = token[credential.end() :]
     if not token:
         fail(f"no token: {'standard input' if file in (None, '-') else 'the file'} is empty")
     return token

@@ -216,7 +216,8 @@ async def test_a_healthcheck_finds_the_gate_as_it_is_configured(tmp_path: Path, 
         done = await command("healthcheck", "--ready", "--url", f"http://{address}")
         assert done.returncode == 1
         assert done.stderr.startswith(
-            "authgate: the gate responds with 503: [+]shutdown ok: not ending | [-]issuer/down "
+            f"authgate: the gate at http://{address} responds with 503:"
+            " [+]shutdown ok: not ending | [-]issuer/down "
         )
 
 
@@ -233,10 +234,13 @@ async def test_a_healthcheck_asks_a_unix_socket(tmp_path: Path, issuer: Issuer) 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (None, "the gate does not respond: Connection refused"),
-        (b"", "the gate does not respond: the response is not HTTP"),
-        (b"SSH-2.0-nobody\r\n", "the gate does not respond: the response is not HTTP"),
-        (b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[2Jno", "the gate responds with 500: \\x1b[2Jno"),
+        (None, "the gate at {url} does not respond: Connection refused"),
+        (b"", "the gate at {url} does not respond: the response is not HTTP"),
+        (b"SSH-2.0-nobody\r\n", "the gate at {url} does not respond: the response is not HTTP"),
+        (
+            b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n\x1b[2Jno",
+            "the gate at {url} responds with 500: \\x1b[2Jno",
+        ),
     ],
     ids=["nobody", "nothing", "another-protocol", "another-server"],
 )
@@ -254,16 +258,21 @@ async def test_a_healthcheck_that_fails_says_why(answer: bytes | None, message: 
         server.close()
     async with server:
         done = await command("healthcheck", "--url", f"http://127.0.0.1:{port}")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"authgate: {message}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        f"authgate: {message.format(url=f'http://127.0.0.1:{port}')}\n",
+    )
 
 
 async def test_a_healthcheck_has_a_timeout(tmp_path: Path) -> None:
     """An authgate that hangs is unhealthy."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        done = await command("healthcheck", "--url", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        done = await command("healthcheck", "--url", url)
     assert (done.returncode, done.stderr) == (
         1,
-        "authgate: the gate does not respond: no response within 2 s\n",
+        f"authgate: the gate at {url} does not respond: no response within 2 s\n",
     )
 
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,3 +132,38 @@ def test_it_runs_as_a_module() -> None:
         timeout=60,
     )
     assert done.stdout == f"authgate {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words", ["version", "--help", "config schema", "help --man", "completion bash", "snippets nginx"]
+)
+def test_a_full_disk_is_one_line(words: str) -> None:
+    """No traceback, whether the output is longer than the buffer or not."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "authgate", *words.split()],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "authgate: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize("words", ["version", "config schema"])
+def test_a_closed_pipe_is_silent(words: str) -> None:
+    """`head` and `less` may stop reading at any time."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "authgate", *words.split()],
+            check=False,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (1, "")

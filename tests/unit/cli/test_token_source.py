@@ -81,3 +81,20 @@ def test_an_endless_source_is_bounded(run: Run) -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("not applicable: there is no /dev/zero")
     assert run("inspect", "/dev/zero").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "before", ["Bearer ", "bearer\n", "Authorization: Bearer ", "authorization:BEARER\t"]
+)
+@pytest.mark.parametrize("after", ["", "\n"], ids=["no-newline", "newline"])
+def test_a_pasted_credential_is_recognised(run: Run, before: str, after: str) -> None:
+    """The words before the token are left out, and a note names them."""
+    result = run("inspect", stdin=before + TOKEN + after)
+    assert f"Form: signed JWT, {len(TOKEN)} characters" in result.stdout
+    assert result.stderr.startswith("authgate: note: ")
+    assert TOKEN not in result.stderr
+
+
+def test_a_credential_without_a_token_is_empty(run: Run) -> None:
+    """`Bearer` alone is no token."""
+    assert run("inspect", stdin="Bearer \n").stderr.endswith("no token: standard input is empty\n")
