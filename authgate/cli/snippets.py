@@ -108,6 +108,9 @@ def snippets(
             show_default=False,
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --output, overwrite files that exist and differ.")
+    ] = False,
 ) -> None:
     """Print the tested configuration of a proxy in front of an app.
 
@@ -154,10 +157,12 @@ def snippets(
         )
     except ValueError as error:
         fail(str(error), USAGE)
-    if output is None:
-        _print_files(files)
+    if output is not None:
+        _write_files(files, output, force=force)
+    elif force:
+        fail("--force: needs --output FOLDER, because printing overwrites nothing", USAGE)
     else:
-        _write_files(files, output)
+        _print_files(files)
 
 
 def _print_list(snippets: Sequence[Snippet], manifests: Sequence[Manifest]) -> None:
@@ -175,14 +180,16 @@ def _print_files(files: Sequence[File]) -> None:
         print(file.text, end="" if file is files[-1] else "\n")
 
 
-def _write_files(files: Sequence[File], folder: Path) -> None:
-    """Write all files, or none if one of them exists and differs."""
+def _write_files(files: Sequence[File], folder: Path, *, force: bool) -> None:
+    """Write all files, or none if one of them exists and differs; `force` overwrites it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file in files:
             path = folder / file.name
-            if path.exists() and path.read_text(encoding="utf-8") != file.text:
-                fail(f"{path} exists and differs: remove it, or choose another folder", FAILED)
+            if not force and path.exists() and path.read_bytes() != file.text.encode():
+                fail(
+                    f"{path} exists and differs: overwrite it with --force, or choose another folder", FAILED
+                )
         for file in files:
             (folder / file.name).write_text(file.text, encoding="utf-8")
             print(folder / file.name)

@@ -92,13 +92,24 @@ def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
     (tmp_path / "authgate.lua").write_text("mine")
     done = run("snippets", "haproxy", "--complete", "--output", tmp_path)
     assert done.exit_code == 1
-    assert "authgate.lua exists and differs" in done.stderr
+    assert "authgate.lua exists and differs: overwrite it with --force" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["authgate.lua"]
+
+
+def test_a_file_that_somebody_changed_is_overwritten_by_force(run: Run, tmp_path: Path) -> None:
+    """Also one that is not text; other files in the folder stay."""
+    (tmp_path / "authgate.lua").write_bytes(b"\xff mine")
+    (tmp_path / "other").write_text("mine")
+    assert run("snippets", "haproxy", "--complete", "--output", tmp_path).exit_code == 1
+    assert run("snippets", "haproxy", "--complete", "--output", tmp_path, "--force").exit_code == 0
+    assert "core.register_action" in (tmp_path / "authgate.lua").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["authgate.lua", "haproxy.cfg", "other"]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        pytest.param(["nginx", "--force"], "--force: needs --output", id="force without a folder"),
         pytest.param(["squid"], "no snippet for squid; choose one of nginx,", id="another proxy"),
         pytest.param(
             ["nginx", "--preset", "kubernetes"], "first of several headers", id="a preset it cannot carry"
