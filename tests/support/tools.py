@@ -25,6 +25,10 @@ _INSTALL = {
     "faketime": "install it (Debian: faketime)",
     "chromium": "install it (Debian: chromium)",
     "git": "install it (Debian: git)",
+    "fish": "install it (Debian: fish)",
+    "zsh": "install it (Debian: zsh)",
+    "groff": "install it (Debian: groff-base)",
+    "mandoc": "install it (Debian: mandoc)",
 }
 
 

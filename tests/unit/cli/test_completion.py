@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import pty
 import select
-import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.cli.command_tree import command_tree
+from tests.support.tools import require_tool
 from tests.unit.cli.conftest import command_context
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def program(name: str) -> str:
     """The path of a shell, or the test is skipped."""
-    return shutil.which(name) or pytest.skip(f"{name} is not installed")
+    return str(require_tool(name, "its completions are not tested"))
 
 
 def lines(folder: Path, *words: str) -> list[str]:

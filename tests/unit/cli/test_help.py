@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from authgate.cli.command_tree import command_tree
+from tests.support.tools import require_tool
 from tests.unit.cli.conftest import command_context
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def test_the_manual_page_has_every_command_and_option(run: Run) -> None:
 )
 def test_the_manual_page_is_valid(run: Run, checker: tuple[str, ...]) -> None:
     """Programs that show manual pages find nothing wrong with it, except that it has no date."""
-    if shutil.which(checker[0]) is None:
-        pytest.skip(f"{checker[0]} is not installed")
+    require_tool(checker[0], "the manual page is not checked with it")
     page = run("help", "--man").stdout
     done = subprocess.run(checker, check=False, input=page, capture_output=True, text=True, timeout=60)
     complaints = (done.stdout + done.stderr).splitlines()
