@@ -102,6 +102,32 @@ async def test_a_plain_http_issuer_is_not_asked() -> None:
     assert "https://" in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence", "remedy"),
+    [
+        ("login.example.com", "must be an absolute URL", "use the issuer's https:// URL"),
+        (
+            "https://user:secret@login.example.com",
+            "must not have a user name",
+            "use the issuer's https:// URL",
+        ),
+        (
+            "https://login.example.com/{tenantid}/v2.0",
+            "must be an absolute URL",
+            "write your tenant's id instead of",
+        ),
+        (f"https://{'a' * 2048}", "must have at most 2048 characters", "use the issuer's https:// URL"),
+    ],
+    ids=["no scheme", "password", "template", "long"],
+)
+async def test_what_is_not_an_issuer_url_is_a_finding(url: str, sentence: str, remedy: str) -> None:
+    """Nothing is fetched, and a password in the URL is not shown."""
+    [finding] = (await examined(url)).all
+    assert sentence in finding.sentence
+    assert finding.remedy.startswith(remedy)
+    assert "secret" not in finding.sentence
+
+
 async def test_keys_at_an_address_that_fails(tmp_path: Path) -> None:
     """The remedy is about gate.jwksURL, not about the issuer's URL."""
     entry = trusting("https://issuer.example", jwksURL=f"http://127.0.0.1:{free_port()}/keys")

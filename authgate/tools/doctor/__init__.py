@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authgate.config import JWTIssuerConfig, issuer_url
+from authgate.config.models.fields import TENANT
 from authgate.keys.sources import WELL_KNOWN
 from authgate.tools.doctor.clusters import examine_cluster
 from authgate.tools.doctor.findings import Finding, Level, bad
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from authgate.config import Config
 
 __all__ = ["Finding", "Level", "examine", "examine_url"]
+
+_MAX_URL: Final = 2048  # as in the configuration
 
 
 async def examine(config: Config, deps: Dependencies) -> list[Finding]:
@@ -38,10 +41,14 @@ async def examine_url(url: str, environ: Mapping[str, str]) -> list[Finding]:
     """Return the findings about an issuer that is not configured; `url` may also be its discovery document's."""
     url = url.removesuffix(WELL_KNOWN)
     try:
+        if len(url) > _MAX_URL:
+            raise ValueError(f"must have at most {_MAX_URL} characters")
         issuer_url(url)
     except ValueError as error:
         remedy = "use the issuer's https:// URL, exactly as its tokens have it in `iss`"
-        return [bad("issuer", f"{url[:200]}: {error}", remedy)]
+        if TENANT in url:
+            remedy = f"write your tenant's id instead of {TENANT}"
+        return [bad("issuer", f"the URL {error}", remedy)]  # it is not quoted: it may have a password
     entry = {
         "issuer": {"url": url, "audiences": ["any"]},
         "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
