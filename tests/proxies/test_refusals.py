@@ -64,8 +64,8 @@ async def test_a_request_with_an_invalid_token_gets_401(site: Site) -> None:
 
 
 @pytest.mark.row("no token or an invalid token: 401 with the reason")
-async def test_the_challenge_for_a_password(program: Program, tmp_path: Path) -> None:
-    """With a `basic` source, both challenges reach the client, and the password passes and is removed."""
+async def test_a_password_source_adds_a_challenge(program: Program, tmp_path: Path) -> None:
+    """Both challenges reach the client. A valid password is accepted, and the app does not get it."""
     more = {"credential": {"sources": [{"basic": {"usernames": ["oauth2"]}}]}}
     async with protected(program, tmp_path / "proxy", more=more) as site:
         reply = await site.ask("GET / HTTP/1.1")
