@@ -48,7 +48,7 @@ class ReviewedUser:
 
 @dataclass(frozen=True, slots=True)
 class NotAuthenticated:
-    """A token that TokenReview refused, with the server's message, bounded."""
+    """TokenReview rejected the token. `error` is the server's message, shortened."""
 
     error: str
 

@@ -27,7 +27,7 @@ _BACKLOG = 1024
 
 
 class ListenError(Exception):
-    """An address cannot be listened on. The message names the address and what to do."""
+    """A listener cannot be opened. The message names the address and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

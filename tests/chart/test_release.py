@@ -1,4 +1,4 @@
-"""A release on a real API server: installed, changed and removed by helm itself."""
+"""A release on a real API server that helm installs, upgrades and removes."""
 
 import asyncio
 from collections.abc import Iterator
@@ -41,8 +41,8 @@ _WAY = (
 """Values whose objects differ in kind and in what Kubernetes lets nobody change."""
 
 
-def test_it_lives(release: Helm) -> None:
-    """A release is installed, upgraded from any features to any others, and goes back."""
+def test_a_release_is_installed_upgraded_and_rolled_back(release: Helm) -> None:
+    """The upgrades are between any combinations of features."""
     revisions = [_put(release, values_of(case)) for case in _WAY]
     assert [f"REVISION: {number}" in said for number, said in enumerate(revisions, 1)] == [True] * len(_WAY)
 
@@ -66,8 +66,8 @@ def test_the_next_helm_can_upgrade(release: Helm, plane: ControlPlane, tmp_path:
         ),
     ],
 )
-def test_the_notes_say_the_next_command(release: Helm, case: str, command: str) -> None:
-    """After an installation the next commands are shown."""
+def test_the_notes_contain_the_next_command(release: Helm, case: str, command: str) -> None:
+    """They are printed after an installation."""
     assert command in _put(release, values_of(case))
 
 
@@ -119,7 +119,7 @@ async def test_nothing_remains_of_a_test_and_a_release(
     ],
 )
 def test_the_notes_warn(release: Helm, case: str, warning: str) -> None:
-    """Opening the cluster or withholding a right shows a warning."""
+    """They warn about an open cluster and about missing rights."""
     assert warning in _put(release, values_of(case))
 
 

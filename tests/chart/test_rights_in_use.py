@@ -1,4 +1,4 @@
-"""The rights that the chart gives are those that are needed: with them a feature works, without one it says which."""
+"""The chart grants exactly the required rights: with them a feature works, and without one authgate names it."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""A gate that another chart embeds in its app's pod."""
+"""An authgate sidecar that another chart adds to its app's pod."""
 
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,19 @@ def embed(helm: Helm, folder: Path, values: dict[str, Any], **how: Any) -> Rende
     )
 
 
-async def test_the_api_server_takes_the_pod(helm: Helm, dry_run: DryRun, tmp_path: Path) -> None:
+async def test_the_api_server_accepts_the_pod(helm: Helm, dry_run: DryRun, tmp_path: Path) -> None:
     """A pod with an embedded gate can be created where the restricted level is enforced."""
     made = await dry_run.create(embed(helm, tmp_path, SIDECAR).one("Pod"))
     assert gate_of(made.object)["restartPolicy"] == "Always"
 
 
-def test_nothing_else_is_made(helm: Helm, tmp_path: Path) -> None:
-    """The dependency adds no object of its own to the app's chart."""
+def test_no_other_object_is_created(helm: Helm, tmp_path: Path) -> None:
+    """The dependency adds no object to the app's chart."""
     assert embed(helm, tmp_path, SIDECAR).kinds == {"Pod"}
 
 
-def test_the_configuration_is_the_environment(helm: Helm, tmp_path: Path) -> None:
-    """Every section of `config` reaches the gate, texts that Kubernetes would expand included."""
+def test_the_configuration_is_in_the_environment(helm: Helm, tmp_path: Path) -> None:
+    """Every section of `config` reaches authgate, even texts that Kubernetes would expand."""
     config = {
         "apiVersion": "authgate.dev/v1alpha1",
         "cluster": {"audiences": ["a,b", "$(HOME) and $$"]},

@@ -1,4 +1,4 @@
-"""The control plane of these tests is real: it issues, reviews and refuses tokens as a cluster does."""
+"""The control plane of these tests is real: it issues, reviews and rejects tokens as a cluster does."""
 
 import asyncio
 from collections.abc import Callable
@@ -34,10 +34,10 @@ async def test_a_requested_token_is_reviewed_as_its_account(control_plane: Contr
 
 
 @pytest.mark.parametrize("audiences", [["another"], []], ids=["another audience", "the server's own"])
-async def test_a_requested_token_opens_no_other_audience(
+async def test_a_requested_token_has_no_other_audience(
     control_plane: ControlPlane, audiences: list[str]
 ) -> None:
-    """TokenReview refuses a token for an audience that it was not requested for."""
+    """TokenReview rejects a token for an audience that it was not requested for."""
     await control_plane.admin.create_namespace("elsewhere")
     name = f"app-{len(audiences)}"
     await control_plane.admin.create_service_account("elsewhere", name)
@@ -54,7 +54,7 @@ async def test_a_requested_token_opens_no_other_audience(
 async def test_a_static_token_has_the_servers_own_audience_only(
     control_plane: ControlPlane, audiences: list[str], *, accepted: bool
 ) -> None:
-    """A token of `--token-auth-file` is valid for the API server's own audiences and no other."""
+    """A token of `--token-auth-file` is valid only for the API server's own audiences."""
     user = control_plane.static_user
 
     review = await control_plane.admin.review_token(user.token, audiences)
@@ -73,8 +73,8 @@ async def test_a_legacy_secret_token_is_accepted(control_plane: ControlPlane) ->
     assert review.username == "system:serviceaccount:legacy:app", review.error
 
 
-async def test_a_legacy_token_dies_with_its_secret(control_plane: ControlPlane) -> None:
-    """The server looks the Secret up, so a legacy token without one is refused."""
+async def test_a_legacy_token_ends_with_its_secret(control_plane: ControlPlane) -> None:
+    """The server looks up the Secret, so it rejects a legacy token without one."""
     await control_plane.admin.create_service_account("legacy", "deleted")
     token = await control_plane.create_legacy_token("legacy", "deleted", secret="deleted-token")
     await control_plane.admin.delete("/api/v1/namespaces/legacy/secrets/deleted-token")
@@ -96,8 +96,8 @@ async def test_a_pods_token_names_pod_and_node(control_plane: ControlPlane) -> N
     assert extra["authentication.kubernetes.io/node-name"] == ("node-1",)
 
 
-async def test_a_token_lives_as_long_as_asked(control_plane: ControlPlane) -> None:
-    """TokenRequest honours `expiration_seconds`."""
+async def test_a_token_has_the_requested_lifetime(control_plane: ControlPlane) -> None:
+    """TokenRequest applies `expiration_seconds`."""
     await control_plane.admin.create_service_account("short", "app")
     token = await control_plane.admin.request_token("short", "app", [AUDIENCE], expiration_seconds=600)
 
@@ -114,8 +114,8 @@ async def test_tokens_can_be_signed_with_the_clusters_key(control_plane: Control
     assert (await control_plane.admin.review_token(signed, [AUDIENCE])).authenticated
 
 
-async def test_an_expired_token_is_refused(control_plane: ControlPlane) -> None:
-    """A token signed by the test with an expiry in the past is refused."""
+async def test_an_expired_token_is_rejected(control_plane: ControlPlane) -> None:
+    """A token that the test signs with an expiry in the past is rejected."""
     await control_plane.admin.create_service_account("expired", "app")
     token = await control_plane.admin.request_token("expired", "app", [AUDIENCE])
     expired = control_plane.keys.expired(token)
@@ -124,7 +124,7 @@ async def test_an_expired_token_is_refused(control_plane: ControlPlane) -> None:
 
 
 async def test_a_service_account_reads_the_signing_keys(control_plane: ControlPlane) -> None:
-    """Any ServiceAccount may read the key set with its token, without a binding of its own."""
+    """Any ServiceAccount can read the key set with its token, without its own binding."""
     await control_plane.admin.create_service_account("keys", "gate")
     client = control_plane.client(await control_plane.admin.request_token("keys", "gate", []))
 
@@ -134,7 +134,7 @@ async def test_a_service_account_reads_the_signing_keys(control_plane: ControlPl
 
 
 async def test_the_reviewer_reads_no_signing_keys(control_plane: ControlPlane) -> None:
-    """The reviewer account may only review, as a gate whose key set is unreachable does."""
+    """The reviewer account can only review, like a gate that cannot reach the key set."""
     reviewer = control_plane.client(control_plane.reviewer_user.token)
 
     with pytest.raises(KubeError, match=f'User \\\\"{REVIEWER}\\\\" cannot get path') as refused:
@@ -144,7 +144,7 @@ async def test_the_reviewer_reads_no_signing_keys(control_plane: ControlPlane) -
 
 
 async def test_reviews_need_the_binding(control_plane: ControlPlane) -> None:
-    """A ServiceAccount that is not bound to system:auth-delegator may not review."""
+    """A ServiceAccount without a binding to system:auth-delegator cannot review."""
     await control_plane.admin.create_service_account("unbound", "gate")
     client = control_plane.client(await control_plane.admin.request_token("unbound", "gate", []))
 
@@ -152,8 +152,8 @@ async def test_reviews_need_the_binding(control_plane: ControlPlane) -> None:
         await client.review_token("any")
 
 
-async def test_a_kubeconfig_opens_the_api(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """With it kubectl acts as the owner of the token in a pod's folder, which it names."""
+async def test_a_kubeconfig_gives_access_to_the_api(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """With it, kubectl acts as the owner of the token in a pod's folder."""
     kubectl = require_tool("kubectl", "it shows that the kubeconfig is one")
     await control_plane.admin.create_service_account("files", "gate")
     token = await control_plane.admin.request_token("files", "gate", [])
@@ -168,8 +168,8 @@ async def test_a_kubeconfig_opens_the_api(control_plane: ControlPlane, tmp_path:
     assert b"system:serviceaccount:files:gate" in whoami
 
 
-async def test_a_stopped_server_comes_back_as_it_was(mortal_plane: ControlPlane) -> None:
-    """A stopped API server refuses connections; after a restart it knows the earlier accounts and tokens."""
+async def test_a_stopped_server_restarts_with_its_data(mortal_plane: ControlPlane) -> None:
+    """A stopped API server refuses connections. After a restart it has the earlier accounts and tokens."""
     plane = mortal_plane
     await plane.admin.create_service_account("outage", "app")
     token = await plane.admin.request_token("outage", "app", [AUDIENCE])
@@ -184,7 +184,7 @@ async def test_a_stopped_server_comes_back_as_it_was(mortal_plane: ControlPlane)
 
 
 async def test_a_suspended_server_does_not_answer(mortal_plane: ControlPlane) -> None:
-    """A suspended API server leaves its clients waiting, and answers them when it is resumed."""
+    """A suspended API server answers its clients only after it is resumed."""
     mortal_plane.suspend()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):

@@ -55,8 +55,8 @@ async def token(control_plane: ControlPlane, namespace: str) -> str:
     return await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
 
 
-async def test_a_service_accounts_token_opens_the_app(way: Way, token: str, namespace: str) -> None:
-    """The app sees the account of a requested token, whether keys or a review decide."""
+async def test_a_service_accounts_token_is_accepted(way: Way, token: str, namespace: str) -> None:
+    """The app gets the account of the token, whether keys or a review decide."""
     decided = await way.gate.metric("authgate_verify_requests_total", decision="allow", source=way.source)
 
     seen = seen_by_app(await way.site.get(token))
@@ -81,8 +81,10 @@ async def test_the_app_sees_the_pod(way: Way, control_plane: ControlPlane, names
     assert seen_by_app(await way.site.get(token)).values("X-Auth-Request-Pod") == ["app-0"]
 
 
-async def test_another_audience_opens_nothing(way: Way, control_plane: ControlPlane, namespace: str) -> None:
-    """A token for another audience is refused, and the client sees why."""
+async def test_a_token_for_another_audience_is_rejected(
+    way: Way, control_plane: ControlPlane, namespace: str
+) -> None:
+    """The client gets the reason."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", ["another"])
     before = len(way.site.app.seen)
@@ -94,8 +96,8 @@ async def test_another_audience_opens_nothing(way: Way, control_plane: ControlPl
     assert len(way.site.app.seen) == before
 
 
-async def test_an_expired_token_opens_nothing(way: Way, control_plane: ControlPlane, token: str) -> None:
-    """An expired token of the cluster's own key is refused, and the client sees why."""
+async def test_an_expired_token_is_rejected(way: Way, control_plane: ControlPlane, token: str) -> None:
+    """The cluster's own key signed it. The client gets the reason."""
     before = len(way.site.app.seen)
 
     answer = await way.site.get(control_plane.keys.expired(token))
@@ -122,7 +124,7 @@ Naming = Callable[[str], list[tuple[str, str]]]
 async def test_a_clients_own_identity_never_reaches_the_app(
     way: Way, token: str, namespace: str, naming: Naming
 ) -> None:
-    """Whatever identity headers a client sends, the app sees the verified identity, once."""
+    """The app gets the verified identity once, whatever identity headers the client sends."""
     claimed = [*naming("X-Auth-Request-User"), *naming("X-Auth-Request-Email")]
 
     seen = seen_by_app(await way.site.get(token, claimed))
@@ -137,7 +139,7 @@ def _folded(name: str) -> str:
 
 
 async def test_no_token_is_ever_written(way: Way, control_plane: ControlPlane, token: str) -> None:
-    """At log level debug with every decision audited, neither log nor metrics hold a part of any token."""
+    """At log level debug with every decision audited, neither log nor metrics contain a part of a token."""
     keys = control_plane.keys
     tokens = [token, keys.expired(token), keys.altered(token, aud=["another"]), f"{token}x", f"{token}."]
     for shown in tokens:
@@ -152,7 +154,7 @@ async def test_no_token_is_ever_written(way: Way, control_plane: ControlPlane, t
 async def test_an_outage_of_the_api_server(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """While the API server is down, tokens that need no review pass, and others get 503 until it is back."""
+    """While the API server is down, tokens that need no review are accepted. Others get 503 until it is back."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     used, unused = [await plane.admin.request_token(namespace, "app", [AUDIENCE]) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The API server never reviews a token that is known to be bad; its own audit log shows it."""
+"""The API server never reviews a token that is known to be invalid. Its own audit log proves it."""
 
 import secrets
 import time
@@ -54,31 +54,31 @@ async def asking(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def good(control_plane: ControlPlane) -> str:
-    """A good token, from which the others are made."""
+    """A valid token. The others are made from it."""
     namespace = f"test-{secrets.token_hex(4)}"
     await control_plane.admin.create_service_account(namespace, "app")
     return await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
 
 
 def unsigned(plane: ControlPlane, good: str) -> str:
-    """The good token's claims under the algorithm none."""
+    """Return the valid token's claims with the algorithm none."""
     return jwt.encode(claims_of(good), "", algorithm="none")
 
 
 def symmetric(plane: ControlPlane, good: str) -> str:
-    """A signature made with the public key as an HMAC secret."""
+    """Return a token with an HMAC whose secret is the public key."""
     secret = plane.keys.key_id.encode()
     return jwt.encode(claims_of(good), secret, algorithm="HS256", headers={"kid": plane.keys.key_id})
 
 
 def later(plane: ControlPlane, good: str) -> str:
-    """A token that is not valid before tomorrow."""
+    """Return a token that becomes valid tomorrow."""
     tomorrow = int(time.time()) + 86400
     return plane.keys.altered(good, nbf=tomorrow, exp=tomorrow + 3600)
 
 
 def endless(plane: ControlPlane, good: str) -> str:
-    """A token without an expiry."""
+    """Return a token without an expiry."""
     claims = claims_of(good)
     del claims["exp"]
     return plane.keys.sign(claims)
@@ -107,20 +107,20 @@ KNOWN_BAD: dict[str, tuple[Make, str]] = {
 
 
 @pytest.mark.parametrize(("make", "reason"), KNOWN_BAD.values(), ids=KNOWN_BAD)
-async def test_a_bad_token_is_shown_to_nobody(
+async def test_an_invalid_token_is_not_reviewed(
     control_plane: ControlPlane, asking: Asking, good: str, make: Make, reason: str
 ) -> None:
-    """A token that is bad without any key is refused with its reason and not reviewed."""
+    """A token that is invalid with any key is rejected with its reason, without a review."""
     token = make(control_plane, good)
 
     assert await asking.gate.verdict(token) == (401, reason)
     assert token not in control_plane.audit.tokens_reviewed_by(asking.user)
 
 
-async def test_another_issuers_token_is_shown_to_nobody(
+async def test_a_token_of_another_issuer_is_not_reviewed(
     control_plane: ControlPlane, asking: Asking, good: str
 ) -> None:
-    """The cluster sees no token of another issuer, even if the gate has no keys."""
+    """This also holds if the gate has no keys."""
     token = control_plane.keys.altered(good, iss="https://issuer.example")
 
     answer = await asking.gate.request(token)
@@ -130,37 +130,37 @@ async def test_another_issuers_token_is_shown_to_nobody(
 
 
 def forged(plane: ControlPlane, good: str) -> str:
-    """The good token's claims, signed with another key under the cluster's key id."""
+    """Return the valid token's claims, signed with another key under the cluster's key id."""
     return jwt.encode(claims_of(good), STRANGER, algorithm="RS256", headers={"kid": plane.keys.key_id})
 
 
 def tampered(plane: ControlPlane, good: str) -> str:
-    """A good signature of other claims."""
+    """Return a token with the signature of other claims."""
     header, payload, _ = plane.keys.altered(good, sub="system:serviceaccount:kube-system:admin").split(".")
     return ".".join([header, payload, good.split(".")[2]])
 
 
 def without_kid(plane: ControlPlane, good: str) -> str:
-    """A token of another key without a key id."""
+    """Return a token of another key without a key id."""
     return jwt.encode(claims_of(good), STRANGER, algorithm="RS256")
 
 
 @pytest.mark.parametrize("make", [forged, tampered, without_kid], ids=lambda make: make.__name__)
 @pytest.mark.parametrize("asking", ["keys in memory", "mode always"], indirect=True)
-async def test_a_forged_token_is_shown_to_nobody(
+async def test_a_forged_token_is_not_reviewed(
     control_plane: ControlPlane, asking: Asking, good: str, make: Make
 ) -> None:
-    """If the key is in memory, a wrong signature is refused without a review."""
+    """If the key is in memory, a token with a wrong signature is rejected without a review."""
     token = make(control_plane, good)
 
     assert await asking.gate.verdict(token) == (401, "signature_invalid")
     assert token not in control_plane.audit.tokens_reviewed_by(asking.user)
 
 
-async def test_a_good_token_is_asked_about_only_where_it_must(
+async def test_a_valid_token_is_reviewed_only_if_necessary(
     control_plane: ControlPlane, asking: Asking, good: str
 ) -> None:
-    """The audit log does show reviews: gates that must review do so once, and the one with keys never."""
+    """Gates that must review send one TokenReview, which is in the audit log. The one with keys sends none."""
     token = control_plane.keys.altered(good, jti=secrets.token_hex(8))
 
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""A gate outside the cluster with only the API server's address and CA, or not even these."""
+"""A gate outside the cluster with only the API server's address and CA, or without them."""
 
 import json
 from pathlib import Path
@@ -120,7 +120,7 @@ async def assert_the_server_agrees(plane: ControlPlane, token: str, identity: Id
 async def test_an_address_and_an_authority_are_enough(
     public_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The identity is the API server's, whatever its issuer is called and wherever it advertises its keys."""
+    """The identity is the API server's, whatever its issuer is and whatever address of its keys it advertises."""
     token = await token_of(public_plane, namespace)
     policies = {"default": {"allow": [{"serviceAccounts": [f"{namespace}/*"]}]}}
     async with Gate(written(tmp_path, cluster=as_cluster(tmp_path, public_plane), policies=policies)) as gate:
@@ -131,7 +131,7 @@ async def test_an_address_and_an_authority_are_enough(
     assert not public_plane.audit.tokens_reviewed_by("system:anonymous")
 
 
-async def test_doctor_finds_an_address_and_an_authority_well(
+async def test_doctor_finds_no_problem_with_an_address_and_an_authority(
     public_plane: ControlPlane, tmp_path: Path
 ) -> None:
     """Every finding is good for such a gate."""
@@ -139,8 +139,8 @@ async def test_doctor_finds_an_address_and_an_authority_well(
     assert findings.worst is Level.GOOD, findings
 
 
-async def test_without_the_role_it_says_which_is_missing(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """By default a cluster publishes nothing to anonymous clients."""
+async def test_a_missing_role_is_named(control_plane: ControlPlane, tmp_path: Path) -> None:
+    """By default, a cluster publishes nothing to anonymous clients."""
     async with Gate(written(tmp_path, cluster=as_cluster(tmp_path, control_plane))) as gate:
 
         async def reported() -> bool:
@@ -150,10 +150,10 @@ async def test_without_the_role_it_says_which_is_missing(control_plane: ControlP
         await until(reported, within=10)
 
 
-async def test_a_jwt_issuer_may_be_discovered_at_another_address(
+async def test_a_jwt_issuer_can_be_discovered_at_another_address(
     moved_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With issuer.discoveryURL its accounts are users of an issuer, named by `sub`."""
+    """With issuer.discoveryURL, its accounts are users of a `jwt` issuer, named by `sub`."""
     await publish(moved_plane)
     token = await token_of(moved_plane, namespace)
     discovery = f"{moved_plane.url}/.well-known/openid-configuration"
@@ -174,7 +174,7 @@ async def test_an_advertised_address_of_the_keys_that_cannot_be_reached_is_repor
     assert (finding.level, "gate.jwksURL" in finding.remedy) == (Level.BAD, True)
 
 
-async def test_the_address_of_the_keys_may_be_configured(
+async def test_the_address_of_the_keys_can_be_configured(
     public_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """With gate.jwksURL neither discovery nor the advertised address is used."""
@@ -185,7 +185,7 @@ async def test_the_address_of_the_keys_may_be_configured(
         assert (await gate.request(token)).status == 200
 
 
-async def test_keys_may_be_copied_into_a_file(
+async def test_keys_can_be_copied_into_a_file(
     public_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """The identity is the API server's, and the API server gets no request from the gate."""

@@ -1,4 +1,4 @@
-"""One gate for several apps: a token for one app opens no other, whether keys or a review decide."""
+"""One gate for several apps: a token for one app is not accepted for another, with keys and with reviews."""
 
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,10 @@ async def gate_of(plane: ControlPlane, namespace: str, folder: Path, way: str) -
 
 @pytest.mark.parametrize("first", ["a", "b"], ids=["its own app first", "the other app first"])
 @pytest.mark.parametrize("way", ["jwks", "tokenreview", "always"])
-async def test_a_token_opens_its_own_app_only(
+async def test_a_token_is_accepted_only_for_its_own_app(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, way: str, first: str
 ) -> None:
-    """A token for app A opens A and not B, at the first request and from the cache, whichever comes first."""
+    """A token for app A is accepted for A and not for B, at the first request and from the cache, in any order."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", ["app-a"])
     expected = {"a": (200, ""), "b": (401, "audience_mismatch"), "either": (200, "")}
@@ -42,10 +42,10 @@ async def test_a_token_opens_its_own_app_only(
 
 
 @pytest.mark.parametrize("way", ["jwks", "tokenreview", "always"])
-async def test_a_token_for_both_opens_both(
+async def test_a_token_for_both_apps_is_accepted_for_both(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, way: str
 ) -> None:
-    """A token for both apps and a third opens both."""
+    """The token also has the audience of a third app."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", ["app-b", "app-c", "app-a"])
     async with await gate_of(control_plane, namespace, tmp_path, way) as gate:
@@ -54,10 +54,10 @@ async def test_a_token_for_both_opens_both(
     assert verdicts == [(200, ""), (200, "")]
 
 
-async def test_a_policy_lets_some_accounts_pass(
+async def test_a_policy_allows_some_accounts(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """`serviceAccounts` names them by namespace and name; a refused account gets 403, not 401."""
+    """`serviceAccounts` names them by namespace and name. A denied account gets 403, not 401."""
     for name in ("reader", "writer"):
         await control_plane.admin.create_service_account(namespace, name)
     reader, writer = [

@@ -1,4 +1,4 @@
-"""`revocation: watch` on a real API server: tokens of deleted objects are refused at once, without a review."""
+"""`revocation: watch` on a real API server: tokens of deleted objects are rejected at once, without a review."""
 
 from pathlib import Path
 
@@ -15,10 +15,10 @@ def gate_user(namespace: str) -> str:
     return f"system:serviceaccount:{namespace}:gate"
 
 
-async def test_the_token_of_a_deleted_pod_is_refused_at_once(
+async def test_the_token_of_a_deleted_pod_is_rejected_at_once(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A used token is refused a moment after its pod is deleted, and the server never reviewed it."""
+    """A used token is rejected a moment after its pod is deleted, and the server never reviewed it."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     other, _ = await pod_token(plane, namespace, "web-1")
@@ -37,10 +37,10 @@ async def test_the_token_of_a_deleted_pod_is_refused_at_once(
     assert other not in asked
 
 
-async def test_a_token_that_was_never_seen_is_refused_after_its_pod(
+async def test_a_new_token_of_a_deleted_pod_is_rejected(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Once the watch has seen the pod's deletion, its tokens need no review, used before or not."""
+    """After the watch has seen the pod's deletion, its tokens need no review, used before or not."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     await let_watch(plane, namespace, ALL)
@@ -50,10 +50,10 @@ async def test_a_token_that_was_never_seen_is_refused_after_its_pod(
     assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) <= 1
 
 
-async def test_an_account_that_was_made_again_is_another(
+async def test_an_account_that_is_created_again_is_a_different_account(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Tokens of a deleted account stay refused when an account of that name is created; the new one's pass."""
+    """Tokens of the deleted account stay rejected, and tokens of the new account are accepted."""
     plane = control_plane
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/app"
     await plane.admin.create_service_account(namespace, "app")
@@ -69,10 +69,10 @@ async def test_an_account_that_was_made_again_is_another(
     assert token not in plane.audit.tokens_reviewed_by(gate_user(namespace))
 
 
-async def test_the_token_of_a_brand_new_pod_passes(
+async def test_the_token_of_a_new_pod_is_accepted(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A pod that the watch has not reported yet is reviewed, never refused."""
+    """A pod that the watch has not reported yet is reviewed, and never rejected."""
     plane = control_plane
     await let_watch(plane, namespace, ALL)
     asked = []
@@ -88,7 +88,7 @@ async def test_the_token_of_a_brand_new_pod_passes(
 async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Without `secrets` the API server decides, with it the watch does."""
+    """Without `secrets` the API server decides. With it the watch decides."""
     plane = control_plane
     await plane.admin.create_service_account(namespace, "app")
     secret = await plane.admin.create_secret(namespace, "anchor")
@@ -108,7 +108,7 @@ async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
 async def test_a_node_bound_token_ends_with_its_node_and_a_pod_bound_one_does_not(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The node counts only if the token is bound to nothing else, as for the API server."""
+    """As in kube-apiserver, the node counts only if the token is bound to no other object."""
     plane = control_plane
     await plane.admin.create_service_account(namespace, "app")
     node = await plane.admin.create_node(f"{namespace}-node")
@@ -126,10 +126,10 @@ async def test_a_node_bound_token_ends_with_its_node_and_a_pod_bound_one_does_no
         assert await gate.verdict(of_pod) == (200, "")
 
 
-async def test_watching_one_namespace_needs_a_role_there_only(
+async def test_watching_one_namespace_needs_a_role_only_in_it(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With `namespaces` the watch decides tokens of these, and TokenReview those of others."""
+    """With `namespaces`, the watch decides tokens of these namespaces, and TokenReview those of others."""
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     elsewhere, _ = await pod_token(plane, f"{namespace}-b", "web-0")
@@ -163,10 +163,10 @@ async def test_without_its_role_the_gate_names_it_and_reviews(
         await comes_to_see(gate, within=40)
 
 
-async def test_the_watch_goes_on_after_the_api_server_was_restarted(
+async def test_the_watch_resumes_after_a_restart_of_the_api_server(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A pod deleted after a restart, or before the watch is back, is noticed; good tokens pass meanwhile."""
+    """The deletion of a pod is noticed after a restart and before the watch resumes. Valid tokens are accepted."""
     plane = mortal_plane
     first, _ = await pod_token(plane, namespace, "web-0")
     second, _ = await pod_token(plane, namespace, "web-1")

@@ -80,7 +80,7 @@ async def test_a_password_source_adds_a_challenge(program: Program, tmp_path: Pa
 
 
 @pytest.mark.row("no token or an invalid token: 401 with the reason")
-async def test_a_request_with_two_tokens_gets_401(site: Site) -> None:
+async def test_a_request_with_two_tokens_is_denied(site: Site) -> None:
     """Neither of two Authorization headers is chosen."""
     reply = await site.ask(
         "GET / HTTP/1.1", "Authorization: Bearer other", f"Authorization: Bearer {site.token()}"

@@ -40,7 +40,7 @@ def policy_of(request: CheckRequest) -> str:
 
 
 def headers_of(request: CheckRequest) -> RawHeaders:
-    """Return the client's header fields: single ones if Envoy sends them raw, else as Envoy has joined them."""
+    """Return the client's header fields. Unless Envoy sends raw headers, it joins repeated ones."""
     http = request.attributes.request.http
     if http.HasField("header_map"):
         return [
