@@ -44,11 +44,12 @@ def _prepare_process() -> None:
 _prepare_process()
 
 import errno
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from authgate.cli.check import check
 from authgate.cli.completion import completion
@@ -62,21 +63,47 @@ from authgate.cli.inspect import inspect
 from authgate.cli.policy import policy_app
 from authgate.cli.serve import serve
 from authgate.cli.snippets import snippets
-from authgate.cli.terminal import FAILED, UNPARSED, USAGE, complain
+from authgate.cli.terminal import FAILED, UNPARSED, USAGE, complain, did_you_mean
 from authgate.cli.token import token
 from authgate.cli.token_source import TOKEN_IN_ARGUMENTS, looks_like_token
 from authgate.cli.version import print_version, version
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["app", "main"]
 
 _FAILED_WRITES = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
+
 # Help and errors are plain text because they are often read in logs. Tracebacks never show local variables, which may
 # hold a token. The callback has its own --help because Typer's loads pydantic even when it is not used.
+class _Commands(TyperGroup):
+    """The commands, whose errors about an unknown option suggest the nearest one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _suggesting():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _suggesting():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _suggesting() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        possible = getattr(error, "possibilities", None)
+        if possible:  # click's NoSuchOption, which Typer has a copy of
+            error.message = str(error.message).rstrip(".") + did_you_mean(error.option_name, possible)  # type: ignore[attr-defined]
+            error.possibilities = None  # type: ignore[attr-defined]
+        raise
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="authgate",
     add_completion=False,
     add_help_option=False,

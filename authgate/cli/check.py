@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authgate.cli.settings import ConfigOption, print_problems
-from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_json
+from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_data
 
 if TYPE_CHECKING:
     from authgate.config import LoadedConfig, Problem
@@ -52,13 +52,14 @@ def check(
     else:
         problems, further = asyncio.run(_rehearsed(loaded))
         warnings = (*loaded.warnings, *further)
-    if output is Output.JSON:
-        print_json(
+    if output is not Output.TEXT:
+        print_data(
             {
                 "valid": not problems,
                 "problems": [problem.fields() for problem in problems],
                 "warnings": [warning.fields() for warning in warnings],
-            }
+            },
+            output,
         )
     else:
         print_problems(problems, config)

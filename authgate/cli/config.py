@@ -13,7 +13,17 @@ import typer
 from authgate.cli.convert import convert
 from authgate.cli.init import init
 from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
-from authgate.cli.terminal import USAGE, Output, OutputOption, console, fail, print_json, print_rows, visible
+from authgate.cli.terminal import (
+    USAGE,
+    Output,
+    OutputOption,
+    console,
+    fail,
+    print_data,
+    print_json,
+    print_rows,
+    visible,
+)
 
 if TYPE_CHECKING:
     from authgate.tools.field_help import Field
@@ -43,8 +53,10 @@ def show(
 
     flags = {"server.listen": tuple(listen) if listen else None, "server.admin": admin}
     values = effective(load_or_fail(config, flags))
-    if output is Output.JSON:
-        print_json({dotted(path): {"value": value, "source": source} for path, value, source in values})
+    if output is not Output.TEXT:
+        print_data(
+            {dotted(path): {"value": value, "source": source} for path, value, source in values}, output
+        )
     else:
         document = nested((path, value) for path, value, _ in values)
         print(yaml_text(document, {path: visible(source) for path, _, source in values}), end="")
@@ -74,9 +86,11 @@ def explain(
     except UnknownFieldError as error:
         fail(str(error), USAGE)
     current = _current(config, path) if path else []
-    if output is Output.JSON:
+    if output is not Output.TEXT:
         names = ("path", "value", "source", "line")
-        print_json({**asdict(field), "current": [dict(zip(names, each, strict=True)) for each in current]})
+        print_data(
+            {**asdict(field), "current": [dict(zip(names, each, strict=True)) for each in current]}, output
+        )
     else:
         _print_field(field, current)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_json, visible
+from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_data, visible
 
 if TYPE_CHECKING:
     from authgate.config import Problem
@@ -50,13 +50,14 @@ def doctor(
         deps = Dependencies(clock=SystemClock(), metrics=Metrics(), environ=os.environ)
         findings = asyncio.run(examine(loaded.config, deps))
     bad = sum(finding.level is Level.BAD for finding in findings)
-    if output is Output.JSON:
-        print_json(
+    if output is not Output.TEXT:
+        print_data(
             {
                 "good": not bad,
                 "findings": [asdict(finding) for finding in findings],
                 "warnings": [problem.fields() for problem in warnings],
-            }
+            },
+            output,
         )
     else:
         print_problems(warnings, config, "warning")

@@ -17,8 +17,9 @@ from authgate.cli.terminal import (
     OutputOption,
     complain,
     console,
+    did_you_mean,
     fail,
-    print_json,
+    print_data,
     print_rows,
     visible,
 )
@@ -87,7 +88,9 @@ def explain(
         )
     loaded = load_or_fail(config)
     if policy not in loaded.config.policies:
-        fail(f"no policy '{policy}' is configured; choose one of {', '.join(loaded.config.policies)}", USAGE)
+        known = ", ".join(loaded.config.policies)
+        hint = did_you_mean(policy, loaded.config.policies)
+        fail(f"no policy '{policy}' is configured; choose one of {known}{hint}", USAGE)
     request = OriginalRequest()
     if path is not None:
         if not path.startswith("/"):
@@ -107,8 +110,8 @@ def explain(
     except CompositionError as error:
         fail(str(error))
     status = exit_status(explanation)
-    if output is Output.JSON:
-        print_json(_as_json(explanation, _OUTCOMES[status][0]))
+    if output is not Output.TEXT:
+        print_data(_as_json(explanation, _OUTCOMES[status][0]), output)
     else:
         _print(explanation, *_OUTCOMES[status])
     raise typer.Exit(status)

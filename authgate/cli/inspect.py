@@ -6,7 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from authgate.cli.terminal import Output, OutputOption, console, print_json, print_rows, visible
+from authgate.cli.terminal import Output, OutputOption, console, print_data, print_rows, visible
 from authgate.cli.token_source import TokenArgument, read_token
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ def inspect(file: TokenArgument = None, output: OutputOption = Output.TEXT) -> N
     from authgate.tools.explain.decode import decode
 
     decoded = decode(read_token(file), time.time())
-    if output is Output.JSON:
-        print_json(_as_json(decoded))
+    if output is not Output.TEXT:
+        print_data(_as_json(decoded), output)
     else:
         _print(decoded)
 

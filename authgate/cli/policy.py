@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_json, visible
+from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_data, visible
 
 if TYPE_CHECKING:
     from authgate.tools.policy_tests import Result
@@ -58,8 +58,10 @@ def run_tests(
     except CompositionError as error:
         fail(str(error))
     failed = [result for result in results if not result.passed]
-    if output is Output.JSON:
-        print_json({"passed": len(results) - len(failed), "failed": [_as_json(result) for result in failed]})
+    if output is not Output.TEXT:
+        print_data(
+            {"passed": len(results) - len(failed), "failed": [_as_json(result) for result in failed]}, output
+        )
     else:
         for result in failed:
             _print(result)

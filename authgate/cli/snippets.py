@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authgate.cli.terminal import FAILED, USAGE, console, fail, print_rows
+from authgate.cli.terminal import FAILED, USAGE, console, did_you_mean, fail, print_rows
 from authgate.vocabulary import DEFAULT_POLICY, DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -134,7 +134,11 @@ def snippets(
         _print_list(tuple(SNIPPETS.values()), tuple(MANIFESTS.values()))
         return
     if proxy not in SNIPPETS and proxy not in MANIFESTS:
-        fail(f"no snippet for {proxy}; choose one of {', '.join((*SNIPPETS, *MANIFESTS))}", USAGE)
+        known = (*SNIPPETS, *MANIFESTS)
+        fail(
+            f"no snippet for {proxy}; choose one of {', '.join(known)}{did_you_mean(proxy, known)}",
+            USAGE,
+        )
     try:
         options = Options(
             gate=parse_gate(gate) if gate else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import json
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from rich.console import Console
 
@@ -35,9 +36,12 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    YAML = "yaml"
 
 
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="text for people, json for scripts.")]
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="text for people, json or yaml for scripts.")
+]
 
 
 def complain(message: str) -> None:
@@ -54,6 +58,16 @@ def fail(message: str, status: int = FAILED) -> NoReturn:
 def print_json(value: object) -> None:
     """Print a value as ASCII JSON, so that a terminal interprets nothing in it."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_data(value: Mapping[str, object], output: Output) -> None:
+    """Print a value as JSON or YAML, both in ASCII."""
+    if output is not Output.YAML:
+        print_json(value)
+        return
+    from authgate.tools.yaml_text import yaml_text
+
+    print(yaml_text(value), end="")
 
 
 def visible(text: str) -> str:
@@ -88,9 +102,27 @@ def print_rows(out: Console, rows: Iterable[tuple[str, str]], *, style: str | No
         out.print(Text.assemble("  ", (name.ljust(width), "cyan"), "  ", (value, style or "")))
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `. Did you mean 'X'?` with the known name that is nearest to a wrong one, or "" if no name is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f". Did you mean '{close[0]}'?" if close else ""
+
+
+class _Parser(ArgumentParser):
+    """A parser that suggests the nearest option instead of an unknown one."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = (name for action in self._actions for name in action.option_strings)
+            hint = did_you_mean(unknown[0].partition("=")[0], known)
+            self.error(f"unrecognized arguments: {visible(' '.join(unknown))}{hint}")
+        return parsed
+
+
 def plain_parser(command: Callable[..., None]) -> ArgumentParser:
     """Return a parser with a command's docstring as its help; it ends the process with status 2 on wrong usage."""
-    return ArgumentParser(
+    return _Parser(
         f"authgate {command.__name__}",
         description=inspect.getdoc(command),
         formatter_class=_Paragraphs,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
-from authgate.cli.terminal import FAILED, USAGE, complain, fail, print_json
+from authgate.cli.terminal import FAILED, USAGE, Output, complain, fail, print_data
 from authgate.vocabulary import SERVICE_ACCOUNT_USER
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class TokenOutput(StrEnum):
 
     RAW = "raw"
     JSON = "json"
+    YAML = "yaml"
 
 
 def token(
@@ -53,7 +54,7 @@ def token(
         typer.Option(metavar="NAME", help="Bind the token to this secret.", show_default=False),
     ] = None,
     output: Annotated[
-        TokenOutput, typer.Option("--output", "-o", help="raw: only the token; json: the TokenRequest.")
+        TokenOutput, typer.Option("--output", "-o", help="raw: only the token; json, yaml: the TokenRequest.")
     ] = TokenOutput.RAW,
     kubeconfig: Annotated[
         str | None,
@@ -170,7 +171,7 @@ def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
     if wanted.bound_to is not None:
         bound = wanted.bound_to
         spec["boundObjectRef"] = {"apiVersion": "v1", "kind": bound.kind, "name": bound.name}
-    print_json(
+    print_data(
         {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
@@ -181,7 +182,8 @@ def _print(issued: IssuedToken, wanted: TokenSpec, output: TokenOutput) -> None:
                 "expirationTimestamp": issued.expires_at,
                 "lifetimeSeconds": issued.lifetime,
             },
-        }
+        },
+        Output(output.value),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from authgate import __version__
-from authgate.cli.terminal import plain_parser, print_json
+from authgate.cli.terminal import Output, plain_parser, print_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def version(context: typer.Context) -> None:
     """Print the versions of authgate and of its main dependencies."""
-    if parser().parse_args(context.args).output == "json":
-        print_json(_versions())
+    output = Output(parser().parse_args(context.args).output)
+    if output is not Output.TEXT:
+        print_data(_versions(), output)
         return
     for name, number in _versions().items():
         print(f"{name} {number}")
@@ -27,7 +28,11 @@ def parser() -> ArgumentParser:
     """Return the parser of the options."""
     parser = plain_parser(version)
     parser.add_argument(
-        "-o", "--output", choices=("text", "json"), default="text", help="text for people, json for scripts"
+        "-o",
+        "--output",
+        choices=tuple(each.value for each in Output),
+        default=Output.TEXT.value,
+        help="text for people, json or yaml for scripts",
     )
     return parser
 

@@ -22,7 +22,7 @@ CASES = [
     ("authgate ins", {"inspect"}),
     ("authgate config s", {"schema", "show"}),
     ("authgate check --out", {"--output"}),
-    ("authgate check --output ", {"text", "json"}),
+    ("authgate check --output ", {"text", "json", "yaml"}),
     ("authgate version -o j", {"json"}),
     ("authgate healthcheck --re", {"--ready"}),
     ("authgate explain --policy check --hos", {"--host"}),

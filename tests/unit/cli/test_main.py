@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 from authgate import __version__
 from authgate.cli import main
@@ -60,9 +61,36 @@ def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...]) -> None:
     assert result.stderr
 
 
-def test_a_mistyped_command_suggests_the_nearest_one(run: Run) -> None:
-    """A typo is answered with what was probably meant."""
-    assert "Did you mean 'inspect'?" in run("inspekt").stderr
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("inspekt", "inspect"),
+        ("config sho", "show"),
+        ("--versoin", "--version"),
+        ("explain --polcy x", "--policy"),
+        ("config show --otput json", "--output"),
+        ("version --outpt=json", "--output"),
+        ("healthcheck --redy", "--ready"),
+        ("snippets ngix", "nginx"),
+        ("explain --policy defualt token", "default"),
+    ],
+)
+def test_a_typo_gets_a_suggestion(run: Run, words: str, meant: str) -> None:
+    """Commands, options, proxies and policies; the exit status is that of wrong usage."""
+    result = run(*words.split(), env={"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"})
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"Did you mean '{meant}'?" in result.stderr
+    assert "Possible options" not in result.stderr
+
+
+@pytest.mark.parametrize("words", ["version", "check", "config show", "config explain server.listen"])
+def test_yaml_is_the_same_as_json(run: Run, words: str) -> None:
+    """Scripts choose either."""
+    env = {"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}
+    as_json = run(*words.split(), "--output", "json", env=env).stdout
+    as_yaml = run(*words.split(), "--output", "yaml", env=env).stdout
+    assert yaml.safe_load(as_yaml) == json.loads(as_json)
+    assert not as_yaml.startswith("{")
 
 
 @pytest.mark.parametrize(
