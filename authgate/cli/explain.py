@@ -51,6 +51,9 @@ def explain(
     file: TokenArgument = None,
     config: ConfigOption = None,
     *,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Explain the decision about a request without a token.")
+    ] = False,
     policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that decides.")] = DEFAULT_POLICY,
     path: Annotated[
         str | None,
@@ -81,7 +84,9 @@ def explain(
     from authgate.observability.log import configure
     from authgate.service import CompositionError
 
-    if str(config) == "-" and file in {None, "-"}:
+    if no_token and file is not None:
+        fail("give FILE or --no-token, not both", USAGE)
+    if str(config) == "-" and file in {None, "-"} and not no_token:
         fail(
             "the token and the configuration cannot both be standard input: name a FILE for one of them",
             USAGE,
@@ -103,7 +108,7 @@ def explain(
         request = OriginalRequest(method or "GET", path, host, query)
     elif method is not None or host is not None:
         fail("--method and --host need --path", USAGE)
-    token = read_token(file)
+    token = None if no_token else read_token(file)
     configure("error", "text")
     try:
         explanation = asyncio.run(explained(loaded.config, token, policy, request))
@@ -118,9 +123,9 @@ def explain(
 
 
 async def explained(
-    config: Config, token: str, policy: str, request: OriginalRequest | None = None
+    config: Config, token: str | None, policy: str, request: OriginalRequest | None = None
 ) -> Explanation:
-    """Explain the response of `/verify` to a token; raises `CompositionError`.
+    """Explain the response of `/verify` to a token, or to no token; raises `CompositionError`.
 
     `request` is the client's request as the proxy describes it, None if it does not. The gate is the one of `serve`,
     but without a cache, so that every step is taken. Keys are fetched first, as in a gate that has just started.
@@ -141,13 +146,13 @@ async def explained(
     try:
         await asyncio.gather(*(keys.refresh() for keys in generation.key_sets))
         gate = generation.gate
-        credential = f"Bearer {token}".encode()
-        if any(source.padded for source in config.credential.sources):
-            credential = padded_credential(token.encode()) or credential
-        decision = await gate.decide([credential], policy, request)
+        credentials = [] if token is None else [f"Bearer {token}".encode()]
+        if token is not None and any(source.padded for source in config.credential.sources):
+            credentials = [padded_credential(token.encode()) or credentials[0]]
+        decision = await gate.decide(credentials, policy, request)
         rule = gate.policies[policy].clause_for(request)[0].rule
         known = _known_policy(config, policy, rule)
-        return explain_decision(decision, token, clock.now(), _known_issuers(config, generation), known)
+        return explain_decision(decision, token or "", clock.now(), _known_issuers(config, generation), known)
     finally:
         await generation.close()
 

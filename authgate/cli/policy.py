@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_data, visible
+from authgate.cli.terminal import FAILED, USAGE, Output, fail, print_data, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from authgate.tools.policy_tests import Result
+
+
+class ResultOutput(StrEnum):
+    """The output format of policy tests."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+    JUNIT = "junit"
+
 
 policy_app = typer.Typer(help="Test policies.", no_args_is_help=True)
 
@@ -32,7 +45,12 @@ def run_tests(
         ),
     ],
     config: ConfigOption = None,
-    output: OutputOption = Output.TEXT,
+    output: Annotated[
+        ResultOutput,
+        typer.Option(
+            "--output", "-o", help="text for people, json or yaml for scripts, junit for CI systems."
+        ),
+    ] = ResultOutput.TEXT,
 ) -> None:
     """Compare the policies' decisions about a table of requests with the expected ones.
 
@@ -41,6 +59,7 @@ def run_tests(
     import asyncio
 
     from authgate.config import ConfigError, load_policy_tests
+    from authgate.config.models.files import input_name
     from authgate.service import CompositionError
     from authgate.tools.policy_tests import run
 
@@ -58,10 +77,11 @@ def run_tests(
     except CompositionError as error:
         fail(str(error))
     failed = [result for result in results if not result.passed]
-    if output is not Output.TEXT:
-        print_data(
-            {"passed": len(results) - len(failed), "failed": [_as_json(result) for result in failed]}, output
-        )
+    if output is ResultOutput.JUNIT:
+        print(_as_junit(input_name(file), results))
+    elif output is not ResultOutput.TEXT:
+        data = {"passed": len(results) - len(failed), "failed": list(map(_as_json, failed))}
+        print_data(data, Output(output.value))
     else:
         for result in failed:
             _print(result)
@@ -71,11 +91,34 @@ def run_tests(
 
 
 def _print(result: Result) -> None:
-    test, detail = result.test, f" ({result.detail})" if result.detail else ""
-    got = "no decision" if result.reason is None else result.reason.value
-    print(visible(test.name), file=sys.stderr)
-    print(f"  - {visible(test.expect)}", file=sys.stderr)
-    print(f"  + {got}{visible(detail)}", file=sys.stderr)
+    print(visible(result.test.name), file=sys.stderr)
+    print(f"  - {visible(result.test.expect)}", file=sys.stderr)
+    print(f"  + {_decision(result)}", file=sys.stderr)
+
+
+def _decision(result: Result) -> str:
+    detail = f" ({result.detail})" if result.detail else ""
+    return visible(("no decision" if result.reason is None else result.reason.value) + detail)
+
+
+def _as_junit(file: str, results: Sequence[Result]) -> str:
+    """Return the results as JUnit's XML, which CI systems show."""
+    from xml.etree import ElementTree as Xml
+
+    failed = sum(not result.passed for result in results)
+    counts = {"tests": str(len(results)), "failures": str(failed), "errors": "0", "skipped": "0"}
+    suites = Xml.Element("testsuites", counts)
+    suite = Xml.SubElement(suites, "testsuite", {"name": visible(file), **counts})
+    for result in results:
+        case = Xml.SubElement(
+            suite, "testcase", {"name": visible(result.test.name), "classname": visible(file)}
+        )
+        if not result.passed:
+            message = f"expected {visible(result.test.expect)}, but got {_decision(result)}"
+            Xml.SubElement(case, "failure", {"message": message})
+    Xml.indent(suites)
+    document: bytes = Xml.tostring(suites, encoding="us-ascii", xml_declaration=True)
+    return document.decode("ascii")
 
 
 def _as_json(result: Result) -> dict[str, object]:

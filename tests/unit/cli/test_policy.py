@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import pytest
 
@@ -268,3 +269,22 @@ def test_a_table_may_be_standard_input(run: Run, tmp_path: Path) -> None:
     result = run("policy", "test", "-", "--config", config, stdin=table)
     assert (result.exit_code, result.stdout) == (0, "1 of 1 as expected\n"), result.stderr
     assert run("policy", "test", "-", "--config", "-", stdin=table).exit_code == 2
+
+
+def test_results_as_junit(run: Run, tmp_path: Path) -> None:
+    """A CI system shows each test, and why one failed."""
+    config = tmp_path / "authgate.yaml"
+    config.write_text("cluster: {audiences: [a]}\npolicies: {default: {allow: [{users: [alice]}]}}\n")
+    tests = """tests:
+    - {name: "<alice> é &", identity: {user: alice}, expect: allow}
+    - {name: bob, identity: {user: bob}, expect: allow}
+    """
+    result = run("policy", "test", "-", "--config", config, "--output", "junit", stdin=tests)
+    assert (result.exit_code, result.stderr) == (1, "")
+    suites = ElementTree.fromstring(result.stdout)
+    assert (suites.get("tests"), suites.get("failures")) == ("2", "1")
+    alice, bob = suites.iter("testcase")
+    assert (alice.get("name"), list(alice)) == ("<alice> é &", [])
+    failure = bob.find("failure")
+    assert failure is not None
+    assert str(failure.get("message")).startswith("expected allow, but got not_allowed")
