@@ -261,7 +261,7 @@ def _akp_key(entry: Mapping[str, JSONValue]) -> MLDSAPublicKey:
     except UnsupportedAlgorithm:
         raise _BadKeyError("its 'alg' is not supported by this version of cryptography and OpenSSL") from None
     except ValueError:
-        raise _BadKeyError("its parameters make no key") from None
+        raise _BadKeyError("its parameters are not a valid key") from None
 
 
 def _supported(material: object) -> PublicKey:

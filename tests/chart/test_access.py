@@ -206,3 +206,42 @@ def test_addresses_may_be_any(helm: Helm) -> None:
     policy = {"enabled": True, "proxies": [{"podSelector": {}}]}
     _, api = _policy(helm, {**MINIMAL, "networkPolicy": policy})["egress"]
     assert api == {"ports": [{"port": 443}, {"port": 6443}]}
+
+
+@pytest.mark.parametrize(
+    ("config", "ports"),
+    [
+        ({"jwt": [{"issuer": {"url": "urn:idp"}, "gate": {"jwksURL": "https://a.example:8443/k"}}]}, [8443]),
+        (
+            {
+                "jwt": [
+                    {
+                        "issuer": {"url": "http://adfs.example:81/trust"},
+                        "gate": {"alb": {"region": "eu-west-1"}},
+                    }
+                ]
+            },
+            [443],
+        ),
+        (
+            {
+                "cluster": {
+                    "audiences": ["a"],
+                    "issuers": ["https://oidc.example:9443/id"],
+                    "keysFrom": "issuer",
+                    "tokenReview": {"mode": "never"},
+                }
+            },
+            [9443],
+        ),
+    ],
+    ids=["jwksURL", "alb", "keysFrom"],
+)
+def test_only_the_places_of_keys_are_reached(helm: Helm, config: dict[str, Any], ports: list[int]) -> None:
+    """The name of an issuer whose keys are elsewhere opens no port."""
+    for item in config.get("jwt", ()):
+        item["issuer"]["audiences"] = ["my-app"]
+        item["claimMappings"] = {"username": {"claim": "sub", "prefix": "x:"}}
+    policy = {"enabled": True, "proxies": [{"podSelector": {}}], "issuers": {"cidrs": ["192.0.2.0/24"]}}
+    egress = _policy(helm, {"config": config, "networkPolicy": policy})["egress"]
+    assert [port["port"] for port in egress[-1]["ports"]] == ports

@@ -56,12 +56,12 @@ async def test_a_token_is_accepted_only_where_its_algorithm_is_named(pool: KeyPo
         ({"alg": None}, "'alg' or 'pub' is missing"),
         ({"pub": None}, "'alg' or 'pub' is missing"),
         ({"pub": "AAA="}, "'alg' or 'pub' is missing or malformed"),
-        ({"pub": "AAAA"}, "make no key"),
-        ({"alg": "ML-DSA-65"}, "make no key"),
+        ({"pub": "AAAA"}, "are not a valid key"),
+        ({"alg": "ML-DSA-65"}, "are not a valid key"),
         ({"alg": "ML-DSA-45"}, "is not supported"),
         ({"alg": "RS256"}, "is not supported"),
-        ({"priv": "AAAA"}, "holds its private part"),
-        ({"kty": "OKP"}, "make no key"),
+        ({"priv": "AAAA"}, "contains its private part"),
+        ({"kty": "OKP"}, "are not a valid key"),
     ],
 )
 def test_a_malformed_key_is_refused(pool: KeyPool, changes: dict[str, object], reason: str) -> None:
