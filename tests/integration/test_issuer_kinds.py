@@ -253,21 +253,31 @@ async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
             parts = [base64.urlsafe_b64encode(json_bytes(part)).decode() for part in (header, claims)]
             text = ".".join(parts).encode()
             signature = by.signature(text)
-            return b".".join((text, base64.urlsafe_b64encode(signature))).decode().replace("=", "")
+            return b".".join((text, base64.urlsafe_b64encode(signature))).decode()
+
+        def bare(*args: Any, **options: Any) -> str:
+            return signed(*args, **options).replace("=", "")
 
         async with running({"jwt": [entry]}) as gate:
             for name in ("j", "ja", "jan", "jane"):  # each length of padding
-                await gate.passes(signed(name=name), within=5)
+                await gate.passes(bare(name=name), within=5)
             assert server.counts == {f"/{kid}": 1}
-            assert await gate.verdict(signed("arn:of:another")) == (401, "audience_mismatch")
+            assert await gate.verdict(bare("arn:of:another")) == (401, "audience_mismatch")
             stranger = SigningKey.generate("ES256", kid=kid)
-            assert await gate.verdict(signed(by=stranger)) == (401, "signature_invalid")
+            assert await gate.verdict(bare(by=stranger)) == (401, "signature_invalid")
             nobody = SigningKey.generate("ES256", kid=str(uuid.uuid4()))
-            assert await gate.verdict(signed(by=nobody)) == (401, "key_unknown")
-            assert await gate.verdict(signed(by=SigningKey.generate("ES256", kid="k"))) == (
+            assert await gate.verdict(bare(by=nobody)) == (401, "key_unknown")
+            assert await gate.verdict(bare(by=SigningKey.generate("ES256", kid="k"))) == (
                 401,
                 "key_unknown",
             )
+        sources = [{"header": "x-amzn-oidc-data", "padded": True}]
+        credential = {"authorization": "ignore", "sources": sources}
+        async with running({"jwt": [entry], "credential": credential}) as gate:
+            for name in ("j", "ja", "jan", "jane"):
+                sent = [("x-amzn-oidc-data", signed(name=name)), ("Authorization", "Basic app")]
+                answer = await gate.request(headers=sent)
+                assert answer.verdict == (200, "")
         findings = await found(written(tmp_path, {"jwt": [entry]}))
         assert findings.worst is Level.GOOD
         assert issuer.url
