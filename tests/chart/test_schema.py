@@ -1,5 +1,6 @@
 """values.schema.json says of `config` what the gate's own models say."""
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,29 @@ def test_every_value_is_known() -> None:
 
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert compare(GENERATOR["values_schema"](), values, "") == []
+
+
+_ROW = re.compile(r"^\| `([A-Za-z.]+)` \| (?:`(.+?)`|\[values\.yaml\]\(values\.yaml\)) \| .", re.MULTILINE)
+
+
+def _leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """The values by path, except that objects whose fields are Kubernetes' own are one value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        whole = not isinstance(value, dict) or not value or name in {"resources", "securityContext", "labels"}
+        found |= {f"{path}{name}": value} if whole else _leaves(value, f"{path}{name}.")
+    return found
+
+
+def test_the_readme_lists_every_value_with_its_default() -> None:
+    """The table of the chart's README and values.yaml have the same values, in the same order."""
+    readme = (CHART / "README.md").read_text()
+    (table,) = re.findall(r"\| value \| default \| meaning \|\n(.+?)\n\n", readme, re.DOTALL)
+    listed = {name: yaml.safe_load(default) if default else None for name, default in _ROW.findall(table)}
+    values = _leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+    assert list(listed) == list(values)
+    values["securityContext"] = None  # too long for a table
+    assert listed == values
 
 
 _FILE = "/nowhere/file"
