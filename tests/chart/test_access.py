@@ -37,7 +37,15 @@ def _granted(objects: list[Object]) -> set[str]:
 
 _WATCH = f"authgate:{NAMESPACE}:gate-authgate:watch"
 _TOKENS = f"authgate:{NAMESPACE}:gate-authgate:tokenrequest"
-_NOTHING = ("oidc", "unreviewed", "existing-account", "other-cluster", "injection", "injection-socket")
+_NOTHING = (
+    "oidc",
+    "namespace-admin",
+    "unreviewed",
+    "existing-account",
+    "other-cluster",
+    "injection",
+    "injection-socket",
+)
 _MORE = {
     "named": {f"{_DELEGATOR}: {NAMESPACE}/doorkeeper"},
     "public-discovery": {f"{_DELEGATOR}: {NAMESPACE}/gate-authgate", _PUBLIC},
