@@ -7,7 +7,6 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-from authgate import __version__
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies, compose
 from authgate.compose.generation import run_forever
@@ -24,6 +23,7 @@ from authgate.service.process import ClockWatch, SystemClock, reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
+from authgate.service.summary import log_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,6 +59,7 @@ class Service:
         on_keys: Callable[[str, KeyDocument], None] = lambda _place, _document: None,
     ) -> None:
         self._config = config
+        self._file = None if file is None else file.path
         self.metrics = Metrics() if metrics is None else metrics
         self.metrics.gauges = self._gauges
         clock = SystemClock()
@@ -110,13 +111,16 @@ class Service:
             await self.stop()
             raise
         if not self._is_worker:
-            event(
-                logging.INFO,
-                "authgate serves",
-                service_version=__version__,
+            generation = self.generation
+            verifiers = {**generation.issuers, **generation.clusters.verifiers}
+            log_start(
+                self._config,
+                file=self._file,
                 verify=", ".join(self.verify_addresses),
                 admin=self.admin_address or "",
-                **({"grpc": self.ports.grpc_address} if self.ports.grpc_address else {}),
+                grpc=self.ports.grpc_address or "",
+                workers=1,
+                keys={name: len(verifier.kids) for name, verifier in verifiers.items()},
             )
 
     async def run(self) -> None:

@@ -10,7 +10,6 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from authgate import __version__
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies
 from authgate.compose.generation import run_forever
@@ -27,6 +26,7 @@ from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
 from authgate.service.slot import Slot
+from authgate.service.summary import log_start
 from authgate.service.worker import Inheritance, fork_worker
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class _Supervisor:
         self._metrics = Metrics()
         self._slots = [Slot(index, self._clock) for index in range(workers)]
         self._admin = Listeners()
+        self._file = None if file is None else file.path
         self._reloader = Reloader(file, config, self._adopt, self._metrics, forks=True) if file else None
         self._starts: asyncio.Queue[Slot] = asyncio.Queue()
         self._serving: asyncio.Task[None] | None = None
@@ -168,14 +169,14 @@ class _Supervisor:
                 self._failures.put_nowait(slot.failure)
         if all(slot.listening for slot in self._slots):
             self._served = True
-            event(
-                logging.INFO,
-                "authgate serves",
-                service_version=__version__,
+            log_start(
+                self.config,
+                file=self._file,
                 verify=", ".join(map(str, self.config.server.listen)),
                 admin=self._admin.addresses[0] if self._admin.addresses else "",
-                **({"grpc": str(self.config.server.grpc)} if self.config.server.grpc else {}),
+                grpc=str(self.config.server.grpc or ""),
                 workers=len(self._slots),
+                keys={},  # each worker has its own
             )
 
     async def close(self) -> None:

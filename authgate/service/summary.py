@@ -1,0 +1,79 @@
+"""The log line at startup: what an operator wants to know about a gate that has just started."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from authgate import __version__
+from authgate.observability.log import event
+from authgate.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from authgate.config import Config, PolicyConfig
+
+_MAX_NAMES: Final = 20
+
+
+def log_start(
+    config: Config,
+    *,
+    file: Path | None,
+    verify: str,
+    admin: str,
+    grpc: str,
+    workers: int,
+    keys: Mapping[str, int],
+) -> None:
+    """Log what is served, and a warning if no policy restricts who may pass.
+
+    `keys` are the numbers of known keys by the names of issuers and clusters.
+    """
+    event(
+        logging.INFO,
+        "authgate serves",
+        service_version=__version__,
+        **({} if file is None else {"config_path": str(file), "config_sha256": _digest(file)}),
+        issuers=_listed(_with_keys((issuer.name for issuer in config.jwt), keys)),
+        clusters=_listed(_with_keys((cluster.name for cluster in config.clusters), keys)),
+        policies=_listed(config.policies),
+        verify=verify,
+        admin=admin,
+        **({"grpc": grpc} if grpc else {}),
+        workers=workers,
+    )
+    if not any(map(_restricts, config.policies.values())):
+        event(
+            logging.WARNING,
+            "no policy restricts who may pass: every valid token is allowed; set policies.<name>.allow",
+            policies=_listed(config.policies),
+        )
+
+
+def _restricts(policy: PolicyConfig) -> bool:
+    """Report whether a policy can deny a valid token that the gate accepts."""
+    lists = policy.allow is not None or policy.deny is not None or policy.audiences is not None
+    return lists or policy.role is not None or policy.access_review is not None or bool(policy.rules)
+
+
+def _with_keys(names: Iterable[str], keys: Mapping[str, int]) -> Iterable[str]:
+    return (f"{name} ({counted(keys[name], 'key')})" if keys.get(name) else name for name in names)
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
+    return ", ".join(found[:_MAX_NAMES]) + more
+
+
+def _digest(file: Path) -> str:
+    """Return the SHA-256 of a file as sha256sum prints it, or "" if the file cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return ""
