@@ -67,7 +67,7 @@ async def test_a_requested_token_is_good(
         ("app", ("--bound-secret", "missing"), "secret missing does not exist"),
         ("app", ("--duration", "2000000h"), "the API server rejects --duration"),
     ],
-    ids=["account", "pod", "secret", "short", "long"],
+    ids=["account", "pod", "secret", "long"],
 )
 async def test_a_refusal_names_its_cause(
     control_plane: ControlPlane,
