@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authgate.cluster.connection import ClusterConfigError
 from authgate.compose.claims import claim_rules
 from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.recorders import introspection_recorder
@@ -90,7 +89,7 @@ def introspection_client(item: IntrospectionConfig, deps: Dependencies) -> Intro
             ca=ca,
             proxies=proxies,
         )
-    except (ClusterConfigError, ProxyError) as error:
+    except ProxyError as error:
         raise CompositionError(f"introspection '{item.name}': {error}", (), str(error)) from None
     except (ssl.SSLError, ValueError) as error:
         reason = f"contains a certificate that OpenSSL does not accept: {error}"

@@ -65,8 +65,7 @@ class IntrospectionClient:
     """Introspects tokens at `endpoint`, or at the one that `issuer` advertises.
 
     A whole request takes at most `timeout` seconds, discovery included. An answer has at most 256 KiB. No redirect is
-    followed. Raises `ClusterConfigError` if the certificates are unusable, and `ProxyError` for the proxy of a fixed
-    endpoint.
+    followed. Raises `ProxyError` for the proxy of a fixed endpoint.
     """
 
     def __init__(
@@ -95,10 +94,10 @@ class IntrospectionClient:
         self._discover_at = 0.0
         self._failure = "not discovered yet"
         self._transport: Transport | None = None
-        self.endpoint = ""
+        self.endpoint = endpoint or ""
         """The URL of the endpoint; empty until it is discovered."""
         if endpoint is not None:
-            self._use(endpoint)
+            proxies.proxy_for(endpoint)
 
     async def introspect(self, token: str) -> Mapping[str, JSONValue] | None:
         """Return the members of the answer about an active token, or None if it is not active; raises `ApiError`."""
@@ -136,21 +135,23 @@ class IntrospectionClient:
         """Return the transport to the endpoint, after its discovery if that is due."""
         if self._discovers and self._clock.monotonic() >= self._discover_at:
             await self._discovery.do(None, self._discover)
-        if self._transport is None:
+        if not self.endpoint:
             raise ApiError(ApiErrorKind.UNREACHABLE, f"the endpoint is unknown: {clean(self._failure)}")
+        if self._transport is None:
+            self._transport = self._connect(self.endpoint)
         return self._transport
 
     async def _discover(self) -> None:
         """Find the endpoint; if that fails, the last one stays in use."""
         try:
             found = await discover(self._issuer, "introspection_endpoint", self._fetcher)
+            self._proxies.proxy_for(found)
             if found != self.endpoint:
-                previous = self._transport
-                self._use(found)
+                previous, self._transport, self.endpoint = self._transport, None, found
                 if previous is not None:
                     await previous.close()
-        except (ClusterConfigError, KeyFetchError, ProxyError) as error:
-            if str(error) != self._failure and self._transport is not None:
+        except (KeyFetchError, ProxyError) as error:
+            if str(error) != self._failure and self.endpoint:
                 _LOG.warning("introspection '%s': %s; the last endpoint stays in use", self._name, error)
             self._failure = str(error)
             self._discover_at = self._clock.monotonic() + _RETRY_DISCOVERY
@@ -158,15 +159,19 @@ class IntrospectionClient:
             self._failure = ""
             self._discover_at = self._clock.monotonic() + _REDISCOVER
 
-    def _use(self, endpoint: str) -> None:
+    def _connect(self, endpoint: str) -> Transport:
+        """Return a transport to the endpoint; raises `ApiError` if the client certificate cannot be used yet."""
         connection = Connection(
             origin=f"introspection '{self._name}'",
             server=endpoint,
             ca=self._ca,
             proxy=self._proxies.proxy_for(endpoint),
         )
-        self._transport = Transport(connection, Credential(None, self._auth.certificate))
-        self.endpoint = endpoint
+        try:
+            return Transport(connection, Credential(None, self._auth.certificate))
+        except ClusterConfigError as error:
+            problem = f"authgate's client certificate cannot be used: {clean(str(error))}"
+        raise ApiError(ApiErrorKind.UNAUTHORIZED, problem)
 
 
 class _ClientAuth:

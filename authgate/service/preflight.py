@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authgate.cluster.connection import ExecPlugin
@@ -22,7 +21,7 @@ from authgate.server.listeners import ListenError, TLSFiles, tls_context, why_un
 
 if TYPE_CHECKING:
     from authgate.compose import Dependencies
-    from authgate.config import Config, IntrospectionConfig, TLSConfig
+    from authgate.config import Config, TLSConfig
     from authgate.listen_address import ListenAddress
 
 _Path = tuple[str | int, ...]
@@ -52,15 +51,8 @@ async def preflight(config: Config, deps: Dependencies) -> list[Obstacle]:
         if not obstacles:
             reachable.append(cluster)
     if not any(obstacle.certain for obstacle in found):
-        # The loader has already warned about missing files, which may exist where the gate runs.
-        complete = tuple(item for item in config.introspection if _has_files(item))
-        checkable = {"cluster": tuple(reachable) or None, "introspection": complete}
-        found += await _whole(config.model_copy(update=checkable), deps)
+        found += await _whole(config.model_copy(update={"cluster": tuple(reachable) or None}), deps)
     return [*found, *_addresses(config)]
-
-
-def _has_files(item: IntrospectionConfig) -> bool:
-    return all(Path(path).exists() for _, path in item.client_auth.files())
 
 
 def _parts(config: Config, deps: Dependencies) -> Iterator[tuple[_Path, Callable[[], object]]]:

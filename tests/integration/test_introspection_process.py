@@ -6,15 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.compose import Dependencies
 from authgate.config import load
-from authgate.observability.metrics import Metrics
-from authgate.service import SystemClock
-from authgate.service.preflight import preflight
 from tests.integration.test_introspection import REVOKED, TOKEN, asking, authorization_server
 from tests.support.authorization_server import CLIENT, INTROSPECT, SECRET
 from tests.support.faults import Answer, Fault, Hold, failing, json_answer
-from tests.support.gate import GateProcess
+from tests.support.gate import Gate, GateProcess
 from tests.support.process import until
 from tests.support.service import comes_to, written
 
@@ -85,8 +81,8 @@ async def test_workers_and_reloads_keep_the_gate_ready(tmp_path: Path) -> None:
             await comes_to(gate, 0, "authgate_config_reloads_total", result="failure")
 
 
-async def test_a_certificate_that_is_missing_is_reported_before_the_start(tmp_path: Path) -> None:
-    """With the path of the entry."""
+async def test_a_certificate_that_is_missing_does_not_stop_the_gate(tmp_path: Path) -> None:
+    """It is a warning of `check`, and 503 for each token until it can be read."""
     async with authorization_server() as (site, _):
         where = tmp_path / "missing"
         auth = {
@@ -96,8 +92,11 @@ async def test_a_certificate_that_is_missing_is_reported_before_the_start(tmp_pa
             "keyFile": f"{where}.key",
         }
         entry = asking(site, tmp_path, endpoint="https://127.0.0.1:1/introspect", clientAuth=auth)
-        config = load(written(tmp_path, {"introspection": [entry]}), {}).config
-        obstacles = await preflight(config, Dependencies(clock=SystemClock(), metrics=Metrics(), environ={}))
-        [obstacle] = [one for one in obstacles if one.certain]
-        assert obstacle.path == ("introspection", 0)
-        assert f"{where}.crt" in obstacle.message
+        file = written(tmp_path, {"introspection": [entry]})
+        assert [one.path for one in load(file, {}).warnings if "cannot be read" in one.message] == [
+            "introspection[0].clientAuth.keyFile",
+            "introspection[0].clientAuth.certFile",
+        ]
+        async with Gate(file) as gate:
+            assert await gate.verdict(TOKEN) == (503, "introspection_unavailable")
+            assert f"{where}.crt: cannot be read" in (await gate.admin("/readyz?verbose")).body
