@@ -184,9 +184,7 @@ def _pem_key(block: bytes) -> PublicKey:
         if label[1] == b"PUBLIC KEY":
             return _supported(load_pem_public_key(block))
         if label[1] == b"CERTIFICATE":
-            from cryptography.x509 import load_pem_x509_certificate
-
-            return _supported(load_pem_x509_certificate(block).public_key())
+            return _key_of_certificate(block, pem=True)
     except _BadKeyError:
         raise
     except (ValueError, UnsupportedAlgorithm):
@@ -195,15 +193,24 @@ def _pem_key(block: bytes) -> PublicKey:
     raise _BadKeyError(f"it is '{kind}'; only 'PUBLIC KEY' and 'CERTIFICATE' are read")
 
 
+def _key_of_certificate(data: bytes, *, pem: bool) -> PublicKey:
+    """Return the key of a certificate; raises ValueError or `UnsupportedAlgorithm`."""
+    from cryptography.x509 import InvalidVersion, load_der_x509_certificate, load_pem_x509_certificate
+
+    load = load_pem_x509_certificate if pem else load_der_x509_certificate
+    try:
+        return _supported(load(data).public_key())
+    except InvalidVersion:  # it is not a ValueError
+        raise ValueError("the version of the certificate is unknown") from None
+
+
 def _certified_key(entry: Mapping[str, JSONValue]) -> PublicKey:
     """Return the key of a JWK's first certificate (RFC 7517, sections 4.7 to 4.9)."""
-    from cryptography.x509 import load_der_x509_certificate
-
     chain = entry.get("x5c")
     first = chain[0] if isinstance(chain, list) and chain else None
     try:
         der = b64decode(first if isinstance(first, str) else "", validate=True)
-        material = _supported(load_der_x509_certificate(der).public_key())
+        material = _key_of_certificate(der, pem=False)
     except _BadKeyError:
         raise
     except (ValueError, UnsupportedAlgorithm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from base64 import b64encode
+from base64 import b64encode, encodebytes
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -82,6 +82,23 @@ def test_a_certificate_that_does_not_fit_is_refused(pool: KeyPool, changes: Json
     jwk: JsonObject = {"kid": "key-1", "x5c": [b64encode(der(pool.key("ES256"))).decode()], **changes}
     with pytest.raises(KeyDocumentError, match=reason):
         read_one(jwk)
+
+
+def test_a_certificate_of_an_unknown_version_is_skipped_alone(pool: KeyPool) -> None:
+    """The library reports it by an exception that is not a ValueError; the other keys of the document stay usable."""
+    version_3, version_4 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x03"
+    bad = der(pool.key("ES256")).replace(version_3, version_4, 1)
+    usable = pool.key("ES256", 1, kid="key-1")
+    entry = {"kid": "bad", "x5c": [b64encode(bad).decode()]}
+    document = read_jwk_set(json_bytes({"keys": [entry, usable.jwk()]}), ORIGIN)
+    assert [key.info.kid for key in document.keys] == ["key-1"]
+    assert document.skipped == ("key 0: its 'x5c' holds no certificate",)
+    lines = encodebytes(bad).decode()
+    malformed = f"-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n"
+    document = read_jwk_set(json_bytes({"bad": malformed, "key-1": pem(usable)}), ORIGIN)
+    assert [key.info.kid for key in document.keys] == ["key-1"]
+    with pytest.raises(KeyDocumentError, match="not a PEM public key"):
+        read_pem_keys(malformed.encode(), ORIGIN)
 
 
 def test_the_parameters_of_a_jwk_count_where_it_has_both(pool: KeyPool) -> None:
