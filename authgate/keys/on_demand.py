@@ -41,13 +41,15 @@ _MISSING: Final = frozenset({403, 404})  # S3 answers 403 for an object that doe
 class _Held:
     index: KeyIndex
     at: float
+    retry_at: float = 0.0
+    """From when the key may be fetched again after a failed fetch."""
 
 
 class OnDemandKeySet:
     """Keys at `base`/KID in PEM, for key ids that look like a UUID; at most 64 are kept, the last used.
 
-    A key is fetched again after `refresh`, and used up to `max_stale` while fetches fail. Unknown key ids start at most
-    four fetches within `cooldown`.
+    A key is fetched again after `refresh`, and used up to `max_stale` while fetches fail, which are repeated after
+    `cooldown`. Unknown key ids start at most four fetches within `cooldown`.
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class OnDemandKeySet:
     def find(self, kid: str | None, algorithm: str) -> LocalLookup:
         """Return the key from memory, or None if it must be fetched."""
         held = None if kid is None else self._held.get(kid)
-        if held is None or kid is None or self._age(held) > self._rules.refresh:
+        if held is None or kid is None or self._age(held) > self._rules.max_stale:
+            return None
+        if self._age(held) > self._rules.refresh and self._clock.monotonic() >= held.retry_at:
             return None
         self._held.move_to_end(kid)
         return held.index.find(kid, algorithm)
@@ -88,7 +92,10 @@ class OnDemandKeySet:
         found = self.find(kid, algorithm)
         if found is not None:
             return found
-        if not self._fetches.in_progress(kid) and kid not in self._held and not self._may_fetch():
+        held = self._held.get(kid)
+        if held is not None and (wait := held.retry_at - self._clock.monotonic()) > 0:
+            return KeysUnavailable(self._error, max(1, round(wait)))
+        if not self._fetches.in_progress(kid) and held is None and not self._may_fetch():
             return KeyPending("too many unknown key ids", max(1, round(self._rules.cooldown)))
         failed = await self._fetches.do(kid, lambda: self._fetch(kid))
         held = self._held.get(kid)
@@ -135,9 +142,9 @@ class OnDemandKeySet:
                 self._error = ""
                 self._drop(kid)
                 return KeyUnknown("no load balancer has this key")
-            return self._failed(str(error))
+            return self._failed(kid, str(error))
         except KeyDocumentError as error:
-            return self._failed(f"{url}: {error}")
+            return self._failed(kid, f"{url}: {error}")
         self._error = ""
         held = self._held.get(kid)
         same = held is not None and held.index.keys[0].fingerprint == key.fingerprint
@@ -150,8 +157,10 @@ class OnDemandKeySet:
         self._on_fetch(FetchReport(keys=len(self._held), at=self._clock.now()))
         return None
 
-    def _failed(self, error: str) -> KeysUnavailable:
+    def _failed(self, kid: str, error: str) -> KeysUnavailable:
         self._error = error
+        if (held := self._held.get(kid)) is not None:
+            held.retry_at = self._clock.monotonic() + self._rules.cooldown
         self._on_fetch(FetchReport(error=error, keys=len(self._held), at=self._clock.now()))
         return KeysUnavailable(error, max(1, round(self._rules.cooldown)))
 

@@ -97,6 +97,28 @@ async def test_an_old_key_is_fetched_again(keys: OnDemandKeySet, site: Site, clo
     assert not first.handle.revoked
 
 
+async def test_an_outage_costs_one_fetch_in_the_cooldown(
+    keys: OnDemandKeySet, site: Site, clock: FakeClock
+) -> None:
+    """Of a key in memory: other requests neither wait for a fetch that may time out, nor start one."""
+    first = await keys.resolve(KID, "ES256")
+    site.down = True
+    clock.advance(301)
+    for fetches in (2, 3):
+        assert keys.find(KID, "ES256") is None
+        assert await keys.resolve(KID, "ES256") == first
+        assert [keys.find(KID, "ES256") for _ in range(3)] == [first] * 3
+        assert len(site.asked) == fetches
+        clock.advance(10)
+    clock.advance(86_400)
+    lookups = [await keys.resolve(KID, "ES256") for _ in range(3)]
+    assert all(isinstance(lookup, KeysUnavailable) for lookup in lookups)
+    assert len(site.asked) == 4
+    site.down = False
+    clock.advance(10)
+    assert await keys.resolve(KID, "ES256") == first
+
+
 async def test_a_deleted_key_revokes_its_verdicts(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
     """Its load balancer was deleted."""
     found = await keys.resolve(KID, "ES256")
