@@ -135,8 +135,9 @@ def opaque_tokens_have_one_server(config: Config) -> Iterator[Finding]:
 
 
 def introspected_issuers_exist(config: Config) -> Iterator[Finding]:
-    """Yield issuers of introspection that no jwt entry has, or that two entries of introspection have."""
+    """Yield issuers of introspection that no jwt entry has, or that a cluster or another entry of introspection has."""
     names = {issuer.name for issuer in config.jwt}
+    clusters = {url: path for path, cluster in config.located_clusters() for url in cluster.issuers}
     named: dict[str, int] = {}
     routed: dict[str, int] = {}
     for index, server in enumerate(config.introspection):
@@ -149,6 +150,12 @@ def introspected_issuers_exist(config: Config) -> Iterator[Finding]:
                 yield Finding(path, f"is given twice: introspection[{first}] has it, too", shown(name))
         if server.issuer is not None and (first := routed.setdefault(server.issuer, index)) != index:
             sentence = f"is given twice: it is also that of introspection[{first}]"
+            yield Finding(("introspection", index, "issuer"), sentence, shown(server.issuer))
+        if server.issuer in clusters:
+            sentence = (
+                f"is also in {dotted(clusters[server.issuer])}.issuers, so the cluster's tokens would be sent to this"
+                " server"
+            )
             yield Finding(("introspection", index, "issuer"), sentence, shown(server.issuer))
 
 

@@ -143,6 +143,16 @@ def test_names_and_issuers_are_unique(tmp_path: Path) -> None:
     assert {"introspection[1].issuer", "introspection[1].issuers[0]"} <= found.keys()
 
 
+def test_tokens_of_a_cluster_are_not_sent_to_an_authorization_server(tmp_path: Path) -> None:
+    """An issuer belongs to one entry, and the cluster's tokens are nobody else's business."""
+    issuer = "https://oidc.example.com/cluster"
+    published: dict[str, Any] = {"keysFrom": "issuer", "tokenReview": {"mode": "never"}}
+    for how in ({}, published):
+        cluster = {"audiences": ["my-app"], "issuers": [issuer], **how}
+        found = problems(tmp_path, server(issuer=issuer), cluster=cluster)
+        assert "cluster.issuers" in found["introspection[0].issuer"]
+
+
 def test_a_key_must_fit_its_algorithm_or_certificate(tmp_path: Path) -> None:
     """A key for another algorithm is refused; a file that does not exist yet is a warning."""
     key = tmp_path / "key.pem"
