@@ -218,7 +218,7 @@ class ClusterClient:
                 return await exchange
         except TimeoutError:
             failure = ApiError(ApiErrorKind.TIMEOUT, f"{call.asked}: no complete answer within {within:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             failure = network_error(call, error, self._connection.server)
         raise failure
 

@@ -96,14 +96,17 @@ def _message(body: bytes) -> str:
     return message if isinstance(message, str) else ""
 
 
-def network_error(call: Call, error: aiohttp.ClientError | OSError, server: str) -> ApiError:
-    """Return the error for a request that ended without a complete answer."""
+def network_error(call: Call, error: aiohttp.ClientError | OSError | UnicodeError, server: str) -> ApiError:
+    """Return the error for a request that ended without a complete answer.
+
+    A host name with an empty label, or one of more than 63 characters, is a UnicodeError.
+    """
     kind = ApiErrorKind.UNREACHABLE
     match error:
         case aiohttp.ClientConnectorCertificateError(certificate_error=reason):
             why = getattr(reason, "verify_message", "") or str(reason)
             detail = f"the certificate of {server} is not trusted: {why}; {call.trust}"
-        case aiohttp.ClientConnectorDNSError():
+        case aiohttp.ClientConnectorDNSError() | UnicodeError():
             detail = f"the host name of {server} cannot be resolved"
         case aiohttp.ClientProxyConnectionError():
             detail = f"the proxy on the way to {server} cannot be reached; {call.proxy}"

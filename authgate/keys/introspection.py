@@ -91,6 +91,7 @@ class IntrospectionClient:
         self._fetcher = fetcher
         self._discovers = endpoint is None
         self._discovery: SingleFlight[None, None] = SingleFlight()
+        self._rediscovery: asyncio.Task[None] | None = None
         self._discover_at = 0.0
         self._failure = "not discovered yet"
         self._transport: Transport | None = None
@@ -114,7 +115,7 @@ class IntrospectionClient:
                 return _read(await read_answer(response, _MAX_ANSWER), token)
         except TimeoutError:
             failure = ApiError(ApiErrorKind.TIMEOUT, f"no complete answer within {self._timeout:g} s")
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             call = Call(
                 "introspect a token",
                 "",
@@ -132,9 +133,15 @@ class IntrospectionClient:
             await self._transport.close()
 
     async def _ready(self) -> Transport:
-        """Return the transport to the endpoint, after its discovery if that is due."""
+        """Return the transport to the endpoint, after its discovery if it is unknown.
+
+        Later discoveries run in the background, because the issuer could be down while the endpoint answers.
+        """
         if self._discovers and self._clock.monotonic() >= self._discover_at:
-            await self._discovery.do(None, self._discover)
+            if not self.endpoint:
+                await self._discovery.do(None, self._discover)
+            elif not self._discovery.in_progress(None):
+                self._rediscovery = asyncio.create_task(self._discovery.do(None, self._discover))
         if not self.endpoint:
             raise ApiError(ApiErrorKind.UNREACHABLE, f"the endpoint is unknown: {clean(self._failure)}")
         if self._transport is None:

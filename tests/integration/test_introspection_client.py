@@ -35,9 +35,10 @@ from tests.support.faults import (
     json_answer,
     redirect,
 )
+from tests.support.process import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 TOKEN = "gho_opaque.secret-token"
@@ -90,6 +91,15 @@ async def closing(made: IntrospectionClient) -> AsyncIterator[IntrospectionClien
         yield made
     finally:
         await made.close()
+
+
+async def _eventually(holds: Callable[[], bool]) -> None:
+    """Returns once `holds` does."""
+
+    async def held() -> bool:
+        return holds()
+
+    await until(held, within=5)
 
 
 async def error_of(made: IntrospectionClient) -> ApiError:
@@ -260,7 +270,41 @@ async def test_the_endpoint_is_discovered(secret: Path) -> None:
         server.faults.set("/.well-known/openid-configuration", failing(500))
         clock.advance(300)
         assert await made.introspect(TOKEN)
-        assert server.counts["/.well-known/openid-configuration"] == 3
+        await _eventually(lambda: server.counts["/.well-known/openid-configuration"] == 3)
+
+
+async def test_a_discovery_that_hangs_delays_no_request_to_a_known_endpoint(secret: Path) -> None:
+    """The issuer can be down while the endpoint answers; a new endpoint is used when discovery has ended."""
+    clock = FakeClock(now=time.time())
+    async with (
+        serving() as (site, server),
+        serving() as (other, _),
+        closing(client(basic(secret), clock, issuer=site.url)) as made,
+    ):
+        assert await made.introspect(TOKEN)
+        server.faults.set("/.well-known/openid-configuration", Hold())
+        clock.advance(300)
+        for _ in range(5):
+            assert await made.introspect(TOKEN) == {"active": True, **ACTIVE}
+        await _eventually(lambda: server.counts["/.well-known/openid-configuration"] == 2)
+        site.discovery["introspection_endpoint"] = other.url + INTROSPECT
+        server.faults.clear()
+        await _eventually(lambda: made.endpoint.startswith(other.url))
+        assert await made.introspect(TOKEN) == {"active": True, **ACTIVE}
+        assert len(other.forms) == 1
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example"])
+async def test_a_host_that_cannot_be_a_name_is_an_outage(secret: Path, host: str) -> None:
+    """An issuer could advertise it; the resolver reports it by a UnicodeError."""
+    async with (
+        serving() as (site, _),
+        closing(client(basic(secret), issuer=site.url)) as made,
+    ):
+        site.discovery["introspection_endpoint"] = f"https://{host}/introspect"
+        error = await error_of(made)
+        assert error.kind is ApiErrorKind.UNREACHABLE
+        assert "cannot be resolved" in str(error)
 
 
 @pytest.mark.parametrize(
