@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from authgate.keys.mldsa import MLDSAPublicKey
+
 Verify = Callable[[bytes, bytes], None]
 
 
@@ -43,6 +45,8 @@ def main() -> None:
 def _verification(name: str, pem: bytes) -> tuple[Verify, Callable[[bytes], bytes]]:
     """Return the verify call, which raises for a bad signature, and the conversion that a signature needs for it."""
     key = load_pem_public_key(pem)
+    if (mldsa := MLDSAPublicKey.wrapping(key)) is not None:
+        return mldsa.key.verify, bytes
     match key:
         case Ed25519PublicKey():
             return key.verify, bytes

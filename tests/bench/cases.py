@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from authgate.keys.mldsa import unsupported
 from tests.bench.ext_authz import behind_envoy
 from tests.bench.neighbours import neighbours
 from tests.bench.peers import envoy_command, front_command, gooidc_command, null_gate_command
@@ -118,24 +119,43 @@ def _openssl(stage: Stage) -> float:
 
 
 def algorithms(stage: Stage) -> None:
-    """Compare new tokens of other algorithms with cryptography alone."""
+    """Compare new tokens of other algorithms with cryptography alone, and those of ML-DSA with RS256."""
     for algorithm in ("ES256", "EdDSA", "PS256", "RS512"):
-        case = f"every token new, {algorithm}"
-        stage.say(case)
-        tokens = stage.store.good(algorithm, stage.effort.new_tokens)
-        pem = stage.folder / f"{algorithm}.pem"
-        pem.write_bytes(stage.store.key(algorithm).public_pem())
-        bare = (stage.python, "-m", "tests.bench.bare", algorithm, pem, tokens.path, "0.5")
-        against = f"cryptography's {algorithm} verify in a loop"
+        _beside_cryptography(stage, algorithm)
+    for algorithm in ("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"):
+        if unsupported((algorithm,)):
+            stage.say(f"{algorithm}: not in this version of cryptography")
+        else:
+            _beside_cryptography(stage, algorithm, besides="RS256")
 
-        def measure_gate(algorithm: str = algorithm, tokens: TokenFile = tokens) -> float:
-            return _all_new(stage, tokens, algorithm)
 
-        def measure_bare(bare: tuple[str | Path, ...] = bare) -> float:
-            return float(stage.on_server_core(bare))
-
-        seen = stage.alternating({"authgate": measure_gate, against: measure_bare})
-        _add(stage, Row(case, seen["authgate"], seen[against], 0.5))
+def _beside_cryptography(stage: Stage, algorithm: str, besides: str | None = None) -> None:
+    case = f"every token new, {algorithm}"
+    stage.say(case)
+    tokens = stage.store.good(algorithm, stage.effort.new_tokens)
+    pem = stage.folder / f"{algorithm}.pem"
+    pem.write_bytes(stage.store.key(algorithm).public_pem())
+    bare: tuple[str | Path, ...] = (
+        stage.python,
+        "-m",
+        "tests.bench.bare",
+        algorithm,
+        pem,
+        tokens.path,
+        "0.5",
+    )
+    against = f"cryptography's {algorithm} verify in a loop"
+    what: dict[str, Callable[[], float]] = {
+        "authgate": lambda: _all_new(stage, tokens, algorithm),
+        against: lambda: float(stage.on_server_core(bare)),
+    }
+    if besides is not None:
+        usual = stage.store.good(besides, stage.effort.new_tokens)
+        what[f"own {besides}"] = lambda: _all_new(stage, usual, besides)
+    seen = stage.alternating(what)
+    _add(stage, Row(case, seen["authgate"], seen[against], 0.5))
+    if besides is not None:
+        _add(stage, Row(case, seen["authgate"], seen[f"own {besides}"]))
 
 
 def refusals(stage: Stage) -> None:

@@ -10,6 +10,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from cryptography.hazmat.primitives import serialization
 
@@ -101,8 +102,8 @@ class TokenStore:
     def _load(self, algorithm: str) -> SigningKey:
         path = self._folder / f"{algorithm}.pem"
         if path.exists():
-            private = serialization.load_pem_private_key(path.read_bytes(), None)
-            assert isinstance(private, PrivateKey)
+            # Older versions of cryptography have no ML-DSA, so its type is not part of `PrivateKey`.
+            private = cast("PrivateKey", serialization.load_pem_private_key(path.read_bytes(), None))
         else:
             private = new_private_key(usual_shape(algorithm))
             pem = private.private_bytes(
@@ -152,13 +153,19 @@ def _write(path: Path, tokens: list[str]) -> None:
 
 def gate_document(jwks: JsonObject, *, listen: str, admin: str) -> str:
     """Return a configuration for these tokens: an issuer with static keys, a policy, and default values."""
+    keys = cast("list[dict[str, str]]", jwks["keys"])
+    algorithms = sorted({key["alg"] for key in keys})
     return json.dumps(  # JSON is YAML
         {
             "jwt": [
                 {
                     "issuer": {"url": ISSUER, "audiences": [AUDIENCE]},
                     "claimMappings": {"username": {"claim": "sub", "prefix": ""}, "uid": {"claim": "jti"}},
-                    "gate": {"name": "bench", "staticKeys": {"inline": jwks}},
+                    "gate": {
+                        "name": "bench",
+                        "algorithms": algorithms,
+                        "staticKeys": {"inline": jwks},
+                    },
                 }
             ],
             "policies": {"default": {"allow": [{"issuers": ["bench"], "groups": ["system:authenticated"]}]}},

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
+from authgate.dev.issuer import Issuer
+from authgate.dev.keys import SigningKey
+from authgate.keys.mldsa import unsupported
 from authgate.tools.snippets import identity_headers
 from tests.proxies.app import GREETING
-from tests.proxies.site import HEALTH
+from tests.proxies.site import HEALTH, protected
+from tests.support.gate import AUDIENCE
+from tests.support.service import knowing
 from tests.support.wire import bearer, connected
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.proxies.conftest import Note
+    from tests.proxies.programs import Program
     from tests.proxies.site import Site
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -158,6 +166,20 @@ async def test_a_long_token_is_accepted(site: Site) -> None:
     token = site.token(padding="x" * 11_000)
     assert 15_000 < len(token) < 16_000
     await site.passes("GET / HTTP/1.1", token=token)
+
+
+@pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
+async def test_a_token_with_a_post_quantum_signature_is_accepted(program: Program, tmp_path: Path) -> None:
+    """A token with ML-DSA-87 and few claims has 6.5 KB, most of it the signature."""
+    if unsupported(("ML-DSA-87",)):
+        pytest.skip("this version of cryptography has no ML-DSA")
+    issuer = Issuer("https://issuer.example", SigningKey.generate("ML-DSA-87"))
+    token = issuer.mint("ada", AUDIENCE)
+    assert 6_400 < len(token) < 7_000
+    more = {"jwt": [knowing(issuer, algorithms=["ML-DSA-87"])]}
+    async with protected(program, tmp_path / "proxy", more=more) as site:
+        seen = await site.passes("GET / HTTP/1.1", token=token)
+    assert seen.values("X-Auth-Request-User") == ["corp:ada"]
 
 
 @pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
