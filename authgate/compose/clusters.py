@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,11 +29,10 @@ from authgate.verify.token_review import TokenReviewer
 from authgate.vocabulary import CLUSTER_ALGORITHMS, CLUSTER_LEEWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig, StaticKeysConfig
-    from authgate.keys.fetch import Fetcher
     from authgate.keys.key_set import KeySet
     from authgate.verify.revocation import Revocation
 
@@ -185,7 +185,7 @@ def _published(item: ClusterConfig, clusters: Clusters, deps: Dependencies) -> J
     issuer = item.issuers[0]
     clusters.issuers[item.name].learn(issuer)
     keys = clusters.key_sets[item.name] = RemoteKeySet(
-        published_keys(item, HTTPFetcher(item.keys.timeout, proxies=ProxyEnvironment(deps.environ))),
+        published_keys(item, deps.environ),
         deps.clock,
         refresh_rules(item.keys, deps),
         fetch_recorder(item.name, deps.metrics),
@@ -194,8 +194,16 @@ def _published(item: ClusterConfig, clusters: Clusters, deps: Dependencies) -> J
     return _local_verifier(item, keys, deps)
 
 
-def published_keys(item: ClusterConfig, fetcher: Fetcher) -> JWKSSource | DiscoverySource:
-    """Return where a cluster's keys are fetched from if its API server is not called."""
+def published_keys(item: ClusterConfig, environ: Mapping[str, str]) -> JWKSSource | DiscoverySource:
+    """Return where a cluster's keys are fetched from if its API server is not called; raises `CompositionError`."""
+    try:
+        fetcher = HTTPFetcher(
+            item.keys.timeout, ca_pem=item.certificate_authority, proxies=ProxyEnvironment(environ)
+        )
+    except (ssl.SSLError, ValueError) as error:
+        reason = f"contains a certificate that OpenSSL does not accept: {error}"
+        message = f"cluster '{item.name}': certificateAuthority: {reason}"
+        raise CompositionError(message, ("certificateAuthority",), reason) from None
     if item.jwks_url is not None:
         return JWKSSource(item.jwks_url, fetcher)
     return DiscoverySource(item.issuers[0], fetcher)

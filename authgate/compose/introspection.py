@@ -84,7 +84,7 @@ def introspection_client(item: IntrospectionConfig, deps: Dependencies) -> Intro
             name=item.name,
             endpoint=item.endpoint,
             issuer=item.issuer,
-            fetcher=HTTPFetcher(item.timeout, ca_pem=None if ca is None else ca.decode(), proxies=proxies),
+            fetcher=HTTPFetcher(item.timeout, ca_pem=pem, proxies=proxies),
             timeout=item.timeout,
             ca=ca,
             proxies=proxies,

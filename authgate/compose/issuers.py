@@ -119,12 +119,10 @@ def key_fetcher(item: JWTIssuerConfig, environ: Mapping[str, str]) -> HTTPFetche
     """Return the fetcher of an issuer's documents, with its CA, the environment's proxies and a configured token."""
     issuer, gate = item.issuer, item.gate
     token_file = gate.keys.token_file
-    ca_pem = issuer.certificate_authority
     try:
         return HTTPFetcher(
             gate.keys.timeout,
-            # OpenSSL accepts ASCII only; the rest is comments.
-            ca_pem=None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode(),
+            ca_pem=issuer.certificate_authority,
             token=partial(_read_token, token_file) if token_file else None,
             token_origins=frozenset(
                 origin_of(url)

@@ -69,7 +69,9 @@ class HTTPFetcher:
         proxies: ProxyEnvironment = _NO_PROXIES,
     ) -> None:
         self._timeout = timeout
-        self._ssl = ssl.create_default_context(cadata=ca_pem)
+        # OpenSSL accepts ASCII only; the rest is comments.
+        cadata = None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode()
+        self._ssl = ssl.create_default_context(cadata=cadata)
         self._token = token
         self._token_origins = token_origins
         self._proxies = proxies

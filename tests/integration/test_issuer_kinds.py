@@ -237,6 +237,38 @@ async def test_a_cluster_needs_only_its_public_issuer(tmp_path: Path, by: str) -
         assert explanation.reason is Reason.KEYS_UNAVAILABLE
 
 
+@pytest.mark.parametrize("by", ["discovery", "jwksURL"])
+async def test_a_clusters_issuer_may_have_a_private_authority(tmp_path: Path, by: str) -> None:
+    """cluster.certificateAuthority, for both documents; without it, nothing is fetched and `doctor` names the field."""
+    certificate = throwaway_certificate()
+    async with EmbeddedServer(certificate=certificate) as server:
+        issuer = Issuer(server.url, SigningKey.generate("ES256"))
+        server.add(OpenIDSite(issuer))
+        entry: dict[str, Any] = {
+            "name": "far",
+            "audiences": ["my-audience"],
+            "issuers": [issuer.url],
+            "keysFrom": "issuer",
+            "tokenReview": {"mode": "never"},
+        }
+        if by == "jwksURL":
+            entry["jwksURL"] = issuer.jwks_uri
+        claims = {"kubernetes.io": {"namespace": "prod", "serviceaccount": {"name": "web", "uid": "u-1"}}}
+        token = issuer.mint("system:serviceaccount:prod:web", claims=claims)
+        for authority in (None, throwaway_certificate().ca_pem.decode()):
+            document = {"cluster": {**entry, "certificateAuthority": authority}}
+            async with running(document) as gate:
+                assert await gate.verdict(token) == (503, "keys_unavailable")
+                assert "set certificateAuthority to its CA" in (await gate.admin("/readyz?verbose")).body
+            findings = await found(written(tmp_path, document))
+            assert "set cluster.certificateAuthority" in findings.about("certificate").remedy
+        assert server.counts == {}
+        document = {"cluster": {**entry, "certificateAuthority": f"# ü\n{certificate.ca_pem.decode()}"}}
+        async with running(document) as gate:
+            await gate.passes(token, within=5)
+        assert (await found(written(tmp_path, document))).worst is Level.GOOD
+
+
 async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
     """gate.alb: a key for each kid, the audience in the header's `signer`, a signature over padded segments."""
     kid, arn = str(uuid.uuid4()), "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/web/1"

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, Valid
 from pydantic.config import JsonDict
 
 from authgate.config.models.fields import (
+    Block,
     ConfigModel,
     DNSLabel,
     Label,
@@ -21,7 +22,7 @@ from authgate.config.models.fields import (
     issuer_url,
     keys_url,
 )
-from authgate.config.models.files import ReadableFile
+from authgate.config.models.files import ReadableFile, check_certificates
 from authgate.config.models.keys import KeyRefreshConfig, StaticKeysConfig
 from authgate.config.problems import Finding
 
@@ -171,6 +172,10 @@ class ClusterConfig(ConfigModel):
         default=None,
         description="The URL of the keys with keysFrom: issuer, instead of the issuer's discovery.",
     )
+    certificate_authority: Annotated[Block, AfterValidator(check_certificates)] | None = Field(
+        default=None,
+        description="PEM certificates of the CAs for the issuer's server with keysFrom: issuer; null: the system's.",
+    )
 
     @property
     def has_api(self) -> bool:
@@ -222,6 +227,9 @@ class ClusterConfig(ConfigModel):
         if self.keys_from == "apiServer" and self.jwks_url is not None:
             sentence = "needs keysFrom: issuer; the API server's keys are at its own address"
             yield Finding(("jwksURL",), sentence, rule=sentence)
+        if self.keys_from == "apiServer" and self.certificate_authority is not None:
+            sentence = "needs keysFrom: issuer; the API server's authority is in the kubeconfig"
+            yield Finding(("certificateAuthority",), sentence, rule=sentence)
         if self.keys_from == "issuer" and self.jwks_url is None and "://" not in self.issuers[0]:
             sentence = "must be an https:// URL, because keys are found through it; or set jwksURL"
             yield Finding(("issuers", 0), sentence, rule=sentence)

@@ -11,8 +11,7 @@ from authgate.compose.clusters import connect, published_keys
 from authgate.compose.dependencies import CompositionError
 from authgate.compose.revocation import scopes
 from authgate.config import format_duration
-from authgate.http_proxy import ProxyEnvironment
-from authgate.keys.fetch import HTTPFetcher
+from authgate.keys.fetch import UntrustedCertificateError
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, ClusterSource
 from authgate.tools.doctor.findings import Finding, Level, bad, good, keys_found, static_keys_found, warning
@@ -73,8 +72,10 @@ async def examine_cluster(
 async def _published_keys(item: ClusterConfig, deps: Dependencies, subject: str) -> list[Finding]:
     origin = item.jwks_url or item.issuers[0]
     try:
-        fetcher = HTTPFetcher(item.keys.timeout, proxies=ProxyEnvironment(deps.environ))
-        document = await published_keys(item, fetcher).fetch()
+        document = await published_keys(item, deps.environ).fetch()
+    except UntrustedCertificateError as error:
+        remedy = "set cluster.certificateAuthority to the PEM of the certificate authority that signed it"
+        return [bad(f"{subject}: certificate", str(error), remedy)]
     except KeyFetchError as error:
         remedy = (
             "check that the cluster's issuer is public, the URL, the proxy, and network policies between here and it;"

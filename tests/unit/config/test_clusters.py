@@ -9,6 +9,7 @@ import pytest
 
 from authgate.config import effective
 from authgate.dev.keys import SigningKey
+from authgate.dev.tls import throwaway_certificate
 
 if TYPE_CHECKING:
     from tests.unit.config.conftest import Load, Problems
@@ -213,6 +214,11 @@ def test_a_cluster_with_a_public_issuer_needs_no_api(load_text: Load, members: s
         ),
         (PUBLIC + ISSUER + NEVER + ", jwksURL: 'http://k.example'}", "cluster.jwksURL", "must be https"),
         (
+            PUBLIC + ISSUER + NEVER + ", certificateAuthority: /etc/ca.crt}",
+            "cluster.certificateAuthority",
+            "must be PEM text",
+        ),
+        (
             PUBLIC
             + ISSUER
             + NEVER
@@ -227,6 +233,13 @@ def test_what_a_public_issuer_cannot_do_is_refused(
 ) -> None:
     """Nothing asks the API server, and there is one source of keys."""
     assert words in problems(text)[path].message
+
+
+def test_an_authority_of_the_issuer_needs_its_keys(problems: Problems) -> None:
+    """The API server's authority is in the kubeconfig."""
+    pem = throwaway_certificate().ca_pem.decode().replace("\n", "\\n")
+    text = f'cluster: {{audiences: [a], certificateAuthority: "{pem}"}}'
+    assert "needs keysFrom: issuer" in problems(text)["cluster.certificateAuthority"].message
 
 
 def test_keys_have_one_source(problems: Problems) -> None:
