@@ -11,7 +11,7 @@ import pytest
 
 from authgate.cli.explain import explained
 from authgate.config import load
-from authgate.dev.compact import OMIT, json_bytes
+from authgate.dev.compact import OMIT, changed, json_bytes
 from authgate.dev.issuer import WELL_KNOWN, Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.tls import throwaway_certificate
@@ -278,10 +278,10 @@ async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
         entry = trusting("urn:idp", alb={"region": "eu-west-1", "keysURL": server.url})
         entry["issuer"]["audiences"] = [arn]
 
-        def signed(signer: str = arn, name: str = "jane", by: SigningKey = key) -> str:
-            now = int(time.time())
-            claims = {"iss": "urn:idp", "sub": name, "exp": now + 100, "jti": "1"}
-            header = {"alg": "ES256", "kid": by.kid, "signer": signer, "client": "c"}
+        def signed(signer: str = arn, name: str = "jane", by: SigningKey = key, **changes: object) -> str:
+            often = {"iss": "urn:idp", "exp": int(time.time()) + 100}  # AWS repeats the header's
+            claims = changed({**often, "sub": name, "jti": "1"}, changes)
+            header = {"alg": "ES256", "kid": by.kid, "signer": signer, "client": "c", **often}
             parts = [base64.urlsafe_b64encode(json_bytes(part)).decode() for part in (header, claims)]
             text = ".".join(parts).encode()
             signature = by.signature(text)
@@ -303,6 +303,9 @@ async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
                 401,
                 "key_unknown",
             )
+            for claim in ("iss", "exp"):  # only the payload's count
+                assert await gate.verdict(bare(**{claim: OMIT})) == (401, "claim_malformed")
+            assert await gate.verdict(bare(exp=1)) == (401, "token_expired")
         sources = [{"header": "x-amzn-oidc-data", "padded": True}]
         credential = {"authorization": "ignore", "sources": sources}
         async with running({"jwt": [entry], "credential": credential}) as gate:
