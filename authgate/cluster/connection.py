@@ -102,7 +102,7 @@ class Connection:
 def server_url(value: str, where: str) -> str:
     """Return an API server's URL without a trailing slash; raises `ClusterConfigError` if it must not be used.
 
-    Plain http is accepted on loopback only, where `kubectl proxy` listens: the reviewed tokens travel in the body.
+    Plain http is accepted on loopback only, where `kubectl proxy` listens, because request bodies contain tokens.
     """
     try:
         parts = urlsplit(value)

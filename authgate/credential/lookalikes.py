@@ -50,7 +50,8 @@ class Lookalikes:
     def found_in(self, pairs: Sequence[bytes]) -> bool:
         """Return whether a parser could find a value for one of the names in these pairs.
 
-        To bound the time, more than 1,000 names, or 32 that are not printable ASCII after decoding, count as found.
+        To limit the time, also return True for more than 1,000 names, or more than 32 that are not printable ASCII
+        after decoding.
         """
         # For every parser, a name is followed by an equals sign.
         if sum(pair.count(b"=") for pair in pairs) > _MAX_NAMES:

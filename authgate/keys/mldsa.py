@@ -59,7 +59,7 @@ class MLDSA:
     """Verifies signatures as PyJWT's algorithms do."""
 
     def verify(self, msg: bytes, key: MLDSAPublicKey, sig: bytes) -> bool:
-        """Return whether a signature of a message is this key's."""
+        """Return whether `sig` is a valid signature of `msg` by `key`."""
         try:
             key.key.verify(sig, msg)
         except InvalidSignature:

@@ -320,9 +320,9 @@ class RemoteKeySet:
         return KeyPending(detail, retry_after=max(1, ceil(self._schedule.next_fetch_in(usable=self._usable))))
 
     def _missing(self, kid: str | None) -> bool:
-        """Return whether a fetch in the last minute did not return a kid that was requested before it.
+        """Return whether the last fetch succeeded within a minute and lacks a kid that was requested before it.
 
-        A kid that disappeared counts as missing only after a second response without it: the first may come from a
+        A kid that disappeared is missing only after a second response without it, because the first may come from a
         replica of the issuer that is behind the others.
         """
         if (

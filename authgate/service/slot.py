@@ -79,7 +79,7 @@ class Slot:
 
     @property
     def ready(self) -> bool:
-        """Whether its worker answers requests and can decide tokens of some issuer or cluster."""
+        """Whether its worker answers requests and can decide tokens of at least one issuer or cluster."""
         return self.listening and any(check.good for check in self._status.checks)
 
     def claim_start(self) -> bool:
@@ -140,7 +140,7 @@ class Slot:
             self._channel.send(keys)
 
     def drain(self) -> None:
-        """Let the worker report not ready and continue to answer."""
+        """Make the worker report that it is not ready, while it continues to answer requests."""
         if self._channel is not None:
             self._channel.send(Drain())
 
