@@ -22,7 +22,8 @@ class Shell(StrEnum):
 
 
 def completion(
-    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="The shell that reads the script.")]
+    context: typer.Context,
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="The shell that reads the script.")],
 ) -> None:
     """Print a script that completes commands, options, values and files in a shell.
 

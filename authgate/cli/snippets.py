@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def snippets(
     proxy: Annotated[
-        str | None, typer.Argument(help="The proxy; without it, the list of proxies.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="PROXY", help="The proxy; without it, the list of proxies.", show_default=False
+        ),
     ] = None,
     *,
     gate: Annotated[
