@@ -1,4 +1,4 @@
-"""In which event loop tests run: asyncio's own, and where they ask for it also the one that `authgate serve` takes."""
+"""Run tests in asyncio's own event loop, and if a module asks for it, also in the loop that `authgate serve` uses."""
 
 from __future__ import annotations
 

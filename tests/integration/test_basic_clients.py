@@ -107,7 +107,7 @@ async def ran(folder: Path, *command: str, **environment: str) -> tuple[int, str
 
 
 @pytest.mark.parametrize("user", ["oauth2", "x-token-auth"])
-async def test_git_sends_the_token_when_it_is_asked_for_a_password(tmp_path: Path, user: str) -> None:
+async def test_git_sends_the_token_as_the_password(tmp_path: Path, user: str) -> None:
     """git asks its credential helper only after a Basic challenge. No log of the gate or nginx has the token."""
     git = str(require_tool("git", "it is the client that is tested"))
     stream = configured()
@@ -145,8 +145,8 @@ async def test_git_with_another_user_name_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["--basic", "--anyauth"])
-async def test_curl(tmp_path: Path, method: str) -> None:
-    """At once, or after the challenge, from which curl has to choose Basic."""
+async def test_curl_sends_the_token_as_the_password(tmp_path: Path, method: str) -> None:
+    """curl sends the token at once, or after a challenge, from which it must choose Basic."""
     curl = str(require_tool("curl", "it is the client that is tested"))
     async with protected(tmp_path, REPOSITORY) as site:
         url = f"http://{site.address}/app.git/HEAD"

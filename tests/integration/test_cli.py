@@ -1,4 +1,4 @@
-"""The command line as its users meet it: programs that serve, answer signals, and say in one line why they do not."""
+"""The command line in processes of its own: serving, signals, exit statuses, and errors of one line."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ AUTHGATE = (sys.executable, "-m", "authgate")
 
 
 def run(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end, with these variables beside the usual ones."""
+    """Run a command until it ends, with these additional environment variables."""
     command = [*AUTHGATE, *map(str, words)]
     environment = {**os.environ, **env}
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
 
 
 async def command(*words: object, **env: str) -> subprocess.CompletedProcess[str]:
-    """The same from a coroutine."""
+    """Run a command as `run` does, in a thread."""
     return await asyncio.to_thread(run, *words, **env)
 
 
@@ -48,14 +48,14 @@ def issuer() -> Issuer:
 
 
 def document(issuer: Issuer, **sections: Any) -> dict[str, Any]:
-    """A configuration for the issuer that ends without delay."""
+    """Return a configuration for the issuer, without a delay at shutdown."""
     return {"jwt": [knowing(issuer)], "shutdown": {"delay": "0s"}, **sections}
 
 
 def serving(
     folder: Path, port: int, *words: str, env: Mapping[str, str] | None = None, readiness: int | None = None
 ) -> ChildProcess:
-    """`authgate serve` with these words; it is ready when the port accepts connections."""
+    """Run `authgate serve` with these arguments. It is ready when the port accepts connections."""
 
     async def ready() -> bool:
         return await accepts(readiness or port)
@@ -72,7 +72,7 @@ def serving(
 
 
 def at_a_terminal(*words: object, **env: str) -> tuple[int, str]:
-    """The exit status and the output of a command whose three streams are a terminal."""
+    """Return the exit status and the output of a command whose three streams are a terminal."""
     master, slave = os.openpty()
     with os.fdopen(master, "rb", buffering=0) as screen:
         command = [*AUTHGATE, *map(str, words)]
@@ -83,7 +83,7 @@ def at_a_terminal(*words: object, **env: str) -> tuple[int, str]:
         try:
             while data := screen.read(4096):
                 output += data
-        except OSError:  # how Linux says that nobody holds the other end any more
+        except OSError:  # Linux reports that the other end was closed
             pass
         return child.wait(timeout=60), output.decode()
 
@@ -94,10 +94,10 @@ COLOUR = re.compile(r"\x1b\[(?:\d+;)*3[0-9]m")
 @pytest.mark.parametrize(
     ("env", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)], ids=["usual", "NO_COLOR"]
 )
-def test_there_are_colours_on_a_terminal_unless_they_are_not_wanted(
+def test_colours_are_only_used_on_a_terminal_without_no_color(
     tmp_path: Path, issuer: Issuer, env: dict[str, str], coloured: bool
 ) -> None:
-    """NO_COLOR is the common way to say so."""
+    """NO_COLOR is the common way to turn colours off."""
     file = tmp_path / "token"
     file.write_text(issuer.mint())
     status, output = at_a_terminal("inspect", file, **env)
@@ -128,7 +128,7 @@ def test_a_missing_token_file_at_a_terminal_is_an_error() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 async def test_serve_ends_with_0_on_a_signal(tmp_path: Path, issuer: Issuer, number: signal.Signals) -> None:
-    """An orchestrator's and a person's way to end it are both good ends."""
+    """SIGTERM from an orchestrator and SIGINT from a person are both regular ends."""
     port = free_port()
     file = written(tmp_path, document(issuer))
     words = ("--config", str(file), "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
@@ -138,8 +138,10 @@ async def test_serve_ends_with_0_on_a_signal(tmp_path: Path, issuer: Issuer, num
         assert gate.exit_status == 0
 
 
-async def test_flags_win_over_the_environment_and_it_over_the_file(tmp_path: Path, issuer: Issuer) -> None:
-    """The most used settings can be given where the gate is started."""
+async def test_a_flag_overrides_the_environment_which_overrides_the_file(
+    tmp_path: Path, issuer: Issuer
+) -> None:
+    """The most used settings have flags and environment variables."""
     port, admin = free_port(), free_port()
     file = written(tmp_path, document(issuer, server={"listen": ["127.0.0.1:1"], "admin": "127.0.0.1:1"}))
     words = ("--listen", f"127.0.0.1:{port}", "--log-level", "warning", "--log-format", "text")
@@ -149,8 +151,8 @@ async def test_flags_win_over_the_environment_and_it_over_the_file(tmp_path: Pat
         assert {line.split()[1] for line in gate.output().splitlines()} == {"WARN"}
 
 
-async def test_warnings_of_the_configuration_are_logged_at_start(tmp_path: Path, issuer: Issuer) -> None:
-    """What `check` would have said is not lost where nobody checked."""
+async def test_warnings_about_the_configuration_are_logged_at_startup(tmp_path: Path, issuer: Issuer) -> None:
+    """Users who did not run `check` still see its warnings."""
     port = free_port()
     entry = knowing(issuer, unsafeIgnoreConfirmation=True)
     entry["claimMappings"]["username"]["prefix"] = ""
@@ -164,7 +166,7 @@ async def test_warnings_of_the_configuration_are_logged_at_start(tmp_path: Path,
 
 
 async def test_a_bad_configuration_is_reported_completely(tmp_path: Path) -> None:
-    """Every problem, as `check` prints it, and exit status 1."""
+    """Every problem is printed as by `check`, and the exit status is 1."""
     file = tmp_path / "authgate.yaml"
     file.write_text("cluster: {audience: [a]}\nserver: {prxy: nginx}\n")
     done, checked = await command("serve", "--config", file), await command("check", "--config", file)
@@ -173,8 +175,8 @@ async def test_a_bad_configuration_is_reported_completely(tmp_path: Path) -> Non
     assert ":2: server.prxy: is not a known field; did you mean proxy?" in done.stderr
 
 
-async def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, issuer: Issuer) -> None:
-    """It names the address; there is no traceback."""
+async def test_a_port_in_use_is_reported_in_one_line(tmp_path: Path, issuer: Issuer) -> None:
+    """The line has the address. There is no traceback."""
     file = written(tmp_path, document(issuer))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -186,8 +188,8 @@ async def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, issuer: Issu
     assert "Traceback" not in done.stderr
 
 
-async def test_a_pods_configuration_without_a_pod_is_one_sentence(tmp_path: Path) -> None:
-    """One variable is complete; what is missing is the cluster."""
+async def test_a_pods_configuration_outside_a_pod_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The configuration is valid, but there is no cluster to connect to."""
     done = await command("serve", **POD, HOME=str(tmp_path))
     assert done.returncode == 1
     assert done.stderr.startswith("authgate: cluster 'home': no cluster found")
@@ -197,8 +199,8 @@ async def test_a_pods_configuration_without_a_pod_is_one_sentence(tmp_path: Path
 # healthcheck
 
 
-async def test_a_healthcheck_finds_the_gate_as_it_is_configured(tmp_path: Path, issuer: Issuer) -> None:
-    """By flag, variable, file and URL; and a gate that cannot decide lives, but is not ready."""
+async def test_a_healthcheck_finds_the_gate_by_its_configuration(tmp_path: Path, issuer: Issuer) -> None:
+    """The address can be in a flag, a variable, the file or a URL. A gate without keys is live, but not ready."""
     port, admin = free_port(), free_port()
     down = trusting(f"http://127.0.0.1:{free_port()}", "down")
     address = f"127.0.0.1:{admin}"
@@ -221,8 +223,8 @@ async def test_a_healthcheck_finds_the_gate_as_it_is_configured(tmp_path: Path, 
         )
 
 
-async def test_a_healthcheck_asks_a_unix_socket(tmp_path: Path, issuer: Issuer) -> None:
-    """An admin port need not be a TCP port."""
+async def test_a_healthcheck_can_use_a_unix_socket(tmp_path: Path, issuer: Issuer) -> None:
+    """The admin port may be a unix socket."""
     port, path = free_port(), tmp_path / "admin.sock"
     file = written(tmp_path, document(issuer, server={"admin": f"unix:{path}"}))
     async with serving(tmp_path, port, "--config", str(file), "--listen", f"127.0.0.1:{port}"):
@@ -244,8 +246,8 @@ async def test_a_healthcheck_asks_a_unix_socket(tmp_path: Path, issuer: Issuer) 
     ],
     ids=["nobody", "nothing", "another-protocol", "another-server"],
 )
-async def test_a_healthcheck_that_fails_says_why(answer: bytes | None, message: str) -> None:
-    """In one line, with exit status 1."""
+async def test_a_failed_healthcheck_reports_the_cause(answer: bytes | None, message: str) -> None:
+    """It prints one line, and the exit status is 1."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -276,8 +278,8 @@ async def test_a_healthcheck_has_a_timeout(tmp_path: Path) -> None:
     )
 
 
-async def test_a_gate_without_an_admin_port_cannot_be_asked() -> None:
-    """Nor can one whose port only the kernel knows."""
+async def test_a_healthcheck_needs_a_configured_admin_port() -> None:
+    """It fails if the admin port is turned off, or if the kernel picks the port."""
     for env in ({"AUTHGATE_SERVER__ADMIN": "null"}, {"AUTHGATE_SERVER": "{admin: null}", **POD}):
         done = await command("healthcheck", **env)
         assert (done.returncode, "server.admin is null" in done.stderr) == (1, True)
@@ -310,12 +312,12 @@ def developing(
 
 
 def printed(dev: ChildProcess, beginning: str) -> list[str]:
-    """The lines that begin like this."""
+    """Return the printed lines that begin with this text."""
     return [line for line in dev.output().splitlines() if line.startswith(beginning)]
 
 
 async def paste(line: str) -> subprocess.CompletedProcess[str]:
-    """What comes of a line in another terminal."""
+    """Return the result of running a printed line in another shell."""
     shell = ["sh", "-c", line]
     return await asyncio.to_thread(
         subprocess.run, shell, check=False, capture_output=True, text=True, timeout=30
@@ -323,7 +325,7 @@ async def paste(line: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_every_line_that_dev_prints_works_when_pasted(tmp_path: Path) -> None:
-    """A good token, none, one for another audience, one for TokenReview, the metrics, and an explanation."""
+    """They send a valid token, no token, a token for another audience and one for TokenReview. Two show the result."""
     folder = tmp_path / "a folder's"
     folder.mkdir()
     async with developing(folder) as dev:
@@ -348,7 +350,7 @@ async def test_ctrl_c_ends_dev_and_deletes_its_folder(tmp_path: Path) -> None:
         started = time.monotonic()
         dev.send(signal.SIGINT)
         assert await dev.ended(within=10)
-        # A second is what is promised; another one is for a machine that is busy with other tests.
+        # One second is promised. Another one is for a machine that is busy with other tests.
         assert time.monotonic() - started < 2
         assert dev.exit_status == 0
         assert not folder.exists()
@@ -368,8 +370,8 @@ async def test_ctrl_c_while_dev_starts_deletes_its_folder(tmp_path: Path) -> Non
         assert not await has_begun()
 
 
-async def test_dev_takes_free_ports_where_its_own_are_taken(tmp_path: Path) -> None:
-    """And says so; the lines name the ports that it has."""
+async def test_dev_uses_other_ports_if_its_own_are_in_use(tmp_path: Path) -> None:
+    """It reports the change, and the printed lines have the new ports."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         taken = [server.getsockname()[1] for server in (one, other)]
         words = ("--listen", f"127.0.0.1:{taken[0]}", "--admin", f"127.0.0.1:{taken[1]}")
@@ -390,7 +392,7 @@ async def test_the_folder_of_the_folder_option_is_kept(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    """Tokens are written where nobody else can see them, or not at all."""
+    """Tokens are only written where no other user can read them."""
     folder = tmp_path / "everybodys"
     folder.mkdir(mode=0o755)
     done = await command("dev", "--folder", folder, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
@@ -399,15 +401,15 @@ async def test_a_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-async def test_an_address_that_is_not_this_machines_is_refused() -> None:
-    """Another port would not help."""
+async def test_an_address_of_another_machine_is_refused() -> None:
+    """dev does not try other ports, because they would fail, too."""
     done = await command("dev", "--listen", "192.0.2.1:8080")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("authgate: cannot listen on 192.0.2.1:8080: ")
 
 
-async def test_lines_pass_by_a_proxy(tmp_path: Path) -> None:
-    """curl would ask the proxy of somebody's network for this machine's loopback."""
+async def test_printed_lines_bypass_a_proxy(tmp_path: Path) -> None:
+    """Without that, curl would send requests for loopback to the proxy of the environment."""
     async with developing(tmp_path, env={"http_proxy": "http://192.0.2.1:3128"}) as dev:
         lines = printed(dev, "curl ")
     assert len(lines) == 5

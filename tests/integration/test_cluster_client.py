@@ -1,4 +1,4 @@
-"""The cluster's client against servers that answer well, badly, late, twice or not at all."""
+"""The client of the Kubernetes API, with servers that respond correctly, wrongly, late or not at all."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ if TYPE_CHECKING:
 PATH = "/apis/authentication.k8s.io/v1/tokenreviews"
 
 
-async def test_review_request(tmp_path: Path) -> None:
-    """A review posts the token and the audiences."""
+async def test_a_review_posts_the_token_and_the_audiences(tmp_path: Path) -> None:
+    """The body is a TokenReview."""
     async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         await client.review_token(REVIEWED, ("app", "other"))
     assert api.received[0].json()["spec"] == {"token": REVIEWED, "audiences": ["app", "other"]}
 
 
-async def test_review_target(tmp_path: Path) -> None:
-    """A review goes to the v1 API with the gate's own token."""
+async def test_a_review_uses_the_v1_api_and_the_own_token(tmp_path: Path) -> None:
+    """The request has the gate's own token in its Authorization header."""
     async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         await client.review_token(REVIEWED, ("app",))
     sent = api.received[0]
     assert (sent.method, sent.target, sent.headers["Authorization"]) == ("POST", PATH, f"Bearer {OWN}")
 
 
-async def test_review_without_audiences(tmp_path: Path) -> None:
-    """A review without audiences is a programming error and is never sent."""
+async def test_a_review_without_audiences_is_never_sent(tmp_path: Path) -> None:
+    """It is a programming error."""
     async with FakeAPI(always(ALICE)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         with pytest.raises(ValueError, match="without audiences"):
             await client.review_token(REVIEWED, ())
     assert api.received == []
 
 
-async def test_base_path(tmp_path: Path) -> None:
-    """A server URL with a path, as of a management proxy, keeps it before every request's."""
+async def test_the_path_of_the_server_url_is_kept(tmp_path: Path) -> None:
+    """A management proxy has a URL with a path. Each request's own path is appended to it."""
     async with (
         FakeAPI(always(b"{}")) as api,
         connected(by_kubeconfig(tmp_path, f"{api.url}/k8s/c-1/")) as client,
@@ -68,9 +68,9 @@ async def test_base_path(tmp_path: Path) -> None:
 
 
 async def test_cookies_are_not_kept(tmp_path: Path) -> None:
-    """A cookie that the server sets does not come back to it."""
+    """A cookie that the server sets is not sent back."""
     async with FakeAPI(always(b"{}", headers={"Set-Cookie": "id=1; Path=/"})) as api:
-        # By name: for an address no cookie is kept in any case.
+        # By name, because aiohttp never keeps cookies for an IP address.
         access = by_kubeconfig(tmp_path, f"http://localhost:{api.port}")
         async with connected(access) as client:
             await client.get("/a", limit=10)
@@ -78,16 +78,16 @@ async def test_cookies_are_not_kept(tmp_path: Path) -> None:
     assert "Cookie" not in api.received[1].headers
 
 
-async def test_connection_is_kept(tmp_path: Path) -> None:
-    """Reviews one after another share a connection."""
+async def test_a_connection_is_reused(tmp_path: Path) -> None:
+    """Consecutive reviews share a connection."""
     async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         await client.review_token(REVIEWED, ("app",))
         await client.review_token(REVIEWED, ("app",))
     assert len({request.connection for request in api.received}) == 1
 
 
-async def test_proxy(tmp_path: Path) -> None:
-    """A kubeconfig's proxy-url is where requests go."""
+async def test_the_proxy_of_a_kubeconfig_is_used(tmp_path: Path) -> None:
+    """Requests are sent to its proxy-url."""
     async with FakeAPI(always(b"{}")) as proxy:
         config = Kubeconfig("http://127.0.0.1:1", cluster={"proxy-url": proxy.url}, user={"token": OWN})
         access = ConnectionSettings(kubeconfig=config.write(tmp_path / "kubeconfig"))
@@ -96,36 +96,36 @@ async def test_proxy(tmp_path: Path) -> None:
     assert proxy.received[0].target == "http://127.0.0.1:1/x"
 
 
-async def test_authenticated(tmp_path: Path) -> None:
-    """An authenticated token gives its user and the audiences that hold."""
+async def test_an_authenticated_token_has_a_user_and_audiences(tmp_path: Path) -> None:
+    """Both are those of the response."""
     async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         answer = await client.review_token(REVIEWED, ("app",))
     assert answer == ReviewedUser("alice", "", ("staff",), (), ("app",))
 
 
-async def test_not_authenticated(tmp_path: Path) -> None:
-    """A refused token gives the server's words without the token."""
+async def test_a_rejected_token_has_the_servers_error(tmp_path: Path) -> None:
+    """The token is removed from the error."""
     said = review(error=f"[invalid bearer token, cannot use {REVIEWED}]")
     async with FakeAPI(always(said, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         answer = await client.review_token(REVIEWED, ("app",))
     assert answer == NotAuthenticated("[invalid bearer token, cannot use [token]]")
 
 
-async def test_get_accepts_any_type(tmp_path: Path) -> None:
+async def test_a_get_accepts_any_media_type(tmp_path: Path) -> None:
     """A GET does not ask for application/json, because the real server then answers a key set request with 406."""
     async with FakeAPI(always(b"{}")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         await client.get("/openid/v1/jwks", limit=10)
     assert api.received[0].headers["Accept"] == "*/*"
 
 
-async def test_get(tmp_path: Path) -> None:
-    """A GET returns the body as it is, up to the limit inclusive."""
+async def test_a_get_returns_the_body(tmp_path: Path) -> None:
+    """The body is unchanged. It may be as long as the limit."""
     async with FakeAPI(always(b"0123456789")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         assert await client.get("/openid/v1/jwks", limit=10) == b"0123456789"
 
 
-async def test_concurrent_reviews(tmp_path: Path) -> None:
-    """Reviews at the same time get each their own answer."""
+async def test_concurrent_reviews_get_their_own_responses(tmp_path: Path) -> None:
+    """They are not confused with each other."""
 
     async def echo(request: web.BaseRequest) -> web.StreamResponse:
         name = json.loads(await request.read())["spec"]["token"]
@@ -155,15 +155,15 @@ async def test_concurrent_reviews(tmp_path: Path) -> None:
         (503, Kind.SERVER_ERROR),
     ],
 )
-async def test_status(tmp_path: Path, status: int, kind: Kind) -> None:
-    """Every status but 200 and 201 is an error of its kind, whatever the body says."""
+async def test_an_error_status_is_an_error(tmp_path: Path, status: int, kind: Kind) -> None:
+    """Every status except 200 and 201 has its kind of error, whatever the body contains."""
     async with FakeAPI(always(ALICE, status)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         assert (await refused(client)).kind is kind
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after(tmp_path: Path, status: int) -> None:
-    """The server's Retry-After becomes part of the error."""
+async def test_the_error_has_the_servers_retry_after(tmp_path: Path, status: int) -> None:
+    """authgate forwards it to its own clients."""
     answer = always(b"", status, headers={"Retry-After": "7"})
     async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         assert (await refused(client)).retry_after == 7
@@ -174,14 +174,14 @@ async def test_retry_after(tmp_path: Path, status: int) -> None:
     ["<html>login</html>", "", "[]", '{"kind":"Status"}', '{"kind":"TokenReview"}', "[" * 100_000],
     ids=["html", "empty", "array", "kind", "no status", "deep"],
 )
-async def test_wrong_body(tmp_path: Path, body: str) -> None:
-    """A 200 that is no TokenReview decides nothing."""
+async def test_a_body_that_is_not_a_review_is_an_error(tmp_path: Path, body: str) -> None:
+    """A 200 without a valid TokenReview is not a verdict."""
     async with FakeAPI(always(body)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         assert (await refused(client)).kind is Kind.BAD_ANSWER
 
 
-async def test_forbidden_names_the_binding(tmp_path: Path) -> None:
-    """A 403 says which role to bind to which account."""
+async def test_a_403_names_the_missing_binding(tmp_path: Path) -> None:
+    """The error names the role and the account."""
     own = jwt_of(sub="system:serviceaccount:auth:gate")
     answer = always(status_object("tokenreviews is forbidden"), 403)
     async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url, token=own)) as client:
@@ -193,7 +193,7 @@ async def test_forbidden_names_the_binding(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_redirect_is_not_followed(tmp_path: Path, status: int) -> None:
+async def test_a_redirect_is_not_followed(tmp_path: Path, status: int) -> None:
     """A redirect to another server is an error, and the other server receives nothing."""
     async with FakeAPI(always(ALICE)) as elsewhere:
         answer = always(b"", status, headers={"Location": elsewhere.url + PATH})
@@ -208,8 +208,8 @@ async def test_redirect_is_not_followed(tmp_path: Path, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_endless_answer(tmp_path: Path, status: int) -> None:
-    """Of an answer of 100 MB little more than the limit is read, and its connection is cut."""
+async def test_an_endless_response_is_cut_off(tmp_path: Path, status: int) -> None:
+    """Only little more than the limit is read of 100 MB, and the connection is closed."""
     sent = 0
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -226,8 +226,8 @@ async def test_endless_answer(tmp_path: Path, status: int) -> None:
     assert sent < 20_000_000
 
 
-async def test_get_over_the_limit(tmp_path: Path) -> None:
-    """A body of one byte more than the limit is refused."""
+async def test_a_body_over_the_limit_is_refused(tmp_path: Path) -> None:
+    """One byte more than the limit is an error."""
     async with FakeAPI(always(b"0123456789")) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         with pytest.raises(ApiError, match="longer than 9 bytes") as caught:
             await client.get("/x", limit=9)
@@ -247,8 +247,8 @@ async def test_get_over_the_limit(tmp_path: Path) -> None:
     ],
     ids=["short body", "short chunk", "bad chunk", "short head", "no HTTP", "long header", "nothing"],
 )
-async def test_broken_answer(tmp_path: Path, answer: bytes, kind: Kind) -> None:
-    """An answer that breaks off, or is no HTTP, decides nothing."""
+async def test_a_broken_response_is_an_error(tmp_path: Path, answer: bytes, kind: Kind) -> None:
+    """An incomplete response, or one that is not HTTP, is not a verdict."""
 
     async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -264,8 +264,8 @@ async def test_broken_answer(tmp_path: Path, answer: bytes, kind: Kind) -> None:
     [b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"],
     ids=["nothing", "head", "body"],
 )
-async def test_time_out(tmp_path: Path, begin: bytes) -> None:
-    """An answer that is not whole in time is a time-out, wherever it stops."""
+async def test_an_incomplete_response_times_out(tmp_path: Path, begin: bytes) -> None:
+    """The timeout covers the whole response, wherever it stops."""
     gone = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -282,8 +282,8 @@ async def test_time_out(tmp_path: Path, begin: bytes) -> None:
         await gone.wait()
 
 
-async def test_connect_needs_no_server(tmp_path: Path) -> None:
-    """A client is made while the API server is down; its requests say that nobody is there."""
+async def test_a_client_can_be_created_while_the_server_is_down(tmp_path: Path) -> None:
+    """Its requests fail with an error that reports the refused connection."""
     async with FakeAPI(always(ALICE)) as api:
         url = api.url
     async with connected(by_kubeconfig(tmp_path, url)) as client:
@@ -292,8 +292,8 @@ async def test_connect_needs_no_server(tmp_path: Path) -> None:
     assert url in error.detail
 
 
-async def test_closed_connection_is_replaced(tmp_path: Path) -> None:
-    """A kept connection that the server closes at the next request is replaced, and the review sent again."""
+async def test_a_closed_connection_is_replaced(tmp_path: Path) -> None:
+    """If the server closes a reused connection, the review is sent again on a new one."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -306,8 +306,8 @@ async def test_closed_connection_is_replaced(tmp_path: Path) -> None:
     assert (isinstance(answers[1], ReviewedUser), server.connections) == (True, 2)
 
 
-async def test_reset_connection_is_replaced(tmp_path: Path) -> None:
-    """The same holds for a kept connection that is reset and not closed."""
+async def test_a_reset_connection_is_replaced(tmp_path: Path) -> None:
+    """The review is sent again, as for a closed connection."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -324,8 +324,8 @@ async def test_reset_connection_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["review", "get"])
-async def test_sent_twice_at_most(tmp_path: Path, call: str) -> None:
-    """A server that closes every connection gets a request twice and no more."""
+async def test_a_request_is_sent_at_most_twice(tmp_path: Path, call: str) -> None:
+    """A server that closes every connection gets each request twice."""
 
     async def close(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -336,8 +336,8 @@ async def test_sent_twice_at_most(tmp_path: Path, call: str) -> None:
     assert server.connections == 2
 
 
-async def test_no_token_in_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """With every logger at debug, no log record has the reviewed or the gate's own token."""
+async def test_no_token_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With every logger at level debug, no record has the reviewed token or the gate's own token."""
     with caplog.at_level(logging.DEBUG):
         async with FakeAPI(always(ALICE, 201)) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
             await client.review_token(REVIEWED, ("app",))
@@ -346,8 +346,8 @@ async def test_no_token_in_logs(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert not [secret for secret in (*REVIEWED.split("."), OWN) if secret in caplog.text]
 
 
-async def test_no_token_in_errors(tmp_path: Path) -> None:
-    """An error that quotes a server quoting tokens holds none, in its text, its chain or its traceback."""
+async def test_no_error_contains_a_token(tmp_path: Path) -> None:
+    """Tokens that the server quotes are removed from the error's text, chain and traceback."""
     answer = always(status_object(f"cannot use {OWN} for {REVIEWED} or {REVIEWED.split('.')[1]}"), 403)
     async with FakeAPI(answer) as api, connected(by_kubeconfig(tmp_path, api.url)) as client:
         error = await refused(client)
@@ -355,8 +355,8 @@ async def test_no_token_in_errors(tmp_path: Path) -> None:
     assert not [secret for secret in (*REVIEWED.split("."), OWN) if secret in shown]
 
 
-async def test_no_foreign_error_in_the_chain(tmp_path: Path) -> None:
-    """aiohttp's errors, which hold the request's headers, do not travel inside ours."""
+async def test_errors_of_aiohttp_are_not_chained(tmp_path: Path) -> None:
+    """They contain the request's headers, and so the gate's own token."""
     async with connected(by_kubeconfig(tmp_path, "http://127.0.0.1:1")) as client:
         error = await refused(client)
     assert (error.__cause__, error.__context__) == (None, None)
