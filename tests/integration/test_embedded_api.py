@@ -1,4 +1,4 @@
-"""The embedded issuer and kube API over real sockets: what they answer, count, and get wrong when asked to."""
+"""The embedded issuer and Kubernetes API over real sockets: their responses, counters and faults."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ WEAK = "Bearer somebodys"
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running kube API, a client, and the account `default/demo`."""
+    """A running Kubernetes API, a client, and the account `default/demo`."""
 
     state: KubeState
     api: KubeAPI
@@ -66,13 +66,13 @@ class Cluster:
     client: aiohttp.ClientSession
 
     async def get(self, path: str, authorization: str = ADMIN) -> tuple[int, Any]:
-        """The status and JSON of a GET."""
+        """Return the status and JSON of a GET."""
         headers = {"Authorization": authorization} if authorization else {}
         async with self.client.get(self.server.url + path, headers=headers) as answer:
             return answer.status, await answer.json(content_type=None)
 
     async def post(self, path: str, body: object, authorization: str = ADMIN) -> tuple[int, Any]:
-        """The status and JSON of a POST of JSON, or of bytes as they are."""
+        """Return the status and JSON of a POST; `bytes` are sent unchanged, anything else as JSON."""
         data = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
         headers = {"Content-Type": "application/json"}
         if authorization:
@@ -81,7 +81,7 @@ class Cluster:
             return answer.status, await answer.json()
 
     async def review(self, token: str, *audiences: str) -> Any:
-        """The status of a TokenReview."""
+        """Return the status of a TokenReview."""
         spec = {"token": token, "audiences": list(audiences)}
         code, answer = await self.post(TOKEN_REVIEWS_PATH, {"kind": "TokenReview", "spec": spec})
         assert code == 201
@@ -90,7 +90,7 @@ class Cluster:
     async def request_token(
         self, authorization: str = ADMIN, name: str = "demo", **spec: object
     ) -> tuple[int, Any]:
-        """The status and JSON of a TokenRequest."""
+        """Return the status and JSON of a TokenRequest."""
         return await self.post(token_request_path("default", name), {"spec": spec}, authorization)
 
 
@@ -102,7 +102,7 @@ def key() -> SigningKey:
 
 @pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client that gives up after a while."""
+    """A client with a timeout of 20 s."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         yield session
 
@@ -120,7 +120,7 @@ async def cluster(key: SigningKey, client: aiohttp.ClientSession) -> AsyncIterat
 
 
 def account_token(cluster: Cluster, *audiences: str) -> str:
-    """A token of `default/demo`."""
+    """Return a token of `default/demo`."""
     account = cluster.state.service_account("demo")
     return cluster.state.account_token(account, audiences or ("my-audience",))
 
@@ -129,15 +129,15 @@ def account_token(cluster: Cluster, *audiences: str) -> str:
 
 
 async def test_a_service_account_reads_the_keys(cluster: Cluster) -> None:
-    """The JWKS is there for every token of the cluster's own audience, as its own media type."""
+    """Every token for the cluster's own audience can read them. They have the media type of a JWKS."""
     headers = {"Authorization": f"Bearer {account_token(cluster, *cluster.state.api_audiences)}"}
     async with cluster.client.get(cluster.server.url + JWKS_PATH, headers=headers) as answer:
         assert (answer.status, answer.content_type) == (200, "application/jwk-set+json")
         assert await answer.json(content_type=None) == {"keys": [cluster.state.issuer.key.jwk()]}
 
 
-async def test_the_discovery_document_names_keys_elsewhere(cluster: Cluster) -> None:
-    """As a real server does, it advertises a jwks_uri of another host than the issuer's and its own."""
+async def test_the_discovery_document_names_keys_at_another_host(cluster: Cluster) -> None:
+    """Like a real server's, its jwks_uri has neither the issuer's host nor the server's own."""
     code, document = await cluster.get(DISCOVERY_PATH)
     assert (code, document["issuer"]) == (200, "https://kubernetes.default.svc")
     assert document["jwks_uri"] == "https://192.0.2.2:6443/openid/v1/jwks"
@@ -155,7 +155,7 @@ async def test_the_discovery_document_names_keys_elsewhere(cluster: Cluster) -> 
 async def test_the_keys_need_a_permitted_caller(
     cluster: Cluster, authorization: str, code: int, message: str
 ) -> None:
-    """A caller without a token or a role gets 403, one with a bad token 401, both as a Status."""
+    """A caller without a token or a role gets 403. A caller with a bad token gets 401. Both are a Status."""
     answered, status = await cluster.get(JWKS_PATH, authorization)
     assert (answered, status["code"], status["kind"], status["message"]) == (code, code, "Status", message)
 
@@ -163,7 +163,7 @@ async def test_the_keys_need_a_permitted_caller(
 async def test_a_public_cluster_shows_its_keys_without_a_token(
     key: SigningKey, client: aiohttp.ClientSession
 ) -> None:
-    """With `public` nobody is asked for a token."""
+    """With `public`, no credential is required."""
     async with (
         EmbeddedServer(KubeAPI(KubeState(key, public=True))) as server,
         client.get(server.url + JWKS_PATH) as answer,
@@ -172,7 +172,7 @@ async def test_a_public_cluster_shows_its_keys_without_a_token(
 
 
 async def test_a_rotated_key_is_published_at_once(cluster: Cluster) -> None:
-    """The JWKS holds both keys right after a rotation."""
+    """The JWKS contains both keys right after a rotation."""
     cluster.state.issuer.rotate(SigningKey.generate("ES256"))
     _, document = await cluster.get(JWKS_PATH)
     assert [one["alg"] for one in document["keys"]] == ["ES256", "RS256"]
@@ -192,8 +192,8 @@ async def test_the_version_is_public(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize("path", [JWKS_PATH, DISCOVERY_PATH, "/version", "/livez"])
-async def test_documents_are_only_read(cluster: Cluster, path: str) -> None:
-    """Another method than GET is refused."""
+async def test_documents_are_read_only(cluster: Cluster, path: str) -> None:
+    """Only GET is allowed."""
     code, status = await cluster.post(path, {})
     assert (code, status["reason"]) == (405, "MethodNotAllowed")
 
@@ -202,7 +202,7 @@ async def test_documents_are_only_read(cluster: Cluster, path: str) -> None:
 
 
 async def test_a_review_of_a_good_token(cluster: Cluster) -> None:
-    """The answer is a whole TokenReview with the identity and the matching audience."""
+    """The response is a complete TokenReview with the identity and the matching audience."""
     account = cluster.state.service_account("demo")
     token = cluster.state.account_token(account, claims={"jti": "7"})
     code, answer = await cluster.post(
@@ -232,12 +232,12 @@ async def test_a_review_of_a_good_token(cluster: Cluster) -> None:
 
 
 async def test_a_review_of_a_bad_token(cluster: Cluster) -> None:
-    """A refused token is no error of the API: 201, no `authenticated`, and the reason."""
+    """A rejected token is not an API error: the status is 201, without `authenticated`, and with the reason."""
     assert await cluster.review("nonsense") == {"user": {}, "error": "invalid bearer token"}
 
 
-async def test_a_static_token_is_reviewed_under_the_servers_audience(cluster: Cluster) -> None:
-    """A static token's user has neither UID nor extra, and they are left out."""
+async def test_a_static_token_is_reviewed_for_the_servers_audience(cluster: Cluster) -> None:
+    """A static token's user has neither UID nor extra, so the response omits them."""
     assert await cluster.review("somebodys") == {
         "authenticated": True,
         "user": {"username": "weak", "groups": ["system:authenticated"]},
@@ -246,7 +246,7 @@ async def test_a_static_token_is_reviewed_under_the_servers_audience(cluster: Cl
 
 
 async def test_reviews_need_a_role(cluster: Cluster) -> None:
-    """A caller without the role gets the 403 that a kube-apiserver writes."""
+    """A caller without the role gets the same 403 as from a kube-apiserver."""
     code, status = await cluster.post(TOKEN_REVIEWS_PATH, {"spec": {"token": "x"}}, WEAK)
     assert code == 403
     assert status == {
@@ -263,7 +263,7 @@ async def test_reviews_need_a_role(cluster: Cluster) -> None:
 
 
 async def test_a_role_binding_takes_effect_at_once(cluster: Cluster) -> None:
-    """A caller that was refused is served once the role is bound."""
+    """A caller that got 403 is served as soon as the role is bound."""
     cluster.state.allow("weak", Permission.REVIEW_TOKENS)
     code, _ = await cluster.post(TOKEN_REVIEWS_PATH, {"spec": {"token": "x"}}, WEAK)
     assert code == 201
@@ -291,14 +291,14 @@ async def test_a_role_binding_takes_effect_at_once(cluster: Cluster) -> None:
         "large",
     ],
 )  # fmt: skip
-async def test_a_body_that_is_no_review_is_refused(cluster: Cluster, body: bytes, code: int) -> None:
-    """What cannot be read as a TokenReview with a token gets a Status of its own code."""
+async def test_a_body_that_is_not_a_review_is_refused(cluster: Cluster, body: bytes, code: int) -> None:
+    """Each kind of invalid body gets a Status with its own code."""
     answered, status = await cluster.post(TOKEN_REVIEWS_PATH, body)
     assert (answered, status["kind"], status["code"]) == (code, "Status", code)
 
 
 async def test_a_body_of_another_type_is_refused(cluster: Cluster) -> None:
-    """A body that does not say it is JSON gets 415."""
+    """A body without the media type of JSON gets 415."""
     headers = {"Authorization": ADMIN, "Content-Type": "text/plain"}
     async with cluster.client.post(
         cluster.server.url + TOKEN_REVIEWS_PATH, data=b"{}", headers=headers
@@ -306,14 +306,14 @@ async def test_a_body_of_another_type_is_refused(cluster: Cluster) -> None:
         assert (answer.status, (await answer.json())["reason"]) == (415, "UnsupportedMediaType")
 
 
-async def test_reviews_are_not_listed(cluster: Cluster) -> None:
-    """There is nothing to GET at the reviews' path."""
+async def test_reviews_cannot_be_listed(cluster: Cluster) -> None:
+    """GET is not allowed at the path of reviews."""
     code, status = await cluster.get(TOKEN_REVIEWS_PATH)
     assert (code, status["reason"]) == (405, "MethodNotAllowed")
 
 
 async def test_reviews_are_recorded_without_their_tokens(cluster: Cluster) -> None:
-    """Who asked, for what, and the verdict."""
+    """A record has the caller, the audiences and the verdict."""
     await cluster.review(account_token(cluster), "my-audience")
     await cluster.review("nonsense")
     assert list(cluster.api.reviews) == [
@@ -326,14 +326,14 @@ async def test_reviews_are_recorded_without_their_tokens(cluster: Cluster) -> No
 
 
 async def test_a_requested_token_passes_its_review(cluster: Cluster) -> None:
-    """A token from the API names the account and is for the audience asked for."""
+    """The token names the account and has the requested audience."""
     code, answer = await cluster.request_token(audiences=["x"], expirationSeconds=700)
     assert (code, answer["kind"], answer["spec"]["expirationSeconds"]) == (201, "TokenRequest", 700)
     assert (await cluster.review(answer["status"]["token"], "x"))["authenticated"] is True
 
 
 async def test_pyjwt_accepts_a_requested_token(cluster: Cluster) -> None:
-    """A token from the API passes every check of PyJWT's own decode, by the published key."""
+    """PyJWT verifies it with the published key and all its own checks."""
     _, answer = await cluster.request_token(audiences=["x"])
     _, document = await cluster.get(JWKS_PATH)
     claims = jwt.decode(
@@ -345,14 +345,14 @@ async def test_pyjwt_accepts_a_requested_token(cluster: Cluster) -> None:
     assert claims["exp"] - claims["iat"] == 3600
 
 
-async def test_a_token_without_audiences_is_for_the_server(cluster: Cluster) -> None:
-    """Without requested audiences, the token gets the server's own audience."""
+async def test_the_default_audience_is_the_servers(cluster: Cluster) -> None:
+    """A token that is requested without audiences has the server's own."""
     _, answer = await cluster.request_token()
     assert answer["spec"]["audiences"] == ["https://kubernetes.default.svc"]
 
 
 async def test_a_token_can_be_bound_to_a_pod(cluster: Cluster) -> None:
-    """A token bound to a pod of the account names it."""
+    """The token contains the pod, which must belong to the account."""
     account = cluster.state.service_account("demo")
     pod = cluster.state.pod(account, "p1")
     reference = {"kind": "Pod", "apiVersion": "v1", "name": "p1", "uid": pod.uid}
@@ -385,7 +385,7 @@ async def test_a_token_can_be_bound_to_a_pod(cluster: Cluster) -> None:
 async def test_a_token_request_out_of_range_is_refused(
     cluster: Cluster, spec: dict[str, Any], code: int, message: str
 ) -> None:
-    """Bad fields get the code and the words of a kube-apiserver."""
+    """Bad fields get the status and message of a kube-apiserver."""
     cluster.state.pod(cluster.state.service_account("other"), "others")
     cluster.state.secret("s")
     answered, status = await cluster.request_token(**spec)
@@ -410,10 +410,10 @@ async def test_a_token_request_out_of_range_is_refused(
     ],
     ids=["unknown-account", "no-role", "bad-token"],
 )
-async def test_a_token_is_not_for_everybody(
+async def test_a_token_request_needs_an_account_and_permission(
     cluster: Cluster, authorization: str, name: str, code: int, message: str
 ) -> None:
-    """A token is issued for an account that is there, to a caller who may."""
+    """Others get the error of a kube-apiserver."""
     answered, status = await cluster.request_token(authorization, name)
     assert (answered, status["message"]) == (code, message)
 
@@ -422,7 +422,7 @@ async def test_a_token_is_not_for_everybody(
 
 
 async def test_an_issuer_publishes_its_documents(key: SigningKey, client: aiohttp.ClientSession) -> None:
-    """Discovery is below the issuer's path. It names the URL of the keys."""
+    """The discovery document is below the issuer's path. It contains the URL of the keys."""
     async with EmbeddedServer() as server:
         issuer = Issuer(server.url + "/realms/corp", key, jwks_uri=server.url + "/certs")
         server.add(OpenIDSite(issuer))
@@ -445,7 +445,7 @@ async def test_a_discovery_document_can_have_another_url(
 
 
 async def test_two_issuers_share_a_server(key: SigningKey, client: aiohttp.ClientSession) -> None:
-    """Each issuer answers below its own path."""
+    """Each issuer has its documents below its own path."""
     async with EmbeddedServer() as server:
         for name in ("a", "b"):
             server.add(OpenIDSite(Issuer(f"{server.url}/{name}", key)))
@@ -454,7 +454,7 @@ async def test_two_issuers_share_a_server(key: SigningKey, client: aiohttp.Clien
 
 
 @pytest.mark.parametrize(("method", "code"), [("HEAD", 200), ("POST", 405)])
-async def test_an_issuers_documents_are_only_read(
+async def test_an_issuers_documents_are_read_only(
     key: SigningKey, client: aiohttp.ClientSession, method: str, code: int
 ) -> None:
     """Other methods than GET and HEAD are refused."""
@@ -466,16 +466,16 @@ async def test_an_issuers_documents_are_only_read(
 
 
 async def test_other_paths_are_not_found(cluster: Cluster) -> None:
-    """A path of no site gets 404."""
+    """A path that belongs to no site gets 404."""
     async with cluster.client.get(cluster.server.url + "/nowhere") as answer:
         assert answer.status == 404
 
 
-# What is counted and remembered
+# Counters and records
 
 
 async def test_requests_are_counted_by_path(cluster: Cluster) -> None:
-    """Every request counts, whatever its answer."""
+    """Every request is counted, whatever its response."""
     await cluster.review("x")
     await cluster.review("x")
     await cluster.get(JWKS_PATH, "")
@@ -483,8 +483,8 @@ async def test_requests_are_counted_by_path(cluster: Cluster) -> None:
     assert cluster.server.counts[DISCOVERY_PATH] == 0
 
 
-async def test_requests_are_remembered_without_credentials(cluster: Cluster) -> None:
-    """Method, path, query and headers are kept; neither the caller's nor a reviewed token is."""
+async def test_requests_are_recorded_without_credentials(cluster: Cluster) -> None:
+    """Method, path, query and headers are kept. The caller's token and a reviewed token are not."""
     headers = {"Authorization": ADMIN, "Cookie": "secret=1", "X-Kept": "yes"}
     async with cluster.client.post(
         cluster.server.url + TOKEN_REVIEWS_PATH + "?dryRun=All",
@@ -498,8 +498,8 @@ async def test_requests_are_remembered_without_credentials(cluster: Cluster) -> 
     assert not [secret for secret in ("the-admins", "secret=1", "t0ken") if secret in repr(record)]
 
 
-async def test_long_tokens_reach_the_api(cluster: Cluster) -> None:
-    """A caller's token may be as long as the gate accepts one."""
+async def test_long_tokens_are_accepted(cluster: Cluster) -> None:
+    """The maximum is that of the gate."""
     cluster.state.static_token("long", groups=[MASTERS], token="a" * 16_384)
     code, _ = await cluster.get(JWKS_PATH, "Bearer " + "a" * 16_384)
     assert code == 200
@@ -519,31 +519,31 @@ async def test_long_tokens_reach_the_api(cluster: Cluster) -> None:
     ],
     ids=["500", "html", "broken", "other", "empty"],
 )
-async def test_an_answer_can_be_wrong(
+async def test_a_response_can_be_wrong(
     cluster: Cluster, fault: Answer, code: int, content_type: str, body: bytes
 ) -> None:
-    """The fault's answer is given instead of the right one."""
+    """The response of the fault replaces the correct one."""
     cluster.server.faults.set(JWKS_PATH, fault)
     async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
         assert (answer.status, answer.content_type, await answer.read()) == (code, content_type, body)
 
 
-async def test_an_answer_can_ask_to_wait(cluster: Cluster) -> None:
-    """429 comes with its Retry-After."""
+async def test_a_response_can_have_retry_after(cluster: Cluster) -> None:
+    """A 429 has the configured number of seconds."""
     cluster.server.faults.set(JWKS_PATH, failing(429, retry_after=7))
     async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
 
 
-async def test_an_answer_can_be_a_redirect(cluster: Cluster) -> None:
+async def test_a_response_can_be_a_redirect(cluster: Cluster) -> None:
     """The Location is the configured URL."""
     cluster.server.faults.set(JWKS_PATH, redirect("https://evil.example/"))
     async with cluster.client.get(cluster.server.url + JWKS_PATH, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "https://evil.example/")
 
 
-async def test_a_fault_can_pass(cluster: Cluster) -> None:
-    """A fault for one request leaves the next alone."""
+async def test_a_fault_can_be_limited_to_some_requests(cluster: Cluster) -> None:
+    """The next request gets the correct response."""
     cluster.server.faults.set(JWKS_PATH, html(403), times=1)
     async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
         assert answer.content_type == "text/html"
@@ -551,7 +551,7 @@ async def test_a_fault_can_pass(cluster: Cluster) -> None:
 
 
 async def test_faults_can_be_cleared(cluster: Cluster) -> None:
-    """Without faults everything is answered rightly again, and another path always was."""
+    """Responses are then correct again. Other paths are not affected by a fault."""
     cluster.server.faults.set(JWKS_PATH, failing())
     cluster.server.faults.set("/version", failing())
     assert (await cluster.get(DISCOVERY_PATH))[0] == 200
@@ -559,8 +559,8 @@ async def test_faults_can_be_cleared(cluster: Cluster) -> None:
     assert [(await cluster.get(path))[0] for path in (JWKS_PATH, "/version")] == [200, 200]
 
 
-async def test_a_flood_is_as_large_as_asked(cluster: Cluster) -> None:
-    """The body is JSON of at least the size."""
+async def test_a_flood_has_the_requested_size(cluster: Cluster) -> None:
+    """The body is JSON of at least this size."""
     cluster.server.faults.set(JWKS_PATH, Flood(1_000_000))
     async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
         body = await answer.read()
@@ -569,7 +569,7 @@ async def test_a_flood_is_as_large_as_asked(cluster: Cluster) -> None:
 
 
 async def test_an_endless_flood_ends_with_its_client(cluster: Cluster) -> None:
-    """A client that has read enough closes the connection, and the server serves on."""
+    """The client closes the connection, and the server continues."""
     cluster.server.faults.set(JWKS_PATH, Flood(), times=1)
     async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
         await answer.content.readexactly(2_000_000)
@@ -588,7 +588,7 @@ async def test_an_endless_flood_ends_with_its_client(cluster: Cluster) -> None:
 async def test_a_connection_can_break(
     cluster: Cluster, caplog: pytest.LogCaptureFixture, fault: Fault, error: type[Exception]
 ) -> None:
-    """The client sees a broken connection, and the server takes it for no error of its own."""
+    """The client sees a broken connection, and the server logs no error."""
     cluster.server.faults.set(TOKEN_REVIEWS_PATH, fault)
     with pytest.raises(error):
         await cluster.post(TOKEN_REVIEWS_PATH, {})
@@ -596,7 +596,7 @@ async def test_a_connection_can_break(
 
 
 async def test_a_held_request_is_answered_when_the_fault_is_cleared(cluster: Cluster) -> None:
-    """A server that hangs has the request, gives no answer, and gives the right one in the end."""
+    """Until then the server has the request and sends nothing. Then it sends the correct response."""
     cluster.server.faults.set(JWKS_PATH, Hold())
     asked = asyncio.create_task(cluster.get(JWKS_PATH))
     await cluster.server.arrived(JWKS_PATH)
@@ -607,31 +607,31 @@ async def test_a_held_request_is_answered_when_the_fault_is_cleared(cluster: Clu
     assert cluster.server.faults.held(JWKS_PATH) == 0
 
 
-async def test_an_answer_can_be_slow(cluster: Cluster) -> None:
-    """A client with less patience than the delay gives up."""
+async def test_a_response_can_be_slow(cluster: Cluster) -> None:
+    """A client with a shorter timeout gives up."""
     cluster.server.faults.set(JWKS_PATH, Delay(30))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await cluster.get(JWKS_PATH)
 
 
-async def test_a_slow_answer_is_the_right_one(cluster: Cluster) -> None:
-    """After the delay the request is answered as if nothing had been."""
+async def test_a_slow_response_is_correct(cluster: Cluster) -> None:
+    """After the delay the request gets its usual response."""
     cluster.server.faults.set(JWKS_PATH, Delay(0.01))
     assert (await cluster.get(JWKS_PATH))[0] == 200
 
 
-# Starting and stopping
+# Start and stop
 
 
-async def test_a_server_has_no_url_before_it_has_a_port() -> None:
+async def test_a_server_has_no_url_before_its_start() -> None:
     """The error says what to do."""
     with pytest.raises(RuntimeError, match="start it first"):
         _ = EmbeddedServer().url
 
 
 async def test_a_stopped_server_refuses_connections(cluster: Cluster) -> None:
-    """Nobody listens after a stop, and stopping twice is fine."""
+    """A second stop does nothing."""
     await cluster.server.stop()
     await cluster.server.stop()
     assert not cluster.server.running
@@ -639,8 +639,8 @@ async def test_a_stopped_server_refuses_connections(cluster: Cluster) -> None:
         await cluster.get(JWKS_PATH)
 
 
-async def test_a_server_comes_back_on_its_port(cluster: Cluster) -> None:
-    """A restart keeps the URL, and starting twice is fine."""
+async def test_a_restart_keeps_the_port(cluster: Cluster) -> None:
+    """The URL is the same, and a second start does nothing."""
     url = cluster.server.url
     await cluster.server.stop()
     await cluster.server.start()
@@ -649,8 +649,8 @@ async def test_a_server_comes_back_on_its_port(cluster: Cluster) -> None:
     assert (await cluster.get(JWKS_PATH))[0] == 200
 
 
-async def test_a_stop_drops_what_is_held(cluster: Cluster) -> None:
-    """A stop does not wait for requests that hang."""
+async def test_a_stop_ends_held_requests(cluster: Cluster) -> None:
+    """It does not wait for them."""
     cluster.server.faults.set(JWKS_PATH, Hold())
     asked = asyncio.create_task(cluster.get(JWKS_PATH))
     await cluster.server.arrived(JWKS_PATH)
@@ -660,8 +660,8 @@ async def test_a_stop_drops_what_is_held(cluster: Cluster) -> None:
         await asked
 
 
-async def test_a_taken_port_is_an_error(cluster: Cluster) -> None:
-    """A second server on the port of another does not start."""
+async def test_a_port_in_use_is_an_error(cluster: Cluster) -> None:
+    """A second server on the same port does not start."""
     second = EmbeddedServer(port=int(cluster.server.url.rpartition(":")[2]))
     with pytest.raises(OSError, match="address already in use"):
         await second.start()
@@ -674,7 +674,7 @@ async def test_a_taken_port_is_an_error(cluster: Cluster) -> None:
 async def test_a_client_that_trusts_the_authority_is_served(
     key: SigningKey, client: aiohttp.ClientSession
 ) -> None:
-    """The certificate satisfies a client that verifies as strictly as OpenSSL can."""
+    """The certificate is valid even under OpenSSL's strict verification."""
     certificate = throwaway_certificate()
     context = certificate.client_context()
     context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -685,10 +685,10 @@ async def test_a_client_that_trusts_the_authority_is_served(
                 assert answer.status == 200
 
 
-async def test_a_client_that_trusts_others_is_not_served(
+async def test_a_client_that_trusts_another_authority_is_not_served(
     key: SigningKey, client: aiohttp.ClientSession
 ) -> None:
-    """Nobody else's authority vouches for the server."""
+    """It rejects the server's certificate."""
     async with EmbeddedServer(KubeAPI(KubeState(key)), certificate=throwaway_certificate()) as server:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await client.get(server.url + "/livez", ssl=throwaway_certificate().client_context())
@@ -697,15 +697,15 @@ async def test_a_client_that_trusts_others_is_not_served(
 # The scenario of `authgate dev`
 
 
-async def test_the_scenarios_files_are_their_owners_alone(tmp_path: Path, key: SigningKey) -> None:
-    """The folder is 0700, its files 0600."""
+async def test_only_the_owner_can_read_the_scenarios_files(tmp_path: Path, key: SigningKey) -> None:
+    """The folder has mode 0700, and its files have 0600."""
     async with running_scenario(tmp_path / "new", key=key) as scenario:
         assert scenario.folder.stat().st_mode & 0o777 == 0o700
         assert {file.stat().st_mode & 0o777 for file in scenario.folder.iterdir()} == {0o600}
 
 
-async def test_an_earlier_scenarios_files_are_replaced(tmp_path: Path, key: SigningKey) -> None:
-    """A second run in the same folder leaves nothing of the first, and no wider mode."""
+async def test_the_files_of_an_earlier_scenario_are_replaced(tmp_path: Path, key: SigningKey) -> None:
+    """A second run in the same folder writes new tokens with the correct mode."""
     folder = tmp_path / "twice"
     async with running_scenario(folder, key=key) as scenario:
         first = scenario.token_file.read_text()
@@ -716,7 +716,7 @@ async def test_an_earlier_scenarios_files_are_replaced(tmp_path: Path, key: Sign
 
 
 async def test_a_folder_that_others_can_read_is_refused(tmp_path: Path, key: SigningKey) -> None:
-    """Tokens are not written where others look, and the folder's mode is left alone."""
+    """The folder's mode is not changed."""
     tmp_path.chmod(0o755)
     with pytest.raises(PermissionError, match="chmod 700"):
         async with running_scenario(tmp_path, key=key):
@@ -728,10 +728,10 @@ async def test_a_folder_that_others_can_read_is_refused(tmp_path: Path, key: Sig
     ("file", "audience"),
     [("token", AUDIENCE), ("other-audience.token", OTHER_AUDIENCE), ("reviewed.token", LEGACY_AUDIENCE)],
 )
-async def test_the_scenarios_tokens_are_what_they_are_called(
+async def test_the_scenarios_tokens_have_the_audience_of_their_names(
     tmp_path: Path, key: SigningKey, file: str, audience: str
 ) -> None:
-    """Each token is good for its own audience and no other."""
+    """Each token is valid only for its own audience."""
     async with running_scenario(tmp_path / "s", key=key) as scenario:
         token = (scenario.folder / file).read_text()
         accepted = [
@@ -742,10 +742,10 @@ async def test_the_scenarios_tokens_are_what_they_are_called(
     assert accepted == [audience]
 
 
-async def test_the_scenarios_kubeconfig_reviews_tokens(
+async def test_the_scenarios_kubeconfig_can_review_tokens(
     tmp_path: Path, key: SigningKey, client: aiohttp.ClientSession
 ) -> None:
-    """By the kubeconfig's server, authority and token file a caller reads the keys and reviews tokens."""
+    """Its server, authority and token file are enough to read the keys and to review tokens."""
     async with running_scenario(tmp_path / "s", key=key) as scenario:
         kubeconfig = yaml.safe_load(scenario.kubeconfig.read_text())
         server, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
@@ -761,8 +761,8 @@ async def test_the_scenarios_kubeconfig_reviews_tokens(
             assert (await answer.json())["status"]["authenticated"] is True
 
 
-async def test_the_scenario_ends_with_its_context(tmp_path: Path, key: SigningKey) -> None:
-    """The server is stopped afterwards, and the files are kept."""
+async def test_the_scenario_stops_with_its_context(tmp_path: Path, key: SigningKey) -> None:
+    """The server stops, and the files are kept."""
     async with running_scenario(tmp_path / "s", key=key) as scenario:
         assert scenario.api_url == scenario.server.url
     assert (scenario.server.running, scenario.token_file.exists()) == (False, True)

@@ -1,4 +1,4 @@
-"""Issuers that are down, slow or answer nonsense: 503 and never 401, last good keys serve, and it ends by itself."""
+"""Issuers that are down, slow or send invalid responses: 503 instead of 401, the last keys are used, then recovery."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 @asynccontextmanager
 async def site_with(path: str, fault: Fault) -> AsyncIterator[tuple[Issuer, EmbeddedServer]]:
-    """An issuer whose server fails from the beginning."""
+    """Run an issuer whose server fails from the start."""
     async with published() as (issuer, server):
         server.faults.set(path, fault)
         try:
@@ -73,7 +73,7 @@ async def site_with(path: str, fault: Fault) -> AsyncIterator[tuple[Issuer, Embe
 
 
 async def reported(gate: Gate) -> str:
-    """What /readyz says of the issuer; it must be that the gate is not ready."""
+    """Return the line of /readyz about the issuer. The gate must not be ready."""
     answer = await gate.admin("/readyz?verbose")
     assert answer.status == 503
     return next(line for line in answer.body.splitlines() if line.startswith("[-]issuer/corp failed: "))
@@ -109,8 +109,8 @@ async def test_without_keys_every_token_is_unavailable(path: str, fault: Fault, 
         pytest.param({"jwks_uri": "http://[::1"}, "not a URL", id="no-url"),
     ],
 )
-async def test_a_discovery_document_is_not_believed_blindly(members: dict[str, object], said: str) -> None:
-    """Where it names another issuer or no decent address, no key is fetched at all."""
+async def test_an_invalid_discovery_document_is_rejected(members: dict[str, object], said: str) -> None:
+    """If it names another issuer, or an invalid address for the keys, no keys are fetched."""
     async with published() as (issuer, server):
         issuer.discovery_changes = members
         async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
@@ -120,8 +120,8 @@ async def test_a_discovery_document_is_not_believed_blindly(members: dict[str, o
 
 
 @pytest.mark.parametrize("path", [WELL_KNOWN, "/jwks"], ids=["discovery", "jwks"])
-async def test_a_redirect_elsewhere_is_not_followed(path: str) -> None:
-    """Another origin, be it only another port, sees no request."""
+async def test_a_redirect_to_another_origin_is_not_followed(path: str) -> None:
+    """The other origin gets no request, even if only its port differs."""
     async with EmbeddedServer() as elsewhere, published() as (issuer, server):
         server.faults.set(path, redirect(elsewhere.url + path))
         async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
@@ -131,7 +131,7 @@ async def test_a_redirect_elsewhere_is_not_followed(path: str) -> None:
 
 
 async def test_a_redirect_on_the_same_host_is_followed() -> None:
-    """Three times at most."""
+    """At most three redirects are followed."""
     async with published() as (issuer, server):
         server.faults.set("/jwks", redirect("/jwks?again"), times=3)
         async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
@@ -139,8 +139,8 @@ async def test_a_redirect_on_the_same_host_is_followed() -> None:
         assert server.counts["/jwks"] == 4
 
 
-async def test_redirects_in_a_circle_end() -> None:
-    """After the third one the fetch has failed."""
+async def test_a_redirect_loop_fails() -> None:
+    """The fetch fails after the third redirect."""
     async with site_with("/jwks", redirect("/jwks")) as (issuer, server):
         async with running({"jwt": [trusting(issuer)]}) as gate:
             assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
@@ -149,7 +149,7 @@ async def test_redirects_in_a_circle_end() -> None:
 
 
 async def test_an_issuer_that_comes_up_later_is_found() -> None:
-    """The gate starts without it, says what is missing, and becomes ready without any request."""
+    """The gate starts without it, reports the missing keys, and becomes ready without a request."""
     server = EmbeddedServer(port=free_port())
     issuer = Issuer(server.url, SigningKey.generate("ES256"))
     server.add(OpenIDSite(issuer))
@@ -162,7 +162,7 @@ async def test_an_issuer_that_comes_up_later_is_found() -> None:
 
 
 async def test_a_long_outage_at_start_ends_within_seconds() -> None:
-    """While there are no keys, a fetch is tried every 5 s: no request would start one at a gate that is not ready."""
+    """Without keys a fetch is tried every 5 s, because a gate that is not ready gets no requests to start one."""
     async with (
         site_with("/jwks", failing(503)) as (issuer, server),
         running({"jwt": [trusting(issuer)]}) as gate,
@@ -174,7 +174,7 @@ async def test_a_long_outage_at_start_ends_within_seconds() -> None:
 
 
 async def test_a_429_is_honoured() -> None:
-    """An issuer that asks to be left alone is, however many tokens come."""
+    """No fetch is started before Retry-After has passed, however many tokens arrive."""
     async with site_with("/jwks", failing(429, retry_after=60)) as (issuer, server):
         async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
             async with asyncio.timeout(3.0):
@@ -186,8 +186,8 @@ async def test_a_429_is_honoured() -> None:
         assert server.counts["/jwks"] == 1
 
 
-async def test_a_forged_token_is_no_401_while_the_issuer_is_down() -> None:
-    """The key may have been replaced during the outage; once the issuer answers again, it is 401."""
+async def test_a_forged_token_is_unavailable_while_the_issuer_is_down() -> None:
+    """The key may have been replaced during the outage. Once the issuer responds again, the token gets 401."""
     async with published() as (issuer, server), running({"jwt": [trusting(issuer, keys=RESTLESS)]}) as gate:
         await gate.becomes_ready(within=5)
         forged = issuer.mint(key=SigningKey.generate("ES256", kid=issuer.key.kid))
@@ -202,8 +202,8 @@ async def test_a_forged_token_is_no_401_while_the_issuer_is_down() -> None:
         await until(refused, within=5)
 
 
-async def test_an_outage_is_not_remembered() -> None:
-    """The first request after it is answered by fresh keys."""
+async def test_an_outage_is_not_cached() -> None:
+    """The first request after it uses fetched keys."""
     async with published() as (issuer, server), running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
         server.faults.set("/jwks", failing(500))
         token = issuer.mint()
@@ -245,8 +245,8 @@ async def test_the_last_fetched_keys_are_used_until_max_stale() -> None:
             assert "failed fetches since" in await reported(gate)
 
 
-async def test_a_hanging_issuer_holds_up_nobody_else() -> None:
-    """Its own tokens wait for gate.keys.timeout; those of another issuer do not wait at all."""
+async def test_a_hanging_issuer_does_not_delay_others() -> None:
+    """Its own tokens wait for gate.keys.timeout. Tokens of another issuer do not wait."""
     async with site_with("/jwks", Hold()) as (issuer, server), published() as (other, _):
         keys = {"timeout": "2s"}
         async with running({"jwt": [trusting(issuer, keys=keys), trusting(other, "other")]}) as gate:
@@ -260,8 +260,8 @@ async def test_a_hanging_issuer_holds_up_nobody_else() -> None:
             assert (await waiting)[0] == 200
 
 
-async def test_a_failing_issuer_is_not_hammered() -> None:
-    """However many ask, one fetch a cooldown is tried, good or bad."""
+async def test_a_failing_issuer_gets_few_requests() -> None:
+    """At most one fetch is tried per cooldown, however many requests wait."""
     async with site_with("/jwks", failing(500)) as (issuer, server):
         async with running({"jwt": [trusting(issuer)]}) as gate:
             verdicts = await asyncio.gather(*(gate.verdict(issuer.mint(f"u-{n}")) for n in range(100)))

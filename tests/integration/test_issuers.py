@@ -1,4 +1,4 @@
-"""Issuers: where their keys are found, who gets to see what, and how keys change while the gate runs."""
+"""Issuers: where their keys are found, which requests they get, and how keys change while the gate runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def site() -> AsyncIterator[Site]:
 
 
 def documents(issuer: Issuer) -> Answer:
-    """Answers with the issuer's documents."""
+    """Return a handler that responds with the issuer's documents."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.json_response(issuer.discovery() if request.path == WELL_KNOWN else issuer.jwks())
@@ -50,7 +50,7 @@ def documents(issuer: Issuer) -> Answer:
 
 
 async def cooled(gate: Gate) -> None:
-    """Waits until an unknown kid may start a fetch again."""
+    """Wait until an unknown kid may start a fetch again."""
 
     async def passed() -> bool:
         return time.time() - await gate.metric("authgate_jwks_last_success_timestamp_seconds") > 0.15
@@ -78,15 +78,15 @@ async def test_a_discovery_document_can_have_another_url(site: Site) -> None:
 
 
 async def test_a_jwks_url_needs_no_discovery(site: Site) -> None:
-    """gate.jwksURL, for issuers that have not a discovery document."""
+    """gate.jwksURL is for issuers without a discovery document."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}) as gate:
         assert (await gate.request(issuer.mint())).status == 200
     assert server.counts == {"/jwks": 1}
 
 
-async def test_a_private_authority_is_trusted_where_configured() -> None:
-    """issuer.certificateAuthority, in PEM."""
+async def test_a_private_authority_is_trusted_if_configured() -> None:
+    """issuer.certificateAuthority contains it in PEM."""
     certificate = throwaway_certificate()
     async with EmbeddedServer(certificate=certificate) as server:
         issuer = Issuer(server.url, SigningKey.generate("ES256"))
@@ -99,7 +99,7 @@ async def test_a_private_authority_is_trusted_where_configured() -> None:
 
 @pytest.mark.parametrize("given", ["another", "none"])
 async def test_an_untrusted_certificate_ends_the_fetch(given: str) -> None:
-    """Nothing is asked of a server that cannot prove who it is, and /readyz says what to configure."""
+    """The server gets no request, and /readyz names the setting for its CA."""
     async with EmbeddedServer(certificate=throwaway_certificate()) as server:
         issuer = Issuer(server.url, SigningKey.generate("ES256"))
         entry = trusting(issuer)
@@ -150,7 +150,7 @@ async def test_the_token_is_sent_only_to_the_issuers_host(tmp_path: Path) -> Non
 
 
 async def test_a_missing_token_file_is_an_outage(site: Site, tmp_path: Path) -> None:
-    """The fetch is not made without it; when it appears, keys come."""
+    """Keys are not fetched without it. They are fetched as soon as the file exists."""
     issuer, server = site
     token_file = tmp_path / "token"
     entry = trusting(issuer, keys={**QUICK, "tokenFile": str(token_file)})
@@ -162,7 +162,7 @@ async def test_a_missing_token_file_is_an_outage(site: Site, tmp_path: Path) -> 
         await gate.passes(issuer.mint(), within=5)
 
 
-async def test_one_bad_key_spoils_nothing(site: Site) -> None:
+async def test_a_bad_key_does_not_affect_the_others(site: Site) -> None:
     """Keys that cannot be used are skipped and counted."""
     issuer, _ = site
     secret: JsonObject = {"kty": "oct", "k": "c2VjcmV0", "kid": issuer.key.kid}
@@ -182,8 +182,8 @@ async def test_many_requests_share_one_fetch(site: Site) -> None:
     assert server.counts["/jwks"] == 1
 
 
-async def test_made_up_kids_cost_no_fetches(site: Site) -> None:
-    """However many strangers name keys that nobody has, one fetch a cooldown is all that the issuer sees."""
+async def test_invented_kids_start_one_fetch_per_cooldown(site: Site) -> None:
+    """The issuer gets no more requests, however many tokens have an unknown kid."""
     issuer, server = site
     stranger = SigningKey.generate("ES256")
     tokens = [issuer.mint(key=stranger, headers={"kid": f"kid-{number}"}) for number in range(60)]
@@ -195,7 +195,7 @@ async def test_made_up_kids_cost_no_fetches(site: Site) -> None:
 
 
 async def test_a_key_replaced_under_its_kid_works_at_its_first_request(site: Site) -> None:
-    """Right after a fetch, too; what the old key signed is refused from then on."""
+    """This also holds right after a fetch. Tokens of the old key are rejected from then on."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer)]}) as gate:
         older = issuer.mint()
@@ -207,7 +207,7 @@ async def test_a_key_replaced_under_its_kid_works_at_its_first_request(site: Sit
 
 
 async def test_a_key_replaced_without_a_kid_works_at_its_first_request() -> None:
-    """Neither its JWK nor its tokens name it."""
+    """Neither its JWK nor its tokens have a kid."""
     async with published(key=SigningKey.generate("ES256").without_kid()) as (issuer, server):
         async with running({"jwt": [trusting(issuer)]}) as gate:
             await gate.passes(issuer.mint(), within=5)
@@ -216,8 +216,8 @@ async def test_a_key_replaced_without_a_kid_works_at_its_first_request() -> None
         assert server.counts["/jwks"] == 2
 
 
-async def test_forged_tokens_cost_one_fetch(site: Site) -> None:
-    """Of a hundred tokens with a known kid and a wrong signature only the first has the keys fetched again."""
+async def test_forged_tokens_start_one_fetch(site: Site) -> None:
+    """Only the first of a hundred tokens with a known kid and a wrong signature starts a fetch."""
     issuer, server = site
     forger = SigningKey.generate("ES256", kid=issuer.key.kid)
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
@@ -228,8 +228,8 @@ async def test_forged_tokens_cost_one_fetch(site: Site) -> None:
     assert server.counts["/jwks"] == 2
 
 
-async def test_a_token_refused_before_its_key_was_known_passes_afterwards(site: Site) -> None:
-    """The remembered refusal ends when a fetch brings the key, however long refusals are remembered."""
+async def test_a_token_that_was_rejected_before_its_key_was_known_is_accepted_later(site: Site) -> None:
+    """The cached rejection ends with the fetch of the key, even if cache.negativeTTL is longer."""
     issuer, _ = site
     forger = SigningKey.generate("ES256", kid=issuer.key.kid)
     document = {
@@ -245,8 +245,8 @@ async def test_a_token_refused_before_its_key_was_known_passes_afterwards(site: 
         await gate.passes(token, within=5)
 
 
-async def test_a_new_key_within_the_cooldown_costs_nobody_a_login(site: Site) -> None:
-    """Too early for the next fetch it is 503 with Retry-After and a reason of its own; the retry passes."""
+async def test_a_new_key_within_the_cooldown_is_unavailable(site: Site) -> None:
+    """Its tokens get 503 with Retry-After and a reason of its own, and never 401. The retry is allowed."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, keys={"cooldown": "3s"})]}) as gate:
         await gate.passes(issuer.mint(), within=5)
@@ -258,8 +258,8 @@ async def test_a_new_key_within_the_cooldown_costs_nobody_a_login(site: Site) ->
     assert server.counts["/jwks"] == 2
 
 
-async def test_a_new_key_waits_for_a_fetch_that_is_near(site: Site) -> None:
-    """Its request is answered by the keys that the next fetch brings."""
+async def test_a_new_key_waits_for_a_fetch_that_is_due_soon(site: Site) -> None:
+    """The request is decided by the keys of the next fetch."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, keys={"cooldown": "1s"})]}) as gate:
         await gate.passes(issuer.mint(), within=5)
@@ -269,8 +269,8 @@ async def test_a_new_key_waits_for_a_fetch_that_is_near(site: Site) -> None:
     assert server.counts["/jwks"] == 2
 
 
-async def test_an_older_key_set_of_a_lagging_replica_costs_nobody_a_login(site: Site) -> None:
-    """One answer behind a load balancer lacks the new key: its tokens are never called bad, and soon pass again."""
+async def test_an_older_key_set_of_a_lagging_replica_denies_no_token(site: Site) -> None:
+    """One response lacks the new key. Tokens of this key get 200 or 503, never 401, and soon 200 again."""
     issuer, server = site
     before = issuer.jwks()
     async with running({"jwt": [trusting(issuer, keys={"cooldown": "2s", "refresh": "4s"})]}) as gate:
@@ -287,7 +287,7 @@ async def test_an_older_key_set_of_a_lagging_replica_costs_nobody_a_login(site: 
 
 
 async def test_key_requests_bypass_caches() -> None:
-    """A fetch that a new key has started must not be answered with the old keys (RFC 9111, section 5.2.1.4)."""
+    """A cache must not respond with the old keys to a fetch for a new key (RFC 9111, section 5.2.1.4)."""
     issuer = Issuer("", SigningKey.generate("ES256"))
     async with FakeAPI(documents(issuer)) as server:
         issuer.url, issuer.jwks_uri = server.url, server.url + "/jwks"
@@ -297,7 +297,7 @@ async def test_key_requests_bypass_caches() -> None:
 
 
 async def test_a_new_key_works_at_its_first_request(site: Site) -> None:
-    """An unknown kid starts a fetch, and its own request waits for it."""
+    """An unknown kid starts a fetch, and the request waits for it."""
     issuer, _ = site
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
         await gate.passes(issuer.mint(), within=5)
@@ -318,8 +318,8 @@ async def test_an_older_key_is_valid_while_it_is_published(site: Site) -> None:
         assert await gate.metric("authgate_verify_requests_total", source="cache", decision="allow") >= 1
 
 
-async def test_a_withdrawn_key_takes_its_verdicts_along(site: Site) -> None:
-    """A verdict in the cache does not outlive the key it rests on."""
+async def test_verdicts_of_a_withdrawn_key_are_removed(site: Site) -> None:
+    """A cached verdict is valid only as long as its key is published."""
     issuer, _ = site
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
         older = issuer.mint()
@@ -329,8 +329,8 @@ async def test_a_withdrawn_key_takes_its_verdicts_along(site: Site) -> None:
         assert await gate.verdict(older) == (401, "key_unknown")
 
 
-async def test_keys_are_fetched_again_before_they_are_old(site: Site) -> None:
-    """gate.keys.refresh, in the background: a withdrawn key goes although nobody brings a new one."""
+async def test_keys_are_refreshed_in_the_background(site: Site) -> None:
+    """After gate.keys.refresh a withdrawn key is removed, even if no token has an unknown kid."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, keys={"refresh": "1s"})]}) as gate:
         older = issuer.mint()
@@ -341,8 +341,8 @@ async def test_keys_are_fetched_again_before_they_are_old(site: Site) -> None:
         assert await gate.verdict(older) == (401, "key_unknown")
 
 
-async def test_issuers_do_not_vouch_for_each_other(site: Site) -> None:
-    """A key is good for tokens of the issuer that published it, whatever kid another one uses."""
+async def test_a_key_is_only_valid_for_its_own_issuer(site: Site) -> None:
+    """This also holds if another issuer uses the same kid."""
     issuer, _ = site
     async with (
         published() as (other, _),
