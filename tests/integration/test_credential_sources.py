@@ -106,7 +106,7 @@ SECOND = {
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("headers", SECOND.values(), ids=SECOND)
 async def test_a_possible_second_token_is_refused(gate: Gate, headers: list[tuple[str, str]]) -> None:
-    """Else the gate could verify one token while the app reads another."""
+    """Otherwise the gate could verify one token while the app reads another."""
     answer = await gate.request(headers=headers)
     assert answer.verdict == (401, "credential_ambiguous")
     assert 'error="invalid_request"' in answer.value("WWW-Authenticate")
@@ -116,7 +116,7 @@ async def test_a_possible_second_token_is_refused(gate: Gate, headers: list[tupl
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_basic_source_asks_for_a_password(gate: Gate) -> None:
-    """Every 401 has both challenges; other Basic credentials are refused as without the source."""
+    """Every 401 has both challenges. Other Basic credentials are refused, as without the source."""
     bearer, password = PLACES["Authorization"][0], PLACES["a Basic password"][0]
     other = ("Authorization", "Basic Z2l0OnNlY3JldA==")
     answers = {
@@ -190,7 +190,7 @@ async def test_a_denial_has_no_headers_of_the_request(gate: Gate) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_no_source_is_logged(gate: Gate) -> None:
-    """With every decision written, the audit log holds no token from any source."""
+    """The audit log of all decisions contains no token from any source."""
     stream = configured()
     for headers in PLACES.values():
         await gate.request(headers=headers)
@@ -208,7 +208,7 @@ async def test_a_source_that_is_not_configured_is_not_read(place: str) -> None:
 
 
 async def test_a_padded_token_is_accepted_only_from_its_source() -> None:
-    """From the cache, too: neither source's verdict is used for the other."""
+    """A cached verdict for one source is not used for another."""
     sources = [{"header": "X-Amzn-Oidc-Data", "padded": True}, {"header": "X-Token"}]
     document = {"jwt": [knowing(ISSUER)], "credential": {"sources": sources}}
     claims = {"iss": ISSUER.url, "aud": AUDIENCE, "sub": "ada", "jti": "j", "exp": int(time.time()) + 3600}
@@ -245,7 +245,7 @@ IGNORING = {
 
 @pytest.mark.parametrize("value", FOR_THE_APP.values(), ids=FOR_THE_APP)
 async def test_an_ignored_authorization_is_neither_read_nor_counted(value: str) -> None:
-    """The token in the source decides; without one, the request has no credential. Others than the source count."""
+    """The token in the source decides. Without it, the request has no credential. Two tokens are refused."""
     app = [("Authorization", value)]
     opened = [*app, ("X-Original-URI", "/open"), ("X-Original-Method", "GET")]
     async with running(IGNORING) as ignoring:
@@ -258,7 +258,7 @@ async def test_an_ignored_authorization_is_neither_read_nor_counted(value: str) 
 
 
 async def test_the_log_names_the_places_where_a_token_is_read() -> None:
-    """Of a request without a token, too, so that an ignored `Authorization` is not a riddle."""
+    """This includes requests without a token, so that users see why `Authorization` is ignored."""
     stream = configured()
     async with running(IGNORING) as ignoring:
         await ignoring.request(headers=PLACES["Authorization"])

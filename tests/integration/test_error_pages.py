@@ -17,15 +17,15 @@ from tests.support.tools import require_tool
 
 PAGES = Path(__file__).parents[2] / "deploy" / "proxies" / "errors"
 SCHEMES = {"dark": "0", "light": "1"}
-"""Blink's numbers of prefers-color-scheme."""
+"""Blink's numbers for the values of prefers-color-scheme."""
 WIDTH, HEIGHT = 480, 360
 _PATIENCE = 120  # seconds; a browser is slow to start on a machine that is busy
-# A container has no user namespaces for the sandbox of a browser that root starts.
+# Root's browser in a container cannot create the user namespaces of its sandbox.
 _AS_ROOT = ["--no-sandbox"] if os.geteuid() == 0 else []
 
 
 async def browse(folder: Path, *arguments: str) -> str:
-    """What Chromium prints, without a window and with a profile of its own."""
+    """Run Chromium without a window and with a new profile; return its output."""
     chromium = require_tool("chromium", "it shows the error pages")
     quiet = ["--headless", "--disable-gpu", "--hide-scrollbars", "--no-first-run", *_AS_ROOT]
     process = await asyncio.create_subprocess_exec(

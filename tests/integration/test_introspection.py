@@ -1,4 +1,4 @@
-"""A gate whose tokens an authorization server decides: verdicts, outages, readiness, reloads and metrics."""
+"""A gate with token introspection: verdicts, outages, readiness, reloads and metrics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAULTS: dict[str, Fault] = {
 
 @asynccontextmanager
 async def authorization_server() -> AsyncIterator[tuple[AuthorizationServer, EmbeddedServer]]:
-    """A server that knows one active token."""
+    """Run a server with one active token."""
     async with EmbeddedServer() as server:
         site = AuthorizationServer(server.url)
         site.tokens[TOKEN] = {"sub": "jane", "aud": AUDIENCE, "scope": "read write", "client_id": "app"}
@@ -46,7 +46,7 @@ async def authorization_server() -> AsyncIterator[tuple[AuthorizationServer, Emb
 
 
 def asking(site: AuthorizationServer, folder: Path, name: str = "opaque", **members: Any) -> dict[str, Any]:
-    """An entry of `introspection` for the server."""
+    """Return an entry of `introspection` for the server."""
     secret = folder / "client-secret"
     secret.write_text(SECRET)
     return {
@@ -64,7 +64,7 @@ def asking(site: AuthorizationServer, folder: Path, name: str = "opaque", **memb
 
 
 async def ready(gate: Gate) -> None:
-    """Waits until the gate is ready."""
+    """Wait until the gate is ready."""
 
     async def is_ready() -> bool:
         return (await gate.admin("/readyz")).status == 200
@@ -72,8 +72,8 @@ async def ready(gate: Gate) -> None:
     await until(is_ready, within=10)
 
 
-async def test_an_opaque_token_opens_the_gate(tmp_path: Path) -> None:
-    """With the identity of the answer; the second request is answered from the cache; no token in /status."""
+async def test_an_opaque_token_is_allowed(tmp_path: Path) -> None:
+    """The identity is that of the response. The second request uses the cache. /status contains no token."""
     async with (
         authorization_server() as (site, server),
         running({"introspection": [asking(site, tmp_path)]}) as gate,
@@ -108,7 +108,7 @@ async def test_an_opaque_token_opens_the_gate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 async def test_an_outage_is_never_a_401(tmp_path: Path, fault: Fault) -> None:
-    """503 for every token, and the gate is not ready; it ends by itself, without a request."""
+    """Every token gets 503, and the gate is not ready. It recovers without a request."""
     async with authorization_server() as (site, server):
         server.faults.set(INTROSPECT, fault)
         async with running({"introspection": [asking(site, tmp_path)]}) as gate:
@@ -121,13 +121,15 @@ async def test_an_outage_is_never_a_401(tmp_path: Path, fault: Fault) -> None:
             assert "[-]introspection/opaque failed: " in verbose.body
             server.faults.clear()
             if isinstance(fault, Hold):
-                await ready(gate)  # a probe finds out, every 5 s
+                await ready(gate)  # by a probe, which is sent every 5 s
             assert await gate.verdict(TOKEN) == (200, "")
             assert await gate.verdict(REVOKED) == (401, "introspection_inactive")
 
 
-async def test_refused_client_credentials_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """In /readyz and in the log; no answer to a client shows them as the client's fault."""
+async def test_rejected_client_credentials_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """/readyz and the log name them. Clients get 503, because their tokens are not the problem."""
     async with authorization_server() as (site, _):
         entry = asking(site, tmp_path)
         site.secret = "rotated"
@@ -140,8 +142,8 @@ async def test_refused_client_credentials_are_named(tmp_path: Path, caplog: pyte
     assert SECRET not in caplog.text
 
 
-async def test_a_cached_verdict_outlives_an_outage_until_its_ttl(tmp_path: Path) -> None:
-    """A revoked token is accepted until then, and not longer."""
+async def test_a_cached_verdict_is_used_until_its_ttl(tmp_path: Path) -> None:
+    """A revoked token is accepted until then."""
     async with authorization_server() as (site, _):
         entry = asking(site, tmp_path, cache={"ttl": "1s"})
         async with running({"introspection": [entry]}) as gate:
@@ -154,8 +156,8 @@ async def test_a_cached_verdict_outlives_an_outage_until_its_ttl(tmp_path: Path)
             await until(rejected, within=5)
 
 
-async def test_jwts_of_an_issuer_are_confirmed(tmp_path: Path) -> None:
-    """A JWT is verified locally, then introspected; a revoked one is rejected, a forged one is never sent."""
+async def test_jwts_of_an_issuer_are_also_introspected(tmp_path: Path) -> None:
+    """A JWT is verified locally, then introspected. A revoked one is rejected. A forged one is never sent."""
     async with authorization_server() as (site, server), published() as (issuer, _):
         good, revoked = issuer.mint("jane"), issuer.mint("joe")
         site.tokens[good] = {}
@@ -175,7 +177,7 @@ async def test_jwts_of_an_issuer_are_confirmed(tmp_path: Path) -> None:
 
 
 async def test_jwts_of_an_issuer_without_keys_are_introspected(tmp_path: Path) -> None:
-    """The endpoint is discovered through the issuer, and the answer alone decides."""
+    """The endpoint is discovered through the issuer, and only the response decides."""
     async with authorization_server() as (site, _), published() as (issuer, _):
         issuer.url = site.url
         token = issuer.mint("claimed by the token")
@@ -195,7 +197,7 @@ async def test_jwts_of_an_issuer_without_keys_are_introspected(tmp_path: Path) -
 
 
 async def test_a_prefix_selects_the_server(tmp_path: Path) -> None:
-    """An opaque token that no entry is configured for is rejected, and sent nowhere."""
+    """An opaque token without a matching entry is rejected and not sent to any server."""
     async with authorization_server() as (site, server):
         entry = asking(site, tmp_path, prefix="gho_")
         async with running({"introspection": [entry]}) as gate:

@@ -1,4 +1,4 @@
-"""A gate and an authorization server of other authors: Authlib issues, introspects and revokes the tokens."""
+"""A gate with an independent authorization server: Authlib issues, introspects and revokes the tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ APP = {"client_id": "app", "client_secret": "app-secret"}
 
 
 async def issued(gate: Gate, url: str) -> str:
-    """A token of the app, by its client credentials."""
+    """Return a token that the app gets with its client credentials."""
     form = {"grant_type": "client_credentials", "scope": "read write", **APP}
     answer = await gate.client.post(f"{url}/token", urlencode(form).encode(), FORM)
     assert answer.status == 200, answer
@@ -42,8 +42,8 @@ async def issued(gate: Gate, url: str) -> str:
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "private_key_jwt"])
 @pytest.mark.parametrize("found", ["endpoint", "issuer"])
-async def test_tokens_of_authlib(tmp_path: Path, method: str, found: str) -> None:
-    """An issued token is accepted, an unknown one and a revoked one are rejected."""
+async def test_tokens_of_authlib_are_introspected(tmp_path: Path, method: str, found: str) -> None:
+    """An issued token is allowed. An unknown or revoked token is rejected."""
     key = rsa.generate_private_key(65537, 2048)
     pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     own = RegisteredClient("gate", method, SECRET, pem)
@@ -85,8 +85,8 @@ async def test_tokens_of_authlib(tmp_path: Path, method: str, found: str) -> Non
             await until(rejected, within=5)
 
 
-async def test_authlib_refuses_another_secret(tmp_path: Path) -> None:
-    """A wrong client secret is an outage of the gate's, not of the token."""
+async def test_a_wrong_client_secret_is_an_outage(tmp_path: Path) -> None:
+    """It is a problem of the gate, not of the token, so clients get 503."""
     file = tmp_path / "credential"
     file.write_text("wrong")
     async with EmbeddedServer() as server:

@@ -1,4 +1,4 @@
-"""The introspection client and real HTTP servers: how it authenticates, and what every failure becomes."""
+"""The introspection client with real HTTP servers: client authentication, discovery and failures."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def secret(tmp_path: Path) -> Path:
 def client(
     settings: ClientAuthSettings, clock: FakeClock | None = None, **members: Any
 ) -> IntrospectionClient:
-    """A client with this authentication."""
+    """Return a client with this authentication."""
     given: dict[str, Any] = {"endpoint": None, "issuer": None, "timeout": 0.5, "ca": None, **members}
     return IntrospectionClient(
         settings,
@@ -69,13 +69,13 @@ def client(
 
 
 def basic(secret: Path, method: Any = "client_secret_basic") -> ClientAuthSettings:
-    """Authentication with a secret."""
+    """Return client authentication with a secret."""
     return ClientAuthSettings(method=method, client_id=CLIENT, secret_file=secret)
 
 
 @asynccontextmanager
 async def serving(**members: Any) -> AsyncIterator[tuple[AuthorizationServer, EmbeddedServer]]:
-    """An authorization server with one active token."""
+    """Run an authorization server with one active token."""
     async with EmbeddedServer() as server:
         site = AuthorizationServer(server.url, **members)
         site.tokens[TOKEN] = ACTIVE
@@ -86,7 +86,7 @@ async def serving(**members: Any) -> AsyncIterator[tuple[AuthorizationServer, Em
 
 @asynccontextmanager
 async def closing(made: IntrospectionClient) -> AsyncIterator[IntrospectionClient]:
-    """Closes the client at the end."""
+    """Close the client at the end."""
     try:
         yield made
     finally:
@@ -103,7 +103,7 @@ async def _eventually(holds: Callable[[], bool]) -> None:
 
 
 async def error_of(made: IntrospectionClient) -> ApiError:
-    """The error of a request, which never shows a secret."""
+    """Return the error of a request. It must not contain a secret."""
     with pytest.raises(ApiError) as caught:
         await made.introspect(TOKEN)
     assert caught.value.__context__ is None
@@ -128,7 +128,7 @@ async def test_a_secret_authenticates(secret: Path, method: Any) -> None:
 
 
 async def test_a_changed_secret_is_used_with_the_next_request(secret: Path) -> None:
-    """A wrong secret is authgate's own problem, and a file that disappears does not matter."""
+    """A rejected secret is an error of authgate's credentials. If the file disappears, the last secret is used."""
     async with serving() as (site, _), closing(client(basic(secret), endpoint=site.url + INTROSPECT)) as made:
         assert await made.introspect(TOKEN)
         site.secret = "another secret"
@@ -142,7 +142,7 @@ async def test_a_changed_secret_is_used_with_the_next_request(secret: Path) -> N
 
 
 async def test_a_missing_secret_is_reported(tmp_path: Path) -> None:
-    """Nothing is sent without the secret; the file is read as soon as it exists."""
+    """No request is sent without the secret. The file is read as soon as it exists."""
     file = tmp_path / "later"
     async with (
         serving() as (site, server),
@@ -159,7 +159,7 @@ async def test_a_missing_secret_is_reported(tmp_path: Path) -> None:
 
 
 async def test_a_signed_assertion_authenticates(tmp_path: Path) -> None:
-    """Each request has its own JWT (RFC 7523), for the issuer or the endpoint, with the key that the file has now."""
+    """Each request has a new JWT (RFC 7523) for the issuer or the endpoint, signed with the file's current key."""
     file = tmp_path / "key.pem"
     key = _key(file)
     settings = ClientAuthSettings(method="private_key_jwt", client_id=CLIENT, key_file=file, key_id="one")
@@ -238,8 +238,8 @@ FAULTS: dict[str, tuple[Fault, ApiErrorKind]] = {
 
 
 @pytest.mark.parametrize(("fault", "kind"), FAULTS.values(), ids=FAULTS.keys())
-async def test_a_failure_is_never_an_answer(secret: Path, fault: Fault, kind: ApiErrorKind) -> None:
-    """Every failure is an error of its kind, and the next request succeeds."""
+async def test_a_failure_is_never_a_verdict(secret: Path, fault: Fault, kind: ApiErrorKind) -> None:
+    """Every failure has its kind of error, and the next request succeeds."""
     async with (
         serving() as (site, server),
         closing(client(basic(secret), endpoint=site.url + INTROSPECT)) as made,
@@ -254,7 +254,7 @@ async def test_a_failure_is_never_an_answer(secret: Path, fault: Fault, kind: Ap
 
 
 async def test_the_endpoint_is_discovered(secret: Path) -> None:
-    """The document must name exactly the issuer; while discovery fails, the last endpoint stays in use."""
+    """The document must have exactly this issuer. While discovery fails, the last endpoint is used."""
     clock = FakeClock()
     async with serving() as (site, server), closing(client(basic(secret), clock, issuer=site.url)) as made:
         site.discovery["issuer"] = "https://other.example"
@@ -319,8 +319,8 @@ async def test_a_host_that_cannot_be_a_name_is_an_outage(secret: Path, host: str
         "file:///etc",
     ],
 )
-async def test_an_advertised_endpoint_is_not_believed_blindly(secret: Path, endpoint: object) -> None:
-    """Tokens are sent only to an https URL, or on loopback."""
+async def test_an_invalid_advertised_endpoint_is_rejected(secret: Path, endpoint: object) -> None:
+    """Tokens are sent only to an https URL or to loopback."""
     async with serving() as (site, server), closing(client(basic(secret), issuer=site.url)) as made:
         site.discovery["introspection_endpoint"] = endpoint
         assert "introspection_endpoint" in str(await error_of(made))

@@ -1,4 +1,4 @@
-"""Introspection in `authgate serve`: several workers, a reload, and nothing secret in any output."""
+"""Introspection in `authgate serve`: several workers, a reload, and no secret in any output."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ ECHOES: list[Fault] = [
 
 
 @pytest.mark.parametrize("format_", ["json", "text"])
-async def test_nothing_secret_is_written(tmp_path: Path, format_: str) -> None:
-    """Neither the tokens nor the client's secret, at level debug, also if the server echoes them."""
+async def test_no_secret_is_written(tmp_path: Path, format_: str) -> None:
+    """No output at level debug has the tokens or the client's secret, even if the server echoes them."""
     async with authorization_server() as (site, server):
         document = {
             "introspection": [asking(site, tmp_path, cache={"ttl": "0s", "negativeTTL": "0s"})],
@@ -58,7 +58,7 @@ async def test_nothing_secret_is_written(tmp_path: Path, format_: str) -> None:
 
 
 async def test_workers_and_reloads_keep_the_gate_ready(tmp_path: Path) -> None:
-    """Each worker asks for itself; a reload probes before it switches, so that no request fails."""
+    """Each worker introspects by itself. A reload probes the new endpoint first, so no request fails."""
     async with authorization_server() as (site, _):
         document = {
             "introspection": [asking(site, tmp_path)],
@@ -81,7 +81,7 @@ async def test_workers_and_reloads_keep_the_gate_ready(tmp_path: Path) -> None:
             await comes_to(gate, 0, "authgate_config_reloads_total", result="failure")
 
 
-async def test_a_certificate_that_is_missing_does_not_stop_the_gate(tmp_path: Path) -> None:
+async def test_a_missing_certificate_does_not_stop_the_gate(tmp_path: Path) -> None:
     """It is a warning of `check`, and 503 for each token until it can be read."""
     async with authorization_server() as (site, _):
         where = tmp_path / "missing"

@@ -1,4 +1,4 @@
-"""What `authgate doctor` and `authgate explain` say about introspection."""
+"""The output of `authgate doctor` and `authgate explain` about introspection."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ WRONG: dict[str, tuple[str, Fault, str, str]] = {
 
 
 @pytest.mark.parametrize(("path", "fault", "subject", "remedy"), WRONG.values(), ids=WRONG.keys())
-async def test_the_doctor_names_what_to_do(
+async def test_the_doctor_has_a_remedy_for_each_failure(
     tmp_path: Path, path: str, fault: Fault, subject: str, remedy: str
 ) -> None:
-    """For each failure, with the endpoint's error."""
+    """The finding names what failed, and what to check."""
     async with authorization_server() as (site, server):
         server.faults.set(path, fault)
         entry = asking(site, tmp_path, endpoint=None, issuer=site.url)
@@ -61,7 +61,7 @@ async def test_the_doctor_names_what_to_do(
 
 
 async def explanation(folder: Path, token: str, *entries: dict[str, Any], **sections: Any) -> Explanation:
-    """The explanation of a token."""
+    """Return the explanation of a token."""
     config = load(written(folder, {"introspection": entries, **sections}), {}).config
     return await explained(config, token, "default")
 
@@ -89,7 +89,7 @@ async def test_explain_names_the_server_that_decides(tmp_path: Path) -> None:
 
 
 async def test_explain_shows_an_outage_and_the_key_of_a_confirmed_token(tmp_path: Path) -> None:
-    """An outage refers to the doctor; a JWT passes the steps of its key before introspection decides."""
+    """For an outage the remedy is the doctor. The key of a JWT is checked before introspection."""
     async with authorization_server() as (site, server), published() as (issuer, _):
         entry = asking(site, tmp_path, tokens="all", issuers=["corp"])
         token = issuer.mint("jane")

@@ -1,4 +1,4 @@
-"""Issuers of other shapes than plain OpenID Connect: their names, keys, audiences and algorithms, over HTTP."""
+"""Issuers that differ from plain OpenID Connect: their names, keys, audiences and algorithms, over HTTP."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("algorithms", [None, ["EdDSA"], ["Ed25519"]])
 async def test_ed25519_is_accepted_by_its_own_name(algorithms: list[str] | None) -> None:
-    """RFC 9864: in the key, in the token and in gate.algorithms, where EdDSA includes it."""
+    """The name of RFC 9864 can be in the key, the token and gate.algorithms. There, EdDSA includes it."""
     async with published(key=SigningKey.generate("EdDSA")) as (issuer, _):
         issuer.bad_keys = [issuer.key.jwk({"alg": "Ed25519"})]
         issuer.withdraw(issuer.key)
@@ -52,8 +52,8 @@ async def test_ed25519_is_accepted_by_its_own_name(algorithms: list[str] | None)
         "urn:example:idp",
     ],
 )
-async def test_an_issuer_with_a_jwks_url_is_only_a_name(name: str) -> None:
-    """It is compared exactly, and never fetched."""
+async def test_an_issuer_with_a_jwks_url_needs_no_url_of_its_own(name: str) -> None:
+    """Its name is compared exactly, and never used as a URL."""
     async with published() as (issuer, server):
         entry = trusting(name, jwksURL=issuer.jwks_uri)
         async with running({"jwt": [entry]}) as gate:
@@ -65,7 +65,7 @@ async def test_an_issuer_with_a_jwks_url_is_only_a_name(name: str) -> None:
 
 
 async def test_the_audience_may_be_in_another_claim() -> None:
-    """gate.audienceClaims, for access tokens of Cognito; policies compare the same values."""
+    """gate.audienceClaims is for access tokens of Cognito. Policies compare the same values."""
     async with published() as (issuer, _):
         entry = trusting(issuer, audienceClaims=["client_id"])
         entry["issuer"] |= {"audiences": ["app-1", "app-2"], "audienceMatchPolicy": "MatchAny"}
@@ -85,8 +85,8 @@ async def test_the_audience_may_be_in_another_claim() -> None:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_keys_behind_a_plain_http_address_need_the_unsafe_setting(allowed: bool) -> None:
-    """gate.unsafeAllowHTTP: an https discovery document that names keys at an http address."""
+async def test_keys_at_a_plain_http_address_need_the_unsafe_setting(allowed: bool) -> None:
+    """Only with gate.unsafeAllowHTTP may an https discovery document have an http jwks_uri."""
     certificate = throwaway_certificate()
     async with published() as (issuer, keys), EmbeddedServer(certificate=certificate) as server:
         issuer.url, issuer.jwks_uri = server.url, f"{keys.url}/jwks"
@@ -101,8 +101,8 @@ async def test_keys_behind_a_plain_http_address_need_the_unsafe_setting(allowed:
                 assert "which is not https" in (await gate.admin("/readyz?verbose")).body
 
 
-async def test_keys_may_be_an_object_of_pem_by_kid(tmp_path: Path) -> None:
-    """At gate.jwksURL, as Google publishes them; `explain` names the kids for a token with another one."""
+async def test_keys_can_be_pem_by_kid(tmp_path: Path) -> None:
+    """Google publishes such an object. `explain` lists its kids for a token with an unknown one."""
     async with published() as (issuer, server):
         server.faults.set("/jwks", json_answer({"k1": issuer.key.public_pem().decode()}))
         async with running({"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}) as gate:
@@ -115,7 +115,7 @@ async def test_keys_may_be_an_object_of_pem_by_kid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("named", ["the template", "the first tenant", "another tenant"])
 async def test_one_entry_accepts_the_listed_tenants(named: str) -> None:
-    """gate.tenants: one key set; the document is that of the first tenant, whose issuer may be the template."""
+    """All of gate.tenants share the keys of the first tenant's document. Its issuer may be the template."""
     async with EmbeddedServer() as server:
         first = Issuer(f"{server.url}/t1/v2.0", SigningKey.generate("RS256"), jwks_uri=f"{server.url}/jwks")
         server.add(OpenIDSite(first))
@@ -150,16 +150,18 @@ async def test_one_entry_accepts_the_listed_tenants(named: str) -> None:
         ),
     ],
 )
-async def test_doctor_advises_what_check_accepts(tmp_path: Path, named: str, advice: str) -> None:
-    """For a discovery document of another issuer."""
+async def test_doctor_suggests_a_setting_for_a_document_of_another_issuer(
+    tmp_path: Path, named: str, advice: str
+) -> None:
+    """The suggestion depends on the issuer that the document names."""
     async with published() as (issuer, _):
         issuer.discovery_changes = {"issuer": named}
         findings = await found(written(tmp_path, {"jwt": [trusting(issuer)]}))
     assert advice in findings.about("issuer").remedy
 
 
-async def test_jwt_svids_are_routed_by_their_trust_domain() -> None:
-    """gate.spiffe: no `iss`; of the bundle, only keys for JWT-SVIDs count."""
+async def test_jwt_svids_are_assigned_by_their_trust_domain() -> None:
+    """With gate.spiffe a token needs no `iss`. Only the bundle's keys for JWT-SVIDs are used."""
     async with published() as (issuer, server):
         other = SigningKey.generate("ES256")
         bundle = [
@@ -203,7 +205,7 @@ async def test_jwt_svids_are_routed_by_their_trust_domain() -> None:
 
 @pytest.mark.parametrize("by", ["discovery", "jwksURL"])
 async def test_a_cluster_needs_only_its_public_issuer(tmp_path: Path, by: str) -> None:
-    """cluster.keysFrom: issuer: account, namespace and policies as for any cluster, and no API server."""
+    """With `keysFrom: issuer` identities and policies are as for any cluster, without an API server."""
     async with published() as (issuer, server):
         entry: dict[str, Any] = {
             "name": "far",
@@ -269,8 +271,8 @@ async def test_a_clusters_issuer_may_have_a_private_authority(tmp_path: Path, by
         assert (await found(written(tmp_path, document))).worst is Level.GOOD
 
 
-async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
-    """gate.alb: a key for each kid, the audience in the header's `signer`, a signature over padded segments."""
+async def test_tokens_of_a_load_balancer_are_accepted(tmp_path: Path) -> None:
+    """With gate.alb, keys are fetched by kid, `signer` is the audience, and the signature covers padded segments."""
     kid, arn = str(uuid.uuid4()), "arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/web/1"
     key = SigningKey.generate("ES256", kid=kid)
     async with published() as (issuer, server):
@@ -319,8 +321,8 @@ async def test_tokens_of_a_load_balancer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["ML-DSA-44", "ML-DSA-65", "ML-DSA-87"])
-async def test_post_quantum_tokens_are_accepted_where_they_are_named(algorithm: str) -> None:
-    """RFC 9964: keys by discovery; off unless gate.algorithms names the algorithm."""
+async def test_post_quantum_tokens_are_accepted_if_configured(algorithm: str) -> None:
+    """gate.algorithms must contain the algorithm (RFC 9964). Keys are found by discovery."""
     async with published(key=SigningKey.generate(algorithm)) as (issuer, _):
         token = issuer.mint(claims={"groups": ["group"] * 100})
         async with running({"jwt": [trusting(issuer, algorithms=[algorithm])]}) as gate:

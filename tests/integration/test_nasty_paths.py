@@ -1,4 +1,4 @@
-"""What a proxy serves is never wider than what a rule saw: nasty paths, as nginx and Envoy themselves read them."""
+"""A proxy serves the same path that a rule saw: ambiguous paths, as nginx and Envoy themselves read them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ server {{
 }}
 """
 Readings = dict[bytes, str | None]
-"""The path that a proxy takes each of `NASTY` for, None where it refuses the request."""
+"""The path that a proxy reads for each of `NASTY`; None if it rejects the request."""
 
 SECRET, PUBLIC = 0, 1
 ROUTES = Routes(
@@ -47,7 +47,7 @@ ROUTES = Routes(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Readings]:
-    """What nginx takes the paths for, with and without merging slashes."""
+    """How nginx reads the paths, with and without merging slashes."""
     found = {}
     for merge in ("on", "off"):
         port = free_port()
@@ -59,7 +59,7 @@ async def nginx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Readings]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def envoy(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Readings]:
-    """What Envoy takes the paths for, in the ways in which it can be configured."""
+    """How Envoy reads the paths, in each of its configurations."""
     folder = tmp_path_factory.mktemp("envoy")
     ports = {name: free_port() for name in _ENVOY}
     listeners = [_listener(name, port) for name, port in ports.items()]
@@ -150,7 +150,7 @@ def _forwarded(proxy: Proxy, path: bytes) -> OriginalRequest:
 
 
 def _wider(proxy: Proxy, read: Readings) -> list[tuple[bytes, str, str]]:
-    """The paths that a rule saw as one and the proxy serves as another."""
+    """Return the paths that the proxy serves and the rule saw differently."""
     found: list[tuple[bytes, str, str]] = []
     for path, served in read.items():
         seen = plain_path(_forwarded(proxy, path).path or "")
@@ -160,7 +160,7 @@ def _wider(proxy: Proxy, read: Readings) -> list[tuple[bytes, str, str]]:
 
 
 def _escaping(proxy: Proxy, read: Readings) -> list[tuple[bytes, str]]:
-    """The paths that `rawPath: allow` takes for public ones and the proxy serves as others."""
+    """Return the paths that are public by `rawPath: allow`, but that the proxy serves outside of /public/."""
     return [
         (path, served)
         for path, served in read.items()
@@ -170,8 +170,8 @@ def _escaping(proxy: Proxy, read: Readings) -> list[tuple[bytes, str]]:
     ]
 
 
-def test_there_are_enough_of_them() -> None:
-    """At least eighty, all different, and most of them refused as ambiguous."""
+def test_there_are_enough_ambiguous_paths() -> None:
+    """All are different, and at least eighty are denied as ambiguous."""
     assert len(set(NASTY)) == len(NASTY)
     outcomes = [ROUTES.find(_forwarded("nginx", path)) for path in NASTY]
     assert len(NASTY) >= 80
@@ -179,7 +179,7 @@ def test_there_are_enough_of_them() -> None:
 
 
 async def test_nginx_serves_the_path_that_the_rule_saw(nginx: dict[str, Readings]) -> None:
-    """What nginx resolves, merges or decodes, the rule saw so or refused."""
+    """If nginx resolves, merges or decodes a path, the rule saw the result or denied the request."""
     assert {name: found for name, read in nginx.items() if (found := _wider("nginx", read))} == {}
     assert {name: strays for name, read in nginx.items() if (strays := _escaping("nginx", read))} == {}
 
@@ -190,10 +190,10 @@ async def test_envoy_serves_the_path_that_the_rule_saw(envoy: dict[str, Readings
     assert {name: strays for name, read in envoy.items() if (strays := _escaping("envoy", read))} == {}
 
 
-async def test_the_proxies_do_read_some_of_them_otherwise(
+async def test_the_proxies_read_some_paths_differently(
     nginx: dict[str, Readings], envoy: dict[str, Readings]
 ) -> None:
-    """So the table shows something: plain decoding would have been fooled."""
+    """Otherwise the table would prove nothing. Plain decoding would read these paths wrongly."""
     for read in (nginx["merge_slashes on"], envoy["unescaped"]):
         fooled = [
             path for path, served in read.items() if served is not None and served.startswith("/secret")

@@ -20,7 +20,7 @@ CHALLENGE = 'Bearer realm="authgate", error="invalid_token"'
 
 @dataclass
 class ScriptedGate:
-    """A gate that gives one answer to everybody, and remembers what it was asked."""
+    """A gate with one response for all requests. It records the requests."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class ScriptedGate:
         await self._runner.cleanup()
 
     async def drop_connections(self) -> None:
-        """Closes the idle connections and goes on, as a gate does that has had enough of them."""
+        """Close all connections and continue to serve, as a gate does with idle connections."""
         await self._runner.cleanup()
         await self.__aenter__()
 
@@ -84,7 +84,7 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-async def test_the_body_passes_by_the_gate(
+async def test_the_body_is_sent_only_to_the_app(
     gate: ScriptedGate, app: EchoApp, nginx: Nginx, client: aiohttp.ClientSession, *, chunked: bool
 ) -> None:
     """authgate receives method and address without the body. The app receives the body."""
@@ -104,7 +104,7 @@ async def test_the_body_passes_by_the_gate(
     assert (asked.method, asked.path) == ("GET", "/verify")
 
 
-async def test_the_apps_own_500_is_its_own(
+async def test_an_error_of_the_app_is_not_changed(
     app: EchoApp, nginx: Nginx, gate: ScriptedGate, client: aiohttp.ClientSession
 ) -> None:
     """If the app is down, nginx answers 502, and authgate does not answer 503."""
@@ -126,10 +126,10 @@ async def test_the_gates_connection_is_kept(
 
 
 @pytest.mark.parametrize("status", [200, 403])
-async def test_a_closed_connection_is_tried_again(
+async def test_a_closed_connection_is_replaced(
     gate: ScriptedGate, nginx: Nginx, client: aiohttp.ClientSession, status: int
 ) -> None:
-    """A connection that the gate closed meanwhile costs no request."""
+    """No request fails because the gate closed an idle connection."""
     gate.headers = {"WWW-Authenticate": CHALLENGE}
     gate.status = status
     for _ in range(2):
@@ -140,17 +140,17 @@ async def test_a_closed_connection_is_tried_again(
 
 
 async def test_the_gates_location_is_internal(nginx: Nginx, client: aiohttp.ClientSession) -> None:
-    """A client cannot ask the gate through nginx."""
+    """A client cannot send requests to the gate through nginx."""
     async with client.get(nginx.url + "/_authgate") as answer:
         assert answer.status == 404
 
 
-async def test_what_one_pastes_protects_every_location(
+async def test_the_snippets_protect_every_location(
     gate: ScriptedGate, app: EchoApp, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    """In a configuration of one's own, a location is protected as soon as its server includes the snippet.
+    """In a user's own configuration, a location is protected if its server includes the snippet.
 
-    One that sets headers itself believes no client either, once it includes authgate-protect.conf.
+    A location that sets headers itself also removes the client's, if it includes authgate-protect.conf.
     """
     port = free_port()
     folder = tmp_path / "nginx"

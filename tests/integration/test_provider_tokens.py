@@ -41,23 +41,23 @@ OMITTED = "the user is in too many groups, so the issuer left them out of the to
 
 
 def issuer_named(url: str) -> Issuer:
-    """An issuer that publishes nothing: its keys are in the configuration."""
+    """Return an issuer that publishes nothing. Its keys are in the configuration."""
     return Issuer(url, SigningKey.generate("RS256"))
 
 
 async def answered(document: dict[str, Any], token: str) -> Answer:
-    """The answer of a gate that has its keys already."""
+    """Return the answer of a gate with this configuration."""
     async with running(document) as gate:
         return await gate.request(token)
 
 
 async def explanation_of(folder: Path, document: dict[str, Any], token: str) -> Explanation:
-    """What `explain` shows for the same configuration."""
+    """Return the output of `explain` for this configuration."""
     return await explained(load(written(folder, document), {}).config, token, "default")
 
 
 def audited(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """The details of the decisions in the audit log."""
+    """Return the details of the decisions in the audit log."""
     records = [record for record in caplog.records if record.name == AUDIT]
     return [str(vars(record)["attributes"]["authgate.detail"]) for record in records]
 
@@ -67,10 +67,10 @@ def audited(caplog: pytest.LogCaptureFixture) -> list[str]:
     [(V1, "signature_invalid"), (f"https://login.example.com/{TENANT}/v2.0", "issuer_unknown")],
     ids=["version 1", "version 2"],
 )
-async def test_a_token_for_microsoft_graph_is_named_in_the_response_and_by_explain(
+async def test_the_response_and_explain_name_a_token_for_microsoft_graph(
     tmp_path: Path, configured: str, reason: str
 ) -> None:
-    """Its signature covers another nonce than its header shows, so every key fails."""
+    """Its signature covers another nonce than that of its header, so no key can verify it."""
     issuer = issuer_named(configured)
     stranger = SigningKey.generate("RS256", kid=issuer.key.kid)
     token = issuer.mint(claims=GRAPH, headers={"nonce": "4AkIxS0m"}, key=stranger)
@@ -102,7 +102,7 @@ async def test_omitted_groups_are_in_the_audit_log_and_in_explain(
 
 
 async def test_groups_at_another_server_are_not_fetched(tmp_path: Path) -> None:
-    """A deny list must not miss them; app roles in the same token count."""
+    """The token is rejected, because a deny list could miss them. App roles in the same token can be used."""
     issuer = issuer_named("https://login.example.com/v2.0")
     document = {"jwt": [knowing(issuer)]}
     token = issuer.mint(claims={**TOO_MANY_GROUPS, "roles": ["Reader"]})
@@ -117,7 +117,7 @@ async def test_groups_at_another_server_are_not_fetched(tmp_path: Path) -> None:
 
 
 async def test_a_key_that_is_never_published_is_explained(tmp_path: Path) -> None:
-    """As by Okta's org server: the published kids are shown, and that introspection can verify such tokens."""
+    """Okta's org server has such keys. `explain` lists the published kids and suggests introspection."""
     async with published() as (issuer, _):
         unpublished = SigningKey.generate("ES256", kid="not-published")
         document = {"jwt": [trusting(issuer)]}
@@ -129,8 +129,8 @@ async def test_a_key_that_is_never_published_is_explained(tmp_path: Path) -> Non
     assert "introspection" in explanation.remedy
 
 
-async def test_another_tenants_id_is_in_the_audit_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """The id is what an operator adds to gate.tenants, or not."""
+async def test_another_tenants_id_is_only_in_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An operator can copy it to gate.tenants. The client does not see it."""
     issuer = issuer_named("https://login.example.com/{tenantid}/v2.0")
     foreign = f"https://login.example.com/{OTHER_TENANT}/v2.0"
     with caplog.at_level(logging.INFO, AUDIT):
@@ -167,7 +167,7 @@ async def test_roles_of_keycloak_are_groups(claim: str, groups: str) -> None:
 
 
 async def test_two_realms_on_one_host_are_two_issuers() -> None:
-    """A policy can accept one of them by its default name, and neither's key verifies the other's tokens."""
+    """A policy can accept one of them by its default name. Tokens are verified only with their own realm's keys."""
     async with EmbeddedServer() as server:
         realms = [
             Issuer(f"{server.url}/realms/{name}", SigningKey.generate("ES256", kid="k"))
@@ -192,7 +192,7 @@ async def test_two_realms_on_one_host_are_two_issuers() -> None:
 
 
 async def test_version_1_and_version_2_of_entra_id_are_two_entries() -> None:
-    """Each with its own template, for the same tenants and with the same keys."""
+    """Each entry has its own template, and both have the same tenants and keys."""
     issuer = issuer_named("https://sts.example.com/{tenantid}/")
     second = trusting("https://login.example.com/{tenantid}/v2.0", "v2", tenants=[TENANT])
     second["gate"]["staticKeys"] = {"inline": issuer.jwks()}
@@ -206,7 +206,7 @@ async def test_version_1_and_version_2_of_entra_id_are_two_entries() -> None:
 
 @pytest.mark.parametrize("place", ["jwksURL", "staticKeys"])
 async def test_a_certificate_is_enough_for_a_key(place: str) -> None:
-    """A JWK with only `x5c`, and a PEM certificate in the configuration; the certificate has expired."""
+    """A JWK may have only `x5c`, and the configuration a PEM certificate. It may have expired."""
     async with published(key=SigningKey.generate("RS256", kid="k")) as (issuer, _):
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
         now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""A policy that is a role, as the walk through Vault's tutorial has one: discovery, an authority, a subject."""
+"""A policy with a role, as in Vault's tutorial: discovery, a private authority and a bound subject."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ INSIDE = {"kubernetes.io": {"namespace": "default", "pod": {"name": "web-0"}}}
 
 @asynccontextmanager
 async def the_walk(**role: Any) -> AsyncIterator[tuple[Gate, Issuer]]:
-    """The example's gate, whose issuer is one on loopback; `role` changes its role."""
+    """Run the example's gate with an issuer on loopback. `role` changes its role."""
     certificate = throwaway_certificate(["127.0.0.1"])
     async with EmbeddedServer(certificate=certificate) as server:
         issuer = Issuer(server.url, SigningKey.generate("RS256"))
@@ -46,19 +46,19 @@ async def the_walk(**role: Any) -> AsyncIterator[tuple[Gate, Issuer]]:
 
 
 async def answer(gate: Gate, token: str) -> Answer:
-    """The answer of the policy."""
+    """Return the answer of the policy."""
     return await gate.request(token, "/policies/demo/verify")
 
 
-async def test_the_account_of_the_tutorial_passes() -> None:
-    """A token for the audience vault, of the one account, opens the policy."""
+async def test_the_account_of_the_tutorial_is_allowed() -> None:
+    """Its token has the audience vault."""
     async with the_walk() as (gate, issuer):
         passed = await answer(gate, issuer.mint(ACCOUNT, "vault", claims=INSIDE))
     assert (passed.status, passed.value("X-Auth-Request-User")) == (200, f"jwt:{ACCOUNT}")
 
 
-async def test_another_account_does_not() -> None:
-    """A token of another subject is good, and not enough; the audit line says which field it was."""
+async def test_another_account_is_denied() -> None:
+    """Its token is valid, but has another subject."""
     async with the_walk() as (gate, issuer):
         refused = await answer(
             gate, issuer.mint("system:serviceaccount:default:other", "vault", claims=INSIDE)
@@ -66,8 +66,8 @@ async def test_another_account_does_not() -> None:
     assert refused.verdict == (403, "not_allowed")
 
 
-async def test_another_claim_does_not() -> None:
-    """A bound claim with another value is not enough."""
+async def test_another_value_of_a_bound_claim_is_denied() -> None:
+    """The token is valid, and the account is the right one."""
     claims = {"kubernetes.io": {"namespace": "kube-system"}}
     async with the_walk() as (gate, issuer):
         assert (await answer(gate, issuer.mint(ACCOUNT, "vault", claims=claims))).verdict == (
@@ -76,8 +76,8 @@ async def test_another_claim_does_not() -> None:
         )
 
 
-async def test_another_audience_does_not() -> None:
-    """A token for somebody else is no token for this."""
+async def test_another_audience_is_denied() -> None:
+    """The token is valid only for another service."""
     async with the_walk() as (gate, issuer):
         assert (await answer(gate, issuer.mint(ACCOUNT, "other", claims=INSIDE))).verdict == (
             401,
@@ -85,7 +85,7 @@ async def test_another_audience_does_not() -> None:
         )
 
 
-async def test_a_role_names_the_sender_by_claims() -> None:
+async def test_a_role_takes_the_identity_from_claims() -> None:
     """User, groups and mapped claims are sent as the role defines them, also for cached verdicts."""
     role = {
         "userClaim": "/kubernetes.io/pod/name",
@@ -99,8 +99,8 @@ async def test_a_role_names_the_sender_by_claims() -> None:
     assert [[one.value(name) for name in names] for one in told] == [["web-0", "a,b", "default"]] * 2
 
 
-async def test_a_role_is_stricter_than_its_issuer() -> None:
-    """The issuer's leeway takes a token that has ended a moment ago; a role without one does not."""
+async def test_a_role_can_be_stricter_than_its_issuer() -> None:
+    """The issuer's leeway allows a token that has just expired. A role without leeway denies it."""
     async with the_walk(expirationLeeway="0s") as (gate, issuer):
         ended = issuer.mint(ACCOUNT, "vault", lifetime=-5, claims=INSIDE)
         assert (await answer(gate, ended)).verdict == (401, "token_expired")
@@ -109,8 +109,8 @@ async def test_a_role_is_stricter_than_its_issuer() -> None:
         assert (await answer(gate, ended)).status == 200
 
 
-def test_the_example_is_what_the_conversion_writes() -> None:
-    """Vault's role and configuration become deploy/examples/vault-role.yaml."""
+def test_the_example_is_the_output_of_the_conversion() -> None:
+    """deploy/examples/vault-role.yaml is converted from Vault's role and configuration."""
     example = yaml.safe_load(EXAMPLE.read_text())
     role = {
         "role_type": "jwt",

@@ -1,4 +1,4 @@
-"""Rules by host, method and path, asked by a real nginx with the configuration that users get."""
+"""Rules by host, method and path, behind a real nginx with the users' configuration."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Front:
     async def ask(
         self, line: str | bytes, *lines: str, host: str = "app.example", token: bool = True
     ) -> Reply:
-        """What nginx answers to a request."""
+        """Return nginx's response to a request."""
         fields = [f"Host: {host}", *lines, *([bearer(self._token)] if token else [])]
         return await ask(self.site.url.removeprefix("http://"), line, *fields)
 
@@ -74,7 +74,7 @@ server: {{proxy: nginx}}
 
 
 def seen(reply: Reply) -> SeenRequest:
-    """The request as the app saw it."""
+    """Return the request as the app saw it."""
     assert reply.status == 200, reply
     return SeenRequest.of_answer(json.loads(reply.body))
 
@@ -115,14 +115,14 @@ def seen(reply: Reply) -> SeenRequest:
 async def test_a_request_is_decided_by_its_rule(
     front: Front, line: str, host: str, token: bool, status: int, reason: str
 ) -> None:
-    """As the client sent it to nginx; what the client says of itself in other fields is not believed."""
+    """Host, method and path are those of the request to nginx. Headers of the client cannot replace them."""
     lies = ["X-Original-URI: /public/x", "X-Original-Method: GET", "X-Original-Host: app.example"]
     reply = await front.ask(line, *lies, host=host, token=token)
     assert (reply.status, "".join(reply.values("X-Auth-Reason"))) == (status, reason)
 
 
-async def test_no_nasty_path_reaches_more_than_is_public(front: Front) -> None:
-    """Without a token the app serves what is below /public/, as nginx and every eager app would read it."""
+async def test_no_nasty_path_leads_out_of_the_public_folder(front: Front) -> None:
+    """Without a token only paths below /public/ reach the app, even if the app decodes them once more."""
     reached = []
     for path in NASTY:
         reply = await front.ask(b"GET " + path + b" HTTP/1.1", token=False)
@@ -133,8 +133,8 @@ async def test_no_nasty_path_reaches_more_than_is_public(front: Front) -> None:
     assert len(reached) >= 5
 
 
-async def test_a_shadow_is_counted_and_decides_nothing(front: Front) -> None:
-    """One in the metrics for each request that it would have decided otherwise."""
+async def test_a_shadow_policy_is_counted_and_decides_nothing(front: Front) -> None:
+    """The metric counts each request that the shadow policy would have decided differently."""
     labels = {"policy": "default", "live": "authenticated", "shadow": "denied"}
     before = await front.gate.metric("authgate_shadow_differences_total", **labels)
     replies = [await front.ask(f"GET {path} HTTP/1.1") for path in ("/old/a", "/old/b", "/new/a", "/old/a")]

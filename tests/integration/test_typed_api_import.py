@@ -1,4 +1,4 @@
-"""When the Kubernetes client library is loaded, and what happens while or if it cannot be."""
+"""When the Kubernetes client library is loaded, and what happens during the import or if it fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def main():
 async def played(
     folder: Path, scene: str, *, within: float = 30.0, import_timeout: float = 30.0
 ) -> list[str]:
-    """The lines that a scene prints in a process of its own, where nothing has loaded the library yet."""
+    """Run a scene in a new process, which has not loaded the library; return the lines that it prints."""
     async with FakeAPI(always(ALICE)) as api:
         kubeconfig = by_kubeconfig(folder, api.url).kubeconfig
         code = f"{SCENE}\n{scene}\nasyncio.run(main())\n"
@@ -56,7 +56,7 @@ async def played(
     return output.decode().splitlines()
 
 
-async def test_only_typed_requests_load_it(tmp_path: Path) -> None:
+async def test_only_typed_requests_load_the_library(tmp_path: Path) -> None:
     """Keys, watches and the gate's own token do not need it."""
     scene = """
 async def scene(client):
@@ -69,8 +69,8 @@ async def scene(client):
     assert await played(tmp_path, scene) == ["False", "alice", "True"]
 
 
-async def test_reviews_at_the_same_time_load_it_once(tmp_path: Path) -> None:
-    """All of them wait for it, in one thread."""
+async def test_concurrent_reviews_load_the_library_once(tmp_path: Path) -> None:
+    """All of them wait for the same thread."""
     scene = """
 async def scene(client):
     import threading
@@ -82,8 +82,8 @@ async def scene(client):
     assert await played(tmp_path, scene) == ["1", "{'alice'}"]
 
 
-async def test_the_loop_runs_while_it_is_loaded(tmp_path: Path) -> None:
-    """Other requests are answered meanwhile: the loop is not held for as long as the import takes."""
+async def test_the_event_loop_runs_during_the_import(tmp_path: Path) -> None:
+    """The import does not block the loop, so other requests are answered meanwhile."""
     scene = """
 async def scene(client):
     turns, longest, started = 0, 0.0, time.perf_counter()
@@ -98,8 +98,8 @@ async def scene(client):
     assert await played(tmp_path, scene) == ["alice True True"]
 
 
-async def test_without_a_file_descriptor_a_review_fails_and_the_next_one_tries_again(tmp_path: Path) -> None:
-    """A process whose file descriptors are all in use cannot load a module; it must not give up for good."""
+async def test_the_import_is_retried_after_file_descriptors_ran_out(tmp_path: Path) -> None:
+    """A process cannot load modules while all its file descriptors are in use. The next review tries again."""
     scene = """
 async def scene(client):
     await client.get("/openid/v1/jwks", limit=1 << 20)
@@ -116,8 +116,8 @@ async def scene(client):
     ]
 
 
-async def test_without_a_thread_a_review_fails_and_the_next_one_tries_again(tmp_path: Path) -> None:
-    """The number of threads of a container may be limited, too."""
+async def test_the_import_is_retried_after_threads_ran_out(tmp_path: Path) -> None:
+    """The number of threads of a container may be limited. The next review tries again."""
     scene = """
 async def scene(client):
     loop = asyncio.get_running_loop()
@@ -132,8 +132,8 @@ async def scene(client):
     assert await played(tmp_path, scene) == [f"{REFUSED}: can't start new thread", "alice"]
 
 
-async def test_an_import_that_fails_in_the_middle_goes_on_with_the_next_review(tmp_path: Path) -> None:
-    """Whichever module it fails at, and however often."""
+async def test_a_partial_import_continues_with_the_next_review(tmp_path: Path) -> None:
+    """It may fail at any module, and several times."""
     scene = """
 class Full:
     left = 0
@@ -171,7 +171,7 @@ async def scene(client):
 
 
 async def test_loading_is_not_part_of_a_calls_timeout(tmp_path: Path) -> None:
-    """A short timeout for the API server's answers leaves the library the time that it needs."""
+    """The library has its own timeout, even if that of the API server's responses is short."""
     scene = """
 async def scene(client):
     print(await review(client))

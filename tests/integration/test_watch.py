@@ -61,7 +61,7 @@ class Following:
 async def following(
     server: WatchServer, folder: Path, rules: WatchRules = QUICK, most: int = 100_000, deleted: int = 100_000
 ) -> AsyncIterator[Following]:
-    """A watch of the server's pods that has begun."""
+    """Start a watch of the server's pods."""
     store = Revocation([PODS], SystemClock(), RevocationRules(max_objects=most, max_deleted=deleted))
     async with server.api() as api, connected(by_kubeconfig(folder, api.url, timeout=2)) as client:
         watch = Following(store, api)
@@ -74,8 +74,8 @@ async def following(
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_it_lists_in_pages_and_follows_from_there(tmp_path: Path) -> None:
-    """Only metadata is asked for, with the gate's own credential, bookmarks wanted, from the list's version on."""
+async def test_it_lists_in_pages_and_watches_from_the_lists_version(tmp_path: Path) -> None:
+    """It requests only metadata, with the gate's own credential, and with bookmarks."""
     server = WatchServer("a", "b", "c", "d", "e")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -89,8 +89,8 @@ async def test_it_lists_in_pages_and_follows_from_there(tmp_path: Path) -> None:
     assert "resourceVersion=1&" in follow.target
 
 
-async def test_it_notices_what_comes_and_goes(tmp_path: Path) -> None:
-    """Additions, deletion times and deletions arrive in the order in which they happened."""
+async def test_it_notices_additions_and_deletions(tmp_path: Path) -> None:
+    """Additions, deletion times and deletions arrive in their order."""
     server = WatchServer("a", "b")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -102,8 +102,8 @@ async def test_it_notices_what_comes_and_goes(tmp_path: Path) -> None:
         assert watch.deleted("b")
 
 
-async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> None:
-    """After a disconnect the deletions that happened meanwhile arrive; nothing is listed again."""
+async def test_it_resumes_without_a_new_list(tmp_path: Path) -> None:
+    """After a disconnect it receives the deletions that it missed."""
     server = WatchServer("a", "b")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -118,7 +118,7 @@ async def test_it_resumes_where_it_was_without_a_new_list(tmp_path: Path) -> Non
         assert len(watch.breaks) >= 2
 
 
-async def test_it_lists_again_when_its_version_is_too_old(tmp_path: Path) -> None:
+async def test_it_lists_again_if_its_version_is_too_old(tmp_path: Path) -> None:
     """After a 410 within the watch it lists again. The list shows which objects were deleted in between."""
     server = WatchServer("a", "b")
     async with following(server, tmp_path) as watch:
@@ -135,7 +135,7 @@ async def test_it_lists_again_when_its_version_is_too_old(tmp_path: Path) -> Non
 
 
 async def test_a_resumed_watch_is_current_only_after_its_first_event(tmp_path: Path) -> None:
-    """The answer's head proves nothing: a server that has lost the history sends it, too, before it says so."""
+    """A 200 is not enough: a server that has lost the history sends it before the error."""
     server = WatchServer("a")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -149,7 +149,7 @@ async def test_a_resumed_watch_is_current_only_after_its_first_event(tmp_path: P
 
 
 async def test_a_watch_that_expires_is_listed_again_without_a_pause(tmp_path: Path) -> None:
-    """However long the pauses after failures are, a deletion in between is noticed at once."""
+    """The pauses after failures do not apply, so a deletion in between is noticed at once."""
     server = WatchServer("a", "b")
     rules = WatchRules(first_pause=3600, longest_pause=3600)
     async with following(server, tmp_path, rules) as watch:
@@ -209,8 +209,8 @@ async def test_it_lists_again_after_an_unreadable_event(tmp_path: Path, line: by
         assert watch.confirms("a")
 
 
-async def test_half_a_line_is_no_event(tmp_path: Path) -> None:
-    """A connection that breaks within an event is resumed, and the event comes again as a whole."""
+async def test_a_partial_line_is_not_an_event(tmp_path: Path) -> None:
+    """If the connection breaks within an event, the watch is resumed, and the complete event arrives."""
     server = WatchServer("a", "b")
     async with following(server, tmp_path) as watch:
         await watch.comes(lambda: server.followers == 1)
@@ -223,8 +223,8 @@ async def test_half_a_line_is_no_event(tmp_path: Path) -> None:
         await watch.comes(lambda: watch.deleted("a"))
 
 
-async def test_events_may_come_in_any_pieces(tmp_path: Path) -> None:
-    """A slow server that sends some bytes at a time is read as well as any."""
+async def test_events_can_arrive_in_pieces(tmp_path: Path) -> None:
+    """A slow server may send an event byte by byte."""
     server = WatchServer("a")
     event = {
         "type": "DELETED",
@@ -239,8 +239,8 @@ async def test_events_may_come_in_any_pieces(tmp_path: Path) -> None:
         assert watch.breaks == []
 
 
-async def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
-    """A server that sends nothing, not even a bookmark, is asked for a new list, which shows what happened."""
+async def test_a_silent_connection_is_closed(tmp_path: Path) -> None:
+    """If the server sends nothing, not even a bookmark, the objects are listed again."""
     server = WatchServer("a", "b")
     rules = WatchRules(silence=0.1, first_pause=0.01, longest_pause=0.05)
     async with following(server, tmp_path, rules) as watch:
@@ -250,8 +250,8 @@ async def test_a_silent_connection_is_given_up(tmp_path: Path) -> None:
         assert watch.breaks[0] == ("silent", "")
 
 
-async def test_a_resumed_connection_that_sends_nothing_is_given_up_earlier(tmp_path: Path) -> None:
-    """Until its first event nobody knows whether it is any good, and what was seen grows old meanwhile."""
+async def test_a_silent_resumed_connection_is_closed_earlier(tmp_path: Path) -> None:
+    """Before its first event it may be broken, and the known state becomes older."""
     server = WatchServer("a")
     rules = WatchRules(silence=3600, confirm=0.1, first_pause=0.01, longest_pause=0.05)
     async with following(server, tmp_path, rules) as watch:
@@ -271,8 +271,8 @@ async def test_a_server_that_sends_whole_objects_is_not_watched(tmp_path: Path) 
         assert not watch.confirms("a")
 
 
-async def test_too_many_objects_leave_it_blind_until_there_are_fewer(tmp_path: Path) -> None:
-    """Over the bound it says so and knows nothing; it looks again later."""
+async def test_too_many_objects_disable_the_watch_until_there_are_fewer(tmp_path: Path) -> None:
+    """Over the limit it confirms no object and reports why. It lists again later."""
     server = WatchServer("a", "b", "c")
     rules = WatchRules(max_objects=2, longest_full=0.05)
     async with following(server, tmp_path, rules, most=2) as watch:
@@ -285,7 +285,7 @@ async def test_too_many_objects_leave_it_blind_until_there_are_fewer(tmp_path: P
 
 
 def footprint(store: Revocation) -> int:
-    """The bytes of what a store keeps: its tables, the uids in them and their times."""
+    """Return the memory of a store in bytes: its tables, the uids in them, and their times."""
     tables: list[dict[str, float | None]] = [view.objects for view in store.views]
     kept = [sys.getsizeof(store._deleted), sum(sys.getsizeof(item) for item in store._deleted.items())]
     kept += [sum(map(sys.getsizeof, entry)) for entry in store._deleted.items()]
@@ -293,8 +293,8 @@ def footprint(store: Revocation) -> int:
     return sum(kept)
 
 
-async def test_ten_thousand_pods_that_churn_stay_within_their_bound(tmp_path: Path) -> None:
-    """10,000 pods, every one replaced four times: under 12 MB at the end, the 40,000 deletions included."""
+async def test_ten_thousand_pods_stay_within_a_memory_limit(tmp_path: Path) -> None:
+    """Each pod is replaced four times. With 40,000 deletions the store takes less than 12 MB."""
     number, rounds = 10_000, 4
     server = WatchServer(*(f"{0:08x}-0000-4000-8000-{pod:012x}" for pod in range(number)))
     async with following(server, tmp_path, WatchRules(page_size=500)) as watch:
@@ -312,8 +312,8 @@ async def test_ten_thousand_pods_that_churn_stay_within_their_bound(tmp_path: Pa
         assert footprint(watch.store) < 12e6
 
 
-async def test_deletions_are_remembered_up_to_their_bound(tmp_path: Path) -> None:
-    """However many pods come and go, what is remembered of them has an end."""
+async def test_the_number_of_stored_deletions_is_limited(tmp_path: Path) -> None:
+    """The oldest ones are removed."""
     server = WatchServer("a")
     async with following(server, tmp_path, deleted=2_000) as watch:
         await watch.comes(lambda: server.followers == 1)
