@@ -1,4 +1,4 @@
-"""An authorization server made of Authlib: it issues, introspects (RFC 7662) and revokes (RFC 7009) opaque tokens."""
+"""An authorization server of Authlib: it issues, introspects (RFC 7662) and revokes (RFC 7009) opaque tokens."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 INTROSPECT = "/introspect"
 CLIENT, SECRET = "auth gate:1", "s€cret/+ %&=~*"
-"""An id and a secret with characters that client_secret_basic must encode."""
+"""A client ID and a secret with characters that client_secret_basic must encode."""
 
 
 class AuthorizationServer:
     """Answer introspection requests of one client, and publish the endpoint through discovery.
 
-    `tokens` has the members of the answer by token; other tokens are not active. `secret` None accepts every client
-    that the connection itself has authenticated. `forms` keeps what arrived.
+    `tokens` has the members of the response by token. Other tokens are not active. If `secret` is None, only the
+    connection authenticates the client. `forms` has the received forms.
     """
 
     def __init__(self, url: str, *, secret: str | None = SECRET, key: RSAPublicKey | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 START = 1_800_000_000.0
-"""When every fake clock begins: 2027-01-15T08:00:00Z."""
+"""The start time of every fake clock: 2027-01-15T08:00:00Z."""
 
 
 class FakeClock:
@@ -16,25 +16,25 @@ class FakeClock:
         self._monotonic = monotonic
 
     def now(self) -> float:
-        """The wall clock, as a POSIX timestamp."""
+        """Return the time of the wall clock, as a POSIX timestamp."""
         return self._now
 
     def monotonic(self) -> float:
-        """The clock that never goes back."""
+        """Return the time of the monotonic clock."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Lets time pass on both clocks."""
+        """Advance both clocks."""
         if seconds < 0:
             raise ValueError("time passes forwards; set_wall sets the wall clock back")
         self._now += seconds
         self._monotonic += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Lets time pass at once, and gives others their turn."""
+        """Advance both clocks at once, and let other tasks run."""
         self.advance(seconds)
         await asyncio.sleep(0)
 
     def set_wall(self, now: float) -> None:
-        """Sets the wall clock alone, as an administrator or NTP does."""
+        """Set only the wall clock, as an administrator or NTP does."""
         self._now = now

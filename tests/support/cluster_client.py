@@ -1,4 +1,4 @@
-"""What the tests of the cluster's client start from: ways to a server, tokens, certificates, the usual calls."""
+"""Connection settings, tokens, certificates and calls for tests of the cluster's client."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REVIEWED = "reviewed-header.reviewed-payload.reviewed-signature"
-"""A token under review."""
+"""The token that is reviewed."""
 
 OWN = "own-token-0123456789"
 """The gate's own token for the API server."""
 
 
 def jwt_of(**claims: Any) -> str:
-    """A token of JWT shape with these claims; its signature is nonsense."""
+    """Return a token in the form of a JWT with these claims and an invalid signature."""
     payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return f"eyJhbGciOiJSUzI1NiJ9.{payload}.c2lnbmF0dXJl"
 
 
 @asynccontextmanager
 async def connected(access: ConnectionSettings) -> AsyncIterator[ClusterClient]:
-    """A client that is closed at the end."""
+    """Run a client, and close it at the end."""
     client = await ClusterClient.connect(access)
     try:
         yield client
@@ -43,20 +43,20 @@ async def connected(access: ConnectionSettings) -> AsyncIterator[ClusterClient]:
 
 
 async def refused(client: ClusterClient) -> ApiError:
-    """The error of a review."""
+    """Return the error of a review."""
     with pytest.raises(ApiError) as caught:
         await client.review_token(REVIEWED, ("app",))
     return caught.value
 
 
 def by_kubeconfig(folder: Path, server: str, timeout: float = 10.0, **user: Any) -> ConnectionSettings:
-    """Writes a kubeconfig for a server and its user, by default the owner of OWN, and gives the access to it."""
+    """Write a kubeconfig for a server and a user, by default with the token OWN; return the settings that use it."""
     path = Kubeconfig(server, user=user or {"token": OWN}).write(folder / "kubeconfig")
     return ConnectionSettings(kubeconfig=path, timeout=timeout)
 
 
 def serving(authority: trustme.CA, *names: str, clients: trustme.CA | None = None) -> ssl.SSLContext:
-    """A server's TLS context with a certificate for these names; `clients` are asked for one of their CA."""
+    """Return a server's TLS context for these names. With `clients`, clients need a certificate of that CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(*(names or ("127.0.0.1",))).configure_cert(context)
     if clients:
@@ -66,12 +66,12 @@ def serving(authority: trustme.CA, *names: str, clients: trustme.CA | None = Non
 
 
 def embedded(blob: trustme.Blob) -> str:
-    """A certificate or key as a kubeconfig embeds it."""
+    """Return a certificate or key in the form that a kubeconfig embeds."""
     return base64.b64encode(blob.bytes()).decode()
 
 
 class Pod:
-    """What a pod finds on its disk and in its environment; both files can be replaced as kubelet does it."""
+    """The ServiceAccount files and the environment of a pod. Files can be replaced as by kubelet."""
 
     def __init__(self, folder: Path, authority: trustme.CA) -> None:
         self.folder = folder
@@ -79,16 +79,16 @@ class Pod:
         self.trust(authority)
 
     def write(self, name: str, content: str) -> None:
-        """Replaces a file in one step."""
+        """Replace a file atomically."""
         fresh = self.folder / f"..{name}"
         fresh.write_text(content)
         fresh.replace(self.folder / name)
 
     def trust(self, authority: trustme.CA) -> None:
-        """Replaces the CA file."""
+        """Replace the CA file."""
         self.write("ca.crt", authority.cert_pem.bytes().decode())
 
     def access(self, api: FakeAPI) -> ConnectionSettings:
-        """The access to a server that listens on 127.0.0.1."""
+        """Return the settings for a server on 127.0.0.1."""
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
         return ConnectionSettings(timeout=10, service_account_dir=str(self.folder), environ=environ)

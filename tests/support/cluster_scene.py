@@ -1,4 +1,4 @@
-"""A cluster's verifier with keys and an API that a test scripts, and what came of a question in one word."""
+"""A cluster's verifier with scripted keys and a scripted API, and a short name for each verdict."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _USER = "system:serviceaccount:prod:web"
 
 
 class Cluster:
-    """A cluster's verifier with its keys and its API; everything that TokenReview is asked, it says yes to."""
+    """A cluster's verifier with its keys and its API. TokenReview authenticates every token."""
 
     def __init__(
         self,
@@ -76,15 +76,15 @@ class Cluster:
         )
 
     async def verdict(self, text: str) -> Verdict:
-        """The verdict on a JWT of the cluster."""
+        """Return the verdict on a JWT of the cluster."""
         return await finished(self.verifier.try_verify(parsed(text)))
 
     @property
     def reviews(self) -> int:
-        """How often TokenReview was asked."""
+        """The number of TokenReviews."""
         return len(self.api.reviewed)
 
 
 def summary(verdict: Verdict) -> str:
-    """What decided, or why not."""
+    """Return the source of an accepted token, or the reason for a rejection."""
     return verdict.evidence.source if isinstance(verdict, Authenticated) else verdict.reason.value

@@ -1,4 +1,4 @@
-"""What the doctor finds for a configuration, and how tests look it up."""
+"""Run the doctor for a configuration, and look up its findings."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Everything that was found."""
+    """All findings."""
 
     all: tuple[Finding, ...]
 
     def of(self, level: Level) -> list[Finding]:
-        """The findings of one level."""
+        """Return the findings of one level."""
         return [finding for finding in self.all if finding.level is level]
 
     @property
     def worst(self) -> Level:
-        """Bad where anything is, else a warning where there is one."""
+        """The highest level of the findings."""
         return next((level for level in (Level.BAD, Level.WARNING) if self.of(level)), Level.GOOD)
 
     def about(self, subject: str) -> Finding:
-        """The one finding whose subject ends like this."""
+        """Return the only finding whose subject ends with this text."""
         [found] = [finding for finding in self.all if finding.subject.endswith(subject)]
         return found
 
@@ -48,7 +48,7 @@ async def found(
     environ: Mapping[str, str] | None = None,
     service_account_dir: Path | None = None,
 ) -> Findings:
-    """What there is to find for the configuration of a file."""
+    """Return the findings for the configuration in a file."""
     environ = environ or {}
     folder = str(service_account_dir or SERVICE_ACCOUNT_DIR)
     deps = Dependencies(

@@ -50,11 +50,11 @@ class EmbeddedServer(PlainServer):
 
     @property
     def running(self) -> bool:
-        """Whether the server is listening."""
+        """Whether the server accepts connections."""
         return self._runner is not None
 
     def add(self, site: Site) -> None:
-        """Serve another site, after the present ones."""
+        """Serve another site. Earlier sites have precedence."""
         self._sites.append(site)
 
     async def arrived(self, path: str, count: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Check requests as Envoy writes them, what the answers to them say, and a client that asks a gate."""
+"""Check requests as Envoy sends them, the fields of the responses, and a client that sends requests to a gate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_request(
     raw: Iterable[tuple[str, bytes]] | None = None,
     policy: str | None = None,
 ) -> CheckRequest:
-    """What Envoy asks about a client's request; with `raw` its headers are sent one by one, unmerged."""
+    """Return Envoy's check request for a client's request. With `raw`, repeated headers are not joined."""
     request = CheckRequest()
     http = request.attributes.request.http
     http.method, http.path, http.host = method, path, host
@@ -45,13 +45,13 @@ def check_request(
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The answer to a check request: what Envoy does to the request, or what it says to the client."""
+    """The response to a check request: Envoy's changes to the request, or its response to the client."""
 
     status: int
     code: int
-    """The call's own (google.rpc.Code)."""
+    """The status code in the message (google.rpc.Code)."""
     headers: tuple[tuple[str, str], ...]
-    """What Envoy sets: in the app's request, or in its answer to the client."""
+    """Headers that Envoy sets in the app's request, or in its response to the client."""
     appended: tuple[tuple[str, str], ...]
     removed: tuple[str, ...]
     metadata: dict[str, Any]
@@ -76,19 +76,19 @@ class Checked:
         )
 
     def value(self, name: str) -> str:
-        """The one value of a header that is set, "" where it is not."""
+        """Return the only value of a header, or "" if it is missing."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         assert len(values) <= 1, values
         return "".join(values)
 
     @property
     def verdict(self) -> tuple[int, str]:
-        """The status and the reason code, "" where none is given."""
+        """The status and the reason code; "" without a reason."""
         return self.status, self.value("X-Auth-Reason")
 
 
 class Asker:
-    """Asks a gate as Envoy does."""
+    """Send check requests as Envoy does."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
@@ -99,13 +99,13 @@ class Asker:
         )
 
     async def __call__(self, token: str | None = None, **request: Any) -> Checked:
-        """The answer to a request with this token."""
+        """Return the response to a request with this token."""
         return Checked.of(await self._call(check_request(token, **request), timeout=20))
 
 
 @asynccontextmanager
 async def asking(address: str, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[Asker]:
-    """A client of the gate at an address, over TLS where credentials are given."""
+    """Run a client of the gate at an address. With credentials it uses TLS."""
     if credentials is None:
         channel = grpc.aio.insecure_channel(address)
     else:

@@ -1,4 +1,4 @@
-"""Servers that replace an API server and misbehave on request: real sockets, real HTTP, real TLS."""
+"""Servers on real sockets that replace an API server and fail on request, with HTTP or TLS."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Received:
     connection: int
 
     def json(self) -> Any:
-        """The body as JSON."""
+        """Return the body as JSON."""
         return json.loads(self.body)
 
 
 class FakeAPI:
-    """Answers every request as `answer` does, and keeps what it received, while its `async with` lasts."""
+    """Run a server that calls `answer` for every request and records the requests."""
 
     def __init__(self, answer: Answer, *, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
@@ -73,7 +73,7 @@ class FakeAPI:
 
 
 class RawServer:
-    """Runs `script` for every connection: whatever bytes it writes are the answer. Counts connections."""
+    """Run `script` for every connection. It can write any bytes. `connections` counts connections."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -99,13 +99,13 @@ class RawServer:
         try:
             await self._script(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client went away, which is its right
+            pass  # a client may disconnect
         finally:
             writer.close()
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """Reads one request with a Content-Length from a raw connection and returns its body."""
+    """Read one request with a Content-Length from a raw connection; return its body."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(
         (
@@ -121,7 +121,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 def always(
     body: bytes | str | dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
 ) -> Answer:
-    """An answer that is always this one."""
+    """Return a handler that always sends this response."""
     content = json.dumps(body).encode() if isinstance(body, dict) else body
     data = content.encode() if isinstance(content, str) else content
 
@@ -132,12 +132,12 @@ def always(
 
 
 def status_object(message: str) -> dict[str, Any]:
-    """A Kubernetes `Status`, the body of its refusals."""
+    """Return a Kubernetes `Status`, the body of an error response."""
     return {"apiVersion": "v1", "kind": "Status", "status": "Failure", "message": message}
 
 
 def review(**status: Any) -> dict[str, Any]:
-    """A TokenReview as the server answers it."""
+    """Return a TokenReview with this status."""
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status}
 
 
@@ -147,14 +147,14 @@ ALICE = review(authenticated=True, user={"username": "alice", "groups": ["staff"
 
 @dataclass(frozen=True, slots=True)
 class Kubeconfig:
-    """A kubeconfig file with one context; `cluster` and `user` are its entries' members beside the server."""
+    """A kubeconfig file with one context. `cluster` and `user` add members to its entries."""
 
     server: str
     cluster: dict[str, Any] = field(default_factory=dict)
     user: dict[str, Any] = field(default_factory=dict)
 
     def write(self, path: Path) -> str:
-        """Writes it, and returns its path."""
+        """Write the file; return its path."""
         document = {
             "clusters": [{"name": "c", "cluster": {"server": self.server, **self.cluster}}],
             "users": [{"name": "u", "user": self.user}],

@@ -165,7 +165,7 @@ async def _flood(request: web.BaseRequest, size: int | None) -> web.StreamRespon
             await asyncio.sleep(0)
         await response.write(b'""]}')
     except ConnectionError:
-        pass  # the client disconnected, which is the purpose of a flood
+        pass  # a flood ends when the client disconnects
     return response
 
 

@@ -1,4 +1,4 @@
-"""A forward proxy: answers CONNECT, and dials one address whatever host it is asked for."""
+"""A forward proxy for CONNECT that connects to one address for every host."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """One CONNECT: the authority that was asked for, and the proxy's credentials as they were sent."""
+    """One CONNECT request: its authority, and the header with the proxy's credentials."""
 
     authority: str
     authorization: str
 
 
 class ForwardProxy:
-    """Tunnels every CONNECT to `port` on loopback, or answers `status` instead of 200; keeps what was asked for."""
+    """Tunnel every CONNECT to `port` on loopback, or respond with an error `status`; record the requests."""
 
     def __init__(self, port: int, *, status: int = 200) -> None:
         self.tunnels: list[Tunnel] = []

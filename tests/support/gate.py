@@ -1,4 +1,4 @@
-"""A running gate, in this process or as the program that users start, and what can be asked of it."""
+"""A running gate, in this process or as a program, and the requests that tests send to it."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ Headers = Iterable[tuple[str, str]]
 _RENDER_EVERY = 1.01
 
 AUDIENCE = "my-audience"
-"""The audience that gates accept here."""
+"""The audience that the tests' gates accept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +41,28 @@ class Answer:
     body: str
 
     def value(self, name: str) -> str:
-        """The one value of a header, or "" where it is missing; it must not be repeated."""
+        """Return the value of a header, or "" if it is missing. It must not be repeated."""
         values = self.values(name)
         assert len(values) <= 1, f"{name} is sent {len(values)} times"
         return "".join(values)
 
     def values(self, name: str) -> list[str]:
-        """All values of the headers of this name, whatever its case."""
+        """Return all values of the headers with this name, ignoring case."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
     def headers_from(self, prefix: str) -> list[tuple[str, str]]:
-        """The headers whose name begins with `prefix`, in their order."""
+        """Return the headers whose name begins with `prefix`, in order."""
         return [(name, value) for name, value in self.headers if name.startswith(prefix)]
 
     @property
     def verdict(self) -> tuple[int, str]:
-        """The status and the reason code, "" where none is given."""
+        """The status and the reason code; "" without a reason."""
         return self.status, self.value("X-Auth-Reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One figure of the metrics."""
+    """One sample of the metrics."""
 
     name: str
     labels: Mapping[str, str]
@@ -70,7 +70,7 @@ class Sample:
 
 
 class Client:
-    """Sends requests as a proxy or an operator does; headers go out in the order and spelling given."""
+    """Send requests as a proxy or an operator does. The order and spelling of headers are kept."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -86,11 +86,11 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Closes its connections."""
+        """Close its connections."""
         await self._session.close()
 
     async def get(self, url: str, token: str | None = None, headers: Headers = ()) -> Answer:
-        """The answer to a GET with these headers and, where one is given, the token."""
+        """Return the response to a GET with these headers and, if given, the token."""
         sent = CIMultiDict(headers)
         if token is not None:
             sent.add("Authorization", f"Bearer {token}")
@@ -100,7 +100,7 @@ class Client:
     async def post(
         self, url: str, body: bytes, headers: Headers = (), trust: ssl.SSLContext | None = None
     ) -> Answer:
-        """The answer to a POST of this body, from a server that `trust` vouches for where it speaks TLS."""
+        """Return the response to a POST. `trust` verifies the server's certificate."""
         sent = CIMultiDict(headers)
         async with self._session.post(
             url, data=body, headers=sent, allow_redirects=False, ssl=trust or True
@@ -109,7 +109,7 @@ class Client:
 
 
 class RunningGate(ABC):
-    """What can be asked of a gate while it runs."""
+    """Requests to a gate while it runs."""
 
     def __init__(self) -> None:
         self.client = Client()
@@ -126,15 +126,15 @@ class RunningGate(ABC):
         """The host and port of the admin listener."""
 
     async def request(self, token: str | None = None, path: str = "/verify", headers: Headers = ()) -> Answer:
-        """The gate's answer to a subrequest."""
+        """Return the gate's response to a subrequest."""
         return await self.client.get(f"http://{self.address}{path}", token, headers)
 
     async def verdict(self, token: str | None, path: str = "/verify") -> tuple[int, str]:
-        """The status and reason of the gate's answer to a token."""
+        """Return the status and reason of the gate's response to a token."""
         return (await self.request(token, path)).verdict
 
     async def passes(self, token: str, *, within: float) -> None:
-        """Returns once the token opens the gate; fails after `within` seconds."""
+        """Wait until the gate allows the token; fail after `within` seconds."""
 
         async def opens() -> bool:
             return (await self.request(token)).status == 200
@@ -142,19 +142,19 @@ class RunningGate(ABC):
         await until(opens, within=within)
 
     async def admin(self, path: str) -> Answer:
-        """The answer of the admin listener."""
+        """Return the response of the admin listener."""
         return await self.client.get(f"http://{self.admin_address}{path}")
 
     async def ready(self) -> bool:
-        """Whether `/readyz` says so."""
+        """Return whether `/readyz` succeeds."""
         return (await self.admin("/readyz")).status == 200
 
     async def becomes_ready(self, *, within: float) -> None:
-        """Returns once `/readyz` says so; fails after `within` seconds."""
+        """Wait until `/readyz` succeeds; fail after `within` seconds."""
         await until(self.ready, within=within)
 
     async def has_keys(self, *, within: float) -> None:
-        """Returns once it has fetched an issuer's keys; fails after `within` seconds."""
+        """Wait until it has an issuer's keys; fail after `within` seconds."""
 
         async def fetched() -> bool:
             return await self.metric("authgate_jwks_keys") > 0
@@ -162,7 +162,7 @@ class RunningGate(ABC):
         await until(fetched, within=within)
 
     async def samples(self) -> list[Sample]:
-        """Every figure of the metrics."""
+        """Return all samples of the metrics."""
         return [
             Sample(sample.name, sample.labels, sample.value)
             for family in text_string_to_metric_families(await self.figures())
@@ -170,7 +170,7 @@ class RunningGate(ABC):
         ]
 
     async def figures(self) -> str:
-        """The text of `/metrics`, which the gate renders once a second at most."""
+        """Return the text of `/metrics`, which the gate renders at most once per second."""
         await asyncio.sleep(self._scraped_at + _RENDER_EVERY - time.monotonic())
         text = (await self.admin("/metrics")).body
         self._scraped_at = time.monotonic()
@@ -186,10 +186,9 @@ class RunningGate(ABC):
 
 
 class Gate(RunningGate):
-    """The whole service in this process, on loopback ports of the kernel's choice, while its `async with` lasts.
+    """The complete service in this process, on free loopback ports, for the duration of `async with`.
 
-    `file` and `environ` are its configuration; `service_account_dir` replaces the folder in which a pod finds its
-    account in.
+    `file` and `environ` are its configuration. `service_account_dir` replaces the folder of a pod's ServiceAccount.
     """
 
     def __init__(
@@ -219,7 +218,7 @@ class Gate(RunningGate):
         await self.client.close()
 
     async def figures(self) -> str:
-        """The text of `/metrics` as it is now, without the admin port's pause between two renderings."""
+        """Return the current text of `/metrics`, without the admin port's minimum time between renderings."""
         return self._service.metrics.render().decode()
 
     @property
@@ -246,7 +245,7 @@ class Gate(RunningGate):
         return address
 
     def begin_ending(self) -> None:
-        """Has it say that it ends, as SIGTERM does."""
+        """Start the drain, as SIGTERM does."""
         self._service.drain()
 
     async def decide(self, token: str, policy: str = "default") -> Decision:
@@ -257,11 +256,11 @@ class Gate(RunningGate):
 
 
 class GateProcess(RunningGate):
-    """`authgate serve --config FILE` as a process of its own while its `async with` lasts.
+    """`authgate serve --config FILE` in a process of its own, for the duration of `async with`.
 
-    Its output is in a file beside the configuration, which must not say where to listen. It ends without the delay
-    of a rollout unless `environ` gives it one. `limits` are arguments of the shell's ulimit, such as "-Hn 1024", and
-    `prefix` is a command that runs it, such as `prlimit --nofile=256`.
+    Its output is in a file next to the configuration, which must not contain listen addresses. shutdown.delay is 0
+    unless `environ` sets it. `limits` are arguments of the shell's ulimit, such as "-Hn 1024". `prefix` is a command
+    that runs it, such as `prlimit --nofile=256`.
     """
 
     def __init__(
@@ -311,7 +310,7 @@ class GateProcess(RunningGate):
         return self._admin_address
 
     async def _answers(self) -> bool:
-        """Whether it takes requests: the verify listener is the last to open."""
+        """Return whether it accepts requests. The verify listener is the last one to open."""
         try:
             return (await self.request()).status == 401
         except aiohttp.ClientError:
@@ -331,9 +330,9 @@ def write_configuration(
     cluster: Mapping[str, Any] | None = None,
     **sections: Any,
 ) -> Path:
-    """Writes the configuration of a gate that the control plane knows by `token`, and returns its path.
+    """Write the configuration of a gate whose own credential is `token`; return its path.
 
-    `cluster` adds to that section, and `sections` are further ones.
+    `cluster` adds to the section of that name, and `sections` are other ones.
     """
     folder.mkdir(exist_ok=True)
     kubeconfig = plane.write_kubeconfig(folder / "kubeconfig", token=token)

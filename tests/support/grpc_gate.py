@@ -1,4 +1,4 @@
-"""Envoy's gRPC answered by a gate with a verifier of the test's choice."""
+"""The listener for Envoy's gRPC, with a gate whose verifier a test chooses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LIMITS = GrpcLimits(
 async def answering(
     verifier: Verifier, metrics: Metrics | None = None, budget: HeadBudget | None = None, **limits: Any
 ) -> AsyncIterator[GrpcListener]:
-    """The listener of a gate with this verifier; `limits` are changes to the usual ones."""
+    """Run the listener of a gate with this verifier. `limits` replace the default limits."""
     metrics, clock = metrics or Metrics(), SystemClock()
     gate = Gate(verifier, {"default": Policy("default")}, HeaderMapper("oauth2-proxy", 16384), 16384)
     recorder = Recorder(metrics, Audit("all", clock, lambda: None))

@@ -16,7 +16,7 @@ from tests.support.tools import cache_bin, require_tool
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "authgate"
 CASES = tuple(sorted((CHART / "ci").glob("*-values.yaml")))
-"""Values that the chart must take, each a file."""
+"""Files with values that the chart must accept."""
 
 MINIMAL: Mapping[str, Any] = {"config": {"cluster": {"audiences": ["my-audience"]}}}
 """The minimal values of the chart."""
@@ -25,50 +25,50 @@ Object = dict[str, Any]
 
 
 def case_name(case: Path) -> str:
-    """The name of values under `ci/`, such as "minimal"."""
+    """Return the name of a file under `ci/`, such as "minimal"."""
     return case.name.removesuffix("-values.yaml")
 
 
 def values_of(name: str) -> dict[str, Any]:
-    """The values of a file under `ci/`."""
+    """Return the values of a file under `ci/`."""
     loaded = yaml.safe_load((CHART / "ci" / f"{name}-values.yaml").read_text())
     assert isinstance(loaded, dict)
     return loaded
 
 
 def prometheus_operator_crds() -> Path:
-    """The folder of the Prometheus operator's resource definitions, as `tests/cluster/tools/build` fetches them."""
+    """Return the folder of the Prometheus operator's CRDs, which `tests/cluster/tools/build` downloads."""
     found = sorted((cache_bin().parent / "crds").glob("prometheus-operator-*"))
     if not found:
-        # Said by the same rule as for programs; there is no program of this name.
+        # No program has this name, so the test is skipped or fails as for a missing program.
         require_tool("prometheus-operator-crds", "run `make cluster-tools` (needs Go), which fetches them")
     return found[-1]
 
 
 class HelmError(Exception):
-    """Helm refused; the text is what it said."""
+    """helm failed. The text is its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """What `helm template` printed."""
+    """The output of `helm template`."""
 
     text: str
     warnings: str
 
     @property
     def objects(self) -> list[Object]:
-        """Every object, in helm's order."""
-        # libyaml's loader is ten times as fast as Python's own; where it is missing, the other does.
+        """All objects, in helm's order."""
+        # libyaml's loader, if it is installed, is ten times as fast as Python's.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         return [item for item in yaml.load_all(self.text, loader) if item is not None]
 
     def all(self, kind: str) -> list[Object]:
-        """The objects of a kind."""
+        """Return the objects of a kind."""
         return [item for item in self.objects if item["kind"] == kind]
 
     def one(self, kind: str) -> Object:
-        """The only object of a kind."""
+        """Return the only object of a kind."""
         found = self.all(kind)
         assert len(found) == 1, f"{len(found)} objects of kind {kind}"
         return found[0]
@@ -103,7 +103,7 @@ class Helm:
         }
 
     def run(self, *arguments: str | Path) -> tuple[str, str]:
-        """What helm prints on its standard output and on its standard error; raises HelmError."""
+        """Run helm; return its standard output and standard error. Raise HelmError if it fails."""
         done = subprocess.run(
             [self._program, *arguments], env=self._environment, capture_output=True, text=True, check=False
         )
@@ -119,7 +119,7 @@ class Helm:
         release: str = "gate",
         namespace: str = "authgate",
     ) -> Rendering:
-        """The objects that the chart makes of these values, those of `helm test` among them; made once."""
+        """Return the rendered chart for these values, including the objects of `helm test`. It is rendered once."""
         file = self.write(values)
         key: tuple[str | Path, ...] = (file.read_text(), chart, release, namespace, *arguments)
         if key not in self._rendered:
@@ -128,11 +128,11 @@ class Helm:
         return self._rendered[key]
 
     def lint(self, values: Mapping[str, Any] | Path = MINIMAL, chart: Path = CHART) -> str:
-        """What `helm lint --strict` says; raises HelmError where it complains."""
+        """Return the output of `helm lint --strict`; raise HelmError if it reports a problem."""
         return "".join(self.run("lint", "--strict", chart, "--values", self.write(values)))
 
     def write(self, values: Mapping[str, Any] | Path) -> Path:
-        """A file that holds the values; one that does already is returned as it is."""
+        """Write the values to a file; return its path. A path is returned unchanged."""
         if isinstance(values, Path):
             return values
         with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".yaml", delete=False) as file:
@@ -141,7 +141,7 @@ class Helm:
 
 
 class Kubectl:
-    """kubectl as the administrator of a control plane."""
+    """Run kubectl as the administrator of a control plane."""
 
     def __init__(self, kubeconfig: Path) -> None:
         self._command: Sequence[str | Path] = (
@@ -153,7 +153,7 @@ class Kubectl:
         )
 
     def run(self, *arguments: str | Path, text: str = "") -> str:
-        """What it prints, given a standard input; raises KubectlError, also for a warning of the API server."""
+        """Return its output for this standard input; raise KubectlError for an error or a warning."""
         done = subprocess.run(
             [*self._command, *arguments], input=text, capture_output=True, text=True, check=False
         )
@@ -162,11 +162,11 @@ class Kubectl:
         return done.stdout
 
     def apply(self, objects: Sequence[Object]) -> None:
-        """Creates or changes objects for good."""
+        """Create or change objects. They are not deleted afterwards."""
         self.run(
             "apply", "--filename=-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         )
 
 
 class KubectlError(Exception):
-    """kubectl failed or warned; the text is what it said."""
+    """kubectl failed or warned. The text is its standard error."""

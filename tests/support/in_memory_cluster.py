@@ -1,4 +1,4 @@
-"""A cluster's API without a server: every answer is scripted, every question counted."""
+"""A cluster's API in memory: its responses are scripted, and its requests are recorded."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ def reviewed(username: str = "alice", *, audiences: tuple[str, ...] = ("my-audie
 
 
 class InMemoryCluster:
-    """A `ClusterAPI` of these documents by path and review answers by token; an `ApiError` among them is raised.
+    """A `ClusterAPI` with documents by path and reviews by token. An `ApiError` among them is raised.
 
-    A token without an answer of its own gets `otherwise`. `asked` holds the paths, limits and time-outs, `reviewed`
-    the tokens and audiences, in their order. While `held`, a review has begun and does not end; `meanwhile` is
-    called during each.
+    Other tokens get `otherwise`. `asked` has the paths, limits and timeouts of requests. `reviewed` has the tokens
+    and audiences of reviews. While `held` is True, reviews wait. `meanwhile` is called during each review.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class InMemoryCluster:
         self._released = asyncio.Event()
 
     async def get(self, path: str, *, limit: int, within: float | None = None) -> bytes:
-        """The document at a path."""
+        """Return the document at a path."""
         self.asked.append((path, limit, within))
         document = self.documents.get(path, ApiError(ApiErrorKind.BAD_ANSWER, "answered 404"))
         if isinstance(document, ApiError):
@@ -56,7 +55,7 @@ class InMemoryCluster:
         return document
 
     async def review_token(self, token: str, audiences: tuple[str, ...]) -> ReviewAnswer:
-        """The scripted answer about a token."""
+        """Return the scripted review of a token."""
         self.reviewed.append((token, audiences))
         self.meanwhile()
         if self.held:
@@ -67,13 +66,13 @@ class InMemoryCluster:
         return answer
 
     def own_issuer(self) -> str | None:
-        """The issuer of the gate's own token."""
+        """Return the issuer of the gate's own token."""
         return self._own_issuer
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, because no connection is open."""
 
     def release(self) -> None:
-        """Lets the reviews that are held go on."""
+        """Finish the reviews that are held."""
         self.held = False
         self._released.set()

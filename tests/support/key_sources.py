@@ -1,4 +1,4 @@
-"""Places where an issuer publishes its keys, in memory: each answers as its test scripts it."""
+"""Sources of an issuer's keys in memory, with scripted responses."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def document(*keys: SigningKey, origin: str = "a test") -> KeyDocument:
-    """The keys as they are read from a JWK Set."""
+    """Return the keys as they are read from a JWK Set."""
     return read_jwk_set(json_bytes({"keys": [key.jwk() for key in keys]}), origin)
 
 
 class ScriptedSource:
-    """A `KeySource` that publishes `keys`, or fails with `error` where there is one; counts its fetches.
+    """A `KeySource` that returns `keys`, or raises `error` if it is set. It counts its fetches.
 
-    While `held`, a fetch has begun and does not end. `meanwhile` is called during each fetch. `retry_after` is what a
-    failing issuer asks for with a 429.
+    While `held` is True, fetches wait. `meanwhile` is called during each fetch. `retry_after` is part of the error,
+    as after a 429.
     """
 
     def __init__(self, *keys: SigningKey, error: str | None = None) -> None:
@@ -37,7 +37,7 @@ class ScriptedSource:
         self._released = asyncio.Event()
 
     async def fetch(self) -> KeyDocument:
-        """What is published now."""
+        """Return the published keys."""
         self.fetches += 1
         self.meanwhile()
         if self.held:
@@ -47,20 +47,20 @@ class ScriptedSource:
         return document(*self.keys)
 
     def release(self) -> None:
-        """Lets the fetches that are held go on."""
+        """Finish the fetches that are held."""
         self.held = False
         self._released.set()
 
 
 class ScriptedFetcher:
-    """A `Fetcher` of these documents by URL; any other URL fails. Keeps what it was asked for."""
+    """A `Fetcher` of these documents by URL. Other URLs fail. It records its requests."""
 
     def __init__(self, documents: Mapping[str, bytes]) -> None:
         self.documents = dict(documents)
         self.asked: list[str] = []
 
     async def fetch(self, url: str) -> bytes:
-        """The document at a URL."""
+        """Return the document at a URL."""
         self.asked.append(url)
         if url not in self.documents:
             raise KeyFetchError(f"{url}: answered 404 instead of 200")

@@ -1,6 +1,6 @@
-"""A real Kubernetes control plane, etcd and kube-apiserver, on loopback ports and for the length of a test.
+"""A real Kubernetes control plane (etcd and kube-apiserver) on loopback ports.
 
-Nothing else of Kubernetes runs: no controller acts on an object, no kubelet starts a pod.
+No other part of Kubernetes runs, such as a controller or a kubelet.
 """
 
 import csv
@@ -24,29 +24,29 @@ from tests.support.process import ChildProcess, free_port, until
 from tests.support.tools import require_tool
 
 CLUSTER_ISSUER = "https://kubernetes.default.svc.cluster.local"
-"""The issuer, and the API server's own audience, of a cluster that kubeadm set up."""
+"""The issuer of a cluster from kubeadm, which is also the API server's own audience."""
 
 FORMER_ISSUER = "https://former.example"
-"""The issuer that a cluster which has moved to `CLUSTER_ISSUER` had before."""
+"""The earlier issuer of a cluster that has changed to `CLUSTER_ISSUER`."""
 
 AWAY_ISSUER = "https://away.example"
 """The issuer of another cluster."""
 
 REVIEWER = "authgate-reviewer"
-"""The user who may review tokens and access, and nothing else: not even read the cluster's signing keys."""
+"""A user who may only review tokens and access. It may not even read the cluster's signing keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneOptions:
-    """How a control plane differs from the usual one."""
+    """Options of a control plane."""
 
     issuers: tuple[str, ...] = (CLUSTER_ISSUER,)
-    """`--service-account-issuer`: the first issues, discovery names it alone, and all are accepted."""
+    """`--service-account-issuer`: new tokens and discovery have the first one, and all are accepted."""
     api_audiences: tuple[str, ...] = (CLUSTER_ISSUER,)
     algorithm: Algorithm = "RS256"
-    """Of the key that signs."""
+    """The algorithm of the signing key."""
     authentication_config: str | None = None
-    """The text of an AuthenticationConfiguration; it excludes `--oidc-*` among the extra arguments."""
+    """The text of an AuthenticationConfiguration. It cannot be combined with `--oidc-*` in `extra_args`."""
     extra_args: tuple[str, ...] = ()
 
 
@@ -61,7 +61,7 @@ class StaticUser:
 
 
 class ControlPlane:
-    """Runs etcd and kube-apiserver while its `async with` lasts; all its files are in `folder`."""
+    """Run etcd and kube-apiserver for the duration of `async with`. All files are in `folder`."""
 
     def __init__(self, folder: Path, options: PlaneOptions | None = None) -> None:
         self._folder = folder
@@ -76,21 +76,20 @@ class ControlPlane:
         self._write_serving_certificate()
         self._trust = ssl.create_default_context(cafile=self.ca_file)
         self.keys = AccountKeys(self._pki, self._options.algorithm)
-        """The service-account keys; after a rotation the API server takes them up at its next start."""
+        """The ServiceAccount keys. The API server reads them only at its start."""
         self.audit = AuditLog(folder)
         self.authentication_file = folder / "authentication.yaml"
-        """The AuthenticationConfiguration, where the options have one; the API server notices when it changes."""
+        """The AuthenticationConfiguration, if the options have one. The API server reloads it after a change."""
 
         self.admin_user = StaticUser(secrets.token_hex(16), "admin", "admin-uid", ("system:masters",))
         self.reviewer_user = StaticUser(secrets.token_hex(16), REVIEWER, "reviewer-uid")
-        token = (
-            f"{secrets.token_hex(8)}.{secrets.token_hex(8)}.{secrets.token_hex(8)}"  # a shape without meaning
-        )
+        # Three segments, so that it looks like a JWT.
+        token = f"{secrets.token_hex(8)}.{secrets.token_hex(8)}.{secrets.token_hex(8)}"
         self.static_user = StaticUser(token, "robot", "robot-uid", ("robots", "builders"))
         self._write_token_file()
 
         self.admin = self.client(self.admin_user.token)
-        """The API as seen by somebody who may do everything."""
+        """The API with the credential of an administrator."""
         self._etcd_url = f"http://127.0.0.1:{free_port()}"
         self._etcd = self._new_etcd()
         self._api = self._new_api()
@@ -108,38 +107,38 @@ class ControlPlane:
         await self._processes.aclose()
 
     def client(self, token: str | None) -> KubeAPI:
-        """The API as seen by the owner of this bearer token, or by nobody in particular."""
+        """Return the API with this bearer token, or without a credential."""
         return KubeAPI(self.url, trust=self._trust, token=token)
 
     async def stop_api(self) -> None:
-        """Kills the API server: connections are refused from now on. etcd keeps what was stored."""
+        """Kill the API server. Connections are then refused. etcd keeps the objects."""
         await self._api.stop()
 
     async def start_api(self) -> None:
-        """Starts the API server again on the same port; returns when it allows what RBAC allows."""
+        """Start the API server again on the same port; return when RBAC is in force."""
         await self._api.start()
 
     async def ensure_api(self) -> None:
-        """Starts the API server unless it runs, and lets it go on where it is suspended."""
+        """Start the API server if it does not run, and resume it if it is suspended."""
         if self._api.running:
             self.resume()
         else:
             await self._api.start()
 
     def suspend(self) -> None:
-        """Stops the API server in its tracks: connections are accepted and nothing is answered."""
+        """Suspend the API server. The kernel accepts connections, and they get no response."""
         self._api.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Lets a suspended API server go on."""
+        """Resume a suspended API server."""
         self._api.send(signal.SIGCONT)
 
     def api_log(self) -> str:
-        """What the API server wrote so far."""
+        """Return the API server's output so far."""
         return self._api.output()
 
     async def gate_token(self, namespace: str, *, reviews: bool = True) -> str:
-        """The token of a gate's own account, which may read the signing keys, and optionally review tokens."""
+        """Return a token of a gate's own account. It may read the keys, and with `reviews` also review tokens."""
         await self.admin.create_service_account(namespace, "gate")
         token = await self.admin.request_token(namespace, "gate", [])
         if reviews:
@@ -147,7 +146,7 @@ class ControlPlane:
         return token
 
     async def let_review(self, namespace: str, name: str, token: str) -> None:
-        """Lets an account review, and returns when the owner of its token can."""
+        """Allow an account to review tokens, and wait until its token can."""
         user = f"system:serviceaccount:{namespace}:{name}"
         await self.admin.bind_cluster_role(
             "system:auth-delegator", name=f"{namespace}-{name}", subjects=[user]
@@ -165,9 +164,9 @@ class ControlPlane:
         await until(allowed, within=5)
 
     async def create_legacy_token(self, namespace: str, account: str, *, secret: str) -> str:
-        """A token without audience and end, held by a Secret of type kubernetes.io/service-account-token.
+        """Create a Secret of type kubernetes.io/service-account-token; return its token without `aud` and `exp`.
 
-        It is what the token controller of kube-controller-manager makes for such a Secret
+        The claims are those of kube-controller-manager's token controller
         (kubernetes pkg/serviceaccount/legacy.go, LegacyClaims).
         """
         found = await self.admin.call("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")
@@ -197,7 +196,7 @@ class ControlPlane:
     def write_kubeconfig(
         self, path: Path, *, token: str | None = None, token_file: Path | None = None
     ) -> Path:
-        """Writes a kubeconfig for the owner of a token, or of a file that holds the token of the moment."""
+        """Write a kubeconfig with a token or a token file; return its path."""
         user = {"token": token} if token_file is None else {"tokenFile": str(token_file)}
         document = {
             "apiVersion": "v1",
@@ -213,7 +212,7 @@ class ControlPlane:
         return path
 
     def write_in_cluster_folder(self, folder: Path, *, token: str, namespace: str) -> Path:
-        """Writes what a pod finds in /var/run/secrets/kubernetes.io/serviceaccount."""
+        """Write the files of /var/run/secrets/kubernetes.io/serviceaccount; return the folder."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "token").write_text(token)
         (folder / "ca.crt").write_bytes(self.ca_file.read_bytes())
@@ -221,7 +220,7 @@ class ControlPlane:
         return folder
 
     def in_cluster_environment(self) -> dict[str, str]:
-        """The environment variables with the address of the API server."""
+        """Return the environment variables with the address of the API server."""
         return {"KUBERNETES_SERVICE_HOST": self.host, "KUBERNETES_SERVICE_PORT": str(self.port)}
 
     def _write_serving_certificate(self) -> None:
@@ -262,7 +261,7 @@ class ControlPlane:
             f"--bind-address={self.host}",
             f"--secure-port={self.port}",
             f"--advertise-address={self.host}",
-            "--endpoint-reconciler-type=none",  # it would refuse to publish a loopback address, again and again
+            "--endpoint-reconciler-type=none",  # it cannot publish a loopback address
             f"--tls-cert-file={self._pki / 'tls.crt'}",
             f"--tls-private-key-file={self._pki / 'tls.key'}",
             f"--service-account-signing-key-file={self.keys.signing_file}",
@@ -272,7 +271,7 @@ class ControlPlane:
             f"--token-auth-file={self._folder / 'tokens.csv'}",
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.0.0.0/24",
-            # It refuses pods until a controller that does not run here has made the default account.
+            # It rejects pods until the default account exists, and no controller creates that account here.
             "--disable-admission-plugins=ServiceAccount",
             *self.audit.arguments(),
             *self._options.extra_args,
@@ -280,7 +279,7 @@ class ControlPlane:
         if self._options.authentication_config is not None:
             self.authentication_file.write_text(self._options.authentication_config)
             command.append(f"--authentication-config={self.authentication_file}")
-        # No grace: asked to end, it first waits a minute for the clients that watch it.
+        # Without grace, because on SIGTERM it waits a minute for the clients of watches.
         return ChildProcess(
             command, log=self._folder / "apiserver.log", ready=self._api_ready, within=60, grace=0
         )
@@ -293,7 +292,7 @@ class ControlPlane:
             return False
 
     async def _api_ready(self) -> bool:
-        """Whether RBAC is in force too: `/readyz` says ok while bindings are still unknown and refused with 403."""
+        """Return whether RBAC is in force. `/readyz` succeeds earlier, while bindings are not yet known."""
         try:
             if not await self.admin.ready():
                 return False

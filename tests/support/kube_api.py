@@ -1,4 +1,4 @@
-"""The few calls that tests make to a Kubernetes API, over plain HTTP: no client library, nothing hidden."""
+"""The calls of tests to a Kubernetes API, without a client library."""
 
 import ssl
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 class KubeError(Exception):
-    """The API server refused a call; `status` is the HTTP status."""
+    """The API server returned an error. `status` is the HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -22,7 +22,7 @@ class KubeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BoundObject:
-    """What a token lives and dies with: a Pod, Secret or Node (TokenRequest `spec.boundObjectRef`)."""
+    """The Pod, Secret or Node that a token is bound to (TokenRequest `spec.boundObjectRef`)."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class BoundObject:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """The status of a TokenReview, as the server gave it."""
+    """The status of a TokenReview."""
 
     authenticated: bool
     error: str
@@ -43,7 +43,7 @@ class Review:
 
 
 class KubeAPI:
-    """One caller's view of a Kubernetes API: its address, its CA and the caller's bearer token."""
+    """A Kubernetes API for one caller: its address, its CA and the caller's bearer token."""
 
     def __init__(self, url: str, *, trust: ssl.SSLContext, token: str | None) -> None:
         self.url = url
@@ -53,9 +53,9 @@ class KubeAPI:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Sends one request and returns the JSON object answered.
+        """Send one request; return the JSON object of the response.
 
-        Raises KubeError for a status of 300 or more, and aiohttp.ClientError or TimeoutError (5 s) without an answer.
+        Raise KubeError for a status of 300 or more, and aiohttp.ClientError or TimeoutError (5 s) without a response.
         """
         async with AsyncExitStack() as opened:
             session = self.session
@@ -78,7 +78,7 @@ class KubeAPI:
             return document
 
     async def ready(self) -> bool:
-        """Whether `/readyz` says ok."""
+        """Return whether `/readyz` succeeds."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
@@ -89,11 +89,11 @@ class KubeAPI:
             return False
 
     async def create_namespace(self, name: str) -> None:
-        """Creates a namespace; one that is there already is kept."""
+        """Create a namespace if it does not exist."""
         await self._ensure("/api/v1/namespaces", {"metadata": {"name": name}})
 
     async def create_service_account(self, namespace: str, name: str) -> str:
-        """Creates a ServiceAccount, and its namespace if need be; returns its uid."""
+        """Create a ServiceAccount, and its namespace if it does not exist; return its uid."""
         await self.create_namespace(namespace)
         made = await self.call(
             "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": name}}
@@ -103,7 +103,7 @@ class KubeAPI:
     async def create_pod(
         self, namespace: str, name: str, *, account: str, node: str | None = None
     ) -> BoundObject:
-        """Creates a Pod that nothing ever runs, on the named node if one is given."""
+        """Create a Pod that is never started, optionally on a node."""
         spec: dict[str, Any] = {
             "serviceAccountName": account,
             "containers": [{"name": "app", "image": "registry.invalid/app"}],
@@ -130,7 +130,7 @@ class KubeAPI:
         annotations: Mapping[str, str] | None = None,
         values: Mapping[str, str] | None = None,
     ) -> BoundObject:
-        """Creates a Secret holding the given texts."""
+        """Create a Secret with these values."""
         body = {
             "metadata": {"name": name, "annotations": dict(annotations or {})},
             "type": kind,
@@ -140,7 +140,7 @@ class KubeAPI:
         return BoundObject("Secret", name, _uid(secret))
 
     async def delete(self, path: str) -> None:
-        """Deletes the object at this path at once, without a grace period; a missing object is not an error."""
+        """Delete the object at this path without a grace period. A missing object is not an error."""
         try:
             await self.call("DELETE", f"{path}?gracePeriodSeconds=0")
         except KubeError as refused:
@@ -148,10 +148,9 @@ class KubeAPI:
                 raise
 
     async def bind_cluster_role(self, role: str, *, name: str, subjects: Sequence[str]) -> None:
-        """Binds a ClusterRole to users by name; a service account is `system:serviceaccount:<namespace>:<name>`.
+        """Bind a ClusterRole to users by name. An account is `system:serviceaccount:<namespace>:<name>`.
 
-        A binding of this name that is there already is kept as it is. The server's authorizer learns of a new one
-        some milliseconds later.
+        An existing binding of this name is kept. A new one takes effect after some milliseconds.
         """
         group = "rbac.authorization.k8s.io"
         body = {
@@ -169,9 +168,9 @@ class KubeAPI:
         expiration_seconds: int | None = None,
         bound_object: BoundObject | None = None,
     ) -> str:
-        """A token of this ServiceAccount for these audiences (TokenRequest); none means the API server's own.
+        """Return a token of a ServiceAccount (TokenRequest). Without audiences it is for the API server.
 
-        The default is one hour, the minimum 600 seconds.
+        The default lifetime is one hour, and the minimum is 600 seconds.
         """
         spec: dict[str, Any] = {"audiences": list(audiences)}
         if expiration_seconds is not None:

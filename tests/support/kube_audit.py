@@ -1,4 +1,4 @@
-"""What an API server was asked about tokens and keys, by its own audit log."""
+"""The requests to an API server about tokens and keys, from its audit log."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ rules:
 
 @dataclass(frozen=True, slots=True)
 class AskedReview:
-    """One TokenReview that the API server answered: by whom, with which status, about which token."""
+    """One TokenReview in the audit log: the caller, the HTTP status and the token."""
 
     user: str
     status: int
@@ -27,7 +27,7 @@ class AskedReview:
 
 
 class AuditLog:
-    """The audit log of one API server, kept through its restarts; a line is there before its answer is."""
+    """The audit log of one API server. Restarts append to it. A line is written before its response."""
 
     def __init__(self, folder: Path) -> None:
         self._policy = folder / "audit-policy.yaml"
@@ -35,11 +35,11 @@ class AuditLog:
         self._policy.write_text(_POLICY)
 
     def arguments(self) -> list[str]:
-        """What kube-apiserver is started with."""
+        """Return the arguments for kube-apiserver."""
         return [f"--audit-policy-file={self._policy}", f"--audit-log-path={self._log}"]
 
     def reviews(self) -> list[AskedReview]:
-        """The TokenReviews so far. One that was refused has no token: the body of such a request is not read."""
+        """Return the TokenReviews so far. A rejected one has no token, because its body is not read."""
         return [
             AskedReview(
                 entry["user"].get("username", ""),
@@ -51,11 +51,11 @@ class AuditLog:
         ]
 
     def tokens_reviewed_by(self, user: str) -> list[str]:
-        """The tokens that this user asked about so far, in order."""
+        """Return the tokens that this user has reviewed so far, in order."""
         return [review.token for review in self.reviews() if review.user == user]
 
     def key_readers(self) -> list[str]:
-        """The users who read the key set so far, in order."""
+        """Return the users who have read the key set so far, in order."""
         return [
             entry["user"].get("username", "")
             for entry in self._entries()
@@ -63,11 +63,11 @@ class AuditLog:
         ]
 
     def text(self) -> str:
-        """All whole lines so far."""
+        """Return all complete lines so far."""
         return self._log.read_text().rpartition("\n")[0] if self._log.exists() else ""
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         if not self._log.exists():
             return
-        for line in self._log.read_text().split("\n")[:-1]:  # what follows the last newline is being written
+        for line in self._log.read_text().split("\n")[:-1]:  # the rest is an incomplete line
             yield json.loads(line)

@@ -1,4 +1,4 @@
-"""The key with which a control plane signs ServiceAccount tokens, and the keys that it still accepts."""
+"""The signing key of a control plane for ServiceAccount tokens, and the keys that it accepts."""
 
 import base64
 import hashlib
@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 Algorithm = Literal["RS256", "ES256"]
-"""The signing key of a control plane."""
+"""The algorithm of a control plane's signing key."""
 
 _Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class AccountKeys:
-    """One key that signs and the public keys that are published, in two files for the API server's start."""
+    """A signing key and the published public keys, in two files for the API server."""
 
     def __init__(self, folder: Path, algorithm: Algorithm = "RS256") -> None:
         self.signing_file = folder / "accounts.key"
@@ -30,14 +30,14 @@ class AccountKeys:
 
     @property
     def key_id(self) -> str:
-        """The `kid` of the key that signs (kubernetes pkg/serviceaccount/jwt.go, keyIDFromPublicKey)."""
+        """The `kid` of the signing key (kubernetes pkg/serviceaccount/jwt.go, keyIDFromPublicKey)."""
         public = self._key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         return base64.urlsafe_b64encode(hashlib.sha256(public).digest()).rstrip(b"=").decode()
 
     def sign(self, claims: Mapping[str, Any], headers: Mapping[str, Any] | None = None) -> str:
-        """A token with any claims, signed with the key that signs now."""
+        """Return a token with these claims, signed with the current key."""
         return jwt.encode(
             dict(claims),
             self._key,
@@ -46,16 +46,16 @@ class AccountKeys:
         )
 
     def altered(self, token: str, **claims: Any) -> str:
-        """A token that differs from this one in these claims only, signed as `sign` does."""
+        """Return this token with these claims changed, signed with the current key."""
         return self.sign({**claims_of(token), **claims})
 
     def expired(self, token: str) -> str:
-        """This token as it would be if its hour had ended an hour ago."""
+        """Return this token with times of the past. It expired an hour ago."""
         past = int(time.time()) - 7200
         return self.altered(token, iat=past, nbf=past, exp=past + 3600)
 
     def rotate(self, *, keep_old: bool) -> None:
-        """Puts a new key in place; tokens of the old ones are accepted further only where they are kept."""
+        """Generate a new signing key. Old keys are accepted only with `keep_old`."""
         self._key = _new_key(self._algorithm)
         self._accepted = [self._key, *(self._accepted if keep_old else ())]
         self._write()
@@ -71,7 +71,7 @@ class AccountKeys:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """The claims of a token, unverified."""
+    """Return the claims of a token without verification."""
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return claims
 

@@ -1,4 +1,4 @@
-"""The gate's log, sent into memory."""
+"""The gate's log in memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from authgate.observability.log import Format, configure
 
 
 def configured(level: str = "info", format_: Format = "json") -> io.StringIO:
-    """A stream that the log goes to."""
+    """Configure the log; return the stream that it is written to."""
     stream = io.StringIO()
     configure(level, format_, stream)
     return stream
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
-    """The lines of a JSON log."""
+    """Return the records of a JSON log."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -1,4 +1,4 @@
-"""Paths that have been used to reach one place while another was checked."""
+"""Ambiguous paths, as used in attacks that reach another path than the checked one."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ NASTY: Final = [
         b"/public/x%0d%0aHost:%20a",
     ),
     *(b"/secret/x%0a", b"/secret/x%20", b"/secret%20/x", b"/secret/x%09", b"/public/%7f", b"/secret/x%1f"),
-    # what begins a query or a fragment
+    # delimiters of a query and a fragment
     *(
         b"/secret/x%3f/../public/x",
         b"/public/x%3f/../../secret/x",
@@ -156,7 +156,7 @@ NASTY: Final = [
         b"/secret\xc2\xa0/x",
         b"/secret/%c2%85",
     ),
-    # plain ones in disguise
+    # plain paths that look ambiguous
     *(
         b"/%73ecret/x",
         b"/s%65cret/%78",
@@ -200,4 +200,4 @@ NASTY: Final = [
     ),
     *(b"/public:80/x", b"/public@secret/x", b"/*/secret/x", b"/public/$%7bsecret%7d", b"/-/secret/x"),
 ]
-"""As they are on the request line; the folder `public` is what a client may see, `secret` what it wants to."""
+"""Paths as sent on the request line. The client may read `public`, and tries to read `secret`."""

@@ -34,7 +34,7 @@ http {{
 
 
 def protected_app(*, listen: int, gate: str, app: str) -> str:
-    """The inside of the http block that users get for these addresses, and that deploy/proxies holds.
+    """Return the users' configuration, as in deploy/proxies, for these addresses. It belongs into the http block.
 
     `gate` is "127.0.0.1:8080" or "unix:/path".
     """
@@ -48,15 +48,15 @@ def protected_app(*, listen: int, gate: str, app: str) -> str:
 
 
 class Nginx:
-    """Runs nginx with `configuration`, the inside of its http block, which listens on loopback `port`.
+    """Run nginx with `configuration` in its http block. It must listen on `port` of loopback.
 
-    All its files are in `folder`; it needs no rights that the test run does not have.
+    All its files are in `folder`. It runs as the user of the tests.
     """
 
     def __init__(self, folder: Path, configuration: str, *, port: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "http.conf").write_text(configuration)
-        # Started by root, nginx would hand its workers to a user who cannot read the test's folder.
+        # As root, nginx would run its workers as a user who cannot read the test's folder.
         user = "user root;" if os.geteuid() == 0 else ""
         (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user))
         self.url = f"http://127.0.0.1:{port}"
@@ -64,7 +64,7 @@ class Nginx:
         self._access_log = folder / "access.log"
         command: list[str | Path] = [require_tool("nginx", "the way through a real proxy is what is tested")]
         command += ["-p", folder, "-c", folder / "nginx.conf", "-e", "stderr", "-g", "daemon off;"]
-        # TERM also should the test run be killed: the master then takes its workers along.
+        # If the tests are killed, nginx gets SIGTERM, so that its master also ends the workers.
         self._process = ChildProcess(
             command, log=folder / "error.log", ready=self._listening, death_signal=signal.SIGTERM
         )
@@ -79,7 +79,7 @@ class Nginx:
         await self._process.stop()
 
     def logs(self) -> str:
-        """Its error log and its access log so far."""
+        """Return its error log and its access log so far."""
         access = self._access_log.read_text(errors="replace") if self._access_log.exists() else ""
         return self._process.output() + access
 
@@ -89,17 +89,17 @@ class Nginx:
 
 @dataclass(frozen=True, slots=True)
 class SeenRequest:
-    """One request as the app behind the proxy saw it, and as its JSON response describes it.
+    """One request as the app behind the proxy received it.
 
-    Bytes are decoded as UTF-8, anything else in them as lone surrogates (`surrogateescape`), so nothing is lost.
+    Bytes are decoded as UTF-8. Invalid ones become lone surrogates (`surrogateescape`), so no byte is lost.
     """
 
     method: str
     path: str
-    """As it stood on the request line, without the query."""
+    """The path as on the request line, without the query."""
     query: str
     headers: tuple[tuple[str, str], ...]
-    """Names and values in the order and spelling of the wire, repeated ones too."""
+    """Names and values in their original order and spelling, including repeated ones."""
     body: str
 
     @classmethod
@@ -116,7 +116,7 @@ class SeenRequest:
         )
 
     def values(self, name: str) -> list[str]:
-        """All values of the headers of this name, whatever its case."""
+        """Return all values of the headers with this name, ignoring case."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
@@ -127,7 +127,7 @@ class EchoApp:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.seen: list[SeenRequest] = []
-        # Roomy and literal, so that it is the proxy's limits and the gate's that tests meet.
+        # With large limits and without decoding, so that only the proxy and the gate limit or change requests.
         server = web.Server(self._answer, max_line_size=131072, max_field_size=131072, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=1)
 

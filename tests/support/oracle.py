@@ -1,7 +1,7 @@
-"""One `jwt:` block at work in a real kube-apiserver and in a gate, which are asked about the same tokens.
+"""The same `jwt:` block in a real kube-apiserver and in a gate, to compare their verdicts on tokens.
 
-The block is the same YAML, field for field; in the gate's file each issuer has a name beside it, since all are on
-one host. What the server does: k8s.io/apiserver, plugin/pkg/authenticator/token/oidc/oidc.go and
+In the gate's file each issuer also has a name, because all issuers have the same host. The server's code is in
+k8s.io/apiserver, plugin/pkg/authenticator/token/oidc/oidc.go and
 pkg/apis/apiserver/validation/validation.go.
 """
 
@@ -37,13 +37,13 @@ from tests.support.openid import OpenIDSite
 from tests.support.process import until
 
 Entry = Mapping[str, Any]
-"""An entry of `jwt:`; what it leaves out of `issuer` is filled in, and `gate` is for the gate's file alone."""
+"""An entry of `jwt:`. Missing members of `issuer` are added. `gate` is only in the gate's file."""
 
 Refusals = dict[int, tuple[str, ...]]
-"""The fields (`claimMappings.username`) that are wrong in each entry, by the entry's place."""
+"""The invalid fields (such as `claimMappings.username`) of each entry, by the entry's index."""
 
 MAX_ENTRIES = 63
-"""How many entries fit into one file beside one that is refused for certain; the server takes 64."""
+"""The maximum number of entries in one file, besides one that is always invalid. The server's limit is 64."""
 
 _MARKER = "no URL: makes the server refuse the whole file"
 _RELOAD_FAILED = re.compile(
@@ -55,7 +55,7 @@ _FIELD = re.compile(r"(?:^|[\[ ])jwt\[(\d+)\]\.?([\w.\[\]]*): [A-Z]")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The token is good, and this is whom it names."""
+    """The token is valid and has this identity."""
 
     username: str
     uid: str
@@ -65,7 +65,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The token is refused, in words of each one's own."""
+    """The token is rejected. The reasons of server and gate differ, so they are not compared."""
 
     why: str = field(compare=False)
 
@@ -75,45 +75,45 @@ Answer = Named | Refused
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """What the two say of one token."""
+    """The verdicts of server and gate on one token."""
 
     server: Answer
     gate: Answer
 
     @property
     def alike(self) -> bool:
-        """Whether both refuse, or both name the same sender."""
+        """Whether both reject the token, or both return the same identity."""
         return self.server == self.gate
 
     @property
     def stricter(self) -> bool:
-        """Whether the gate alone refuses."""
+        """Whether only the gate rejects the token."""
         return isinstance(self.server, Named) and isinstance(self.gate, Refused)
 
     @property
     def wider(self) -> bool:
-        """Whether the server alone refuses."""
+        """Whether only the server rejects the token."""
         return isinstance(self.server, Refused) and isinstance(self.gate, Named)
 
 
 class _GroupsSite:
-    """Serve at `<issuer>/groups` the groups of every user, as a token of the issuer.
+    """Serve a user's groups at `<issuer>/groups`, in a token of the issuer.
 
-    It is where a token's `_claim_sources` may lead to (OpenID Connect Core 1.0, section 5.6.2).
+    A token's `_claim_sources` may refer to this path (OpenID Connect Core 1.0, section 5.6.2).
     """
 
     def __init__(self, issuer: Issuer) -> None:
         self._issuer = issuer
 
     async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
-        """The token, at that path only."""
+        """Return the token for this path, and None for any other path."""
         if request.path != f"{path_of(self._issuer.url)}/groups":
             return None
         return web.Response(text=self._issuer.mint(claims={"groups": ["elsewhere"]}))
 
 
 class Oracle:
-    """An issuer's TLS server, a control plane and a gate, while its `async with` lasts."""
+    """An issuer's TLS server, a control plane and a gate, for the duration of `async with`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -123,13 +123,13 @@ class Oracle:
         self._web = EmbeddedServer(certificate=self._certificate)
         self._plane = ControlPlane(folder / "plane", PlaneOptions(authentication_config=_kubernetes([])))
         self._asked = self._plane.client(self._plane.admin_user.token)
-        self._at_once = asyncio.Semaphore(8)  # a busy server answers nobody in time
+        self._at_once = asyncio.Semaphore(8)  # more concurrent requests would time out
         self._parts = AsyncExitStack()
         self._gate: Generation | None = None
         self.tokens = self.entries = 0
-        """How many of them both have judged."""
+        """The numbers of tokens and entries that both have checked."""
         self.issuers: list[Issuer] = []
-        """Those of the entries that are at work, in their order."""
+        """The issuers of the configured entries, in order."""
 
     async def __aenter__(self) -> Self:
         async with self._parts:
@@ -148,9 +148,9 @@ class Oracle:
     async def configure(
         self, entries: Sequence[Entry], keys: Mapping[int, Sequence[SigningKey]] | None = None
     ) -> None:
-        """Puts these entries to work in both; `keys` are those of issuers that have others than the usual one.
+        """Configure server and gate with these entries. `keys` has an issuer's keys by index, if not the default.
 
-        The first of them signs. The server is started again, which is quicker than its reload.
+        The first key signs. The server is restarted, because that is faster than its reload.
         """
         complete = self.complete(entries)
         self.issuers = []
@@ -171,7 +171,7 @@ class Oracle:
         self._gate = await _composed(load(self._gate_file(complete), {}).config)
 
     def complete(self, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-        """The entries with an issuer each that no other entry ever had, and with what they do not say of it."""
+        """Return the entries with a new issuer URL each, and with the missing members of `issuer`."""
         usual = {"certificateAuthority": self._certificate.ca_pem.decode(), "audiences": [AUDIENCE]}
         return [
             {**entry, "issuer": {"url": f"{self._web.url}/{number}", **usual, **entry.get("issuer", {})}}
@@ -179,7 +179,7 @@ class Oracle:
         ]
 
     async def judge(self, token: str) -> Both:
-        """What the two say of a token."""
+        """Return the verdicts of server and gate on a token."""
         self.tokens += 1
         async with self._at_once:
             return Both(await self._ask_server(token), await self._ask_gate(token))
@@ -202,7 +202,7 @@ class Oracle:
         assert self._gate is not None, "nothing is configured"
         decision = await self._gate.gate.decide([f"Bearer {token}".encode()], "default", OriginalRequest())
         assert not isinstance(decision, Unavailable), decision
-        who = decision.identity  # known also where no header could carry it
+        who = decision.identity  # set even if headers cannot contain it
         if who is None:
             return Refused(f"{decision.reason}: {decision.detail}" if isinstance(decision, Deny) else "")
         return Named(who.username, who.uid, who.groups, dict(who.extra))
@@ -210,8 +210,8 @@ class Oracle:
     async def server_refuses(self, entries: Sequence[Entry]) -> Refusals:
         """Return the fields of these complete entries that the server rejects; nothing is applied.
 
-        It reads its file again and reports all errors at once; an entry that is certainly wrong comes last, so that it
-        never takes the file up.
+        The server reloads its file and reports all errors at once. The last entry is always invalid, so that the
+        server never applies the file.
         """
         assert len(entries) <= MAX_ENTRIES
         self.entries += len(entries)
@@ -226,9 +226,13 @@ class Oracle:
             return len(self._errors()) > before
 
         fresh = self._folder / "authentication.yaml"
-        fresh.write_text(_kubernetes(entries) + " " * next(self._number))  # the same text is not read twice
-        fresh.replace(self._plane.authentication_file)  # in one step: the server must not read a half
-        await until(reported, within=120)  # at once, or at the latest after a minute
+        fresh.write_text(
+            _kubernetes(entries) + " " * next(self._number)
+        )  # the server ignores a file with the same text
+        fresh.replace(
+            self._plane.authentication_file
+        )  # atomically, so that the server reads the complete file
+        await until(reported, within=120)  # the server notices a change within a minute
         return self._errors()[-1]
 
     def _errors(self) -> list[str]:
@@ -243,7 +247,7 @@ class Oracle:
         except ConfigError as error:
             problems = error.problems
         else:
-            await (await _composed(config)).close()  # which may refuse nothing more
+            await (await _composed(config)).close()  # composing must succeed after loading
         found = [_FIELD.match(f"{problem.path}: X") for problem in problems]
         assert all(found), problems
         return _by_entry([(match[1], match[2]) for match in found if match], len(entries))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# No control characters and no lone surrogates: that the gate refuses them is held by a table.
+# Without control characters and lone surrogates: the gate rejects them, which other tests cover.
 _TEXTS = st.text("abcABC019 .,:@-_/%éß王😀", max_size=8) | st.sampled_from(
     ["a", "b", "a,b", "true", "42", "1h"]
 )
@@ -44,7 +44,7 @@ CLAIMS: st.SearchStrategy[Mapping[str, object]] = st.fixed_dictionaries(
         "email_verified": st.sampled_from([True, False, None, "true"]),
     },
 )
-"""Claims that the grammar's expressions read: texts more often than not, else of any kind, or missing."""
+"""Claims that the grammar's expressions read. Most are strings, others have any type or are missing."""
 
 _LITERALS = st.sampled_from(["'a'", "''", "'a,b'", "true", "null", "42", "0.5", "['a']", "[]", "{'a': 'b'}"])
 _SELECTED = st.builds("claims.{}".format, _NAMES)
@@ -163,13 +163,13 @@ ENTRIES: st.SearchStrategy[Entry] = st.fixed_dictionaries(
         "userValidationRules": st.lists(_expressions(_OF_USER), max_size=1),
     }
 )
-"""Entries of `jwt:` without an issuer; both programs accept most of them."""
+"""Entries of `jwt:` without an issuer. Server and gate accept most of them."""
 
 
 def drawn(strategy: st.SearchStrategy[_T], count: int, *, same: bool) -> list[_T]:
-    """So many values as hypothesis draws them, the same in every run where that is asked for.
+    """Return `count` values from hypothesis; with `same`, every run has the same ones.
 
-    They are judged in batches, since a server is configured for many entries at once; so there is no shrinking.
+    Values are not shrunk, because they are tested in batches: one server has many entries.
     """
     values: list[_T] = []
 

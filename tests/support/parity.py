@@ -1,4 +1,4 @@
-"""Tables of tokens that a kube-apiserver and a gate must judge alike, and the differences that there are on purpose."""
+"""Tables of tokens with the same verdict from kube-apiserver and gate, and the intended differences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Difference(StrEnum):
-    """What the API server does and the gate does not: each is a row of docs/kubernetes-parity.md, in these words."""
+    """Behaviour of the API server that the gate does not have. docs/kubernetes-parity.md has the same texts."""
 
     FOLDED_NAMES = "ignores the case of claim names, and uses the last of two equal names"
     BROKEN_UTF8 = "replaces invalid UTF-8"
@@ -50,12 +50,12 @@ class Difference(StrEnum):
 
 
 Token = Mapping[str, object] | Callable[[Issuer], str]
-"""Changes to the claims of a usual token, or what makes another one."""
+"""Changes to the claims of a default token, or a function that returns a token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stricter:
-    """A token that the gate alone refuses, and why."""
+    """A token that only the gate rejects, and the difference that causes it."""
 
     difference: Difference
     token: Token
@@ -63,7 +63,7 @@ class Stricter:
 
 @dataclass(frozen=True, slots=True)
 class Wider:
-    """A token that the server alone refuses, and why: there are four reasons."""
+    """A token that only the server rejects, and the difference that causes it."""
 
     difference: Literal[Difference.COST, Difference.EDDSA, Difference.POINTER, Difference.SPLIT]
     token: Token
@@ -71,34 +71,34 @@ class Wider:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A configuration and the tokens that are shown to it, by names for people."""
+    """A configuration and tokens for it, by descriptive names."""
 
     name: str
     entry: Entry
     tokens: Mapping[str, Token | Stricter | Wider]
     keys: Callable[[], Sequence[SigningKey]] | None = None
-    """Generate the issuer's keys; the first one signs."""
+    """Returns the issuer's keys. The first one signs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One token for one configuration of a table; `place` is the configuration's."""
+    """One token for one configuration of a table. `place` is the configuration's index."""
 
     place: int
     token: Token | Stricter | Wider
 
     @property
     def difference(self) -> Difference | None:
-        """Why the two do not judge it alike, where they do not."""
+        """The expected difference, or None."""
         return self.token.difference if isinstance(self.token, Stricter | Wider) else None
 
     def mint(self, issuer: Issuer) -> str:
-        """The token."""
+        """Return the token."""
         token = self.token.token if isinstance(self.token, Stricter | Wider) else self.token
         return token(issuer) if callable(token) else issuer.mint(claims=token)
 
     async def holds(self, oracle: Oracle) -> None:
-        """Fails unless the two say the same, or differ just as it is known."""
+        """Fail unless the verdicts are the same, or have the expected difference."""
         both = await oracle.judge(self.mint(oracle.issuers[self.place]))
         match self.token:
             case Stricter():
@@ -110,14 +110,14 @@ class Case:
 
 
 async def put_to_work(oracle: Oracle, table: Iterable[Subject]) -> None:
-    """Configures both with a table's entries."""
+    """Configure server and gate with a table's entries."""
     subjects = list(table)
     keys = {place: subject.keys() for place, subject in enumerate(subjects) if subject.keys}
     await oracle.configure([subject.entry for subject in subjects], keys)
 
 
 def cases(table: Iterable[Subject]) -> list[ParameterSet]:
-    """The parameters of a test, one for each token of a table."""
+    """Return the parameters of a test, one for each token of a table."""
     return [
         pytest.param(Case(place, token), id=f"{subject.name}: {name}")
         for place, subject in enumerate(table)
@@ -126,6 +126,6 @@ def cases(table: Iterable[Subject]) -> list[ParameterSet]:
 
 
 def differences(table: Iterable[Subject]) -> set[Difference]:
-    """Those that the cases of a table show."""
+    """Return the differences in a table."""
     known = (Case(0, token).difference for subject in table for token in subject.tokens.values())
     return {difference for difference in known if difference is not None}

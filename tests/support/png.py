@@ -1,4 +1,4 @@
-"""Reads the PNG files that browsers write: 8 bits a channel, colour with or without alpha, not interlaced."""
+"""Read the PNG files that browsers write: 8 bits per channel, RGB or RGBA, not interlaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Picture:
 
 
 def read_png(data: bytes) -> Picture:
-    """The picture in a file (PNG specification, third edition); AssertionError where it is of another kind."""
+    """Return the picture in a file (PNG specification, third edition). Other kinds are an AssertionError."""
     assert data.startswith(_SIGNATURE), "no PNG"
     chunks = list(_chunks(data))
     header = dict(chunks)[b"IHDR"]
@@ -51,7 +51,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _unfiltered(kind: int, row: bytearray, above: bytearray, channels: int) -> bytearray:
-    """A row of bytes without its filter (section 9.2)."""
+    """Return a row of bytes without its filter (section 9.2)."""
     guess = _GUESSES.get(kind)
     if guess is not None:
         for at in range(len(row)):
@@ -73,4 +73,4 @@ _GUESSES: Final = {
     3: lambda left, above, _corner: (left + above) // 2,
     4: _paeth,
 }
-"""What each filter takes a byte for; a row of kind 0 has none."""
+"""The prediction of each filter type. Type 0 has none."""

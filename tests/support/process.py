@@ -1,4 +1,4 @@
-"""Runs the programs under test as child processes: ready when they respond, and ended with the test."""
+"""Run programs as child processes. They are ready when they respond, and end with the test."""
 
 import asyncio
 import os
@@ -12,18 +12,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_POLL = 0.02  # seconds between two looks at something awaited
+_POLL = 0.02  # seconds
 _PORTS = range(15000, 32000)
-"""Below the ephemeral ports, so that no outgoing connection takes the port of a server that is stopped for a
-while, and no client that keeps trying such a port ends up connected to itself."""
+"""Below the ephemeral ports: no outgoing connection can take the port of a stopped server, and no client that
+retries such a port can connect to itself."""
 
 
 class ChildFailedError(Exception):
-    """A child process ended, or did not get ready in time; the text holds the end of its log."""
+    """A child process ended, or was not ready in time. The text has the end of its log."""
 
 
 def free_port(count: int = 1) -> int:
-    """A loopback TCP port on which nothing listens now; the first of `count` such in a row."""
+    """Return a free TCP port of loopback, the first of `count` consecutive ones."""
     for port in random.sample(_PORTS, 200):
         if all(_is_free(each) for each in range(port, port + count)):
             return port
@@ -40,7 +40,7 @@ def _is_free(port: int) -> bool:
 
 
 async def accepts(port: int) -> bool:
-    """Whether something on this loopback port accepts connections."""
+    """Return whether this port of loopback accepts connections."""
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
@@ -56,7 +56,7 @@ async def until(
     within: float,
     otherwise: Callable[[], str] = lambda: "still false",
 ) -> None:
-    """Returns once `holds` does; raises ChildFailedError with the text of `otherwise` after `within` seconds."""
+    """Wait until `holds` returns True. After `within` seconds raise ChildFailedError with the text of `otherwise`."""
     try:
         async with asyncio.timeout(within):
             while not await holds():  # noqa: ASYNC110 - another process sets no event of ours
@@ -66,10 +66,10 @@ async def until(
 
 
 class ChildProcess:
-    """One child process with its output in a file; `async with` runs it and leaves nothing behind.
+    """One child process with its output in a file. `async with` runs it, and ends it with its children.
 
-    It is bound to no event loop: a fixture's loop may start it and a test's loop stop it. The kernel sends it
-    `death_signal` should the test run itself be killed (where util-linux' setpriv is installed).
+    It uses no event loop of its own, so a fixture's loop may start it and a test's loop stop it. If the test run is
+    killed, the kernel sends it `death_signal` (this needs setpriv of util-linux).
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class ChildProcess:
         folder: Path | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """`ready` is polled for `within` seconds at each start; a stop waits `grace` seconds before it kills.
+        """Poll `ready` for `within` seconds at each start. A stop waits `grace` seconds before it kills.
 
-        `environment` replaces the inherited one; `log` is appended to, so a restart keeps what was said before.
+        `environment` replaces the inherited one. A restart appends to `log`.
         """
         self.name = Path(command[0]).name
         self.log = log
@@ -109,25 +109,25 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id while it runs; ChildFailedError when it does not."""
+        """The process id. If it does not run, this is a ChildFailedError."""
         return self._running().pid
 
     @property
     def running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether it has been started and has not ended."""
         return self._child is not None and self._child.poll() is None
 
     @property
     def exit_status(self) -> int | None:
-        """What it ended with, negative for a signal; None while it runs or before it was started."""
+        """The exit status, negative for a signal. None before the start and while it runs."""
         return None if self._child is None else self._child.poll()
 
     async def start(self) -> None:
-        """Starts it and returns when it is ready; stops it again and raises ChildFailedError when it never is."""
+        """Start it and wait until it is ready. If it is not ready in time, stop it and raise ChildFailedError."""
         if self.running:
             raise ChildFailedError(f"{self.name} is running already")
         with self.log.open("ab") as output:
-            # A session of its own: Ctrl-C in the terminal ends the tests, and they end their children in order.
+            # A new session, so that Ctrl-C only ends the tests, which then end their children in order.
             self._child = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
@@ -141,12 +141,12 @@ class ChildProcess:
             await until(self._ready_or_dead, within=self._within, otherwise=self._not_ready)
             if not self.running:
                 raise ChildFailedError(self._not_ready())
-        except BaseException:  # cancellation too: a child that never got ready must not outlive its start
+        except BaseException:  # also for a cancellation: the child must not continue to run
             await self.stop(grace=0)
             raise
 
     async def stop(self, *, grace: float | None = None) -> int | None:
-        """Ends it with SIGTERM, after `grace` seconds with SIGKILL (0: at once); returns its exit status."""
+        """End it with SIGTERM, and after `grace` seconds with SIGKILL (0: at once); return its exit status."""
         child = self._child
         if child is None:
             return None
@@ -155,12 +155,12 @@ class ChildProcess:
             child.send_signal(signal.SIGTERM)
             await self.ended(within=grace)
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)  # the group: its own children go with it
+            os.killpg(child.pid, signal.SIGKILL)  # the group includes its own children
             await self.ended(within=10)
         return child.poll()
 
     async def ended(self, *, within: float) -> bool:
-        """Whether it ends by itself in so many seconds; `exit_status` then holds its status."""
+        """Return whether it ends by itself within so many seconds. `exit_status` then has its status."""
 
         async def has_ended() -> bool:
             return not self.running
@@ -172,15 +172,15 @@ class ChildProcess:
         return True
 
     def send(self, number: signal.Signals) -> None:
-        """Sends the running process a signal."""
+        """Send the running process a signal."""
         self._running().send_signal(number)
 
     def output(self) -> str:
-        """Everything it wrote, stdout and stderr together."""
+        """Return its output, with stdout and stderr combined."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def log_tail(self, lines: int = 30) -> str:
-        """The last lines it wrote."""
+        """Return the last lines of its output."""
         return "\n".join(self.output().splitlines()[-lines:])
 
     def _running(self) -> subprocess.Popen[bytes]:

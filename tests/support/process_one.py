@@ -1,4 +1,4 @@
-"""Runs a program as process 1 of a PID namespace of its own, as in a container."""
+"""Run a program as process 1 of a new PID namespace, as in a container."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ AS_PROCESS_ONE = (
     *(() if os.geteuid() == 0 else ("--map-root-user",)),
     *("--pid", "--fork", "--mount-proc", "--kill-child"),
 )
-"""The command that runs another one as process 1."""
+"""The command that runs another command as process 1."""
 
 
 def why_impossible() -> str | None:
-    """Why no program can be process 1 of its own namespace here; None where one can."""
+    """Return why no PID namespace can be created here, or None if it can."""
     try:
         done = subprocess.run([*AS_PROCESS_ONE, "true"], capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def why_impossible() -> str | None:
 
 
 async def process_one(process: ChildProcess) -> int:
-    """The id outside of its namespace of the process 1 that a child runs, once it is the program itself."""
+    """Wait until a child's process 1 is authgate; return its process id outside of the namespace."""
     found: list[int] = []
 
     async def started() -> bool:

@@ -1,4 +1,4 @@
-"""The cluster of `authgate dev`, running with a server that tests can watch and break."""
+"""The cluster of `authgate dev`, with a server that records requests and has faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gates are configured with here: embedded issuers and clusters on loopback, whatever goes wrong with them."""
+"""Configurations of gates, with embedded issuers and clusters on loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def running(document: Mapping[str, Any]) -> AsyncIterator[Gate]:
-    """A gate in this process with this configuration, on ports of the kernel's choice."""
+    """Run a gate in this process with this configuration, on free ports."""
     with tempfile.TemporaryDirectory() as folder:
         gate = Gate(written(Path(folder), document))
     async with gate:
@@ -32,7 +32,7 @@ async def running(document: Mapping[str, Any]) -> AsyncIterator[Gate]:
 
 
 def written(folder: Path, document: Mapping[str, Any]) -> Path:
-    """Writes the configuration into the folder, and gives its path."""
+    """Write the configuration into the folder; return its path."""
     path = folder / "authgate.yaml"
     path.write_text(json.dumps(document))  # JSON is YAML
     return path
@@ -40,7 +40,7 @@ def written(folder: Path, document: Mapping[str, Any]) -> Path:
 
 @asynccontextmanager
 async def published(*, key: SigningKey | None = None) -> AsyncIterator[tuple[Issuer, EmbeddedServer]]:
-    """An issuer whose discovery and keys are served on loopback."""
+    """Run an issuer that publishes its discovery document and keys on loopback."""
     async with EmbeddedServer() as server:
         issuer = Issuer(server.url, key or SigningKey.generate("ES256"))
         server.add(OpenIDSite(issuer))
@@ -48,7 +48,7 @@ async def published(*, key: SigningKey | None = None) -> AsyncIterator[tuple[Iss
 
 
 def trusting(issuer: Issuer | str, name: str = "corp", **gate: Any) -> dict[str, Any]:
-    """The entry of `jwt` that accepts an issuer's tokens and names users `<name>:<sub>`; `gate` adds to its gate."""
+    """Return an entry of `jwt` for an issuer. Usernames are `<name>:<sub>`. `gate` adds to its `gate`."""
     return {
         "issuer": {"url": issuer if isinstance(issuer, str) else issuer.url, "audiences": [AUDIENCE]},
         "claimMappings": {
@@ -61,13 +61,13 @@ def trusting(issuer: Issuer | str, name: str = "corp", **gate: Any) -> dict[str,
 
 
 def knowing(issuer: Issuer, **gate: Any) -> dict[str, Any]:
-    """As `trusting`, with the keys in the configuration: nothing is fetched, and the gate is ready at once."""
+    """Return an entry as of `trusting`, with static keys, so that the gate is ready at once."""
     return trusting(issuer, staticKeys={"inline": issuer.jwks()}, **gate)
 
 
 @asynccontextmanager
 async def cluster(folder: Path, *, issuer_url: str = DEFAULT_ISSUER) -> AsyncIterator[Scenario]:
-    """An embedded cluster with an account `default/demo`, and the gate's own account, which may review tokens."""
+    """Run an embedded cluster with an account `default/demo` and a gate's own account, which may review tokens."""
     folder.mkdir(mode=0o700, exist_ok=True)
     key = SigningKey.generate("ES256")
     async with running_scenario(folder / "cluster", key=key, issuer_url=issuer_url) as scenario:
@@ -75,7 +75,7 @@ async def cluster(folder: Path, *, issuer_url: str = DEFAULT_ISSUER) -> AsyncIte
 
 
 def of_cluster(scenario: Scenario, *, keys: Mapping[str, Any] | None = None, **review: Any) -> dict[str, Any]:
-    """The `cluster` section for an embedded cluster; `review` goes into its tokenReview."""
+    """Return the `cluster` section for an embedded cluster. `review` is its tokenReview."""
     return {
         "audiences": [AUDIENCE],
         "kubeconfig": str(scenario.kubeconfig),
@@ -85,7 +85,7 @@ def of_cluster(scenario: Scenario, *, keys: Mapping[str, Any] | None = None, **r
 
 
 async def comes_to(gate: RunningGate, count: float, name: str, **labels: str) -> None:
-    """Waits until a metric has this value."""
+    """Wait until a metric has this value."""
 
     async def reached() -> bool:
         return await gate.metric(name, **labels) == count

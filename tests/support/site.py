@@ -1,4 +1,4 @@
-"""An app behind a real nginx that asks a gate, with the configuration that deploy/proxies gives users."""
+"""An app behind a real nginx and a gate, with the users' configuration from deploy/proxies."""
 
 import json
 from collections.abc import AsyncIterator
@@ -13,24 +13,24 @@ from tests.support.process import free_port
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a client reaches: nginx, and behind it the app."""
+    """The address of nginx, and the app behind it."""
 
     url: str
     app: EchoApp
     client: Client
 
     async def get(self, token: str | None = None, headers: Headers = ()) -> Answer:
-        """What nginx answers to a request for the app."""
+        """Return nginx's response to a request for the app."""
         return await self.client.get(f"{self.url}/page", token, headers)
 
     async def verdict(self, token: str | None) -> tuple[int, str]:
-        """The status and reason of nginx' answer."""
+        """Return the status and reason of nginx's response."""
         return (await self.get(token)).verdict
 
 
 @asynccontextmanager
 async def site_behind(gate: RunningGate, folder: Path) -> AsyncIterator[Site]:
-    """The site of a running gate."""
+    """Run an app behind nginx and this gate."""
     port = free_port()
     async with EchoApp() as app:
         text = protected_app(listen=port, gate=gate.address, app=app.address)
@@ -39,6 +39,6 @@ async def site_behind(gate: RunningGate, folder: Path) -> AsyncIterator[Site]:
 
 
 def seen_by_app(answer: Answer) -> SeenRequest:
-    """The request as it reached the app, which answers with what it saw."""
+    """Return the request as the app received it. The app's response describes it."""
     assert answer.status == 200, answer
     return SeenRequest.of_answer(json.loads(answer.body))

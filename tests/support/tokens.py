@@ -1,4 +1,4 @@
-"""Tokens for tests: well-made ones, and ones put together from any bytes."""
+"""Tokens for tests: valid ones, and ones from any bytes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ POD_BOUND: JsonObject = {
     "pod": {"name": "web-0", "uid": "uid-of-web-0"},
     "node": {"name": "node-1", "uid": "uid-of-node-1"},
 }
-"""What a kube-apiserver writes into the `kubernetes.io` claim of a pod's token."""
+"""The `kubernetes.io` claim of a pod's token from a kube-apiserver."""
 
 
 def claims(changes: Mapping[str, object] | None = None, /, **more: object) -> JsonObject:
-    """The payload of a token that is good for an hour from `START`; changes replace, add and (by `OMIT`) leave out."""
+    """Return the claims of a token that is valid for an hour from `START`. `OMIT` in the changes removes a claim."""
     usual: JsonObject = {
         "iss": ISSUER,
         "sub": "user-1",
@@ -54,18 +54,18 @@ def claims(changes: Mapping[str, object] | None = None, /, **more: object) -> Js
 
 
 def service_account_claims(**more: object) -> JsonObject:
-    """The payload of a ServiceAccount token bound to a pod, as `claims` otherwise."""
+    """Return the claims of a ServiceAccount token that is bound to a pod. Other claims are those of `claims`."""
     own: JsonObject = {"sub": "system:serviceaccount:prod:web", "jti": "token-1", "kubernetes.io": POD_BOUND}
     return claims(own, **more)
 
 
 def unsigned(header: bytes | Mapping[str, object], payload: bytes | Mapping[str, object]) -> str:
-    """A compact JWS of these two pieces, with an invalid signature."""
+    """Return a compact JWS of these two parts, with an invalid signature."""
     return compact(_bytes(header), _bytes(payload), b"no signature")
 
 
 def parsed(text: str) -> UnverifiedToken:
-    """The token as the gate's own parser reads it; it has to be a well-formed one."""
+    """Return the token as the gate's own parser reads it. It must be well-formed."""
     token = CompactParser().parse(text)
     assert isinstance(token, UnverifiedToken), token
     return token
@@ -76,7 +76,7 @@ def _bytes(part: bytes | Mapping[str, object]) -> bytes:
 
 
 def padded_jwt(key: SigningKey, claims: Mapping[str, object]) -> str:
-    """A token as AWS load balancers make it: each segment has padding, which the signature covers."""
+    """Return a token in the form of AWS load balancers. Segments have padding, which the signature covers."""
     algorithm = jwt.get_algorithm_by_name(key.algorithm)
     signing_input = ".".join(map(_padded, ({"alg": key.algorithm, "kid": key.kid}, claims)))
     signature = algorithm.sign(signing_input.encode(), key.private)

@@ -1,4 +1,4 @@
-"""Finds the programs that tests run for real, and says what to do where one is missing."""
+"""Find the programs that tests run. If one is missing, the test is skipped with how to install it."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ _INSTALL = {
 
 
 def cache_bin() -> Path:
-    """The folder into which `tests/cluster/tools/build` puts what it builds."""
+    """Return the folder with the programs that `tests/cluster/tools/build` builds."""
     cache = os.environ.get("AUTHGATE_CACHE")
     if cache:
         return Path(cache) / "bin"
@@ -42,9 +42,9 @@ def cache_bin() -> Path:
 
 
 def find_tool(name: str) -> Path | None:
-    """The program of this name: from $KUBEBUILDER_ASSETS (as controller-runtime's envtest), the cache, then PATH.
+    """Return the program from $KUBEBUILDER_ASSETS (as controller-runtime's envtest), the cache or PATH.
 
-    /usr/sbin is searched too: Debian puts nginx there, outside an ordinary user's PATH.
+    It also searches /usr/sbin, where Debian installs nginx.
     """
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [assets] if assets else []
@@ -54,7 +54,7 @@ def find_tool(name: str) -> Path | None:
 
 
 def require_tool(name: str, why: str) -> Path:
-    """The program of this name; without it the test is skipped, or fails when AUTHGATE_TEST_STRICT=1.
+    """Return the program of this name; skip the test without it, or fail if AUTHGATE_TEST_STRICT=1.
 
     `why` completes the reason: "nginx is missing: <why>".
     """
@@ -65,13 +65,13 @@ def require_tool(name: str, why: str) -> Path:
 
 
 def require_lua(library: str, why: str) -> None:
-    """Looks for a library of Lua 5.3 where Debian puts it, and does without it as `require_tool` does."""
+    """Skip or fail the test, as `require_tool` does, without this library of Lua 5.3 in Debian's folder."""
     if not Path("/usr/share/lua/5.3", f"{library}.lua").exists():
         _missing(f"lua-{library}", why)
 
 
 def require_process_one() -> None:
-    """Does without a PID namespace of its own as `require_tool` does without a program."""
+    """Skip or fail the test, as `require_tool` does, if no PID namespace can be created."""
     why = why_impossible()
     if why is not None:
         _skip(why)

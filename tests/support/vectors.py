@@ -1,4 +1,4 @@
-"""Test vectors that others made: Wycheproof's, found beside the checkout, and the examples of RFCs."""
+"""Published test vectors: Wycheproof's, from a folder next to the checkout, and the examples of RFCs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CHECKOUT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class WycheproofVector:
-    """One test of a Wycheproof file; `group` holds the key and whatever else its neighbours share."""
+    """One test of a Wycheproof file. `group` has the key and other members that its tests share."""
 
     group_number: int
     group: Mapping[str, Any]
@@ -29,7 +29,7 @@ class WycheproofVector:
 
     @property
     def valid(self) -> bool:
-        """Whether Wycheproof wants it accepted; these files know no result but valid and invalid."""
+        """Whether Wycheproof expects it to be accepted. These files have only the results valid and invalid."""
         return {"valid": True, "invalid": False}[self.test["result"]]
 
     def __str__(self) -> str:
@@ -37,9 +37,9 @@ class WycheproofVector:
 
 
 def wycheproof_folder() -> Path | None:
-    """The folder with `testvectors_v1`: $AUTHGATE_WYCHEPROOF, or shared/wycheproof beside the checkout, or None.
+    """Return the folder with `testvectors_v1`: $AUTHGATE_WYCHEPROOF, shared/wycheproof next to the checkout, or None.
 
-    Ask while tests are collected: once they run, the environment is clean of AUTHGATE_ variables.
+    Call it while tests are collected. Later, the environment has no AUTHGATE_ variables.
     """
     named = os.environ.get("AUTHGATE_WYCHEPROOF")
     folder = Path(named) if named else _CHECKOUT.parent / "shared" / "wycheproof"
@@ -47,7 +47,7 @@ def wycheproof_folder() -> Path | None:
 
 
 def load_wycheproof(folder: Path, name: str) -> tuple[WycheproofVector, ...]:
-    """All tests of `testvectors_v1/<name>.json`, in the file's order; ValueError where the file itself miscounts."""
+    """Return all tests of `testvectors_v1/<name>.json`; raise ValueError if their number is not the announced one."""
     document = json.loads((folder / "testvectors_v1" / f"{name}.json").read_text())
     vectors = tuple(
         WycheproofVector(number, group, test)
@@ -60,7 +60,7 @@ def load_wycheproof(folder: Path, name: str) -> tuple[WycheproofVector, ...]:
 
 
 def rfc_example(name: str) -> Mapping[str, Any]:
-    """An example of an RFC from `tests/conformance/rfc_examples.json`, such as "RFC 7515 A.2"."""
+    """Return an example of an RFC from `tests/conformance/rfc_examples.json`, such as "RFC 7515 A.2"."""
     examples = json.loads((_CHECKOUT / "tests" / "conformance" / "rfc_examples.json").read_text())
     example: Mapping[str, Any] = examples[name]
     return example

@@ -1,4 +1,4 @@
-"""Verifiers put together from plain parts, and one that says what a test wants."""
+"""Verifiers from plain parts, and a scripted one."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ RULES = IssuerRules(
     types=frozenset({"jwt", "at+jwt"}),
     time=TimeRules(leeway=60),
 )
-"""What the tokens of issuer "corp" must be: for `AUDIENCE`, signed by any algorithm there is."""
+"""Rules for tokens of issuer "corp": the audience is `AUDIENCE`, and all algorithms are allowed."""
 
 
 def issuer_verifier(
@@ -58,31 +58,31 @@ def issuer_verifier(
     claim_rules: ClaimRules | None = None,
     verify_expired: bool = False,
 ) -> JWTVerifier:
-    """The verifier of a `jwt` issuer that names its users by `sub`."""
+    """Return the verifier of a `jwt` issuer whose usernames are `sub`."""
     mapping = claim_rules or ClaimRules(PrefixedClaim("sub"))
     identify = partial(mapped_identity, rules=mapping, issuer_name=rules.name)
     return JWTVerifier(rules, keys, identify, clock, verify_expired=verify_expired)
 
 
 def static(*keys: SigningKey) -> StaticKeySet:
-    """A set of these keys that never changes."""
+    """Return a key set that never changes."""
     return StaticKeySet(document(*keys).keys)
 
 
 async def finished(outcome: Verdict | Pending[Verdict]) -> Verdict:
-    """The verdict, waited for where memory alone gives none."""
+    """Return the verdict; wait for it if it is pending."""
     return await outcome.finish() if isinstance(outcome, Pending) else outcome
 
 
 def judged(verifier: JWTVerifier, text: str) -> Verdict:
-    """The verdict that memory alone gives."""
+    """Return the verdict, which must not need a fetch."""
     verdict = verifier.verify_locally(parsed(text))
     assert not isinstance(verdict, Unresolved)
     return verdict
 
 
 def refused(verifier: JWTVerifier, text: str) -> Reason:
-    """The reason of a refusal that memory alone gives."""
+    """Return the reason of a rejection, which must not need a fetch."""
     verdict = judged(verifier, text)
     assert isinstance(verdict, Rejected), verdict
     return verdict.reason
@@ -105,12 +105,12 @@ class Cached:
         self.verifier = CachingVerifier(inner, self.cache, clock, on_miss=on_miss)
 
     async def ask(self, text: str) -> Verdict:
-        """The verdict on a token."""
+        """Return the verdict on a token."""
         return await finished(self.verifier.try_verify(BearerToken(text)))
 
 
 class Rendered(RenderedAnswer):
-    """A decision as a server could keep it."""
+    """A decision in a form that a server can cache."""
 
     __slots__ = ("decision",)
 
@@ -123,7 +123,7 @@ class Rendered(RenderedAnswer):
 def lookup_cached(
     gate: Gate, text: str, policy: str, request: OriginalRequest = NO_REQUEST
 ) -> Rendered | None:
-    """What the gate answers to a token by its cache alone."""
+    """Return the gate's cached answer to a token, or None."""
     assert gate.cache is not None
     digest = gate.cache.digest(text.encode())
     answer = gate.lookup_cached(digest, policy, request, Rendered)
@@ -134,18 +134,18 @@ def lookup_cached(
 GOOD = Authenticated(
     Identity("user-1", audiences=(AUDIENCE,)), None, Evidence("jwks", "corp"), RevocationHandle()
 )
-"""A verdict that lets "user-1" in, without an end."""
+"""A verdict that accepts "user-1" and does not expire."""
 
 
 def good(*, expires_at: float | None = None, max_age: float | None = None) -> Authenticated:
-    """`GOOD` with an expiry or a maximum age, and its own handle."""
+    """Return `GOOD` with an expiry or a maximum age, and with its own handle."""
     return replace(GOOD, expires_at=expires_at, max_age=max_age, handle=RevocationHandle())
 
 
 class ScriptedVerifier:
-    """A `Verifier` that gives `verdict`, or what `answers` holds for the token's text; counts what it is asked.
+    """A `Verifier` that returns `answers` by the token's text, by default `verdict`, and records its calls.
 
-    While `held`, an answer has begun and does not end. `meanwhile` is called during each.
+    While `held` is True, verdicts are pending. `meanwhile` is called during each call.
     """
 
     def __init__(self, verdict: Verdict = GOOD) -> None:
@@ -168,6 +168,6 @@ class ScriptedVerifier:
         return verdict
 
     def release(self) -> None:
-        """Lets the answers that are held go on."""
+        """Finish the calls that are held."""
         self.held = False
         self._released.set()

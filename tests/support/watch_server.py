@@ -1,4 +1,4 @@
-"""A server that lists and streams metadata as an API server does, and breaks as a test wants it."""
+"""A server that lists and streams metadata like an API server, and fails on request."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _GONE = {"kind": "Status", "code": 410, "message": "too old resource version"}
 
 
 class WatchServer:
-    """Pods by uid, their history, and who follows it; `answer` is what a `FakeAPI` serves.
+    """Pods by uid, their history, and the open watches. `answer` is the handler of a `FakeAPI`.
 
-    `refuse` holds statuses for the next requests, `oldest` the version before which history is forgotten.
+    `refuse` has error statuses for the next requests. `oldest` is the first version of the history.
     """
 
     def __init__(self, *uids: str) -> None:
@@ -33,13 +33,13 @@ class WatchServer:
         self._moved = asyncio.Event()
 
     def put(self, uid: str, deletion: str | None = None) -> None:
-        """Adds an object, or changes one."""
+        """Add or change an object."""
         kind = "MODIFIED" if uid in self.objects else "ADDED"
         self.objects[uid] = deletion
         self._send_event(kind, uid, deletion)
 
     def delete(self, uid: str) -> None:
-        """Deletes an object."""
+        """Delete an object."""
         del self.objects[uid]
         self._send_event("DELETED", uid, None)
 
@@ -48,7 +48,7 @@ class WatchServer:
         self._send_event("BOOKMARK", "", None)
 
     def forget(self) -> None:
-        """Drops the history: who is not there now has to list again."""
+        """Drop the history. A client that is not connected must list again."""
         self.version += 1
         self.oldest = self.version
         self._history.clear()
@@ -58,12 +58,12 @@ class WatchServer:
         self._history.clear()
 
     def say(self, data: bytes) -> None:
-        """Sends everybody who follows these bytes, once, whatever they are; the history does not have them."""
+        """Send these bytes to every open watch, without adding them to the history."""
         for stream in self._streams:
             self._writes.add(asyncio.create_task(stream.write(data)))
 
     def hang_up(self) -> None:
-        """Closes every connection that follows, wherever it is."""
+        """Close the connection of every watch."""
         for request in self._streams.values():
             if request.transport is not None:
                 request.transport.abort()
@@ -71,15 +71,15 @@ class WatchServer:
 
     @property
     def followers(self) -> int:
-        """How many follow now."""
+        """The number of open watches."""
         return sum(request.transport is not None for request in self._streams.values())
 
     def api(self) -> FakeAPI:
-        """The server, to be run with `async with`."""
+        """Return the server, for use with `async with`."""
         return FakeAPI(self.answer)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The answer to a list or a watch."""
+        """Return the response to a list or a watch."""
         if self.refuse:
             status = self.refuse.pop(0)
             return web.json_response({**status_object("not now"), "code": status}, status=status)

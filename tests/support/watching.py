@@ -1,4 +1,4 @@
-"""A gate with `revocation: watch` on a real control plane, with the RBAC that this needs and no more."""
+"""A gate with `revocation: watch` on a real control plane, with the minimal RBAC."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _GROUP = "rbac.authorization.k8s.io"
 async def let_watch(
     plane: ControlPlane, namespace: str, resources: Sequence[str], *, only: str | None = None
 ) -> None:
-    """Lets the gate's account of a namespace list and watch these, everywhere or in one namespace only."""
+    """Allow a namespace's gate account to list and watch these resources, in all namespaces or in one."""
     name = f"{namespace}-watch"
     where = _RBAC if only is None else f"{_RBAC}/namespaces/{only}"
     kind = "ClusterRole" if only is None else "Role"
@@ -57,9 +57,9 @@ async def watching(
     own: str | None = None,
     **watch: Any,
 ) -> AsyncIterator[Gate]:
-    """A gate whose account is `gate` of the namespace; `watch` and `review` add to its configuration.
+    """Run a gate with the account `gate` of a namespace. `watch` and `review` add to its configuration.
 
-    `own` is that account's token where there is one already.
+    `own` is a token of that account, if the caller has one.
     """
     own = own or await plane.gate_token(namespace)
     cluster = {"revocation": "watch", "watch": watch, "tokenReview": dict(review or {})}
@@ -71,7 +71,7 @@ async def watching(
 
 
 async def comes_to_see(gate: RunningGate, *, within: float) -> None:
-    """Waits until every watch sees."""
+    """Wait until every watch is current."""
 
     async def sees() -> bool:
         return "last event" in (told := await watched(gate)) and "blind" not in told
@@ -80,13 +80,13 @@ async def comes_to_see(gate: RunningGate, *, within: float) -> None:
 
 
 async def watched(gate: RunningGate) -> str:
-    """What `/readyz?verbose` says of the watches."""
+    """Return the text of `/readyz?verbose` about the watches."""
     body = (await gate.admin("/readyz?verbose")).body
     return body.partition("watch of ")[2]
 
 
 async def pod_token(plane: ControlPlane, namespace: str, pod: str) -> tuple[str, BoundObject]:
-    """A token of account `app`, bound to a new pod, and the pod."""
+    """Create a pod; return a token of account `app` that is bound to it, and the pod."""
     if not await _has_app(plane, namespace):
         await plane.admin.create_service_account(namespace, "app")
     bound = await plane.admin.create_pod(namespace, pod, account="app")

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 PATIENCE = 10.0
-"""Seconds after which an answer that does not come fails a test; none is ever waited for in full."""
+"""The maximum wait for a response, in seconds. A test that passes never waits so long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer: its head as it came, and as many bytes of body as Content-Length promised."""
+    """One response: its head as bytes, and a body of Content-Length bytes."""
 
     head: bytes
     body: bytes
@@ -29,45 +29,45 @@ class Reply:
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        """The field lines in their order: lower-case name, and value decoded as UTF-8."""
+        """The header fields in order: name in lower case, and value decoded as UTF-8."""
         fields = [line.partition(b":") for line in self.head.split(b"\r\n")[1:] if line]
         return [(name.decode("ascii").lower(), value.strip(b" ").decode()) for name, _, value in fields]
 
     def values(self, name: str) -> list[str]:
-        """The values of every field line of this name."""
+        """Return the values of all header fields with this name."""
         return [value for key, value in self.lines if key == name.lower()]
 
     def value(self, name: str) -> str:
-        """The value of the one field line of this name; AssertionError if it is missing or repeated."""
+        """Return the value of the only header field with this name. It must not be missing or repeated."""
         values = self.values(name)
         assert len(values) == 1, f"{name} is sent {len(values)} times in {self.head!r}"
         return values[0]
 
     @property
     def reason(self) -> str:
-        """The reason code of a refusal."""
+        """The reason code of a denial."""
         return self.value("X-Auth-Reason")
 
 
 class Wire:
-    """One connection to a server, for one request after the other or for whatever bytes a test has in mind."""
+    """One connection to a server, for consecutive requests or any bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
 
     async def send(self, *lines: str | bytes) -> None:
-        """Writes the lines, each with its CRLF, and an empty one."""
+        """Send the lines and an empty one, each with CRLF."""
         await self.send_raw(head(*lines))
 
     async def send_raw(self, data: bytes) -> None:
-        """Writes exactly these bytes."""
+        """Send exactly these bytes."""
         self.writer.write(data)
         async with asyncio.timeout(PATIENCE):
             await self.writer.drain()
 
     async def reply(self, *, to_head: bool = False) -> Reply:
-        """Reads one answer; TimeoutError where none comes. An answer `to_head` has no body, whatever it promises."""
+        """Read one response; raise TimeoutError without one. A response `to_head` has no body."""
         async with asyncio.timeout(PATIENCE):
             received = await self.reader.readuntil(b"\r\n\r\n")
             reply = Reply(received, b"")
@@ -77,17 +77,17 @@ class Wire:
             return Reply(received, await self.reader.readexactly(int(lengths[0])))
 
     async def rest(self) -> bytes:
-        """Reads until the server closes the connection; TimeoutError where it keeps it open."""
+        """Read until the server closes the connection; raise TimeoutError if it does not."""
         async with asyncio.timeout(PATIENCE):
             try:
                 return await self.reader.read()
-            except ConnectionError:  # a reset is an end, too
+            except ConnectionError:  # a reset also closes the connection
                 return b""
 
 
 @asynccontextmanager
 async def connected(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Wire]:
-    """A connection to `host:port` or `unix:/path`, closed at the end."""
+    """Open a connection to `host:port` or `unix:/path`, and close it at the end."""
     if address.startswith("unix:"):
         reader, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"), ssl=tls)
     else:
@@ -100,17 +100,17 @@ async def connected(address: str, tls: ssl.SSLContext | None = None) -> AsyncIte
 
 
 def head(*lines: str | bytes) -> bytes:
-    """A request's head: the lines, each with its CRLF, and an empty one."""
+    """Return a request's head: the lines and an empty one, each with CRLF."""
     return b"".join((line if isinstance(line, bytes) else line.encode()) + b"\r\n" for line in (*lines, b""))
 
 
 def bearer(token: str) -> str:
-    """The header line that presents a token."""
+    """Return the Authorization header with a token."""
     return f"Authorization: Bearer {token}"
 
 
 async def ask(address: str, *lines: str | bytes, tls: ssl.SSLContext | None = None) -> Reply:
-    """Sends one request on a connection of its own, and returns the answer."""
+    """Send one request on a new connection; return the response."""
     async with connected(address, tls) as wire:
         await wire.send(*lines)
         return await wire.reply(to_head=bytes(head(*lines)).startswith(b"HEAD "))

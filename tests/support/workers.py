@@ -1,4 +1,4 @@
-"""A gate of several processes, and what can be done to them."""
+"""A gate with several workers, which tests can signal and wait for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PROCESS = re.compile(r"process (\d+) ")
 
 
 class Crew(GateProcess):
-    """`authgate serve --workers N` while its `async with` lasts; ready when every worker is."""
+    """`authgate serve --workers N` for the duration of `async with`. It is ready when every worker is."""
 
     def __init__(
         self,
@@ -37,24 +37,24 @@ class Crew(GateProcess):
         super().__init__(written(folder, document), {**own, **(environ or {})})
 
     async def pids(self) -> list[int]:
-        """The workers' process ids by their places; 0 for a place that is empty."""
+        """Return the workers' process ids by index; 0 for a missing worker."""
         status = json.loads((await self.admin("/status")).body)
         told = {check["name"]: check["detail"] for check in status["checks"]}
         found = [_PROCESS.match(told[f"worker/{index}"]) for index in range(self.count)]
         return [int(match[1]) if match else 0 for match in found]
 
     async def kill(self, index: int, number: signal.Signals = signal.SIGKILL) -> int:
-        """Sends the worker of a place a signal; returns its process id."""
+        """Send a worker a signal; return its process id."""
         pid = (await self.pids())[index]
         os.kill(pid, number)
         return pid
 
     async def refuses(self) -> bool:
-        """Whether nothing listens on its address."""
+        """Return whether its address refuses connections."""
         return not await accepts(int(self.address.rpartition(":")[2]))
 
     async def replaced(self, index: int, pid: int, *, within: float) -> None:
-        """Returns once another worker is ready at a place, and all are."""
+        """Wait until another process has this index and all workers are ready."""
 
         async def other() -> bool:
             return (await self.pids())[index] not in (0, pid) and await self.ready()
@@ -69,7 +69,7 @@ class Crew(GateProcess):
 
 
 async def exited(pid: int) -> None:
-    """Returns once there is no such process, a zombie aside."""
+    """Wait until the process has ended. It may still be a zombie."""
 
     async def ended() -> bool:
         try:
