@@ -62,7 +62,7 @@ async def _mortal_plane(new_control_plane: Callable[..., ControlPlane]) -> Async
 async def mortal_plane(_mortal_plane: ControlPlane) -> AsyncIterator[ControlPlane]:
     """A control plane whose API server a test may stop or suspend and whose keys it may change.
 
-    It is up again for the next test.
+    It runs again for the next test.
     """
     yield _mortal_plane
     await _mortal_plane.ensure_api()

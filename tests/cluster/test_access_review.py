@@ -198,10 +198,10 @@ async def test_a_binding_to_a_role_that_is_missing_changes_nothing(
         assert await verdict(gate, "request", scraper, "GET", "/other") == (403, "access_denied")
 
 
-async def test_a_remembered_yes_outlives_its_binding_until_there_is_a_newer_answer(
+async def test_a_cached_allow_is_used_until_its_ttl_or_a_newer_answer(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """For its TTL, and for every policy that asks the same."""
+    """It is used for its TTL, by every policy that sends the same access review."""
     scraper = await account(control_plane, namespace, "scraper")
     name = f"{namespace}-metrics"
     await create_role(control_plane, name, [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])

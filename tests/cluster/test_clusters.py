@@ -80,7 +80,7 @@ async def test_each_token_goes_to_its_own_cluster(
 async def test_a_cluster_cannot_sign_for_another(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A token of one cluster that names the other's issuer is refused; only the other cluster reviews it."""
+    """A token of one cluster that names the other's issuer is denied. Only the other cluster reviews it."""
     planes = {"here": control_plane, "away": away_plane}
     forged = control_plane.keys.altered(
         await token_of(control_plane, namespace), iss="https://away.example", jti=namespace
@@ -91,10 +91,10 @@ async def test_a_cluster_cannot_sign_for_another(
     assert forged not in shown_to(control_plane)
 
 
-async def test_one_cluster_that_is_down_keeps_no_other_waiting(
+async def test_a_cluster_that_is_down_does_not_delay_another(
     mortal_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The gate starts and decides what it can."""
+    """The gate starts, and decides tokens of the other cluster."""
     planes = {"here": mortal_plane, "away": away_plane}
     token = await token_of(away_plane, namespace)
     file = await configured(tmp_path, planes, namespace)
@@ -108,7 +108,7 @@ async def test_one_cluster_that_is_down_keeps_no_other_waiting(
 async def test_each_cluster_has_watches_of_its_own(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A pod deleted in one cluster ends its token there; the token of the pod of that name in the other stays valid."""
+    """Deleting a pod in one cluster revokes its token. The other cluster's token stays valid."""
     planes = {"here": control_plane, "away": away_plane}
     tokens = {name: (await pod_token(plane, namespace, "web-0"))[0] for name, plane in planes.items()}
     file = await configured(tmp_path, planes, namespace, cluster={"revocation": "watch"})
@@ -148,10 +148,10 @@ async def test_each_clusters_rbac_judges_its_own(
         assert await gate.verdict(tokens["here"]) == (403, "access_denied")
 
 
-async def test_of_two_clusters_with_one_issuer_the_later_fails_closed(
+async def test_the_second_cluster_with_the_same_issuer_fails_closed(
     control_plane: ControlPlane, moved_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Its tokens are refused, it sees none of the first's tokens, and `/readyz?verbose` shows why."""
+    """Its tokens are denied, it receives no token of the first cluster, and `/readyz?verbose` shows why."""
     planes = {"here": control_plane, "away": moved_plane}
     tokens = {name: await token_of(plane, namespace) for name, plane in planes.items()}
     async with Gate(await configured(tmp_path, planes, namespace)) as gate:

@@ -73,7 +73,7 @@ async def test_a_legacy_secret_token_is_accepted(control_plane: ControlPlane) ->
     assert review.username == "system:serviceaccount:legacy:app", review.error
 
 
-async def test_a_legacy_token_ends_with_its_secret(control_plane: ControlPlane) -> None:
+async def test_a_legacy_token_is_rejected_after_its_secret_is_deleted(control_plane: ControlPlane) -> None:
     """The server looks up the Secret, so it rejects a legacy token without one."""
     await control_plane.admin.create_service_account("legacy", "deleted")
     token = await control_plane.create_legacy_token("legacy", "deleted", secret="deleted-token")
@@ -153,7 +153,7 @@ async def test_reviews_need_the_binding(control_plane: ControlPlane) -> None:
 
 
 async def test_a_kubeconfig_gives_access_to_the_api(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """With it, kubectl acts as the owner of the token in a pod's folder."""
+    """With the kubeconfig, kubectl acts as the owner of the token in a pod's folder."""
     kubectl = require_tool("kubectl", "it shows that the kubeconfig is one")
     await control_plane.admin.create_service_account("files", "gate")
     token = await control_plane.admin.request_token("files", "gate", [])
@@ -194,10 +194,10 @@ async def test_a_suspended_server_does_not_answer(mortal_plane: ControlPlane) ->
     assert not (await mortal_plane.admin.review_token("any")).authenticated
 
 
-async def test_issuers_and_authentication_configuration_are_the_callers(
+async def test_a_test_can_set_issuers_and_authentication_configuration(
     new_control_plane: Callable[..., ControlPlane],
 ) -> None:
-    """The first of several issuers issues, and the server takes an AuthenticationConfiguration beside them."""
+    """The server issues tokens of the first issuer, and also accepts an AuthenticationConfiguration."""
     configuration = """
         apiVersion: apiserver.config.k8s.io/v1
         kind: AuthenticationConfiguration

@@ -14,14 +14,14 @@ MODES = ("never", "fallback", "always")
 
 
 async def in_pod(plane: ControlPlane, folder: Path, namespace: str, token: str) -> Findings:
-    """The findings in a pod of the namespace, with one variable as its configuration."""
+    """Return the findings in a pod of the namespace that is configured by one variable."""
     account = plane.write_in_cluster_folder(folder, token=token, namespace=namespace)
     environ = {**plane.in_cluster_environment(), "AUTHGATE_CLUSTER__AUDIENCES": AUDIENCE}
     return await found(None, environ=environ, service_account_dir=account)
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_bound_account_is_well(
+async def test_a_bound_account_has_no_problems(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str
 ) -> None:
     """Keys, token reviews and access reviews: the gate has everything that it needs."""
@@ -42,18 +42,18 @@ async def test_a_bound_account_is_well(
     assert f"system:serviceaccount:{namespace}:gate, for {CLUSTER_ISSUER}" in findings.about("token").sentence
 
 
-async def test_a_pod_is_well(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """With nothing but its account's files and the variables of the kubelet."""
+async def test_a_pod_has_no_problems(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
+    """The pod has only its account's files and the kubelet's variables."""
     token = await control_plane.gate_token(namespace)
     findings = await in_pod(control_plane, tmp_path, namespace, token)
     assert findings.worst is Level.GOOD, findings
 
 
 @pytest.mark.parametrize(("mode", "level"), [("fallback", Level.WARNING), ("always", Level.BAD)])
-async def test_an_unbound_account_gets_its_role_named(
+async def test_the_missing_role_of_an_unbound_account_is_named(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str, level: Level
 ) -> None:
-    """It is named, with the command that binds it."""
+    """The finding has the command that binds the role."""
     token = await control_plane.gate_token(namespace, reviews=False)
     file = write_configuration(tmp_path, control_plane, token, cluster={"tokenReview": {"mode": mode}})
     finding = (await found(file)).about("TokenReview")
@@ -63,7 +63,7 @@ async def test_an_unbound_account_gets_its_role_named(
 
 
 async def test_the_role_that_allows_the_keys_is_named(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """TokenReview decides for such a gate, so it is a warning."""
+    """The missing role is a warning, because TokenReview still decides."""
     file = write_configuration(
         tmp_path, control_plane, control_plane.reviewer_user.token, cluster={"issuers": [CLUSTER_ISSUER]}
     )
@@ -72,18 +72,20 @@ async def test_the_role_that_allows_the_keys_is_named(control_plane: ControlPlan
     assert "system:service-account-issuer-discovery" in findings.about("discovery").remedy
 
 
-async def test_a_credential_that_is_no_good(
+async def test_a_rejected_credential_is_reported(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """The server does not accept it, and its own expiry shows why."""
+    """The server rejects it, and the finding gives its expiry as the reason."""
     good = await control_plane.gate_token(namespace)
     findings = await in_pod(control_plane, tmp_path, namespace, control_plane.keys.expired(good))
     assert "does not accept the gate's own credential" in findings.about("API server").sentence
     assert findings.about("own token").level is Level.BAD
 
 
-async def test_an_api_server_that_is_down(mortal_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
-    """Requests would fail, and the finding says why."""
+async def test_an_unreachable_api_server_is_reported(
+    mortal_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """The finding names the reason why requests would fail."""
     token = await mortal_plane.gate_token(namespace)
     await mortal_plane.stop_api()
     finding = (await in_pod(mortal_plane, tmp_path, namespace, token)).about("API server")

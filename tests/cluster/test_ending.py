@@ -1,4 +1,4 @@
-"""The gate shuts down in order on a signal, whatever the cluster does."""
+"""The gate shuts down gracefully on a signal, even if the API server does not answer."""
 
 import asyncio
 import gc
@@ -37,7 +37,7 @@ async def test_a_rollout_loses_no_request(
     assert gate.process.exit_status == 0
 
 
-async def test_ctrl_c_ends_it_at_once(control_plane: ControlPlane, tmp_path: Path) -> None:
+async def test_ctrl_c_stops_it_at_once(control_plane: ControlPlane, tmp_path: Path) -> None:
     """After SIGINT it does not wait."""
     file = write_configuration(tmp_path, control_plane, control_plane.reviewer_user.token)
     async with GateProcess(file, {"AUTHGATE_SHUTDOWN__DELAY": "1m"}) as gate:
@@ -47,7 +47,9 @@ async def test_ctrl_c_ends_it_at_once(control_plane: ControlPlane, tmp_path: Pat
     assert gate.process.exit_status == 0
 
 
-async def test_a_hanging_api_server_does_not_hold_it_up(mortal_plane: ControlPlane, tmp_path: Path) -> None:
+async def test_a_hanging_api_server_does_not_delay_the_shutdown(
+    mortal_plane: ControlPlane, tmp_path: Path
+) -> None:
     """A request that waits for a review is answered before the exit, and no error is logged."""
     legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "1s"}}
     file = write_configuration(tmp_path, mortal_plane, mortal_plane.reviewer_user.token, cluster=legacy)
@@ -65,10 +67,10 @@ async def test_a_hanging_api_server_does_not_hold_it_up(mortal_plane: ControlPla
     assert "Traceback" not in gate.process.output()
 
 
-async def test_a_review_without_end_is_given_up(
+async def test_a_review_that_never_ends_is_cancelled(
     mortal_plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A request that still waits for the API server after the shutdown timeout is ended without an error."""
+    """A request that still waits for the API server after the shutdown timeout is cancelled without an error."""
     legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "30s"}}
     own, brief = mortal_plane.reviewer_user.token, {"timeout": "100ms"}
     file = write_configuration(tmp_path, mortal_plane, own, cluster=legacy, shutdown=brief)

@@ -23,7 +23,7 @@ NOBODY_TELLS_THE_ISSUER = {"issuers": [CLUSTER_ISSUER]}
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A site, its gate with the gate's own token, and what decides there."""
+    """A site, its gate with the gate's own token, and the source of its decisions."""
 
     site: Site
     gate: GateProcess

@@ -48,7 +48,7 @@ class Signing:
     former_issuer: str | None = None
 
     def issued(self, token: str) -> str:
-        """The token, as the former issuer would have issued it if there is one."""
+        """Return the token as the former issuer would have issued it, if there is one."""
         return token if self.former_issuer is None else self.plane.keys.altered(token, iss=self.former_issuer)
 
 
@@ -78,7 +78,7 @@ async def gates(signing: Signing, namespace: str, tmp_path: Path) -> AsyncIterat
 
 
 def identity_of(decision: Decision, source: str) -> Identity:
-    """The identity of an allowed request that was decided in this way."""
+    """Return the identity of an allowed request with this decision source."""
     assert isinstance(decision, Allow), decision
     assert decision.evidence.source == source
     assert decision.identity is not None
@@ -172,10 +172,10 @@ async def test_every_mode_gives_the_same_headers(
         assert by_keys.values(f"X-Remote-Extra-{key.replace('/', '%2F')}") == list(values)
 
 
-async def test_a_former_issuers_tokens_are_a_strangers_unless_configured(
+async def test_a_former_issuers_tokens_are_not_reviewed_unless_configured(
     moved_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Discovery names the first issuer only: without `cluster.issuers` tokens of the others are not reviewed."""
+    """Discovery names only the first issuer. Tokens of the others are reviewed only with `cluster.issuers`."""
     await moved_plane.admin.create_service_account(namespace, "app")
     token = moved_plane.keys.altered(await unbound(moved_plane.admin, namespace), iss=FORMER_ISSUER)
     own = await moved_plane.gate_token(namespace)
@@ -197,7 +197,7 @@ async def legacy_token(plane: ControlPlane, namespace: str) -> str:
     return await plane.create_legacy_token(namespace, "app", secret="app-token")
 
 
-async def token_for_nobody(plane: ControlPlane, namespace: str) -> str:
+async def token_without_audience(plane: ControlPlane, namespace: str) -> str:
     """A token of the cluster's key without an audience."""
     await plane.admin.create_service_account(namespace, "app")
     claims = claims_of(await plane.admin.request_token(namespace, "app", []))
@@ -214,7 +214,7 @@ MakeToken = Callable[[ControlPlane, str], Awaitable[str]]
     [
         (static_token, "robot"),
         (legacy_token, "system:serviceaccount:{}:app"),
-        (token_for_nobody, "system:serviceaccount:{}:app"),
+        (token_without_audience, "system:serviceaccount:{}:app"),
     ],
     ids=["static", "legacy Secret", "bound, without audience"],
 )
@@ -239,7 +239,7 @@ async def test_tokens_without_audience_are_reviewed_if_configured(
     [
         (static_token, "token_malformed"),  # it has two dots
         (legacy_token, "audience_mismatch"),
-        (token_for_nobody, "audience_mismatch"),
+        (token_without_audience, "audience_mismatch"),
     ],
     ids=["static", "legacy Secret", "bound, without audience"],
 )

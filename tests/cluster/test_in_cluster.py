@@ -28,9 +28,7 @@ async def test_one_variable_is_a_complete_configuration(
     assert f"system:serviceaccount:{namespace}:gate" in control_plane.audit.key_readers()
 
 
-async def test_a_rotated_token_is_taken_up(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path
-) -> None:
+async def test_a_rotated_token_is_used(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> None:
     """The gate uses the token that is in its folder now, even after the first token's account was deleted."""
     plane = control_plane
     reviewed = [await _legacy_token(plane, namespace, number) for number in (1, 2)]
@@ -50,10 +48,10 @@ async def test_a_rotated_token_is_taken_up(
     assert reviewed[1] in plane.audit.tokens_reviewed_by(f"system:serviceaccount:{successor}:gate")
 
 
-async def test_an_expired_token_is_survived(
+async def test_the_gate_recovers_from_an_expired_token(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A gate whose own token is refused decides nothing, reports it, and works once the folder has a good one."""
+    """A gate whose own token is rejected decides nothing and reports it. It works once the folder has a valid one."""
     plane = control_plane
     good = await plane.gate_token(namespace)
     await plane.admin.create_service_account(namespace, "app")
@@ -70,10 +68,10 @@ async def test_an_expired_token_is_survived(
         assert (await gate.request(token)).status == 200
 
 
-async def test_a_wrong_authority_is_survived(
+async def test_the_gate_recovers_from_a_wrong_certificate_authority(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A gate with the wrong CA sends the server nothing, reports it, and works once it has the right one."""
+    """A gate with the wrong CA sends the server nothing and reports it. It works once it has the right CA."""
     plane = control_plane
     own = await plane.gate_token(namespace)
     await plane.admin.create_service_account(namespace, "app")

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 ADA = {"sub": "ada", "jti": "j-1", "groups": ["dev"]}
 
 
-async def test_a_kube_apiserver_takes_exchanged_tokens_and_statements(
+async def test_a_kube_apiserver_accepts_exchanged_and_identity_tokens(
     new_control_plane: Callable[..., ControlPlane], tmp_path: Path
 ) -> None:
-    """An API server that has the gate as an issuer names the allowed identity, for both kinds of token."""
+    """An API server with the gate as an issuer gives the allowed identity, for both kinds of token."""
     corp = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
     certificate = throwaway_certificate(["127.0.0.1"])
     chain, key = tmp_path / "tls.crt", tmp_path / "tls.key"

@@ -1,4 +1,4 @@
-"""The cluster's signing key changes while the gate runs: new tokens pass at once, old ones while it is published."""
+"""The signing key changes while the gate runs: new tokens pass at once, old ones while the old key is published."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ KEYS_ONLY = {"tokenReview": {"mode": "never"}, "keys": {"cooldown": "100ms"}}
 
 
 async def restarted_with_new_key(plane: ControlPlane, *, keep_old: bool) -> None:
-    """Restarts the API server with another key, as an administrator does."""
+    """Restart the API server with another key, as an administrator does."""
     plane.keys.rotate(keep_old=keep_old)
     await plane.stop_api()
     await plane.start_api()

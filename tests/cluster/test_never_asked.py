@@ -21,7 +21,7 @@ STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A gate, the user that it reviews tokens as, and whether it must review good ones."""
+    """A gate, the user that it reviews tokens as, and whether it must review valid ones."""
 
     gate: Gate
     user: str

@@ -134,7 +134,7 @@ async def test_an_address_and_an_authority_are_enough(
 async def test_doctor_finds_no_problem_with_an_address_and_an_authority(
     public_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    """Every finding is good for such a gate."""
+    """No finding is a problem or a warning."""
     findings = await found(written(tmp_path, cluster=as_cluster(tmp_path, public_plane)))
     assert findings.worst is Level.GOOD, findings
 

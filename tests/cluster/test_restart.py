@@ -31,10 +31,10 @@ async def asking_all_the_time(gate: RunningGate, token: str) -> AsyncIterator[Co
         await asyncio.gather(asking, return_exceptions=True)
 
 
-async def test_a_restart_makes_no_good_token_bad(
+async def test_no_valid_token_is_denied_during_a_restart(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Until the API server has loaded its bindings and accounts it refuses much; clients get 503."""
+    """Until the API server has loaded its bindings and accounts it rejects requests. Clients get 503."""
     plane = mortal_plane
     await plane.admin.create_service_account(namespace, "app")
     token = await plane.admin.request_token(namespace, "app", [AUDIENCE])
@@ -58,7 +58,7 @@ async def test_a_restart_makes_no_good_token_bad(
         assert (503, "review_unavailable") in answers
 
 
-async def test_a_reviewed_token_outlives_an_outage(
+async def test_a_reviewed_token_is_accepted_during_an_outage(
     mortal_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """A gate without keys accepts tokens that it has reviewed, and answers others with 503."""

@@ -23,7 +23,7 @@ async def reviews_only(control_plane: ControlPlane, tmp_path: Path) -> Path:
     return write_configuration(tmp_path, control_plane, token, cluster={"issuers": [CLUSTER_ISSUER]})
 
 
-async def test_many_who_wait_share_one_review(
+async def test_simultaneous_requests_share_one_review(
     control_plane: ControlPlane, namespace: str, reviews_only: Path
 ) -> None:
     """A token that arrives twenty times at once is reviewed once."""
@@ -36,10 +36,10 @@ async def test_many_who_wait_share_one_review(
     assert control_plane.audit.tokens_reviewed_by(control_plane.reviewer_user.name).count(token) == 1
 
 
-async def test_a_key_that_nobody_published_is_left_to_the_server(
+async def test_a_token_with_an_unknown_key_is_reviewed(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """A token of the cluster's issuer with an unknown key is reviewed, and its refusal is cached."""
+    """The API server's rejection of a token of the cluster's issuer with an unknown key is cached."""
     await control_plane.admin.create_service_account(namespace, "app")
     claims = claims_of(await control_plane.admin.request_token(namespace, "app", [AUDIENCE]))
     stranger = ec.generate_private_key(ec.SECP256R1())
@@ -56,7 +56,7 @@ async def test_a_key_that_nobody_published_is_left_to_the_server(
 async def test_a_deleted_account_is_refused(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """With mode always a token of a deleted account is refused, although its signature and time are good."""
+    """With mode always a token of a deleted account is denied, although its signature and times are valid."""
     await control_plane.admin.create_service_account(namespace, "app")
     token = await control_plane.admin.request_token(namespace, "app", [AUDIENCE])
     await control_plane.admin.delete(f"/api/v1/namespaces/{namespace}/serviceaccounts/app")
@@ -66,10 +66,10 @@ async def test_a_deleted_account_is_refused(
         assert await gate.verdict(token) == (401, "review_rejected")
 
 
-async def test_a_missing_binding_is_named_and_its_coming_noticed(
+async def test_a_missing_binding_is_named_and_a_new_one_is_noticed(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    """Without system:auth-delegator nothing is decided or cached, and one log line says what to bind; then it works."""
+    """Without system:auth-delegator nothing is decided or cached, and one log line names it. Once bound, it works."""
     own = await control_plane.gate_token(namespace, reviews=False)
     static = control_plane.static_user.token
     file = write_configuration(tmp_path, control_plane, own, cluster=LEGACY)

@@ -38,10 +38,10 @@ async def admins(plane: ControlPlane, namespace: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("bound_to", ["nothing", "pod", "secret"])
-async def test_a_requested_token_is_good(
+async def test_a_requested_token_is_valid(
     control_plane: ControlPlane, namespace: str, tmp_path: Path, bound_to: str
 ) -> None:
-    """The API server's own TokenReview accepts it for the audience, until its bound object is deleted."""
+    """TokenReview accepts it for the audience until its bound object is deleted."""
     plane = control_plane
     kubeconfig = await admins(plane, namespace, tmp_path)
     await plane.admin.create_pod(namespace, "it", account="app")
@@ -77,7 +77,7 @@ async def test_a_refusal_names_its_cause(
     words: tuple[str, ...],
     sentence: str,
 ) -> None:
-    """The error is the command's own sentence, with the server's message in it."""
+    """The error is a sentence of authgate with the server's message in it."""
     kubeconfig = await admins(control_plane, namespace, tmp_path)
     result = await requested(kubeconfig, namespace, *words, account=account)
     assert (result.returncode, result.stdout) == (1, "")

@@ -105,7 +105,7 @@ async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
         await refusal_time(gate, token, within=5)
 
 
-async def test_a_node_bound_token_ends_with_its_node_and_a_pod_bound_one_does_not(
+async def test_deleting_a_node_revokes_node_bound_but_not_pod_bound_tokens(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """As in kube-apiserver, the node counts only if the token is bound to no other object."""

@@ -1,4 +1,4 @@
-"""The oracle: a kube-apiserver and a gate side by side, for all tests here; a summary says how much it was asked."""
+"""The oracle: a kube-apiserver and a gate side by side, for all tests here. The summary shows the number of cases."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ASKED = pytest.StashKey[str]()
 async def oracle(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> AsyncIterator[Oracle]:
-    """A server and a gate that a module puts its configurations to."""
+    """A server and a gate, to which a module gives its configurations."""
     async with Oracle(tmp_path_factory.mktemp("oracle")) as oracle:
         yield oracle
         pytestconfig.stash[_ASKED] = f"{oracle.tokens} tokens and {oracle.entries} entries of jwt"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Says how many cases there were."""
+    """Write the number of cases."""
     if _ASKED in config.stash:
         terminalreporter.write_line(f"kube-apiserver and gate side by side: {config.stash[_ASKED]}")

@@ -1,4 +1,4 @@
-"""Expressions are type-checked alike: what a kube-apiserver loads the gate loads too, except for listed expressions."""
+"""The gate loads the same expressions as a kube-apiserver, except for the listed ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _about(rule: str) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def taken(oracle: Oracle) -> Taken:
-    """What the two say of every rule."""
+    """Whether the server and the gate accept each rule."""
     rules: dict[str, list[str]] = {"claims": [*ABOUT_CLAIMS], "user": [*ABOUT_USERS]}
     for known in ONLY_THE_SERVER.values():
         for rule in known:
@@ -54,21 +54,21 @@ async def taken(oracle: Oracle) -> Taken:
 
 
 @pytest.mark.parametrize("rule", ABOUT_CLAIMS)
-async def test_a_rule_over_claims_is_taken_or_refused_alike(taken: Taken, rule: str) -> None:
-    """Types, names, literals and functions are what they are for the server."""
+async def test_server_and_gate_accept_the_same_claim_rules(taken: Taken, rule: str) -> None:
+    """Types, names, literals and functions have the same meaning as for the server."""
     server, gate = taken["claims", rule]
     assert server == gate
 
 
 @pytest.mark.parametrize("rule", ABOUT_USERS)
-async def test_a_rule_over_the_user_is_taken_or_refused_alike(taken: Taken, rule: str) -> None:
+async def test_server_and_gate_accept_the_same_user_rules(taken: Taken, rule: str) -> None:
     """`user` has the same fields of the same types."""
     server, gate = taken["user", rule]
     assert server == gate
 
 
 @pytest.mark.parametrize("words", ONLY_THE_SERVER)
-async def test_only_the_server_takes_it(taken: Taken, words: str) -> None:
-    """A known difference: the gate refuses it when it is loaded, and says so."""
+async def test_only_the_server_accepts_it(taken: Taken, words: str) -> None:
+    """This is a known difference: the gate rejects the expression when it loads it, with a message."""
     rules = ONLY_THE_SERVER[words]
     assert {rule: taken[_about(rule), rule] for rule in rules} == dict.fromkeys(rules, (True, False))

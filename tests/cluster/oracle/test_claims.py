@@ -28,7 +28,7 @@ def _rules(*rules: tuple[str, str]) -> dict[str, Any]:
 
 
 def _mapped(claim: str) -> dict[str, Any]:
-    """What a claim of any JSON type may be."""
+    """Values of every JSON type."""
     return {
         "a text": {claim: "value"},
         "missing": {claim: OMIT},
@@ -306,6 +306,6 @@ async def _at_work(oracle: Oracle) -> None:
 
 
 @pytest.mark.parametrize("case", cases(TABLE))
-async def test_claims_name_the_same_sender(oracle: Oracle, case: Case) -> None:
+async def test_claims_give_the_same_identity(oracle: Oracle, case: Case) -> None:
     """The server and the gate accept the same token for the same user, uid, groups and extra, or both refuse it."""
     await case.holds(oracle)

@@ -1,4 +1,4 @@
-"""What a kube-apiserver refuses to be configured with, the gate refuses too, and points at the same field."""
+"""The gate rejects the configurations that a kube-apiserver rejects, and names the same field."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ SUB = {"claim": "sub", "prefix": ""}
 
 
 def issuer(**changes: Any) -> dict[str, Any]:
-    """A good entry but for its issuer."""
+    """A valid entry with another issuer."""
     return {"issuer": changes, "claimMappings": {"username": SUB}}
 
 
 def mappings(**changes: Any) -> dict[str, Any]:
-    """A good entry but for its mappings."""
+    """A valid entry with other mappings."""
     return {"claimMappings": {"username": SUB, **changes}}
 
 
 def rules(*entries: dict[str, Any]) -> dict[str, Any]:
-    """A good entry but for its rules over claims."""
+    """A valid entry with other rules over claims."""
     return {**mappings(), "claimValidationRules": list(entries)}
 
 
 def user_rules(*entries: dict[str, Any]) -> dict[str, Any]:
-    """A good entry but for its rules over the user."""
+    """A valid entry with other rules over the user."""
     return {**mappings(), "userValidationRules": list(entries)}
 
 
 def extra(*entries: tuple[str, str]) -> dict[str, Any]:
-    """A good entry but for what it makes extra of."""
+    """A valid entry with other mappings to extra."""
     return mappings(extra=[{"key": key, "valueExpression": value} for key, value in entries])
 
 
@@ -194,7 +194,7 @@ Found = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def found(oracle: Oracle) -> Found:
-    """What the two say of every entry."""
+    """The answers of the server and the gate for each entry."""
     told: Found = {}
     for table in (REFUSED, {**TAKEN, **STRICTER, **WIDER}):
         entries = oracle.complete(list(table.values()))
@@ -204,7 +204,7 @@ async def found(oracle: Oracle) -> Found:
 
 
 def _leads_to(path: str, field: str) -> bool:
-    """Whether a path is a field's, a missing member's of it, or its list's."""
+    """Whether a path is that of a field, of a missing member in it, or of its list."""
     return (
         path == field
         or path.startswith(f"{field}.")
@@ -213,21 +213,21 @@ def _leads_to(path: str, field: str) -> bool:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_both_refuse_the_same_field(found: Found, name: str) -> None:
-    """The gate points at every field that the server names."""
+async def test_both_reject_the_same_field(found: Found, name: str) -> None:
+    """The gate names every field that the server names."""
     server, gate = found[name]
     assert server
     assert [field for field in server if not any(_leads_to(path, field) for path in gate)] == [], gate
 
 
 @pytest.mark.parametrize("name", TAKEN)
-async def test_both_take_it(found: Found, name: str) -> None:
-    """An odd entry that is right."""
+async def test_both_accept_it(found: Found, name: str) -> None:
+    """The entry is unusual but valid."""
     assert found[name] == ((), ())
 
 
 @pytest.mark.parametrize("name", STRICTER)
-async def test_only_the_gate_refuses(found: Found, name: str) -> None:
+async def test_only_the_gate_rejects(found: Found, name: str) -> None:
     """A known difference."""
     server, gate = found[name]
     assert server == ()
@@ -235,7 +235,7 @@ async def test_only_the_gate_refuses(found: Found, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WIDER)
-async def test_only_the_server_refuses(found: Found, name: str) -> None:
+async def test_only_the_server_rejects(found: Found, name: str) -> None:
     """A known difference."""
     server, gate = found[name]
     assert server
@@ -243,8 +243,8 @@ async def test_only_the_server_refuses(found: Found, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_both_refuse_what_is_not_of_the_format(oracle: Oracle, name: str) -> None:
-    """Unknown fields and values of a wrong type, by name or by the place that the server's decoder gives."""
+async def test_both_reject_an_entry_of_another_format(oracle: Oracle, name: str) -> None:
+    """Unknown fields and wrong types are named, or located as by the server's decoder."""
     entry, field = MALFORMED[name]
     entries = oracle.complete([entry])
     error = await oracle.load_error(entries)

@@ -1,4 +1,4 @@
-"""Conversions between types take the same texts in a kube-apiserver and in the gate, and give the same values."""
+"""Conversions between types accept the same texts in a kube-apiserver and in the gate, and give the same values."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ TIMESTAMPS: tuple[object, ...] = (
 
 
 def converted(expression: str, values: tuple[object, ...]) -> Subject:
-    """A username that holds what a claim is converted to."""
+    """A username that contains the converted claim."""
     entry = {"claimMappings": {"username": {"expression": f"'v' + {expression}"}}}
     return Subject(expression, entry, {ascii(value)[:60]: {"x": value} for value in values})
 
@@ -326,6 +326,6 @@ async def _at_work(oracle: Oracle) -> None:
 
 
 @pytest.mark.parametrize("case", cases(TABLE))
-async def test_conversions_take_the_same_texts(oracle: Oracle, case: Case) -> None:
+async def test_conversions_accept_the_same_texts(oracle: Oracle, case: Case) -> None:
     """White space, signs, hexadecimals, exponents, times: the server and the gate read them alike, or both refuse."""
     await case.holds(oracle)

@@ -48,7 +48,7 @@ def _subject(entry: Mapping[str, Any], expression: str, tokens: Mapping[str, Any
 
 
 def username(expression: str, **tokens: Token | Stricter | Wider) -> Subject:
-    """A username's expression, over a claim `x` of every kind unless tokens are given."""
+    """An expression for the username, over a claim `x` of every kind unless tokens are given."""
     return _subject(
         {"claimMappings": {"username": {"expression": expression}}}, expression, tokens or _all_kinds()
     )
@@ -71,13 +71,13 @@ def extra(expression: str, **tokens: Token | Stricter | Wider) -> Subject:
 
 
 def rule(expression: str, **tokens: Token | Stricter | Wider) -> Subject:
-    """A rule over claims, `x` being of every kind unless tokens are given."""
+    """A rule over claims, where `x` is of every kind unless tokens are given."""
     entry = {"claimValidationRules": [{"expression": expression, "message": "not so"}]}
     return _subject(entry, expression, tokens or _all_kinds())
 
 
 def user_rule(expression: str, **tokens: Token | Stricter | Wider) -> Subject:
-    """A rule over the user whom all four mappings name."""
+    """A rule over the user that all four mappings give."""
     mappings = {
         "username": {"claim": "sub", "prefix": ""},
         "groups": {"claim": "groups", "prefix": ""},

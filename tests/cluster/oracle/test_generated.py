@@ -29,22 +29,22 @@ Example = tuple["Entry", "list[Mapping[str, object]]"]
 
 
 def _known(both: Both) -> bool:
-    """Whether the two differ only where the tables say that they do: the server takes an empty username."""
+    """Whether the only difference is a listed one: the server accepts an empty username."""
     return both.stricter and isinstance(both.server, Named) and both.server.username == ""
 
 
 @pytest.fixture(scope="module")
 def examples() -> list[Example]:
-    """Entries with claims for tokens; the same ones in a strict run."""
+    """Entries with claims for tokens. In a strict run they are always the same."""
     pairs = st.tuples(ENTRIES, st.lists(CLAIMS, min_size=TOKENS_AN_ENTRY, max_size=TOKENS_AN_ENTRY))
     return drawn(pairs, BATCHES * ENTRIES_A_BATCH, same=os.environ.get("AUTHGATE_TEST_STRICT") == "1")
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
-async def test_generated_configurations_and_tokens_are_judged_alike(
+async def test_generated_configurations_and_tokens_get_the_same_answers(
     oracle: Oracle, examples: list[Example], batch: int
 ) -> None:
-    """The same entries are refused when they are loaded, and those that are not name the same senders."""
+    """Server and gate reject the same entries when they load them. The other entries give the same identities."""
     drawn_now = examples[batch * ENTRIES_A_BATCH :][:ENTRIES_A_BATCH]
     complete = oracle.complete([entry for entry, _ in drawn_now])
     server, gate = await oracle.server_refuses(complete), await oracle.gate_refuses(complete)

@@ -1,4 +1,4 @@
-"""Tokens are taken or refused alike by a kube-apiserver and the gate: times, headers, keys, JSON and encoding."""
+"""A kube-apiserver and the gate accept the same tokens: times, headers, keys, JSON and encoding."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _usual(issuer: Issuer, changes: Mapping[str, object] | None = None) -> dict[
 
 
 def claims(**changes: object) -> Token:
-    """A token that a well-made issuer signs, with other claims."""
+    """A token from a correct issuer, with other claims."""
     return lambda issuer: issuer.key.sign(_usual(issuer, changes))
 
 
 def times(**offsets: float) -> Token:
-    """A token whose times are so many seconds from now."""
+    """A token whose times are given in seconds from now."""
     return lambda issuer: issuer.key.sign(
         _usual(issuer, {name: int(time.time()) + offset for name, offset in offsets.items()})
     )
@@ -58,7 +58,7 @@ def header(**changes: object) -> Token:
 
 
 def payload(change: Callable[[bytes], bytes]) -> Token:
-    """A token whose payload's bytes were changed before it was signed."""
+    """A token whose payload's bytes are changed before it is signed."""
 
     def make(issuer: Issuer) -> str:
         head = json_bytes({"alg": issuer.key.algorithm, "kid": issuer.key.kid})
@@ -73,12 +73,12 @@ def member(text: str) -> Token:
 
 
 def encoded(change: Callable[[str], str]) -> Token:
-    """A token whose text was changed after it was signed."""
+    """A token whose text is changed after it was signed."""
     return lambda issuer: change(issuer.key.sign(_usual(issuer)))
 
 
 def signed_by(algorithm: str) -> Token:
-    """A token that the issuer's private key signs by another algorithm than its JWK says."""
+    """A token that the issuer's private key signs with another algorithm than the one in its JWK."""
 
     def make(issuer: Issuer) -> str:
         key = SigningKey.of(
@@ -94,7 +94,7 @@ def _unsigned(issuer: Issuer) -> str:
 
 
 def _spare_bits(text: str) -> str:
-    """The same token with the bits of its last character set that no byte of the signature has."""
+    """The same token with the unused bits of its last character set."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     return text[:-1] + alphabet[alphabet.index(text[-1]) | 1]
 
@@ -285,6 +285,6 @@ async def _at_work(oracle: Oracle) -> None:
 
 
 @pytest.mark.parametrize("case", cases(TABLE))
-async def test_tokens_are_taken_or_refused_alike(oracle: Oracle, case: Case) -> None:
-    """The server and the gate take a token for the same sender, or both refuse it."""
+async def test_server_and_gate_accept_the_same_tokens(oracle: Oracle, case: Case) -> None:
+    """The server and the gate accept a token with the same identity, or both reject it."""
     await case.holds(oracle)
