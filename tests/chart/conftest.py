@@ -22,7 +22,7 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="session")
 def helm4(tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """The next Helm, without a cluster."""
+    """The next major version of Helm, without a cluster."""
     return Helm(tmp_path_factory.mktemp("helm4"), program="helm4")
 
 
@@ -36,7 +36,7 @@ async def plane(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Contr
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def kubectl(plane: ControlPlane) -> Kubectl:
-    """kubectl for the control plane, where there is the namespace, and kinds to monitor with."""
+    """kubectl for the control plane, which has the namespace and the kinds for monitoring."""
     admin = Kubectl(plane.ca_file.with_name("admin.json"))
     admin.run("apply", "--server-side", "--filename", prometheus_operator_crds())
 
@@ -61,7 +61,7 @@ def cluster_helm(plane: ControlPlane, kubectl: Kubectl, tmp_path_factory: pytest
 
 @pytest.fixture
 async def dry_run(plane: ControlPlane, kubectl: Kubectl) -> AsyncIterator[DryRun]:
-    """The API server, shown objects that it is not to keep."""
+    """The API server, which validates objects without storing them."""
     assert kubectl is not None, "it made the namespace"
     async with DryRun(plane) as server:
         yield server

@@ -1,4 +1,4 @@
-"""Shows objects to an API server, which admits and validates them as it would for good, and stores nothing."""
+"""Have an API server admit and validate objects without storing them."""
 
 import ssl
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """An object as the API server would store it, and what it warned of."""
+    """An object as the API server would store it, and the warnings about it."""
 
     object: Object
     warnings: tuple[str, ...]
@@ -48,11 +48,11 @@ class DryRun:
         await self._session.close()
 
     async def create_all(self, objects: Iterable[Object]) -> list[Made]:
-        """What would become of these objects; raises RefusedError for the first that is refused."""
+        """Return these objects as they would be stored. Raise RefusedError for the first that is rejected."""
         return [await self.create(item) for item in objects]
 
     async def create(self, item: Object) -> Made:
-        """What would become of this object; raises RefusedError."""
+        """Return this object as it would be stored. Raise RefusedError if it is rejected."""
         path = await self._path(
             item["apiVersion"], item["kind"], item["metadata"].get("namespace", "default")
         )

@@ -1,4 +1,4 @@
-"""Pods that have a gate in them: where it is, and what its environment makes of it."""
+"""The gate in a pod: its container, and the configuration in its environment."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def app_chart(
     context: str = ".",
     depend: bool = True,
 ) -> Path:
-    """Writes an app's chart that embeds the gate as its author would; `values` are those for the gate's chart."""
+    """Write an app's chart that embeds the gate as its author would; `values` are for the gate's chart."""
     (folder / "templates").mkdir(parents=True)
     chart: dict[str, Any] = {"apiVersion": "v2", "name": "app", "version": "0.1.0"}
     if depend:
@@ -66,7 +66,7 @@ def gate_of(pod: Object) -> Object:
 
 
 def environment_of(container: Object) -> dict[str, str]:
-    """A container's variables as its process sees them: Kubernetes reads "$$" as "$" (and "$(NAME)" as a variable)."""
+    """Return a container's variables as its process sees them: Kubernetes turns "$$" into "$" and expands "$(NAME)"."""
     found = {item["name"]: item["value"] for item in container["env"]}
     for value in found.values():
         assert "$(" not in value.replace("$$", "")
@@ -74,5 +74,5 @@ def environment_of(container: Object) -> dict[str, str]:
 
 
 def configuration_of(container: Object) -> Config:
-    """The configuration that a gate takes from its environment; it must be one that the gate accepts."""
+    """Return the configuration that the gate reads from its environment, which must be valid."""
     return load(None, environment_of(container)).config

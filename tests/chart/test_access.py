@@ -1,4 +1,4 @@
-"""What the chart lets whom do: rights in the cluster, and ways through the network."""
+"""The access that the chart grants: rights in the cluster, and network connections."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ _PUBLIC = f"{_DISCOVERY}: system:unauthenticated"
 
 
 def _granted(objects: list[Object]) -> set[str]:
-    """Every right that is given, as "role: to whom", and what the chart's own roles allow, as "role may …"."""
+    """Return every binding as "role: subject", and the rules of the chart's own roles as "role may …"."""
     given: set[str] = set()
     for item in objects:
         where = f" in {item['metadata']['namespace']}" if item["kind"] in ("Role", "RoleBinding") else ""
@@ -85,8 +85,8 @@ _MORE = {
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_name)
-def test_rights_are_the_least(helm: Helm, case: Path) -> None:
-    """A gate that may review is bound to system:auth-delegator, and nobody is given anything else unasked."""
+def test_only_required_rights_are_granted(helm: Helm, case: Path) -> None:
+    """A gate that may review is bound to system:auth-delegator. Other rights must be requested."""
     name = case_name(case)
     usual = set() if name in _NOTHING else {f"{_DELEGATOR}: {NAMESPACE}/gate-authgate"}
     assert _granted(helm.template(case).objects) == _MORE.get(name, usual)
@@ -103,8 +103,8 @@ async def _allowed(api: KubeAPI, path: str) -> bool:
 
 
 @pytest.mark.parametrize(("rule", "granted"), [("accessReview", True), ("anonymous", False)])
-def test_a_rule_that_asks_the_cluster_needs_the_right_too(helm: Helm, rule: str, granted: bool) -> None:
-    """Where nothing else does."""
+def test_an_access_review_in_a_rule_needs_the_right(helm: Helm, rule: str, granted: bool) -> None:
+    """This also holds if nothing else needs the right."""
     decider = {"accessReview": {"nonResource": "request"}, "anonymous": True}[rule]
     policy = {"rules": [{"paths": ["/metrics"], rule: decider}]}
     cluster = {"audiences": ["a"], "tokenReview": {"mode": "never"}}
@@ -114,10 +114,10 @@ def test_a_rule_that_asks_the_cluster_needs_the_right_too(helm: Helm, rule: str,
     )
 
 
-async def test_the_watchs_role_lets_the_gate_list_and_no_more(
+async def test_the_role_for_the_watch_allows_only_to_list_and_watch(
     helm: Helm, kubectl: Kubectl, plane: ControlPlane
 ) -> None:
-    """With exactly the rendered role the gate's account may list what it watches, and may still not get a pod."""
+    """With exactly the rendered role the gate's account can list what it watches, but cannot get a pod."""
     await plane.admin.create_service_account(NAMESPACE, "watcher-authgate")
     gate = plane.client(await plane.admin.request_token(NAMESPACE, "watcher-authgate", []))
     values = {"config": {"cluster": {"audiences": ["a"], "revocation": "watch"}}}
@@ -143,8 +143,8 @@ def _policy(helm: Helm, values: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def test_the_proxies_alone_may_ask(helm: Helm) -> None:
-    """The verify port is open to the proxies named and to the test's pod."""
+def test_only_proxies_can_reach_the_verify_port(helm: Helm) -> None:
+    """The verify port is open to the configured proxies and to the pod of `helm test`."""
     values = values_of("network-policy")
     verify, _ = _policy(helm, values)["ingress"]
     test = helm.template(values).one("Pod")["metadata"]["labels"]
@@ -154,7 +154,7 @@ def test_the_proxies_alone_may_ask(helm: Helm) -> None:
     assert tester["podSelector"]["matchLabels"].items() <= test.items()
 
 
-def test_monitoring_alone_may_look(helm: Helm) -> None:
+def test_only_monitoring_can_reach_the_admin_port(helm: Helm) -> None:
     """The admin port is open only to the peers under monitoring."""
     values = values_of("network-policy")
     _, admin = _policy(helm, values)["ingress"]
@@ -165,7 +165,7 @@ def test_monitoring_alone_may_look(helm: Helm) -> None:
 
 
 def test_the_gate_reaches_what_it_needs(helm: Helm) -> None:
-    """The way out is open to DNS, the API server, and the ports of the issuers' URLs, at the addresses given."""
+    """Egress is open to DNS, the API server, and the ports of the issuers' URLs, at the configured addresses."""
     dns, api, issuers = _policy(helm, values_of("network-policy"))["egress"]
     assert {port["port"] for port in dns["ports"]} == {53}
     assert api == {
@@ -178,8 +178,8 @@ def test_the_gate_reaches_what_it_needs(helm: Helm) -> None:
     }
 
 
-def test_keys_that_are_given_need_no_way_out(helm: Helm) -> None:
-    """A gate without a cluster whose issuers' keys are in its configuration reaches DNS alone."""
+def test_static_keys_need_no_egress(helm: Helm) -> None:
+    """A gate without a cluster whose issuers' keys are in its configuration reaches only DNS."""
     key = '{"keys": []}'
     issuer = {
         "issuer": {"url": "https://login.example.com", "audiences": ["my-app"]},
@@ -191,7 +191,7 @@ def test_keys_that_are_given_need_no_way_out(helm: Helm) -> None:
 
 
 def test_introspection_endpoints_are_reached(helm: Helm) -> None:
-    """At the port of the endpoint, or of the issuer through which it is discovered."""
+    """They are reached at the port of the endpoint, or of the issuer that is used for discovery."""
     server = {
         "name": "opaque",
         "endpoint": "https://login.example.com:8443/introspect",
@@ -209,7 +209,7 @@ def test_introspection_endpoints_are_reached(helm: Helm) -> None:
     assert issuers == {"ports": [{"port": 8443}]}
 
 
-def test_addresses_may_be_any(helm: Helm) -> None:
+def test_without_address_blocks_any_address_is_allowed(helm: Helm) -> None:
     """Without address blocks the API server may be anywhere, on its ports."""
     policy = {"enabled": True, "proxies": [{"podSelector": {}}]}
     _, api = _policy(helm, {**MINIMAL, "networkPolicy": policy})["egress"]
@@ -245,7 +245,7 @@ def test_addresses_may_be_any(helm: Helm) -> None:
     ],
     ids=["jwksURL", "alb", "keysFrom"],
 )
-def test_only_the_places_of_keys_are_reached(helm: Helm, config: dict[str, Any], ports: list[int]) -> None:
+def test_only_the_hosts_of_keys_are_reached(helm: Helm, config: dict[str, Any], ports: list[int]) -> None:
     """The name of an issuer whose keys are elsewhere opens no port."""
     for item in config.get("jwt", ()):
         item["issuer"]["audiences"] = ["my-app"]

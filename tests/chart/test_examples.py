@@ -1,4 +1,4 @@
-"""The folders of deploy/examples: an API server, the chart, the gate and systemd take what is in them."""
+"""The folders of deploy/examples: an API server, the chart, the gate and systemd accept their files."""
 
 import subprocess
 import sys
@@ -30,8 +30,8 @@ def objects_of(name: str) -> list[Object]:
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-async def test_the_api_server_takes_them(dry_run: DryRun, kubectl: Kubectl, name: str) -> None:
-    """Every object, without an unknown field or a warning, and the pods that are made of it at the level set there."""
+async def test_the_api_server_accepts_every_object(dry_run: DryRun, kubectl: Kubectl, name: str) -> None:
+    """There is no unknown field or warning, and its pods meet the level of their namespace."""
     objects = objects_of(name)
     spaces = [item for item in objects if item["kind"] == "Namespace"]
     spaces += [
@@ -60,10 +60,10 @@ def _pod(deployment: Object) -> Object:
         ("prometheus", "authgate", "authgate.authgate.svc:8080/policies/metrics/verify"),
     ],
 )
-async def test_the_chart_takes_the_values(
+async def test_the_chart_accepts_the_values(
     helm: Helm, dry_run: DryRun, kubectl: Kubectl, tmp_path: Path, folder: str, release: str, service: str
 ) -> None:
-    """The release of the README is one that the API server takes, and nginx asks its Service about a policy of it."""
+    """The API server accepts the release of the README, and nginx uses its Service and one of its policies."""
     name, namespace = service.partition(":")[0].split(".")[:2]
     rendered = helm.template(EXAMPLES / folder / "values.yaml", release=release, namespace=namespace)
     kubectl.run("apply", "--server-side", "--filename=-", text=yaml.safe_dump(_namespace(namespace)))
@@ -81,7 +81,7 @@ async def test_the_chart_takes_the_values(
 
 
 def test_the_unit_is_hardened() -> None:
-    """systemd-analyze finds little that the service could do and needs not."""
+    """systemd-analyze finds few permissions that the service does not need."""
     analyze = require_tool("systemd-analyze", "it judges the unit")
     command: list[str | Path] = [analyze, "security", "--offline=true", "--no-pager", UNIT]
     command.append(f"--threshold={_EXPOSURE}")
@@ -89,8 +89,8 @@ def test_the_unit_is_hardened() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_unit_is_one(tmp_path: Path) -> None:
-    """systemd knows every line of it. The program is another here, as the real one is not installed."""
+def test_the_unit_is_valid(tmp_path: Path) -> None:
+    """systemd accepts every line of it. Another program replaces authgate, which is not installed here."""
     analyze = require_tool("systemd-analyze", "it judges the unit")
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/authgate/bin/authgate", sys.executable))
@@ -100,8 +100,8 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
     assert done.returncode == 0
 
 
-def test_the_unit_waits_for_the_gate_to_end(tmp_path: Path) -> None:
-    """systemd kills no earlier than the gate's own shutdown takes."""
+def test_the_unit_waits_for_the_shutdown(tmp_path: Path) -> None:
+    """systemd kills the gate only after the longest time of its own shutdown."""
     file = tmp_path / "authgate.yaml"
     text = (EXAMPLES / "vm" / "authgate.yaml").read_text()
     file.write_text(text.replace("/etc/authgate/", f"{EXAMPLES / 'vm'}/"))

@@ -1,4 +1,4 @@
-"""What the folders of deploy/examples promise, with their own files: real nginx, real Prometheus, a real API server."""
+"""The examples of deploy/examples work with their own files, a real nginx, Prometheus and API server."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ from tests.support.tools import require_tool
 
 @asynccontextmanager
 async def example_gate(helm: Helm, plane: ControlPlane, folder: Path, example: str) -> AsyncIterator[Gate]:
-    """The gate that the chart makes of an example's values, with the rights of a gate that may review."""
+    """The gate that the chart renders from an example's values, with the rights for reviews."""
     rendered = helm.template(EXAMPLES / example / "values.yaml", release=example)
     (held,) = [item["data"] for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
     file = folder / "authgate.yaml"
@@ -39,7 +39,7 @@ async def example_gate(helm: Helm, plane: ControlPlane, folder: Path, example: s
 
 @asynccontextmanager
 async def example_nginx(manifest: str, folder: Path, places: Mapping[str, str]) -> AsyncIterator[str]:
-    """nginx as the ConfigMap of a manifest configures it, with these addresses for those of a cluster; its URL."""
+    """Run nginx with the ConfigMap of a manifest, with these addresses instead of the cluster's, and yield its URL."""
     (data,) = [item["data"] for item in objects_of(manifest) if item["kind"] == "ConfigMap"]
     port = free_port()
     text: str = data["nginx.conf"].replace("/tmp/", f"{folder}/")
@@ -49,7 +49,7 @@ async def example_nginx(manifest: str, folder: Path, places: Mapping[str, str]) 
         text = text.replace(placeholder, address)
     file = folder / "nginx.conf"
     file.write_text(text)
-    # Started by root, nginx would hand its workers to a user who cannot read the test's folder.
+    # Started by root, nginx would run its workers as a user who cannot read the test's folder.
     directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
     command: list[str | Path] = [require_tool("nginx", "the example's file is shown to the real one")]
     command += ["-e", "stderr", "-c", file, "-g", directives]
@@ -74,7 +74,7 @@ async def account_token(plane: ControlPlane, account: str, audiences: list[str])
 
 
 async def test_the_dashboard_gets_the_token(helm: Helm, plane: ControlPlane, tmp_path: Path) -> None:
-    """`kubectl create token` opens the way for the account named, and its header arrives; others do not arrive."""
+    """Only the named account's token opens the dashboard, which gets the token but no Impersonate header."""
     viewer = await account_token(plane, "kubernetes-dashboard/viewer", [])
     other = await account_token(plane, "kubernetes-dashboard/other", [])
     async with example_gate(helm, plane, tmp_path, "dashboard") as gate, EchoApp() as dashboard:
@@ -94,7 +94,7 @@ async def test_the_dashboard_gets_the_token(helm: Helm, plane: ControlPlane, tmp
 
 
 async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_path: Path) -> None:
-    """A real Prometheus scrapes with its account's token; with that of another account its target is down with 403."""
+    """A real Prometheus scrapes with its account's token. With another account's token its target is down with 403."""
     file = tmp_path / "token"
     file.write_text(await account_token(plane, "monitoring/prometheus", ["shop-metrics"]))
     other = await account_token(plane, "monitoring/other", ["shop-metrics"])
@@ -131,7 +131,7 @@ async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_p
 
 @asynccontextmanager
 async def prometheus(folder: Path, target: str, token: Path) -> AsyncIterator[str]:
-    """Prometheus as the example configures it, but for the target's name, the token's place, and the pace; its URL."""
+    """Run Prometheus as in the example, except for target, token file and interval, and yield its URL."""
     (data,) = [
         item["data"] for item in objects_of("prometheus/prometheus.yaml") if item["kind"] == "ConfigMap"
     ]
@@ -161,7 +161,7 @@ async def prometheus(folder: Path, target: str, token: Path) -> AsyncIterator[st
 
 
 async def asked(monitor: str, what: str) -> dict[str, Any]:
-    """The data of an answer of Prometheus' API."""
+    """Return the data of an answer of Prometheus' API."""
     async with aiohttp.ClientSession() as session, session.get(f"{monitor}/api/v1/{what}") as answer:
         data: dict[str, Any] = (await answer.json())["data"]
         return data
@@ -169,7 +169,7 @@ async def asked(monitor: str, what: str) -> dict[str, Any]:
 
 @pytest.fixture
 def public_discovery(kubectl: Kubectl) -> Iterator[None]:
-    """The binding that the example's README makes; other tests begin without it."""
+    """The binding of the example's README, which is removed for other tests."""
     role = "--clusterrole=system:service-account-issuer-discovery"
     kubectl.run("create", "clusterrolebinding", "public-discovery", role, "--group=system:unauthenticated")
     yield
@@ -178,10 +178,10 @@ def public_discovery(kubectl: Kubectl) -> Iterator[None]:
 
 @pytest.mark.usefixtures("public_discovery")
 async def test_a_machine_outside_knows_the_clusters_accounts(plane: ControlPlane, tmp_path: Path) -> None:
-    """The unit's own command, without an account anywhere, opens nginx for accounts of prod and for no others."""
+    """The unit's own command needs no account, and nginx accepts accounts of prod and no others."""
     web = await account_token(plane, "prod/web", ["my-audience"])
     batch = await account_token(plane, "test/batch", ["my-audience"])
-    with tempfile.TemporaryDirectory() as run:  # a socket's path is short
+    with tempfile.TemporaryDirectory() as run:  # the length of a socket's path is limited
         command = _on_this_machine(tmp_path, Path(run), plane)
         socket, port = Path(run) / "authgate.sock", free_port()
 
@@ -208,7 +208,7 @@ async def test_a_machine_outside_knows_the_clusters_accounts(plane: ControlPlane
 
 
 def _on_this_machine(etc: Path, run: Path, plane: ControlPlane) -> list[str | Path]:
-    """Writes the example's files for this machine, and gives the unit's command as it runs here."""
+    """Write the example's files for this machine, and return the unit's command as it runs here."""
     places = {
         "/etc/authgate/": f"{etc}/",
         "/run/authgate/": f"{run}/",

@@ -1,4 +1,4 @@
-"""The pod of `helm test`: what it asks, and what its program makes of the answers."""
+"""The pod of `helm test`: its request, and its output for each answer."""
 
 import asyncio
 import secrets
@@ -34,10 +34,10 @@ def _arguments(pod: Object) -> tuple[str, list[str]]:
         ("other-cluster", "http://gate-authgate.authgate.svc:8080/verify", None, ""),
     ],
 )
-def test_it_asks_with_a_token_for_the_gate(
+def test_it_sends_a_token_for_the_gate(
     helm: Helm, case: str, url: str, audience: str | None, ca_file: str
 ) -> None:
-    """The pod gets a token for an audience that the policy asked takes, where the gate takes any of this cluster."""
+    """The pod gets a token for an audience of the tested policy, if the gate accepts tokens of this cluster."""
     pod = helm.template(values_of(case)).one("Pod")
     tokens = [
         source["serviceAccountToken"]["audience"]
@@ -49,7 +49,7 @@ def test_it_asks_with_a_token_for_the_gate(
 
 
 def test_a_successful_pod_is_deleted_after_helm_shows_its_log(helm: Helm) -> None:
-    """A failed pod remains until the next test, and Helm shows the log of both."""
+    """A failed pod remains until the next test. Helm shows the log in both cases."""
     annotations = helm.template().one("Pod")["metadata"]["annotations"]
     assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
     assert annotations["helm.sh/hook-output-log-policy"] == "hook-succeeded,hook-failed"
@@ -57,12 +57,12 @@ def test_a_successful_pod_is_deleted_after_helm_shows_its_log(helm: Helm) -> Non
 
 @pytest.mark.parametrize("case", ["single", "mutual-tls"])
 def test_the_test_can_be_disabled(helm: Helm, case: str) -> None:
-    """There is no such pod where it is not wanted, or would have no client certificate to show."""
+    """The pod is missing if it is disabled, or if it would need a client certificate."""
     assert helm.template(values_of(case)).all("Pod") == []
 
 
 async def _run(helm: Helm, url: str, token: str, folder: Path) -> tuple[int, str]:
-    """How the rendered program ends, and what it prints, for a gate at this URL and this token."""
+    """Run the rendered program with a gate's URL and a token, and return its exit status and output."""
     program, _ = _arguments(helm.template().one("Pod"))
     file = folder / "token"
     file.write_text(token)
@@ -99,7 +99,7 @@ async def test_it_recognizes_a_working_gate(
     ending: int,
     line: str,
 ) -> None:
-    """A real gate with a real token passes when it knows the account, and fails otherwise; no token is printed."""
+    """The test passes with a real gate that accepts the account's token, and fails otherwise. No token is printed."""
     namespace = f"test-{secrets.token_hex(4)}"
     own = await plane.gate_token(namespace)
     token = await plane.admin.request_token(namespace, "gate", [audience])

@@ -1,4 +1,4 @@
-"""Gates that the API server adds to pods which ask for one."""
+"""Gates that the API server adds to pods with the label for injection."""
 
 import asyncio
 import copy
@@ -22,7 +22,7 @@ PORT, ADMIN_PORT = "authgate.dev/port", "authgate.dev/admin-port"
 
 
 def pod(annotations: dict[str, str] | None = None, **spec: Any) -> Object:
-    """A pod that asks for a gate, and would be taken at the restricted level without one."""
+    """A pod with the label for injection, which also meets the restricted level without a gate."""
     container = {"name": "app", "image": "app", "securityContext": dict(RESTRICTED)}
     metadata: Object = {"name": "app", "namespace": NAMESPACE, "labels": {"authgate.dev/inject": "true"}}
     if annotations is not None:
@@ -38,7 +38,7 @@ def _app(port: int, name: str = "app", protocol: str = "TCP") -> Object:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def injection(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> AsyncIterator[dict[str, Any]]:
-    """The values of an injection that is installed, and in force."""
+    """The values of an injection that is installed and in effect."""
     values = values_of("injection")
     policies = [
         item
@@ -56,7 +56,7 @@ async def injection(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> AsyncI
             return "injected" if "initContainers" in made.object["spec"] else "untouched"
 
     async def in_force() -> bool:
-        """Whether the API server has learnt of both policies, which it does in any order."""
+        """Whether the API server applies both policies, which it loads in any order."""
         return (await becomes(pod()), await becomes(pod({POLICY: "nobody"}))) == ("injected", "refused")
 
     try:
@@ -69,7 +69,7 @@ async def injection(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> AsyncI
 
 @pytest.fixture
 def server(injection: dict[str, Any], dry_run: DryRun) -> DryRun:
-    """The API server while it injects."""
+    """The API server while injection is installed."""
     assert injection["sidecarInjection"]["enabled"]
     return dry_run
 
@@ -83,10 +83,10 @@ async def test_a_pod_gets_a_gate(server: DryRun) -> None:
     assert configuration_of(container).server.listen == (ListenAddress("127.0.0.1", 15080),)
 
 
-async def test_it_is_the_gate_that_charts_embed(
+async def test_an_injected_gate_equals_an_embedded_one(
     helm: Helm, server: DryRun, injection: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Injected and embedded gates differ in nothing but their configuration."""
+    """Injected and embedded gates differ only in their configuration."""
     chart = app_chart(tmp_path / "app", {"mode": "sidecar", "config": {"cluster": {"audiences": ["a"]}}})
     embedded = helm.template({}, chart=chart, release="app", namespace=NAMESPACE).one("Pod")
     there = (await server.create(embedded)).object["spec"]
@@ -97,8 +97,8 @@ async def test_it_is_the_gate_that_charts_embed(
     assert (here["initContainers"], here["volumes"]) == (there["initContainers"], there["volumes"])
 
 
-async def test_what_a_pod_has_already_is_kept(server: DryRun) -> None:
-    """Init containers and volumes of the pod's own stay, before those of the gate."""
+async def test_the_pods_own_containers_and_volumes_are_kept(server: DryRun) -> None:
+    """The pod's init containers and volumes remain, before those of the gate."""
     (own,) = pod()["spec"]["containers"]
     volumes = [{"name": "data", "emptyDir": {}}]
     made = (await server.create(pod(initContainers=[{**own, "name": "first"}], volumes=volumes))).object
@@ -106,8 +106,8 @@ async def test_what_a_pod_has_already_is_kept(server: DryRun) -> None:
     assert [item["name"] for item in made["spec"]["volumes"]] == ["data", "authgate-account"]
 
 
-async def test_annotations_move_the_ports(server: DryRun) -> None:
-    """A pod whose app uses the sidecar's ports gives the sidecar others."""
+async def test_annotations_change_the_ports(server: DryRun) -> None:
+    """A pod whose app uses the sidecar's ports can set other ports for the sidecar."""
     asked = pod({PORT: "8180", ADMIN_PORT: "9190"}, containers=[_app(15080), _app(15081, "other")])
     container = gate_of((await server.create(asked)).object)
     addresses = configuration_of(container).server
@@ -117,13 +117,13 @@ async def test_annotations_move_the_ports(server: DryRun) -> None:
 
 
 async def test_other_ports_and_protocols_do_not_collide(server: DryRun) -> None:
-    """An app may use the usual ports, and the sidecar's numbers for UDP."""
+    """An app can use common ports, and the sidecar's port numbers for UDP."""
     asked = pod(containers=[_app(8080), _app(9090, "metrics"), _app(15080, "udp", "UDP")])
     gate_of((await server.create(asked)).object)
 
 
-async def test_no_annotation_means_the_default(server: DryRun) -> None:
-    """Without annotations the audience and the policy are those of the values."""
+async def test_without_annotations_the_values_apply(server: DryRun) -> None:
+    """Audience and policy are those of the values."""
     config = configuration_of(gate_of((await server.create(pod())).object))
     (cluster,) = config.clusters
     assert cluster.audiences == ("my-audience",)
@@ -131,8 +131,8 @@ async def test_no_annotation_means_the_default(server: DryRun) -> None:
     assert config.policies["default"].allow[0].service_accounts == ("prod/*",)
 
 
-async def test_annotations_choose(server: DryRun) -> None:
-    """A pod names its own audience and one of the policies; texts arrive as they were written."""
+async def test_annotations_select_audience_and_policy(server: DryRun) -> None:
+    """A pod names its own audience and one of the policies. Their texts are unchanged."""
     annotations = {AUDIENCE: 'shop\'s $(USER) "x"', POLICY: "staff"}
     config = configuration_of(gate_of((await server.create(pod(annotations))).object))
     (cluster,) = config.clusters
@@ -143,7 +143,7 @@ async def test_annotations_choose(server: DryRun) -> None:
 
 
 async def test_the_rest_of_the_configuration_is_shared(server: DryRun) -> None:
-    """What sidecarInjection.config says holds for every injected gate, whatever its annotations."""
+    """sidecarInjection.config applies to every injected gate, whatever its annotations."""
     config = configuration_of(gate_of((await server.create(pod({AUDIENCE: "a"}))).object))
     (cluster,) = config.clusters
     assert cluster.token_review.mode == "always"
@@ -152,7 +152,7 @@ async def test_the_rest_of_the_configuration_is_shared(server: DryRun) -> None:
 
 
 async def test_the_kubelet_can_pull_the_image(server: DryRun) -> None:
-    """Pull secrets of the values are added to those of the pod, once."""
+    """The pull secrets of the values are added once to those of the pod."""
     made = (await server.create(pod())).object
     assert made["spec"]["imagePullSecrets"] == [{"name": "registry"}]
     for own in ("registry", "its-own"):
@@ -163,14 +163,14 @@ async def test_the_kubelet_can_pull_the_image(server: DryRun) -> None:
 
 
 async def test_a_pod_without_the_label_is_left_alone(server: DryRun) -> None:
-    """Nobody gets a gate who does not ask for one."""
+    """The pod gets no gate."""
     plain = pod()
     del plain["metadata"]["labels"]
     assert "initContainers" not in (await server.create(plain)).object["spec"]
 
 
-async def test_a_pod_that_has_a_gate_gets_no_second(server: DryRun) -> None:
-    """A pod that was injected before, or embeds a gate, passes unchanged."""
+async def test_a_pod_with_a_gate_gets_no_second_one(server: DryRun) -> None:
+    """A pod that was injected before, or embeds a gate, is unchanged."""
     once = (await server.create(pod())).object
     again = copy.deepcopy(once)
     again["metadata"] = pod()["metadata"]
@@ -211,11 +211,13 @@ async def test_a_pod_that_has_a_gate_gets_no_second(server: DryRun) -> None:
         pytest.param(pod(hostNetwork=True), "does not work with hostNetwork", id="the node's network"),
     ],
 )
-async def test_no_pod_is_left_without_the_gate_it_asks_for(
+async def test_a_pod_that_cannot_get_its_gate_is_rejected(
     server: DryRun, asked: Object, sentence: str
 ) -> None:
-    """A pod that cannot get the gate it asks for is refused with a sentence, and does not run without one."""
-    asked["metadata"]["namespace"] = "default"  # whose level would not refuse the host's network first
+    """It is rejected with a message, and does not run without the gate."""
+    asked["metadata"]["namespace"] = (
+        "default"  # the level of this namespace does not reject the host's network first
+    )
     with pytest.raises(RefusedError) as refused:
         await server.create(asked)
     assert sentence in str(refused.value)

@@ -1,4 +1,4 @@
-"""The plain manifests under deploy/, which the chart renders."""
+"""The plain manifests under deploy/, which are rendered from the chart."""
 
 import shutil
 import subprocess
@@ -19,8 +19,8 @@ def _objects(name: str) -> list[Object]:
     return [item for item in yaml.safe_load_all((ROOT / "deploy" / name).read_text()) if item]
 
 
-def test_they_are_current(tmp_path: Path) -> None:
-    """The files are what `make manifests` would write."""
+def test_the_manifests_are_current(tmp_path: Path) -> None:
+    """`make manifests` would not change the files."""
     require_tool("helm", "it renders the manifests; run `make cluster-tools` (needs Go)")
     subprocess.run([ROOT / "deploy" / "kubernetes" / "render", tmp_path], check=True)
     for name in MANIFESTS:
@@ -30,7 +30,7 @@ def test_they_are_current(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", MANIFESTS)
-async def test_the_api_server_takes_them(dry_run: DryRun, kubectl: Kubectl, name: str) -> None:
+async def test_the_api_server_accepts_the_manifests(dry_run: DryRun, kubectl: Kubectl, name: str) -> None:
     """They apply unchanged to an empty cluster, in order, and their pods meet the security level they set."""
     namespace, *objects = _objects(name)
     kubectl.run("apply", "--server-side", "--force-conflicts", "--filename=-", text=yaml.safe_dump(namespace))
@@ -43,7 +43,7 @@ async def test_the_api_server_takes_them(dry_run: DryRun, kubectl: Kubectl, name
             await dry_run.create(pod)
 
 
-def test_nothing_in_them_is_helms() -> None:
+def test_no_object_has_labels_of_helm() -> None:
     """No object claims to be managed or run by helm."""
     text = "".join((ROOT / "deploy" / name).read_text() for name in MANIFESTS)
     assert "helm.sh/" not in text
@@ -59,8 +59,8 @@ def pod() -> Object:
     return template
 
 
-def test_the_app_and_the_gate_are_out_of_reach(pod: Object) -> None:
-    """The proxy reaches the gate and the app on loopback; only the proxy is on the network."""
+def test_only_the_proxy_is_reachable(pod: Object) -> None:
+    """The proxy reaches the gate and the app on loopback. Only the proxy listens on the network."""
     (nginx,) = [item["data"] for item in _objects("sidecar/app.yaml") if item["kind"] == "ConfigMap"]
     (asked,) = configuration_of(gate_of(pod)).server.listen
     assert asked.host == "127.0.0.1"
@@ -84,8 +84,8 @@ def test_only_the_gate_holds_the_accounts_token(pod: Object) -> None:
 
 
 @pytest.mark.parametrize("name", ["proxy.conf", "app.conf"])
-def test_nginx_takes_its_configuration(tmp_path: Path, name: str) -> None:
-    """nginx has nothing against the files of the ConfigMap, which are that of deploy/proxies and what it needs."""
+def test_nginx_accepts_its_configuration(tmp_path: Path, name: str) -> None:
+    """nginx accepts the files of the ConfigMap: the snippet of deploy/proxies and the files around it."""
     (files,) = [item["data"] for item in _objects("sidecar/app.yaml") if item["kind"] == "ConfigMap"]
     snippet = (ROOT / "deploy" / "proxies" / "nginx" / "authgate.conf").read_text().strip() + "\n"
     assert files["authgate.conf"] == snippet.replace("server 127.0.0.1:8080;", "server 127.0.0.1:15080;")
@@ -98,7 +98,7 @@ def test_nginx_takes_its_configuration(tmp_path: Path, name: str) -> None:
 
 
 def test_the_app_chart_finds_its_dependency(helm: Helm, tmp_path: Path) -> None:
-    """`helm dependency update` and `helm lint` work on the example as they would on a user's own chart."""
+    """`helm dependency update` and `helm lint` work on the example as on a user's own chart."""
     for folder in ("helm/authgate", "deploy/sidecar", "deploy/proxies"):
         subprocess.run(["cp", "-R", ROOT / folder, _under(tmp_path, folder)], check=True)
     chart = tmp_path / "deploy" / "sidecar" / "chart"
@@ -108,7 +108,7 @@ def test_the_app_chart_finds_its_dependency(helm: Helm, tmp_path: Path) -> None:
 
 
 def test_kustomize_renders_the_chart_without_the_test(helm: Helm, tmp_path: Path) -> None:
-    """The kustomization of the chart's README builds, and gives the objects of `helm template --skip-tests`."""
+    """The kustomization of the chart's README builds, with the objects of `helm template --skip-tests`."""
     text = (CHART / "README.md").read_text()
     kustomization = text.split("# kustomization.yaml\n")[1].split("```")[0]
     (tmp_path / "kustomization.yaml").write_text(kustomization)

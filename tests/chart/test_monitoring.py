@@ -22,15 +22,15 @@ def _known() -> set[str]:
     return {f"{name}_bucket" if kind == "histogram" else name for name, kind in found}
 
 
-def test_expressions_ask_for_metrics_that_there_are() -> None:
-    """Every metric that an alert or a panel asks for is documented."""
+def test_expressions_use_documented_metrics() -> None:
+    """Every metric in an alert or a panel is documented."""
     texts = [(CHART / "files" / name).read_text() for name in ("alerts.yaml", "dashboard.json")]
     asked = {name for text in texts for name in re.findall(r"authgate_[a-z_]+", text)}
     assert asked - _known() == set()
 
 
-def test_the_rules_are_promethean(helm: Helm, tmp_path: Path) -> None:
-    """promtool takes the rules."""
+def test_promtool_accepts_the_rules(helm: Helm, tmp_path: Path) -> None:
+    """promtool finds no error in the rules."""
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump(helm.template(values_of("monitored")).one("PrometheusRule")["spec"]))
     promtool = require_tool("promtool", "it judges the alerts")
@@ -44,7 +44,7 @@ def test_the_rules_are_promethean(helm: Helm, tmp_path: Path) -> None:
     ids=["outage", "invented key ids"],
 )
 def test_an_outage_fires_and_invented_key_ids_do_not(tmp_path: Path, reason: str, fires: bool) -> None:
-    """A stranger whose tokens name keys that nobody has wakes no operator."""
+    """A client whose tokens name unknown keys cannot cause an alert."""
     (alert,) = {rule["alert"] for rule in _rules() if 'decision="unavailable"' in rule["expr"]}
     sample = f'authgate_verify_requests_total{{decision="unavailable", reason="{reason}"}}'
     labels = {"severity": "warning", "reason": reason}
@@ -52,9 +52,9 @@ def test_an_outage_fires_and_invented_key_ids_do_not(tmp_path: Path, reason: str
 
 
 def test_a_rejected_configuration_fires_after_a_minute(tmp_path: Path) -> None:
-    """For the gate that rejects it, until it is accepted; a gate that rejects none is silent."""
+    """The alert fires for the gate that rejects it, until it is accepted, and not for other gates."""
     name = "authgate_config_rejected_since_timestamp_seconds"
-    # Samples are 30 s apart: rejected from 60 s on, tried again in vain, and accepted at 240 s.
+    # Samples are 30 s apart: rejected from 60 s on, rejected again later, and accepted at 240 s.
     series = {f'{name}{{pod="one"}}': "0 0 60x5 0x5", f'{name}{{pod="other"}}': "0x13"}
     firing = {"severity": "critical", "pod": "one"}
     _judge(
@@ -69,7 +69,7 @@ def test_a_rejected_configuration_fires_after_a_minute(tmp_path: Path) -> None:
     ("result", "fires"), [("unauthorized", True), ("inactive", False)], ids=["credentials", "revoked tokens"]
 )
 def test_refused_client_credentials_fire(tmp_path: Path, result: str, fires: bool) -> None:
-    """Only an endpoint that refuses authgate itself; clients with revoked tokens wake no operator."""
+    """The alert fires only if an endpoint rejects authgate itself. Clients with revoked tokens cause no alert."""
     sample = f'authgate_introspection_requests_total{{issuer="login", result="{result}"}}'
     labels = {"severity": "critical", "issuer": "login", "result": result}
     firing = {"20m": [labels] if fires else []}
@@ -83,7 +83,7 @@ def _rules() -> list[dict[str, Any]]:
 
 
 def _judge(folder: Path, name: str, series: dict[str, str], firing: dict[str, list[dict[str, str]]]) -> None:
-    """Has promtool compare an alert over these series, with a sample each 30 s, with its labels at some moments."""
+    """Have promtool check an alert's labels at some times, for series with a sample every 30 s."""
     (alert,) = [{**rule, "annotations": {}} for rule in _rules() if rule["alert"] == name]
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [alert]}]}))
     test = {
@@ -103,15 +103,15 @@ def _judge(folder: Path, name: str, series: dict[str, str], firing: dict[str, li
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_says_what_it_is() -> None:
-    """An alert has a severity, a summary and a description of what to do."""
+def test_every_alert_is_described() -> None:
+    """It has a severity, a summary and a description of what to do."""
     for rule in _rules():
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
 def test_the_dashboard_reaches_grafana(helm: Helm) -> None:
-    """The ConfigMap has the label that Grafana's sidecar looks for, and holds panels that are described."""
+    """The ConfigMap has the label that Grafana's sidecar looks for, and panels with descriptions."""
     (made,) = [
         item
         for item in helm.template(values_of("monitored")).all("ConfigMap")
@@ -123,14 +123,14 @@ def test_the_dashboard_reaches_grafana(helm: Helm) -> None:
 
 
 def test_targets_are_gates(helm: Helm) -> None:
-    """The PodMonitor scrapes the admin port of the gate's pods, and with injection that of injected gates anywhere."""
+    """The PodMonitor scrapes the admin port of the gate's pods, and of injected gates in all namespaces."""
     shared, injected = helm.template(values_of("everything")).all("PodMonitor")
     assert [item["port"] for item in shared["spec"]["podMetricsEndpoints"]] == ["admin"]
     assert [item["port"] for item in injected["spec"]["podMetricsEndpoints"]] == ["authgate-admin"]
     assert injected["spec"]["namespaceSelector"] == {"any": True}
 
 
-def test_a_service_monitor_finds_the_admin_port_alone(helm: Helm) -> None:
+def test_a_service_monitor_finds_only_the_admin_port(helm: Helm) -> None:
     """Its headless Service has the admin port, and the Service for proxies is not scraped."""
     rendered = helm.template(values_of("service-monitor"))
     spec = rendered.one("ServiceMonitor")["spec"]

@@ -1,4 +1,4 @@
-"""The gate's pods: what they may do, how they start and end, and when they are replaced."""
+"""The gate's pods: their permissions, probes and shutdown, and when they are replaced."""
 
 import copy
 from pathlib import Path
@@ -15,26 +15,26 @@ from tests.support.helm import MINIMAL, Helm, HelmError, Object, Rendering, valu
 
 
 def pod_of(rendered: Rendering) -> Object:
-    """A pod as the Deployment would have one made."""
+    """Return a pod as the Deployment would create it."""
     template = rendered.one("Deployment")["spec"]["template"]
     metadata = {**template["metadata"], "name": "pod", "namespace": NAMESPACE}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 def with_config(**sections: Any) -> dict[str, Any]:
-    """The least values, with further sections of the gate's configuration."""
+    """Return the minimal values with further sections of the gate's configuration."""
     return {"config": {**MINIMAL["config"], **sections}}
 
 
 @pytest.mark.parametrize("case", ["minimal", "tls", "placed", "everything", "other-cluster", "assigned-user"])
 async def test_pods_meet_the_restricted_level(helm: Helm, dry_run: DryRun, case: str) -> None:
-    """A namespace that enforces the Pod Security level "restricted" takes the gate's pods."""
+    """A namespace that enforces the Pod Security level "restricted" accepts the gate's pods."""
     made = await dry_run.create(pod_of(helm.template(values_of(case))))
     assert made.object["metadata"]["namespace"] == NAMESPACE
 
 
 async def test_the_level_is_enforced(helm: Helm, dry_run: DryRun) -> None:
-    """That namespace does refuse a pod which may become root."""
+    """The same namespace rejects a pod that may run as root."""
     pod = pod_of(helm.template())
     del pod["spec"]["containers"][0]["securityContext"]["runAsNonRoot"]
     with pytest.raises(RefusedError, match='violates PodSecurity "restricted'):
@@ -59,7 +59,7 @@ def test_the_namespace_may_assign_the_user(helm: Helm, tmp_path: Path) -> None:
 
 
 def test_nothing_is_writable_and_everything_is_bounded(helm: Helm) -> None:
-    """The root file system is read-only, memory has a limit, and no Service's variables come in."""
+    """The root file system is read-only, memory has a limit, and variables of Services are not set."""
     pod = helm.template().pod
     (container,) = pod["containers"]
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
@@ -68,7 +68,7 @@ def test_nothing_is_writable_and_everything_is_bounded(helm: Helm) -> None:
 
 
 def test_the_token_has_an_explicit_lifetime(helm: Helm) -> None:
-    """No token is mounted by itself; the gate's own is projected where it looks for it, for the seconds given."""
+    """No token is mounted by default. The gate's own is projected at its usual path, with the configured lifetime."""
     rendered = helm.template({**MINIMAL, "tokenExpirationSeconds": 1200})
     pod = rendered.pod
     (volume,) = [item for item in pod["volumes"] if "projected" in item]
@@ -84,13 +84,13 @@ def test_the_token_has_an_explicit_lifetime(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize("case", ["oidc", "other-cluster"])
-def test_no_account_where_none_is_needed(helm: Helm, case: str) -> None:
-    """A gate that asks nothing of its own cluster has no token for it."""
+def test_a_gate_that_needs_no_account_has_no_token(helm: Helm, case: str) -> None:
+    """A gate that sends no requests to its own cluster has no token for it."""
     assert [item for item in helm.template(values_of(case)).pod["volumes"] if "projected" in item] == []
 
 
 def test_a_client_certificate_stays_in_memory(helm: Helm) -> None:
-    """A kubeconfig's certificate has to pass through a file: there is a place for it, which is on no disk."""
+    """A kubeconfig's certificate needs a file, so there is a volume in memory for it."""
     pod = helm.template(values_of("other-cluster")).pod
     (mount,) = [item for item in pod["containers"][0]["volumeMounts"] if item["mountPath"] == "/tmp"]
     (volume,) = [item for item in pod["volumes"] if item["name"] == mount["name"]]
@@ -98,7 +98,7 @@ def test_a_client_certificate_stays_in_memory(helm: Helm) -> None:
 
 
 def test_probes_ask_the_admin_port(helm: Helm) -> None:
-    """Start-up, readiness and liveness are asked where the configuration says that they are served."""
+    """The startup, readiness and liveness probes use the address in the configuration."""
     (container,) = helm.template(values_of("addresses")).pod["containers"]
     asked = {
         kind: (container[f"{kind}Probe"]["httpGet"]["path"], container[f"{kind}Probe"]["httpGet"]["port"])
@@ -112,8 +112,8 @@ def test_probes_ask_the_admin_port(helm: Helm) -> None:
     assert {"name": "admin", "containerPort": 9999} in container["ports"]
 
 
-def test_the_service_leads_to_an_address_that_others_reach(helm: Helm) -> None:
-    """Of several listeners the first that is not loopback is the Service's, and the admin port is not on it."""
+def test_the_service_uses_a_reachable_listener(helm: Helm) -> None:
+    """The Service uses the first listener that is not on loopback, and does not have the admin port."""
     rendered = helm.template(values_of("addresses"))
     (container,) = rendered.pod["containers"]
     assert {"name": "verify", "containerPort": 8888} in container["ports"]
@@ -121,7 +121,7 @@ def test_the_service_leads_to_an_address_that_others_reach(helm: Helm) -> None:
 
 
 def test_grpc_has_a_port_of_its_own(helm: Helm) -> None:
-    """On the Service with its protocol, and open to those who may ask over HTTP."""
+    """The Service names its protocol, and it is open to the same peers as HTTP."""
     values = values_of("grpc")
     rendered = helm.template(values)
     (port,) = [item for item in rendered.one("Service")["spec"]["ports"] if item["name"] == "grpc"]
@@ -152,13 +152,13 @@ def test_the_exchange_has_a_port_of_its_own(helm: Helm) -> None:
         pytest.param({"delay": "1.5m", "timeout": "1h"}, 90 + 3600 + 5, id="fractions"),
     ],
 )
-def test_a_pod_is_given_the_time_to_end(helm: Helm, shutdown: dict[str, Any], seconds: int) -> None:
-    """The kubelet waits for the configured delay and timeout, and 5 s more, before it kills."""
+def test_a_pod_has_enough_time_for_its_shutdown(helm: Helm, shutdown: dict[str, Any], seconds: int) -> None:
+    """The kubelet waits for the configured delay and timeout, and 5 s more, before it kills the pod."""
     assert helm.template(with_config(shutdown=shutdown)).pod["terminationGracePeriodSeconds"] == seconds
 
 
-def test_another_configuration_makes_other_pods(helm: Helm) -> None:
-    """A changed configuration changes the pods' template, and so rolls them; a changed number of them does not."""
+def test_a_changed_configuration_replaces_the_pods(helm: Helm) -> None:
+    """It changes the pods' template, which starts a rollout. A changed number of replicas does not."""
 
     def template(values: dict[str, Any]) -> Object:
         made = helm.template(values).one("Deployment")["spec"]["template"]
@@ -173,10 +173,10 @@ def test_another_configuration_makes_other_pods(helm: Helm) -> None:
 @pytest.mark.parametrize(
     ("server", "interval"), [({}, 0), ({"reloadInterval": "1m"}, 60)], ids=["by rollouts", "by the gate, too"]
 )
-def test_a_configuration_takes_effect_in_one_way(
+def test_a_configuration_takes_effect_by_rollout_or_by_reload(
     helm: Helm, tmp_path: Path, server: dict[str, Any], interval: float
 ) -> None:
-    """Running gates do not reload the file that the kubelet replaces, unless configured to."""
+    """Running gates reload the file that the kubelet replaces only if configured to."""
     rendered = helm.template(with_config(server=server))
     (config,) = [item for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]
     file = tmp_path / "authgate.yaml"
@@ -188,16 +188,18 @@ def test_a_configuration_takes_effect_in_one_way(
 @pytest.mark.parametrize(
     ("case", "replicas", "minimum"), [("minimal", 2, None), ("single", 1, None), ("autoscaled", None, 3)]
 )
-def test_somebody_says_how_many(helm: Helm, case: str, replicas: int | None, minimum: int | None) -> None:
-    """The Deployment says how many gates there are, or leaves that to the autoscaler."""
+def test_the_number_of_replicas_is_set_by_the_chart_or_the_autoscaler(
+    helm: Helm, case: str, replicas: int | None, minimum: int | None
+) -> None:
+    """The Deployment has a number of replicas unless the autoscaler is enabled."""
     rendered = helm.template(values_of(case))
     scaled = [item["spec"]["minReplicas"] for item in rendered.all("HorizontalPodAutoscaler")]
     assert rendered.one("Deployment")["spec"].get("replicas") == replicas
     assert scaled == ([] if minimum is None else [minimum])
 
 
-def test_gates_are_spread_and_keep_each_other_company(helm: Helm) -> None:
-    """Gates spread over nodes and zones, a drain takes one at a time, and a rollout none that serves."""
+def test_gates_are_spread_and_remain_available(helm: Helm) -> None:
+    """Gates spread over nodes and zones. A drain evicts one at a time, and a rollout never reduces their number."""
     rendered = helm.template()
     spread = [item["topologyKey"] for item in rendered.pod["topologySpreadConstraints"]]
     assert spread == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
@@ -205,8 +207,8 @@ def test_gates_are_spread_and_keep_each_other_company(helm: Helm) -> None:
     assert rendered.one("Deployment")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-def test_selectors_find_the_gates_alone(helm: Helm) -> None:
-    """The Service, the budget and the network policy select the gate's pods, and not the test's."""
+def test_selectors_match_only_the_gates(helm: Helm) -> None:
+    """The Service, the disruption budget and the network policy select the gate's pods, not the test's."""
     rendered = helm.template(values_of("everything"))
     gate = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
     test = rendered.one("Pod")["metadata"]["labels"]
@@ -221,8 +223,8 @@ def test_selectors_find_the_gates_alone(helm: Helm) -> None:
         assert not selector.items() <= test.items()
 
 
-def test_the_image_may_be_pinned(helm: Helm) -> None:
-    """A digest wins over the tag."""
+def test_the_image_can_be_pinned(helm: Helm) -> None:
+    """A digest takes precedence over the tag."""
     values = copy.deepcopy(values_of("named"))
     digest = values["image"]["digest"]
     values["image"]["tag"] = "ignored"
@@ -243,7 +245,7 @@ def test_the_image_may_be_pinned(helm: Helm) -> None:
     ids=["defaults", "small", "few heads", "workers", "two listeners", "tls"],
 )
 def test_the_memory_limit_follows_from_the_bounds(helm: Helm, config: dict[str, Any], limit: str) -> None:
-    """A limit below what clients can make the gate take would let them have it killed."""
+    """With a limit below the memory that clients can make the gate use, they could have it killed."""
     values = with_config(**config)
     if "tls" in config.get("server", {}):
         values = {**values_of("tls"), "config": {**values_of("tls")["config"], **config}}
@@ -252,14 +254,14 @@ def test_the_memory_limit_follows_from_the_bounds(helm: Helm, config: dict[str, 
     assert container["resources"]["limits"]["memory"] == limit
 
 
-def test_a_memory_limit_that_is_given_stays(helm: Helm) -> None:
-    """A given limit is kept; the gate warns at start."""
+def test_a_configured_memory_limit_is_kept(helm: Helm) -> None:
+    """The gate warns at startup if it is too low."""
     rendered = helm.template({**MINIMAL, "resources": {"limits": {"memory": "200Mi"}}})
     assert rendered.pod["containers"][0]["resources"]["limits"] == {"memory": "200Mi"}
 
 
-def test_a_sidecars_admin_port_is_open_to_monitoring_alone(helm: Helm) -> None:
-    """The app's own ports are open to whom its rules name, and the gate's admin port to Prometheus."""
+def test_a_sidecars_admin_port_is_open_only_to_monitoring(helm: Helm) -> None:
+    """The app's own ports are open to the peers of its rules, and the gate's admin port to Prometheus."""
     shop, billing = helm.template(values_of("sidecar-network-policy")).all("NetworkPolicy")
     assert shop["metadata"]["namespace"] == "default"
     assert shop["spec"]["podSelector"] == {"matchLabels": {"authgate.dev/inject": "true"}}
@@ -284,7 +286,7 @@ def test_a_sidecars_admin_port_is_open_to_monitoring_alone(helm: Helm) -> None:
     ids=["by number", "in a range", "every port", "by name"],
 )
 def test_a_rule_that_opens_the_admin_port_is_refused(helm: Helm, ports: list[dict[str, Any]]) -> None:
-    """It would undo what the policy is for."""
+    """Such a rule would defeat the purpose of the policy."""
     values = {**MINIMAL, "networkPolicy": {"sidecars": [{"ingress": [{"ports": ports}]}]}}
     with pytest.raises(HelmError) as refused:
         helm.template(values)

@@ -1,4 +1,4 @@
-"""What `authgate snippets` prints for a cluster, shown to a real API server that knows the proxies' own kinds."""
+"""The manifests of `authgate snippets`, validated by a real API server that has the proxies' own kinds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def definitions() -> dict[str, Path]:
 
 
 def _definition(document: Object) -> Object:
-    """A definition that asks nobody to convert, for no webhook of a proxy runs here: it knows the newest version."""
+    """Return a definition with only the newest version, because no conversion webhook of a proxy runs here."""
     spec = document["spec"]
     if spec.get("conversion", {}).get("strategy") != "Webhook":
         return document
@@ -69,7 +69,7 @@ def _definition(document: Object) -> Object:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def kinds(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The proxies' kinds, and the namespaces of the manifests."""
+    """Create the proxies' kinds and the namespaces of the manifests."""
     texts = [
         text
         for folder in definitions().values()
@@ -98,8 +98,10 @@ async def kinds(kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> N
 @pytest.mark.usefixtures("kinds")
 @EACH
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=list(OPTIONS))
-async def test_an_api_server_takes_them(manifest: Manifest, options: Options, dry_run: DryRun) -> None:
-    """As they are printed, with no field that their kinds do not have, and without a warning."""
+async def test_an_api_server_accepts_the_manifests(
+    manifest: Manifest, options: Options, dry_run: DryRun
+) -> None:
+    """They are unchanged, and there is no unknown field and no warning."""
     if manifest.refusal(options) is not None:
         pytest.skip("not applicable: the option is refused")
     made = await dry_run.create_all(objects(manifest, options))
@@ -108,7 +110,7 @@ async def test_an_api_server_takes_them(manifest: Manifest, options: Options, dr
 
 
 def objects(manifest: Manifest, options: Options) -> list[Object]:
-    """The objects of a cluster among the files."""
+    """Return the cluster objects in the files."""
     documents = [
         document for file in manifests(manifest, options) for document in yaml.safe_load_all(file.text)
     ]
@@ -116,7 +118,7 @@ def objects(manifest: Manifest, options: Options) -> list[Object]:
 
 
 def test_istios_mesh_knows_the_fields() -> None:
-    """The mesh's configuration is no object of a cluster: its fields are those of its message."""
+    """The mesh's configuration is not a cluster object. Its fields are checked with its message type."""
     [folder] = [path for name, path in definitions().items() if name.startswith("istio.io_api@")]
     message = (folder / "config.proto").read_text()
     body = message.partition("message EnvoyExternalAuthorizationGrpcProvider {")[2].partition("\n    }")[0]
@@ -151,8 +153,8 @@ def test_the_versions_are_those_of_the_schemas(proxy: str, module: str) -> None:
 
 
 @EACH
-def test_they_fail_closed(manifest: Manifest) -> None:
-    """A setting for allowing requests while the gate is down is off, and there is a timeout."""
+def test_the_manifests_fail_closed(manifest: Manifest) -> None:
+    """No setting allows requests while the gate is down, and there is a timeout."""
     text = "".join(file.text for file in manifests(manifest, Options()))
     words = re.findall(r"(?:failOpen|failure_mode_allow): (\w+)", text)
     assert words == ([] if manifest.proxy in WITHOUT_WORDS else ["false"])
@@ -166,7 +168,7 @@ PRESETS: tuple[Preset, ...] = ("oauth2-proxy", "kubernetes", "remote")
 
 @EACH
 @pytest.mark.parametrize("preset", PRESETS)
-def test_nothing_that_the_gate_sets_is_removed(manifest: Manifest, preset: Preset) -> None:
+def test_no_header_of_the_gate_is_removed(manifest: Manifest, preset: Preset) -> None:
     """The headers that are removed after the decision are not the gate's own."""
     options = replace(Options(), preset=preset)
     if manifest.refusal(options) is not None:

@@ -1,4 +1,4 @@
-"""Values that are wrong, or do not go together: what helm says before anything reaches the cluster."""
+"""Errors of helm for values that are wrong or incompatible, before anything reaches the cluster."""
 
 from typing import Any
 
@@ -121,7 +121,7 @@ def _config(**sections: Any) -> dict[str, Any]:
     ],
 )
 def test_the_schema_names_the_path(helm: Helm, values: dict[str, Any], path: str, what: str) -> None:
-    """A value that there is not, or that cannot be, is refused with its path."""
+    """An unknown or invalid value is rejected with its path."""
     with pytest.raises(HelmError) as refused:
         helm.template(values)
     lines = [line for line in str(refused.value).splitlines() if f"at '{path.removesuffix('/')}':" in line]
@@ -176,7 +176,7 @@ _ISSUER: dict[str, Any] = {
 def test_the_useful_line_is_first(
     request: pytest.FixtureRequest, program: str, values: dict[str, Any], lines: list[str]
 ) -> None:
-    """A misspelt name gives a line for this name, and no lines for the alternatives that were not meant."""
+    """A misspelt name has a line of its own, and other alternatives of the schema have no lines."""
     helm: Helm = request.getfixturevalue(program)
     with pytest.raises(HelmError) as refused:
         helm.template(values)
@@ -333,15 +333,17 @@ def test_the_useful_line_is_first(
         ),
     ],
 )
-def test_a_sentence_says_what_to_do(helm: Helm, values: dict[str, Any], sentence: str) -> None:
-    """Values that are each fine and do not go together are refused with a sentence."""
+def test_incompatible_values_are_rejected_with_a_remedy(
+    helm: Helm, values: dict[str, Any], sentence: str
+) -> None:
+    """Values that are valid alone but incompatible are rejected with a message about what to do."""
     with pytest.raises(HelmError) as refused:
         helm.template(values)
     assert sentence in str(refused.value)
 
 
-def test_an_account_token_is_no_foreign_file(helm: Helm) -> None:
-    """An issuer's keys may be fetched with the gate's own token, which is mounted already."""
+def test_a_projected_account_token_needs_no_volume(helm: Helm) -> None:
+    """An issuer's keys can be fetched with the gate's own token, which is already mounted."""
     token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     issuer = {**_ISSUER, "gate": {"keys": {"tokenFile": token}}}
     assert helm.template(_config(jwt=[issuer])).pod
@@ -354,7 +356,7 @@ def test_an_account_token_is_no_foreign_file(helm: Helm) -> None:
         ("1.33.5", "needs the API MutatingAdmissionPolicy, which Kubernetes v1.33.5 does not have"),
     ],
 )
-def test_a_cluster_may_be_too_old(helm: Helm, version: str, sentence: str) -> None:
+def test_a_cluster_that_is_too_old_is_rejected(helm: Helm, version: str, sentence: str) -> None:
     """The message names what the cluster lacks for a feature."""
     with pytest.raises(HelmError) as refused:
         helm.template(values_of("injection"), "--kube-version", version)
@@ -375,18 +377,16 @@ WHY = "watch needs TokenReview while it is disconnected: set tokenReview.mode to
     ],
     ids=["cluster", "list", "injected"],
 )
-def test_a_watch_without_reviews_is_refused_before_a_pod_crashes_over_it(
-    helm: Helm, values: dict[str, Any]
-) -> None:
-    """By the schema, and by the chart itself where helm skips the schema, in the words of the gate."""
+def test_a_watch_without_reviews_is_rejected_by_helm(helm: Helm, values: dict[str, Any]) -> None:
+    """The schema rejects it. If helm skips the schema, the chart does, with the gate's message."""
     for skipped in ((), ("--skip-schema-validation",)):
         with pytest.raises(HelmError) as caught:
             helm.template(values, *skipped)
         assert WHY in str(caught.value)
 
 
-def test_static_keys_beside_reviews_are_refused(helm: Helm) -> None:
-    """The gate would refuse them at start."""
+def test_static_keys_with_reviews_are_rejected(helm: Helm) -> None:
+    """The gate would reject them at startup."""
     keys = {"audiences": ["a"], "issuers": ["x"], "staticKeys": {"inline": "{}"}}
     with pytest.raises(HelmError) as caught:
         helm.template({"config": {"cluster": keys}})

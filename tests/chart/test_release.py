@@ -16,7 +16,7 @@ RELEASE = "life"
 
 @pytest.fixture
 def release(cluster_helm: Helm) -> Iterator[Helm]:
-    """Helm, which removes the release when the test is over."""
+    """Helm, which removes the release after the test."""
     yield cluster_helm
     cluster_helm.run("uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found")
 
@@ -47,8 +47,10 @@ def test_a_release_is_installed_upgraded_and_rolled_back(release: Helm) -> None:
     assert [f"REVISION: {number}" in said for number, said in enumerate(revisions, 1)] == [True] * len(_WAY)
 
 
-def test_the_next_helm_can_upgrade(release: Helm, plane: ControlPlane, tmp_path: Path) -> None:
-    """What Helm 3 installed Helm 4 upgrades, which applies on the server's side, there and back."""
+def test_the_next_major_version_of_helm_can_upgrade(
+    release: Helm, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Helm 4, with server-side apply, upgrades a release of Helm 3, and Helm 3 upgrades one of Helm 4."""
     _put(release, values_of("minimal"))
     helm4 = Helm(tmp_path, plane.ca_file.with_name("admin.json"), program="helm4")
     assert "REVISION: 2" in _put(helm4, values_of("everything"))
@@ -77,10 +79,10 @@ def test_the_notes_name_the_pull_secrets(release: Helm) -> None:
 
 
 @pytest.mark.parametrize("program", ["helm", "helm4"])
-async def test_nothing_remains_of_a_test_and_a_release(
+async def test_nothing_remains_after_a_test_and_an_uninstall(
     plane: ControlPlane, kubectl: Kubectl, tmp_path: Path, release: Helm, program: str
 ) -> None:
-    """`helm test` deletes the pod of a successful test, so `helm uninstall` leaves no pod behind."""
+    """`helm test` deletes the pod of a successful test, so no pod remains after `helm uninstall`."""
     helm = Helm(tmp_path, plane.ca_file.with_name("admin.json"), program=program)
     _put(helm, values_of("minimal"))
     test = asyncio.create_task(asyncio.to_thread(helm.run, "test", RELEASE, "--namespace", NAMESPACE))
@@ -89,7 +91,7 @@ async def test_nothing_remains_of_a_test_and_a_release(
         return kubectl.run("get", "pods", "--namespace", NAMESPACE, "--output", "name")
 
     async def succeeds() -> bool:
-        """Whether the pod exists; there is no kubelet, so its success is written by hand."""
+        """Whether the pod exists. Mark it as succeeded, because no kubelet runs here."""
         if test.done() or not pods():
             return test.done()
         status = '{"status": {"phase": "Succeeded"}}'
@@ -123,6 +125,6 @@ def test_the_notes_warn(release: Helm, case: str, warning: str) -> None:
     assert warning in _put(release, values_of(case))
 
 
-def test_without_reviews_no_permission_is_missed(release: Helm) -> None:
+def test_without_reviews_no_missing_permission_is_reported(release: Helm) -> None:
     """The values of a namespace's admin are complete, so the notes have no warning."""
     assert "Warning" not in _put(release, values_of("namespace-admin"))

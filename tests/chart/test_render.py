@@ -1,4 +1,4 @@
-"""Every combination of values under ci/ gives objects that a real API server takes."""
+"""A real API server accepts the objects of every combination of values under ci/."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ each_case = pytest.mark.parametrize("case", CASES, ids=case_name)
 
 
 def test_there_are_enough_cases() -> None:
-    """The combinations are found, and are many."""
+    """At least the expected number of combinations is found."""
     assert len(CASES) >= 15
 
 
@@ -28,7 +28,7 @@ def test_the_chart_installs_this_version(helm: Helm) -> None:
 @pytest.mark.parametrize("version", ["helm", "helm4"])
 @each_case
 def test_lint_is_clean(request: pytest.FixtureRequest, version: str, case: Path) -> None:
-    """`helm lint --strict` has nothing to say but that there is no icon."""
+    """`helm lint --strict` reports only the missing icon."""
     helm: Helm = request.getfixturevalue(version)
     said = [line for line in helm.lint(case).splitlines() if line.startswith("[")]
     assert said == ["[INFO] Chart.yaml: icon is recommended"]
@@ -36,22 +36,22 @@ def test_lint_is_clean(request: pytest.FixtureRequest, version: str, case: Path)
 
 @each_case
 def test_template_is_clean(helm: Helm, helm4: Helm, case: Path) -> None:
-    """`helm template` warns of nothing, and Helm 3 and 4 make the same objects."""
+    """`helm template` has no warnings, and Helm 3 and 4 render the same objects."""
     rendered, by_the_next = helm.template(case), helm4.template(case)
     assert (rendered.warnings, by_the_next.warnings) == ("", "")
     assert by_the_next.objects == rendered.objects
 
 
 @each_case
-async def test_the_api_server_takes_every_object(helm: Helm, dry_run: DryRun, case: Path) -> None:
-    """The API server would create every rendered object, without an unknown field and without a warning."""
+async def test_the_api_server_accepts_every_object(helm: Helm, dry_run: DryRun, case: Path) -> None:
+    """Every rendered object could be created, without an unknown field or a warning."""
     made = await dry_run.create_all(helm.template(case).objects)
     assert [(item.object["kind"], item.warnings) for item in made if item.warnings] == []
 
 
 @each_case
-def test_the_gate_takes_its_configuration(helm: Helm, case: Path, tmp_path: Path) -> None:
-    """The ConfigMap holds the values' `config`, and the gate has nothing against it."""
+def test_the_gate_accepts_its_configuration(helm: Helm, case: Path, tmp_path: Path) -> None:
+    """The ConfigMap has the values' `config`, which is valid for the gate."""
     given = yaml.safe_load(case.read_text()).get("config", {})
     held = [item["data"] for item in helm.template(case).all("ConfigMap") if "authgate.yaml" in item["data"]]
     if not held:
@@ -60,7 +60,7 @@ def test_the_gate_takes_its_configuration(helm: Helm, case: Path, tmp_path: Path
     text = held[0]["authgate.yaml"]
     assert yaml.safe_load(text) == given
     if "/etc/" in text:
-        return  # it names files that are in a Secret, and not here
+        return  # it names files of a Secret, which do not exist here
     file = tmp_path / "authgate.yaml"
     file.write_text(text)
     load(file, {})

@@ -24,7 +24,7 @@ _RBAC = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What the chart installs of a gate: its account, its configuration, and the rights, which nobody has yet."""
+    """A gate as the chart installs it: its account, its configuration, and its rights, which are not created yet."""
 
     account: str
     file: Path
@@ -33,7 +33,7 @@ class Installed:
 
 
 async def install(helm: Helm, plane: ControlPlane, folder: Path, release: str, **values: Any) -> Installed:
-    """Renders a release, and makes its account and what its pod would find on its disk."""
+    """Render a release, and create its account and the files of its pod."""
     rendered = helm.template(values, release=release)
     name = rendered.one("ServiceAccount")["metadata"]["name"]
     await plane.admin.create_service_account(NAMESPACE, name)
@@ -50,12 +50,12 @@ async def install(helm: Helm, plane: ControlPlane, folder: Path, release: str, *
 
 
 def gate_of(installed: Installed, plane: ControlPlane) -> Gate:
-    """The gate as its pod would run it."""
+    """Run the gate as its pod would."""
     return Gate(installed.file, plane.in_cluster_environment(), installed.folder)
 
 
 async def app_token(plane: ControlPlane, name: str) -> str:
-    """A token for the gate of a new account."""
+    """Return a token of a new account for the gate."""
     await plane.admin.create_service_account(NAMESPACE, name)
     return await plane.admin.request_token(NAMESPACE, name, [AUDIENCE])
 
@@ -66,14 +66,14 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def cluster(**section: Any) -> dict[str, Any]:
-    """A configuration for the gate's own cluster."""
+    """Return a configuration for the gate's own cluster."""
     return {"cluster": {"audiences": [AUDIENCE], **section}}
 
 
-async def test_token_reviews(
+async def test_token_reviews_need_their_binding(
     helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the binding nothing is decided, and the log shows the missing binding; with it tokens are reviewed."""
+    """Without it nothing is decided, and the log names it. With it tokens are reviewed."""
     config = cluster(tokenReview={"mode": "always"})
     installed = await install(helm, plane, tmp_path, "reviews", config=config)
     token = await app_token(plane, "reviewed")
@@ -91,7 +91,7 @@ async def test_a_namespace_admin_can_install_it(
 ) -> None:
     """With the ClusterRole admin in one namespace, the release is installed and works, and the log has no problems."""
     await plane.admin.create_service_account(NAMESPACE, "namespace-admin")
-    # No controller fills the ClusterRole admin here, so the roles that it consists of are bound.
+    # No controller aggregates the ClusterRole admin here, so the roles that it consists of are bound.
     subject = (f"--serviceaccount={NAMESPACE}:namespace-admin", "--namespace", NAMESPACE)
     for part in ("admin", "edit", "view"):
         kubectl.run("create", "rolebinding", part, f"--clusterrole=system:aggregate-to-{part}", *subject)
@@ -122,10 +122,10 @@ async def test_a_namespace_admin_can_install_it(
     ] == []
 
 
-async def test_access_reviews(
+async def test_access_reviews_need_their_binding(
     helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same for the cluster's RBAC: it is not asked without the binding, and denies with it."""
+    """Without the binding the cluster's RBAC cannot be used. With it, RBAC denies the request."""
     config = cluster(tokenReview={"mode": "never"})
     config |= {
         "policies": {"default": {"accessReview": {"nonResource": "request"}}},
@@ -152,10 +152,10 @@ _WATCHED = ("serviceaccounts", "pods", "secrets", "nodes")
 
 
 @pytest.mark.parametrize("missing", _WATCHED)
-async def test_one_missing_watch(
+async def test_a_missing_permission_to_watch_is_reported(
     helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, missing: str
 ) -> None:
-    """A role without one of what is watched leaves TokenReview to decide, and /readyz says what is missing."""
+    """If the role lacks a watched resource, TokenReview decides, and /readyz names the missing permission."""
     config = cluster(revocation="watch", watch={"secrets": True})
     installed = await install(helm, plane, tmp_path, f"no-{missing}", config=config)
     kubectl.apply([without(item, missing) for item in installed.rights])
@@ -172,7 +172,7 @@ async def test_one_missing_watch(
 
 
 def without(item: Object, resource: str) -> Object:
-    """An object whose rules leave out one resource."""
+    """Return the object without one resource in its rules."""
     changed = copy.deepcopy(item)
     for rule in changed.get("rules", ()):
         rule["resources"].remove(resource)
@@ -182,10 +182,10 @@ def without(item: Object, resource: str) -> Object:
 @pytest.mark.parametrize(
     "watch", [{"secrets": True}, {"namespaces": ["default", "kube-system"]}], ids=["cluster", "namespaces"]
 )
-async def test_the_watch(
+async def test_the_rendered_roles_are_enough_for_the_watch(
     helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path, watch: dict[str, Any]
 ) -> None:
-    """With exactly the rendered roles every watch sees."""
+    """With exactly these roles every watch works."""
     release = f"sees-{'all' if 'secrets' in watch else 'some'}"
     config = cluster(revocation="watch", watch=watch)
     installed = await install(helm, plane, tmp_path, release, config=config)
@@ -194,15 +194,17 @@ async def test_the_watch(
         await comes_to_see(gate, within=20)
 
 
-async def test_public_discovery(helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
-    """A gate outside, which is nobody to the API server, has no keys without the binding, and verifies with it."""
+async def test_a_gate_outside_needs_public_discovery(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """A gate outside is anonymous to the API server. It gets no keys without the binding, and verifies with it."""
     bindings = helm.template(values_of("public-discovery"), release="public").all("ClusterRoleBinding")
     public = [item for item in bindings if item["roleRef"]["name"].endswith("issuer-discovery")]
     kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig")
     section = cluster(kubeconfig=str(kubeconfig), tokenReview={"mode": "never"})
     token = await app_token(plane, "traveller")
     file = tmp_path / "authgate.yaml"
-    file.write_text(str(section))  # a dict of texts is YAML
+    file.write_text(str(section))  # the repr of a dict of texts is YAML
     async with Gate(file) as gate:
         assert (await gate.request(token)).status == 503
         assert "system:service-account-issuer-discovery" in (await gate.admin("/readyz?verbose")).body
@@ -211,8 +213,10 @@ async def test_public_discovery(helm: Helm, kubectl: Kubectl, plane: ControlPlan
         await gate.passes(token, within=10)
 
 
-async def test_token_requests(helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
-    """Who is listed has tokens made of that account; before, `authgate token` prints the Role that is missing."""
+async def test_token_requests_need_the_listed_subjects(
+    helm: Helm, kubectl: Kubectl, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """A listed subject can request tokens of that account. Before, `authgate token` prints the missing Role."""
     await plane.admin.create_service_account(NAMESPACE, "deployer")
     for name in ("shop", "other"):
         await plane.admin.create_service_account(NAMESPACE, name)
@@ -237,7 +241,7 @@ async def test_token_requests(helm: Helm, kubectl: Kubectl, plane: ControlPlane,
     assert [(await token_of(name, kubeconfig)).returncode for name in ("shop", "other")] == [0, 1]
 
 
-async def test_a_missing_namespace(kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
+async def test_a_missing_namespace_is_named(kubectl: Kubectl, plane: ControlPlane, tmp_path: Path) -> None:
     """`authgate token` names the namespace that does not exist, instead of the account."""
     assert kubectl is not None, "it created the namespace"
     kubeconfig = plane.write_kubeconfig(tmp_path / "kubeconfig", token=plane.admin_user.token)
@@ -253,7 +257,7 @@ async def test_a_missing_namespace(kubectl: Kubectl, plane: ControlPlane, tmp_pa
 async def token_of(
     account: str, kubeconfig: Path, namespace: str = NAMESPACE
 ) -> subprocess.CompletedProcess[str]:
-    """Asks for a token of an account, as the kubeconfig's user."""
+    """Request a token of an account as the kubeconfig's user."""
     command = [sys.executable, "-m", "authgate", "token", account, "-n", namespace, "--audience", AUDIENCE]
     command += ["--kubeconfig", str(kubeconfig)]
     return await asyncio.to_thread(

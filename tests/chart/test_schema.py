@@ -1,4 +1,4 @@
-"""values.schema.json says of `config` what the gate's own models say."""
+"""values.schema.json describes `config` like the gate's own models."""
 
 import re
 import runpy
@@ -15,8 +15,8 @@ GENERATOR = runpy.run_path(str(CHART / "schema" / "generate.py"))
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
 
 
-def test_it_is_current(tmp_path: Path) -> None:
-    """The file is what `make chart-schema` would write."""
+def test_the_schema_is_current(tmp_path: Path) -> None:
+    """`make chart-schema` would not change the file."""
     file = tmp_path / "values.schema.json"
     GENERATOR["write"](file)
     assert file.read_text() == (CHART / "values.schema.json").read_text()
@@ -43,7 +43,7 @@ _ROW = re.compile(r"^\| `([A-Za-z.]+)` \| (?:`(.+?)`|\[values\.yaml\]\(values\.y
 
 
 def _leaves(values: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """The values by path, except that objects whose fields are Kubernetes' own are one value."""
+    """Return the values by path. An object with fields of Kubernetes is one value."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         whole = not isinstance(value, dict) or not value or name in {"resources", "securityContext", "labels"}
@@ -58,7 +58,7 @@ def test_the_readme_lists_every_value_with_its_default() -> None:
     listed = {name: yaml.safe_load(default) if default else None for name, default in _ROW.findall(table)}
     values = _leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
     assert list(listed) == list(values)
-    values["securityContext"] = None  # too long for a table
+    values["securityContext"] = None  # these defaults are too long for a table
     assert listed == values
 
 
@@ -106,7 +106,7 @@ _FILES: dict[str, dict[str, Any]] = {
 
 
 def _settings_of_files(node: dict[str, Any], schema: dict[str, Any], path: str) -> set[str]:
-    """The paths of all settings that name a file, recognized by its length."""
+    """Return the paths of all settings that name a file, recognized by the maximum length."""
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[-1]]
     found = {path} if node.get("type") == "string" and node.get("maxLength") == 4096 else set()
@@ -118,14 +118,14 @@ def _settings_of_files(node: dict[str, Any], schema: dict[str, Any], path: str) 
 
 
 def test_every_setting_of_a_file_is_known() -> None:
-    """The chart looks at each file that a configuration can name: `authgate.files` in templates/_config.tpl."""
+    """The chart checks each file that a configuration can name: `authgate.files` in templates/_config.tpl."""
     schema = json_schema()
     assert _settings_of_files(schema, schema, "") == _FILES.keys()
 
 
 @pytest.mark.parametrize(("setting", "config"), _FILES.items(), ids=_FILES)
 def test_a_file_must_be_mounted(helm: Helm, setting: str, config: dict[str, Any]) -> None:
-    """A configuration that names a file which no volume brings is refused, with the setting's path."""
+    """A configuration that names a file outside of all volumes is rejected, with the setting's path."""
     values: dict[str, Any] = {"config": {"cluster": {"audiences": ["my-audience"]}, **config}}
     values["volumeMounts"] = [{"name": "others", "mountPath": "/etc/authgate"}]
     with pytest.raises(HelmError) as refused:
@@ -141,7 +141,7 @@ def _loaded(text: str, tmp_path: Path) -> Config:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_can_be_installed(helm: Helm, example: Path, tmp_path: Path) -> None:
-    """What deploy/examples has for a file goes into `config` as it is, and reaches the gate unchanged in meaning."""
+    """The files of deploy/examples can be used as `config` unchanged, and mean the same to the gate."""
     config = yaml.safe_load(example.read_text())
     mounts = [
         {"name": "secrets", "mountPath": path} for path in ("/etc/authgate/secrets", "/etc/authgate/client")
@@ -169,8 +169,10 @@ def test_every_example_can_be_installed(helm: Helm, example: Path, tmp_path: Pat
         (-1, False),
     ],
 )
-def test_durations_are_judged_alike(helm: Helm, tmp_path: Path, duration: object, good: bool) -> None:
-    """Helm's patterns cannot look ahead as the gate's do, and accept the same durations all the same."""
+def test_chart_and_gate_accept_the_same_durations(
+    helm: Helm, tmp_path: Path, duration: object, good: bool
+) -> None:
+    """Helm's patterns have no lookahead, unlike the gate's, but they accept the same durations."""
 
     def accepted(attempt: Any, *errors: type[Exception]) -> bool:
         try:

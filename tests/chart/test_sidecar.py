@@ -15,7 +15,7 @@ SIDECAR: dict[str, Any] = {"mode": "sidecar", **MINIMAL}
 
 
 def embed(helm: Helm, folder: Path, values: dict[str, Any], **how: Any) -> Rendering:
-    """What helm makes of an app's chart that embeds the gate."""
+    """Return the objects of an app's chart that embeds the gate."""
     return helm.template(
         {}, chart=app_chart(folder / "app", values, **how), release="app", namespace=NAMESPACE
     )
@@ -33,7 +33,7 @@ def test_no_other_object_is_created(helm: Helm, tmp_path: Path) -> None:
 
 
 def test_the_configuration_is_in_the_environment(helm: Helm, tmp_path: Path) -> None:
-    """Every section of `config` reaches authgate, even texts that Kubernetes would expand."""
+    """Every section of `config` reaches authgate, also texts that Kubernetes would expand."""
     config = {
         "apiVersion": "authgate.dev/v1alpha1",
         "cluster": {"audiences": ["a,b", "$(HOME) and $$"]},
@@ -49,8 +49,8 @@ def test_the_configuration_is_in_the_environment(helm: Helm, tmp_path: Path) -> 
     assert (gate.limits.max_token_bytes, gate.log.audit) == (20000, "all")
 
 
-def test_it_listens_on_loopback_and_ends_at_once(helm: Helm, tmp_path: Path) -> None:
-    """Only the pod's own proxy reaches it, probes reach the admin port, and nobody is left to be waited for."""
+def test_it_listens_on_loopback_and_stops_at_once(helm: Helm, tmp_path: Path) -> None:
+    """Only the pod's own proxy and the probes reach it, and there is no shutdown delay."""
     container = gate_of(embed(helm, tmp_path, SIDECAR).one("Pod"))
     gate = configuration_of(container)
     assert gate.server.listen == (ListenAddress("127.0.0.1", 15080),)
@@ -60,15 +60,15 @@ def test_it_listens_on_loopback_and_ends_at_once(helm: Helm, tmp_path: Path) -> 
     assert ports == {"authgate-verify": 15080, "authgate-admin": 15081}
 
 
-def test_a_given_delay_is_kept(helm: Helm, tmp_path: Path) -> None:
-    """A shutdown that the configuration describes is left as it is described."""
+def test_a_configured_delay_is_kept(helm: Helm, tmp_path: Path) -> None:
+    """The shutdown delay of the configuration is unchanged."""
     config = {**MINIMAL["config"], "shutdown": {"delay": "2s"}}
     pod = embed(helm, tmp_path, {"mode": "sidecar", "config": config}).one("Pod")
     assert configuration_of(gate_of(pod)).shutdown.delay == 2
 
 
-def test_it_may_listen_on_a_socket(helm: Helm, tmp_path: Path) -> None:
-    """A unix socket lies in a volume that the proxy's container can mount, too."""
+def test_it_can_listen_on_a_socket(helm: Helm, tmp_path: Path) -> None:
+    """The unix socket is in a volume that the proxy's container can mount, too."""
     values = {**SIDECAR, "sidecar": {"listen": "unix:/run/authgate/authgate.sock"}}
     pod = embed(helm, tmp_path, values).one("Pod")
     container = gate_of(pod)
@@ -77,8 +77,8 @@ def test_it_may_listen_on_a_socket(helm: Helm, tmp_path: Path) -> None:
     assert "emptyDir" in next(item for item in pod["spec"]["volumes"] if item["name"] == "authgate-socket")
 
 
-def test_it_may_have_files_and_variables(helm: Helm, tmp_path: Path) -> None:
-    """Volumes, mounts and variables of the values are the embedded gate's, too."""
+def test_it_can_have_files_and_variables(helm: Helm, tmp_path: Path) -> None:
+    """Volumes, mounts and variables of the values also apply to the embedded gate."""
     values = {
         "mode": "sidecar",
         "config": {"cluster": {"audiences": ["a"], "kubeconfig": "/etc/ca/kubeconfig"}},
@@ -94,8 +94,8 @@ def test_it_may_have_files_and_variables(helm: Helm, tmp_path: Path) -> None:
     assert {item["name"] for item in pod["spec"]["volumes"]} == expected
 
 
-def test_the_dependency_may_have_an_alias(helm: Helm, tmp_path: Path) -> None:
-    """Under another name the templates take that dependency's context instead of the dot."""
+def test_the_dependency_can_have_an_alias(helm: Helm, tmp_path: Path) -> None:
+    """With another name the templates get that dependency's context instead of the dot."""
     pod = embed(helm, tmp_path, SIDECAR, alias="gate", context=".Subcharts.gate").one("Pod")
     assert configuration_of(gate_of(pod)).cluster is not None
 
@@ -130,10 +130,10 @@ def test_the_dependency_may_have_an_alias(helm: Helm, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_an_impossible_sidecar_is_rejected(
     helm: Helm, tmp_path: Path, values: dict[str, Any], how: dict[str, Any], sentence: str
 ) -> None:
-    """The app's chart is not rendered with a gate that could not work."""
+    """The app's chart is not rendered if the gate could not work."""
     with pytest.raises(HelmError) as refused:
         embed(helm, tmp_path, values, **how)
     assert sentence in str(refused.value)

@@ -1,4 +1,4 @@
-"""What an upgrade may not change: names, selectors and roles, which Kubernetes keeps as they were made.
+"""Parts that an upgrade must not change: names, selectors and roles, which are immutable in Kubernetes.
 
 The chart's first version is the one that later ones are held to: a change here leaves users who upgrade with a
 Deployment that cannot be changed, two Services, or a binding that is refused.
@@ -47,13 +47,13 @@ _ORDINARY = [case for case in CASES if case_name(case) != "named"]
 
 
 def _name(item: Object) -> str:
-    """An object's name, with the word for an account in its place."""
+    """Return an object's name, with `<account>` instead of an account."""
     name, colon, _ = str(item["metadata"]["name"]).partition(":tokenrequest:")
     return f"{name}{colon}<account>" if colon else name
 
 
 def test_names_are_kept(helm: Helm) -> None:
-    """Whatever the values, an object has one of the names that there have been, and each of these is in use."""
+    """Objects have only names of the first version, whatever the values, and all of these are in use."""
     made: dict[str, set[str]] = {}
     for case in _ORDINARY:
         for item in helm.template(case).objects:
@@ -63,13 +63,13 @@ def test_names_are_kept(helm: Helm) -> None:
 
 @pytest.mark.parametrize("case", _ORDINARY, ids=case_name)
 def test_selectors_are_kept(helm: Helm, case: Path) -> None:
-    """A Deployment's selector cannot be changed: no value has a part in it."""
+    """A Deployment's selector is immutable, so no value changes it."""
     for item in helm.template(case).all("Deployment"):
         assert item["spec"]["selector"] == {"matchLabels": _SELECTOR}
 
 
 def test_a_binding_keeps_its_role(helm: Helm) -> None:
-    """A binding's role cannot be changed either: bindings of one name and place have one role in all cases."""
+    """A binding's role is immutable, so bindings of one name and namespace always have the same role."""
     roles: dict[tuple[str, str, str], set[str]] = {}
     for case in _ORDINARY:
         for item in helm.template(case).objects:
@@ -79,8 +79,8 @@ def test_a_binding_keeps_its_role(helm: Helm) -> None:
     assert [names for names in roles.values() if len(names) != 1] == []
 
 
-def test_the_version_is_no_part_of_a_selector(helm: Helm) -> None:
-    """What every upgrade changes, the version and the chart's name with it, selects nothing."""
+def test_no_selector_has_the_version(helm: Helm) -> None:
+    """Every upgrade changes the version, and the chart's label with it."""
     for item in helm.template(values_of("everything")).objects:
         selector: Object = item.get("spec", {}).get("selector", {})
         labels: Object = selector.get("matchLabels", selector)
