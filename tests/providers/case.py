@@ -38,7 +38,7 @@ _POOL: Final = KeyPool()
 
 @dataclass(frozen=True, slots=True)
 class NearMiss:
-    """A token that differs from the accepted one, and the reason code that it is refused with."""
+    """A token that differs from the accepted one, and the reason code of its denial."""
 
     name: str
     reason: str
@@ -47,7 +47,7 @@ class NearMiss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One provider: its published documents, its token, the identity that the gate finds, and the near misses."""
+    """One provider: its published documents, its token, the identity in that token, and the near misses."""
 
     name: str
     discovery: Mapping[str, Any] | None

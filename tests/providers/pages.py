@@ -36,7 +36,7 @@ def policy_example(name: str) -> str:
 
 
 def updated(name: str) -> str:
-    """Return a page's text with its token and its configuration written again."""
+    """Return a page's text with an updated token and configuration."""
     text = page(name).read_text(encoding="utf-8")
     item = case(name)
     written = [

@@ -47,7 +47,7 @@ def test_all_pages_have_the_same_outline(name: str) -> None:
 
 @every_provider
 def test_the_responses_to_mistakes_are_those_of_near_misses(name: str) -> None:
-    """Each of the three reasons is one that a gate returns for a token of the case, with its status."""
+    """A gate returns each of the three reasons for a token of the case, with its status."""
     rows = [match.groupdict() for match in ROW.finditer(section(page(name).read_text(), OUTLINE[-1]))]
     assert len(rows) == 3
     assert {row["reason"] for row in rows} <= {near.reason for near in case(name).near}

@@ -114,8 +114,8 @@ async def test_a_token_is_accepted(name: str, certificate: ServerCertificate, tm
 
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("name", case_names())
-async def test_near_misses_are_refused(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
-    """Each with the reason that its case, and the page, names."""
+async def test_near_misses_are_denied(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
+    """Each is denied with the reason in its case, which the page shows."""
     item = case(name)
     async with gate_of(item, certificate, tmp_path) as gate:
         got = {near.name: (await answer(gate, item, item.token(near.changes))).verdict for near in item.near}
@@ -181,7 +181,7 @@ async def test_the_path_of_a_user(name: str, certificate: ServerCertificate, tmp
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("name", case_names())
 async def test_the_doctor_finds_no_problem(name: str, certificate: ServerCertificate, tmp_path: Path) -> None:
-    """And no warning, such as about a key for encryption or for X.509."""
+    """There is also no warning, such as about a key for encryption or for X.509."""
     item = case(name)
     file = tmp_path / "authgate.yaml"
     file.write_text(provider(name).render({}))

@@ -1,4 +1,4 @@
-"""The app behind the proxies: remembers what reaches it, and answers with little."""
+"""The app behind the proxies: it records its requests and sends short answers."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ class Seen:
     """SHA-256 of the body."""
 
     def values(self, name: str) -> list[str]:
-        """The values of all headers of this name, whatever its case."""
+        """Return the values of all headers of this name, in any case."""
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
 class App:
-    """Greets with 200; `/status/NNN` answers that status, `/socket` is a WebSocket that says everything twice."""
+    """Answer 200; `/status/NNN` answers that status, and `/socket` is a WebSocket that repeats each message."""
 
     def __init__(self) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         self.seen: list[Seen] = []
-        # Roomy, so that it is the proxy's limits and the gate's that tests meet.
+        # These limits are large, so that tests reach those of the proxy and of the gate.
         server = web.Server(self._answer, max_line_size=131072, max_field_size=131072, auto_decompress=False)
         self._runner = web.ServerRunner(server, shutdown_timeout=1)
 
@@ -67,13 +67,13 @@ class App:
         )
         self.seen.append(Seen(request.method, request.raw_path, headers, size, digest.hexdigest()))
         if request.path == "/socket":
-            return await _says_twice(request)
+            return await _repeat(request)
         if request.path.startswith("/status/"):
             return web.Response(status=int(request.path.rpartition("/")[2]), text=GREETING)
         return web.Response(text=GREETING)
 
 
-async def _says_twice(request: web.BaseRequest) -> web.WebSocketResponse:
+async def _repeat(request: web.BaseRequest) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(timeout=1)
     await socket.prepare(request)
     async for message in socket:

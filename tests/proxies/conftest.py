@@ -1,4 +1,4 @@
-"""One proxy at a time, started once for all tests that can share it; and what they saw, for the table."""
+"""One proxy at a time, started once for all tests that can share it, and the observations for the table."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _SEEN = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests say by a mark which row of the table they show."""
+    """Register the mark that assigns a test to a row of the table."""
     config.addinivalue_line("markers", "row(name): the row of docs/proxies.md that a test shows")
     config.stash[_RESULTS] = Results()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The test of the table comes after all that it is about."""
+    """Run the test of the table last."""
     items.sort(key=lambda item: item.path.name == "test_table.py" and item.path.parent.name == "proxies")
 
 
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remembers what a test of a row saw."""
+    """Record the observation of a test of a row."""
     report = yield
     mark = item.get_closest_marker("row")
     if mark is None or (report.when != "call" and report.passed):
@@ -76,7 +76,7 @@ async def shared_site(
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest, shared_site: Site) -> Site:
-    """The app behind each proxy in turn, as if nothing had happened yet."""
+    """The app behind each proxy in turn, without earlier requests."""
     shared_site.app.seen.clear()
     shared_site.gate.forget()
     shared_site.way.forget()
@@ -96,5 +96,5 @@ def note(request: pytest.FixtureRequest) -> Note:
 
 @pytest.fixture
 def results(request: pytest.FixtureRequest) -> Results:
-    """What the tests before this one saw."""
+    """The observations of earlier tests."""
     return request.config.stash[_RESULTS]

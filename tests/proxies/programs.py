@@ -1,4 +1,4 @@
-"""The real proxies: how each is started on the files of its snippet."""
+"""The real proxies, and how each is started with the files of its snippet."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ class Program:
     snippet: Snippet
     tool: str
     arguments: Sequence[str]
-    """What it is started with, in the folder of its files."""
+    """Its arguments, in the folder of its files."""
     version_arguments: Sequence[str]
     library: str = ""
-    """A library of Lua that it needs."""
+    """The Lua library that it needs."""
     constant_503: bool = False
     """Whether it replaces the gate's 503 by one of its own."""
     any_200: bool = False
     """Whether a 200 from any server allows a request."""
     any_2xx: bool = False
-    """Whether every 2xx opens the app, and not 200 alone."""
+    """Whether every 2xx opens the app, not only 200."""
     answers_options: bool = False
     """Whether it answers `OPTIONS *` itself, whatever its configuration."""
     trailers_pass: bool = False
-    """Whether it hands a request's trailers on, and cannot do otherwise."""
+    """Whether it always forwards a request's trailers."""
     change: Callable[[str], str] = str
-    """What a test makes of its files."""
+    """A change of its files for tests."""
 
     def path(self) -> Path:
-        """Where it is; the test is skipped where it is not."""
+        """Return the program's path, or skip the test if it is not installed."""
         if self.library:
             require_lua(self.library, "the snippet asks by it")
         return require_tool(self.tool, "the snippet is for the real one")
 
     def version(self) -> str:
-        """What it says that it is."""
+        """Return the version that it reports."""
         done = subprocess.run(
             [self.path(), *self.version_arguments], capture_output=True, text=True, check=True
         )
@@ -61,11 +61,11 @@ class Program:
         return found[0]
 
     def heading(self) -> str:
-        """What heads its column."""
+        """Return the title of its column."""
         return f"{self.snippet.title} {self.version()}"
 
     def running(self, folder: Path, options: Options) -> ChildProcess:
-        """The proxy on its snippet with these options; when it is ready, it asks the gate."""
+        """Run the proxy on its snippet with these options. When it is ready, it sends requests to the gate."""
         folder.mkdir(parents=True, exist_ok=True)
         for file in rendered(self.snippet, options):
             (folder / file.name).write_text(self.change(file.text))
@@ -87,11 +87,11 @@ class Program:
             ready=asks,
             folder=folder,
             environment={**os.environ, "HOME": str(folder)},
-            grace=0,  # Traefik takes two seconds to say goodbye
+            grace=0,  # Traefik takes two seconds to stop
         )
 
 
-# Started by root, nginx would hand its workers to a user who cannot write into the test's folder.
+# Started by root, nginx would run its workers as a user who cannot write into the test's folder.
 _AS_ONESELF = "user root; " if os.geteuid() == 0 else ""
 
 PROGRAMS: Final = {

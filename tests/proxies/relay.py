@@ -35,7 +35,7 @@ _SAID = {
 
 
 class Relay:
-    """Hands bytes on between its own loopback port and a server's, until a fault is asked for."""
+    """Forward bytes between its own loopback port and a server's, until a test requests a fault."""
 
     def __init__(self, target: str, *, socket: Path | None = None) -> None:
         """`target` is the server's `host:port`; with a `socket` the relay listens there."""
@@ -70,7 +70,7 @@ class Relay:
 
     @asynccontextmanager
     async def failing(self, fault: Fault | bytes) -> AsyncIterator[None]:
-        """Fails meanwhile: by a fault, or with an answer of these bytes. Open connections end before and after."""
+        """Fail with this fault or these bytes in this context. Open connections are closed before and after."""
         await self._become(fault)
         try:
             yield
@@ -79,7 +79,7 @@ class Relay:
 
     @asynccontextmanager
     async def leading_to(self, target: str) -> AsyncIterator[None]:
-        """Leads to another server meanwhile. Open connections end before and after."""
+        """Forward to another server in this context. Open connections are closed before and after."""
         usual, self._target = self._target, target
         await self._become(None)
         try:
@@ -141,7 +141,7 @@ class Relay:
     ) -> None:
         self._note(await reader.read(1 << 16))
         if fault is Fault.HANGS:
-            await reader.read()  # until the other side has had enough
+            await reader.read()  # until the other side closes the connection
             return
         writer.write(fault if isinstance(fault, bytes) else _SAID[fault])
         await writer.drain()
@@ -160,4 +160,4 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
         writer.close()
     except OSError:
-        pass  # the other direction sees it, too
+        pass  # the other direction reports the error, too

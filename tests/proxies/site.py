@@ -1,4 +1,4 @@
-"""An app behind a real proxy that asks a real gate, all of it on loopback, with somebody listening in between."""
+"""An app behind a real proxy and a real gate, all on loopback, with a recording relay before the gate."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ class Site:
     process: ChildProcess
 
     def token(self, name: str = "ada", **claims: Any) -> str:
-        """A good token; the policy refuses `mallory`."""
+        """Return a valid token. The policy denies `mallory`."""
         return self.issuer.mint(name, AUDIENCE, claims=claims)
 
     async def ask(self, *lines: str | bytes, token: str | None = None) -> Reply:
-        """Sends one request of these lines, the first of them the request line, on a connection of its own."""
+        """Send one request with these lines, the first being the request line, on a new connection."""
         more = ["Host: app.example.com", *([bearer(token)] if token else []), "Connection: close"]
         if any(b"connection:" in _bytes(line).lower() for line in lines):
             more.pop()
         return await ask(self.address, *lines[:1], *more, *lines[1:])
 
     async def passes(self, *lines: str | bytes, token: str | None = None) -> Seen:
-        """Sends a request that must pass; what the app saw of it."""
+        """Send a request that must be allowed, and return it as the app received it."""
         before = len(self.app.seen)
         reply = await self.ask(*lines, token=token or self.token())
         assert (reply.status, len(self.app.seen) - before) == (200, 1), (reply, self.process.log_tail())
@@ -89,10 +89,10 @@ async def protected(
     more: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> AsyncIterator[Site]:
-    """The site with a proxy's snippet for these options; with a `socket` the gate listens there.
+    """Yield the site with a proxy's snippet for these options; with a `socket` the gate listens there.
 
-    `more` is put into the gate's configuration. The proxy gives up on the gate after 2 seconds unless `gate_timeout`
-    says otherwise, so that the tests of a gate that hangs are short.
+    `more` is added to the gate's configuration. The proxy's timeout for the gate is 2 seconds unless `gate_timeout`
+    is given, so that the tests of a gate that hangs are short.
     """
     issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
     chosen = Options(complete=True, **{"gate_timeout": 2, **options})
@@ -108,7 +108,7 @@ async def protected(
     }
     if program.snippet.grpc:
         document["server"] = {"grpc": "127.0.0.1:0"}
-    port = free_port(2)  # Traefik asks the gate by way of the next one
+    port = free_port(2)  # Traefik reaches the gate through the next entry point
     async with (
         running(document) as real,
         App() as app,

@@ -1,4 +1,4 @@
-"""The table of docs/proxies.md: what the suite saw of each proxy."""
+"""The table of docs/proxies.md: the observations of the suite for each proxy."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ class Results:
     failed: bool = False
 
     def add(self, row: str, proxy: str, seen: str) -> None:
-        """Remembers what one test saw."""
+        """Record the observation of one test."""
         self.cells.setdefault((row, proxy), set()).add(seen)
 
     def complete(self, proxies: list[str]) -> bool:
-        """Whether every row was shown for every proxy, and nothing failed."""
+        """Whether every row was tested for every proxy, without a failure."""
         return not self.failed and all((row, proxy) in self.cells for row in ROWS for proxy in proxies)
 
     def table(self, columns: dict[str, str]) -> str:
-        """The table in Markdown; `columns` are the titles by the proxies' names."""
+        """Return the table in Markdown; `columns` are the titles by the proxies' names."""
         lines = ["| | " + " | ".join(columns.values()) + " |", "|---" * (len(columns) + 1) + "|"]
         for row in ROWS:
             cells = [self._cell(row, proxy) for proxy in columns]
@@ -95,7 +95,7 @@ def written(page: str) -> str:
 
 
 def replaced(page: str, table: str) -> str:
-    """The page with this table."""
+    """Return the page with this table."""
     place = _place(page)
     return page[: place.start(1)] + table + page[place.end(1) :]
 

@@ -41,7 +41,9 @@ def check_only(text: str, *, raw: bool) -> str:
     [chain] = document["static_resources"]["listeners"][0]["filter_chains"]
     manager = chain["filters"][0]["typed_config"]
     del manager["common_http_protocol_options"]
-    manager["route_config"]["request_headers_to_add"] = [{"header": {"key": "x-told", "value": USERNAME}}]
+    manager["route_config"]["request_headers_to_add"] = [
+        {"header": {"key": "x-metadata-user", "value": USERNAME}}
+    ]
     _clears, check, router = manager["http_filters"]
     del check["typed_config"]["allowed_headers"]
     check["typed_config"]["encode_raw_headers"] = raw
@@ -56,7 +58,7 @@ async def test_authgate_removes_identity_headers_of_the_client(tmp_path: Path, *
     async with protected(program, tmp_path / "proxy") as site:
         seen = await site.passes("GET / HTTP/1.1", *LIES)
         assert seen.values("X-Auth-Request-User") == ["corp:ada"]
-        assert seen.values("x-told") == ["corp:ada"]
+        assert seen.values("x-metadata-user") == ["corp:ada"]
         assert "mallory" not in str(seen)
 
 

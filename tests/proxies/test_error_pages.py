@@ -1,4 +1,4 @@
-"""`--error-pages`: what people and programs see when a request is denied, and that clients cannot inject text."""
+"""`--error-pages`: the answers to denied requests for browsers and programs, into which clients cannot inject text."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.row("`--err
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 ATTACK = "<script>alert(1)</script>"
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TOLD = re.compile(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>")
+_LISTED = re.compile(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>")
 
 
 class Client:
-    """Asks the site, and holds every answer to be a refusal that the app knows nothing of."""
+    """Send requests to the site, and check that each is denied without reaching the app."""
 
     def __init__(self, site: Site, session: aiohttp.ClientSession) -> None:
         self.site = site
@@ -42,24 +42,24 @@ class Client:
     async def page(
         self, status: int, *, method: str = "GET", token: str | None = None, **headers: str
     ) -> dict[str, str]:
-        """The list at the end of the page that a browser gets."""
+        """Return the list at the end of the page that a browser gets."""
         answer, text = await self._asked(status, method, token, {"Accept": BROWSER, **headers})
         assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
         assert text.startswith("<!DOCTYPE html>")
         assert text.endswith("</html>\n")
         assert re.search(r"{{|}}|<!--|%RE|script>", text) is None
-        told = {name: html.unescape(value) for name, value in _TOLD.findall(text)}
-        assert told.pop("Status") == str(status)
-        assert _ID.fullmatch(told.pop("Request id"))
-        return told
+        shown = {name: html.unescape(value) for name, value in _LISTED.findall(text)}
+        assert shown.pop("Status") == str(status)
+        assert _ID.fullmatch(shown.pop("Request id"))
+        return shown
 
     async def json(self, status: int, *, token: str | None = None, **headers: str) -> dict[str, Any]:
-        """What everybody else gets, but for the request id."""
+        """Return the answer for other clients, without the request id."""
         answer, _ = await self._asked(status, "GET", token, headers)
         assert answer.headers["Content-Type"] == "application/json"
-        told: dict[str, Any] = await answer.json()
-        assert _ID.fullmatch(told.pop("request_id"))
-        return told
+        shown: dict[str, Any] = await answer.json()
+        assert _ID.fullmatch(shown.pop("request_id"))
+        return shown
 
     async def _asked(
         self, status: int, method: str, token: str | None, headers: dict[str, str]
@@ -79,7 +79,7 @@ class Client:
 
 @asynccontextmanager
 async def with_pages(program: Program, folder: Path, note: Note) -> AsyncIterator[Client | None]:
-    """Yield a client of a site with error pages, or None if the proxy has none, which the table then shows."""
+    """Yield a client of a site with error pages, or None if the proxy cannot have them, which the table shows."""
     if program.snippet.refusal(Options(error_pages=True)) is not None:
         note("not supported")
         yield None
@@ -98,15 +98,15 @@ def in_words(program: Program, reason: Reason) -> dict[str, str]:
 
 
 async def test_a_page_for_a_browser(program: Program, tmp_path: Path, note: Note) -> None:
-    """It says the reason, whatever the method."""
+    """It shows the reason, for every method."""
     async with with_pages(program, tmp_path, note) as client:
         if client is None:
             return
         missing = in_words(program, Reason.NO_CREDENTIAL)
         assert await client.page(401) == missing
         assert await client.page(401, method="POST") == missing
-        told = await client.page(403, token=client.site.token("mallory"))
-        assert told == in_words(program, Reason.DENIED)
+        shown = await client.page(403, token=client.site.token("mallory"))
+        assert shown == in_words(program, Reason.DENIED)
         head = await client.site.ask("HEAD / HTTP/1.1", f"Accept: {BROWSER}")
         assert (head.status, head.body, head.reason) == (401, b"", "no_credential")
 
@@ -117,19 +117,19 @@ async def test_a_page_while_the_gate_is_unavailable(program: Program, tmp_path: 
         if client is None:
             return
         names = in_words(program, Reason.REVIEW_UNAVAILABLE)
-        unknown = {"Reason code": "-"}  # Envoy's, for what there is not
+        unknown = {"Reason code": "-"}  # Envoy's text for a missing value
         if "Reason" in names:
             unknown = {"Reason": "unknown", "Reason code": ""}
         token = client.site.token()
         async with unavailable(client.site):
-            told = await client.page(503, token=token)
+            shown = await client.page(503, token=token)
             reason = (await client.json(503, token=token))["reason"]
-        assert told == (unknown if program.constant_503 else names)
+        assert shown == (unknown if program.constant_503 else names)
         assert reason == (None if program.constant_503 else "review_unavailable")
         async with client.site.gate.failing(Fault.DOWN):
             assert await client.page(503, token=token) == unknown
-            told = await client.json(503, token=token)
-        assert (told["error"], told["reason"] or "") == ("unavailable", "")
+            shown = await client.json(503, token=token)
+        assert (shown["error"], shown["reason"] or "") == ("unavailable", "")
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*"])
@@ -140,12 +140,12 @@ async def test_json_for_programs(program: Program, tmp_path: Path, note: Note, a
             return
         missing = {"error": "unauthorized", "reason": "no_credential"}
         assert await client.json(401, Accept=accept) == missing
-        told = await client.json(403, token=client.site.token("mallory"), Accept=accept)
-        assert told == {"error": "forbidden", "reason": "denied"}
+        shown = await client.json(403, token=client.site.token("mallory"), Accept=accept)
+        assert shown == {"error": "forbidden", "reason": "denied"}
 
 
-async def test_nothing_that_a_client_says_is_repeated(program: Program, tmp_path: Path, note: Note) -> None:
-    """Neither in the page nor in JSON, in whichever header it is sent."""
+async def test_no_text_of_a_client_is_repeated(program: Program, tmp_path: Path, note: Note) -> None:
+    """It is neither in the page nor in JSON, whatever header has it."""
     lies = {
         "X-Request-Id": ATTACK,
         "X-Auth-Reason": ATTACK,
@@ -157,12 +157,12 @@ async def test_nothing_that_a_client_says_is_repeated(program: Program, tmp_path
         if client is None:
             return
         assert await client.page(401, **lies) == in_words(program, Reason.NO_CREDENTIAL)
-        told = await client.json(401, Accept=f"application/json;x={ATTACK}", **lies)
-        assert told == {"error": "unauthorized", "reason": "no_credential"}
+        shown = await client.json(401, Accept=f"application/json;x={ATTACK}", **lies)
+        assert shown == {"error": "unauthorized", "reason": "no_credential"}
 
 
-async def test_the_apps_own_refusals_are_its_own(program: Program, tmp_path: Path, note: Note) -> None:
-    """A page takes the place of the gate's answer only."""
+async def test_the_apps_own_errors_are_unchanged(program: Program, tmp_path: Path, note: Note) -> None:
+    """A page replaces only answers of the gate."""
     async with with_pages(program, tmp_path, note) as client:
         if client is None:
             return

@@ -1,4 +1,4 @@
-"""An API server that hangs is the gate's to report: its 503 with the reason comes before the proxy gives up."""
+"""The gate reports an API server that hangs: it answers 503 with the reason before the proxy's timeout."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.mark.row("the API server hangs: authgate's 503 with its reason")
 async def test_a_hung_api_server_is_reported(program: Program, tmp_path: Path, note: Note) -> None:
-    """With the default timeouts of the gate and of the snippet."""
+    """The gate and the snippet have their default timeouts."""
     async with cluster(tmp_path / "cluster") as scenario:
         section = of_cluster(scenario, legacyAudiences=["legacy"])
         async with protected(

@@ -1,4 +1,4 @@
-"""What the manifest for ingress-nginx puts into the controller's locations, run by a real nginx."""
+"""The configuration that the manifest for ingress-nginx adds to the controller, run by a real nginx."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HOSTS = {
 
 
 def controllers() -> dict[str, dict[str, str]]:
-    """The data of the manifest's ConfigMaps by their names."""
+    """Return the data of the manifest's ConfigMaps by their names."""
     [file] = manifests(MANIFESTS["ingress-nginx"], Options())
     objects = yaml.safe_load_all(file.text)
     return {each["metadata"]["name"]: each["data"] for each in objects if each["kind"] == "ConfigMap"}
@@ -55,8 +55,8 @@ async def test_a_host_that_differs_from_nginx_own_is_refused(
     assert reply.status == status
 
 
-async def test_every_header_that_apps_believe_is_removed() -> None:
-    """By the controller itself or by its list of empty headers, and the token with them."""
+async def test_every_header_that_apps_trust_is_removed() -> None:
+    """The controller or its list of empty headers removes them, and the token."""
     removed = controllers()["authgate-removed-headers"]
     assert set(removed) >= set(REMOVED_HEADERS) - MANIFESTS["ingress-nginx"].own_headers | {"Authorization"}
     assert set(removed.values()) == {""}

@@ -1,4 +1,4 @@
-"""What the options of a snippet change, shown by a proxy of each test's own."""
+"""The effects of a snippet's options. Each test runs its own proxy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def refused(program: Program, options: Options, note: Note) -> bool:
-    """Whether the snippet says no to these options; the table then says so, too."""
+    """Whether the snippet rejects these options, which the table shows."""
     if program.snippet.refusal(options) is None:
         return False
     with pytest.raises(ValueError, match=r"\w+"):
@@ -52,7 +52,7 @@ async def test_preset_kubernetes(program: Program, tmp_path: Path, note: Note) -
 
 @pytest.mark.row("`--preset remote`")
 async def test_preset_remote(program: Program, tmp_path: Path, note: Note) -> None:
-    """The headers of another preset are set, and those of the others still cleared."""
+    """The headers of another preset are set, and those of the other presets are still removed."""
     preset: Preset = "remote"
     if refused(program, Options(preset=preset), note):
         return
@@ -66,7 +66,7 @@ async def test_preset_remote(program: Program, tmp_path: Path, note: Note) -> No
 
 @pytest.mark.row("`--header`")
 async def test_further_headers(program: Program, tmp_path: Path) -> None:
-    """A header of `headers.set` reaches the app as the gate sends it, and never as a client does."""
+    """The app gets a header of `headers.set` from the gate, and never from a client."""
     more = {"headers": {"set": [{"name": "X-Department", "claim": "/department"}]}}
     async with protected(program, tmp_path / "proxy", headers=("X-Department",), more=more) as site:
         lies = ["X-Department: board", "x-department: board", "X_Department: board"]
@@ -79,7 +79,7 @@ async def test_further_headers(program: Program, tmp_path: Path) -> None:
 
 @pytest.mark.row("`--gate unix:…`")
 async def test_a_gate_on_a_unix_socket(program: Program, tmp_path: Path, note: Note) -> None:
-    """The gate may listen on a socket that only the proxy reaches."""
+    """The gate can listen on a socket that only the proxy reaches."""
     socket = tmp_path / "gate.sock"
     if refused(program, Options(gate=Upstream("", 0, str(socket))), note):
         return
@@ -90,7 +90,7 @@ async def test_a_gate_on_a_unix_socket(program: Program, tmp_path: Path, note: N
 
 
 @pytest.mark.row("`--keep-authorization`")
-async def test_the_token_may_stay(program: Program, tmp_path: Path) -> None:
+async def test_the_token_can_be_kept(program: Program, tmp_path: Path) -> None:
     """With --keep-authorization the app gets the token."""
     async with protected(program, tmp_path / "proxy", strip_authorization=False) as site:
         token = site.token()
@@ -100,7 +100,7 @@ async def test_the_token_may_stay(program: Program, tmp_path: Path) -> None:
 
 @pytest.mark.row("`--cookie`")
 async def test_a_token_in_a_cookie(program: Program, tmp_path: Path, note: Note) -> None:
-    """With --cookie, and a gate that reads that cookie, the token opens the app and only the others reach it."""
+    """With --cookie, and a gate that reads that cookie, its token opens the app. The app gets only other cookies."""
     if refused(program, Options(cookie=True), note):
         return
     more = {"credential": {"sources": [{"cookie": "access_token"}]}}
@@ -138,7 +138,7 @@ async def test_the_apps_own_authorization(program: Program, tmp_path: Path, note
 
 @pytest.mark.row("`--token-header`")
 async def test_a_token_in_another_header(program: Program, tmp_path: Path) -> None:
-    """The gate gets that header, and the app only its own Authorization."""
+    """The gate gets that header, and the app gets only its own Authorization."""
     more = {"credential": {"authorization": "ignore", "sources": [{"header": "Cf-Access-Jwt-Assertion"}]}}
     folder, name = tmp_path / "proxy", "Cf-Access-Jwt-Assertion"
     async with protected(program, folder, more=more, token_header=name, strip_authorization=False) as site:
@@ -156,7 +156,7 @@ async def test_a_token_in_another_header(program: Program, tmp_path: Path) -> No
 
 @pytest.mark.row("HTTP/2 clients (`--tls`)")
 async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
-    """Over TLS, in HTTP/2: a good token passes with a body, a missing one does not, and names are cleared."""
+    """Over HTTP/2 with TLS, a request with a valid token and a body passes. Without a token it is denied."""
     curl = require_tool("curl", "it is the HTTP/2 client")
     folder = tmp_path / "proxy"
     certified(folder)
@@ -167,8 +167,8 @@ async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
             command = [str(curl), "-sk", "--http2", *written, *arguments, f"https://{site.address}/upload"]
             output = asyncio.subprocess.PIPE
             running = await asyncio.create_subprocess_exec(*command, stdout=output)
-            told, _ = await running.communicate()
-            return told.decode().split()
+            output, _ = await running.communicate()
+            return output.decode().split()
 
         assert await ask() == ["2", "401"]
         assert site.app.seen == []
@@ -196,18 +196,18 @@ async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
 
 @pytest.mark.row("gRPC apps (`--app h2c://…`)")
 async def test_a_grpc_app(program: Program, tmp_path: Path, note: Note) -> None:
-    """A call to an app in gRPC passes with a token, and is refused in gRPC's way without one."""
+    """A gRPC call to an app passes with a token. Without one it is denied with a gRPC status."""
     if refused(program, Options(app=Upstream("127.0.0.1", 3000, scheme="h2c")), note):
         return
     port = free_port()
 
     async def names(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
-        told = {
+        details = {
             key: value
             for key, value in context.invocation_metadata() or ()
             if key.startswith("x-auth-request-")
         }
-        return json.dumps([request.decode(), told]).encode()
+        return json.dumps([request.decode(), details]).encode()
 
     server = grpc.aio.server()
     handlers = {"Names": grpc.unary_unary_rpc_method_handler(names)}

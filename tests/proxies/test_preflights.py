@@ -1,4 +1,4 @@
-"""CORS preflights, which pass without a token where the policy says so, and nothing else with them."""
+"""CORS preflights pass without a token if the policy allows it, and other requests do not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASKS = "Access-Control-Request-Method: DELETE"
 
 
 async def test_a_preflight_reaches_the_app(site: Site) -> None:
-    """With what the browser asks, and nobody's name."""
+    """The app gets the browser's headers, and no identity."""
     lies = ["X-Auth-Request-User: mallory", "X_Auth_Request_User: mallory"]
     reply = await site.ask("OPTIONS /cross/things?x=1 HTTP/1.1", ORIGIN, ASKS, *lies)
     assert reply.status == 200
@@ -58,8 +58,8 @@ async def test_a_preflight_reaches_the_app(site: Site) -> None:
         pytest.param(["OPTIONS /cross/x HTTP/1.1", ORIGIN, ASKS, "Authorization: Bearer x"], id="bad token"),
     ],
 )
-async def test_nothing_else_does(site: Site, lines: list[str]) -> None:
-    """A request that is no preflight needs a token, and one that shows a token needs a good one."""
+async def test_other_requests_need_a_token(site: Site, lines: list[str]) -> None:
+    """A request that is not a preflight needs a token, and a preflight with a token needs a valid one."""
     reply = await site.ask(*lines)
     assert reply.status in {400, 401}
     assert site.app.seen == []

@@ -1,4 +1,4 @@
-"""The table of docs/proxies.md is what the tests of this folder saw; this one comes after them."""
+"""The table of docs/proxies.md equals the observations of the tests in this folder, which run before."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_the_version_is_a_listed_one(name: str) -> None:
-    """`authgate snippets` names the versions that the tests run, where they are the ones of .ci/run."""
+def test_the_version_is_listed(name: str) -> None:
+    """`authgate snippets` lists the versions of .ci/run, with which the tests run."""
     program = PROGRAMS[name]
     version = program.version()
-    if version.split(".")[:2] not in [told.split(".")[:2] for told in program.snippet.runs_on]:
+    if version.split(".")[:2] not in [listed.split(".")[:2] for listed in program.snippet.runs_on]:
         pytest.skip(f"not applicable: {name} is {version} here")
     assert version in program.snippet.runs_on
 
@@ -28,12 +28,12 @@ def test_the_version_is_a_listed_one(name: str) -> None:
 def test_every_version_is_run() -> None:
     """Every listed version is tested."""
     assert {program.snippet.proxy for program in PROGRAMS.values()} == set(SNIPPETS)
-    told = sum(len(snippet.runs_on) for snippet in SNIPPETS.values())
-    assert told == len(PROGRAMS)
+    listed = sum(len(snippet.runs_on) for snippet in SNIPPETS.values())
+    assert listed == len(PROGRAMS)
 
 
-def test_the_table_is_what_was_seen(results: Results) -> None:
-    """Every cell is what the tests saw; `make proxy-table` writes it again."""
+def test_the_table_equals_the_observations(results: Results) -> None:
+    """Every cell has the observation of the tests. `make proxy-table` updates it."""
     if not results.complete(list(PROGRAMS)):
         pytest.skip("not applicable: only a part of tests/proxies was run")
     columns = {name: program.heading() for name, program in PROGRAMS.items()}

@@ -1,4 +1,4 @@
-"""A request target that is no path never reaches the app, and never chooses the gate's policy."""
+"""A request target that is not a path never reaches the app, and never selects the gate's policy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OPEN: dict[str, Any] = {
 
 @asynccontextmanager
 async def with_tls(program: Program, folder: Path, **options: Any) -> AsyncIterator[Site]:
-    """The site with TLS, for HTTP/2."""
+    """Yield the site with TLS, for HTTP/2."""
     certified(folder)
     async with protected(program, folder, tls=True, **options) as site:
         yield site
@@ -61,7 +61,7 @@ async def with_tls(program: Program, folder: Path, **options: Any) -> AsyncItera
 async def test_only_paths_reach_the_app(
     program: Program, tmp_path: Path, note: Note, *, present: bool
 ) -> None:
-    """Over HTTP/1.1, with a good token and without one; a policy that lets everybody pass is never chosen."""
+    """Over HTTP/1.1, with and without a valid token. A policy that allows every request is never selected."""
     async with protected(program, tmp_path / "proxy", more=OPEN) as site:
         lines = [bearer(site.token())] if present else []
         for line in LINES:
@@ -77,7 +77,7 @@ async def test_only_paths_reach_the_app(
 
 @ROW
 async def test_only_paths_reach_the_app_over_http2(program: Program, tmp_path: Path) -> None:
-    """Whatever a client writes into `:path`, and whether it sends `CONNECT` as HTTP/2 has it or not."""
+    """This holds for every `:path`, and for `CONNECT` with and without the fields of HTTP/2."""
     async with with_tls(program, tmp_path / "proxy", more=OPEN) as site:
         lines = {":scheme": "https", ":authority": "app.example.com"}
         requests = [{":method": "GET", ":path": target, **lines} for target in TARGETS]
@@ -106,14 +106,14 @@ async def test_only_paths_reach_the_app_over_http2(program: Program, tmp_path: P
     ids=["target", "target of another", "host twice", "host twice, turned", "forwarded", "original"],
 )
 async def test_one_host_for_gate_and_app(site: Site, lines: list[str]) -> None:
-    """Without a token only pages of docs.example.com are open, so the app hears of no other host."""
+    """Without a token only pages of docs.example.com are open, so the app gets no other host."""
     await ask(site.address, *lines, "Connection: close")
     assert [named(seen) for seen in site.app.seen] in ([], [{"docs.example.com"}])
 
 
 @HOSTS
 async def test_one_host_for_gate_and_app_over_http2(program: Program, tmp_path: Path) -> None:
-    """The same where `:authority` and `host` differ."""
+    """This also holds if `:authority` and `host` differ."""
     async with with_tls(program, tmp_path / "proxy") as site:
         for one, other in (("docs", "app"), ("app", "docs")):
             request = {":method": "GET", ":scheme": "https", ":path": "/pages/1"}
@@ -123,6 +123,6 @@ async def test_one_host_for_gate_and_app_over_http2(program: Program, tmp_path: 
 
 
 def named(seen: Any) -> set[str]:
-    """The hosts of the example that an app could take for the request's own."""
-    told = " ".join([seen.target, *(value for _, value in seen.headers)])
-    return {host for host in ("docs.example.com", "app.example.com") if host in told}
+    """Return the example's hosts that an app could take for the request's host."""
+    received = " ".join([seen.target, *(value for _, value in seen.headers)])
+    return {host for host in ("docs.example.com", "app.example.com") if host in received}

@@ -21,7 +21,7 @@ HEADER = {"alg": "RS256"}
 
 
 def payload(data: bytes) -> str:
-    """A token with this payload."""
+    """Return a token with this payload."""
     return compact(json_bytes(HEADER), data, b"signature")
 
 
@@ -48,7 +48,7 @@ def payload(data: bytes) -> str:
     ],
 )  # fmt: skip
 def test_the_form_of_a_token_is_recognized(text: str, kind: Kind) -> None:
-    """From its segments alone."""
+    """Only its segments are used."""
     assert decode(text, START).kind is kind
 
 
@@ -62,8 +62,8 @@ def test_the_form_of_a_token_is_recognized(text: str, kind: Kind) -> None:
     ],
     ids=["canonical", "lines", "padding", "other-alphabet"],
 )
-def test_claims_are_read_however_the_token_was_copied(text: str) -> None:
-    """What the gate refuses can still be looked at."""
+def test_claims_of_an_invalid_token_are_shown(text: str) -> None:
+    """A token that the gate denies can still be decoded."""
     decoded = decode(text, START)
     assert decoded.claims is not None
     assert decoded.claims["sub"] == "user-1"
@@ -77,7 +77,7 @@ def test_the_strict_parsers_refusal_is_included() -> None:
 
 
 def test_a_well_formed_token_is_not_refused() -> None:
-    """Nothing is wrong with its structure."""
+    """Its structure has no error."""
     assert decode(unsigned(HEADER, claims()), START).refusal is None
 
 
@@ -109,14 +109,14 @@ def test_a_well_formed_token_is_not_refused() -> None:
     ],
 )
 def test_a_hostile_payload_is_bounded_and_can_be_written_as_json(data: bytes) -> None:
-    """Nothing raises, and whatever was read is plain JSON."""
+    """No error is raised, and the result is plain JSON."""
     decoded = decode(payload(data), START)
     json.dumps(decoded.claims, allow_nan=False)
 
 
 @given(st.text(max_size=200) | st.binary(max_size=200).map(payload))
 def test_any_text_is_decoded_without_an_error(text: str) -> None:
-    """There is no input that raises."""
+    """No input raises an error."""
     decoded = decode(text, START)
     json.dumps([decoded.header, decoded.claims], allow_nan=False)
 
@@ -135,7 +135,7 @@ def test_any_text_is_decoded_without_an_error(text: str) -> None:
     ],
 )
 def test_a_duration_has_one_unit(seconds: float, words: str) -> None:
-    """Rounded down, so that a promise is kept."""
+    """It is rounded down, so that a token never expires earlier than shown."""
     assert span(seconds) == words
 
 
@@ -153,21 +153,21 @@ def test_a_duration_has_one_unit(seconds: float, words: str) -> None:
     ],
 )
 def test_each_time_is_relative_to_now(name: str, offset: float, relation: str) -> None:
-    """In words that fit the claim."""
+    """The words depend on the claim."""
     moment = decode(unsigned(HEADER, {name: START + offset}), START).moment(name)
     assert moment is not None
     assert moment.relation == relation
 
 
 def test_the_time_to_renew_a_token_is_included() -> None:
-    """A kube-apiserver writes it beside the binding."""
+    """A kube-apiserver writes it into `kubernetes.io`."""
     token = unsigned(HEADER, {"kubernetes.io": {"warnafter": START + 60}})
     assert [moment.relation for moment in decode(token, START).moments] == ["in 60 s"]
 
 
 @pytest.mark.parametrize("value", ["1", True, None, -1, 1e300, [1]])
 def test_an_invalid_time_is_not_a_date(value: object) -> None:
-    """The claim is shown as it is."""
+    """The claim is shown unchanged."""
     assert decode(unsigned(HEADER, {"exp": value}), START).moments == ()
 
 
@@ -207,12 +207,12 @@ def test_an_invalid_time_is_not_a_date(value: object) -> None:
     ],
     ids=["bound", "legacy", "mistyped", "other-issuer"],
 )
-def test_what_kubernetes_wrote_is_named(members: Mapping[str, object], named: Mapping[str, str]) -> None:
-    """By the words that people use; nothing is named for other issuers' tokens."""
+def test_kubernetes_claims_are_named(members: Mapping[str, object], named: Mapping[str, str]) -> None:
+    """The names are those of kubectl's users. Tokens of other issuers have no such names."""
     assert dict(decode(unsigned(HEADER, members), START).kubernetes) == named
 
 
 def test_neither_the_text_nor_the_signature_is_kept() -> None:
-    """So nothing that prints the result can print them."""
+    """So code that prints the result cannot print them."""
     token = unsigned(HEADER, claims())
     assert not any(part in repr(decode(token, START)) for part in token.split("."))

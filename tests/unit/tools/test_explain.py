@@ -67,7 +67,7 @@ P, F, U, S, N = Outcome.PASS, Outcome.FAIL, Outcome.UNAVAILABLE, Outcome.SKIPPED
 
 
 def explained(decision: Decision, token: str = TOKEN) -> Explanation:
-    """What is said of a decision about a token."""
+    """Return the explanation of a decision about a token."""
     return explain(decision, token, START, (CORP, HOME), POLICY)
 
 
@@ -77,7 +77,7 @@ def facts(decision: Decision, token: str = TOKEN) -> dict[str, tuple[str, ...]]:
 
 
 def deny(reason: Reason, evidence: Evidence = NO_EVIDENCE, identity: Identity | None = None) -> Deny:
-    """A refusal."""
+    """Return a denial."""
     return Deny(reason, "why", evidence, identity)
 
 
@@ -159,15 +159,15 @@ CASES: dict[str, tuple[Decision, str, list[Outcome]]] = {
 
 @pytest.mark.parametrize(("decision", "token", "outcomes"), CASES.values(), ids=CASES.keys())
 def test_each_step_has_an_outcome(decision: Decision, token: str, outcomes: list[Outcome]) -> None:
-    """What passed, what failed, what did not have to decide and what was not reached."""
+    """A step passed, failed, was not needed, or was not reached."""
     steps = explained(decision, token).steps
     assert [step.step for step in steps] == list(Step)
     assert [step.outcome for step in steps] == outcomes
 
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if REASONS[reason].status != 200], ids=str)
-def test_every_refusal_says_what_would_have_to_change(reason: Reason) -> None:
-    """The status is the reason's, there is a remedy, and at most one step has failed."""
+def test_every_denial_has_a_remedy(reason: Reason) -> None:
+    """The status belongs to the reason, and at most one step has failed."""
     cannot = REASONS[reason].status == 503
     decision = Unavailable(reason, "", 1, BY_KEY) if cannot else deny(reason, BY_KEY)
     explanation = explained(decision)
@@ -222,44 +222,44 @@ def test_a_token_for_microsoft_graph_gets_its_own_remedy(reason: Reason) -> None
 
 @pytest.mark.parametrize("reason", [Reason.NOT_ALLOWED, Reason.IDENTITY_INVALID])
 def test_omitted_groups_get_their_own_remedy(reason: Reason) -> None:
-    """Nothing in the policy is wrong; the token lacks what the policy compares."""
+    """The policy is right, but the token lacks the groups."""
     decision = Deny(reason, "why", BY_KEY, private=f"rules[0]; {GROUPS_OMITTED}")
     assert explained(decision).remedy.startswith("map app roles instead (claimMappings.groups.claim: roles)")
 
 
 def test_an_access_review_that_is_not_configured_is_not_shown() -> None:
-    """Nor is it shown as missing."""
+    """It is not shown as missing, either."""
     assert "access review of 'default'" not in facts(deny(Reason.PATH_AMBIGUOUS, BY_KEY, JANE))
 
 
 def test_the_key_and_its_origin_are_shown() -> None:
-    """Its id, type and origin."""
+    """The id, type and origin of the key are shown."""
     step = explained(Allow(JANE, Reason.AUTHENTICATED, BY_KEY, ())).steps[3]
     assert step.detail == "kid key-1 (RSA) from https://issuer.example/jwks"
 
 
 def test_a_key_without_an_id_is_described() -> None:
-    """PEM keys have none."""
+    """PEM keys have no id."""
     evidence = Evidence("jwks", "corp", KeyInfo("", "EC", "keys.pem"))
     step = explained(Allow(JANE, Reason.AUTHENTICATED, evidence, ())).steps[3]
     assert step.detail == "a key without kid (EC) from keys.pem"
 
 
 @pytest.mark.parametrize("step", [3, 4, 5], ids=["key", "signature", "time"])
-def test_what_review_decided_says_so(step: int) -> None:
-    """And names the cluster."""
+def test_a_review_is_named_as_the_source(step: int) -> None:
+    """The cluster is named, too."""
     details = [step.detail for step in explained(Allow(WEB, Reason.AUTHENTICATED, BY_REVIEW, ())).steps]
     assert details[step] == "decided by TokenReview of cluster 'home'"
 
 
-def test_a_failed_step_says_what_and_in_detail() -> None:
-    """The reason's meaning, then the decision's own words."""
+def test_a_failed_step_has_the_reason_and_the_detail() -> None:
+    """The reason's meaning is followed by the detail of the decision."""
     step = explained(Deny(Reason.TOKEN_EXPIRED, "at noon", BY_KEY)).steps[5]
     assert step.detail == "the token has expired: at noon"
 
 
 def test_an_unknown_issuer_is_compared_with_the_configured_ones() -> None:
-    """With the nearest: a slash too many is the usual mistake."""
+    """The nearest one is shown. An additional slash is the usual mistake."""
     token = unsigned({"alg": "RS256"}, claims(iss=ISSUER + "/"))
     assert facts(deny(Reason.ISSUER_UNKNOWN), token) == {
         "the token's iss": (ISSUER + "/",),
@@ -269,7 +269,7 @@ def test_an_unknown_issuer_is_compared_with_the_configured_ones() -> None:
 
 
 def test_an_issuer_without_a_similar_one_gets_no_suggestion() -> None:
-    """A guess that is not near would only mislead."""
+    """A suggestion that is not similar would mislead."""
     token = unsigned({"alg": "RS256"}, claims(iss="x" * 10_000))
     assert "the most similar" not in facts(deny(Reason.ISSUER_UNKNOWN), token)
 
@@ -334,10 +334,10 @@ def test_an_issuer_without_a_similar_one_gets_no_suggestion() -> None:
         "not-allowed", "malformed",
     ],
 )  # fmt: skip
-def test_what_the_token_says_is_set_against_what_is_wanted(
+def test_the_tokens_values_are_shown_with_the_expected_ones(
     decision: Decision, expected: dict[str, tuple[str, ...]]
 ) -> None:
-    """So that the two can be compared."""
+    """The user can compare them."""
     assert facts(decision) == expected
 
 
@@ -361,8 +361,8 @@ def test_an_allowed_identity_is_shown() -> None:
         (Reason.USER_RULE_FAILED, "userValidationRules[0].expression", "user.uid != ''"),
     ],
 )
-def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: str) -> None:
-    """With its path and text."""
+def test_the_expression_that_denied_is_shown(reason: Reason, place: str, text: str) -> None:
+    """Its path and its text are shown."""
     decision = Deny(reason, f"{place}: is not true", BY_KEY)
 
     assert facts(decision) == {place: (text,)}
@@ -370,7 +370,7 @@ def test_the_expression_that_refused_is_shown(reason: Reason, place: str, text: 
 
 @pytest.mark.parametrize("reason", [Reason.NOT_ALLOWED, Reason.DENIED, Reason.IDENTITY_INVALID])
 def test_a_mapped_claim_that_is_missing_is_named(reason: Reason) -> None:
-    """With the reason: otherwise a user without groups looks like one whose groups are in another claim."""
+    """Otherwise a user without groups looks like one whose groups are in another claim."""
     mapped = (
         ("claimMappings.username.claim", "sub"),
         ("claimMappings.groups.claim", "realm_access.roles"),
@@ -479,17 +479,17 @@ def test_every_empty_header_of_every_preset_is_explained() -> None:
                 headers = (*headers, *((name, "") for name, _ in own.headers))
                 allowed = Allow(identity, Reason.AUTHENTICATED, evidence, headers)
                 found = explain(allowed, token, START, (CORP, HOME), own).facts
-                told = {fact.name: fact.values[0] for fact in found if fact.name.endswith(" is empty")}
-                assert set(told) == {f"{name} is empty" for name, value in headers if not value}
-                assert "it has no value" not in told.values()
+                reasons = {fact.name: fact.values[0] for fact in found if fact.name.endswith(" is empty")}
+                assert set(reasons) == {f"{name} is empty" for name, value in headers if not value}
+                assert "it has no value" not in reasons.values()
                 reviewed = evidence is BY_REVIEW
-                assert told["X-Team is empty"].startswith(
+                assert reasons["X-Team is empty"].startswith(
                     "TokenReview" if reviewed else "claim '/team' is missing"
                 )
-                assert told["X-Mail is empty"].startswith(
+                assert reasons["X-Mail is empty"].startswith(
                     "TokenReview" if reviewed else "claim '/email' is not used"
                 )
-                assert told["X-Level is empty"] == "its expression has no value"
+                assert reasons["X-Level is empty"] == "its expression has no value"
 
 
 def test_an_anonymous_request_has_no_empty_headers_to_explain() -> None:

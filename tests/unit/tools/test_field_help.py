@@ -29,7 +29,7 @@ def test_every_field_has_a_meaning_a_type_and_an_example() -> None:
 
 
 def test_no_example_is_for_a_field_that_does_not_exist() -> None:
-    """The table follows the format."""
+    """The table has only fields of the format."""
     assert [end for end in EXAMPLES if not any(f".{path}".endswith(f".{end}") for path in FIELDS)] == []
 
 
@@ -51,14 +51,14 @@ def test_no_example_is_for_a_field_that_does_not_exist() -> None:
     ],
 )
 def test_a_field_is_explained(path: str, type_: str, default: str | None, variable: str | None) -> None:
-    """Types, defaults and variables are written as a configuration has them."""
+    """Types, defaults and variables are written as in a configuration."""
     field = explain_field(path)
     assert (field.type, field.default) == (type_, default)
     assert variable is None or field.variable == variable
 
 
-def test_a_variable_sets_the_field_that_names_it() -> None:
-    """Names of variables are those that the configuration reads."""
+def test_the_named_variable_sets_its_field() -> None:
+    """The configuration reads the variables that are shown."""
     for path in ("server.reloadInterval", "cluster.tokenReview.qps", "limits.maxHeaders", "log.level"):
         field = explain_field(path)
         sources = load(REFERENCE, {str(field.variable): str(field.example)}).sources
@@ -82,8 +82,8 @@ def test_an_unknown_field_gets_a_suggestion(path: str, hint: str) -> None:
     assert hint in str(error.value)
 
 
-def test_the_current_values_have_their_place(tmp_path: Path) -> None:
-    """A line of the file, a variable, or the default."""
+def test_the_current_values_have_their_source(tmp_path: Path) -> None:
+    """The source is a line of the file, a variable, or the default."""
     file = tmp_path / "authgate.yaml"
     file.write_text("cluster:\n  audiences: [a]\nserver:\n  admin: null\n")
     loaded = load(file, {"AUTHGATE_SERVER__LISTEN": ":80"})
@@ -94,7 +94,7 @@ def test_the_current_values_have_their_place(tmp_path: Path) -> None:
     assert [each[2:] for each in current_values(loaded, "server.reloadInterval")] == [("default", None)]
 
 
-def test_a_list_may_be_entered_without_an_index(tmp_path: Path) -> None:
+def test_a_path_through_a_list_needs_no_index(tmp_path: Path) -> None:
     """Every entry is shown."""
     file = tmp_path / "authgate.yaml"
     issuer = "{issuer: {url: https://%s.test, audiences: [x]}, claimMappings: {username: {expression: claims.sub}}}"

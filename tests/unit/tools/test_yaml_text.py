@@ -1,4 +1,4 @@
-"""Written YAML is read back unchanged, by this project's reader and by a YAML 1.1 reader."""
+"""This project's reader and a YAML 1.1 reader read written YAML back unchanged."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ TRICKY = [
     "text", [*TRICKY, "a: b", "#a", "a #b", "- a", "|", "\u2028", "\ufeff", "a\tb", " a", "a "]
 )
 def test_a_text_stays_a_text(text: str) -> None:
-    """Whatever a reader could take for another type, or for YAML's own signs, is quoted."""
+    """A text that a reader could take for another type or for YAML syntax is quoted."""
     document = {"text": text, text or "key": [text]}
     assert yaml.safe_load(yaml_text(document)) == document
 
 
 @given(st.dictionaries(st.text(), st.recursive(st.text() | st.booleans() | st.integers(), st.lists)))
-def test_what_is_written_is_read(document: dict[str, object]) -> None:
-    """Any document reads as itself, and is written in ASCII."""
+def test_any_document_is_read_back_unchanged(document: dict[str, object]) -> None:
+    """It is written in ASCII."""
     text = yaml_text(document)
     assert yaml.safe_load(text) == document
     assert text.isascii()
 
 
 def test_texts_of_several_lines_are_blocks() -> None:
-    """PEM stays legible."""
+    """So PEM is easy to read."""
     text = yaml_text(
         {"certificateAuthority": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"}
     )

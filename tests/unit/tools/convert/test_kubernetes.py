@@ -96,12 +96,12 @@ def _paths(converted: Converted) -> list[str]:
 
 
 def _jwt(converted: Converted) -> Any:
-    """The issuers as a reader of the result sees them."""
+    """Return the issuers in the result."""
     return yaml.safe_load(yaml_text(converted.document))["jwt"]
 
 
 def test_every_field_of_both_formats_is_copied() -> None:
-    """The documented example comes out as it was, but for what is listed; the issuer's algorithms are the server's."""
+    """The documented example is unchanged, except for the listed fields. The issuer's algorithms are the server's."""
     original = yaml.safe_load(DOCUMENTED)["jwt"][0]
     [entry] = _jwt(from_authentication_configuration(DOCUMENTED))
     del original["issuer"]["egressSelectorType"]
@@ -110,7 +110,7 @@ def test_every_field_of_both_formats_is_copied() -> None:
 
 
 def test_the_result_is_a_configuration(tmp_path: Path) -> None:
-    """The gate loads what the documented example becomes."""
+    """The gate loads the result of the documented example."""
     file = tmp_path / "authgate.yaml"
     file.write_text(yaml_text(from_authentication_configuration(DOCUMENTED).document))
     [issuer] = load(file, {}).config.jwt
@@ -119,7 +119,7 @@ def test_the_result_is_a_configuration(tmp_path: Path) -> None:
 
 
 def test_fields_without_counterpart_are_noted_with_their_line() -> None:
-    """Nothing is dropped in silence."""
+    """No field is dropped silently."""
     notes = from_authentication_configuration(DOCUMENTED).notes
     assert [(note.path, note.line) for note in notes] == [
         ("anonymous", 4),
@@ -128,13 +128,13 @@ def test_fields_without_counterpart_are_noted_with_their_line() -> None:
 
 
 def test_unknown_fields_are_noted_at_every_level() -> None:
-    """Also those that a newer server may have."""
+    """Newer servers may have further fields."""
     text = DOCUMENTED.replace("    uid:\n", "    color: {claim: c}\n    uid:\n") + "future: 1\n"
     assert {"future", "jwt[0].claimMappings.color"} <= set(_paths(from_authentication_configuration(text)))
 
 
-def test_what_is_empty_asks_for_nothing() -> None:
-    """The server reads "" and null as not given, except where "" is a value."""
+def test_empty_values_are_not_set() -> None:
+    """The server reads "" and null as not given, except for fields where "" is a value."""
     text = _issuers("https://example.com", discoveryURL="", certificateAuthority=None, egressSelectorType="")
     converted = from_authentication_configuration(text)
     assert _jwt(converted)[0]["issuer"] == {"url": "https://example.com", "audiences": ["a"]}
@@ -144,7 +144,7 @@ def test_what_is_empty_asks_for_nothing() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "jwt: null", "jwt: []"])
 def test_an_empty_list_has_no_issuers(nothing: str) -> None:
-    """The server starts without any."""
+    """The server can start without any issuer."""
     text = f"apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n{nothing}\n"
     assert _jwt(from_authentication_configuration(text)) == []
 
@@ -173,7 +173,7 @@ def test_issuers_of_one_host_get_names(tmp_path: Path) -> None:
     ],
 )
 def test_another_document_is_refused(text: str) -> None:
-    """What it must be is said, and what it is."""
+    """The message names the expected and the actual kind."""
     with pytest.raises(
         ConversionError, match=r"kind: must be AuthenticationConfiguration of apiserver.+; got"
     ):
@@ -185,8 +185,8 @@ def test_another_document_is_refused(text: str) -> None:
     ["- a", "a: [", "a: 1\na: 2", "a: &b [*b]", "text"],
     ids=["list", "syntax", "twice", "anchor", "text"],
 )
-def test_what_is_no_mapping_is_refused(text: str) -> None:
-    """In either direction."""
+def test_a_document_that_is_not_a_mapping_is_rejected(text: str) -> None:
+    """This holds in both directions."""
     with pytest.raises(ConversionError):
         from_authentication_configuration(text)
     with pytest.raises(ConversionError):
@@ -194,7 +194,7 @@ def test_what_is_no_mapping_is_refused(text: str) -> None:
 
 
 def test_fields_of_a_wrong_type_are_left_to_the_check() -> None:
-    """They are neither lost nor in the way."""
+    """They are kept, and cause no error here."""
     text = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt: [text, {issuer: 1}]\n"
     assert _jwt(from_authentication_configuration(text))[0] == "text"
 
@@ -207,7 +207,7 @@ _ANY = st.recursive(
 
 @given(jwt=_ANY)
 def test_any_value_is_converted_or_rejected(jwt: object) -> None:
-    """The check of the result finds the other problems."""
+    """A later check of the result finds further problems."""
     head = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration"}
     try:
         converted = from_authentication_configuration(yaml_text({**head, "jwt": jwt}))
@@ -218,7 +218,7 @@ def test_any_value_is_converted_or_rejected(jwt: object) -> None:
 
 
 def test_the_issuers_are_exported() -> None:
-    """Without what is authgate's own."""
+    """Settings that only authgate has are left out."""
     document = to_authentication_configuration(AUTHGATE).document
     assert document == {
         "apiVersion": "apiserver.config.k8s.io/v1",
@@ -233,7 +233,7 @@ def test_the_issuers_are_exported() -> None:
 
 
 def test_omissions_of_an_export_are_noted() -> None:
-    """And what the server will not take; null asks for nothing."""
+    """Values that the server would reject are noted, too. null has no note."""
     notes = to_authentication_configuration(AUTHGATE).notes
     assert [(note.path, note.line) for note in notes] == [
         ("policies", 11),
@@ -244,8 +244,8 @@ def test_omissions_of_an_export_are_noted() -> None:
     ]
 
 
-def test_there_and_back_is_where_it_began() -> None:
-    """An import's export holds the same issuers."""
+def test_an_import_and_an_export_restore_the_issuers() -> None:
+    """The export of an import has the same issuers."""
     imported = yaml_text(from_authentication_configuration(DOCUMENTED).document)
     original = yaml.safe_load(DOCUMENTED)["jwt"]
     del original[0]["issuer"]["egressSelectorType"]
@@ -264,7 +264,7 @@ jwt:
 
 
 def test_a_json_pointer_has_no_counterpart() -> None:
-    """It is omitted with a note; one that leads to a member of the token is written as that name."""
+    """It is omitted with a note. A pointer to a top-level member of the token becomes that member's name."""
     made = to_authentication_configuration(POINTERS)
 
     issuers: Any = made.document["jwt"]
@@ -282,7 +282,7 @@ def test_a_json_pointer_has_no_counterpart() -> None:
 
 
 def test_a_name_with_a_slash_stays_a_name() -> None:
-    """What kube-apiserver reads as a name is not taken for a pointer."""
+    """A claim name of kube-apiserver does not become a pointer."""
     text = _issuers("https://example.com").replace("sub", "/a/b")
 
     made = from_authentication_configuration(text)

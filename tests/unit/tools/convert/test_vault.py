@@ -1,4 +1,4 @@
-"""A role of Vault's JWT auth method, to an issuer and a policy."""
+"""A role of Vault's JWT auth method becomes an issuer and a policy."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ CONFIG = {"oidc_discovery_url": "https://kubernetes.default.svc.cluster.local"}
 
 
 def converted(role: dict[str, Any], config: dict[str, Any] | None = None) -> Converted:
-    """The conversion of what Vault prints of these."""
+    """Return the conversion of Vault's output for these fields."""
     method = CONFIG if config is None else config
     return from_vault_role(json.dumps({"data": {**ROLE, **role}}), json.dumps({"data": method}), "vault")
 
 
 def issuer_of(document: Converted) -> Any:
-    """The one issuer."""
+    """Return the only issuer."""
     issuers: Any = document.document["jwt"]
     assert len(issuers) == 1
     return issuers[0]
 
 
 def role_of(document: Converted) -> Any:
-    """The policy's role."""
+    """Return the policy's role."""
     policies: Any = document.document["policies"]
     return policies["vault"]["role"]
 
 
-def test_the_documented_role(tmp_path: Path) -> None:
+def test_the_documented_role_is_converted(tmp_path: Path) -> None:
     """Discovery, one audience and one subject become a configuration that loads, and nothing is lost."""
     result = converted({})
     file = tmp_path / "authgate.yaml"
@@ -62,14 +62,14 @@ def test_the_documented_role(tmp_path: Path) -> None:
     [(0, "60s"), (None, "60s"), (-1, "0s"), (30, "30s"), ("45s", "45s")],
     ids=["usual", "none given", "none wanted", "a number", "a duration"],
 )
-def test_clock_skew(skew: Any, leeway: str) -> None:
-    """Vault takes 0 for 60 s and anything below for none; the issuer allows it, before and after."""
+def test_the_clock_skew_becomes_leeways(skew: Any, leeway: str) -> None:
+    """For Vault 0 means 60 s and a negative value no leeway. The issuer allows it before and after the times."""
     gate = issuer_of(converted({"clock_skew_leeway": skew}))["gate"]
     assert (gate["leeway"], gate["expiryLeeway"]) == (leeway, leeway)
 
 
 def test_bound_claims_are_kept() -> None:
-    """Names, pointers, values, lists and the type stay as they are."""
+    """Names, pointers, values, lists and the type are unchanged."""
     bound = {"color": "red", "/realm/roles": ["a", "b"], "paid": True}
     role = role_of(converted({"bound_claims": bound, "bound_claims_type": "glob"}))
     assert (role["boundClaims"], role["boundClaimsType"]) == (bound, "glob")
@@ -79,8 +79,8 @@ def test_bound_claims_are_kept() -> None:
     ("kind", "value", "kept"),
     [("glob", r"CORP\*", r"CORP\\*"), ("glob", r"CORP\a*", r"CORP\a*"), ("string", r"CORP\*", r"CORP\*")],
 )
-def test_a_backslash_of_a_glob_of_vault_s_stays_one(kind: str, value: str, kept: str) -> None:
-    """Vault's globs have no escapes, those of a role here have."""
+def test_a_backslash_in_a_vault_glob_is_escaped(kind: str, value: str, kept: str) -> None:
+    """Vault's globs have no escapes, but globs of authgate's roles do."""
     role = role_of(converted({"bound_claims": {"sub": value, "other": (value,)}, "bound_claims_type": kind}))
     assert role["boundClaims"] == {"sub": kept, "other": [kept]}
 
@@ -94,7 +94,7 @@ def test_a_backslash_of_a_glob_of_vault_s_stays_one(kind: str, value: str, kept:
     ],
     ids=["a name", "a name that looks like a pointer", "a pointer"],
 )
-def test_the_user_claim(fields: dict[str, Any], claim: str) -> None:
+def test_the_user_claim_is_a_name_or_a_pointer(fields: dict[str, Any], claim: str) -> None:
     """A user claim is a name unless Vault's setting makes it a pointer."""
     assert role_of(converted(fields))["userClaim"] == claim
 
@@ -117,7 +117,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize(("config", "field", "value"), CONFIGS.values(), ids=CONFIGS)
-def test_the_issuer(config: dict[str, Any], field: str, value: str) -> None:
+def test_the_settings_of_the_method_become_the_issuer(config: dict[str, Any], field: str, value: str) -> None:
     """The auth method's settings for the issuer are in the issuer."""
     assert issuer_of(converted({}, config))["issuer"][field] == value
 
@@ -134,7 +134,7 @@ GATES = {
 
 
 @pytest.mark.parametrize(("config", "field", "value"), GATES.values(), ids=GATES)
-def test_the_keys(config: dict[str, Any], field: str, value: object) -> None:
+def test_the_keys_of_the_method_are_kept(config: dict[str, Any], field: str, value: object) -> None:
     """Key URLs, keys as text and algorithms are under the issuer's gate."""
     assert issuer_of(converted({}, config))["gate"][field] == value
 
@@ -153,7 +153,7 @@ LOST = {
 
 
 @pytest.mark.parametrize(("name", "value"), LOST.items(), ids=LOST)
-def test_nothing_is_dropped_in_silence(name: str, value: object) -> None:
+def test_nothing_is_dropped_silently(name: str, value: object) -> None:
     """Every option without a counterpart is noted with its path."""
     (note,) = converted({name: value}).notes
     assert note.path == f"data.{name}"
@@ -161,12 +161,12 @@ def test_nothing_is_dropped_in_silence(name: str, value: object) -> None:
 
 
 def test_empty_options_are_not_noted() -> None:
-    """An option that asks for nothing is no loss."""
+    """An empty option has no effect, so nothing is lost."""
     assert converted(dict.fromkeys(LOST, None)).notes == ()
 
 
 def test_a_missing_audience_is_noted() -> None:
-    """authgate takes tokens for named audiences only."""
+    """authgate accepts tokens only for configured audiences."""
     assert [note.path for note in converted({"bound_audiences": []}).notes] == ["data.bound_audiences"]
 
 
@@ -178,13 +178,15 @@ def test_a_missing_audience_is_noted() -> None:
     ],
     ids=["a role for browsers", "no issuer"],
 )
-def test_what_cannot_be_converted(role: dict[str, Any], config: dict[str, Any], words: str) -> None:
-    """A role of the other kind, or of no issuer, is refused with a sentence."""
+def test_a_role_that_cannot_be_converted_is_rejected(
+    role: dict[str, Any], config: dict[str, Any], words: str
+) -> None:
+    """A role of another type, or without an issuer, is rejected with a message."""
     with pytest.raises(ConversionError, match=words):
         converted(role, config)
 
 
-def test_what_vault_did_not_print_is_refused() -> None:
-    """A file that is no answer of Vault's is refused."""
+def test_a_file_that_is_not_from_vault_is_rejected() -> None:
+    """Only answers of Vault are converted."""
     with pytest.raises(ConversionError, match="vault read"):
         from_vault_role('{"data": []}', "{}", "vault")

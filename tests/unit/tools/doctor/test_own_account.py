@@ -25,7 +25,7 @@ NOW = 1_800_000_000.0
     ids=["account", "person", "command", "account and command", "dash", "nobody", "no token"],
 )
 def test_the_command_that_binds_a_role(own: OwnToken | None, end: str) -> None:
-    """It can be pasted: what a shell would take for more than a name does not get into it."""
+    """It is safe to paste: a name with special characters of the shell is left out."""
     command = bind_command("system:auth-delegator", own)
     expected = "kubectl create clusterrolebinding authgate-auth-delegator --clusterrole=system:auth-delegator"
     assert command == f"{expected} {end}"
@@ -45,7 +45,7 @@ def test_the_command_that_binds_a_role(own: OwnToken | None, end: str) -> None:
     ids=["same", "near", "behind", "ahead", "far ahead", "far behind", "slow answer"],
 )
 def test_clocks_are_compared(server_ahead: float, took: float, level: Level) -> None:
-    """In doubt, such as after a slow answer, the clocks are nearer than they seem."""
+    """After a slow answer the difference is uncertain, so the finding is only a warning."""
     assert clock_finding("clock", formatdate(NOW + server_ahead), NOW, took).level is level
 
 
@@ -54,6 +54,6 @@ def test_clocks_are_compared(server_ahead: float, took: float, level: Level) -> 
     ["", "tomorrow", "Mon, 99 Jan 2026 00:00:00 GMT", "x" * 5000],
     ids=range(4),
 )
-def test_an_invalid_date(date: str) -> None:
-    """It is a warning, and nothing more."""
+def test_an_invalid_date_is_a_warning(date: str) -> None:
+    """It is only a warning."""
     assert clock_finding("clock", date, NOW, 0.1).level is Level.WARNING

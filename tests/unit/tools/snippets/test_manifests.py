@@ -1,4 +1,4 @@
-"""Manifests for proxies of a cluster; that an API server takes them is shown in tests/chart."""
+"""Manifests for proxies in a cluster. tests/chart validates them with an API server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ REFUSED: dict[str, tuple[Options, str]] = {
 
 
 def text(manifest: Manifest, options: Options) -> str:
-    """All files."""
+    """Return the text of all files."""
     return "".join(file.text for file in manifests(manifest, options))
 
 
@@ -52,27 +52,27 @@ def test_the_folder_holds_them() -> None:
 
 
 @EACH
-def test_services_are_named(manifest: Manifest) -> None:
-    """Those that --gate and --app give, in their namespaces and with their ports."""
+def test_the_services_of_the_options_are_used(manifest: Manifest) -> None:
+    """They are those of --gate and --app, with their namespaces and ports."""
     options = Options(gate=Upstream("door.infra.svc", 7001), app=Upstream("shop.web.svc.cluster.local", 81))
-    told = text(manifest, options)
-    assert re.search(r"\bname: shop\b", told) or manifest.proxy == "istio"
+    rendered_text = text(manifest, options)
+    assert re.search(r"\bname: shop\b", rendered_text) or manifest.proxy == "istio"
     for word in ("shop", "web", "door", "infra", "7001"):
-        assert re.search(rf"\b{word}\b", told), word
-    assert not re.search(r"authgate\.authgate|app: app", told)
+        assert re.search(rf"\b{word}\b", rendered_text), word
+    assert not re.search(r"authgate\.authgate|app: app", rendered_text)
 
 
 @EACH
 @pytest.mark.parametrize(("options", "sentence"), REFUSED.values(), ids=list(REFUSED))
-def test_what_cannot_be_carried_is_refused(manifest: Manifest, options: Options, sentence: str) -> None:
-    """With a sentence that says what to do instead."""
+def test_unsupported_options_are_rejected(manifest: Manifest, options: Options, sentence: str) -> None:
+    """The message names an alternative."""
     with pytest.raises(ValueError, match=sentence):
         manifests(manifest, options)
 
 
 @EACH
-def test_a_policy_is_carried_or_refused(manifest: Manifest) -> None:
-    """It never becomes another one unnoticed."""
+def test_a_policy_is_used_or_rejected(manifest: Manifest) -> None:
+    """It never becomes another policy silently."""
     options = Options(policy="billing")
     if manifest.refusal(options) is None:
         assert "billing" in text(manifest, options)
@@ -82,8 +82,8 @@ def test_a_policy_is_carried_or_refused(manifest: Manifest) -> None:
 
 
 @EACH
-def test_the_token_stays_on_request(manifest: Manifest) -> None:
-    """By default it is taken away, or said that it is not."""
+def test_the_token_is_removed_unless_kept(manifest: Manifest) -> None:
+    """By default the manifest removes it, or has a comment that it does not."""
     assert re.search(
         r"(?i)(- (remove: )?|#   |)authorization$|authorization: \"\"",
         text(manifest, Options()),
@@ -94,27 +94,27 @@ def test_the_token_stays_on_request(manifest: Manifest) -> None:
 
 
 @EACH
-def test_they_say_what_the_gate_needs(manifest: Manifest) -> None:
-    """They name the gate's own settings."""
-    told = " ".join(text(manifest, Options(preset="remote")).split())
+def test_manifests_name_the_settings_of_the_gate(manifest: Manifest) -> None:
+    """Comments have the gate's own settings for the proxy."""
+    rendered_text = " ".join(text(manifest, Options(preset="remote")).split())
     setting = 'server.grpc: "0.0.0.0:9001"' if manifest.grpc else f"server.proxy: {manifest.server_proxy}"
-    assert f"`{setting}`" in told
-    assert "`headers.preset: remote`" in told
+    assert f"`{setting}`" in rendered_text
+    assert "`headers.preset: remote`" in rendered_text
 
 
 @EACH
-def test_nothing_of_the_template_stays(manifest: Manifest) -> None:
-    """A manifest holds none of the marks that it was made with."""
+def test_no_template_marks_remain(manifest: Manifest) -> None:
+    """A manifest has no marks of its template."""
     assert re.search(r"<<|>>|^ *%%", text(manifest, Options()), re.MULTILINE) is None
 
 
 def test_ingress_nginx_names_every_header() -> None:
-    """It copies none that is not named."""
+    """It copies only named headers."""
     [line] = re.findall(r"auth-response-headers: (.*)", text(MANIFESTS["ingress-nginx"], Options()))
     assert line.split(",") == list(identity_headers("oauth2-proxy"))
 
 
-def test_the_page_knows_every_one() -> None:
+def test_the_page_lists_every_manifest() -> None:
     """Every name is on the page about proxies."""
     page = (ROOT / "docs" / "proxies.md").read_text()
     assert [name for name in MANIFESTS if f"`authgate snippets {name}`" not in page] == []

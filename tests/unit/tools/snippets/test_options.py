@@ -51,8 +51,8 @@ FOREIGN = [
         ("unix:/run/authgate/authgate.sock", Upstream("", 0, "/run/authgate/authgate.sock")),
     ],
 )
-def test_where_the_gate_listens(text: str, expected: Upstream) -> None:
-    """A URL of host and port, or a socket."""
+def test_a_gate_address_is_parsed(text: str, expected: Upstream) -> None:
+    """It is a URL of host and port, or a socket."""
     assert parse_gate(text) == expected
 
 
@@ -82,7 +82,7 @@ def test_an_invalid_gate_address(text: str) -> None:
         parse_gate(text)
 
 
-def test_an_app_may_speak_grpc() -> None:
+def test_an_app_address_may_be_grpc() -> None:
     """h2c is HTTP/2 without TLS; TLS to the app is not supported."""
     assert parse_app("h2c://app:3000") == Upstream("app", 3000, scheme="h2c")
     with pytest.raises(ValueError, match="--app must be"):
@@ -97,8 +97,8 @@ def test_an_app_may_speak_grpc() -> None:
         ("[::]:443", Listen("[::]", 443)),
     ],
 )
-def test_where_the_proxy_listens(text: str, expected: Listen) -> None:
-    """A port, with an address where not every address is meant."""
+def test_a_listen_address_is_parsed(text: str, expected: Listen) -> None:
+    """It is a port, or an address and a port."""
     assert parse_listen(text) == expected
 
 
@@ -114,8 +114,8 @@ def test_an_invalid_listen_address(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["/", "healthz", "/a/", "/a//b", "/a/../b", "/..", "/.hidden", "/a/*", "/" + "x" * 101]
 )
-def test_a_path_that_is_not_left_open(text: str) -> None:
-    """Exactly one path, in one spelling."""
+def test_an_invalid_open_path(text: str) -> None:
+    """An open path is exactly one path in its plain spelling."""
     with pytest.raises(ValueError, match="--open"):
         parse_open_path(text)
 
@@ -123,8 +123,8 @@ def test_a_path_that_is_not_left_open(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["Host", "authorization", "X-Forwarded-For", "X-Original-URI", "Cookie", "1X", "X_Y"]
 )
-def test_a_header_that_is_not_the_gates(text: str) -> None:
-    """What HTTP and proxies own is nobody's identity."""
+def test_a_header_that_the_gate_cannot_set(text: str) -> None:
+    """Headers of HTTP and of proxies cannot be identity headers."""
     with pytest.raises(ValueError, match="--header"):
         parse_header(text)
     with pytest.raises(ValueError, match="--token-header"):
@@ -153,14 +153,14 @@ def test_a_header_that_is_not_the_gates(text: str) -> None:
 def test_nothing_can_be_smuggled_into_a_configuration(
     parse: Callable[[str], object], form: str, inside: str
 ) -> None:
-    """No option takes a letter that means something to a proxy."""
+    """No option accepts a character with a meaning in a proxy's configuration."""
     if (form, inside) in {("{}:80", ""), ("X-{}", "")}:
         pytest.skip("not applicable: nothing is inside")
     with pytest.raises(ValueError, match="--"):
         parse(form.format(inside))
 
 
-def test_the_path_of_a_policy() -> None:
-    """The default policy has the short one."""
+def test_a_policy_has_its_own_path() -> None:
+    """The default policy has the short path."""
     assert verify_path("default") == "/verify"
     assert verify_path(parse_policy("billing")) == "/policies/billing/verify"

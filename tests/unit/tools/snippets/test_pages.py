@@ -1,4 +1,4 @@
-"""The error pages: what they say, that everybody can read it, and that nothing in them reaches out."""
+"""The error pages: their texts, their accessibility, and that they load nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HARMLESS = re.compile(r"[A-Za-z0-9 ,.:;'()-]{1,120}")
 
 
 class Reader(HTMLParser):
-    """What a page is made of."""
+    """The elements and texts of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -30,17 +30,17 @@ class Reader(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Remembers an element."""
+        """Record an element."""
         self.tags.append(tag)
         self.attributes |= {(tag, name): value for name, value in attrs}
 
     def handle_data(self, data: str) -> None:
-        """Remembers a text."""
+        """Record a text."""
         self.text.append(data.strip())
 
 
 def luminance(colour: str) -> float:
-    """The relative luminance of a colour of six hexadecimal digits (WCAG 2.2)."""
+    """Return the relative luminance of a colour of six hexadecimal digits (WCAG 2.2)."""
     parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
@@ -49,21 +49,21 @@ def luminance(colour: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours (WCAG 2.2)."""
+    """Return the contrast ratio of two colours (WCAG 2.2)."""
     dark, light = sorted((luminance(one), luminance(other)))
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_contrast_is_wcags() -> None:
-    """Black on white is 21 to 1, and the grey that just passes on white just passes."""
+def test_the_contrast_is_computed_as_in_wcag() -> None:
+    """Black on white is 21 to 1, and a known grey on white has just the ratio of level AA."""
     assert contrast("000000", "ffffff") == pytest.approx(21)
     assert contrast("777777", "ffffff") < 4.5 < contrast("767676", "ffffff")
 
 
 @pytest.mark.parametrize(("scheme", "index"), [("light", 0), ("dark", 1)])
 @pytest.mark.parametrize(("name", "least"), [("text", 7.0), ("quiet", 4.5), ("line", 3.0)])
-def test_everybody_can_read_it(scheme: str, index: int, name: str, least: float) -> None:
-    """Contrast is WCAG AA, that of the text itself AAA, in both schemes."""
+def test_pages_have_enough_contrast(scheme: str, index: int, name: str, least: float) -> None:
+    """All contrast is WCAG AA, and that of the main text is AAA, in both colour schemes."""
     style = PAGES[0].html(Places())
     colours = {
         key: [value for found, value in _RULE.findall(style) if found == key] for key in ("ground", name)
@@ -72,8 +72,8 @@ def test_everybody_can_read_it(scheme: str, index: int, name: str, least: float)
 
 
 @EACH
-def test_nothing_in_a_page_reaches_out(page: Page) -> None:
-    """No script, no picture, no link, nothing from elsewhere; and the page forbids it to itself."""
+def test_a_page_loads_nothing(page: Page) -> None:
+    """It has no script, image or link, and its own policy forbids them."""
     reader = Reader(page.html(Places("words", "code", "id")))
     assert set(reader.tags) == {
         "html",
@@ -98,7 +98,7 @@ def test_nothing_in_a_page_reaches_out(page: Page) -> None:
 
 @EACH
 def test_a_page_has_what_readers_need(page: Page) -> None:
-    """A language, a title of its own, one heading, and a width that follows the window."""
+    """It has a language, its own title, one heading, and a width that follows the window."""
     reader = Reader(page.html(Places()))
     assert reader.attributes["html", "lang"] == "en"
     assert f"{page.status}: {page.title}" in reader.text
@@ -107,13 +107,13 @@ def test_a_page_has_what_readers_need(page: Page) -> None:
 
 
 def test_a_page_shows_the_proxys_values() -> None:
-    """What it does not know has no line."""
+    """Unknown values have no line."""
     shown = Reader(PAGES[0].html(Places(code="CODE", request_id="ID"))).text
     assert [shown[shown.index(name) + 1] for name in ("Reason code", "Request id")] == ["CODE", "ID"]
     assert "Reason" not in shown
 
 
-def test_every_reason_has_words() -> None:
+def test_every_reason_has_a_text() -> None:
     """Codes and texts have only characters that are safe in every proxy's configuration."""
     shown = page_reasons()
     assert {reason["code"] for reason in shown} == {
@@ -125,13 +125,13 @@ def test_every_reason_has_words() -> None:
 
 @EACH
 def test_the_folder_holds_the_pages(page: Page) -> None:
-    """deploy/proxies/errors has them without any proxy's places (`make proxies`)."""
+    """deploy/proxies/errors has them without the placeholders of a proxy (`make proxies`)."""
     written = (ROOT / "deploy" / "proxies" / "errors" / f"{page.status}.html").read_text()
     assert written == page.html(Places())
 
 
 def test_a_page_is_readable_by_every_proxy() -> None:
-    """Envoy takes a percent sign for the beginning of a place of its own."""
+    """For Envoy, a percent sign begins a placeholder."""
     for snippet in SNIPPETS.values():
         if snippet.pages is not None:
             for page in PAGES:

@@ -1,4 +1,4 @@
-"""Every snippet with every option it takes; what real proxies make of them is shown in tests/proxies."""
+"""Every snippet with every option that it supports. tests/proxies runs them in real proxies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHANGES: dict[str, dict[str, object]] = {
 
 
 def text(snippet: Snippet, options: Options) -> str:
-    """All files of a snippet."""
+    """Return the text of all files of a snippet."""
     return "".join(file.text for file in rendered(snippet, options))
 
 
@@ -46,8 +46,8 @@ def test_the_folder_of_a_proxy_holds_its_snippet(snippet: Snippet) -> None:
 
 @ALL
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
-def test_an_option_is_carried_or_refused(snippet: Snippet, change: dict[str, object]) -> None:
-    """Every option changes something, or is refused with a sentence."""
+def test_an_option_has_an_effect_or_is_rejected(snippet: Snippet, change: dict[str, object]) -> None:
+    """Every option changes the text, or is rejected with a message."""
     options = replace(COMPLETE, **change)  # type: ignore[arg-type]  # each of its own field's type
     refusal = snippet.refusal(options)
     if refusal is None:
@@ -60,18 +60,16 @@ def test_an_option_is_carried_or_refused(snippet: Snippet, change: dict[str, obj
 @ALL
 @pytest.mark.parametrize("complete", [False, True], ids=["paste", "complete"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
-def test_nothing_of_the_template_stays(
-    snippet: Snippet, change: dict[str, object], *, complete: bool
-) -> None:
-    """A configuration holds none of the marks that it was made with."""
+def test_no_template_marks_remain(snippet: Snippet, change: dict[str, object], *, complete: bool) -> None:
+    """A configuration has no marks of its template."""
     options = replace(Options(complete=complete), **change)  # type: ignore[arg-type]  # each of its own field's type
     if snippet.refusal(options) is None:
         assert re.search(r"<<|>>|^ *%%", text(snippet, options), re.MULTILINE) is None
 
 
 @ALL
-def test_what_one_pastes_is_what_runs(snippet: Snippet) -> None:
-    """Every line of the fragments is in the complete configuration, which the tests run."""
+def test_fragments_are_part_of_the_complete_configuration(snippet: Snippet) -> None:
+    """Every line of them is in the configuration that the tests run."""
 
     def lines(options: Options) -> list[str]:
         return [
@@ -88,28 +86,28 @@ def test_what_one_pastes_is_what_runs(snippet: Snippet) -> None:
 
 @ALL
 def test_every_header_of_the_preset_is_named(snippet: Snippet) -> None:
-    """No header is forgotten, in whichever form the proxy knows them."""
-    told = text(snippet, COMPLETE).lower()
+    """No header is missing, in the form that the proxy needs."""
+    rendered_text = text(snippet, COMPLETE).lower()
     if snippet.grpc:
         pytest.skip("not applicable: the gate's answer names them")
-    if snippet.proxy == "traefik":  # by their prefix
-        assert "x-auth-request-" in told
+    if snippet.proxy == "traefik":  # it names only their prefix
+        assert "x-auth-request-" in rendered_text
         return
-    assert [name for name in identity_headers("oauth2-proxy") if name.lower() not in told] == []
+    assert [name for name in identity_headers("oauth2-proxy") if name.lower() not in rendered_text] == []
 
 
 @ALL
-def test_a_snippet_says_what_the_gate_needs(snippet: Snippet) -> None:
-    """It names the gate's own settings for the proxy."""
-    told = " ".join(text(snippet, Options(preset="remote")).split())
-    assert ("`server.grpc`" if snippet.grpc else f"`server.proxy: {snippet.server_proxy}`") in told
-    assert "`headers.preset: remote`" in told
+def test_a_snippet_names_the_settings_of_the_gate(snippet: Snippet) -> None:
+    """Comments have the gate's own settings for the proxy."""
+    rendered_text = " ".join(text(snippet, Options(preset="remote")).split())
+    assert ("`server.grpc`" if snippet.grpc else f"`server.proxy: {snippet.server_proxy}`") in rendered_text
+    assert "`headers.preset: remote`" in rendered_text
 
 
 @pytest.mark.parametrize("snippet", [SNIPPETS["envoy"], SNIPPETS["traefik"]], ids=["envoy", "traefik"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
-def test_yaml_is_yaml(snippet: Snippet, change: dict[str, object]) -> None:
-    """Whatever the options, the files parse."""
+def test_yaml_files_can_be_parsed(snippet: Snippet, change: dict[str, object]) -> None:
+    """The files are valid YAML for all options."""
     options = replace(COMPLETE, **change)  # type: ignore[arg-type]  # each of its own field's type
     if snippet.refusal(options) is None:
         for complete in (False, True):
@@ -117,7 +115,7 @@ def test_yaml_is_yaml(snippet: Snippet, change: dict[str, object]) -> None:
                 assert not file.name.endswith(".yaml") or yaml.safe_load(file.text)
 
 
-def test_the_page_knows_every_proxy() -> None:
+def test_the_page_lists_every_proxy() -> None:
     """Every proxy's name is on the page about proxies."""
     page = (ROOT / "docs" / "proxies.md").read_text()
     assert [proxy for proxy in SNIPPETS if f"`authgate snippets {proxy}" not in page] == []

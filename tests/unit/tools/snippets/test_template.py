@@ -14,7 +14,7 @@ VALUES: dict[str, Value] = {
 
 
 def rendering(*lines: str) -> str:
-    """The lines rendered with `VALUES`; the file `part` may be included."""
+    """Return the lines rendered with `VALUES`; they can include the file `part`."""
     return render("\n".join(lines), VALUES, {"part": "first\n\n%% if yes\n  <<name>>\n%% end"}.__getitem__)
 
 
@@ -36,13 +36,13 @@ def rendering(*lines: str) -> str:
         pytest.param(["# %% include part"], "# first\n\n#   ada\n", id="a part as a comment"),
     ],
 )
-def test_lines_are_chosen_and_filled(lines: list[str], expected: str) -> None:
-    """Each word does one thing."""
+def test_lines_are_selected_and_filled(lines: list[str], expected: str) -> None:
+    """Every keyword of the template language works."""
     assert rendering(*lines) == expected
 
 
 def test_a_name_without_a_value_is_an_error() -> None:
-    """No snippet leaves with a gap."""
+    """No snippet has an empty placeholder."""
     with pytest.raises(KeyError):
         rendering("<<nobody>>")
 
@@ -54,6 +54,6 @@ def test_a_block_without_an_end_is_an_error() -> None:
 
 
 def test_only_lists_are_repeated() -> None:
-    """A text is not taken for a list of letters."""
+    """A text is not used as a list of characters."""
     with pytest.raises(TypeError, match="name is not a list"):
         rendering("%% for x in name", "%% end")

@@ -1,4 +1,4 @@
-"""A proxy waits longer for the gate than the gate waits for others."""
+"""A proxy's timeout for the gate is longer than all timeouts of the gate together."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WITHOUT = {"gateway-api", "traefik-crd", "ingress-nginx"}
 """Manifests of proxies that have no setting for it."""
 
 
-def test_it_is_longer_than_the_longest_answer() -> None:
-    """Discovery, keys, TokenReview and access review, one after the other, each with its default timeout."""
+def test_the_timeout_is_longer_than_the_slowest_answer() -> None:
+    """The slowest answer needs discovery, keys, TokenReview and access review, each with its default timeout."""
     assert 2 * KeyRefreshConfig().timeout + 2 * TokenReviewConfig().timeout < GATE_TIMEOUT
     assert gate_timeout(0.5, 0.1) == 3
 
 
 @pytest.mark.parametrize("name", [*SNIPPETS, *(name for name in MANIFESTS if name not in WITHOUT)])
-def test_every_configuration_has_it(name: str) -> None:
-    """Each of them has the timeout that was asked for."""
+def test_every_configuration_has_the_timeout(name: str) -> None:
+    """Each has the requested timeout."""
     options = Options(gate_timeout=23)
     files = rendered(SNIPPETS[name], options) if name in SNIPPETS else manifests(MANIFESTS[name], options)
     assert any(re.search(r"\b23(s|000)?\b", file.text) for file in files)
