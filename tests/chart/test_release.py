@@ -24,8 +24,8 @@ def release(cluster_helm: Helm) -> Iterator[Helm]:
 def _put(helm: Helm, values: dict[str, object]) -> str:
     """Install or upgrade, and return helm's output."""
     file = helm.write(values)
-    said, _ = helm.run("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--values", file)
-    return said
+    output, _ = helm.run("upgrade", "--install", RELEASE, CHART, "--namespace", NAMESPACE, "--values", file)
+    return output
 
 
 _WAY = (
@@ -44,7 +44,9 @@ _WAY = (
 def test_a_release_is_installed_upgraded_and_rolled_back(release: Helm) -> None:
     """The upgrades are between any combinations of features."""
     revisions = [_put(release, values_of(case)) for case in _WAY]
-    assert [f"REVISION: {number}" in said for number, said in enumerate(revisions, 1)] == [True] * len(_WAY)
+    assert [f"REVISION: {number}" in output for number, output in enumerate(revisions, 1)] == [True] * len(
+        _WAY
+    )
 
 
 def test_the_next_major_version_of_helm_can_upgrade(
@@ -108,8 +110,8 @@ async def test_nothing_remains_after_a_test_and_an_uninstall(
         return True
 
     await until(succeeds, within=30)
-    said, _ = await test
-    assert "Phase:          Succeeded" in said
+    output, _ = await test
+    assert "Phase:          Succeeded" in output
     assert pods() == ""
 
 

@@ -30,8 +30,8 @@ def test_the_chart_installs_this_version(helm: Helm) -> None:
 def test_lint_is_clean(request: pytest.FixtureRequest, version: str, case: Path) -> None:
     """`helm lint --strict` reports only the missing icon."""
     helm: Helm = request.getfixturevalue(version)
-    said = [line for line in helm.lint(case).splitlines() if line.startswith("[")]
-    assert said == ["[INFO] Chart.yaml: icon is recommended"]
+    messages = [line for line in helm.lint(case).splitlines() if line.startswith("[")]
+    assert messages == ["[INFO] Chart.yaml: icon is recommended"]
 
 
 @each_case

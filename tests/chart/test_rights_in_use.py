@@ -162,10 +162,10 @@ async def test_a_missing_permission_to_watch_is_reported(
     token = await app_token(plane, f"app-{missing}")
     async with gate_of(installed, plane) as gate:
 
-        async def says() -> bool:
+        async def names_the_permission() -> bool:
             return f"with the verbs list and watch on {missing}" in await watched(gate)
 
-        await until(says, within=10)
+        await until(names_the_permission, within=10)
         others = [name for name in _WATCHED if name != missing]
         assert [name for name in others if f"list and watch on {name}" in await watched(gate)] == []
         await gate.passes(token, within=10)

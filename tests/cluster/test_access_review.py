@@ -93,8 +93,8 @@ async def verdict(
     gate: Gate, policy: str, token: str, method: str = "GET", uri: str = "/metrics"
 ) -> tuple[int, str]:
     """The status and reason of the answer to a client's request."""
-    told = [("X-Original-Method", method), ("X-Original-URI", uri)]
-    return (await gate.request(token, f"/policies/{policy}/verify", told)).verdict
+    forwarded = [("X-Original-Method", method), ("X-Original-URI", uri)]
+    return (await gate.request(token, f"/policies/{policy}/verify", forwarded)).verdict
 
 
 async def reviewed(plane: ControlPlane, user: str) -> bool:
@@ -235,11 +235,11 @@ async def test_without_the_binding_the_gate_cannot_decide(
         await gate.has_keys(within=10)
         assert await verdict(gate, "request", scraper) == (503, "access_review_forbidden")
         gate_account = f"system:serviceaccount:{namespace}:gate"
-        told = [str(vars(record).get("attributes")) for record in caplog.records]
+        logged = [str(vars(record).get("attributes")) for record in caplog.records]
         assert any(
             "not allowed to create subjectaccessreviews" in line
             and f"bind the ClusterRole system:auth-delegator to {gate_account}" in line
-            for line in told
+            for line in logged
         )
         await control_plane.admin.bind_cluster_role(
             "system:auth-delegator", name=f"{namespace}-late", subjects=[gate_account]

@@ -110,7 +110,7 @@ async def pod_on_node(api: KubeAPI, namespace: str) -> str:
 
 async def pod_on_lost_node(api: KubeAPI, namespace: str) -> str:
     """A token of a Pod on a Node that was deleted."""
-    bound = await api.create_pod(namespace, "app-0", account="app", node=f"{namespace}-gone")
+    bound = await api.create_pod(namespace, "app-0", account="app", node=f"{namespace}-deleted")
     return await api.request_token(namespace, "app", [AUDIENCE], bound_object=bound)
 
 
@@ -147,9 +147,13 @@ async def test_every_mode_gives_one_identity(
     assert identity_of(await gates["fallback"].decide(token), "jwks") == by_keys
     assert identity_of(await gates["always"].decide(token), "tokenreview") == by_keys
     assert by_keys.issuer == (signing.former_issuer or CLUSTER_ISSUER)
-    told = await admin.review_token(token, [AUDIENCE])
-    assert (by_keys.username, by_keys.uid, by_keys.groups) == (told.username, told.uid, told.groups)
-    assert dict(by_keys.extra) == told.extra
+    reviewed = await admin.review_token(token, [AUDIENCE])
+    assert (by_keys.username, by_keys.uid, by_keys.groups) == (
+        reviewed.username,
+        reviewed.uid,
+        reviewed.groups,
+    )
+    assert dict(by_keys.extra) == reviewed.extra
 
 
 @every_binding
@@ -166,9 +170,9 @@ async def test_every_mode_gives_the_same_headers(
     assert [answer.status for answer in answers] == [200, 200, 200]
     by_keys, *others = answers
     assert all(other.headers_from("X-Remote-") == by_keys.headers_from("X-Remote-") for other in others)
-    told = await admin.review_token(token, [AUDIENCE])
-    assert by_keys.values("X-Remote-Group") == list(told.groups)
-    for key, values in told.extra.items():
+    reviewed = await admin.review_token(token, [AUDIENCE])
+    assert by_keys.values("X-Remote-Group") == list(reviewed.groups)
+    for key, values in reviewed.extra.items():
         assert by_keys.values(f"X-Remote-Extra-{key.replace('/', '%2F')}") == list(values)
 
 
@@ -229,9 +233,13 @@ async def test_tokens_without_audience_are_reviewed_if_configured(
     async with Gate(write_configuration(tmp_path, plane, own, cluster=cluster)) as gate:
         identity = identity_of(await gate.decide(token), "tokenreview")
 
-    told = await plane.admin.review_token(token, [CLUSTER_ISSUER])
-    assert identity.username == told.username == username.format(namespace)
-    assert (identity.uid, identity.groups, dict(identity.extra)) == (told.uid, told.groups, told.extra)
+    reviewed = await plane.admin.review_token(token, [CLUSTER_ISSUER])
+    assert identity.username == reviewed.username == username.format(namespace)
+    assert (identity.uid, identity.groups, dict(identity.extra)) == (
+        reviewed.uid,
+        reviewed.groups,
+        reviewed.extra,
+    )
 
 
 @pytest.mark.parametrize(

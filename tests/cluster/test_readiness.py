@@ -48,7 +48,7 @@ async def test_neither_keys_nor_reviews_is_not_ready(
     """A gate with neither permission reports the two bindings that would make it ready."""
     token = control_plane.static_user.token
     async with Gate(write_configuration(tmp_path, control_plane, token)) as gate:
-        await _says(gate, "bind the ClusterRole system:auth-delegator")
+        await _reports(gate, "bind the ClusterRole system:auth-delegator")
         report = await gate.admin("/readyz")
 
     assert report.status == 503
@@ -59,12 +59,12 @@ async def test_reviews_without_an_issuer_are_not_ready(control_plane: ControlPla
     """A gate that does not know the cluster's issuer cannot decide its tokens, and reports where to set it."""
     token = control_plane.reviewer_user.token
     async with Gate(write_configuration(tmp_path, control_plane, token)) as gate:
-        await _says(gate, "cluster.issuers")
+        await _reports(gate, "cluster.issuers")
         assert not await gate.ready()
 
 
-async def _says(gate: Gate, text: str) -> None:
-    async def said() -> bool:
+async def _reports(gate: Gate, text: str) -> None:
+    async def reported() -> bool:
         return text in (await gate.admin("/readyz?verbose")).body
 
-    await until(said, within=5)
+    await until(reported, within=5)

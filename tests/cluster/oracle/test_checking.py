@@ -29,14 +29,16 @@ Taken = dict[tuple[str, str], tuple[bool, bool]]
 
 async def _taken(oracle: Oracle, about: str, rules: Sequence[str]) -> Taken:
     field = "userValidationRules" if about == "user" else "claimValidationRules"
-    told: Taken = {}
+    results: Taken = {}
     for start in range(0, len(rules), MAX_ENTRIES):
         batch = rules[start : start + MAX_ENTRIES]
         by_sub = {"claimMappings": {"username": {"claim": "sub", "prefix": ""}}}
         entries = oracle.complete([{**by_sub, field: [{"expression": rule}]} for rule in batch])
         server, gate = await oracle.server_refuses(entries), await oracle.gate_refuses(entries)
-        told |= {(about, rule): (place not in server, place not in gate) for place, rule in enumerate(batch)}
-    return told
+        results |= {
+            (about, rule): (place not in server, place not in gate) for place, rule in enumerate(batch)
+        }
+    return results
 
 
 def _about(rule: str) -> str:

@@ -195,12 +195,12 @@ Found = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def found(oracle: Oracle) -> Found:
     """The answers of the server and the gate for each entry."""
-    told: Found = {}
+    results: Found = {}
     for table in (REFUSED, {**TAKEN, **STRICTER, **WIDER}):
         entries = oracle.complete(list(table.values()))
         server, gate = await oracle.server_refuses(entries), await oracle.gate_refuses(entries)
-        told |= {name: (server.get(at, ()), gate.get(at, ())) for at, name in enumerate(table)}
-    return told
+        results |= {name: (server.get(at, ()), gate.get(at, ())) for at, name in enumerate(table)}
+    return results
 
 
 def _leads_to(path: str, field: str) -> bool:

@@ -58,11 +58,13 @@ async def test_generated_configurations_and_tokens_get_the_same_answers(
         for (entry, tokens), issuer in zip(good, oracle.issuers, strict=True)
         for claims in tokens
     ]
-    told = await asyncio.gather(*(oracle.judge(token) for _, _, token in shown))
+    answers = await asyncio.gather(*(oracle.judge(token) for _, _, token in shown))
     differing = [
         (entry, claims, both)
-        for (entry, claims, _), both in zip(shown, told, strict=True)
+        for (entry, claims, _), both in zip(shown, answers, strict=True)
         if not both.alike and not _known(both)
     ]
     assert differing == []
-    assert sum(isinstance(both.server, Named) for both in told) > len(told) // 10, "nearly all are refused"
+    assert sum(isinstance(both.server, Named) for both in answers) > len(answers) // 10, (
+        "nearly all are refused"
+    )

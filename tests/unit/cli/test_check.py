@@ -89,9 +89,9 @@ def test_a_script_gets_the_problems_as_json(run: Run, file: Path) -> None:
     """With path, value, suggestion and line by name."""
     file.write_text(BAD)
     result = run("check", "--config", file, "--output", "json")
-    told = json.loads(result.stdout)
-    assert (result.exit_code, told["valid"], told["warnings"]) == (1, False, [])
-    assert told["problems"][2] == {
+    shown = json.loads(result.stdout)
+    assert (result.exit_code, shown["valid"], shown["warnings"]) == (1, False, [])
+    assert shown["problems"][2] == {
         "path": "server.prxy",
         "message": "is not a known field",
         "value": "",
@@ -283,15 +283,15 @@ def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path
             "admin": f"127.0.0.1:{taken.getsockname()[1]}",
         }
         result = run("check", "--config", _written(file, server=server))
-    told = [line for line in result.stderr.splitlines() if "cannot be opened on this machine now" in line]
+    shown = [line for line in result.stderr.splitlines() if "cannot be opened on this machine now" in line]
     assert result.exit_code == 0
-    assert [line.split(" ")[2] for line in told] == [
+    assert [line.split(" ")[2] for line in shown] == [
         "server.listen[0]:",
         "server.listen[1]:",
         "server.listen[2]:",
         "server.admin:",
     ]
-    assert ["does not exist" in told[0], "not a socket exists there" in told[1], "in use" in told[3]] == [
+    assert ["does not exist" in shown[0], "not a socket exists there" in shown[1], "in use" in shown[3]] == [
         True
     ] * 3
 

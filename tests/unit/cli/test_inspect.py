@@ -113,13 +113,13 @@ def test_a_script_gets_json(run: Run, tmp_path: Path) -> None:
     """The same facts, by name, and `verified` is false."""
     file = tmp_path / "token"
     file.write_text(good_for(-125 * 60) + "\n")
-    told = json.loads(run("inspect", file, "--output", "json").stdout)
-    assert told["verified"] is False
-    assert told["kind"] == "signed JWT"
-    assert told["header"] == HEADER
-    assert told["claims"]["iss"] == "https://issuer.example"
-    assert told["times"]["exp"]["relation"] == "expired 2 h ago"
-    assert told["structure"]["well_formed"] is True
+    shown = json.loads(run("inspect", file, "--output", "json").stdout)
+    assert shown["verified"] is False
+    assert shown["kind"] == "signed JWT"
+    assert shown["header"] == HEADER
+    assert shown["claims"]["iss"] == "https://issuer.example"
+    assert shown["times"]["exp"]["relation"] == "expired 2 h ago"
+    assert shown["structure"]["well_formed"] is True
 
 
 def test_a_huge_claim_is_cut_on_the_terminal_only(run: Run) -> None:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 def test_without_a_proxy_they_are_listed(run: Run) -> None:
     """Every proxy is listed with its tested versions."""
-    told = run("snippets").stdout
+    output = run("snippets").stdout
     for snippet in SNIPPETS.values():
-        assert snippet.proxy in told
-        assert all(version in told for version in snippet.runs_on)
+        assert snippet.proxy in output
+        assert all(version in output for version in snippet.runs_on)
 
 
 def test_manifests_are_listed_with_what_they_were_checked_against(run: Run) -> None:
@@ -32,14 +32,14 @@ def test_manifests_are_listed_with_what_they_were_checked_against(run: Run) -> N
 def test_manifests_are_printed(run: Run) -> None:
     """As snippets are, with their options."""
     words = ["--gate", "http://door.infra.svc:81", "--policy", "billing"]
-    told = run("snippets", "traefik-crd", *words).stdout
-    assert "http://door.infra.svc.cluster.local:81/policies/billing/verify" in told
+    output = run("snippets", "traefik-crd", *words).stdout
+    assert "http://door.infra.svc.cluster.local:81/policies/billing/verify" in output
 
 
 def test_error_pages_are_files_of_their_own(run: Run) -> None:
     """One for each status, beside the configuration."""
-    told = run("snippets", "caddy", "--error-pages").stdout
-    assert [line for line in told.splitlines() if line.startswith("# file: ")] == [
+    output = run("snippets", "caddy", "--error-pages").stdout
+    assert [line for line in output.splitlines() if line.startswith("# file: ")] == [
         "# file: authgate.caddy",
         *(f"# file: authgate-{status}.html" for status in (401, 403, 503)),
     ]
@@ -47,8 +47,8 @@ def test_error_pages_are_files_of_their_own(run: Run) -> None:
 
 def test_several_files_are_separated_by_their_names(run: Run) -> None:
     """Each begins with a line that names it."""
-    told = run("snippets", "nginx").stdout
-    assert [line for line in told.splitlines() if line.startswith("# file: ")] == [
+    output = run("snippets", "nginx").stdout
+    assert [line for line in output.splitlines() if line.startswith("# file: ")] == [
         "# file: authgate-http.conf",
         "# file: authgate-server.conf",
         "# file: authgate-protect.conf",
@@ -64,7 +64,7 @@ def test_options_reach_the_snippet(run: Run) -> None:
     """Addresses, policy, preset, paths and the token's way."""
     words = ["--gate", "unix:/run/gate.sock", "--app", "http://app:81", "--listen", "127.0.0.1:82"]
     words += ["--policy", "billing", "--preset", "remote", "--open", "/healthz", "--open", "/livez"]
-    told = run("snippets", "nginx", "--complete", *words, "--keep-authorization", "--tls").stdout
+    output = run("snippets", "nginx", "--complete", *words, "--keep-authorization", "--tls").stdout
     for expected in (
         "server unix:/run/gate.sock;",
         "server app:81;",
@@ -74,8 +74,8 @@ def test_options_reach_the_snippet(run: Run) -> None:
         "location = /healthz {",
         "location = /livez {",
     ):
-        assert expected in told
-    assert "proxy_set_header Authorization" not in told
+        assert expected in output
+    assert "proxy_set_header Authorization" not in output
 
 
 def test_files_are_written(run: Run, tmp_path: Path) -> None:

@@ -232,9 +232,9 @@ def test_flag_over_env_over_file_over_default(
 ) -> None:
     """The source of the value is known."""
     loaded = load_text(text, env, flags)
-    told = loaded.sources["server.listen"]
-    directory = told.removeprefix("file ").removesuffix("authgate.yaml") if told.startswith("file ") else ""
-    assert (str(loaded.config.server.listen[0]), told.replace(directory, "")) == (listen, source)
+    shown = loaded.sources["server.listen"]
+    directory = shown.removeprefix("file ").removesuffix("authgate.yaml") if shown.startswith("file ") else ""
+    assert (str(loaded.config.server.listen[0]), shown.replace(directory, "")) == (listen, source)
 
 
 def test_a_variable_adds_to_a_section_of_the_file(load_text: Load) -> None:

@@ -84,9 +84,9 @@ async def test_a_hundred_who_wait_share_one_fetch(scene: Scene) -> None:
 async def test_one_who_hangs_up_does_not_end_the_fetch_of_the_others(scene: Scene) -> None:
     """The fetch belongs to all who wait."""
     scene.source.held = True
-    gone, waiting = (asyncio.create_task(scene.ask("a")) for _ in range(2))
+    cancelled, waiting = (asyncio.create_task(scene.ask("a")) for _ in range(2))
     await turns()
-    gone.cancel()
+    cancelled.cancel()
     await turns()
     scene.source.release()
 

@@ -177,11 +177,11 @@ async def test_a_key_that_disappears_takes_its_verdicts_with_it(
 ) -> None:
     """Its handle is revoked; that of a remaining key is not."""
     await keys.refresh()
-    gone, kept = handle_of(keys, "a"), handle_of(keys, "b")
+    removed, kept = handle_of(keys, "a"), handle_of(keys, "b")
     source.keys = source.keys[1:]
     await keys.refresh()
 
-    assert gone.revoked
+    assert removed.revoked
     assert not kept.revoked
     assert handle_of(keys, "b") is kept
     assert keys.find("a", "ES256") is None
@@ -251,22 +251,22 @@ async def test_the_status_shows_age_and_failures(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
     """For /readyz: from the first attempt, through good times and an outage, to keys that are too old."""
-    told = [keys.status()]
+    statuses = [keys.status()]
     source.error = "down"
     await keys.refresh()
-    told.append(keys.status())
+    statuses.append(keys.status())
     source.error = None
     await keys.refresh()
     clock.advance(30)
-    told.append(keys.status())
+    statuses.append(keys.status())
     source.error = "down again"
     await keys.refresh()
     await keys.refresh()
-    told.append(keys.status())
+    statuses.append(keys.status())
     clock.advance(3600)
-    told.append(keys.status())
+    statuses.append(keys.status())
 
-    assert [(status.usable, status.detail) for status in told] == [
+    assert [(status.usable, status.detail) for status in statuses] == [
         (False, "not fetched yet"),
         (False, "down"),
         (True, "2 keys, fetched 30 s ago"),

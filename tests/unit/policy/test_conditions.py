@@ -208,8 +208,12 @@ def test_unknown_claims_do_not_matter_if_the_user_decides() -> None:
 )
 def test_a_condition_declares_what_it_reads(condition: Condition, reads: str) -> None:
     """A cached answer must be right for the next request. A variable's name inside a string literal does not count."""
-    told = {"claims": condition.reads_claims, "request": condition.reads_request, "now": condition.reads_now}
-    assert [name for name, looks in told.items() if looks] == reads.split()
+    reads_by_name = {
+        "claims": condition.reads_claims,
+        "request": condition.reads_request,
+        "now": condition.reads_now,
+    }
+    assert [name for name, looks in reads_by_name.items() if looks] == reads.split()
 
 
 def test_a_glob_with_many_stars_takes_linear_time() -> None:

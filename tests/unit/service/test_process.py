@@ -17,5 +17,5 @@ def test_a_clock_out_of_range_is_logged_once_and_so_is_its_return() -> None:
     log, watch = configured(), ClockWatch()
     for moment in ("2020-01-01", "1971-01-01", "1971-01-02", "2100-12-31", "2101-01-01", "2019-12-31"):
         watch.look(datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp())
-    told = [(line["severity_text"], line["attributes"]["time"][:10]) for line in lines(log)]
-    assert told == [("ERROR", "1971-01-01"), ("INFO", "2100-12-31"), ("ERROR", "2101-01-01")]
+    logged = [(line["severity_text"], line["attributes"]["time"][:10]) for line in lines(log)]
+    assert logged == [("ERROR", "1971-01-01"), ("INFO", "2100-12-31"), ("ERROR", "2101-01-01")]
