@@ -165,8 +165,7 @@ async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
         async def ask(*arguments: str) -> list[str]:
             written = ["-o", str(folder / "body"), "-w", "%{http_version} %{http_code}"]
             command = [str(curl), "-sk", "--http2", *written, *arguments, f"https://{site.address}/upload"]
-            output = asyncio.subprocess.PIPE
-            running = await asyncio.create_subprocess_exec(*command, stdout=output)
+            running = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
             output, _ = await running.communicate()
             return output.decode().split()
 
