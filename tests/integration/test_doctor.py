@@ -211,6 +211,20 @@ async def test_a_private_authority(tmp_path: Path, trusted: bool) -> None:
     assert findings.worst is (Level.GOOD if trusted else Level.BAD)
 
 
+@pytest.mark.parametrize("where", ["jwt", "cluster"])
+async def test_an_authority_that_openssl_cannot_read(tmp_path: Path, where: str) -> None:
+    """Spaces before the lines of a certificate: cryptography accepts them, and OpenSSL does not."""
+    pem = throwaway_certificate().ca_pem.decode().replace("\n", "\n  ")
+    entry = trusting("https://127.0.0.1:1")
+    entry["issuer"]["certificateAuthority"] = f"  {pem}"
+    far: dict[str, Any] = {"audiences": ["a"], "issuers": ["https://127.0.0.1:1"], "keysFrom": "issuer"}
+    far |= {"tokenReview": {"mode": "never"}, "certificateAuthority": f"  {pem}"}
+    findings = await found(written(tmp_path, {"jwt": [entry]} if where == "jwt" else {"cluster": far}))
+    finding = findings.about("certificate")
+    assert (finding.level, "OpenSSL does not accept" in finding.sentence) == (Level.BAD, True)
+    assert "no spaces before" in finding.remedy
+
+
 # clusters
 
 

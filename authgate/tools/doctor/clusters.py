@@ -14,7 +14,16 @@ from authgate.config import format_duration
 from authgate.keys.fetch import UntrustedCertificateError
 from authgate.keys.remote import KeyFetchError
 from authgate.keys.sources import CLUSTER_JWKS, ClusterSource
-from authgate.tools.doctor.findings import Finding, Level, bad, good, keys_found, static_keys_found, warning
+from authgate.tools.doctor.findings import (
+    REWRITE_CERTIFICATE,
+    Finding,
+    Level,
+    bad,
+    good,
+    keys_found,
+    static_keys_found,
+    warning,
+)
 from authgate.tools.doctor.own_account import bind_command, clock_finding, own_token_findings
 from authgate.vocabulary import CLUSTER_ALGORITHMS
 
@@ -73,6 +82,8 @@ async def _published_keys(item: ClusterConfig, deps: Dependencies, subject: str)
     origin = item.jwks_url or item.issuers[0]
     try:
         document = await published_keys(item, deps.environ).fetch()
+    except CompositionError as error:
+        return [bad(f"{subject}: certificate", str(error), REWRITE_CERTIFICATE)]
     except UntrustedCertificateError as error:
         remedy = "set cluster.certificateAuthority to the PEM of the certificate authority that signed it"
         return [bad(f"{subject}: certificate", str(error), remedy)]

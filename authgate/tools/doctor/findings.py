@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authgate.compose.dependencies import CompositionError
 from authgate.compose.issuers import read_static_keys
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from authgate.config import StaticKeysConfig
     from authgate.keys.jwk import KeyDocument
+
+REWRITE_CERTIFICATE: Final = (
+    "write each certificate as 'openssl x509 -in ca.crt' prints it: no other text between its lines, and no spaces"
+    " before them"
+)
 
 
 class Level(StrEnum):

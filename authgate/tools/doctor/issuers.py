@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authgate.compose.dependencies import CompositionError
 from authgate.compose.issuers import key_fetcher, key_source
 from authgate.config import issuer_url
 from authgate.config.models.fields import TENANT
 from authgate.keys.fetch import UntrustedCertificateError, origin_of
 from authgate.keys.remote import FetchFailure, KeyFetchError
 from authgate.keys.sources import WELL_KNOWN, InsecureAddressError, IssuerMismatchError
-from authgate.tools.doctor.findings import Finding, bad, good, keys_found, static_keys_found
+from authgate.tools.doctor.findings import (
+    REWRITE_CERTIFICATE,
+    Finding,
+    bad,
+    good,
+    keys_found,
+    static_keys_found,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +57,10 @@ async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> l
             f"jwt issuer '{item.name}': gate.staticKeys",
             bundle=item.gate.spiffe is not None,
         )
-    fetcher = key_fetcher(item, environ)
+    try:
+        fetcher = key_fetcher(item, environ)
+    except CompositionError as error:
+        return [bad(f"{subject}: certificate", str(error), REWRITE_CERTIFICATE)]
     if item.gate.alb is not None:
         return [await _load_balancer_keys(item.gate.alb.base_url, fetcher, f"{subject}: keys")]
     recorder = _Recorder(fetcher)
