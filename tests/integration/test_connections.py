@@ -50,7 +50,7 @@ async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
     ],
 )
 async def test_unfinished_headers_time_out(gate: Gate, sent: bytes) -> None:
-    """After limits.headerTimeout from the first byte: an empty 408, and the connection is closed."""
+    """limits.headerTimeout starts with the first byte. The response is an empty 408, and the connection is closed."""
     async with connected(gate.address) as wire:
         began = time.monotonic()
         await wire.send_raw(sent)
@@ -92,7 +92,7 @@ async def test_the_second_request_of_a_connection_has_a_timeout_too(gate: Gate, 
 
 
 async def test_a_request_in_pieces_is_answered(gate: Gate, issuer: Issuer) -> None:
-    """Packets may end anywhere if the last one arrives in time."""
+    """It can be split anywhere, if the last packet arrives in time."""
     request = head(GET, HOST, bearer(issuer.mint()))
     async with connected(gate.address) as wire:
         for start in range(0, len(request), 40):
@@ -112,7 +112,7 @@ async def test_headers_over_the_limit_are_refused_however_they_are_split(gate: G
 
 
 async def test_an_idle_connection_is_closed(gate: Gate, issuer: Issuer) -> None:
-    """After server.keepaliveTimeout, and without bytes that could be read as another answer."""
+    """The timeout is server.keepaliveTimeout. No bytes are sent that could be read as another response."""
     async with connected(gate.address) as wire:
         await wire.send(GET, HOST, bearer(issuer.mint()))
         assert (await wire.reply()).status == 200
@@ -148,7 +148,7 @@ async def test_a_closed_connection_makes_room(gate: Gate) -> None:
 
 
 async def test_a_client_that_never_reads_is_disconnected(gate: Gate) -> None:
-    """After limits.headerTimeout. Until then nothing more is read from it."""
+    """The timeout is limits.headerTimeout. Until then the gate reads no further bytes from it."""
     flood = head(GET, HOST) * 200
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -171,7 +171,7 @@ async def test_a_client_that_never_reads_is_disconnected(gate: Gate) -> None:
 async def test_a_client_that_disconnects_is_not_an_error(
     gate: Gate, issuer: Issuer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Before, during or after a request it leaves no log line and nothing in flight."""
+    """Whether before, during or after a request: no line is logged, and no request stays in flight."""
     request = head(GET, HOST, bearer(issuer.mint()))
     for sent in (b"", request[:50], request, request * 10):
         async with connected(gate.address) as wire:

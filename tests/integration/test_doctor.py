@@ -322,7 +322,7 @@ async def test_a_watch_without_permission(tmp_path: Path, scenario: Scenario, na
     "fault", [failing(500), html(201), failing(403), Drop()], ids=["500", "page", "403", "drop"]
 )
 async def test_a_permission_that_cannot_be_checked(tmp_path: Path, scenario: Scenario, fault: Fault) -> None:
-    """It is not assumed to be granted."""
+    """doctor does not assume that it is granted."""
     scenario.server.faults.set(SELF_ACCESS_PATH, fault)
     findings = await of_scenario(tmp_path, scenario, mode="always")
     assert findings.about("TokenReview").level is Level.BAD

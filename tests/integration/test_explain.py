@@ -121,7 +121,7 @@ def algorithm(token: str, alg: str) -> str:
     return f"{segment(json_bytes({'alg': alg}))}.{payload}.{signature}"
 
 
-# The token, the policy that is asked, and the reason that both must give.
+# The token, the policy, and the expected reason of both.
 TOKENS: dict[str, tuple[Callable[[World], str], str, Reason]] = {
     "good": (lambda it: it.corp(), "default", Reason.AUTHENTICATED),
     "good, of a cluster": (lambda it: it.home(), "default", Reason.AUTHENTICATED),
@@ -384,7 +384,7 @@ async def test_the_rule_of_the_request_is_shown(world: World, tmp_path: Path) ->
 
 
 async def test_a_padded_token_is_explained_as_one_of_its_source(tmp_path: Path) -> None:
-    """If a source allows padding, the token may come from it; else the detail says why it is malformed."""
+    """If a source allows padding, the token is valid for it. Otherwise the detail shows why it is malformed."""
     issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
     claims = {"iss": issuer.url, "aud": AUDIENCE, "sub": "ada", "jti": "j", "exp": int(time.time()) + 3600}
     token = padded_jwt(issuer.key, claims)

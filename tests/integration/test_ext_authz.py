@@ -113,7 +113,7 @@ async def test_the_answer_is_the_same_as_over_http(token: str | None, policy: st
 
 
 async def test_an_unknown_policy() -> None:
-    """It is a 404, as its path over HTTP."""
+    """It gets 404, like the path of an unknown policy over HTTP."""
     async with asked() as (_, ask):
         assert (await ask(minted(), policy="unknown")).verdict == (404, "no_such_endpoint")
 
@@ -131,13 +131,13 @@ async def test_an_unknown_policy() -> None:
     ids=["open", "dots", "rule", "method", "host", "lies"],
 )
 async def test_rules_use_the_request_that_envoy_sends(request_: dict[str, Any], status: int) -> None:
-    """Without `server.proxy`, and without headers that a client could send."""
+    """It needs no `server.proxy`, and no headers that a client could send."""
     async with asked() as (_, ask):
         assert (await ask(**request_)).status == status
 
 
 async def test_two_credentials_are_refused() -> None:
-    """Whether Envoy joins them or sends them one by one."""
+    """This does not depend on whether Envoy joins repeated headers."""
     token = minted()
     one = f"Bearer {token}".encode()
     async with asked() as (_, ask):
@@ -147,7 +147,7 @@ async def test_two_credentials_are_refused() -> None:
 
 
 async def test_tokens_are_read_from_the_configured_sources() -> None:
-    """From a cookie and from the query of Envoy's path. The answer has the headers without the token."""
+    """Here from a cookie and from the query of Envoy's path. The response has these headers without the token."""
     places = {"sources": [{"cookie": "session"}, {"query": "access_token"}]}
     token = minted()
     async with asked(credential=places) as (_, ask):
@@ -160,7 +160,7 @@ async def test_tokens_are_read_from_the_configured_sources() -> None:
 
 
 async def test_a_basic_password() -> None:
-    """It is a token for a listed user name. Envoy gets both challenges in one header."""
+    """With a listed username it is a token. Envoy gets both challenges in one header."""
     password = base64.b64encode(f"oauth2:{minted()}".encode()).decode()
     async with asked(credential={"sources": [{"basic": {"usernames": ["oauth2"]}}]}) as (_, ask):
         accepted = await ask(headers={"authorization": f"Basic {password}"})
@@ -184,7 +184,7 @@ async def test_an_ignored_authorization_is_left_to_the_app() -> None:
 
 
 async def test_calls_are_counted_and_audited_like_requests() -> None:
-    """With the same metrics and lines. Nothing stays in flight."""
+    """They have the same metrics and audit lines. No call stays in flight."""
     stream = configured()
     async with asked() as (gate, ask):
         await ask(minted())
@@ -201,7 +201,7 @@ async def test_calls_are_counted_and_audited_like_requests() -> None:
 
 
 async def test_an_open_call_is_in_flight() -> None:
-    """Until it is answered."""
+    """The metric counts it until it is answered."""
     metrics, verifier = Metrics(), ScriptedVerifier()
     verifier.held = True
     async with answering(verifier, metrics) as gate, asking(gate.address) as ask:
@@ -249,7 +249,7 @@ async def test_an_internal_error_is_a_503_without_details() -> None:
 
 
 async def test_unavailable_has_retry_after() -> None:
-    """As over HTTP."""
+    """It is the same as over HTTP."""
     verdict = Unavailable(Reason.REVIEW_UNAVAILABLE, retry_after=7)
     async with answering(ScriptedVerifier(verdict)) as gate, asking(gate.address) as ask:
         answer = await ask(minted())
@@ -257,7 +257,7 @@ async def test_unavailable_has_retry_after() -> None:
 
 
 async def test_health_is_readiness() -> None:
-    """Under the empty name and under that of Authorization."""
+    """It can be requested with an empty service name and with that of Authorization."""
     async with asked() as (gate, ask):
         assert [await health(ask), await health(ask, AUTHORIZATION)] == [HealthCheckResponse.SERVING] * 2
         gate.begin_ending()
@@ -266,7 +266,7 @@ async def test_health_is_readiness() -> None:
 
 
 async def test_a_gate_without_keys_is_not_serving() -> None:
-    """It listens, and its health shows that it cannot decide."""
+    """It accepts calls, and its health shows that it cannot decide."""
     async with asked(jwt=[trusting(f"http://127.0.0.1:{free_port()}")]) as (_, ask):
         assert await health(ask) == HealthCheckResponse.NOT_SERVING
 
@@ -282,7 +282,7 @@ async def test_a_gate_without_keys_is_not_serving() -> None:
     ],
 )
 async def test_no_other_service_can_be_called(method: str) -> None:
-    """No reflection, no older protocol, and no streams."""
+    """This includes reflection, older protocols and streams."""
     async with asked() as (_, ask):
         assert await refused(ask.channel.unary_unary(method)(b"")) is grpc.StatusCode.UNIMPLEMENTED
 
@@ -294,14 +294,14 @@ async def test_the_health_of_an_unknown_service() -> None:
 
 
 async def test_too_many_header_bytes_are_a_431() -> None:
-    """With the same limit and counter as over HTTP."""
+    """The limit and the counter are those of HTTP."""
     async with asked(limits={"maxHeaderBytes": 20_000}) as (gate, ask):
         assert (await ask(minted(), headers={"x-long": "x" * 20_000})).status == 431
         assert await gate.metric("authgate_http_errors_total", status="431") == 1
 
 
 async def test_a_message_over_the_limit_is_not_read() -> None:
-    """Such as a message with the request's body."""
+    """It may contain the request's body."""
     async with asked(limits={"maxHeaderBytes": 20_000}) as (_, ask):
         call = ask(minted(), headers={"x-long": "x" * 100_000})
         assert await refused(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -389,7 +389,7 @@ async def test_bytes_that_are_not_a_message_are_refused() -> None:
 
 
 async def test_calls_beyond_the_limit_are_refused() -> None:
-    """As connections are over HTTP. Open calls continue."""
+    """This is like the limit for connections over HTTP. Open calls continue."""
     verifier = ScriptedVerifier()
     verifier.held = True
     async with answering(verifier, max_connections=3) as gate, asking(gate.address) as ask:
@@ -438,7 +438,7 @@ async def started(folder: Path, **server: Any) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("mutual", [False, True], ids=["tls", "mutual"])
 async def test_tls_is_that_of_the_verify_port(tmp_path: Path, *, mutual: bool) -> None:
-    """With server.tls, and with clientCAFile only for clients with a certificate of that CA."""
+    """It is configured by server.tls. With clientCAFile, clients need a certificate of that CA."""
     authority = trustme.CA()
     own, client = authority.issue_cert("localhost"), authority.issue_cert("envoy")
     own.private_key_pem.write_to_path(tmp_path / "tls.key")
@@ -462,7 +462,7 @@ async def test_tls_is_that_of_the_verify_port(tmp_path: Path, *, mutual: bool) -
 
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
-    """It is open to the proxy, and replaces one that a killed gate left behind."""
+    """The proxy can connect to it. A socket file of a killed gate is replaced."""
     path = tmp_path / "grpc.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
@@ -472,7 +472,7 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
 
 async def test_the_socket_of_a_running_gate_is_kept(tmp_path: Path) -> None:
-    """gRPC itself would remove it."""
+    """Without a check, gRPC would remove it."""
     path = f"unix:{tmp_path}/grpc.sock"
     async with started(tmp_path, grpc=path) as address, asking(address) as ask:
         with pytest.raises(ListenError, match="another process listens there"):
@@ -481,7 +481,7 @@ async def test_the_socket_of_a_running_gate_is_kept(tmp_path: Path) -> None:
 
 
 async def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
-    """gRPC itself would share it with another process."""
+    """Without a check, gRPC would share it with another process."""
     async with started(tmp_path, grpc="127.0.0.1:0") as address:
         with pytest.raises(ListenError, match=f"cannot listen on {address}: Address already in use"):
             await service(tmp_path, grpc=address).start()
@@ -489,7 +489,7 @@ async def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "[::]"])
 async def test_every_address_of_the_machine_can_be_used(tmp_path: Path, host: str) -> None:
-    """In each notation."""
+    """There are several notations for it."""
     port = free_port()
     async with started(tmp_path, grpc=f"{host}:{port}"), asking(f"127.0.0.1:{port}") as ask:
         assert (await ask(minted())).status == 200
@@ -536,7 +536,7 @@ def has_grpc(pid: int) -> bool:
 
 
 async def test_workers_share_the_port(tmp_path: Path) -> None:
-    """Each worker answers its own connections, all count together, and all report the end in their health.
+    """Each worker has its own connections, and metrics and health cover all workers.
 
     The supervisor, which forks, never loads gRPC.
     """
@@ -577,7 +577,7 @@ main()
 
 @pytest.mark.parametrize("name", ["grpc", "grpc_health", "envoy"])
 def test_a_missing_extra_is_reported_with_the_command_to_install_it(tmp_path: Path, name: str) -> None:
-    """When the configuration is loaded, not at the first call."""
+    """It is reported when the configuration is loaded, not at the first call."""
     path = written(tmp_path, {"jwt": [knowing(ISSUER)], "server": {"grpc": "127.0.0.1:9001"}})
     done = subprocess.run(
         [sys.executable, "-c", MISSING.format(name=name, path=str(path))],

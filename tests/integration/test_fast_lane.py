@@ -1,4 +1,4 @@
-"""The fast lane changes nothing: any bytes get the same answers, connection state and records as without it."""
+"""Requests get the same responses, connection state, metrics and logs with and without the fast lane."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def _counters(service: Service) -> dict[str, str]:
 
 
 def test_the_corpus_gets_the_same_answers(pair: Pair) -> None:
-    """Each request, twice, alone and before a good one, has the same result with and without the lane."""
+    """Each request is sent twice, alone and before a good one, with and without the lane."""
     corpus = requests(pair.tokens)
     for name, request in corpus.items():
         for pieces in ([request], [request, corpus["good"]], [request + corpus["good"]]):

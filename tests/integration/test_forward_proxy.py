@@ -1,4 +1,4 @@
-"""Forward proxies on the way to issuers and clusters, and passwords in the home directory, which are never sent."""
+"""Forward proxies for requests to issuers and clusters. Passwords in the home directory are never sent."""
 
 from __future__ import annotations
 

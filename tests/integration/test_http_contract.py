@@ -1,4 +1,4 @@
-"""The answers of the verify port: to any method, to any path below its endpoints, and never with a body."""
+"""The responses of the verify port to any method and to any path below its endpoints. They have no body."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_a_tunnel_is_not_opened(gate: Gate, issuer: Issuer) -> None:
     ],
 )
 async def test_a_target_must_be_a_path(gate: Gate, issuer: Issuer, port: str, line: str) -> None:
-    """In other forms, a proxy may have forwarded what a client wrote: 400, and nothing more is read."""
+    """Other forms could come from a client through a proxy. They get 400, and the connection ends."""
     address = gate.address if port == "verify" else gate.admin_address
     async with connected(address) as wire:
         request = head(f"{line} HTTP/1.1", "Host: gate", bearer(issuer.mint()))
@@ -252,13 +252,13 @@ async def test_exactly_one_bearer_credential_counts(
 
 @pytest.mark.parametrize("spelling", ["bearer", "BEARER", "Bearer", "bEARER  "])
 async def test_the_scheme_is_case_insensitive(gate: Gate, issuer: Issuer, spelling: str) -> None:
-    """RFC 9110, section 11.1. Several spaces may follow it."""
+    """RFC 9110, section 11.1 requires this. Several spaces may follow the scheme."""
     line = f"Authorization:   {spelling} {issuer.mint()}  "
     assert (await ask(gate.address, "GET /verify HTTP/1.1", "Host: gate", line)).status == 200
 
 
 async def test_a_denial_has_its_reason(gate: Gate, issuer: Issuer) -> None:
-    """A challenge with error and description (RFC 6750, section 3), and the reason code in its own header."""
+    """It is in the challenge (RFC 6750, section 3), and its code is in a header of its own."""
     reply = await ask(
         gate.address, "GET /verify HTTP/1.1", "Host: gate", bearer(issuer.mint(audience="other"))
     )
@@ -270,13 +270,13 @@ async def test_a_denial_has_its_reason(gate: Gate, issuer: Issuer) -> None:
 
 
 async def test_a_request_without_credential_gets_no_error_code(gate: Gate) -> None:
-    """RFC 6750, section 3.1."""
+    """RFC 6750, section 3.1 requires this."""
     reply = await ask(gate.address, "GET /verify HTTP/1.1", "Host: gate")
     assert reply.value("WWW-Authenticate") == 'Bearer realm="authgate"'
 
 
 async def test_a_known_identity_without_permission_gets_403(gate: Gate, issuer: Issuer) -> None:
-    """With insufficient_scope, because another token of the same user would not help."""
+    """The error is insufficient_scope, because another token of the same user would not help."""
     reply = await ask(
         gate.address, "GET /policies/billing/verify HTTP/1.1", "Host: gate", bearer(issuer.mint())
     )
@@ -295,7 +295,7 @@ async def test_a_known_identity_without_permission_gets_403(gate: Gate, issuer: 
     ],
 )
 async def test_every_denial_is_empty_and_has_no_identity(gate: Gate, line: str, status: int) -> None:
-    """For a body, nginx would close its connection to the gate. No cache may store an answer."""
+    """nginx would close its connection to the gate after a body. No cache may store a response."""
     reply = await ask(gate.address, line, "Host: gate", "Connection: close")
     assert reply.status == status
     assert reply.value("Content-Length") == "0"

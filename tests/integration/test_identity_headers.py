@@ -112,7 +112,7 @@ async def test_an_identity_is_sent(issuer: Issuer, preset: str, expected: dict[s
 
 
 async def test_the_kubernetes_preset_repeats_the_group_header(issuer: Issuer) -> None:
-    """As kube-apiserver's request-header authenticator reads it."""
+    """kube-apiserver's request-header authenticator reads it in this form."""
     async with gate_with(issuer, "kubernetes") as gate:
         reply = await answer(gate, issuer.mint(claims=CLAIMS))
     assert reply.values("X-Remote-Group") == ["dev", "ops", "system:authenticated"]
@@ -127,7 +127,7 @@ async def test_separators_inside_values_are_escaped(issuer: Issuer) -> None:
 
 @pytest.mark.parametrize("name", ["zoë", "東京", "🦉", "e\u0301", "\u202eevil", "a b"])
 async def test_names_are_raw_utf_8(issuer: Issuer, name: str) -> None:
-    """The bytes of the token's claim, not escaped and not normalised."""
+    """They are the bytes of the token's claim, not escaped and not normalised."""
     async with gate_with(issuer) as gate:
         reply = await answer(gate, issuer.mint(name))
     assert f"X-Auth-Request-User: corp:{name}\r\n".encode() in reply.head

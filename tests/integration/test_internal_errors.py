@@ -1,4 +1,4 @@
-"""Unexpected errors of a verifier or of the handler: answered with 503, counted, and logged without the token."""
+"""Unexpected errors of a verifier or a handler: they are answered with 503, counted, and logged without the token."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def asked(address: str, credential: str) -> Reply:
 
 @pytest.mark.parametrize("verifier", [Broken(), Slow()], ids=["raises", "times-out"])
 async def test_a_broken_verifier_is_a_503(verifier: Broken | Slow) -> None:
-    """Not a 500, which proxies treat in different ways. The next request on the same connection is served."""
+    """It is not a 500, which proxies treat in different ways. The next request on the connection is served."""
     metrics = Metrics()
     async with serving(verifying(verifier, metrics), metrics) as address, connected(address) as wire:
         for _ in range(2):
@@ -125,7 +125,7 @@ async def test_a_broken_verifier_is_a_503(verifier: Broken | Slow) -> None:
 
 
 async def test_a_broken_verifier_is_counted() -> None:
-    """In a metric for alerts, and among the decisions. Nothing stays in flight."""
+    """It is in a metric for alerts and among the decisions. No request stays in flight."""
     metrics = Metrics()
     async with serving(verifying(Broken(), metrics), metrics) as address:
         await asked(address, f"Bearer {JWT}")

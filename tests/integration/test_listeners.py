@@ -94,7 +94,7 @@ async def test_a_unix_socket_is_open_to_the_proxy(tmp_path: Path, socket_path: P
         assert socket_path.stat().st_mode & 0o777 == 0o666
 
 
-async def test_a_dead_gates_socket_is_replaced(tmp_path: Path, socket_path: Path) -> None:
+async def test_the_socket_of_a_killed_gate_is_replaced(tmp_path: Path, socket_path: Path) -> None:
     """A socket file of a killed gate does not prevent a start."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(socket_path))
@@ -103,7 +103,7 @@ async def test_a_dead_gates_socket_is_replaced(tmp_path: Path, socket_path: Path
 
 
 async def test_a_gate_starts_again_on_its_socket(tmp_path: Path, socket_path: Path) -> None:
-    """Whether the previous gate removed the file or not."""
+    """It does not matter whether the previous gate removed the file."""
     for _ in range(2):
         async with started(tmp_path, listen=[f"unix:{socket_path}"]) as gate:
             assert (await verified(gate.verify_addresses[0])).status == 200
@@ -133,7 +133,7 @@ async def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["listen", "admin"])
 async def test_a_port_in_use_is_named(tmp_path: Path, role: str) -> None:
-    """And the gate leaves nothing open."""
+    """The gate closes its other listeners."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         addresses: dict[str, Any] = {"listen": ["127.0.0.1:0"]}
@@ -147,7 +147,7 @@ async def test_a_port_in_use_is_named(tmp_path: Path, role: str) -> None:
 
 
 async def test_the_admin_port_can_be_turned_off(tmp_path: Path) -> None:
-    """With server.admin: null the verify port works, and shows nothing about the gate."""
+    """With server.admin: null the verify port works, and has no pages about the gate."""
     async with started(tmp_path, listen=["127.0.0.1:0"], admin=None) as gate:
         assert gate.admin_address is None
         assert (await verified(gate.verify_addresses[0])).status == 200
@@ -194,7 +194,7 @@ def trusting(authority: trustme.CA, *, client: trustme.LeafCert | None = None) -
 
 
 async def test_tls_is_used_if_configured(tmp_path: Path, socket_path: Path) -> None:
-    """On TCP, not on unix sockets."""
+    """TCP uses it, and unix sockets do not."""
     authority = trustme.CA()
     listen = ["127.0.0.1:0", f"unix:{socket_path}"]
     async with started(tmp_path, listen=listen, tls=tls_files(tmp_path, authority)) as gate:
@@ -216,7 +216,7 @@ async def test_plain_http_is_not_answered_on_a_tls_port(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_current_versions_of_tls_are_supported(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    """TLS 1.2 and 1.3."""
+    """These are TLS 1.2 and 1.3."""
     authority = trustme.CA()
     context = trusting(authority)
     context.minimum_version = context.maximum_version = version
@@ -272,7 +272,7 @@ async def test_client_certificates_can_be_required(tmp_path: Path) -> None:
         proxy = clients.issue_cert("proxy.example.com")
         assert (await verified(address, trusting(authority, client=proxy))).status == 200
         for stranger in (None, trustme.CA().issue_cert("proxy.example.com")):
-            # in TLS 1.3 the refusal comes after the client's side of the handshake, when it reads
+            # a TLS 1.3 client sees the rejection only when it reads
             with pytest.raises((OSError, EOFError)):
                 await verified(address, trusting(authority, client=stranger))
 

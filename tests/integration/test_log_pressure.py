@@ -27,7 +27,7 @@ REFUSED = BURST + 250
 
 
 async def test_a_flood_of_denials_writes_a_burst_of_lines_and_a_count(tmp_path: Path) -> None:
-    """For each policy and reason. Denials without a line are counted in the metrics and in one summary line."""
+    """The limit is per policy and reason. Other denials are in the metrics and in one summary line."""
     async with GateProcess(written(tmp_path, {"jwt": [knowing(ISSUER)]})) as gate:
         stranger = SigningKey.generate("ES256")
         expired = ISSUER.mint(lifetime=-3600)

@@ -43,7 +43,7 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
 
 @pytest.fixture
 async def issuer() -> AsyncIterator[Issuer]:
-    """An issuer beside the cluster."""
+    """An issuer in addition to the cluster."""
     async with published() as (it, _):
         yield it
 
@@ -115,7 +115,7 @@ async def test_the_text_is_valid(gate: Gate, scenario: Scenario, issuer: Issuer)
 
 
 async def test_the_content_type_is_that_of_prometheus(gate: Gate) -> None:
-    """The text format of version 0.0.4."""
+    """It is that of the text format, version 0.0.4."""
     answer = await gate.admin("/metrics")
     assert answer.value("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
 
@@ -129,7 +129,7 @@ async def test_every_family_has_a_help_text(gate: Gate) -> None:
 
 
 async def test_every_decision_is_counted_once(gate: Gate, scenario: Scenario, issuer: Issuer) -> None:
-    """By decision, reason, source and policy."""
+    """The labels are decision, reason, source and policy."""
     expected = await use(gate, scenario, issuer)
     counted = [
         (sample.labels["decision"], sample.labels["reason"], sample.labels["source"], sample.labels["policy"])
@@ -175,7 +175,7 @@ async def test_durations_are_counted_with_the_decisions(
 
 
 async def test_a_long_duration_is_in_its_bucket(gate: Gate, scenario: Scenario) -> None:
-    """In seconds, from the request's headers to its answer."""
+    """Durations are in seconds, from the request's headers to the response."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
     waiting = asyncio.create_task(gate.request(scenario.state.static_token("operator")))
     await comes_to(gate, 1, "authgate_in_flight_requests")
@@ -192,7 +192,7 @@ async def test_a_long_duration_is_in_its_bucket(gate: Gate, scenario: Scenario) 
 
 
 async def test_in_flight_requests_return_to_zero(gate: Gate, scenario: Scenario) -> None:
-    """Also if the client disconnects."""
+    """This also holds if the client disconnects."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
     async with connected(gate.address) as patient:
         async with connected(gate.address) as gone:
@@ -206,7 +206,7 @@ async def test_in_flight_requests_return_to_zero(gate: Gate, scenario: Scenario)
 
 
 async def test_the_cache_is_counted(gate: Gate, issuer: Issuer) -> None:
-    """One miss, then hits, and one entry."""
+    """There are one miss, then hits, and one entry."""
     token = issuer.mint()
     for _ in range(3):
         await gate.request(token)
@@ -225,7 +225,7 @@ async def test_a_full_cache_evicts_the_oldest(issuer: Issuer) -> None:
 
 
 async def test_keys_are_exposed_by_issuer(gate: Gate, issuer: Issuer) -> None:
-    """Their number, the number of fetches, and the time of the last one."""
+    """The metrics are the number of keys, the number of fetches, and the time of the last one."""
     issued_at = await gate.metric("authgate_jwks_last_success_timestamp_seconds", issuer="corp")
     assert abs(issued_at - issuer.clock()) < 60
     for name in ("home", "corp"):
@@ -234,7 +234,7 @@ async def test_keys_are_exposed_by_issuer(gate: Gate, issuer: Issuer) -> None:
 
 
 async def test_the_version_and_the_configuration_are_exposed(gate: Gate) -> None:
-    """The version, and that its configuration was loaded."""
+    """The metrics show the version and that the configuration was loaded."""
     assert await gate.metric("authgate_build_info", version=__version__) == 1
     assert await gate.metric("authgate_config_reloads_total", result="success") == 1
     assert await gate.metric("authgate_config_last_reload_success_timestamp_seconds") > 0

@@ -45,7 +45,7 @@ def gate(folder: Path, document: dict[str, Any], environ: dict[str, str] = ON_SI
 
 
 async def counted(running: GateProcess, **results: int) -> None:
-    """Return once so many configurations were applied (the one at start among them) and refused."""
+    """Wait until these numbers of configurations were applied, including the one at startup, and rejected."""
 
     async def reached() -> bool:
         return all(
@@ -59,7 +59,7 @@ async def counted(running: GateProcess, **results: int) -> None:
 
 
 async def test_a_changed_file_is_applied(tmp_path: Path) -> None:
-    """Without a restart and on open connections. Earlier verdicts are removed from the cache."""
+    """This needs no restart and includes open connections. Earlier verdicts are removed from the cache."""
     async with gate(tmp_path, letting("jane"), OFTEN) as running, connected(running.address) as kept:
         token = ISSUER.mint("jane")
 
@@ -80,7 +80,7 @@ async def test_a_changed_file_is_applied(tmp_path: Path) -> None:
 
 
 async def test_sighup_reloads_the_file_at_once(tmp_path: Path) -> None:
-    """Even if files are not polled, and even if the file has not changed."""
+    """This works if files are not polled, and if the file has not changed."""
     async with gate(tmp_path, letting("jane")) as running:
         running.process.send(signal.SIGHUP)
         await counted(running, success=2)
@@ -205,7 +205,7 @@ async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) 
 
 
 async def test_gauges_of_a_removed_issuer_are_removed(tmp_path: Path) -> None:
-    """Else the age of its keys would cause alerts forever. Its counters remain."""
+    """Otherwise the age of its keys would cause alerts forever. Its counters remain."""
     async with published() as (one, _), published() as (other, _):
         both = {"jwt": [trusting(one, "one"), trusting(other, "other")]}
         async with gate(tmp_path, both) as running:
@@ -247,7 +247,7 @@ async def test_every_worker_applies_a_changed_file(tmp_path: Path) -> None:
 
 async def test_a_worker_that_starts_during_a_reload_applies_it(tmp_path: Path) -> None:
     """It was forked with the previous configuration and must not answer by that."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # so that taking it over takes a while
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # so that applying it takes a while
         slow = trusting(f"http://127.0.0.1:{silent.getsockname()[1]}", "slow")
         async with Crew(tmp_path, letting("jane"), ON_SIGNAL) as crew:
             written(tmp_path, letting("joe", jwt=[knowing(ISSUER), slow]))
@@ -268,7 +268,7 @@ async def test_a_worker_that_starts_during_a_reload_applies_it(tmp_path: Path) -
 
 
 async def test_no_worker_applies_a_bad_file(tmp_path: Path) -> None:
-    """Neither an invalid one nor one that the first worker cannot use."""
+    """It may be invalid, or the first worker may be unable to use it."""
     async with Crew(tmp_path, letting("jane"), {**ON_SIGNAL, **NOWHERE}) as crew:
         for number, text in enumerate(("jwt: []", json.dumps({"cluster": {"audiences": ["a"]}})), 1):
             (tmp_path / "authgate.yaml").write_text(text)

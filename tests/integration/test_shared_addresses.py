@@ -77,7 +77,7 @@ async def test_several_processes_can_listen_on_a_reserved_port(shared: SharedAdd
 async def test_another_gate_cannot_reserve_a_port_in_use(
     shared: SharedAddresses, other: SharedAddresses
 ) -> None:
-    """Even a gate with workers, which share ports with each other."""
+    """This includes a gate with workers, which share ports with each other."""
     address = shared.reserve(ListenAddress("127.0.0.1"))
     async with listening(shared, address):
         with pytest.raises(ListenError, match=f"cannot listen on {address}: "):
@@ -106,7 +106,7 @@ async def test_a_unix_socket_outlives_its_listeners(shared: SharedAddresses, soc
 
 
 async def test_the_socket_of_another_gate_is_kept(shared: SharedAddresses, socket_path: Path) -> None:
-    """A gate that started while this one ended."""
+    """It belongs to a gate that started while this one ended."""
     shared.reserve(ListenAddress(unix=str(socket_path)))
     socket_path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
@@ -116,7 +116,7 @@ async def test_the_socket_of_another_gate_is_kept(shared: SharedAddresses, socke
 
 
 async def test_a_file_that_is_not_a_socket_is_kept(shared: SharedAddresses, socket_path: Path) -> None:
-    """As for a single process."""
+    """This is the same as for a single process."""
     socket_path.write_text("precious")
     with pytest.raises(ListenError, match="not a socket"):
         shared.reserve(ListenAddress(unix=str(socket_path)))

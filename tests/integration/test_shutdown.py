@@ -182,7 +182,7 @@ async def serve(folder: Path, document: dict[str, Any]) -> tuple[int | None, str
 
 @pytest.mark.parametrize("role", ["listen", "admin"])
 async def test_a_port_in_use_is_reported(tmp_path: Path, role: str) -> None:
-    """With exit status 1, the address, and no traceback."""
+    """The exit status is 1. The message has the address, and there is no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         server = {"listen": ["127.0.0.1:0"], "admin": None, role: [taken] if role == "listen" else taken}

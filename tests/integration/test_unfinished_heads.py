@@ -64,7 +64,7 @@ async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
     ],
 )
 async def test_a_head_behind_a_complete_request_has_a_timeout(gate: Gate, first: bytes) -> None:
-    """Even if it arrived in the same packet. A connection without one stays open."""
+    """This includes one in the same packet. A connection without an unfinished head stays open."""
     async with connected(gate.address) as wire, connected(gate.address) as idle:
         await idle.send_raw(first)
         await wire.send_raw(first + b"GET /verify HTTP/1.1\r\nX: ")
@@ -122,7 +122,7 @@ async def test_the_oldest_of_too_many_heads_is_ended(issuer: Issuer) -> None:
 
 
 async def test_a_completed_head_makes_room(issuer: Issuer) -> None:
-    """Also after many requests in pieces."""
+    """This also holds after many requests in pieces."""
     limits = {"maxUnfinishedHeaderBytes": BUDGET}
     async with running({"jwt": [knowing(issuer)], "limits": limits}) as gate, connected(gate.address) as wire:
         for _ in range(60):
@@ -135,7 +135,7 @@ async def test_a_completed_head_makes_room(issuer: Issuer) -> None:
 async def test_a_flood_of_unfinished_heads_stays_within_a_memory_limit(
     tmp_path: Path, issuer: Issuer
 ) -> None:
-    """With 3,000 connections that could take 325 KB each. Good clients get correct answers meanwhile."""
+    """There are 3,000 connections that could take 325 KB each. Good clients get correct responses meanwhile."""
     limits = {"maxUnfinishedHeaderBytes": BUDGET, "headerTimeout": "60s"}
     file = written(tmp_path, {"jwt": [knowing(issuer)], "limits": limits})
     good = bearer(issuer.mint())

@@ -116,7 +116,7 @@ async def test_a_client_that_sends_its_body_late_still_reads_its_answer(gate: Ga
 
 
 async def test_the_log_names_what_to_change(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
-    """At most one warning a minute, with nginx's directive."""
+    """There is at most one warning per minute, and it has nginx's directive."""
     for _ in range(3):
         async with connected(gate.address) as wire:
             await wire.send("POST /verify HTTP/1.1", "Host: gate", "Content-Length: 5", bearer(HIGH))
@@ -160,7 +160,7 @@ server {{
     }}
 }}
 """
-"""As many people write it: without `proxy_set_header Content-Length ""`."""
+"""A common configuration, without `proxy_set_header Content-Length ""`."""
 
 
 @asynccontextmanager

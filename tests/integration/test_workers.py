@@ -186,7 +186,7 @@ async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
 
 
 async def test_open_requests_are_finished(tmp_path: Path) -> None:
-    """In every worker. New connections are refused."""
+    """This applies to every worker. New connections are refused."""
     async with cluster(tmp_path) as scenario:
         section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
         async with Crew(tmp_path, {"cluster": section}, {"AUTHGATE_SHUTDOWN__TIMEOUT": "20s"}) as crew:
@@ -269,7 +269,7 @@ async def test_a_gate_does_not_share_a_port_with_another_gate(crew: Crew, tmp_pa
 
 
 async def test_workers_that_cannot_start_end_the_gate(tmp_path: Path) -> None:
-    """With the reason, as for a single process."""
+    """The reason is reported, as for a single process."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text("apiVersion: v1\nkind: Config\n")
     document = {
