@@ -107,7 +107,9 @@ async def test_a_namespace_admin_can_install_it(
     await asyncio.to_thread(as_admin.run, "uninstall", *release)
     assert "Warning" not in notes
 
-    values["config"] = cluster(tokenReview={"mode": "never"})
+    # With a policy, so that there is no warning about a gate that allows every valid token.
+    policies = {"default": {"allow": [{"serviceAccounts": [f"{NAMESPACE}/*"]}]}}
+    values["config"] = {**cluster(tokenReview={"mode": "never"}), "policies": policies}
     installed = await install(helm, plane, tmp_path, "one-namespace", **values)
     assert installed.rights == []
     token = await app_token(plane, "local")
