@@ -96,7 +96,12 @@ async def test_sighup_reloads_the_file_at_once(tmp_path: Path) -> None:
         pytest.param(
             "jwt: [", "is not valid YAML: ", "authgate.yaml (line 1): is not valid YAML", id="no YAML"
         ),
-        pytest.param("jwt: []", "neither cluster nor jwt", "cluster: does not fit", id="nothing accepted"),
+        pytest.param(
+            "jwt: []",
+            "neither cluster, jwt nor introspection",
+            "cluster: does not fit",
+            id="nothing accepted",
+        ),
         pytest.param(
             json.dumps(letting("joe", s3cr3t={})),
             "s3cr3t (line 1): is not a known field",

@@ -20,12 +20,12 @@ NEEDS_PROXY: Final = (
 
 
 def tokens_have_an_issuer(config: Config) -> Iterator[Finding]:
-    """Yield that there is neither a cluster nor another issuer."""
+    """Yield a problem if no cluster, issuer or introspection server is configured."""
     if not config.clusters and not config.jwt and not config.introspection:
         yield Finding(
             ("cluster",),
-            "neither cluster nor jwt is configured, so every token would be rejected: set cluster.audiences (or"
-            " AUTHGATE_CLUSTER__AUDIENCES), or add an issuer under jwt",
+            "neither cluster, jwt nor introspection is configured, so every token would be rejected: set"
+            " cluster.audiences (or AUTHGATE_CLUSTER__AUDIENCES), or add an entry under jwt or introspection",
         )
 
 

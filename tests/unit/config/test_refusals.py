@@ -151,9 +151,9 @@ FIELDS = {
 }
 
 CLUSTERS = {
-    "nothing": ("log: {level: info}", "cluster", "neither cluster nor jwt is configured"),
-    "empty-file": ("", "cluster", "neither cluster nor jwt is configured"),
-    "empty-jwt": ("jwt: []", "cluster", "neither cluster nor jwt is configured"),
+    "nothing": ("log: {level: info}", "cluster", "neither cluster, jwt nor introspection is configured"),
+    "empty-file": ("", "cluster", "neither cluster, jwt nor introspection is configured"),
+    "empty-jwt": ("jwt: []", "cluster", "neither cluster, jwt nor introspection is configured"),
     "no-audiences": ("cluster: {name: home}", "cluster.audiences", "is required: the audiences"),
     "null-audiences": ("cluster: {audiences: null}", "cluster.audiences", "must be a list"),
     "bare-audience": ("cluster: {audiences: my-app}", "cluster.audiences", "must be a list"),
