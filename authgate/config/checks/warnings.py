@@ -219,4 +219,8 @@ _PREFIXES: tuple[tuple[_Kind, Path], ...] = (
 
 def _prefix(entry: ClaimsConfig, kind: _Kind) -> str | None:
     claim = entry.claim_mappings.username if kind == "username" else entry.claim_mappings.groups
-    return None if claim is None or claim.claim is None else claim.prefix
+    if claim is None or claim.claim is None:
+        return None
+    if claim.claim == "sub" and isinstance(entry, JWTIssuerConfig) and entry.gate.spiffe is not None:
+        return f"{claim.prefix}{entry.issuer.url}/"  # every `sub` is a SPIFFE ID of the trust domain
+    return claim.prefix

@@ -38,6 +38,17 @@ def test_an_issuer_that_could_name_a_system_user_is_a_warning(load_text: Load, p
     )
 
 
+def test_a_spiffe_id_never_names_a_system_user(load_text: Load) -> None:
+    """Without a prefix, a username is still the whole SPIFFE ID."""
+    text = """
+jwt:
+- issuer: {url: spiffe://example.org, audiences: [a]}
+  claimMappings: {username: {claim: sub, prefix: ""}}
+  gate: {spiffe: {trustDomain: example.org}, jwksURL: https://spire.example.org/bundle}
+"""
+    assert load_text(text).warnings == ()
+
+
 def test_an_issuer_that_could_name_a_system_group_is_a_warning(load_text: Load) -> None:
     """`system:masters` is a group."""
     (warning,) = load_text(f"jwt: [{issuer('a', 'a:', groups='')}]").warnings
