@@ -50,9 +50,8 @@ class AccessReviewer:
         self._max_entries = max_entries
         self._allowed: OrderedDict[bytes, tuple[AccessAnswer, float]] = OrderedDict()
         self._denied: OrderedDict[bytes, tuple[AccessAnswer, float]] = OrderedDict()
-        self._sender: ReviewSender[bytes, AccessAnswer] = ReviewSender(
-            clock, _OUTAGE, on_review=on_review, on_state=on_state
-        )
+        self._sender: ReviewSender[bytes, AccessAnswer] = ReviewSender(clock, _OUTAGE, on_review=on_review)
+        self._on_state = on_state
         self._on_lookup = on_lookup
         self._on_eviction = on_eviction
 
@@ -90,6 +89,7 @@ class AccessReviewer:
             lambda: self._bucket.reserve(self._clock.monotonic(), identity.username),
             lambda: self._api.review_access(identity, attributes),
             on_answer,
+            self._on_state,
         )
 
     def _store(self, key: bytes, answer: AccessAnswer, asked_at: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 _Budget = Literal["signed", "opaque"]
 _TIME: Final = TimeRules()
+_CONFIRM_INTERVAL: Final = 1.0
 _BEARER_TYPES: Final = frozenset({"bearer", "access_token"})
 _BOUND_TYPES: Final = frozenset({"dpop", "pop", "mac"})
 _OTHER_USES: Final = {
@@ -67,7 +70,11 @@ class IntrospectionAPI(Protocol):
 
 
 class Introspector(TokenChecker["Answer"]):
-    """Sends introspection requests to one server."""
+    """Sends introspection requests to one server.
+
+    A server, or a firewall in front of it, can fail for single tokens, and clients choose tokens. So a failed request
+    alone does not make a server that answered unusable: a probe must fail, too.
+    """
 
     def __init__(
         self,
@@ -96,6 +103,8 @@ class Introspector(TokenChecker["Answer"]):
             on_state=on_state,
         )
         self._api = api
+        self._confirmation: asyncio.Task[None] | None = None
+        self._confirm_at = -math.inf
 
     async def introspect(self, token: str, budget: _Budget, key: Hashable) -> Answer | Unavailable:
         """Return the server's answer about a token."""
@@ -107,8 +116,22 @@ class Introspector(TokenChecker["Answer"]):
         """Introspect an invented token, to find out whether the server answers."""
         await self.introspect(PROBE_TOKEN, "opaque", None)
 
+    def _set_state(self, error: str | None, *, probe: bool) -> None:
+        if error is None or self._error is not None or probe:
+            super()._set_state(error, probe=probe)
+        elif self._confirmation is None or self._confirmation.done():
+            self._confirmation = asyncio.create_task(self._confirm())
+
+    async def _confirm(self) -> None:
+        """Probe the server, at most once a second."""
+        await asyncio.sleep(self._confirm_at - self._clock.monotonic())
+        self._confirm_at = self._clock.monotonic() + _CONFIRM_INTERVAL
+        await self.probe()
+
     async def close(self) -> None:
         """Cancel the requests in progress, and close connections."""
+        if self._confirmation is not None:
+            self._confirmation.cancel()
         await super().close()
         await self._api.close()
 

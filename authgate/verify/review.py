@@ -37,7 +37,6 @@ class ReviewSender(Generic[K, A]):
     """Sends reviews of one kind, each with a key; reviews with the same key share one request.
 
     `on_review` gets the result and the duration in seconds of each review; one that was not sent is `throttled`.
-    `on_state` gets the error of the last review that was sent, or None.
     """
 
     def __init__(
@@ -46,13 +45,11 @@ class ReviewSender(Generic[K, A]):
         outage: Outage,
         *,
         on_review: Callable[[str, float], None],
-        on_state: Callable[[str | None], None],
     ) -> None:
         self._clock = clock
         self._outage = outage
         self._flights: SingleFlight[K, A | Unavailable] = SingleFlight()
         self._on_review = on_review
-        self._on_state = on_state
 
     async def send(
         self,
@@ -60,13 +57,15 @@ class ReviewSender(Generic[K, A]):
         reserve: Callable[[], float | Unavailable | None],
         call: Callable[[], Awaitable[A]],
         on_answer: Callable[[A, float], str],
+        on_state: Callable[[str | None], None],
     ) -> A | Unavailable:
         """Return the answer of `call`, or `Unavailable` if it raises `ApiError`.
 
         `reserve` returns the seconds to wait first, None if the budget is used up, or why no review is sent.
-        `on_answer` gets the answer and the monotonic time of the request, and returns the result to report.
+        `on_answer` gets the answer and the monotonic time of the request, and returns the result to report. `on_state`
+        gets the error of a review that was sent, or None if it was answered.
         """
-        return await self._flights.do(key, lambda: self._send(reserve, call, on_answer))
+        return await self._flights.do(key, lambda: self._send(reserve, call, on_answer, on_state))
 
     async def close(self) -> None:
         """Cancel the reviews in progress."""
@@ -77,6 +76,7 @@ class ReviewSender(Generic[K, A]):
         reserve: Callable[[], float | Unavailable | None],
         call: Callable[[], Awaitable[A]],
         on_answer: Callable[[A, float], str],
+        on_state: Callable[[str | None], None],
     ) -> A | Unavailable:
         wait = reserve()
         if wait is None:
@@ -91,10 +91,10 @@ class ReviewSender(Generic[K, A]):
             answer = await call()
         except ApiError as error:
             self._on_review(error.kind.value, self._clock.monotonic() - started)
-            self._on_state(str(error))
+            on_state(str(error))
             forbidden = error.kind in (ApiErrorKind.FORBIDDEN, ApiErrorKind.UNAUTHORIZED)
             reason = self._outage.forbidden if forbidden else self._outage.unavailable
             return Unavailable(reason, str(error), max(1, error.retry_after), self._outage.evidence)
         self._on_review(on_answer(answer, started), self._clock.monotonic() - started)
-        self._on_state(None)
+        on_state(None)
         return answer

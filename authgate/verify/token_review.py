@@ -61,7 +61,7 @@ class TokenChecker(Generic[A]):
         self._on_state = on_state
         self._error: str | None = "no review yet"
         self._sender: ReviewSender[tuple[str, tuple[str, ...]], A]
-        self._sender = ReviewSender(clock, outage, on_review=on_review, on_state=self._set_state)
+        self._sender = ReviewSender(clock, outage, on_review=on_review)
 
     async def check(
         self,
@@ -101,7 +101,11 @@ class TokenChecker(Generic[A]):
             return result
 
         return await self._sender.send(
-            (token, audiences), lambda: self._reserve(digest, budget, key), call, on_answer
+            (token, audiences),
+            lambda: self._reserve(digest, budget, key),
+            call,
+            on_answer,
+            lambda error: self._set_state(error, probe=token == PROBE_TOKEN),
         )
 
     def saturation(self) -> dict[str, float]:
@@ -121,7 +125,8 @@ class TokenChecker(Generic[A]):
         """Return whether the last request was answered, and the error if it was not."""
         return self._error is None, self._error or "answers"
 
-    def _set_state(self, error: str | None) -> None:
+    def _set_state(self, error: str | None, *, probe: bool) -> None:
+        """Keep the error of a request, or None if it was answered; `probe` is whether it was one of authgate's own."""
         self._error = error
         self._on_state(error)
 

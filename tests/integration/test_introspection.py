@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 
 from tests.support.authorization_server import CLIENT, INTROSPECT, SECRET, AuthorizationServer
 from tests.support.embedded_server import EmbeddedServer
@@ -124,6 +126,40 @@ async def test_an_outage_is_never_a_401(tmp_path: Path, fault: Fault) -> None:
                 await ready(gate)  # by a probe, which is sent every 5 s
             assert await gate.verdict(TOKEN) == (200, "")
             assert await gate.verdict(REVOKED) == (401, "introspection_inactive")
+
+
+class _Firewalled(AuthorizationServer):
+    """An authorization server behind a firewall that refuses what looks like an attack."""
+
+    async def respond(self, request: web.BaseRequest) -> web.StreamResponse | None:
+        refused = b"token=..%2F" in await request.read()
+        return web.Response(status=403) if refused else await super().respond(request)
+
+
+async def test_a_token_that_the_server_cannot_answer_does_not_stop_the_gate(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A client chooses its token, so its failure says nothing about others: the gate stays ready, and logs nothing."""
+    caplog.set_level(logging.INFO)
+    async with EmbeddedServer() as server:
+        site = _Firewalled(server.url)
+        site.tokens[TOKEN] = {"sub": "jane", "aud": AUDIENCE}
+        server.add(site)
+        async with running({"introspection": [asking(site, tmp_path)]}) as gate:
+            await ready(gate)
+            for _ in range(3):
+                assert await gate.verdict("../../etc/passwd") == (503, "introspection_unavailable")
+                assert (await gate.admin("/readyz")).status == 200
+                assert await gate.verdict(TOKEN) == (200, "")
+            assert "introspection fails" not in caplog.text
+            server.faults.set(INTROSPECT, failing(403))
+            assert (await gate.verdict(REVOKED))[0] == 503
+
+            async def is_not_ready() -> bool:
+                return (await gate.admin("/readyz")).status == 503
+
+            await until(is_not_ready, within=4)  # sooner than the next periodic probe
+            assert caplog.text.count("introspection fails") == 1
 
 
 async def test_rejected_client_credentials_are_reported(
