@@ -37,7 +37,7 @@ def parse_object(data: bytes) -> dict[str, JSONValue]:
     except UnicodeDecodeError:
         raise StrictJSONError("not UTF-8") from None
     # A text with no more brackets than the limit cannot be nested deeper, so few texts need the scan.
-    if text.count("{") + text.count("[") > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
+    if text.count("{") + text.count("[") > _MAX_DEPTH and _is_too_deep(text):
         raise StrictJSONError(f"nested deeper than {_MAX_DEPTH}")
     try:
         if text[:1] == "{" and text[-1:] == "}":  # no white space around it, so the faster call will do
@@ -63,15 +63,16 @@ def string_member(members: Mapping[str, JSONValue], name: str) -> str:
     return value or ""
 
 
-def _depth(text: str) -> int:
-    depth = deepest = 0
+def _is_too_deep(text: str) -> bool:
+    depth = 0
     for match in _BRACKETS_OUTSIDE_STRINGS.finditer(text):
         if match[0] in "[{":
             depth += 1
-            deepest = max(deepest, depth)
+            if depth > _MAX_DEPTH:
+                return True
         elif match[0] in "]}":
             depth -= 1
-    return deepest
+    return False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

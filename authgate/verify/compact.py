@@ -28,6 +28,7 @@ _PADDING: Final = (b"", b"", b"==", b"=")
 _BASE64URL = re.compile(r"[A-Za-z0-9+/_-]*")
 _LENIENT = bytes.maketrans(b"-_", b"+/")
 _OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*[\"}]")
+_MIN_OBJECT_CHARS = 4  # of base64url, whose whole groups are decoded; a client can send thousands of shorter segments
 _MAX_HEADER_CHARS = 4096
 _MAX_KID_CHARS = 512
 _REMEMBERED_HEADERS = 512
@@ -148,7 +149,10 @@ def holds_json_object(text: str) -> bool:
     That is true for every JWT, signed or encrypted, also for a truncated or damaged one. It is false for static tokens,
     which can contain dots.
     """
-    return any(_OBJECT.match(_decoded_start(segment)) is not None for segment in text.split("."))
+    return any(
+        len(segment) >= _MIN_OBJECT_CHARS and _OBJECT.match(_decoded_start(segment)) is not None
+        for segment in text.split(".")
+    )
 
 
 def why_unverifiable(token: UnverifiedToken) -> str:
