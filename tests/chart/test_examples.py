@@ -21,7 +21,7 @@ MANIFESTS = sorted(
 UNIT = EXAMPLES / "vm" / "authgate.service"
 
 _EXPOSURE = 15
-"""What `systemd-analyze security` may at most say of the unit, in tenths; systemd 252 says 1.2."""
+"""The highest exposure that `systemd-analyze security` may report, in tenths; systemd 252 reports 1.2."""
 
 
 def objects_of(name: str) -> list[Object]:

@@ -38,7 +38,7 @@ _WAY = (
     "token-requests",
     "minimal",
 )
-"""Values whose objects differ in kind and in what Kubernetes lets nobody change."""
+"""Values whose objects differ in kind and in immutable fields."""
 
 
 def test_a_release_is_installed_upgraded_and_rolled_back(release: Helm) -> None:

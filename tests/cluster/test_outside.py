@@ -20,7 +20,7 @@ NEVER = {"tokenReview": {"mode": "never"}}
 
 
 async def publish(plane: ControlPlane) -> None:
-    """Let everybody read the issuer and the keys, as the chart's rbac.publicDiscovery does, and wait until they can."""
+    """Make issuer and keys public, as rbac.publicDiscovery of the chart does, and wait until they can be read."""
     body = {
         "metadata": {"name": "public-discovery"},
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": DISCOVERER},

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-_REMEMBERED = 1 << 20  # bytes
+_RECORDED_BYTES = 1 << 20  # bytes
 
 
 class Fault(Enum):
     """How the server behind the relay fails."""
 
     DOWN = "nothing listens"
-    HANGS = "it takes the request and says nothing"
-    CLOSES = "it closes before it has said anything"
-    CUT = "it closes in the middle of an answer that would let pass"
+    HANGS = "it accepts the request and sends nothing"
+    CLOSES = "it closes before it sends anything"
+    CUT = "it closes in the middle of an answer that would allow"
     RUBBISH = "it speaks another protocol"
 
 
-_SAID = {
+_ANSWERS = {
     Fault.CLOSES: b"",
     Fault.CUT: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Auth-Request-User: corp:ad",
     Fault.RUBBISH: b"220 mail.example.com ESMTP ready\r\n",
@@ -143,14 +143,14 @@ class Relay:
         if fault is Fault.HANGS:
             await reader.read()  # until the other side closes the connection
             return
-        writer.write(fault if isinstance(fault, bytes) else _SAID[fault])
+        writer.write(fault if isinstance(fault, bytes) else _ANSWERS[fault])
         await writer.drain()
         writer.close()
         await writer.wait_closed()
 
     def _note(self, data: bytes) -> None:
         self.bytes_received += len(data)
-        self.received += data[: _REMEMBERED - len(self.received)]
+        self.received += data[: _RECORDED_BYTES - len(self.received)]
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

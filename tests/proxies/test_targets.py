@@ -45,7 +45,7 @@ REFUSED = {NO_ANSWER, 400, 401, 403, 404, 405, 501, 503}
 OPEN: dict[str, Any] = {
     "policies": {"default": {"rules": RULES}, "public": {"rules": [{"anonymous": True}]}},
 }
-"""A gate whose policy `public` lets everybody pass, should a client reach it."""
+"""A gate whose policy `public` allows every request, if a client can select it."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What tests of the command line share: a way to run a command in this process."""
+"""Fixtures for tests of the command line: a command runs in this process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from authgate.cli import app
 
 
 class Run(Protocol):
-    """Runs `authgate` with these words."""
+    """Run `authgate` with these words."""
 
     def __call__(
         self, *words: object, stdin: str | bytes | None = None, env: dict[str, str] | None = None
     ) -> Result:
-        """What it printed, and its exit status; an exception that nobody caught is raised."""
+        """Return its output and exit status. An unexpected exception is raised."""
         ...
 
 

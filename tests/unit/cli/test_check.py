@@ -44,13 +44,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def _written(path: Path, **sections: object) -> Path:
-    """A file with further sections, which is JSON and so YAML."""
+    """Return a file with further sections. It is JSON, and so YAML."""
     path.write_text(json.dumps({**yaml.safe_load(GOOD), **NOWHERE, **sections}, indent=1))
     return path
 
 
-def test_a_good_configuration_passes(run: Run, file: Path) -> None:
-    """Exit status 0, and a sentence that says which file."""
+def test_a_valid_configuration_passes(run: Run, file: Path) -> None:
+    """The exit status is 0, and the message names the file."""
     result = run("check", "--config", _written(file))
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{file}: the configuration is valid\n"
@@ -58,7 +58,7 @@ def test_a_good_configuration_passes(run: Run, file: Path) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_pass(run: Run, example: Path) -> None:
-    """What is shown to users can be used."""
+    """The examples that users can copy are valid."""
     assert run("check", "--config", example).exit_code == 0
 
 
@@ -68,12 +68,12 @@ def test_the_file_may_be_named_by_the_environment(run: Run, file: Path) -> None:
 
 
 def test_the_environment_alone_may_be_complete(run: Run) -> None:
-    """In a pod one variable is a whole configuration."""
+    """In a pod one variable is a complete configuration."""
     assert run("check", env={"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}).exit_code == 0
 
 
 def test_every_problem_is_listed_with_path_value_and_nearest_name(run: Run, file: Path) -> None:
-    """Nobody has to run it once per mistake."""
+    """One run finds all mistakes."""
     file.write_text(BAD)
     result = run("check", "--config", file)
     assert (result.exit_code, result.stdout) == (1, "")
@@ -86,7 +86,7 @@ def test_every_problem_is_listed_with_path_value_and_nearest_name(run: Run, file
 
 
 def test_a_script_gets_the_problems_as_json(run: Run, file: Path) -> None:
-    """With path, value, suggestion and line by name."""
+    """Path, value, suggestion and line have names."""
     file.write_text(BAD)
     result = run("check", "--config", file, "--output", "json")
     shown = json.loads(result.stdout)
@@ -101,7 +101,7 @@ def test_a_script_gets_the_problems_as_json(run: Run, file: Path) -> None:
 
 
 def test_warnings_do_not_fail(run: Run, file: Path) -> None:
-    """What is worth a second look may still be meant."""
+    """A setting with a warning may be intended."""
     file.write_text(GOOD.replace("corp:", ""))
     result = run("check", "--config", file)
     assert result.exit_code == 0
@@ -109,7 +109,7 @@ def test_warnings_do_not_fail(run: Run, file: Path) -> None:
 
 
 def test_a_missing_file_is_one_sentence(run: Run, tmp_path: Path) -> None:
-    """No traceback for a wrong path."""
+    """There is no traceback for a wrong path."""
     result = run("check", "--config", tmp_path / "none.yaml")
     assert result.exit_code == 1
     assert (
@@ -119,7 +119,7 @@ def test_a_missing_file_is_one_sentence(run: Run, tmp_path: Path) -> None:
 
 
 def test_keys_in_a_file_are_read(run: Run, file: Path, tmp_path: Path) -> None:
-    """A key file that would keep the gate from starting is found before."""
+    """A key file that would prevent the gate from starting is reported."""
     keys = tmp_path / "keys.json"
     keys.write_text('{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}')
     file.write_text(f"{GOOD}  gate: {{name: corp, staticKeys: {{file: {keys}}}}}\n")
@@ -129,7 +129,7 @@ def test_keys_in_a_file_are_read(run: Run, file: Path, tmp_path: Path) -> None:
 
 
 def test_unusable_keys_of_a_cluster_are_a_problem(run: Run, file: Path) -> None:
-    """They need no network either; a cluster that is asked is left to the machine on which the gate will run."""
+    """They can be checked without a network. The API server of a cluster is not called."""
     keys = file.with_name("keys.json")
     keys.write_text('{"keys": [{"kty": "RSA", "n": "AQ", "e": "AQAB"}]}')
     static = f"issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{file: {keys}}}"
@@ -142,7 +142,7 @@ def test_unusable_keys_of_a_cluster_are_a_problem(run: Run, file: Path) -> None:
 
 
 def test_a_control_character_in_the_file_does_not_reach_the_terminal(run: Run, file: Path) -> None:
-    """Problems quote what they found, escaped."""
+    """Problems quote values of the file, escaped."""
     file.write_text('"a\\e[2Jb": 1\n' + GOOD)
     result = run("check", "--config", file)
     assert result.exit_code == 1
@@ -176,10 +176,10 @@ def _kubeconfig(file: Path, cluster: dict[str, object], user: Mapping[str, objec
 
 
 @pytest.mark.parametrize(("cluster", "user", "words"), UNUSABLE.values(), ids=UNUSABLE)
-def test_a_kubeconfig_that_serve_refuses_is_a_problem(
+def test_a_kubeconfig_that_serve_rejects_is_a_problem(
     run: Run, file: Path, cluster: dict[str, object], user: dict[str, object], words: str
 ) -> None:
-    """With the line that names the file."""
+    """The problem has the line that names the file."""
     section = {"audiences": ["a"], "kubeconfig": _kubeconfig(file, cluster, user)}
     result = run("check", "--config", _written(file, cluster=section))
     assert result.exit_code == 1
@@ -188,7 +188,7 @@ def test_a_kubeconfig_that_serve_refuses_is_a_problem(
 
 
 def test_a_context_that_a_kubeconfig_does_not_have_is_a_problem(run: Run, file: Path) -> None:
-    """Of each cluster, whichever is wrong."""
+    """This is checked for each cluster."""
     kubeconfig = _kubeconfig(file, {}, {})
     clusters = [
         {"name": name, "audiences": ["a"], "kubeconfig": kubeconfig, "context": name}
@@ -203,7 +203,7 @@ def test_a_context_that_a_kubeconfig_does_not_have_is_a_problem(run: Run, file: 
 
 
 def test_a_cluster_that_cannot_be_found_from_here_is_a_warning(run: Run, file: Path) -> None:
-    """In a pod the gate will find it, so the exit status is 0; but nothing was checked, and that is said."""
+    """The gate will find it in a pod, so the exit status is 0. The warning states that nothing was checked."""
     result = run(
         "check", "--config", _written(file, cluster={"audiences": ["a"]}), env={"HOME": str(file.parent)}
     )
@@ -213,7 +213,7 @@ def test_a_cluster_that_cannot_be_found_from_here_is_a_warning(run: Run, file: P
 
 
 def test_an_exec_plugin_that_is_not_installed_here_is_a_warning(run: Run, file: Path) -> None:
-    """It first runs with the first request, so `serve` starts without it."""
+    """The plugin runs at the first request, so `serve` starts without it."""
     plugin: dict[str, object] = {
         "exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-program"}
     }
@@ -224,7 +224,7 @@ def test_an_exec_plugin_that_is_not_installed_here_is_a_warning(run: Run, file: 
 
 
 def test_two_files_with_one_signing_key_are_a_problem(run: Run, file: Path) -> None:
-    """Each key has its place once."""
+    """A key may be listed only once."""
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
@@ -239,8 +239,8 @@ def test_two_files_with_one_signing_key_are_a_problem(run: Run, file: Path) -> N
 
 
 @pytest.mark.parametrize("section", ["server", "exchange"])
-def test_a_tls_certificate_that_openssl_refuses_is_a_problem(run: Run, file: Path, section: str) -> None:
-    """One that parses may still be too weak to be used."""
+def test_a_tls_certificate_that_openssl_rejects_is_a_problem(run: Run, file: Path, section: str) -> None:
+    """A certificate that can be parsed may still be too weak."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gate.example")])
     now = datetime.now(UTC)
@@ -267,8 +267,8 @@ def test_a_tls_certificate_that_openssl_refuses_is_a_problem(run: Run, file: Pat
     assert f": {section}.tls: " in result.stderr
 
 
-def test_a_comment_beside_a_certificate_authority_may_have_any_letters(run: Run, file: Path) -> None:
-    """OpenSSL takes ASCII only, and the comment is not for it."""
+def test_a_comment_in_a_ca_file_may_have_any_characters(run: Run, file: Path) -> None:
+    """OpenSSL accepts only ASCII, so comments are removed first."""
     pem = trustme.CA().cert_pem.bytes().decode()
     issuer = yaml.safe_load(GOOD)["jwt"][0]
     issuer["issuer"]["certificateAuthority"] = f"# Prüfstelle\n{pem}"
@@ -276,7 +276,7 @@ def test_a_comment_beside_a_certificate_authority_may_have_any_letters(run: Run,
 
 
 def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path) -> None:
-    """Another machine, or this one once the other program has ended, may have it free."""
+    """It may be free on another machine, or when the other program has ended."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = {
             "listen": [f"unix:{file.parent}/none/gate.sock", f"unix:{file}", "192.0.2.1:0"],
@@ -297,14 +297,14 @@ def test_an_address_that_is_not_available_here_is_a_warning(run: Run, file: Path
 
 
 def test_the_file_may_be_an_argument(run: Run, file: Path) -> None:
-    """It takes precedence over the environment; twice is wrong usage."""
+    """It takes precedence over the environment. Two files are wrong usage."""
     assert run("check", file, env={"AUTHGATE_CONFIG": "none.yaml"}).exit_code == 0
     assert run("check", file, "--config", file).exit_code == 2
 
 
 @pytest.mark.parametrize("words", [("-",), ("--config", "-")], ids=["argument", "option"])
 def test_the_file_may_be_standard_input(run: Run, words: tuple[str, ...]) -> None:
-    """A pipe needs no temporary file; messages call it <stdin>."""
+    """A pipe needs no temporary file. Messages call it <stdin>."""
     assert run("check", *words, stdin=GOOD).stdout == "<stdin>: the configuration is valid\n"
     assert run("check", *words, stdin=BAD).stderr.startswith("<stdin>:3: cluster.audience: is not")
     assert run("check", *words, stdin="a: [").stderr.startswith("<stdin>:1: is not valid YAML")

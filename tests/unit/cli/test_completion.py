@@ -42,12 +42,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def program(name: str) -> str:
-    """The path of a shell, or the test is skipped."""
+    """Return the path of a shell, or skip the test."""
     return str(require_tool(name, "its completions are not tested"))
 
 
 def lines(folder: Path, *words: str) -> list[str]:
-    """The lines that a command prints."""
+    """Return the lines that a command prints."""
     done = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60, cwd=folder)
     assert done.stderr == ""
     return done.stdout.splitlines()
@@ -55,7 +55,7 @@ def lines(folder: Path, *words: str) -> list[str]:
 
 @pytest.mark.parametrize(("line", "expected"), CASES, ids=[line for line, _ in CASES])
 def test_bash_completes(run: Run, folder: Path, line: str, expected: set[str]) -> None:
-    """Names come from the script; file names come from readline, so there the script adds nothing."""
+    """Names come from the script. File names come from readline, so the script adds nothing there."""
     (folder / "completion").write_text(run("completion", "bash").stdout)
     words = line.split(" ")
     code = 'source completion; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _authgate; printf "%s\\n" "${COMPREPLY[@]}"'
@@ -101,7 +101,7 @@ def test_zsh_completes(run: Run, folder: Path, line: str, expected: set[str]) ->
 
 
 def screen(terminal: int, *texts: str) -> str:
-    """What a terminal shows as soon as it has shown all of these texts; fails after 20 s."""
+    """Wait until a terminal has shown all of these texts, and return its output. Fail after 20 s."""
     seen, end = "", time.monotonic() + 20
     while not all(text in seen for text in texts):
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))

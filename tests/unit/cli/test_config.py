@@ -24,7 +24,7 @@ def at(document: Any, path: str) -> Any:
 
 
 def test_every_value_is_shown_with_its_source(run: Run, tmp_path: Path) -> None:
-    """Flag, variable, file and default: one can see who won."""
+    """The source is a flag, a variable, the file or the default."""
     file = tmp_path / "authgate.yaml"
     file.write_text("cluster: {audiences: [a]}\nlog: {level: debug}\n")
     result = run(
@@ -47,8 +47,8 @@ def test_every_value_is_shown_with_its_source(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_the_text_is_yaml_that_holds_every_value(run: Run, example: Path) -> None:
-    """What is shown reads like the file, and says the same as the JSON."""
+def test_the_text_is_yaml_with_every_value(run: Run, example: Path) -> None:
+    """The text has the form of the file and the values of the JSON output."""
     shown = yaml.safe_load(run("config", "show", "-c", example).stdout)
     values = json.loads(run("config", "show", "-c", example, "-o", "json").stdout)
     assert {path: at(shown, path) for path in values} == {
@@ -57,7 +57,7 @@ def test_the_text_is_yaml_that_holds_every_value(run: Run, example: Path) -> Non
 
 
 def test_a_script_gets_values_and_sources_by_path(run: Run) -> None:
-    """JSON needs no parser of paths in comments."""
+    """JSON output has them by path, so scripts need not parse comments."""
     result = run("config", "show", "--output", "json", env={"AUTHGATE_CLUSTER__AUDIENCES": "a,b"})
     assert json.loads(result.stdout)["cluster.audiences"] == {
         "value": ["a", "b"],
@@ -75,26 +75,26 @@ def test_secrets_are_masked(run: Run) -> None:
 
 
 def test_the_problems_of_an_invalid_configuration_are_shown(run: Run) -> None:
-    """There is nothing in effect to show."""
+    """There is no effective configuration to show."""
     result = run("config", "show", env={"AUTHGATE_SERVER__ADMIN": "nowhere"})
     assert (result.exit_code, result.stdout) == (1, "")
     assert "server.admin: " in result.stderr
 
 
 def test_the_schema_is_printed(run: Run) -> None:
-    """For editors: the JSON Schema of the file."""
+    """It is the JSON Schema of the file, for editors."""
     assert json.loads(run("config", "schema").stdout) == json_schema()
 
 
 def test_config_alone_lists_its_commands(run: Run) -> None:
-    """And is no good call."""
+    """The call is wrong usage."""
     result = run("config")
     assert result.exit_code == 2
     assert "schema" in result.output
 
 
 def test_a_field_is_explained(run: Run, tmp_path: Path) -> None:
-    """Meaning, type, default, variable, example, and the value with its line."""
+    """Its meaning, type, default, variable, example, and value with its line are shown."""
     file = tmp_path / "authgate.yaml"
     file.write_text("cluster: {audiences: [a]}\nserver:\n  reloadInterval: 1m\n")
     shown = run("config", "explain", "server.reloadInterval", "--config", file).stdout
@@ -106,14 +106,14 @@ def test_a_field_is_explained(run: Run, tmp_path: Path) -> None:
 
 
 def test_an_unknown_field_is_wrong_usage(run: Run) -> None:
-    """Exit status 2, with a suggestion."""
+    """The exit status is 2, and there is a suggestion."""
     result = run("config", "explain", "server.lisen")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "did you mean server.listen?" in result.stderr
 
 
 def test_without_a_path_the_sections_are_listed(run: Run) -> None:
-    """A first look at the format."""
+    """They are an overview of the format."""
     assert all(
         f"\n  {section} " in run("config", "explain").stdout for section in ("cluster", "jwt", "server")
     )

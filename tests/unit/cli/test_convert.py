@@ -28,14 +28,14 @@ TO = ("--to", "authentication-configuration")
 
 @pytest.fixture
 def kubernetes(tmp_path: Path) -> Path:
-    """A file that kube-apiserver takes."""
+    """A file that kube-apiserver accepts."""
     file = tmp_path / "authentication.yaml"
     file.write_text(KUBERNETES)
     return file
 
 
-def test_the_result_is_printed_and_the_notes_beside_it(run: Run, kubernetes: Path) -> None:
-    """Standard output can be redirected to a file; what is lost is on standard error."""
+def test_the_result_and_the_notes_are_printed_separately(run: Run, kubernetes: Path) -> None:
+    """Standard output can be redirected to a file. Notes about omissions are on standard error."""
     result = run("config", "convert", kubernetes, *FROM)
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["jwt"][0]["issuer"]["url"] == "https://example.com"
@@ -43,7 +43,7 @@ def test_the_result_is_printed_and_the_notes_beside_it(run: Run, kubernetes: Pat
 
 
 def test_the_result_is_written_to_a_file(run: Run, kubernetes: Path, tmp_path: Path) -> None:
-    """It is a configuration that loads; nothing is printed to standard output."""
+    """It is a valid configuration. Nothing is printed to standard output."""
     output = tmp_path / "authgate.yaml"
     result = run("config", "convert", kubernetes, *FROM, "--output", output)
     assert (result.exit_code, result.stdout) == (0, "")
@@ -51,14 +51,14 @@ def test_the_result_is_written_to_a_file(run: Run, kubernetes: Path, tmp_path: P
 
 
 def test_standard_input_is_read(run: Run) -> None:
-    """As where another program writes the file."""
+    """Another program can write the input."""
     result = run("config", "convert", "-", *FROM, stdin=KUBERNETES)
     assert result.exit_code == 0
     assert "https://example.com" in result.stdout
 
 
-def test_the_way_back(run: Run, kubernetes: Path, tmp_path: Path) -> None:
-    """What was imported is exported as it was."""
+def test_an_imported_configuration_is_exported_unchanged(run: Run, kubernetes: Path, tmp_path: Path) -> None:
+    """The export equals the original file."""
     output = tmp_path / "authgate.yaml"
     run("config", "convert", kubernetes, *FROM, "-o", output)
     result = run("config", "convert", output, *TO)
@@ -69,7 +69,7 @@ def test_the_way_back(run: Run, kubernetes: Path, tmp_path: Path) -> None:
 
 
 def test_problems_of_an_invalid_result_are_listed(run: Run, tmp_path: Path) -> None:
-    """It is written nevertheless, to be corrected by hand; the exit status is 1."""
+    """The result is still written, to be corrected by hand. The exit status is 1."""
     file = tmp_path / "authentication.yaml"
     file.write_text(KUBERNETES.replace("[app]", "[]"))
     result = run("config", "convert", file, *FROM)
@@ -78,7 +78,7 @@ def test_problems_of_an_invalid_result_are_listed(run: Run, tmp_path: Path) -> N
     assert "problem: jwt[0].issuer.audiences" in result.stderr
 
 
-def test_a_bad_configuration_is_not_exported(run: Run, tmp_path: Path) -> None:
+def test_an_invalid_configuration_is_not_exported(run: Run, tmp_path: Path) -> None:
     """Its problems are printed instead."""
     file = tmp_path / "authgate.yaml"
     file.write_text("jwt: [{issuer: {url: 'https://example.com'}}]\n")
@@ -88,7 +88,7 @@ def test_a_bad_configuration_is_not_exported(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [(), (*FROM, *TO)], ids=["neither", "both"])
-def test_one_direction_is_named(run: Run, kubernetes: Path, options: tuple[str, ...]) -> None:
+def test_exactly_one_direction_must_be_given(run: Run, kubernetes: Path, options: tuple[str, ...]) -> None:
     """Formats are never guessed."""
     result = run("config", "convert", kubernetes, *options)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -105,14 +105,14 @@ def test_one_direction_is_named(run: Run, kubernetes: Path, options: tuple[str, 
     ],
 )
 def test_unreadable_input_is_an_error(run: Run, text: str | bytes, sentence: str) -> None:
-    """Exit status 1, and nothing on standard output."""
+    """The exit status is 1, and nothing is on standard output."""
     result = run("config", "convert", "-", *FROM, stdin=text)
     assert (result.exit_code, result.stdout) == (1, "")
     assert sentence in result.stderr
 
 
 def test_inaccessible_files_are_an_error(run: Run, kubernetes: Path, tmp_path: Path) -> None:
-    """By name, and with the reason."""
+    """The message has the name of the file and the reason."""
     missing = run("config", "convert", tmp_path / "missing.yaml", *FROM)
     assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
     folder = run("config", "convert", kubernetes, *FROM, "--output", tmp_path)
@@ -120,7 +120,7 @@ def test_inaccessible_files_are_an_error(run: Run, kubernetes: Path, tmp_path: P
 
 
 def test_a_vault_role_needs_the_methods_configuration(run: Run, tmp_path: Path) -> None:
-    """Both files are required because the issuer is in the method's configuration; the result has a policy."""
+    """Both files are required because the issuer is in the method's configuration. The result has a policy."""
     role, config = tmp_path / "role.json", tmp_path / "config.json"
     role.write_text('{"data": {"role_type": "jwt", "bound_audiences": ["vault"], "token_ttl": 60}}')
     config.write_text('{"data": {"oidc_discovery_url": "https://issuer.example"}}')

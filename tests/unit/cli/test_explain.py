@@ -39,12 +39,12 @@ def test_a_request_without_a_token_is_explained(
     assert {step["outcome"] for step in explained["steps"]} == steps
 
 
-def test_a_token_and_no_token_is_wrong_usage(run: Run) -> None:
-    """Either one or the other."""
+def test_a_token_with_no_token_is_wrong_usage(run: Run) -> None:
+    """Only one of the options may be given."""
     assert run("explain", "--no-token", "token", "--config", "-", stdin=CONFIG).exit_code == 2
 
 
 def test_standard_input_is_read_once(run: Run) -> None:
-    """It cannot be both the token and the configuration."""
+    """It cannot have both the token and the configuration."""
     result = run("explain", "--config", "-", stdin=CONFIG)
     assert (result.exit_code, "cannot both be standard input" in result.stderr) == (2, True)

@@ -27,14 +27,14 @@ def strings(value: Any) -> list[str]:
 
 
 def test_without_a_provider_all_are_listed(run: Run) -> None:
-    """With the product's name, one on each line."""
+    """Each line has one provider with its product's name."""
     result = run("config", "init")
     assert [line.split()[0] for line in result.stdout.splitlines()] == provider_names()
     assert re.search(r"^ *entra +Microsoft Entra ID$", result.stdout, re.MULTILINE)
 
 
 def test_the_help_lists_all_providers(run: Run) -> None:
-    """So `authgate config init --help` is enough to find one's own."""
+    """`authgate config init --help` is enough to find a provider."""
     text = " ".join(run("config", "init", "--help").stdout.split())
     assert f"Providers: {', '.join(provider_names())}." in text
 
@@ -49,7 +49,7 @@ def test_standard_output_has_only_the_configuration(run: Run, name: str) -> None
 
 
 def test_the_next_commands_are_printed(run: Run, tmp_path: Path) -> None:
-    """They name the file that was written; values that are only examples are named, too."""
+    """They name the file that was written. Example values that must be replaced are named, too."""
     file = tmp_path / "gate.yaml"
     result = run("config", "init", "dex", "--client", "shop", "--output", file)
     assert result.stdout == ""
@@ -62,7 +62,7 @@ def test_the_next_commands_are_printed(run: Run, tmp_path: Path) -> None:
 
 
 def test_values_are_inserted(run: Run) -> None:
-    """In both forms of an option."""
+    """Both forms of an option work."""
     words = ["--realm=shop", "--host", "login.example.org", "--role", "on call"]
     result = run("config", "init", "keycloak", *words)
     document = yaml.safe_load(result.stdout)
@@ -72,7 +72,7 @@ def test_values_are_inserted(run: Run) -> None:
 
 
 def test_the_options_are_listed(run: Run) -> None:
-    """With their meaning and the example."""
+    """Each has its meaning and an example."""
     result = run("config", "init", "keycloak", "--options")
     assert re.findall(r"^ *(--\w+) ", result.stdout, re.MULTILINE) == [
         "--host",
@@ -98,7 +98,7 @@ def test_the_options_are_listed(run: Run) -> None:
     ],
 )
 def test_wrong_usage_is_refused(run: Run, words: list[str], message: str) -> None:
-    """With exit status 2, and nothing on standard output."""
+    """The exit status is 2, and nothing is on standard output."""
     result = run("config", "init", *words)
     assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"authgate: {message}\n")
 
@@ -107,7 +107,7 @@ def test_wrong_usage_is_refused(run: Run, words: list[str], message: str) -> Non
     "value", ['a"', "a'", "a\\", "a\nb: c", "${x}", "a#b", "[a", "{a", "&a", "*", "é", "a" * 513]
 )
 def test_values_that_could_change_the_meaning_are_refused(run: Run, value: str) -> None:
-    """A value is a text inside the YAML, or the command fails."""
+    """A value becomes a text in the YAML, or the command fails."""
     result = run("config", "init", "keycloak", "--realm", value)
     assert (result.exit_code, result.stdout) == (2, "")
 
@@ -123,7 +123,7 @@ def test_every_accepted_value_stays_a_text(name: str, option: str) -> None:
 
 
 def test_an_existing_file_is_kept(run: Run, tmp_path: Path) -> None:
-    """Unless --force is given."""
+    """It is overwritten only with --force."""
     file = tmp_path / "gate.yaml"
     file.write_text("mine")
     refused = run("config", "init", "dex", "--output", file)

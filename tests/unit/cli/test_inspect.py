@@ -18,17 +18,17 @@ HEADER = {"alg": "RS256", "kid": "key-1", "typ": "JWT"}
 
 
 def good_for(seconds: float, **more: object) -> str:
-    """A token whose `exp` is so many seconds away."""
+    """Return a token whose `exp` is this many seconds from now."""
     return unsigned(HEADER, claims(exp=int(time.time() + seconds), **more))
 
 
-def test_it_says_in_words_that_nothing_was_verified(run: Run) -> None:
-    """The first thing to read is that it may all be made up."""
+def test_the_output_begins_with_a_warning_that_nothing_was_verified(run: Run) -> None:
+    """The token may be forged."""
     assert run("inspect", stdin=good_for(60)).stdout.startswith("NOT VERIFIED")
 
 
 def test_header_and_claims_are_shown_as_a_table(run: Run) -> None:
-    """Names and values can be read, and searched for."""
+    """Names and values can be read and searched for."""
     lines = [line.split() for line in run("inspect", stdin=good_for(60, sub="me")).stdout.splitlines()]
     assert ["alg", "RS256"] in lines
     assert ["kid", "key-1"] in lines
@@ -41,14 +41,14 @@ def test_header_and_claims_are_shown_as_a_table(run: Run) -> None:
     ids=["future", "past"],
 )
 def test_times_are_shown_as_dates_and_relative_to_now(run: Run, seconds: float, words: str) -> None:
-    """Nobody reads POSIX timestamps."""
+    """POSIX timestamps are hard to read."""
     output = run("inspect", stdin=good_for(seconds)).stdout
     assert words in output
     assert time.strftime("%Y-", time.gmtime(time.time() + seconds)) in output
 
 
-def test_what_a_pods_token_is_bound_to_is_named(run: Run) -> None:
-    """Namespace, account, pod and node are found without reading JSON."""
+def test_the_bound_object_of_a_pods_token_is_named(run: Run) -> None:
+    """Namespace, account, pod and node are shown without JSON."""
     token = good_for(60, jti="token-1", **{"kubernetes.io": POD_BOUND})
     section = run("inspect", stdin=token).stdout.partition("\nKubernetes\n")[2].partition("\n\n")[0]
     assert {tuple(line.rsplit(maxsplit=1)) for line in section.splitlines()} == {
@@ -63,8 +63,8 @@ def test_what_a_pods_token_is_bound_to_is_named(run: Run) -> None:
     }
 
 
-def test_what_the_gates_parser_refuses_is_said(run: Run) -> None:
-    """The claims are shown all the same, so that the mistake can be found."""
+def test_an_error_of_the_gates_parser_is_shown(run: Run) -> None:
+    """The claims are still shown, so that the mistake can be found."""
     token = compact(json_bytes(HEADER), b'{"iss":"https://a","sub":"x","sub":"y","exp":1}', b"")
     output = run("inspect", stdin=token).stdout
     assert "\n  a JSON object in the token has a duplicate member: the payload" in output
@@ -73,7 +73,7 @@ def test_what_the_gates_parser_refuses_is_said(run: Run) -> None:
 
 
 def test_a_part_that_cannot_be_read_is_named(run: Run) -> None:
-    """The other part is shown all the same."""
+    """The other part is still shown."""
     output = run("inspect", stdin=compact(json_bytes(HEADER), b"no JSON", b"")).stdout
     assert "Form: malformed JWT" in output
     assert "alg  RS256" in output
@@ -82,7 +82,7 @@ def test_a_part_that_cannot_be_read_is_named(run: Run) -> None:
 
 
 def test_an_opaque_token_is_called_opaque(run: Run) -> None:
-    """There is nothing to decode in it, and nothing of it is printed."""
+    """It cannot be decoded, and no part of it is printed."""
     result = run("inspect", stdin="s3cret-of-somebody\n")
     assert result.exit_code == 0
     assert "Form: opaque token, 18 characters" in result.stdout
@@ -92,15 +92,15 @@ def test_an_opaque_token_is_called_opaque(run: Run) -> None:
 
 @pytest.mark.parametrize("output", ["text", "json"])
 def test_neither_the_token_nor_its_signature_is_printed(run: Run, output: str) -> None:
-    """What is shown cannot be used to pass anywhere."""
+    """The output cannot be used as a credential."""
     token = good_for(60)
     result = run("inspect", "--output", output, stdin=token)
     assert not any(part in result.output for part in token.split("."))
 
 
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_a_claim_cannot_play_tricks_on_the_terminal(run: Run, output: str) -> None:
-    """Escape sequences, line breaks, bidirectional overrides and lone surrogates are shown, not obeyed."""
+def test_a_claim_cannot_control_the_terminal(run: Run, output: str) -> None:
+    """Escape sequences, line breaks, bidirectional overrides and lone surrogates are escaped."""
     tricks = "\x1b]0;title\x07\x1b[2Ja\r\nb\x9b1m\u202ec\ud800"
     token = unsigned(HEADER, claims(**{"sub": tricks, "na\x1bme": 1}))
     result = run("inspect", "--output", output, stdin=token)
@@ -110,7 +110,7 @@ def test_a_claim_cannot_play_tricks_on_the_terminal(run: Run, output: str) -> No
 
 
 def test_a_script_gets_json(run: Run, tmp_path: Path) -> None:
-    """The same facts, by name, and `verified` is false."""
+    """It has the same facts by name, and `verified` is false."""
     file = tmp_path / "token"
     file.write_text(good_for(-125 * 60) + "\n")
     shown = json.loads(run("inspect", file, "--output", "json").stdout)
@@ -122,8 +122,8 @@ def test_a_script_gets_json(run: Run, tmp_path: Path) -> None:
     assert shown["structure"]["well_formed"] is True
 
 
-def test_a_huge_claim_is_cut_on_the_terminal_only(run: Run) -> None:
-    """A screen is not flooded; JSON holds everything."""
+def test_a_huge_claim_is_truncated_only_on_the_terminal(run: Run) -> None:
+    """JSON has the complete claim."""
     token = unsigned(HEADER, claims(sub="a" * 5000))
     text = run("inspect", stdin=token).stdout
     assert "… (3000 more characters, see --output json)" in text
@@ -131,5 +131,5 @@ def test_a_huge_claim_is_cut_on_the_terminal_only(run: Run) -> None:
 
 
 def test_output_to_a_file_has_no_colours(run: Run) -> None:
-    """Colour is for terminals only."""
+    """Colours are only for terminals."""
     assert "\x1b" not in run("inspect", stdin=good_for(60)).stdout

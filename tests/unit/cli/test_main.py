@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TOKEN = unsigned({"alg": "RS256"}, claims())
 COMMANDS = ("serve", "dev", "check", "inspect", "explain", "healthcheck", "version", "config")
 
-# What takes longer to load than a short command takes to run.
+# These modules take longer to load than a short command takes to run.
 HEAVY = ("aiohttp", "asyncio", "kubernetes_asyncio", "prometheus_client", "pydantic", "rich", "yaml")
 
 
@@ -76,7 +76,7 @@ def test_wrong_usage_exits_with_2(run: Run, words: tuple[str, ...]) -> None:
     ],
 )
 def test_a_typo_gets_a_suggestion(run: Run, words: str, meant: str) -> None:
-    """Commands, options, proxies and policies; the exit status is that of wrong usage."""
+    """This holds for commands, options, proxies and policies. The exit status is that of wrong usage."""
     result = run(*words.split(), env={"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"})
     assert (result.exit_code, result.stdout) == (2, "")
     assert f"Did you mean '{meant}'?" in result.stderr
@@ -85,7 +85,7 @@ def test_a_typo_gets_a_suggestion(run: Run, words: str, meant: str) -> None:
 
 @pytest.mark.parametrize("words", ["version", "check", "config show", "config explain server.listen"])
 def test_yaml_is_the_same_as_json(run: Run, words: str) -> None:
-    """Scripts choose either."""
+    """Scripts can use either format."""
     env = {"AUTHGATE_CLUSTER__AUDIENCES": "my-audience"}
     as_json = run(*words.split(), "--output", "json", env=env).stdout
     as_yaml = run(*words.split(), "--output", "yaml", env=env).stdout
@@ -109,7 +109,7 @@ def test_yaml_is_the_same_as_json(run: Run, words: str) -> None:
 def test_a_token_on_the_command_line_is_refused_and_not_repeated(
     capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
-    """Everybody can read a process's arguments; nobody needs to read them in a log as well."""
+    """Other users can read a process's arguments. The message must not copy the token into a log as well."""
     with pytest.raises(SystemExit) as ended:
         main(words)
     output = capsys.readouterr()
@@ -127,7 +127,7 @@ def test_the_version_is_shown(run: Run) -> None:
 
 
 def test_versions_for_people_and_for_scripts_are_the_same(run: Run) -> None:
-    """`authgate version` names what verifies; its JSON holds the same."""
+    """`authgate version` names the libraries that verify tokens. Its JSON has the same versions."""
     shown = dict(line.split(" ", 1) for line in run("version").stdout.splitlines())
     assert shown == json.loads(run("version", "--output", "json").stdout)
     assert shown["authgate"] == __version__
@@ -140,7 +140,7 @@ def test_versions_for_people_and_for_scripts_are_the_same(run: Run) -> None:
     ids=" ".join,
 )
 def test_short_commands_load_nothing_heavy(words: tuple[str, ...]) -> None:
-    """A container's probe and a look at the help must answer at once."""
+    """A container's probe and the help must be fast."""
     code = "import sys\nfrom authgate.cli import main\ntry: main()\nfinally: print('loaded:', *sys.modules)\n"
     done = subprocess.run(
         [sys.executable, "-c", code, *words], check=False, capture_output=True, text=True, timeout=60
@@ -151,7 +151,7 @@ def test_short_commands_load_nothing_heavy(words: tuple[str, ...]) -> None:
 
 
 def test_it_runs_as_a_module() -> None:
-    """`python -m authgate` is `authgate`."""
+    """`python -m authgate` is the same as `authgate`."""
     done = subprocess.run(
         [sys.executable, "-m", "authgate", "--version"],
         check=True,
@@ -166,7 +166,7 @@ def test_it_runs_as_a_module() -> None:
     "words", ["version", "--help", "config schema", "help --man", "completion bash", "snippets nginx"]
 )
 def test_a_full_disk_is_one_line(words: str) -> None:
-    """No traceback, whether the output is longer than the buffer or not."""
+    """There is no traceback, whether the output is longer than the buffer or not."""
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "authgate", *words.split()],

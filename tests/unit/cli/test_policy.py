@@ -36,7 +36,7 @@ ACCOUNT = {
 
 
 def write(folder: Path, *tests: dict[str, object], config: str = CONFIG, **more: object) -> Path:
-    """A table of these tests beside a configuration."""
+    """Write a table of these tests next to a configuration."""
     (folder / "authgate.yaml").write_text(config)
     path = folder / "tests.yaml"
     numbered = [{"name": f"test {number}", **test} for number, test in enumerate(tests)]
@@ -44,8 +44,8 @@ def write(folder: Path, *tests: dict[str, object], config: str = CONFIG, **more:
     return path
 
 
-def test_the_example_is_as_expected(run: Run) -> None:
-    """What docs/policies.md shows is what the policies decide."""
+def test_the_documented_example_passes(run: Run) -> None:
+    """The policies decide as docs/policies.md shows."""
     result = run("policy", "test", EXAMPLE)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == "16 of 16 as expected\n"
@@ -78,7 +78,7 @@ policies:
 def test_globs_decide_in_both_lists(
     run: Run, tmp_path: Path, policy: str, user: str, groups: list[str], expect: str
 ) -> None:
-    """A star in users and groups is any run of characters, in allow and in deny."""
+    """A star in users and groups matches any characters, in allow and in deny."""
     identity = {"user": user, "groups": groups}
     path = write(tmp_path, {"policy": policy, "identity": identity, "expect": expect}, config=GLOBS)
 
@@ -143,13 +143,13 @@ EXPECTED: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("test", EXPECTED.values(), ids=EXPECTED.keys())
 def test_a_decision_that_is_expected_passes(run: Run, tmp_path: Path, test: dict[str, object]) -> None:
-    """By a word, or by its reason."""
+    """The table can have the decision or its reason."""
     result = run("policy", "test", write(tmp_path, test))
     assert (result.exit_code, result.stdout) == (0, "1 of 1 as expected\n"), result.stderr
 
 
 def test_another_decision_is_shown_as_a_difference(run: Run, tmp_path: Path) -> None:
-    """Exit status 1, and of each test its name, what was expected and what came."""
+    """The exit status is 1. Each failed test is shown with its name, the expected and the actual decision."""
     path = write(
         tmp_path,
         {"identity": JANE, "expect": "allow"},
@@ -198,17 +198,17 @@ UNDECIDED: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize(("test", "words"), UNDECIDED.values(), ids=UNDECIDED.keys())
-def test_what_cannot_be_decided_is_no_expected_decision(
+def test_a_test_that_cannot_be_decided_fails(
     run: Run, tmp_path: Path, test: dict[str, object], words: str
 ) -> None:
-    """It says what the test has to say."""
+    """The message names the fields that the test needs."""
     result = run("policy", "test", write(tmp_path, test))
     assert result.exit_code == 1
     assert words in result.stderr
 
 
 def test_a_program_can_read_the_result(run: Run, tmp_path: Path) -> None:
-    """The failed tests with their reasons."""
+    """It has the failed tests with their reasons."""
     path = write(tmp_path, {"expect": "allow"}, {"expect": "deny"})
     result = run("policy", "test", path, "--output", "json")
     assert result.exit_code == 1
@@ -219,7 +219,7 @@ def test_a_program_can_read_the_result(run: Run, tmp_path: Path) -> None:
 
 
 def test_the_configuration_may_be_named(run: Run, tmp_path: Path) -> None:
-    """--config wins over the table's own."""
+    """--config takes precedence over the configuration in the table."""
     path = write(tmp_path, {"identity": {"user": "x"}, "expect": "allow"}, config="jwt: []\n")
     other = tmp_path / "other.yaml"
     other.write_text(CONFIG.partition("policies:")[0])
@@ -246,7 +246,7 @@ BAD: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD.keys())
 def test_a_bad_table_is_refused(run: Run, tmp_path: Path, text: str, words: str) -> None:
-    """With the place and what to do, before anything is decided."""
+    """The message has the place and a remedy, and no test is run."""
     path = tmp_path / "tests.yaml"
     path.write_text(text)
     result = run("policy", "test", path)
@@ -255,14 +255,14 @@ def test_a_bad_table_is_refused(run: Run, tmp_path: Path, text: str, words: str)
 
 
 def test_a_missing_table_is_an_error(run: Run, tmp_path: Path) -> None:
-    """By its name."""
+    """The message has its name."""
     result = run("policy", "test", tmp_path / "none.yaml")
     assert result.exit_code == 1
     assert "none.yaml: cannot be read" in result.stderr
 
 
 def test_a_table_may_be_standard_input(run: Run, tmp_path: Path) -> None:
-    """With a configuration from a file."""
+    """The configuration is then in a file."""
     config = tmp_path / "authgate.yaml"
     config.write_text("cluster: {audiences: [a]}\n")
     table = "tests: [{name: anybody, identity: {user: alice}, expect: allow}]"
@@ -272,7 +272,7 @@ def test_a_table_may_be_standard_input(run: Run, tmp_path: Path) -> None:
 
 
 def test_results_as_junit(run: Run, tmp_path: Path) -> None:
-    """A CI system shows each test, and why one failed."""
+    """A CI system can show each test with the reason of a failure."""
     config = tmp_path / "authgate.yaml"
     config.write_text("cluster: {audiences: [a]}\npolicies: {default: {allow: [{users: [alice]}]}}\n")
     tests = """tests:

@@ -21,12 +21,12 @@ from authgate.listen_address import ListenAddress
     ],
     ids=["v4", "any-v4", "any", "any-v6", "v6", "name", "unix"],
 )
-def test_a_listener_is_asked_where_it_listens(address: str, target: Target) -> None:
+def test_a_probe_uses_the_address_of_the_listener(address: str, target: Target) -> None:
     """A wildcard address is reached on loopback."""
     assert target_of_address(ListenAddress.parse(address)) == target
 
 
-def test_a_port_of_the_kernels_choice_is_refused() -> None:
+def test_a_port_that_the_kernel_chooses_is_rejected() -> None:
     """It cannot be known from outside."""
     with pytest.raises(ValueError, match="--url"):
         target_of_address(ListenAddress.parse("127.0.0.1:0"))
@@ -43,7 +43,7 @@ def test_a_port_of_the_kernels_choice_is_refused() -> None:
     ids=["base", "slash", "path", "unix"],
 )
 def test_a_url_is_parsed(url: str, target: Target) -> None:
-    """Its path is kept where it has one."""
+    """Its path is kept if it has one."""
     assert target_of_url(url) == target
 
 

@@ -21,7 +21,7 @@ def test_without_a_proxy_they_are_listed(run: Run) -> None:
 
 
 def test_manifests_are_listed_with_what_they_were_checked_against(run: Run) -> None:
-    """They were not run, and the list does not say so."""
+    """The list does not claim that they were run."""
     rows = run("snippets").stdout.splitlines()
     for manifest in MANIFESTS.values():
         [row] = [row for row in rows if row.split()[:1] == [manifest.proxy]]
@@ -30,14 +30,14 @@ def test_manifests_are_listed_with_what_they_were_checked_against(run: Run) -> N
 
 
 def test_manifests_are_printed(run: Run) -> None:
-    """As snippets are, with their options."""
+    """They are printed like snippets, with their options."""
     words = ["--gate", "http://door.infra.svc:81", "--policy", "billing"]
     output = run("snippets", "traefik-crd", *words).stdout
     assert "http://door.infra.svc.cluster.local:81/policies/billing/verify" in output
 
 
-def test_error_pages_are_files_of_their_own(run: Run) -> None:
-    """One for each status, beside the configuration."""
+def test_error_pages_are_separate_files(run: Run) -> None:
+    """There is one for each status, in addition to the configuration."""
     output = run("snippets", "caddy", "--error-pages").stdout
     assert [line for line in output.splitlines() if line.startswith("# file: ")] == [
         "# file: authgate.caddy",
@@ -56,12 +56,12 @@ def test_several_files_are_separated_by_their_names(run: Run) -> None:
 
 
 def test_a_single_file_has_no_heading(run: Run) -> None:
-    """It needs no name."""
+    """A single file needs no name."""
     assert "# file:" not in run("snippets", "envoy", "--complete").stdout
 
 
 def test_options_reach_the_snippet(run: Run) -> None:
-    """Addresses, policy, preset, paths and the token's way."""
+    """The snippet has the addresses, policy, preset, paths and the token's header."""
     words = ["--gate", "unix:/run/gate.sock", "--app", "http://app:81", "--listen", "127.0.0.1:82"]
     words += ["--policy", "billing", "--preset", "remote", "--open", "/healthz", "--open", "/livez"]
     output = run("snippets", "nginx", "--complete", *words, "--keep-authorization", "--tls").stdout
@@ -79,7 +79,7 @@ def test_options_reach_the_snippet(run: Run) -> None:
 
 
 def test_files_are_written(run: Run, tmp_path: Path) -> None:
-    """Into a folder that is made, without the lines that name them, and again without complaint."""
+    """They are written into a new folder, without the lines with their names. Writing them again is no error."""
     for _ in range(2):
         done = run("snippets", "haproxy", "--complete", "--output", tmp_path / "new")
         assert done.exit_code == 0
@@ -87,8 +87,8 @@ def test_files_are_written(run: Run, tmp_path: Path) -> None:
     assert "# file:" not in (tmp_path / "new" / "authgate.lua").read_text()
 
 
-def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
-    """Nothing is written over it, and nothing beside it."""
+def test_a_changed_file_is_kept(run: Run, tmp_path: Path) -> None:
+    """No file is overwritten, and no other file is written."""
     (tmp_path / "authgate.lua").write_text("mine")
     done = run("snippets", "haproxy", "--complete", "--output", tmp_path)
     assert done.exit_code == 1
@@ -96,8 +96,8 @@ def test_a_file_that_somebody_changed_stays(run: Run, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["authgate.lua"]
 
 
-def test_a_file_that_somebody_changed_is_overwritten_by_force(run: Run, tmp_path: Path) -> None:
-    """Also one that is not text; other files in the folder stay."""
+def test_a_changed_file_is_overwritten_with_force(run: Run, tmp_path: Path) -> None:
+    """This includes a file that is not text. Other files in the folder are kept."""
     (tmp_path / "authgate.lua").write_bytes(b"\xff mine")
     (tmp_path / "other").write_text("mine")
     assert run("snippets", "haproxy", "--complete", "--output", tmp_path).exit_code == 1
@@ -125,8 +125,8 @@ def test_a_file_that_somebody_changed_is_overwritten_by_force(run: Run, tmp_path
         pytest.param(["nginx", "--open", "/a;b"], "must be one path", id="letters of a configuration"),
     ],
 )
-def test_what_cannot_be_is_refused(run: Run, words: list[str], message: str) -> None:
-    """With a sentence, and the exit status of wrong usage."""
+def test_unsupported_options_are_rejected(run: Run, words: list[str], message: str) -> None:
+    """There is a message, and the exit status is that of wrong usage."""
     done = run("snippets", *words)
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr

@@ -21,22 +21,22 @@ def test_a_token_comes_from_standard_input(run: Run, words: tuple[str, ...]) -> 
 
 
 def test_a_token_comes_from_a_file_whose_line_ends(run: Run, tmp_path: Path) -> None:
-    """White space around a token is an editor's, not the token's."""
+    """White space around the token is removed."""
     file = tmp_path / "token"
     file.write_text(f"\n {TOKEN}\r\n")
     assert f"Form: signed JWT, {len(TOKEN)} characters" in run("inspect", file).stdout
 
 
 def test_a_token_given_as_the_file_is_refused_and_not_repeated(run: Run) -> None:
-    """Also where only the command sees it."""
+    """This also holds if only the command checks it."""
     result = run("inspect", TOKEN)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "must not be on the command line" in result.stderr
     assert TOKEN not in result.stderr
 
 
-def test_the_name_of_a_file_that_is_not_there_is_not_repeated(run: Run) -> None:
-    """Somebody may have put an opaque token in its place."""
+def test_the_name_of_a_missing_file_is_not_repeated(run: Run) -> None:
+    """The name may be an opaque token, given by mistake."""
     result = run("inspect", "0paque-t0ken")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("authgate: cannot read the token file: No such file or directory")
@@ -44,8 +44,8 @@ def test_the_name_of_a_file_that_is_not_there_is_not_repeated(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "nul\0"], ids=["folder", "nul"])
-def test_what_cannot_be_read_is_one_sentence(run: Run, name: str) -> None:
-    """No traceback for a user's mistake."""
+def test_an_unreadable_file_is_a_one_line_error(run: Run, name: str) -> None:
+    """There is no traceback for a user's mistake."""
     result = run("inspect", name)
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
@@ -53,31 +53,31 @@ def test_what_cannot_be_read_is_one_sentence(run: Run, name: str) -> None:
 
 @pytest.mark.parametrize("content", ["", " \n\t"], ids=["nothing", "white-space"])
 def test_an_empty_token_is_reported(run: Run, content: str) -> None:
-    """The command before the pipe failed; the message does not blame the token."""
+    """The command before the pipe failed, so the message does not call the token invalid."""
     result = run("inspect", stdin=content)
     assert result.exit_code == 1
     assert result.stderr == "authgate: no token: standard input is empty\n"
 
 
 def test_reading_is_bounded(run: Run, tmp_path: Path) -> None:
-    """A file larger than any token is not read whole."""
+    """A file that is larger than any token is not read completely."""
     file = tmp_path / "token"
     with file.open("wb") as opened:
-        opened.truncate(1 << 33)  # sparse: takes no room on the disk, but would in memory
+        opened.truncate(1 << 33)  # sparse: it needs no space on the disk, but would in memory
     result = run("inspect", file)
     assert result.exit_code == 1
     assert f"longer than {MAX_BYTES} bytes" in result.stderr
 
 
-def test_bytes_that_are_no_text_are_no_reason_to_fail(run: Run) -> None:
-    """They are part of the token, and what is wrong with it."""
+def test_bytes_that_are_not_text_are_kept(run: Run) -> None:
+    """They are part of the token, and are reported as its error later."""
     result = run("inspect", stdin=b"\xff\xfe\x00token")
     assert result.exit_code == 0
     assert "Form: opaque token" in result.stdout
 
 
 def test_an_endless_source_is_bounded(run: Run) -> None:
-    """As is one that has no size."""
+    """A source without a size is read up to the limit."""
     if not Path("/dev/zero").exists():
         pytest.skip("not applicable: there is no /dev/zero")
     assert run("inspect", "/dev/zero").exit_code == 1
@@ -88,7 +88,7 @@ def test_an_endless_source_is_bounded(run: Run) -> None:
 )
 @pytest.mark.parametrize("after", ["", "\n"], ids=["no-newline", "newline"])
 def test_a_pasted_credential_is_recognised(run: Run, before: str, after: str) -> None:
-    """The words before the token are left out, and a note names them."""
+    """The words before the token are removed, and a note names them."""
     result = run("inspect", stdin=before + TOKEN + after)
     assert f"Form: signed JWT, {len(TOKEN)} characters" in result.stdout
     assert result.stderr.startswith("authgate: note: ")
@@ -96,5 +96,5 @@ def test_a_pasted_credential_is_recognised(run: Run, before: str, after: str) ->
 
 
 def test_a_credential_without_a_token_is_empty(run: Run) -> None:
-    """`Bearer` alone is no token."""
+    """`Bearer` alone has no token."""
     assert run("inspect", stdin="Bearer \n").stderr.endswith("no token: standard input is empty\n")
