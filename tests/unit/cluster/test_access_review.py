@@ -1,4 +1,4 @@
-"""Which answers of SubjectAccessReview are a yes, a no, or neither; SelfSubjectAccessReview has the same status."""
+"""Which answers of SubjectAccessReview allow, deny, or decide nothing. SelfSubjectAccessReview has the same status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIND = "SubjectAccessReview"
 
 
 def parse(status: object, kind: object = KIND) -> AccessAnswer:
-    """The answer with this status, parsed."""
+    """Return the parsed answer with this status."""
     return parse_access_review(KIND, json.dumps({"kind": kind, "status": status}).encode())
 
 
@@ -43,8 +43,8 @@ def parse(status: object, kind: object = KIND) -> AccessAnswer:
         pytest.param({"reason": "a\r\nb"}, AccessAnswer(False, "a b"), id="words on one line"),
     ],
 )
-def test_an_answer(status: dict[str, Any], answer: AccessAnswer) -> None:
-    """Only a plain `allowed: true` is a yes."""
+def test_only_allowed_true_allows(status: dict[str, Any], answer: AccessAnswer) -> None:
+    """Only `allowed: true` allows. Other valid answers deny."""
     assert parse(status) == answer
 
 
@@ -65,8 +65,8 @@ def test_an_answer(status: dict[str, Any], answer: AccessAnswer) -> None:
         ),
     ],
 )
-def test_anything_else_is_no_answer(body: bytes) -> None:
-    """Neither a yes nor a no."""
+def test_any_other_answer_decides_nothing(body: bytes) -> None:
+    """It is an error, and neither allows nor denies."""
     with pytest.raises(ApiError) as caught:
         parse_access_review(KIND, body)
 

@@ -28,13 +28,13 @@ class Seconds:
 
 
 def unnoticed(path: Path, content: str) -> None:
-    """Writes content of the same length in place, and gives the file its old times."""
+    """Write content of the same length in place, and restore the file's times."""
     before = path.stat()
     path.write_text(content)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_file_is_read_when_it_changes(tmp_path: Path) -> None:
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     """A file that was replaced is read again at once."""
     file = tmp_path / "token"
     file.write_text("first\n")
@@ -45,8 +45,8 @@ def test_file_is_read_when_it_changes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("after", "token"), [(59.9, "first"), (60.0, "other")])
-def test_file_is_read_after_a_minute(tmp_path: Path, after: float, token: str) -> None:
-    """A file whose change cannot be seen is read again when a minute has passed."""
+def test_a_file_is_read_again_after_a_minute(tmp_path: Path, after: float, token: str) -> None:
+    """A file whose change cannot be detected is read again after a minute."""
     file = tmp_path / "token"
     file.write_text("first")
     clock = Seconds()
@@ -56,8 +56,8 @@ def test_file_is_read_after_a_minute(tmp_path: Path, after: float, token: str) -
     assert credential.latest().token == token
 
 
-async def test_file_is_read_after_a_refusal(tmp_path: Path) -> None:
-    """After a refusal the file is read again even if it looks unchanged."""
+async def test_a_file_is_read_again_after_a_rejection(tmp_path: Path) -> None:
+    """After the API server rejects the token, the file is read again even if it looks unchanged."""
     file = tmp_path / "token"
     file.write_text("first")
     credential = TokenFileSource(file, None, Seconds())
@@ -66,8 +66,10 @@ async def test_file_is_read_after_a_refusal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"two words", b"caf\xc3\xa9", b"x" * 65_537, None])
-def test_bad_file_later(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None) -> None:
-    """A file that becomes unusable leaves the last token in use, with a warning that does not quote it."""
+def test_a_file_that_becomes_unusable_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes | None
+) -> None:
+    """The last token stays in use. The warning does not quote the file."""
     file = tmp_path / "token"
     file.write_text("first")
     credential = TokenFileSource(file, None, Seconds())
@@ -88,16 +90,16 @@ def test_bad_file_later(tmp_path: Path, caplog: pytest.LogCaptureFixture, conten
     ],
     ids=["empty", "words", "long", "missing"],
 )
-def test_bad_file_at_first(tmp_path: Path, content: bytes | None, problem: str) -> None:
-    """A file that is unusable at the start is an error that names it."""
+def test_an_unusable_file_at_startup_is_an_error(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    """The error names the file."""
     if content is not None:
         (tmp_path / "token").write_bytes(content)
     with pytest.raises(ClusterConfigError, match=f"token file .*token: .*{problem}"):
         TokenFileSource(tmp_path / "token", None, Seconds())
 
 
-async def test_fixed_credential() -> None:
-    """A fixed credential is the same before and after a refusal."""
+async def test_a_fixed_credential_never_changes() -> None:
+    """It is the same before and after a rejection."""
     credential = FixedSource(Credential("Bearer abc"))
     assert await credential.current() == await credential.renew() == credential.latest()
 
@@ -106,18 +108,18 @@ async def test_fixed_credential() -> None:
     ("authorization", "token"),
     [("Bearer abc", "abc"), ("Basic abc", None), (None, None), ("Bearer ", None)],
 )
-def test_shown_token(authorization: str | None, token: str | None) -> None:
-    """Only a Bearer header has a token."""
+def test_only_a_bearer_header_has_a_token(authorization: str | None, token: str | None) -> None:
+    """The value of any other header is not used as a token."""
     assert Credential(authorization).token == token
 
 
-def test_shown_has_no_secret_repr() -> None:
-    """The repr of a credential has no secret."""
+def test_the_repr_of_a_credential_has_no_secret() -> None:
+    """A credential can be logged without showing its secret."""
     assert "abc" not in repr(Credential("Bearer abc"))
 
 
 def jwt_of(payload: bytes) -> str:
-    """A token of JWT shape with this payload."""
+    """Return a token in the form of a JWT with this payload."""
     return f"e30.{base64.urlsafe_b64encode(payload).rstrip(b'=').decode()}.c2ln"
 
 
@@ -155,6 +157,6 @@ BOUND = {"iss": "https://issuer", "sub": "system:serviceaccount:a:b", "kubernete
         "empty",
     ],
 )
-def test_own_token(token: str | None, claims: OwnToken) -> None:
+def test_the_claims_of_the_gates_own_token_are_read(token: str | None, claims: OwnToken) -> None:
     """The subject is read from every JWT, the issuer only from a ServiceAccount's token."""
     assert read_own_token(token) == claims

@@ -30,12 +30,12 @@ class Seconds:
 
 
 def credential_object(**status: Any) -> str:
-    """What a plugin prints."""
+    """Return the output of a plugin."""
     return json.dumps({"apiVersion": VERSION, "kind": "ExecCredential", "status": status})
 
 
 class Plugin:
-    """A plugin that prints a file, and counts how often."""
+    """A plugin that prints a file, and counts its runs."""
 
     def __init__(self, folder: Path, output: str, script: str = "") -> None:
         self.clock = Seconds()
@@ -47,30 +47,30 @@ class Plugin:
         self.credential = PluginSource(plugin, environ, self.clock, self.clock)
 
     def prints(self, output: str) -> None:
-        """Sets what it prints from now on."""
+        """Set its output from now on."""
         self._output.write_text(output)
 
     @property
     def runs(self) -> int:
-        """How often it ran."""
+        """Return how often it ran."""
         return len(self._runs.read_text()) if self._runs.exists() else 0
 
 
-async def test_it_runs_with_the_first_request(tmp_path: Path) -> None:
+async def test_a_plugin_runs_at_the_first_request(tmp_path: Path) -> None:
     """Before the first request nothing runs, and there is no credential."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
     assert (plugin.credential.latest().token, plugin.runs) == (None, 0)
 
 
-async def test_it_runs_once_for_all(tmp_path: Path) -> None:
-    """Requests at the same time share one run."""
+async def test_simultaneous_requests_share_one_run(tmp_path: Path) -> None:
+    """They wait for the same process."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
     shown = await asyncio.gather(*(plugin.credential.current() for _ in range(4)))
     assert ([each.token for each in shown], plugin.runs) == (["abc"] * 4, 1)
 
 
-async def test_it_is_kept(tmp_path: Path) -> None:
-    """A credential without an expiry is used until it is refused."""
+async def test_a_credential_without_an_expiry_is_kept(tmp_path: Path) -> None:
+    """It is used until the API server rejects it."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
     await plugin.credential.current()
     plugin.clock.value += 1e9
@@ -78,7 +78,7 @@ async def test_it_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("now", "runs"), [(3539, 1), (3540, 2)])
-async def test_it_runs_before_the_end(tmp_path: Path, now: float, runs: int) -> None:
+async def test_a_plugin_runs_again_before_the_expiry(tmp_path: Path, now: float, runs: int) -> None:
     """A credential is replaced one minute before it expires."""
     plugin = Plugin(tmp_path, credential_object(token="abc", expirationTimestamp="1970-01-01T01:00:00Z"))
     await plugin.credential.current()
@@ -88,8 +88,8 @@ async def test_it_runs_before_the_end(tmp_path: Path, now: float, runs: int) -> 
 
 
 @pytest.mark.parametrize(("after", "token"), [(9.9, "abc"), (10.0, "def")])
-async def test_it_runs_after_a_refusal(tmp_path: Path, after: float, token: str) -> None:
-    """A refusal runs the plugin again, but not within ten seconds."""
+async def test_a_plugin_runs_again_after_a_rejection(tmp_path: Path, after: float, token: str) -> None:
+    """It does not run twice within ten seconds."""
     plugin = Plugin(tmp_path, credential_object(token="abc"))
     await plugin.credential.current()
     plugin.prints(credential_object(token="def"))
@@ -97,8 +97,8 @@ async def test_it_runs_after_a_refusal(tmp_path: Path, after: float, token: str)
     assert (await plugin.credential.renew()).token == token
 
 
-async def test_failure_is_not_repeated_at_once(tmp_path: Path) -> None:
-    """A plugin that fails fails the requests of the next ten seconds without running."""
+async def test_a_failed_plugin_does_not_run_for_ten_seconds(tmp_path: Path) -> None:
+    """Requests in the next ten seconds fail without a run."""
     plugin = Plugin(tmp_path, "")
     for _ in range(3):
         with pytest.raises(ApiError):
@@ -106,8 +106,8 @@ async def test_failure_is_not_repeated_at_once(tmp_path: Path) -> None:
     assert plugin.runs == 1
 
 
-async def test_recovery(tmp_path: Path) -> None:
-    """A plugin that failed is tried again, and its credential used."""
+async def test_a_failed_plugin_can_recover(tmp_path: Path) -> None:
+    """It runs again later, and its credential is used."""
     plugin = Plugin(tmp_path, "")
     with pytest.raises(ApiError):
         await plugin.credential.current()
@@ -116,8 +116,8 @@ async def test_recovery(tmp_path: Path) -> None:
     assert (await plugin.credential.current()).token == "abc"
 
 
-async def test_client_certificate(tmp_path: Path) -> None:
-    """A plugin may give a client certificate and no token."""
+async def test_a_plugin_can_return_a_client_certificate(tmp_path: Path) -> None:
+    """It may return a client certificate without a token."""
     plugin = Plugin(tmp_path, credential_object(clientCertificateData="CERT", clientKeyData="KEY"))
     shown = await plugin.credential.current()
     assert shown.certificate is not None
@@ -128,7 +128,7 @@ async def test_client_certificate(tmp_path: Path) -> None:
     )
 
 
-async def test_environment(tmp_path: Path) -> None:
+async def test_the_environment_of_a_plugin(tmp_path: Path) -> None:
     """The plugin gets the outer environment, its own variables and KUBERNETES_EXEC_INFO."""
     script = 'test "$OUTER$EXTRA" = 11 && test -n "$KUBERNETES_EXEC_INFO" &&'
     plugin = Plugin(tmp_path, credential_object(token="abc"), script)
@@ -152,22 +152,22 @@ async def test_environment(tmp_path: Path) -> None:
     ],
     ids=["empty", "text", "deep", "status", "kind", "neither", "type", "word", "key", "time", "zone"],
 )
-async def test_unusable_output(tmp_path: Path, output: str, problem: str) -> None:
-    """Output that is not a credential is an error that names the plugin and what is wrong."""
+async def test_unusable_output_is_an_error(tmp_path: Path, output: str, problem: str) -> None:
+    """The error names the plugin and the problem."""
     with pytest.raises(ApiError, match=f"exec plugin sh: .*{problem}") as caught:
         await Plugin(tmp_path, output).credential.current()
     assert caught.value.kind is ApiErrorKind.UNAUTHORIZED
 
 
-async def test_failing_plugin(tmp_path: Path) -> None:
+async def test_a_failing_plugin_is_reported(tmp_path: Path) -> None:
     """The error has the plugin's exit status and its stderr, bounded."""
     plugin = Plugin(tmp_path, "", "echo 'run: aws sso login' >&2; exit 3;")
     with pytest.raises(ApiError, match="ended with status 3: run: aws sso login"):
         await plugin.credential.current()
 
 
-async def test_hanging_plugin(tmp_path: Path) -> None:
-    """A plugin that does not end in time is killed, and the error says so."""
+async def test_a_hanging_plugin_is_killed(tmp_path: Path) -> None:
+    """A plugin that does not end in time is killed, and the error has the reason."""
     clock = Seconds()
     plugin = ExecPlugin(VERSION, "sh", ("-c", f"echo $$ > '{tmp_path / 'pid'}'; exec sleep 60"))
     credential = PluginSource(plugin, {"PATH": os.environ["PATH"]}, clock, clock, timeout=0.5)
@@ -177,8 +177,8 @@ async def test_hanging_plugin(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
-async def test_missing_plugin() -> None:
-    """A plugin that is not installed is named as such."""
+async def test_a_missing_plugin_is_reported() -> None:
+    """The error states that the plugin is not installed."""
     clock = Seconds()
     plugin = PluginSource(ExecPlugin(VERSION, "no-such-plugin"), {}, clock, clock)
     with pytest.raises(ApiError, match=r"exec plugin no-such-plugin: cannot be run: .*install it"):
@@ -187,7 +187,7 @@ async def test_missing_plugin() -> None:
 
 @pytest.mark.parametrize("timeout", [60.0, 0.2], ids=["ends", "is ended"])
 async def test_a_running_plugin_is_counted(tmp_path: Path, timeout: float) -> None:  # noqa: ASYNC109 - the plugin's
-    """From before its start until its exit status is known, so that nobody else collects the status."""
+    """It counts from before its start until its exit status is known, so that no other code collects the status."""
     clock, programs = Seconds(), RunningPrograms()
     script = f"touch '{tmp_path / 'began'}'; sleep 0.5; echo '{credential_object(token='abc')}'"
     plugin = ExecPlugin(VERSION, "sh", ("-c", script))

@@ -37,7 +37,7 @@ KEY = cast("Any", SimpleNamespace(host="10.0.0.1", port=443, ssl=True, is_ssl=Tr
     ],
     ids=["none", "0", "1", "spaces", "60", "61", "huge", "negative", "fraction", "other digits", "date"],
 )
-def test_retry_after(header: str, seconds: int) -> None:
+def test_retry_after_is_read_in_seconds(header: str, seconds: int) -> None:
     """Retry-After counts in whole seconds from 1 to 60."""
     assert status_error(CALL, RawAnswer(429, header, b""), None).retry_after == seconds
 
@@ -56,8 +56,8 @@ def test_retry_after(header: str, seconds: int) -> None:
     ],
     ids=["status", "html", "wrong type", "reviewed token", "own token"],
 )
-def test_server_words(body: bytes, detail: str) -> None:
-    """The message of a Status is quoted without tokens; no other body is quoted."""
+def test_only_the_message_of_a_status_is_quoted(body: bytes, detail: str) -> None:
+    """It is quoted without tokens."""
     assert status_error(CALL, RawAnswer(500, "", body), "own-token").detail == detail
 
 
@@ -70,14 +70,14 @@ def test_forbidden_without_a_known_account() -> None:
 
 
 def tls_error(reason: str) -> ssl.SSLError:
-    """An error as OpenSSL's layer makes it."""
+    """Return an error as from OpenSSL."""
     error = ssl.SSLError(1, f"[SSL: {reason}] (_ssl.c:1006)")
     error.reason = reason
     return error
 
 
 def late(cause: Exception) -> aiohttp.ClientOSError:
-    """An error on an open connection that has this cause."""
+    """Return an error on an open connection with this cause."""
     error = aiohttp.ClientOSError(1, "broken")
     error.__cause__ = cause
     return error
@@ -139,7 +139,7 @@ def late(cause: Exception) -> aiohttp.ClientOSError:
     ],
     ids=["DNS", "refused", "several", "TLS", "late TLS", "proxy down", "proxy", "no HTTP", "closed", "other"],
 )
-def test_network_error(error: aiohttp.ClientError, kind: ApiErrorKind, words: str) -> None:
+def test_each_network_error_has_a_message(error: aiohttp.ClientError, kind: ApiErrorKind, words: str) -> None:
     """Each way in which a connection fails has its own message."""
     failure = network_error(CALL, error, SERVER)
     assert (failure.kind, failure.detail) == (kind, f"create tokenreviews: {words}")
@@ -159,6 +159,6 @@ def test_network_error(error: aiohttp.ClientError, kind: ApiErrorKind, words: st
     ],
     ids=["plain", "lines", "surrogate", "bound", "long", "token", "part of a token", "short token"],
 )
-def test_clean(text: str, cleaned: str) -> None:
+def test_quoted_text_is_cleaned(text: str, cleaned: str) -> None:
     """Text is bounded and printable, and tokens and their parts are replaced."""
     assert clean(text, (None, "", "header1.payload1.signature1", "own")) == cleaned

@@ -1,4 +1,4 @@
-"""What is read from kubeconfig files, and the error for each mistake."""
+"""Reading kubeconfig files, and the error for each mistake."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ EXEC = {"apiVersion": "client.authentication.k8s.io/v1", "command": "aws"}
 def read(
     folder: Path, cluster: dict[str, Any] | None = None, user: dict[str, Any] | None = None
 ) -> Connection:
-    """Reads a kubeconfig with these entries."""
+    """Read a kubeconfig with these entries."""
     path = folder / "config"
     Kubeconfig(SERVER, cluster or {}, user or {}).write(path)
     return read_kubeconfig((path,), None)
 
 
-def test_cluster(tmp_path: Path) -> None:
-    """A cluster's members are read; its CA file is relative to the kubeconfig."""
+def test_a_cluster_is_read(tmp_path: Path) -> None:
+    """Its CA file is relative to the kubeconfig."""
     cluster = {
         "certificate-authority": "ca.crt",
         "tls-server-name": "kubernetes",
@@ -57,15 +57,15 @@ def test_cluster(tmp_path: Path) -> None:
     )
 
 
-def test_embedded_data_wins(tmp_path: Path) -> None:
-    """Embedded data takes precedence over a file, as in kubectl."""
+def test_embedded_data_takes_precedence_over_a_file(tmp_path: Path) -> None:
+    """This is as in kubectl."""
     data = base64.b64encode(b"PEM").decode()
     cluster = {"certificate-authority": "ca.crt", "certificate-authority-data": data}
     assert read(tmp_path, cluster).ca == b"PEM"
 
 
-def test_skip_verify(tmp_path: Path) -> None:
-    """insecure-skip-tls-verify is read."""
+def test_insecure_skip_tls_verify_is_read(tmp_path: Path) -> None:
+    """Certificates are then not verified."""
     assert read(tmp_path, {"insecure-skip-tls-verify": True}).unsafe_skip_verify
 
 
@@ -86,24 +86,24 @@ def test_skip_verify(tmp_path: Path) -> None:
     ],
     ids=["none", "token", "basic", "no password", "exec", "exec args", "exec null", "token wins"],
 )
-def test_credential(tmp_path: Path, user: dict[str, Any], credential: object) -> None:
+def test_each_kind_of_credential_is_read(tmp_path: Path, user: dict[str, Any], credential: object) -> None:
     """Each kind of credential is read."""
     assert read(tmp_path, None, user).credential == credential
 
 
-def test_token_file_wins(tmp_path: Path) -> None:
-    """tokenFile takes precedence over token, as in kubectl, and is relative to the kubeconfig."""
+def test_a_token_file_takes_precedence_over_a_token(tmp_path: Path) -> None:
+    """This is as in kubectl. The path is relative to the kubeconfig."""
     assert read(tmp_path, None, {"token": "abc", "tokenFile": "t"}).credential == TokenFile(tmp_path / "t")
 
 
-def test_plugin_beside_the_file(tmp_path: Path) -> None:
+def test_the_path_of_a_plugin_is_relative_to_the_file(tmp_path: Path) -> None:
     """A plugin with a slash in its name is relative to the kubeconfig."""
     plugin = read(tmp_path, None, {"exec": {**EXEC, "command": "bin/login"}}).credential
     assert isinstance(plugin, ExecPlugin)
     assert plugin.command == str(tmp_path / "bin" / "login")
 
 
-def test_client_certificate(tmp_path: Path) -> None:
+def test_a_client_certificate_is_read(tmp_path: Path) -> None:
     """A client certificate and its key may come from a file and from data."""
     user = {"client-certificate": "c.crt", "client-key-data": base64.b64encode(b"KEY").decode()}
     assert read(tmp_path, None, user).client_certificate == ClientCertificate(tmp_path / "c.crt", b"KEY")
@@ -137,8 +137,10 @@ def test_client_certificate(tmp_path: Path) -> None:
         ({}, {"exec": {**EXEC, "env": [{"value": "secret"}]}}, r"exec.env\[0\].name: is missing"),
     ],
 )
-def test_mistakes(tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], problem: str) -> None:
-    """An error has the path in the file, and none of the user's values."""
+def test_a_mistake_is_reported_with_its_path(
+    tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any], problem: str
+) -> None:
+    """The error has the path in the file, and no value."""
     with pytest.raises(ClusterConfigError, match=problem) as caught:
         read(tmp_path, cluster, user)
     assert "secret" not in str(caught.value)
@@ -179,22 +181,22 @@ def test_mistakes(tmp_path: Path, cluster: dict[str, Any], user: dict[str, Any],
         *("no name", "other name", "no cluster name", "no cluster"),
     ],
 )
-def test_unusable_files(tmp_path: Path, text: str, problem: str) -> None:
-    """The error for a file that is not a kubeconfig has the line, but not the text."""
+def test_a_file_that_is_not_a_kubeconfig_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
+    """The error has the line, but not the text."""
     (tmp_path / "config").write_text(text)
     with pytest.raises(ClusterConfigError, match=problem) as caught:
         read_kubeconfig((tmp_path / "config",), None)
     assert "secret" not in str(caught.value)
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """The error names an explicit file that does not exist."""
     access = ConnectionSettings(kubeconfig=str(tmp_path / "none"))
     with pytest.raises(ClusterConfigError, match="none: cannot be read: No such file"):
         find_connection(access)
 
 
-def test_huge_file(tmp_path: Path) -> None:
+def test_a_huge_file_is_rejected(tmp_path: Path) -> None:
     """A file that is too large for a kubeconfig is refused."""
     with (tmp_path / "config").open("wb") as file:
         file.truncate(11 << 20)
@@ -202,7 +204,7 @@ def test_huge_file(tmp_path: Path) -> None:
         read_kubeconfig((tmp_path / "config",), None)
 
 
-def test_chosen_context(tmp_path: Path) -> None:
+def test_a_configured_context_is_used(tmp_path: Path) -> None:
     """A configured context takes precedence over the current one."""
     document = {
         "current-context": "a",
@@ -213,8 +215,8 @@ def test_chosen_context(tmp_path: Path) -> None:
     assert read_kubeconfig((tmp_path / "config",), "b").server == "https://b"
 
 
-def test_merged_files(tmp_path: Path) -> None:
-    """The first file that defines an entry wins, missing files are skipped, and paths are relative to their file."""
+def test_files_are_merged_as_in_kubectl(tmp_path: Path) -> None:
+    """The first definition of an entry is used, missing files are skipped, and paths are relative to their file."""
     (tmp_path / "one").mkdir()
     Kubeconfig("https://first", {"certificate-authority": "ca"}).write(tmp_path / "one" / "config")
     Kubeconfig("https://second").write(tmp_path / "two")
@@ -234,8 +236,10 @@ def test_merged_files(tmp_path: Path) -> None:
     ],
     ids=["explicit", "home", "listed", "default", "no home"],
 )
-def test_paths(kubeconfig: str | None, environ: dict[str, str], paths: list[str]) -> None:
-    """The explicit file, else $KUBECONFIG, else the one in the home folder."""
+def test_the_path_of_the_kubeconfig(
+    kubeconfig: str | None, environ: dict[str, str], paths: list[str]
+) -> None:
+    """It is the explicit file, else $KUBECONFIG, else the one in the home folder."""
     assert [str(path) for path in kubeconfig_paths(kubeconfig, environ)] == paths
 
 
@@ -249,7 +253,7 @@ def account(folder: Path) -> Path:
     return folder
 
 
-def test_pod(tmp_path: Path) -> None:
+def test_a_pod_uses_its_service_account(tmp_path: Path) -> None:
     """In a pod the API server comes from the environment, and CA and token from the ServiceAccount's folder."""
     access = ConnectionSettings(service_account_dir=str(account(tmp_path)), environ=POD)
     assert find_connection(access) == Connection(
@@ -260,7 +264,7 @@ def test_pod(tmp_path: Path) -> None:
     )
 
 
-def test_pod_with_ipv6(tmp_path: Path) -> None:
+def test_a_pod_can_use_ipv6(tmp_path: Path) -> None:
     """An IPv6 address of the API server is put in brackets."""
     environ = {**POD, "KUBERNETES_SERVICE_HOST": "fd00::1"}
     found = pod_connection(ConnectionSettings(service_account_dir=str(account(tmp_path)), environ=environ))
@@ -269,8 +273,8 @@ def test_pod_with_ipv6(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["token", "ca.crt"])
-def test_pod_without_files(tmp_path: Path, missing: str) -> None:
-    """A pod without its ServiceAccount's files has no cluster, and the error says where they were expected."""
+def test_a_pod_without_service_account_files_has_no_cluster(tmp_path: Path, missing: str) -> None:
+    """The error names the expected folder."""
     (account(tmp_path) / missing).unlink()
     access = ConnectionSettings(service_account_dir=str(tmp_path), environ={**POD, "HOME": str(tmp_path)})
     with pytest.raises(ClusterConfigError, match=r"automountServiceAccountToken.*cluster\.kubeconfig"):
@@ -278,7 +282,7 @@ def test_pod_without_files(tmp_path: Path, missing: str) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["kubeconfig", "context"])
-def test_pod_with_a_kubeconfig(tmp_path: Path, chosen: str) -> None:
+def test_a_pod_can_use_a_kubeconfig(tmp_path: Path, chosen: str) -> None:
     """An explicit kubeconfig or context takes precedence over the pod's ServiceAccount."""
     path = Kubeconfig(SERVER).write(tmp_path / "config")
     access = ConnectionSettings(
@@ -290,8 +294,8 @@ def test_pod_with_a_kubeconfig(tmp_path: Path, chosen: str) -> None:
     assert find_connection(access).server == SERVER
 
 
-def test_present(tmp_path: Path) -> None:
-    """A path that cannot be checked counts as present, so that reading it reports the reason."""
+def test_a_path_that_cannot_be_checked_counts_as_present(tmp_path: Path) -> None:
+    """Reading it then reports the reason."""
     assert (present(tmp_path), present(tmp_path / "x"), present(tmp_path / ("x" * 5000))) == (
         True,
         False,
@@ -309,8 +313,8 @@ def test_present(tmp_path: Path) -> None:
         ("http://localhost:8001", "http://localhost:8001"),
     ],
 )
-def test_server_url(url: str, result: str) -> None:
-    """HTTPS anywhere and HTTP on loopback are accepted."""
+def test_https_and_http_on_loopback_are_accepted(url: str, result: str) -> None:
+    """A path is kept, without a slash at its end."""
     assert server_url(url, "server") == result
 
 
@@ -329,7 +333,7 @@ def test_server_url(url: str, result: str) -> None:
         "https://api/#a",
     ],
 )
-def test_unusable_server_url(url: str) -> None:
-    """Any other URL is refused with the field's name."""
+def test_any_other_server_url_is_rejected(url: str) -> None:
+    """The error has the field's name."""
     with pytest.raises(ClusterConfigError, match=r"^server: "):
         server_url(url, "server")

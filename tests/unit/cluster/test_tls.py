@@ -35,14 +35,14 @@ def contexts(tmp_path: Path, authority: trustme.CA) -> Callable[[], TLSContexts]
     return lambda: TLSContexts(Connection(origin="test", server="https://api", ca=tmp_path / "ca.crt"))
 
 
-def test_unchanged(contexts: Callable[[], TLSContexts]) -> None:
-    """While no file changes, the context stays the same, and so do connections."""
+def test_an_unchanged_file_keeps_the_context(contexts: Callable[[], TLSContexts]) -> None:
+    """Connections are kept, too."""
     made = contexts()
     assert made.context(None) is made.context(None)
 
 
-def test_changed(contexts: Callable[[], TLSContexts], tmp_path: Path) -> None:
-    """A new CA file makes a new context that trusts its certificates only."""
+def test_a_changed_ca_file_makes_a_new_context(contexts: Callable[[], TLSContexts], tmp_path: Path) -> None:
+    """The new context trusts only the certificates of the new file."""
     made = contexts()
     before = made.context(None)
     (tmp_path / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
@@ -52,10 +52,10 @@ def test_changed(contexts: Callable[[], TLSContexts], tmp_path: Path) -> None:
     )
 
 
-def test_broken_later(
+def test_a_ca_file_that_becomes_unusable_is_a_warning(
     contexts: Callable[[], TLSContexts], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A CA file that becomes unusable leaves the last good context in use, with one warning."""
+    """The last valid context stays in use, and one warning is logged."""
     made = contexts()
     good = made.context(None)
     (tmp_path / "ca.crt").unlink()
@@ -69,14 +69,14 @@ def test_every_certificate_is_verified(contexts: Callable[[], TLSContexts]) -> N
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
-def test_system_authorities() -> None:
-    """Without a CA the system's authorities are trusted, and certificates are verified."""
+def test_without_a_ca_the_systems_authorities_are_trusted() -> None:
+    """Certificates are still verified."""
     context = TLSContexts(Connection(origin="test", server="https://api")).context(None)
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
-def test_comments_in_the_file(authority: trustme.CA) -> None:
-    """Text around the certificates, in any script, is a comment."""
+def test_a_ca_file_can_have_comments(authority: trustme.CA) -> None:
+    """Any text around the certificates is a comment."""
     ca = "# Zertifikat für alle\n".encode() + authority.cert_pem.bytes()
     context = TLSContexts(Connection(origin="test", server="https://api", ca=ca)).context(None)
     assert len(context.get_ca_certs()) == 1
@@ -87,14 +87,14 @@ def test_comments_in_the_file(authority: trustme.CA) -> None:
     [b"", b"text", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", Path("no-such-file")],
     ids=["empty", "text", "broken", "missing"],
 )
-def test_unusable_authority(ca: bytes | Path) -> None:
-    """A CA without a certificate is an error and never means the system's authorities."""
+def test_a_ca_without_a_certificate_is_an_error(ca: bytes | Path) -> None:
+    """The system's authorities are not used instead."""
     with pytest.raises(ClusterConfigError, match="certificate-authority"):
         TLSContexts(Connection(origin="test", server="https://api", ca=ca)).context(None)
 
 
-def test_client_certificate(tmp_path: Path, authority: trustme.CA) -> None:
-    """A client certificate whose file changes makes a new context."""
+def test_a_changed_client_certificate_makes_a_new_context(tmp_path: Path, authority: trustme.CA) -> None:
+    """The files are compared at each call."""
     mine = authority.issue_cert(common_name="gate")
     (tmp_path / "c.crt").write_bytes(mine.cert_chain_pems[0].bytes())
     pair = ClientCertificate(tmp_path / "c.crt", mine.private_key_pem.bytes())
@@ -105,15 +105,15 @@ def test_client_certificate(tmp_path: Path, authority: trustme.CA) -> None:
 
 
 def encrypted(key: bytes) -> bytes:
-    """The same key behind a password."""
+    """Return the same key, encrypted with a password."""
     return load_pem_private_key(key, None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"password")
     )
 
 
 @pytest.mark.parametrize("fault", ["other key", "password", "no key"])
-def test_unusable_client_certificate(authority: trustme.CA, fault: str) -> None:
-    """A mismatched pair, or a key with a password, is an error without a prompt."""
+def test_an_unusable_client_certificate_is_an_error(authority: trustme.CA, fault: str) -> None:
+    """The key does not fit the certificate, or has a password. There is no prompt."""
     mine, other = authority.issue_cert(common_name="a"), authority.issue_cert(common_name="b")
     keys = {
         "other key": other.private_key_pem.bytes(),

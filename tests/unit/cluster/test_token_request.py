@@ -19,7 +19,7 @@ UNTIL = "2030-01-01T00:00:00Z"
 
 
 def answer(**changes: Any) -> bytes:
-    """A TokenRequest as the server answers it; `status` and `spec` replace members of those."""
+    """Return a TokenRequest as the server does; `status` and `spec` replace members."""
     document = {
         "kind": "TokenRequest",
         "spec": {"expirationSeconds": 3600, **changes.pop("spec", {})},
@@ -30,13 +30,13 @@ def answer(**changes: Any) -> bytes:
 
 
 def refusal(message: object, status: int = 403, **details: Any) -> RawAnswer:
-    """A refusal in the server's own form."""
+    """Return an error in the server's own form."""
     document = {"kind": "Status", "message": message, "details": details}
     return RawAnswer(status, "", json.dumps(document).encode())
 
 
 def test_the_lifetime_is_the_tokens_own() -> None:
-    """The token's own claims count, not the answer's fields."""
+    """The token's own claims are used, not the fields of the answer."""
     token = jwt_of(iat=1000, exp=1600)
     assert parse_token(answer(status={"token": token})) == IssuedToken(token, 600, UNTIL)
 
@@ -72,15 +72,15 @@ def test_a_token_without_times_has_the_lifetime_of_the_answer(token: str) -> Non
     ids=range(16),
 )
 def test_any_other_answer_is_no_token(body: bytes) -> None:
-    """A page, another kind, a token that a header cannot carry: all are bad answers, and nothing of them is quoted."""
+    """A page, another kind, or a token that no header can carry is an error, and no part of it is quoted."""
     with pytest.raises(ApiError) as caught:
         parse_token(body)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER
     assert len(caught.value.detail) < 150
 
 
-def test_a_refusal_names_who_may_not() -> None:
-    """The missing binding needs that user."""
+def test_a_rejection_names_the_user_without_permission() -> None:
+    """The missing binding is for that user."""
     message = (
         'serviceaccounts "web" is forbidden: User "system:serviceaccount:a:b" cannot create resource'
         ' "serviceaccounts/token" in API group "" in the namespace "prod"'
@@ -88,8 +88,8 @@ def test_a_refusal_names_who_may_not() -> None:
     assert read_refusal(refusal(message), None).user == "system:serviceaccount:a:b"
 
 
-def test_a_refusal_names_what_is_missing() -> None:
-    """The resource comes from the Status' details."""
+def test_a_rejection_names_the_missing_object() -> None:
+    """The resource is in the details of the Status."""
     assert read_refusal(refusal('pods "x" not found', 404, kind="pods"), None) == TokenRefusal(
         404, 'pods "x" not found', "pods"
     )
@@ -100,17 +100,17 @@ def test_a_refusal_names_what_is_missing() -> None:
     [RawAnswer(403, "", b"<html>"), refusal(5), refusal("no", kind=5), RawAnswer(403, "", b'{"details": 1}')],
     ids=["page", "no text", "no kind", "no details"],
 )
-def test_a_refusal_in_another_form_is_still_one(raw: RawAnswer) -> None:
-    """The HTTP status alone is a refusal."""
+def test_a_rejection_needs_only_the_http_status(raw: RawAnswer) -> None:
+    """The body may have another form."""
     read = read_refusal(raw, None)
     assert (read.status, read.resource, read.user) == (403, "", "")
 
 
-def test_a_refusal_does_not_quote_the_gates_own_token() -> None:
+def test_a_rejection_does_not_quote_the_gates_own_token() -> None:
     """It is removed from the server's message."""
     assert OWN not in read_refusal(refusal(f"who is {OWN}?"), OWN).message
 
 
-def test_a_token_is_not_shown_by_accident() -> None:
-    """The value's repr leaves it out."""
+def test_the_repr_has_no_token() -> None:
+    """It can be logged without showing the token."""
     assert "opaque" not in repr(parse_token(answer()))

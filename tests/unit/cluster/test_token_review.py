@@ -1,4 +1,4 @@
-"""Which answers of TokenReview are a yes, a no, or neither."""
+"""Which answers of TokenReview accept a token, reject it, or decide nothing."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ TOKEN = "reviewed-token-0123456789"
 
 
 def parse(status: object, kind: str = "TokenReview") -> ReviewAnswer:
-    """The answer with this status, parsed."""
+    """Return the parsed answer with this status."""
     return parse_token_review(json.dumps({"kind": kind, "status": status}).encode(), TOKEN)
 
 
 def good(**user: Any) -> dict[str, Any]:
-    """The status of an authenticated user with these members."""
+    """Return the status of an authenticated user with these members."""
     return {"authenticated": True, "user": {"username": "alice", **user}}
 
 
-def test_whole_user() -> None:
-    """Every member of a user is read, and extra is sorted by key."""
+def test_every_member_of_a_user_is_read() -> None:
+    """The extra is sorted by key."""
     status = good(uid="u-1", groups=["g", "h"], extra={"z": ["1"], "a": ["2", "3"]})
     status["audiences"] = ["app"]
     assert parse(status) == ReviewedUser(
@@ -41,18 +41,18 @@ def test_whole_user() -> None:
     [{}, {"uid": None, "groups": None, "extra": None}, {"uid": "", "groups": [], "extra": {}}],
     ids=["missing", "null", "empty"],
 )
-def test_absent_members(user: dict[str, Any]) -> None:
-    """Missing, null and empty members mean the same."""
+def test_missing_null_and_empty_members_are_the_same(user: dict[str, Any]) -> None:
+    """In all three forms the user has empty members."""
     assert parse(good(**user)) == ReviewedUser("alice", "", (), (), ())
 
 
-def test_null_extra_value() -> None:
-    """An extra key with null has no values: Go writes an empty list so."""
+def test_an_extra_key_with_null_has_no_values() -> None:
+    """Go writes an empty list as null."""
     assert parse(good(extra={"k": None})) == ReviewedUser("alice", "", (), (("k", ()),), ())
 
 
-def test_names_beyond_ascii() -> None:
-    """Names in any script are kept as they are."""
+def test_names_may_have_any_characters() -> None:
+    """They are unchanged."""
     assert parse(good(groups=["Büro", "開発"])) == ReviewedUser("alice", "", ("Büro", "開発"), (), ())
 
 
@@ -69,8 +69,8 @@ def test_names_beyond_ascii() -> None:
     ],
     ids=["error", "false", "null", "missing", "false with user", "unprintable", "long"],
 )
-def test_refused(status: dict[str, Any], error: str) -> None:
-    """Anything but `authenticated: true` is a no, with the server's message bounded and without the token."""
+def test_any_other_status_rejects_the_token(status: dict[str, Any], error: str) -> None:
+    """Only `authenticated: true` accepts. The server's message is bounded, and the token is removed from it."""
     assert parse(status) == NotAuthenticated(error)
 
 
@@ -109,8 +109,8 @@ def test_refused(status: dict[str, Any], error: str) -> None:
         good(extra={"k": ["v\x85"]}),
     ],
 )
-def test_unusable_status(status: object) -> None:
-    """A status that is neither a clear yes nor a clear no is a bad answer."""
+def test_an_ambiguous_status_is_an_error(status: object) -> None:
+    """It neither accepts nor rejects the token."""
     with pytest.raises(ApiError) as caught:
         parse(status)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER
@@ -131,8 +131,8 @@ def test_unusable_status(status: object) -> None:
     ],
     ids=["empty", "no UTF-8", "array", "null", "kind", "NaN", "long number", "deep", "twice"],
 )
-def test_unusable_body(body: bytes) -> None:
-    """A body that is not a TokenReview is a bad answer, not a crash."""
+def test_a_body_that_is_not_a_token_review_is_an_error(body: bytes) -> None:
+    """It does not raise an unexpected exception."""
     with pytest.raises(ApiError) as caught:
         parse_token_review(body, TOKEN)
     assert caught.value.kind is ApiErrorKind.BAD_ANSWER

@@ -1,4 +1,4 @@
-"""The requests that the Kubernetes client library builds, and what it keeps of them."""
+"""The requests that the Kubernetes client library builds, without logging or keeping tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Posted:
 
 
 async def test_a_token_review() -> None:
-    """It has the token and the audiences, and the answer comes back as it was read."""
+    """It has the token and the audiences. The answer is returned unchanged."""
     posted = Posted()
     assert await posted.api.review_token(TOKEN, ("a", "b")) is ANSWER
     assert posted.path == "/apis/authentication.k8s.io/v1/tokenreviews"
@@ -90,7 +90,7 @@ async def test_an_identity_without_groups() -> None:
 
 
 async def test_a_review_of_the_gates_own_access() -> None:
-    """It names no user: the server takes the one who sends it."""
+    """It names no user. The server uses the one who sends it."""
     posted = Posted()
     await posted.api.review_own_access(ResourceAttributes("list", "pods", namespace="prod"))
     assert posted.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -101,7 +101,7 @@ async def test_a_review_of_the_gates_own_access() -> None:
 
 
 async def test_a_token_request() -> None:
-    """The path names the account, the body everything else."""
+    """The path names the account. The body has everything else."""
     posted = Posted()
     wanted = TokenSpec(namespace="prod", account="web", audiences=("my-audience",), lifetime=3600)
     await posted.api.request_token(wanted)
@@ -131,8 +131,8 @@ async def test_a_path_has_one_segment_per_name() -> None:
     assert posted.path == "/api/v1/namespaces/prod/serviceaccounts/..%2F..%2Fx%3Fy/token"
 
 
-def test_why_answers_are_not_read_by_the_librarys_models() -> None:
-    """They read a refusal as a yes and one group as five. `reviews` refuses both."""
+def test_the_librarys_models_read_some_answers_wrongly() -> None:
+    """They read a rejection as accepted and one group as five. `reviews` rejects both, so it parses answers itself."""
     client: Any = vars(Posted().api)["_authentication"].api_client
     user = {"username": "alice", "groups": "staff"}
     status = {"authenticated": "false", "user": user}
@@ -142,7 +142,7 @@ def test_why_answers_are_not_read_by_the_librarys_models() -> None:
 
 
 async def test_the_library_keeps_no_answer() -> None:
-    """It would keep the last one, in which the API server repeats the token under review."""
+    """It would keep the last one, which contains the token under review."""
     posted = Posted(RawAnswer(201, "", TOKEN.encode()))
     await posted.api.review_token(TOKEN, ("a",))
     client = vars(posted.api)["_authentication"].api_client
@@ -152,7 +152,7 @@ async def test_the_library_keeps_no_answer() -> None:
 
 @pytest.mark.parametrize("status", [200, 401, 500])
 async def test_the_library_logs_and_raises_nothing(status: int, caplog: pytest.LogCaptureFixture) -> None:
-    """Its errors and its debug log would have the server's answer in them."""
+    """Its errors and its debug log would contain the server's answer."""
     posted = Posted(RawAnswer(status, "", TOKEN.encode()))
     with caplog.at_level(logging.DEBUG):
         answer = await posted.api.review_token(TOKEN, ("a",))

@@ -18,7 +18,7 @@ def issuer(pool: KeyPool, clock: FakeClock) -> Issuer:
 
 
 def unverified(token: str) -> JsonObject:
-    """The claims as they are written."""
+    """Return the claims without verification."""
     return dict(jwt.decode(token, options={"verify_signature": False}))
 
 
@@ -38,7 +38,7 @@ def test_pyjwt_accepts_a_minted_token(pool: KeyPool) -> None:
 
 
 def test_times_come_from_the_clock(issuer: Issuer, clock: FakeClock) -> None:
-    """A token begins now and ends after its lifetime, in whole seconds."""
+    """A token is valid from now until the end of its lifetime, in whole seconds."""
     clock.set_wall(1000.7)
     claims = unverified(issuer.mint(lifetime=10))
     assert (claims["iat"], claims["nbf"], claims["exp"]) == (1000, 1000, 1010)
@@ -69,7 +69,7 @@ def test_headers_can_be_changed(issuer: Issuer) -> None:
 
 
 def test_a_token_can_be_forged(issuer: Issuer, pool: KeyPool) -> None:
-    """A key that was never published signs in the issuer's name."""
+    """A key that was never published can sign with the issuer's name."""
     forger = pool.key("ES256", 1)
     token = issuer.mint(key=forger)
     assert jwt.get_unverified_header(token)["kid"] == forger.kid
@@ -106,13 +106,13 @@ def test_a_key_can_be_announced_before_it_signs(issuer: Issuer, pool: KeyPool) -
 
 
 def test_a_withdrawn_key_is_no_longer_published(issuer: Issuer) -> None:
-    """A withdrawn key leaves the set although it goes on signing."""
+    """A withdrawn key is not in the set, although it still signs."""
     issuer.withdraw(issuer.key)
     assert issuer.jwks() == {"keys": []}
 
 
-def test_the_set_holds_the_bad_keys_too(issuer: Issuer) -> None:
-    """Broken keys are published beside the good ones."""
+def test_the_set_has_the_invalid_keys_too(issuer: Issuer) -> None:
+    """Invalid keys are published with the valid ones."""
     issuer.bad_keys.append({"kty": "nonsense"})
     assert issuer.jwks() == {"keys": [issuer.key.jwk(), {"kty": "nonsense"}]}
 
@@ -147,11 +147,11 @@ def test_the_discovery_document_can_be_wrong(issuer: Issuer) -> None:
     ids=["bare", "slash", "prefix", "escaped"],
 )
 def test_the_discovery_document_is_below_the_issuer(pool: KeyPool, url: str, path: str) -> None:
-    """The path follows OpenID Connect Discovery, a trailing slash not doubled."""
+    """The path follows OpenID Connect Discovery. A trailing slash is not doubled."""
     assert Issuer(url, pool.key("ES256")).discovery_path == path
 
 
-def test_the_keys_may_be_elsewhere(pool: KeyPool) -> None:
+def test_the_keys_can_be_at_another_url(pool: KeyPool) -> None:
     """A JWKS URL with another host and path is used unchanged."""
     issuer = Issuer(URL, pool.key("ES256"), jwks_uri="https://keys.example/all.json")
     assert (issuer.jwks_path, issuer.discovery()["jwks_uri"]) == (

@@ -19,15 +19,15 @@ CLAIMS: JsonObject = {"sub": "somebody"}
 
 @pytest.mark.parametrize("algorithm", sorted(get_default_algorithms().keys() & USUAL_SHAPES.keys()))
 def test_pyjwt_verifies_a_token_with_the_published_key(pool: KeyPool, algorithm: str) -> None:
-    """What a key signs, PyJWT verifies by nothing but the key's JWK."""
+    """PyJWT needs only the key's JWK."""
     key = pool.key(algorithm)
     published = jwt.PyJWK(cast("JWKDict", key.jwk()))
     assert jwt.decode(key.sign(CLAIMS), published, algorithms=[algorithm]) == CLAIMS
 
 
 @pytest.mark.parametrize("shape", [Shape.ED448, Shape.RSA_1024])
-def test_other_shapes_sign_as_well(shape: Shape) -> None:
-    """A key of another shape than the algorithm's usual one signs what its public half verifies."""
+def test_keys_of_other_shapes_can_sign(shape: Shape) -> None:
+    """The public half verifies signatures of a key with an unusual size or curve for its algorithm."""
     key = SigningKey.generate("EdDSA" if shape is Shape.ED448 else "RS256", shape=shape)
     header, payload, signature = key.sign(CLAIMS).encode().split(b".")
     assert jwt.get_algorithm_by_name(key.algorithm).verify(
@@ -43,12 +43,12 @@ def test_other_shapes_sign_as_well(shape: Shape) -> None:
         ("EdDSA", {"alg", "crv", "kid", "kty", "use", "x"}),
     ],
 )
-def test_a_jwk_holds_the_public_half_alone(pool: KeyPool, algorithm: str, members: set[str]) -> None:
-    """A JWK has the members of a kube-apiserver's and no private one."""
+def test_a_jwk_has_only_the_public_half(pool: KeyPool, algorithm: str, members: set[str]) -> None:
+    """A JWK has the members of a kube-apiserver's JWK, and no private member."""
     assert set(pool.key(algorithm).jwk()) == members
 
 
-def test_a_jwk_takes_changes(pool: KeyPool) -> None:
+def test_a_jwk_can_be_changed(pool: KeyPool) -> None:
     """A test can add, replace and leave out members of a JWK."""
     changed = pool.key("ES256").jwk({"use": "enc", "alg": OMIT, "key_ops": ["encrypt"]})
     assert (changed["use"], changed["key_ops"], "alg" in changed) == ("enc", ["encrypt"], False)
@@ -60,21 +60,21 @@ def test_a_token_header_is_the_one_of_a_kube_apiserver(pool: KeyPool) -> None:
     assert key.sign({}).split(".")[0] == compact(b'{"alg":"ES256","kid":"one"}', b"", b"").split(".")[0]
 
 
-def test_a_header_takes_changes(pool: KeyPool) -> None:
+def test_a_header_can_be_changed(pool: KeyPool) -> None:
     """A test can add, replace and leave out members of a header."""
     token = pool.key("ES256").sign(CLAIMS, {"kid": OMIT, "alg": "HS256", "jku": "https://elsewhere"})
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "jku": "https://elsewhere"}
 
 
-def test_raw_bytes_are_signed_as_they_are(pool: KeyPool) -> None:
-    """Malformed parts pass through unchanged, under a signature that holds."""
+def test_raw_bytes_are_signed_unchanged(pool: KeyPool) -> None:
+    """Malformed parts are unchanged, and the signature is valid."""
     key = pool.key("ES256")
     token = key.sign_raw(b'{"alg":"ES256","alg":"ES256"}', b"\xff no JSON")
     assert jwt.PyJWS().decode(token, key.public, algorithms=["ES256"]) == b"\xff no JSON"
 
 
 def test_the_usual_kid_is_the_one_of_a_kube_apiserver() -> None:
-    """The kid is the base64url SHA-256 of the key's DER, as a real server gave it to this key."""
+    """The kid is the base64url SHA-256 of the key's DER. A real server gave this key the same kid."""
     numbers = rsa.RSAPublicNumbers(
         e=65537,
         n=int.from_bytes(
@@ -90,14 +90,14 @@ def test_the_usual_kid_is_the_one_of_a_kube_apiserver() -> None:
 
 
 def test_a_key_can_have_no_kid(pool: KeyPool) -> None:
-    """A key without a kid names itself neither in its JWK nor in its tokens."""
+    """Neither its JWK nor its tokens have a kid."""
     key = pool.key("ES256").without_kid()
     assert "kid" not in key.jwk()
     assert "kid" not in jwt.get_unverified_header(key.sign(CLAIMS))
 
 
-def test_the_pool_hands_out_a_private_key_again(pool: KeyPool) -> None:
-    """The same index and shape is the same private key, also for another algorithm."""
+def test_the_pool_returns_the_same_private_key(pool: KeyPool) -> None:
+    """The same index and shape give the same private key, also for another algorithm."""
     assert pool.key("RS256").private is pool.key("PS512").private
 
 
@@ -107,7 +107,7 @@ def test_the_pool_has_further_keys(pool: KeyPool) -> None:
 
 
 def test_a_successor_is_of_the_same_kind() -> None:
-    """A rotated key keeps algorithm and shape, and has another kid."""
+    """A rotated key has the same algorithm and shape, and another kid."""
     key = SigningKey.generate("EdDSA", shape=Shape.ED448)
     successor = key.successor()
     assert (successor.algorithm, successor.shape) == (key.algorithm, key.shape)
@@ -115,13 +115,13 @@ def test_a_successor_is_of_the_same_kind() -> None:
 
 
 def test_an_unknown_algorithm_is_refused() -> None:
-    """The error names the algorithms there are."""
+    """The error lists the known algorithms."""
     with pytest.raises(ValueError, match=r"'HS256': choose one of RS256, .*EdDSA"):
         SigningKey.generate("HS256")
 
 
 def test_a_private_key_has_no_repr(pool: KeyPool) -> None:
-    """What is printed of a key names it and shows nothing of its private half."""
+    """The repr names the key and has no part of its private half."""
     assert "private" not in repr(pool.key("ES256"))
 
 

@@ -16,13 +16,13 @@ UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def payload(token: str) -> bytes:
-    """The payload's bytes as they are written."""
+    """Return the payload's bytes."""
     encoded = token.split(".")[1]
     return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
 
 
 def binding(token: str) -> object:
-    """The claim that names account and bound object."""
+    """Return the claim that names account and bound object."""
     return json.loads(payload(token))["kubernetes.io"]
 
 
@@ -60,7 +60,7 @@ def test_every_token_has_an_id_of_its_own(state: KubeState) -> None:
 
 
 def test_a_token_of_a_pod_names_a_deleted_node(state: KubeState) -> None:
-    """The node's name stays without a UID, as a real server writes it."""
+    """The token has the node's name without a UID, as from a real server."""
     account, node = state.service_account("demo"), state.node("n1")
     pod = state.pod(account, "p1", node=node)
     state.objects.remove(node)
@@ -70,7 +70,7 @@ def test_a_token_of_a_pod_names_a_deleted_node(state: KubeState) -> None:
 
 
 @pytest.mark.parametrize("kind", ["node", "secret"])
-def test_a_token_names_what_it_is_bound_to(state: KubeState, kind: str) -> None:
+def test_a_token_names_its_bound_object(state: KubeState, kind: str) -> None:
     """A token bound to a node or a secret has its name and UID."""
     bound_to: Node | Secret = state.node("x") if kind == "node" else state.secret("x")
     bound = binding(state.account_token(state.service_account("demo"), bound_to=bound_to))
@@ -79,7 +79,7 @@ def test_a_token_names_what_it_is_bound_to(state: KubeState, kind: str) -> None:
 
 
 def test_a_legacy_token_has_neither_audience_nor_times(state: KubeState) -> None:
-    """A Secret's token holds the claims of Kubernetes' LegacyClaims and no others."""
+    """A Secret's token has the claims of Kubernetes' LegacyClaims and no others."""
     account = state.service_account("demo")
     assert json.loads(payload(state.legacy_token(account, "demo-token"))) == {
         "iss": "kubernetes/serviceaccount",
@@ -91,26 +91,26 @@ def test_a_legacy_token_has_neither_audience_nor_times(state: KubeState) -> None
     }
 
 
-def test_an_account_created_again_is_another(state: KubeState) -> None:
-    """The new account has another UID than the one it replaces."""
+def test_an_account_that_is_created_again_is_a_different_one(state: KubeState) -> None:
+    """The new account has another UID than the deleted one."""
     assert state.service_account("demo").uid != state.service_account("demo").uid
 
 
-def test_objects_of_two_namespaces_do_not_meet(state: KubeState) -> None:
+def test_objects_of_two_namespaces_are_different(state: KubeState) -> None:
     """The same name in another namespace is another object."""
     here, there = state.service_account("demo"), state.service_account("demo", namespace="there")
     assert state.objects.get(ServiceAccount, "demo", "default") == here
     assert state.objects.get(ServiceAccount, "demo", "there") == there
 
 
-def test_objects_of_two_kinds_do_not_meet(state: KubeState) -> None:
-    """The same name of another kind is no object of this kind."""
+def test_objects_of_two_kinds_are_different(state: KubeState) -> None:
+    """The same name with another kind is another object."""
     state.secret("x")
     assert state.objects.get(Pod, "x", "default") is None
 
 
 def test_a_static_token_is_random_unless_given(state: KubeState) -> None:
-    """Two users get two tokens, and a token that was given is kept."""
+    """Two users get two tokens, and a given token is kept."""
     assert state.static_token("a") != state.static_token("b")
     assert state.static_token("c", token="given") == "given"
 
@@ -132,15 +132,15 @@ def test_secrets_have_no_repr(state: KubeState) -> None:
     ],
     ids=["accounts-discover", "accounts-review", "masters", "users", "anonymous"],
 )
-def test_the_bindings_of_a_fresh_cluster(
+def test_the_bindings_of_a_new_cluster(
     state: KubeState, user: User, permission: Permission, *, allowed: bool
 ) -> None:
-    """Service accounts read the issuer's documents, masters do everything, others nothing."""
+    """Service accounts may read the issuer's documents, masters may do everything, and others nothing."""
     assert state.is_allowed(user, permission) is allowed
 
 
-def test_a_permission_can_be_given_and_taken(state: KubeState) -> None:
-    """A binding holds for the user it names until it is taken away."""
+def test_a_permission_can_be_granted_and_revoked(state: KubeState) -> None:
+    """A binding applies to its user until it is removed."""
     user = User("gate")
     state.allow("gate", Permission.REVIEW_TOKENS)
     assert state.is_allowed(user, Permission.REVIEW_TOKENS)
@@ -148,7 +148,7 @@ def test_a_permission_can_be_given_and_taken(state: KubeState) -> None:
     assert not state.is_allowed(user, Permission.REVIEW_TOKENS)
 
 
-def test_a_public_cluster_shows_its_documents_to_everybody(pool: KeyPool) -> None:
+def test_anonymous_users_can_read_the_documents_of_a_public_cluster(pool: KeyPool) -> None:
     """With `public` the anonymous user may read the issuer's documents."""
     state = KubeState(pool.key("ES256"), public=True)
     assert state.is_allowed(User("system:anonymous", groups=("system:unauthenticated",)), Permission.DISCOVER)

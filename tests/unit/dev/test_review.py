@@ -19,12 +19,12 @@ EXTRA = "authentication.kubernetes.io/"
 
 @pytest.fixture
 def account(state: KubeState) -> ServiceAccount:
-    """The account that tokens are for."""
+    """The account of the tokens."""
     return state.service_account("demo")
 
 
 def reviewed_user(state: KubeState, token: str) -> User:
-    """Whose token a review for `MINE` says this is."""
+    """Return the user that a review for `MINE` gives for this token."""
     verdict = review(state, token, MINE)
     assert isinstance(verdict, Authenticated)
     return verdict.user
@@ -33,7 +33,7 @@ def reviewed_user(state: KubeState, token: str) -> User:
 def test_an_account_token_gives_the_identity_of_its_account(
     state: KubeState, account: ServiceAccount
 ) -> None:
-    """Username, UID, groups and credential id are the ones a real server names."""
+    """Username, UID, groups and credential id are those of a real server."""
     assert review(state, state.account_token(account, claims={"jti": "7"}), MINE) == Authenticated(
         User(
             "system:serviceaccount:default:demo",
@@ -59,13 +59,13 @@ def test_a_pods_token_gives_pod_and_node(state: KubeState, account: ServiceAccou
 
 
 def test_a_secrets_token_has_no_extra_of_the_secret(state: KubeState, account: ServiceAccount) -> None:
-    """A token bound to a secret shows its credential id alone."""
+    """The extra of a token bound to a secret has only its credential id."""
     user = reviewed_user(state, state.account_token(account, bound_to=state.secret("s")))
     assert set(user.extra) == {EXTRA + "credential-id"}
 
 
 def test_the_username_does_not_come_from_sub(state: KubeState, account: ServiceAccount) -> None:
-    """The account is the one of `kubernetes.io`, whatever sub says."""
+    """The account is the one in `kubernetes.io`, for any `sub`."""
     token = state.account_token(account, claims={"sub": "system:serviceaccount:kube-system:root"})
     assert reviewed_user(state, token).username == account.username
 
@@ -101,7 +101,7 @@ def test_times_have_a_minute_of_leeway(
 
 
 def test_a_token_expires_with_time(state: KubeState, account: ServiceAccount, clock: FakeClock) -> None:
-    """A token that was good is refused in the server's words once its time is over."""
+    """After its expiry a valid token is rejected with the server's message."""
     token = state.account_token(account, lifetime=600)
     clock.advance(661)
     assert review(state, token, MINE) == Refused("[invalid bearer token, service account token has expired]")
@@ -130,19 +130,19 @@ def test_a_token_expires_with_time(state: KubeState, account: ServiceAccount, cl
         "other", "not-the-servers", "none-is-not-mine", "number", "object",
     ],
 )  # fmt: skip
-def test_audiences_intersect(
+def test_the_audiences_of_token_and_review_intersect(
     state: KubeState,
     account: ServiceAccount,
     token_audience: object,
     asked: tuple[str, ...],
     answered: tuple[str, ...] | None,
 ) -> None:
-    """The answer names the asked audiences that the token is for; a token for none of them is refused."""
+    """The answer has the audiences of both. A token without a common audience is rejected."""
     verdict = review(state, state.account_token(account, claims={"aud": token_audience}), asked)
     assert (verdict.audiences if isinstance(verdict, Authenticated) else None) == answered
 
 
-def test_an_audience_mismatch_has_the_servers_words(state: KubeState, account: ServiceAccount) -> None:
+def test_an_audience_mismatch_has_the_servers_message(state: KubeState, account: ServiceAccount) -> None:
     """The error names the token's audiences and the requested ones."""
     assert review(state, state.account_token(account), ("zz",)) == Refused(
         '[invalid bearer token, token audiences ["my-audience"] is invalid for the target audiences ["zz"]]'
@@ -153,7 +153,7 @@ def test_an_audience_mismatch_has_the_servers_words(state: KubeState, account: S
 
 
 def test_a_foreign_issuer_is_refused(state: KubeState, account: ServiceAccount) -> None:
-    """A token that this server's key signed in another issuer's name is not looked at."""
+    """A token with another issuer's name is not verified, even if this server's key signed it."""
     token = state.account_token(account, claims={"iss": "https://elsewhere.example"})
     assert review(state, token, MINE) == Refused("invalid bearer token")
 
@@ -169,7 +169,7 @@ def test_a_further_issuer_is_accepted(pool: KeyPool) -> None:
 def test_a_token_without_kid_is_tried_with_every_key(
     state: KubeState, account: ServiceAccount, pool: KeyPool, kid: object
 ) -> None:
-    """Without a kid an older key verifies, too."""
+    """Without a kid an older key can verify the token, too."""
     token = state.account_token(account, headers={"kid": kid})
     state.issuer.rotate(pool.key("RS256"))
     assert isinstance(review(state, token, MINE), Authenticated)
@@ -188,13 +188,13 @@ def test_a_token_without_kid_is_tried_with_every_key(
 def test_bad_headers_are_refused(
     state: KubeState, account: ServiceAccount, headers: JsonObject, error: str
 ) -> None:
-    """A header that names no key of the server's, or what it does not understand, refuses the token."""
+    """A header with an unknown key, or with unknown parameters that are critical, causes a rejection."""
     token = state.account_token(account, headers=headers)
     assert review(state, token, MINE) == Refused(f"[invalid bearer token, {error}]")
 
 
 def test_a_forged_signature_is_refused(state: KubeState, account: ServiceAccount, pool: KeyPool) -> None:
-    """A stranger's key under the server's kid does not verify."""
+    """A signature of another key with the server's kid is invalid."""
     token = state.account_token(account, key=pool.key("ES256", 1, kid=state.issuer.key.kid))
     assert isinstance(review(state, token, MINE), Refused)
 
@@ -202,7 +202,7 @@ def test_a_forged_signature_is_refused(state: KubeState, account: ServiceAccount
 def test_a_key_outside_the_jwks_can_be_known_to_the_server(
     state: KubeState, account: ServiceAccount, pool: KeyPool
 ) -> None:
-    """A review decides a token whose key the JWKS does not show."""
+    """A review decides a token whose key is not in the JWKS."""
     hidden = pool.key("ES256", 1)
     state.accept_unpublished(hidden)
     assert hidden not in state.issuer.keys
@@ -227,24 +227,24 @@ def test_a_key_outside_the_jwks_can_be_known_to_the_server(
     ],
     ids=["opaque", "two", "three", "four", "list", "iss-list", "deep", "nan", "padded", "scheme"],
 )
-def test_what_is_no_token_is_refused(state: KubeState, token: str) -> None:
-    """Anything that names no issuer of the server's gets the plain refusal."""
+def test_a_text_that_is_not_a_token_is_rejected(state: KubeState, token: str) -> None:
+    """Anything without an issuer of the server gets the general error."""
     assert review(state, token, MINE) == Refused("invalid bearer token")
 
 
 @pytest.mark.parametrize("token", [" ", " opaque"], ids=["blank", "leading-space"])
 def test_a_token_after_a_space_is_anonymous(state: KubeState, token: str) -> None:
-    """A real server takes such a review for a request without a credential, and says authenticated."""
+    """A real server reads such a review as a request without a credential, and answers `authenticated: true`."""
     assert review(state, token, MINE) == Authenticated(
         User("system:anonymous", groups=("system:unauthenticated",)), MINE
     )
 
 
-# What tokens name
+# Objects that tokens name
 
 
 def without(name: str) -> Callable[[KubeState, ServiceAccount], str]:
-    """A token with one part of `kubernetes.io` replaced by an object that is not there."""
+    """A token with one part of `kubernetes.io` replaced by an object that does not exist."""
 
     def make(state: KubeState, account: ServiceAccount) -> str:
         bound: JsonObject = {
@@ -300,20 +300,20 @@ def mistyped(claims: JsonObject) -> Callable[[KubeState, ServiceAccount], str]:
     ],
     ids=["account", "pod", "secret", "node", "pod-uid", "account-uid", "unbound", "jti", "sub", "binding"],
 )
-def test_what_a_token_names_must_be_there(
+def test_the_objects_that_a_token_names_must_exist(
     state: KubeState,
     account: ServiceAccount,
     make: Callable[[KubeState, ServiceAccount], str],
     error: str,
 ) -> None:
-    """Account and bound object must exist under the token's UID."""
+    """Account and bound object must exist with the UID in the token."""
     verdict = review(state, make(state, account), MINE)
     assert isinstance(verdict, Refused)
     assert re.fullmatch(rf"\[invalid bearer token, {error}\]", verdict.error)
 
 
-def test_a_deleted_account_takes_its_tokens_along(state: KubeState, account: ServiceAccount) -> None:
-    """A token of a deleted account is rejected."""
+def test_tokens_of_a_deleted_account_are_rejected(state: KubeState, account: ServiceAccount) -> None:
+    """As in a real server, the account must exist."""
     token = state.account_token(account)
     state.objects.remove(account)
     assert isinstance(review(state, token, MINE), Refused)
@@ -321,10 +321,10 @@ def test_a_deleted_account_takes_its_tokens_along(state: KubeState, account: Ser
 
 @pytest.mark.parametrize(("age", "accepted"), [(-30, True), (60, True), (61, False)])
 @pytest.mark.parametrize("kind", ["pod", "node", "secret", "account"])
-def test_what_is_being_deleted_counts_for_another_minute(
+def test_an_object_counts_until_a_minute_after_its_deletion_time(
     state: KubeState, account: ServiceAccount, clock: FakeClock, kind: str, age: float, *, accepted: bool
 ) -> None:
-    """A draining pod's token stays good until a minute after the deletion time, and so with other objects."""
+    """A terminating pod's token is valid until a minute after the deletion time. So are those of other objects."""
     bindable: dict[str, Bindable] = {
         "pod": state.pod(account, "x"),
         "node": state.node("x"),
@@ -335,8 +335,8 @@ def test_what_is_being_deleted_counts_for_another_minute(
     assert isinstance(review(state, token, MINE), Authenticated) is accepted
 
 
-def test_a_pods_token_outlives_its_node(state: KubeState, account: ServiceAccount) -> None:
-    """A pod's token that names a node does not end with the node."""
+def test_a_pods_token_is_valid_after_its_node_is_deleted(state: KubeState, account: ServiceAccount) -> None:
+    """The node counts only if the token is bound to it."""
     node = state.node("n1")
     token = state.account_token(account, bound_to=state.pod(account, "p1", node=node))
     state.objects.remove(node)
@@ -346,8 +346,8 @@ def test_a_pods_token_outlives_its_node(state: KubeState, account: ServiceAccoun
 # Static and legacy tokens
 
 
-def test_a_static_token_has_the_servers_audience_alone(state: KubeState) -> None:
-    """Among several audiences asked for, a static token answers to the server's own."""
+def test_a_static_token_has_only_the_servers_audience(state: KubeState) -> None:
+    """If a review has several audiences, a static token is valid for the server's own."""
     token = state.static_token("weak", groups=["g1"], uid="u2")
     assert review(state, token, ("my-audience", DEFAULT_ISSUER)) == Authenticated(
         User("weak", "u2", ("g1", "system:authenticated")), (DEFAULT_ISSUER,)
@@ -355,19 +355,19 @@ def test_a_static_token_has_the_servers_audience_alone(state: KubeState) -> None
 
 
 def test_a_static_token_is_refused_for_another_audience(state: KubeState) -> None:
-    """A review for an app's audience does not know static tokens."""
+    """A review for an app's audience rejects static tokens."""
     assert review(state, state.static_token("weak"), MINE) == Refused("invalid bearer token")
 
 
 def test_a_removed_static_token_is_refused(state: KubeState) -> None:
-    """A static token counts until it is removed."""
+    """A static token is accepted until it is removed."""
     token = state.static_token("weak")
     state.remove_static_token(token)
     assert isinstance(review(state, token), Refused)
 
 
 def test_system_authenticated_is_added_once(state: KubeState) -> None:
-    """A user who is in the group already is in it once."""
+    """A user who is already in the group is in it once."""
     verdict = review(state, state.static_token("weak", groups=["system:authenticated"]))
     assert isinstance(verdict, Authenticated)
     assert verdict.user.groups == ("system:authenticated",)
@@ -376,7 +376,7 @@ def test_system_authenticated_is_added_once(state: KubeState) -> None:
 def test_a_legacy_token_has_the_servers_audience_and_no_extra(
     state: KubeState, account: ServiceAccount
 ) -> None:
-    """A Secret's token names its account for the server's own audience alone."""
+    """A Secret's token is valid only for the server's own audience."""
     verdict = review(state, state.legacy_token(account, "old"))
     assert isinstance(verdict, Authenticated)
     assert (verdict.user.username, dict(verdict.user.extra), verdict.audiences) == (
@@ -387,27 +387,27 @@ def test_a_legacy_token_has_the_servers_audience_and_no_extra(
 
 
 def test_a_legacy_token_is_refused_for_another_audience(state: KubeState, account: ServiceAccount) -> None:
-    """A review for an app's audience refuses a Secret's token."""
+    """A review for an app's audience rejects a Secret's token."""
     assert isinstance(review(state, state.legacy_token(account, "old"), MINE), Refused)
 
 
 def legacy_deleted(state: KubeState, account: ServiceAccount, token: str) -> None:
-    """Deletes the token's secret."""
+    """Delete the token's secret."""
     state.objects.remove(Secret("default", "old"))
 
 
 def legacy_replaced(state: KubeState, account: ServiceAccount, token: str) -> None:
-    """Gives the secret another token."""
+    """Replace the token in the secret."""
     state.objects.add(Secret("default", "old", token="other"))
 
 
 def legacy_terminating(state: KubeState, account: ServiceAccount, token: str) -> None:
-    """Marks the secret as deleted; a legacy token has no leeway."""
+    """Mark the secret as deleted. A legacy token has no leeway."""
     state.objects.terminate(Secret("default", "old", token=token), state.clock())
 
 
 def account_terminating(state: KubeState, account: ServiceAccount, token: str) -> None:
-    """Marks the account as deleted."""
+    """Mark the account as deleted."""
     state.objects.terminate(account, state.clock())
 
 
@@ -416,10 +416,10 @@ def account_terminating(state: KubeState, account: ServiceAccount, token: str) -
     [legacy_deleted, legacy_replaced, legacy_terminating, account_terminating],
     ids=lambda f: f.__name__,
 )
-def test_a_legacy_token_counts_while_its_secret_holds_it(
+def test_a_legacy_token_is_accepted_while_its_secret_has_it(
     state: KubeState, account: ServiceAccount, spoil: Callable[[KubeState, ServiceAccount, str], None]
 ) -> None:
-    """The secret must be there with this very token, and neither it nor the account deleted."""
+    """The secret must exist with exactly this token. Neither it nor the account may be marked as deleted."""
     token = state.legacy_token(account, "old")
     spoil(state, account, token)
     assert isinstance(review(state, token), Refused)
@@ -438,7 +438,7 @@ def test_a_legacy_token_counts_while_its_secret_holds_it(
     ],
     ids=["no-namespace", "no-name", "other-sub"],
 )
-def test_a_legacy_token_must_be_whole(state: KubeState, claims: JsonObject) -> None:
+def test_a_legacy_token_must_be_complete(state: KubeState, claims: JsonObject) -> None:
     """A legacy token without its claims, or with another subject, is refused."""
     token = state.issuer.key.sign_raw(
         json_bytes({"alg": "ES256"}), json_bytes({"iss": "kubernetes/serviceaccount", **claims})
@@ -462,7 +462,7 @@ def test_a_legacy_token_must_be_whole(state: KubeState, claims: JsonObject) -> N
     ids=["none", "basic", "bare", "bearer", "case", "spaces"],
 )
 def test_callers_are_identified_by_their_header(state: KubeState, authorization: str, username: str) -> None:
-    """The header is split as a real server splits it; without a bearer token the caller is anonymous."""
+    """The header is split as by a real server. Without a bearer token the caller is anonymous."""
     state.static_token("admin", token="known")
     verdict = authenticate(state, authorization)
     assert isinstance(verdict, Authenticated)
@@ -470,5 +470,5 @@ def test_callers_are_identified_by_their_header(state: KubeState, authorization:
 
 
 def test_a_caller_with_an_apps_token_is_refused(state: KubeState, account: ServiceAccount) -> None:
-    """A token for an app's audience does not open the API."""
+    """A token for an app's audience is not valid for the API."""
     assert isinstance(authenticate(state, f"Bearer {state.account_token(account)}"), Refused)
