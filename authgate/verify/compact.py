@@ -28,7 +28,9 @@ _PADDING: Final = (b"", b"", b"==", b"=")
 _BASE64URL = re.compile(r"[A-Za-z0-9+/_-]*")
 _LENIENT = bytes.maketrans(b"-_", b"+/")
 _OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*[\"}]")
-_MIN_OBJECT_CHARS = 4  # of base64url, whose whole groups are decoded; a client can send thousands of shorter segments
+_MIN_OBJECT_CHARS = (
+    4  # of base64url, whose whole groups are decoded; a client can send thousands of shorter segments
+)
 _MAX_HEADER_CHARS = 4096
 _MAX_KID_CHARS = 512
 _REMEMBERED_HEADERS = 512

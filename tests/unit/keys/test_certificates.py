@@ -23,7 +23,7 @@ ORIGIN = "https://issuer.example/keys"
 
 
 def certificate(key: SigningKey) -> x509.Certificate:
-    """A self-signed certificate of the key; it has expired, which does not matter."""
+    """Return a self-signed certificate of the key. It has expired, which is ignored."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signing")])
     now = datetime.now(UTC)
     private = key.private
@@ -33,17 +33,17 @@ def certificate(key: SigningKey) -> x509.Certificate:
 
 
 def der(key: SigningKey) -> bytes:
-    """The certificate as `x5c` has it, before base64."""
+    """Return the certificate as in `x5c`, before base64."""
     return certificate(key).public_bytes(Encoding.DER)
 
 
 def pem(key: SigningKey) -> str:
-    """The certificate as a file has it."""
+    """Return the certificate as in a file."""
     return certificate(key).public_bytes(Encoding.PEM).decode()
 
 
 def read_one(jwk: JsonObject) -> None:
-    """Reads a JWK Set of one key."""
+    """Read a JWK Set of one key."""
     read_jwk_set(json_bytes({"keys": [jwk]}), ORIGIN)
 
 
@@ -78,7 +78,7 @@ def test_a_jwk_may_have_a_certificate_instead_of_parameters(pool: KeyPool, algor
     ],
 )
 def test_a_certificate_that_does_not_fit_is_refused(pool: KeyPool, changes: JsonObject, reason: str) -> None:
-    """Thumbprints, type and algorithm must fit where they are given."""
+    """Thumbprints, type and algorithm must fit if they are given."""
     jwk: JsonObject = {"kid": "key-1", "x5c": [b64encode(der(pool.key("ES256"))).decode()], **changes}
     with pytest.raises(KeyDocumentError, match=reason):
         read_one(jwk)
@@ -101,8 +101,8 @@ def test_a_certificate_of_an_unknown_version_is_skipped_alone(pool: KeyPool) -> 
         read_pem_keys(malformed.encode(), ORIGIN)
 
 
-def test_the_parameters_of_a_jwk_count_where_it_has_both(pool: KeyPool) -> None:
-    """As before: a certificate beside them is not looked at."""
+def test_the_parameters_of_a_jwk_take_precedence_over_its_certificate(pool: KeyPool) -> None:
+    """The certificate is then not read."""
     key, other = pool.key("ES256", kid="key-1"), pool.key("ES256", 1)
     jwk = key.jwk({"x5c": [b64encode(der(other)).decode()]})
     (found,) = read_jwk_set(json_bytes({"keys": [jwk]}), ORIGIN).keys
@@ -110,7 +110,7 @@ def test_the_parameters_of_a_jwk_count_where_it_has_both(pool: KeyPool) -> None:
 
 
 def test_an_object_of_certificates_and_public_keys_by_kid_is_read(pool: KeyPool) -> None:
-    """As Firebase publishes certificates, and Identity-Aware Proxy public keys."""
+    """Firebase publishes certificates like this, and Identity-Aware Proxy public keys."""
     first, second = pool.key("RS256"), pool.key("ES256")
     text = json_bytes({"a": pem(first), "b": second.public_pem().decode(), "c": "-----BEGIN X-----"})
     document = read_jwk_set(text, ORIGIN)
@@ -123,7 +123,7 @@ def test_an_object_of_certificates_and_public_keys_by_kid_is_read(pool: KeyPool)
 
 
 def test_a_certificate_is_a_static_key(pool: KeyPool) -> None:
-    """In PEM, also beside public keys."""
+    """It is in PEM, and can be in one file with public keys."""
     first, second = pool.key("RS256"), pool.key("ES256")
     text = pem(first) + second.public_pem().decode()
     found = read_pem_keys(text.encode(), ORIGIN).keys
@@ -131,7 +131,7 @@ def test_a_certificate_is_a_static_key(pool: KeyPool) -> None:
     assert check_public_keys(text) == text
 
 
-def test_an_object_without_pem_is_no_key_set() -> None:
+def test_an_object_without_pem_is_not_a_key_set() -> None:
     """Such as an error document."""
     with pytest.raises(KeyDocumentError, match="'keys' is missing or not a list"):
         read_jwk_set(b'{"error": "x"}', ORIGIN)
@@ -139,8 +139,8 @@ def test_an_object_without_pem_is_no_key_set() -> None:
         check_public_keys('{"error": "x"}')
 
 
-def test_keys_for_encryption_are_not_worth_a_word(pool: KeyPool) -> None:
-    """Keycloak publishes one beside its signing key."""
+def test_keys_for_encryption_are_skipped_without_a_warning(pool: KeyPool) -> None:
+    """Keycloak publishes one with its signing key."""
     document = read_jwk_set(
         json_bytes({"keys": [pool.key("RS256").jwk({"use": "enc"}), pool.key("ES256").jwk()]}), ORIGIN
     )

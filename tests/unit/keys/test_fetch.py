@@ -1,4 +1,4 @@
-"""What of fetching is pure: how URLs are compared, and which hosts are this machine."""
+"""How URLs are compared, and which hosts are loopback."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from authgate.keys.fetch import is_loopback, origin_of, retry_after
     ],
 )
 def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
-    """RFC 6454, section 4: case aside, and with the scheme's own port."""
+    """RFC 6454, section 4: in lower case, and with the scheme's default port."""
     assert origin_of(url) == origin
 
 
 @pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "127.255.0.9", "::1"])
 def test_loopback_is_this_machine(host: str) -> None:
-    """Where plain HTTP can be borne."""
+    """Plain HTTP is allowed there."""
     assert is_loopback(host)
 
 
@@ -45,8 +45,8 @@ def test_loopback_is_this_machine(host: str) -> None:
         "2130706433",
     ],
 )
-def test_anything_else_is_not(host: str) -> None:
-    """Whatever it begins with."""
+def test_other_hosts_are_not_loopback(host: str) -> None:
+    """This also holds for names that begin like a loopback host."""
     assert not is_loopback(host)
 
 
@@ -64,5 +64,5 @@ def test_anything_else_is_not(host: str) -> None:
     ],
 )
 def test_only_a_429_in_seconds_is_a_wait(status: int, value: str, seconds: float) -> None:
-    """An overloaded proxy's 503 must not keep a gate without keys for longer than it has to be."""
+    """A 503 of an overloaded proxy must not keep a gate without keys for long."""
     assert retry_after(status, value) == seconds

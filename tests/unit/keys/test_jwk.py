@@ -23,12 +23,12 @@ SMALL_PRIMES = math.prod(number for number in range(3, 168) if all(number % i fo
 
 
 def uint(value: int) -> str:
-    """A number as JWK parameters hold it (RFC 7518, section 2: Base64urlUInt)."""
+    """Return a number as in JWK parameters (RFC 7518, section 2: Base64urlUInt)."""
     return segment(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
 def read(*keys: object) -> KeyDocument:
-    """A JWK Set of these keys, as read."""
+    """Read a JWK Set of these keys."""
     return read_jwk_set(json_bytes({"keys": list(keys)}), ORIGIN)
 
 
@@ -57,7 +57,7 @@ def why_skipped(bad: object, pool: KeyPool) -> str:
 def test_a_key_of_each_type_is_read(
     pool: KeyPool, algorithm: str, shape: Shape, kty: str, crv: str | None
 ) -> None:
-    """With its kid, its type, where it came from, and every algorithm that it fits."""
+    """It has its kid, its type, its origin, and every algorithm that it fits."""
     signing = pool.key(algorithm, shape=shape, kid="key-1")
     (key,) = read(signing.jwk({"alg": OMIT})).keys
 
@@ -68,7 +68,7 @@ def test_a_key_of_each_type_is_read(
     assert not key.any_kid
 
 
-def test_a_key_that_names_its_algorithm_verifies_no_other(pool: KeyPool) -> None:
+def test_a_key_with_an_algorithm_verifies_no_other(pool: KeyPool) -> None:
     """RFC 7517, section 4.4: `alg` binds the key."""
     (key,) = read(pool.key("PS384").jwk()).keys
 
@@ -87,7 +87,7 @@ def test_a_key_that_names_its_algorithm_verifies_no_other(pool: KeyPool) -> None
         pytest.param({"x5c": ["a certificate"], "x5t": "t", "other": {"a": [1]}}, id="members unknown here"),
     ],
 )
-def test_what_a_key_may_leave_out_or_add(pool: KeyPool, changes: JsonObject) -> None:
+def test_optional_and_unknown_members_of_a_key(pool: KeyPool, changes: JsonObject) -> None:
     """RFC 7517, section 4: only `kty` and its parameters are required."""
     assert len(read(pool.key("RS256").jwk(changes)).keys) == 1
 
@@ -136,7 +136,7 @@ def test_what_a_key_may_leave_out_or_add(pool: KeyPool, changes: JsonObject) -> 
     ],
 )
 def test_a_bad_rsa_key_is_skipped_with_its_reason(pool: KeyPool, changes: JsonObject, reason: str) -> None:
-    """Secret, for something else, malformed, too small or too large: the others in the set serve on."""
+    """It is secret, for another use, malformed, too small or too large. Other keys in the set are still used."""
     assert reason in why_skipped(pool.key("RS256").jwk(changes), pool)
 
 
@@ -145,8 +145,8 @@ def test_a_real_rsa_key_of_1024_bits_is_skipped(pool: KeyPool) -> None:
     assert "1024 RSA bits" in why_skipped(pool.key("RS256", shape=Shape.RSA_1024).jwk(), pool)
 
 
-def test_a_private_key_in_full_is_skipped(pool: KeyPool) -> None:
-    """A published private key is no secret, so its signatures prove nothing."""
+def test_a_complete_private_key_is_skipped(pool: KeyPool) -> None:
+    """A published private key is not secret, so its signatures prove nothing."""
     private = pool.key("RS256").private
     assert isinstance(private, rsa.RSAPrivateKey)
     numbers = private.private_numbers()
@@ -175,12 +175,12 @@ def test_a_private_key_in_full_is_skipped(pool: KeyPool) -> None:
     ],
 )
 def test_a_bad_ec_key_is_skipped_with_its_reason(pool: KeyPool, changes: JsonObject, reason: str) -> None:
-    """RFC 7518, section 6.2: the point lies on the curve that is named."""
+    """RFC 7518, section 6.2: the point must be on the named curve."""
     assert reason in why_skipped(pool.key("ES256", 1).jwk(changes), pool)
 
 
-def test_a_good_point_on_an_unsupported_curve_is_skipped(pool: KeyPool) -> None:
-    """The library knows secp256k1; no algorithm here uses it."""
+def test_a_valid_point_on_an_unsupported_curve_is_skipped(pool: KeyPool) -> None:
+    """The library supports secp256k1, but no algorithm here uses it."""
     point = ec.generate_private_key(ec.SECP256K1()).public_key().public_numbers()
     key = {
         "kty": "EC",
@@ -208,7 +208,7 @@ def test_a_bad_okp_key_is_skipped_with_its_reason(pool: KeyPool, changes: JsonOb
 
 
 @pytest.mark.parametrize("bad", [None, 1, "key", [], True], ids=repr)
-def test_what_is_no_object_is_skipped(pool: KeyPool, bad: object) -> None:
+def test_an_entry_that_is_not_an_object_is_skipped(pool: KeyPool, bad: object) -> None:
     """RFC 7517, section 5: unknown things in `keys` are ignored."""
     assert why_skipped(bad, pool) == "key 1: not an object"
 
@@ -228,8 +228,8 @@ def test_what_is_no_object_is_skipped(pool: KeyPool, bad: object) -> None:
         pytest.param(b'{"kty":"RSA"}', "not a JWK Set: 'keys'", id="one key for a set"),
     ],
 )
-def test_what_is_no_set_with_a_usable_key_is_refused(data: bytes, message: str) -> None:
-    """The document as a whole is bad, so that the last good one serves on."""
+def test_a_document_without_a_usable_key_is_rejected(data: bytes, message: str) -> None:
+    """The whole document is rejected, so the last valid one is still used."""
     with pytest.raises(KeyDocumentError, match=message):
         read_jwk_set(data, ORIGIN)
 
@@ -242,7 +242,7 @@ def test_only_the_first_reasons_are_listed() -> None:
 
 
 def test_a_set_holds_at_most_a_hundred_keys(pool: KeyPool) -> None:
-    """More keys than any issuer has would only be work for each token without a kid."""
+    """No issuer has more, and each key costs time for tokens without a kid."""
     key = pool.key("EdDSA").jwk()
 
     assert len(read(*[key] * MAX_KEYS).keys) == MAX_KEYS
@@ -268,7 +268,7 @@ def test_a_fingerprint_distinguishes_keys(pool: KeyPool) -> None:
 
 
 def test_a_key_verifies_only_what_it_fits(pool: KeyPool) -> None:
-    """A key is asked for an algorithm that it does not fit, and says no without an error."""
+    """For an algorithm that it does not fit, the result is false without an error."""
     signing = pool.key("PS256")
     (key,) = read(signing.jwk()).keys
     message, _, signature = signing.sign({}).rpartition(".")

@@ -1,4 +1,4 @@
-"""Which keys of a set a token may be verified with."""
+"""Which keys of a set are tried for a token."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.support.key_pool import KeyPool
 
 
 def key_of(signing: SigningKey, *, alg: bool = True) -> VerificationKey:
-    """The key as it is read from a JWK; without `alg` it fits every algorithm of its type."""
+    """Return the key of a JWK. Without `alg` it fits every algorithm of its type."""
     return read_jwk_set(json_bytes({"keys": [signing.jwk({} if alg else {"alg": OMIT})]}), "a test").keys[0]
 
 
 def kids(found: LocalLookup) -> list[str]:
-    """The kids of the keys found."""
+    """Return the kids of the keys found."""
     assert isinstance(found, KeysFound), found
     return [key.info.kid for key in found.keys]
 
@@ -60,7 +60,7 @@ def index(pool: KeyPool) -> KeyIndex:
 def test_keys_are_chosen_by_kid_and_algorithm(
     index: KeyIndex, kid: str | None, algorithm: str, found: list[str]
 ) -> None:
-    """With a kid only the key that carries it, without one every key that fits."""
+    """With a kid this is only the key with that kid. Without one it is every key that fits."""
     assert kids(index.find(kid, algorithm)) == found
 
 
@@ -94,13 +94,13 @@ def test_a_known_kid_with_an_algorithm_that_does_not_fit_is_a_mismatch(
         pytest.param("other", "none", id="neither known"),
     ],
 )
-def test_what_nobody_here_knows_is_left_open(index: KeyIndex, kid: str | None, algorithm: str) -> None:
-    """A fetch may know more."""
+def test_an_unknown_kid_is_undecided(index: KeyIndex, kid: str | None, algorithm: str) -> None:
+    """A fetch may bring the key."""
     assert index.find(kid, algorithm) is None
 
 
 def test_a_key_from_pem_fits_any_kid(pool: KeyPool) -> None:
-    """PEM carries no kid: such keys are tried for tokens with any kid and with none, algorithm allowing."""
+    """PEM has no kid, so such keys are tried for tokens with and without a kid, if the algorithm fits."""
     index = KeyIndex(read_pem_keys(pool.key("RS256").public_pem(), "keys.pem").keys)
 
     assert kids(index.find("any", "RS256")) == [""]
@@ -127,15 +127,15 @@ def test_at_most_eight_keys_are_tried(pool: KeyPool) -> None:
 
 
 def test_a_lookup_returns_the_handle_of_the_set(index: KeyIndex) -> None:
-    """Verdicts that rest on the set as a whole end with it."""
+    """Verdicts that depend on the whole set are revoked with it."""
     found = index.find("rsa", "RS256")
 
     assert isinstance(found, KeysFound)
     assert found.handle is index.handle
 
 
-def test_strangers_cannot_make_the_index_grow(index: KeyIndex) -> None:
-    """Only the set's own kids and known algorithms are remembered."""
+def test_clients_cannot_make_the_index_grow(index: KeyIndex) -> None:
+    """Only the set's own kids and known algorithms are cached."""
     for number in range(10_000):
         index.find(f"kid-{number}", "RS256")
         index.find("rsa", f"alg-{number}")
@@ -145,14 +145,14 @@ def test_strangers_cannot_make_the_index_grow(index: KeyIndex) -> None:
     assert len(index._fitting) == 1
 
 
-def test_a_remembered_answer_is_the_same_answer(index: KeyIndex) -> None:
+def test_a_cached_answer_equals_the_first_one(index: KeyIndex) -> None:
     """This includes the answer that no key matches."""
     for kid, algorithm in (("rsa", "RS256"), ("ec", "RS256"), (None, "ES512")):
         assert index.find(kid, algorithm) is index.find(kid, algorithm)
 
 
 async def test_static_keys_answer_without_a_fetch(pool: KeyPool) -> None:
-    """What is not there never will be."""
+    """A missing key never appears later."""
     keys = StaticKeySet([key_of(pool.key("RS256", kid="rsa"))])
 
     assert kids(keys.find("rsa", "RS256")) == ["rsa"]
@@ -164,7 +164,7 @@ async def test_static_keys_answer_without_a_fetch(pool: KeyPool) -> None:
 
 
 async def test_static_keys_are_never_replaced(pool: KeyPool) -> None:
-    """A signature that they do not verify is bad at once."""
+    """A signature that they do not verify is invalid at once."""
     keys = StaticKeySet([key_of(pool.key("ES256", kid="a"))])
 
     assert keys.recheck_at() == inf

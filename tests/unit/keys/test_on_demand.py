@@ -1,4 +1,4 @@
-"""Keys that are fetched one by one: what is kept, and how often a stranger's key ids start fetches."""
+"""Keys that are fetched one by one: how long they are kept, and how often unknown key ids start fetches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Site:
         self.asked: list[str] = []
 
     async def fetch(self, url: str) -> bytes:
-        """The key at a URL."""
+        """Return the key at a URL."""
         self.asked.append(url)
         if self.down:
             raise KeyFetchError(f"{url}: answered 500", status=500)
@@ -52,7 +52,7 @@ def keys(site: Site, clock: FakeClock) -> OnDemandKeySet:
 
 
 async def test_a_key_is_fetched_once_and_kept(keys: OnDemandKeySet, site: Site) -> None:
-    """For the algorithm that fits it only."""
+    """It is found only for its own algorithm."""
     assert keys.find(KID, "ES256") is None
     assert isinstance(await keys.resolve(KID, "ES256"), KeysFound)
     assert isinstance(keys.find(KID, "ES256"), KeysFound)
@@ -63,13 +63,13 @@ async def test_a_key_is_fetched_once_and_kept(keys: OnDemandKeySet, site: Site) 
 
 @pytest.mark.parametrize("kid", [None, "", "../x", KID + "/x", KID.upper(), f"{KID}\n", "kid-1"])
 async def test_other_key_ids_start_no_fetch(keys: OnDemandKeySet, site: Site, kid: str | None) -> None:
-    """The id becomes a part of a URL."""
+    """Only ids in the expected form are used, because the id becomes a part of a URL."""
     assert isinstance(await keys.resolve(kid, "ES256"), KeyUnknown)
     assert site.asked == []
 
 
 async def test_unknown_key_ids_start_few_fetches(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
-    """Four in the cooldown; known keys still verify, and later there are more."""
+    """Four start in a cooldown, and more after it. Known keys are still found."""
     await keys.resolve(KID, "ES256")
     clock.advance(10)
     lookups = [await keys.resolve(str(uuid.uuid4()), "ES256") for _ in range(20)]
@@ -82,7 +82,7 @@ async def test_unknown_key_ids_start_few_fetches(keys: OnDemandKeySet, site: Sit
 
 
 async def test_an_old_key_is_fetched_again(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
-    """The same one keeps its verdicts; while fetches fail, it is used up to maxStale."""
+    """An unchanged key keeps its verdicts. While fetches fail, it is used up to maxStale."""
     first = await keys.resolve(KID, "ES256")
     assert isinstance(first, KeysFound)
     clock.advance(301)
@@ -120,7 +120,7 @@ async def test_an_outage_costs_one_fetch_in_the_cooldown(
 
 
 async def test_a_deleted_key_revokes_its_verdicts(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
-    """Its load balancer was deleted."""
+    """Its load balancer may have been deleted."""
     found = await keys.resolve(KID, "ES256")
     assert isinstance(found, KeysFound)
     site.keys.clear()
@@ -130,8 +130,8 @@ async def test_a_deleted_key_revokes_its_verdicts(keys: OnDemandKeySet, site: Si
     assert found.keys[0].handle.revoked
 
 
-async def test_few_keys_are_kept(site: Site, clock: FakeClock, pool: KeyPool) -> None:
-    """The least used is removed, and fetched again when it is needed."""
+async def test_the_number_of_keys_is_bounded(site: Site, clock: FakeClock, pool: KeyPool) -> None:
+    """The least recently used key is removed, and fetched again when it is needed."""
     keys = OnDemandKeySet(BASE, site, clock, RefreshRules(cooldown=0.1))
     kids = [f"{number:08x}-0000-0000-0000-000000000000" for number in range(65)]
     for kid in kids:
@@ -142,6 +142,6 @@ async def test_few_keys_are_kept(site: Site, clock: FakeClock, pool: KeyPool) ->
 
 
 async def test_a_document_without_a_key_is_an_outage(keys: OnDemandKeySet, site: Site) -> None:
-    """Such as an error page."""
+    """The document may be an error page."""
     site.keys[f"{BASE}/{KID}"] = b"<html>"
     assert isinstance(await keys.resolve(KID, "ES256"), KeysUnavailable)

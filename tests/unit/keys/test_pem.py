@@ -1,4 +1,4 @@
-"""Reading public keys in PEM: all of them, or an error that says which one is unusable."""
+"""Reading public keys in PEM. One unusable key is an error that names it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ ORIGIN = "keys.pem"
 
 
 def private_pem(key: SigningKey) -> bytes:
-    """The private half in PKCS #8."""
+    """Return the private half in PKCS #8."""
     return key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def pkcs1_pem(key: SigningKey) -> bytes:
-    """The public half in PKCS #1, which names no key type."""
+    """Return the public half in PKCS #1, which has no key type."""
     return key.public.public_bytes(Encoding.PEM, PublicFormat.PKCS1)
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES384", "ES512", "EdDSA"])
 def test_a_key_of_each_type_is_read(pool: KeyPool, algorithm: str) -> None:
-    """It has no kid of its own, so it fits tokens with any kid."""
+    """It has no kid, so it fits tokens with any kid."""
     (key,) = read_pem_keys(pool.key(algorithm).public_pem(), ORIGIN).keys
 
     assert algorithm in key.algorithms
@@ -38,22 +38,22 @@ def test_a_key_of_each_type_is_read(pool: KeyPool, algorithm: str) -> None:
 
 
 def test_an_rsa_key_verifies_every_rsa_algorithm(pool: KeyPool) -> None:
-    """PEM names no algorithm; the issuer's allow-list decides alone."""
+    """PEM has no algorithm, so only the issuer's allow-list decides."""
     (key,) = read_pem_keys(pool.key("RS256").public_pem(), ORIGIN).keys
 
     assert key.algorithms == {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
 
 
 @pytest.mark.parametrize("between", [b"", b"\n\n", b"# the next one\n"], ids=["nothing", "lines", "comment"])
-def test_many_keys_are_read_in_their_order(pool: KeyPool, between: bytes) -> None:
-    """A file may hold several, with text between them as OpenSSL writes it."""
+def test_several_keys_are_read_in_their_order(pool: KeyPool, between: bytes) -> None:
+    """A file may have several keys, with text between them as OpenSSL writes it."""
     keys = [pool.key("RS256"), pool.key("ES256"), pool.key("EdDSA")]
     found = read_pem_keys(between.join(key.public_pem() for key in keys), ORIGIN)
 
     assert [key.info.kty for key in found.keys] == ["RSA", "EC", "OKP"]
 
 
-def test_lines_may_end_as_on_windows(pool: KeyPool) -> None:
+def test_windows_line_ends_are_accepted(pool: KeyPool) -> None:
     """A carriage return is white space."""
     assert len(read_pem_keys(pool.key("ES256").public_pem().replace(b"\n", b"\r\n"), ORIGIN).keys) == 1
 
@@ -82,7 +82,7 @@ def test_a_block_of_another_kind_is_refused(pool: KeyPool, kind: str, place: int
 
 
 def test_a_block_that_is_cut_off_is_refused(pool: KeyPool) -> None:
-    """Also where a good key follows it."""
+    """This also holds if a valid key follows it."""
     cut = pool.key("RS256").public_pem()[:100]
 
     for data in (cut, cut + pool.key("ES256").public_pem()):
@@ -90,8 +90,8 @@ def test_a_block_that_is_cut_off_is_refused(pool: KeyPool) -> None:
             read_pem_keys(data, ORIGIN)
 
 
-def test_a_key_that_may_not_be_used_is_refused_with_its_number(pool: KeyPool) -> None:
-    """In a file that a person wrote nothing is skipped: it is put right."""
+def test_an_unusable_key_is_rejected_with_its_number(pool: KeyPool) -> None:
+    """Unlike in a JWK Set, no key is skipped, because the user can correct the file."""
     data = pool.key("ES256").public_pem() + pool.key("RS256", shape=Shape.RSA_1024).public_pem()
 
     with pytest.raises(KeyDocumentError, match="key 1: 1024 RSA bits; 2048 to 8192 are accepted"):

@@ -1,4 +1,4 @@
-"""Fetched keys: when they are fetched, and what is said of a kid that nobody knows."""
+"""Fetched keys: when they are fetched, and the answers for unknown kids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RULES = RefreshRules(refresh=300, max_stale=3600, cooldown=5)
 
 
 class Scene:
-    """A key set, its issuer, and the clock that both live by; keys are named by their kid."""
+    """A key set, its issuer, and their clock; keys are named by their kid."""
 
     def __init__(self, pool: KeyPool, clock: FakeClock) -> None:
         self.pool = pool
@@ -32,20 +32,20 @@ class Scene:
         )
 
     def publish(self, *kids: str) -> None:
-        """Publishes these keys and no others from now on."""
+        """Publish exactly these keys from now on."""
         self.source.keys = tuple(self.pool.key("ES256", ord(kid[0]) - ord("a"), kid=kid) for kid in kids)
         self.source.error = None
 
     def fail(self, error: str = "the issuer is down") -> None:
-        """Lets every fetch fail from now on."""
+        """Make every fetch fail from now on."""
         self.source.error = error
 
     async def ask(self, kid: str | None, *, patient: bool = True) -> Lookup:
-        """What the set says of a token with this kid, after looking further."""
+        """Return the set's answer for a token with this kid, after a fetch if one is needed."""
         return await self.keys.resolve(kid, "ES256", patient=patient)
 
     def knows(self, kid: str | None) -> bool:
-        """Whether the key is found in memory."""
+        """Whether the key is in memory."""
         return isinstance(self.keys.find(kid, "ES256"), KeysFound)
 
 
@@ -56,21 +56,21 @@ def scene(pool: KeyPool, clock: FakeClock) -> Scene:
 
 
 async def turns(number: int = 5) -> None:
-    """Lets whatever is ready run."""
+    """Run all tasks that are ready."""
     for _ in range(number):
         await asyncio.sleep(0)
 
 
 async def test_the_first_token_fetches_the_keys(scene: Scene) -> None:
-    """Nothing is known before; nothing is fetched after."""
+    """There are no keys before. There is no further fetch after."""
     assert not scene.knows("a")
     assert isinstance(await scene.ask("a"), KeysFound)
     assert isinstance(await scene.ask("a"), KeysFound)
     assert scene.source.fetches == 1
 
 
-async def test_a_hundred_who_wait_share_one_fetch(scene: Scene) -> None:
-    """Whatever kid each of them asks for."""
+async def test_a_hundred_waiting_requests_share_one_fetch(scene: Scene) -> None:
+    """This also holds if their tokens have different kids."""
     scene.source.held = True
     asking = [asyncio.create_task(scene.ask(kid)) for kid in ("a", "b", None) * 34]
     await turns()
@@ -81,8 +81,8 @@ async def test_a_hundred_who_wait_share_one_fetch(scene: Scene) -> None:
     assert [type(answer) for answer in answers[:3]] == [KeysFound, KeyUnknown, KeysFound]
 
 
-async def test_one_who_hangs_up_does_not_end_the_fetch_of_the_others(scene: Scene) -> None:
-    """The fetch belongs to all who wait."""
+async def test_a_cancelled_request_does_not_cancel_the_fetch_of_others(scene: Scene) -> None:
+    """All waiting requests share the fetch."""
     scene.source.held = True
     cancelled, waiting = (asyncio.create_task(scene.ask("a")) for _ in range(2))
     await turns()
@@ -94,8 +94,8 @@ async def test_one_who_hangs_up_does_not_end_the_fetch_of_the_others(scene: Scen
     assert scene.source.fetches == 1
 
 
-async def test_a_key_that_does_not_fit_costs_no_fetch(scene: Scene) -> None:
-    """An algorithm confusion is known at once."""
+async def test_a_key_that_does_not_fit_starts_no_fetch(scene: Scene) -> None:
+    """The mismatch of key and algorithm is known at once."""
     await scene.keys.refresh()
 
     assert await scene.keys.resolve("a", "RS256") == KeyMismatch("a", RevocationHandle())
@@ -103,7 +103,7 @@ async def test_a_key_that_does_not_fit_costs_no_fetch(scene: Scene) -> None:
 
 
 async def test_a_new_kid_is_found_by_one_fetch(scene: Scene) -> None:
-    """A rotation is noticed by the first token of the new key."""
+    """The first token of the new key triggers it after a rotation."""
     await scene.keys.refresh()
     scene.publish("a", "b")
     scene.clock.advance(5)
@@ -112,8 +112,8 @@ async def test_a_new_kid_is_found_by_one_fetch(scene: Scene) -> None:
     assert scene.source.fetches == 2
 
 
-async def test_within_the_cooldown_after_a_good_fetch_an_unknown_kid_starts_none(scene: Scene) -> None:
-    """5 s after the last attempt the next one may follow, no sooner."""
+async def test_an_unknown_kid_starts_no_fetch_in_the_cooldown_after_a_success(scene: Scene) -> None:
+    """The next attempt may start 5 s after the last one."""
     await scene.keys.refresh()
     scene.publish("a", "b")
     scene.clock.advance(4.999)
@@ -124,8 +124,8 @@ async def test_within_the_cooldown_after_a_good_fetch_an_unknown_kid_starts_none
     assert isinstance(await scene.ask("b", patient=False), KeysFound)
 
 
-async def test_within_the_cooldown_after_a_failed_fetch_an_unknown_kid_starts_none(scene: Scene) -> None:
-    """The cooldown counts attempts, not successes: an issuer that is down is not hammered."""
+async def test_an_unknown_kid_starts_no_fetch_in_the_cooldown_after_a_failure(scene: Scene) -> None:
+    """The cooldown counts attempts, not successes, so an issuer that is down is not flooded."""
     scene.fail()
     assert await scene.ask("a") == KeysUnavailable("the issuer is down", retry_after=5)
     scene.clock.advance(4.999)
@@ -137,8 +137,8 @@ async def test_within_the_cooldown_after_a_failed_fetch_an_unknown_kid_starts_no
     assert isinstance(await scene.ask("a"), KeysFound)
 
 
-async def test_the_cooldown_begins_when_an_attempt_ends(scene: Scene) -> None:
-    """One that took its whole time-out to fail is followed by a rest like any other."""
+async def test_the_cooldown_starts_when_an_attempt_ends(scene: Scene) -> None:
+    """An attempt that fails after its whole timeout is also followed by a complete cooldown."""
     scene.fail("no complete response within 5 s")
     scene.source.meanwhile = lambda: scene.clock.advance(5)
     await scene.ask("a")
@@ -151,8 +151,8 @@ async def test_the_cooldown_begins_when_an_attempt_ends(scene: Scene) -> None:
     assert scene.source.fetches == 2
 
 
-async def test_a_kid_that_a_good_fetch_did_not_bring_is_remembered_for_a_minute(scene: Scene) -> None:
-    """A token of a retired key costs one fetch a minute, however often it comes."""
+async def test_a_kid_that_a_fetch_did_not_bring_is_rejected_for_a_minute(scene: Scene) -> None:
+    """A token of a removed key costs one fetch a minute, however often it is sent."""
     await scene.keys.refresh()
     scene.clock.advance(5)
     assert await scene.ask("z") == KeyUnknown("the issuer publishes 1 key")
@@ -166,8 +166,8 @@ async def test_a_kid_that_a_good_fetch_did_not_bring_is_remembered_for_a_minute(
     assert scene.source.fetches == 3
 
 
-async def test_a_token_without_a_kid_that_nothing_fits_is_remembered_too(scene: Scene) -> None:
-    """The same minute holds for no kid."""
+async def test_a_token_without_a_kid_that_fits_no_key_is_rejected_for_a_minute(scene: Scene) -> None:
+    """The same minute applies to tokens without a kid."""
     for _ in range(3):
         assert isinstance(await scene.keys.resolve(None, "RS256"), KeyUnknown)
         scene.clock.advance(10)
@@ -175,8 +175,8 @@ async def test_a_token_without_a_kid_that_nothing_fits_is_remembered_too(scene: 
     assert scene.source.fetches == 1
 
 
-async def test_a_refused_kid_is_found_once_any_fetch_brings_it(scene: Scene) -> None:
-    """The background refresh ends a refusal before its minute does."""
+async def test_a_rejected_kid_is_found_after_any_fetch_with_it(scene: Scene) -> None:
+    """A background refresh can end the rejection before the minute is over."""
     await scene.ask("b")
     scene.publish("b")
     await scene.keys.refresh()
@@ -184,7 +184,7 @@ async def test_a_refused_kid_is_found_once_any_fetch_brings_it(scene: Scene) -> 
     assert isinstance(await scene.ask("b"), KeysFound)
 
 
-async def test_a_failed_fetch_refuses_no_kid(scene: Scene) -> None:
+async def test_a_failed_fetch_rejects_no_kid(scene: Scene) -> None:
     """Only an answer of the issuer shows that a key is not published. After an outage the kid is looked up again."""
     await scene.keys.refresh()
     scene.clock.advance(5)
@@ -211,8 +211,8 @@ async def test_while_fetches_fail_an_unknown_kid_is_unavailable(scene: Scene) ->
     assert isinstance(await scene.ask("a"), KeysFound)
 
 
-async def test_a_flood_of_made_up_kids_is_bounded_in_fetches_and_memory(scene: Scene) -> None:
-    """Ten thousand kids in ten seconds: two fetches, and no more than 1,024 of them remembered."""
+async def test_a_flood_of_invented_kids_costs_bounded_fetches_and_memory(scene: Scene) -> None:
+    """Ten thousand kids in ten seconds cause two fetches, and at most 1,024 of them are remembered."""
     held = []
     for number in range(10_000):
         await scene.ask(f"made-up-{number}", patient=False)
@@ -223,8 +223,8 @@ async def test_a_flood_of_made_up_kids_is_bounded_in_fetches_and_memory(scene: S
     assert max(held) <= 1024
 
 
-async def test_a_flood_of_kids_drives_out_the_oldest(scene: Scene) -> None:
-    """The 1,024 kids that were asked for last are remembered; the cooldown bounds the fetches of the others."""
+async def test_a_flood_of_kids_evicts_the_oldest(scene: Scene) -> None:
+    """The last 1,024 kids are remembered. The cooldown bounds the fetches for the others."""
     for number in range(1025):
         await scene.ask(f"made-up-{number}")
         scene.clock.advance(5)
@@ -233,8 +233,8 @@ async def test_a_flood_of_kids_drives_out_the_oldest(scene: Scene) -> None:
     assert "made-up-0" not in scene.keys._requested_kids
 
 
-async def test_the_last_good_keys_serve_while_fetches_fail(scene: Scene) -> None:
-    """They are used for max_stale after the last successful fetch, to the second. Then keys are unavailable."""
+async def test_the_last_valid_keys_are_used_while_fetches_fail(scene: Scene) -> None:
+    """They are used for exactly max_stale after the last successful fetch. Then keys are unavailable."""
     await scene.keys.refresh()
     scene.fail()
     scene.clock.advance(3600)
@@ -246,8 +246,8 @@ async def test_the_last_good_keys_serve_while_fetches_fail(scene: Scene) -> None
     assert await scene.ask("a") == KeysUnavailable("the issuer is down", retry_after=5)
 
 
-async def test_stale_keys_are_good_again_after_a_fetch(scene: Scene) -> None:
-    """The outage ends, and nobody has to restart anything."""
+async def test_stale_keys_are_used_again_after_a_fetch(scene: Scene) -> None:
+    """After an outage no restart is needed."""
     await scene.keys.refresh()
     scene.fail()
     scene.clock.advance(4000)
@@ -258,8 +258,8 @@ async def test_stale_keys_are_good_again_after_a_fetch(scene: Scene) -> None:
     assert isinstance(await scene.ask("a"), KeysFound)
 
 
-async def test_age_counts_from_the_beginning_of_a_fetch(scene: Scene) -> None:
-    """What a slow answer holds may be as old as its question."""
+async def test_age_counts_from_the_start_of_a_fetch(scene: Scene) -> None:
+    """The content of a slow answer may be as old as the request."""
     scene.source.meanwhile = lambda: scene.clock.advance(10)
     await scene.keys.refresh()
     scene.clock.advance(3590)
@@ -269,7 +269,7 @@ async def test_age_counts_from_the_beginning_of_a_fetch(scene: Scene) -> None:
 
 
 async def test_retry_after_is_at_least_a_second(scene: Scene) -> None:
-    """Retry-After holds whole seconds (RFC 9110, section 10.2.3)."""
+    """Retry-After has whole seconds (RFC 9110, section 10.2.3)."""
     scene.fail()
     keys = RemoteKeySet(scene.source, scene.clock, RefreshRules(cooldown=0.1))
 
@@ -277,7 +277,7 @@ async def test_retry_after_is_at_least_a_second(scene: Scene) -> None:
 
 
 async def test_jitter_is_random_unless_it_is_given(scene: Scene) -> None:
-    """Gates that start together do not fetch together."""
+    """Gates that start at the same time do not fetch at the same time."""
     random.seed(1)
     keys = RemoteKeySet(scene.source, scene.clock, RULES)
     await keys.refresh()

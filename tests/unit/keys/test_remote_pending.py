@@ -1,4 +1,4 @@
-"""Fetched keys within the cooldown: nobody is refused for a kid that the next fetch may bring."""
+"""Fetched keys within the cooldown: a kid that the next fetch may bring is not rejected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RULES = RefreshRules(refresh=300, cooldown=5, patience=1.5)
 
 
 class Scene:
-    """An issuer, the set that has fetched its key "a" just now, and the clock of both."""
+    """An issuer, a set that has just fetched its key "a", and their clock."""
 
     def __init__(self, pool: KeyPool, clock: FakeClock) -> None:
         self.pool = pool
@@ -28,7 +28,7 @@ class Scene:
         self.keys = RemoteKeySet(self.source, clock, RULES, jitter=lambda: 0.0, sleep=self.sleep)
 
     def publish(self, *kids: str) -> None:
-        """Publishes these keys and no others from now on."""
+        """Publish exactly these keys from now on."""
         self.source.keys = tuple(self.pool.key("ES256", ord(kid[0]) - ord("a"), kid=kid) for kid in kids)
 
     async def sleep(self, seconds: float) -> None:
@@ -38,18 +38,18 @@ class Scene:
         self.clock.advance(seconds)
 
     async def ask(self, kid: str) -> Lookup:
-        """What the set says of a kid, with patience."""
+        """Return the set's answer for a kid, waiting for a fetch if necessary."""
         return await self.keys.resolve(kid, "ES256")
 
     async def asking(self, *kids: str) -> list[asyncio.Task[Lookup]]:
-        """Asks for each kid at the same time, and lets them all come as far as they can."""
+        """Request each kid at the same time, and run the requests until they wait."""
         tasks = [asyncio.create_task(self.ask(kid)) for kid in kids]
         for _ in range(5):
             await asyncio.sleep(0)
         return tasks
 
     async def woken(self, tasks: list[asyncio.Task[Lookup]]) -> list[Lookup]:
-        """The answers, once the cooldown is over."""
+        """Return the answers after the cooldown."""
         self.awake.set()
         return await asyncio.gather(*tasks)
 
@@ -62,8 +62,8 @@ async def scene(pool: KeyPool, clock: FakeClock) -> Scene:
     return scene
 
 
-async def test_a_new_kid_waits_for_a_fetch_that_is_near(scene: Scene) -> None:
-    """A rotation within the cooldown costs a moment, and no login."""
+async def test_a_new_kid_waits_for_a_fetch_that_is_due_soon(scene: Scene) -> None:
+    """A rotation within the cooldown causes a short delay, and no denial."""
     scene.publish("a", "b")
     scene.clock.advance(4)
     waiting = await scene.asking("b")
@@ -72,7 +72,7 @@ async def test_a_new_kid_waits_for_a_fetch_that_is_near(scene: Scene) -> None:
     assert scene.source.fetches == 2
 
 
-async def test_a_new_kid_is_pending_where_the_fetch_is_far(scene: Scene) -> None:
+async def test_a_new_kid_is_pending_if_no_fetch_is_due_soon(scene: Scene) -> None:
     """Retry-After is the time to the next fetch, rounded up."""
     scene.publish("a", "b")
     scene.clock.advance(1.2)
@@ -83,8 +83,8 @@ async def test_a_new_kid_is_pending_where_the_fetch_is_far(scene: Scene) -> None
     assert scene.source.fetches == 1
 
 
-async def test_all_who_wait_share_the_next_fetch(scene: Scene) -> None:
-    """Those of an invented kid are refused by it, since it did not bring theirs."""
+async def test_all_waiting_requests_share_the_next_fetch(scene: Scene) -> None:
+    """Requests with an invented kid are then denied, because the fetch did not bring it."""
     scene.publish("a", "b")
     scene.clock.advance(4)
     answers = await scene.woken(await scene.asking(*["b", "invented"] * 50))
@@ -94,8 +94,8 @@ async def test_all_who_wait_share_the_next_fetch(scene: Scene) -> None:
     assert scene.sleeping == 1
 
 
-async def test_the_number_of_those_who_wait_is_bounded(scene: Scene) -> None:
-    """The first 256 wait; the others get an answer at once that says when to retry."""
+async def test_the_number_of_waiting_requests_is_bounded(scene: Scene) -> None:
+    """The first 256 wait. The others get an answer at once with the time to retry."""
     scene.clock.advance(4)
     tasks = await scene.asking(*(f"invented-{number}" for number in range(300)))
     assert sum(task.done() for task in tasks) == 44
@@ -104,8 +104,8 @@ async def test_the_number_of_those_who_wait_is_bounded(scene: Scene) -> None:
     assert [type(answer) for answer in answers] == [KeyUnknown] * 256 + [KeyPending] * 44
 
 
-async def test_who_hangs_up_makes_room_for_another(scene: Scene) -> None:
-    """A place among those who wait is given back."""
+async def test_a_cancelled_request_frees_its_place(scene: Scene) -> None:
+    """Another request can then wait."""
     scene.clock.advance(4)
     tasks = await scene.asking(*(f"invented-{number}" for number in range(256)))
     tasks[0].cancel()
@@ -115,8 +115,8 @@ async def test_who_hangs_up_makes_room_for_another(scene: Scene) -> None:
     await scene.woken(tasks[1:] + more)
 
 
-async def test_a_fetch_of_the_background_is_as_good(scene: Scene) -> None:
-    """Those who wait see its keys and start no fetch of their own."""
+async def test_waiting_requests_use_a_background_fetch(scene: Scene) -> None:
+    """They get its keys and start no other fetch."""
     scene.publish("a", "b")
     scene.clock.advance(4)
     waiting = await scene.asking("b")
@@ -126,8 +126,8 @@ async def test_a_fetch_of_the_background_is_as_good(scene: Scene) -> None:
     assert scene.source.fetches == 2
 
 
-async def test_an_outage_ends_the_wait_with_its_own_answer(scene: Scene) -> None:
-    """The fetch that was waited for has failed: that is an outage."""
+async def test_an_outage_ends_the_wait_with_unavailable(scene: Scene) -> None:
+    """If the fetch fails, keys are unavailable."""
     scene.source.error = "down"
     scene.clock.advance(4)
     answers = await scene.woken(await scene.asking("b"))
@@ -135,8 +135,8 @@ async def test_an_outage_ends_the_wait_with_its_own_answer(scene: Scene) -> None
     assert answers == [KeysUnavailable("down", retry_after=5)]
 
 
-async def test_a_kid_that_was_pending_is_refused_after_any_fetch_without_it(scene: Scene) -> None:
-    """Its fetch need not be its own: the client that comes back is refused, also within the next cooldown."""
+async def test_a_pending_kid_is_rejected_after_any_fetch_without_it(scene: Scene) -> None:
+    """Another request may have started the fetch. A retry of the client is denied, also within the next cooldown."""
     scene.clock.advance(1)
     assert isinstance(await scene.ask("invented"), KeyPending)
     scene.clock.advance(10)
@@ -160,8 +160,8 @@ async def test_a_refresh_that_is_due_before_the_cooldown_ends_is_waited_for(
     assert source.fetches == 2
 
 
-async def test_one_answer_without_a_published_kid_refuses_nobody(scene: Scene) -> None:
-    """It may come from a replica of the issuer that is behind; the key does not verify, but its tokens are not bad."""
+async def test_one_answer_without_a_published_kid_rejects_no_token(scene: Scene) -> None:
+    """It may come from a stale replica of the issuer. The key is not used, but its tokens are not rejected."""
     scene.publish("a", "b")
     scene.clock.advance(300)
     await scene.keys.refresh()
@@ -176,8 +176,8 @@ async def test_one_answer_without_a_published_kid_refuses_nobody(scene: Scene) -
     assert isinstance(await scene.ask("b"), KeysFound)
 
 
-async def test_a_second_answer_without_a_published_kid_confirms_its_withdrawal(scene: Scene) -> None:
-    """Then the kid is unknown, as any other."""
+async def test_a_second_answer_without_a_published_kid_removes_it(scene: Scene) -> None:
+    """Then the kid is unknown."""
     scene.publish("b")
     scene.clock.advance(300)
     await scene.keys.refresh()
@@ -188,7 +188,7 @@ async def test_a_second_answer_without_a_published_kid_confirms_its_withdrawal(s
 
 
 async def test_closing_ends_the_wait(scene: Scene) -> None:
-    """A gate that ends or reloads leaves nobody waiting."""
+    """After a shutdown or a reload no request waits."""
     scene.clock.advance(4)
     waiting = await scene.asking("b")
     await scene.keys.close()

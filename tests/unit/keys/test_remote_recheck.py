@@ -21,26 +21,26 @@ def source(pool: KeyPool) -> ScriptedSource:
 
 @pytest.fixture
 async def keys(source: ScriptedSource, clock: FakeClock) -> RemoteKeySet:
-    """A set that has fetched key "a" just now."""
+    """A set that has just fetched key "a"."""
     keys = RemoteKeySet(source, clock, RefreshRules(cooldown=5), jitter=lambda: 0.0)
     await keys.refresh()
     return keys
 
 
 async def recheck(keys: RemoteKeySet) -> Lookup:
-    """What the set says of "a" after its key did not verify a signature."""
+    """Return the set's answer for "a" after its key did not verify a signature."""
     return await keys.recheck("a", "ES256")
 
 
 def replace_key(source: ScriptedSource, pool: KeyPool) -> None:
-    """Publishes another key under the same kid."""
+    """Publish another key with the same kid."""
     source.keys = (pool.key("ES256", 5, kid="a"),)
 
 
 async def test_a_replaced_key_is_found_at_once(
     keys: RemoteKeySet, source: ScriptedSource, pool: KeyPool
 ) -> None:
-    """Also within the cooldown after a good fetch."""
+    """This also holds within the cooldown after a successful fetch."""
     old = keys.find("a", "ES256")
     replace_key(source, pool)
     found = await recheck(keys)
@@ -54,7 +54,7 @@ async def test_a_replaced_key_is_found_at_once(
 async def test_rechecks_fetch_at_most_once_a_minute(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """A thousand forged tokens within two minutes cost two fetches."""
+    """A thousand forged tokens within two minutes cause two fetches."""
     began = clock.monotonic()
     for _ in range(1000):
         await recheck(keys)
@@ -64,7 +64,7 @@ async def test_rechecks_fetch_at_most_once_a_minute(
     assert keys.recheck_at() == pytest.approx(began + 120, abs=0.2)
 
 
-async def test_all_who_wait_share_one_recheck(keys: RemoteKeySet, source: ScriptedSource) -> None:
+async def test_all_waiting_requests_share_one_recheck(keys: RemoteKeySet, source: ScriptedSource) -> None:
     """Requests that arrive during the fetch wait for it, too."""
     source.held = True
     first = asyncio.create_task(recheck(keys))
@@ -77,10 +77,10 @@ async def test_all_who_wait_share_one_recheck(keys: RemoteKeySet, source: Script
     assert source.fetches == 2
 
 
-async def test_a_recheck_that_fails_refuses_nobody(
+async def test_a_failed_recheck_rejects_no_token(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """While the issuer is down nobody knows whether it has replaced the key; it is not asked more often for that."""
+    """While the issuer is down it is unknown whether it has replaced the key. Rechecks are not more frequent then."""
     source.error = "down"
     for _ in range(10):
         assert await recheck(keys) == KeysUnavailable("down", retry_after=5)
@@ -93,7 +93,7 @@ async def test_a_recheck_that_fails_refuses_nobody(
 async def test_a_recheck_respects_the_retry_after_of_a_429(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """An issuer that asks to be left alone for a minute is."""
+    """An issuer that requests a pause of a minute gets no request."""
     source.error, source.retry_after = "answered 429", 60
     await keys.refresh()
     clock.advance(59)
@@ -103,7 +103,7 @@ async def test_a_recheck_respects_the_retry_after_of_a_429(
 
 
 async def test_a_reload_does_not_reset_the_minute(source: ScriptedSource, clock: FakeClock) -> None:
-    """Forged tokens and reloads together drive no more fetches than forged tokens alone."""
+    """Forged tokens with reloads cause no more fetches than forged tokens alone."""
     before, after = (RemoteKeySet(source, clock, RefreshRules(), place="here") for _ in range(2))
     await before.refresh()
     await recheck(before)

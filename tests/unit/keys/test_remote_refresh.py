@@ -1,4 +1,4 @@
-"""Fetched keys in the background: when they are due, what a change takes with it, and what is reported."""
+"""Fetching keys in the background: when it is due, what a change revokes, and what is reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def source(pool: KeyPool) -> ScriptedSource:
 
 @pytest.fixture
 def reports() -> list[FetchReport]:
-    """What was reported of each fetch."""
+    """The reports of each fetch."""
     return []
 
 
@@ -33,19 +33,19 @@ def keys(source: ScriptedSource, clock: FakeClock, reports: list[FetchReport]) -
 
 
 def found(keys: RemoteKeySet, kid: str) -> KeysFound:
-    """The key of this kid, which has to be in memory."""
+    """Return the key of this kid, which must be in memory."""
     lookup = keys.find(kid, "ES256")
     assert isinstance(lookup, KeysFound), kid
     return lookup
 
 
 def handle_of(keys: RemoteKeySet, kid: str) -> RevocationHandle:
-    """The handle of verdicts made with this key."""
+    """Return the handle of verdicts made with this key."""
     return found(keys, kid).keys[0].handle
 
 
 async def test_the_first_fetch_is_due_at_once(keys: RemoteKeySet, clock: FakeClock) -> None:
-    """Keys are there before the first token is, if the issuer is."""
+    """Keys are available before the first token if the issuer is reachable."""
     assert keys.next_refresh() == 0
     clock.advance(10)
     assert keys.next_refresh() == 0
@@ -54,10 +54,10 @@ async def test_the_first_fetch_is_due_at_once(keys: RemoteKeySet, clock: FakeClo
 @pytest.mark.parametrize(
     ("jitter", "due"), [pytest.param(0.0, 300.0, id="latest"), pytest.param(1.0, 270.0, id="earliest")]
 )
-async def test_good_keys_are_fetched_again_before_they_are_old(
+async def test_keys_are_fetched_again_before_they_are_old(
     source: ScriptedSource, clock: FakeClock, jitter: float, due: float
 ) -> None:
-    """After `refresh` seconds less up to a tenth, never later."""
+    """The fetch is due after `refresh` seconds, or up to a tenth earlier."""
     keys = RemoteKeySet(source, clock, RefreshRules(refresh=300), jitter=lambda: jitter)
     await keys.refresh()
 
@@ -66,10 +66,10 @@ async def test_good_keys_are_fetched_again_before_they_are_old(
     assert keys.next_refresh() == pytest.approx(0)
 
 
-async def test_failures_are_retried_ever_more_slowly(
+async def test_the_wait_after_failures_grows(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """Twice as long each time while the last good keys serve, up to the usual refresh."""
+    """It doubles each time while the last valid keys are used, up to the usual refresh."""
     await keys.refresh()
     source.error = "down"
     waits = []
@@ -95,10 +95,10 @@ async def test_without_keys_a_fetch_is_retried_at_least_every_five_seconds(
     assert waits == pytest.approx([1, 2, 4] + [5] * 9)
 
 
-async def test_an_attempt_that_times_out_counts_towards_the_five_seconds(
+async def test_the_five_seconds_include_the_time_of_an_attempt(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """The next one follows a second after one that took all of its timeout, not ten seconds after it began."""
+    """After an attempt with its complete timeout, the next one starts a second later."""
     source.error = "no complete response within 5 s"
     source.meanwhile = lambda: clock.advance(5)
     for _ in range(5):
@@ -110,7 +110,7 @@ async def test_an_attempt_that_times_out_counts_towards_the_five_seconds(
 async def test_keys_that_become_too_old_are_fetched_as_often_as_missing_ones(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """The wait of up to `refresh` ends with `maxStale`, also where it began before."""
+    """A wait of up to `refresh` ends at `maxStale`, even if it started before."""
     await keys.refresh()
     source.error = "down"
     clock.advance(3595)
@@ -123,7 +123,7 @@ async def test_keys_that_become_too_old_are_fetched_as_often_as_missing_ones(
 
 
 async def test_retries_without_keys_are_jittered(source: ScriptedSource, clock: FakeClock) -> None:
-    """Many gates that lost their issuer together do not come back together."""
+    """Many gates that lost their issuer at the same time do not retry at the same time."""
     keys = RemoteKeySet(source, clock, RefreshRules(), jitter=lambda: 1.0)
     source.error = "down"
     for _ in range(6):
@@ -135,10 +135,10 @@ async def test_retries_without_keys_are_jittered(source: ScriptedSource, clock: 
 @pytest.mark.parametrize(
     ("asked", "wait"), [pytest.param(20.0, 20.0, id="asked"), pytest.param(1e9, 60.0, id="at most a minute")]
 )
-async def test_an_issuer_that_asks_to_be_left_alone_is(
+async def test_the_retry_after_of_a_429_is_respected(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock, asked: float, wait: float
 ) -> None:
-    """Nothing is fetched for as long as a 429 asks, neither in the background nor for a token."""
+    """There is no fetch until it is over, neither in the background nor for a token."""
     source.error, source.retry_after = "answered 429", asked
     await keys.refresh()
     assert keys.next_refresh() == pytest.approx(wait)
@@ -152,7 +152,7 @@ async def test_an_issuer_that_asks_to_be_left_alone_is(
 
 
 async def test_a_very_long_outage_overflows_nothing(keys: RemoteKeySet, source: ScriptedSource) -> None:
-    """Five thousand failures later the wait is still the usual refresh."""
+    """After five thousand failures the wait is still the usual refresh."""
     await keys.refresh()
     source.error = "down"
     for _ in range(5000):
@@ -161,7 +161,7 @@ async def test_a_very_long_outage_overflows_nothing(keys: RemoteKeySet, source: 
     assert keys.next_refresh() == pytest.approx(300)
 
 
-async def test_a_recovery_forgets_the_failures(
+async def test_a_success_resets_the_wait_after_failures(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
     """The next outage is retried as quickly as the first."""
@@ -172,10 +172,8 @@ async def test_a_recovery_forgets_the_failures(
     assert keys.next_refresh() == pytest.approx(1)
 
 
-async def test_a_key_that_disappears_takes_its_verdicts_with_it(
-    keys: RemoteKeySet, source: ScriptedSource
-) -> None:
-    """Its handle is revoked; that of a remaining key is not."""
+async def test_removing_a_key_revokes_its_verdicts(keys: RemoteKeySet, source: ScriptedSource) -> None:
+    """Its handle is revoked. The handle of a remaining key is not."""
     await keys.refresh()
     removed, kept = handle_of(keys, "a"), handle_of(keys, "b")
     source.keys = source.keys[1:]
@@ -187,10 +185,10 @@ async def test_a_key_that_disappears_takes_its_verdicts_with_it(
     assert keys.find("a", "ES256") is None
 
 
-async def test_other_material_under_the_same_kid_is_another_key(
+async def test_new_key_material_with_the_same_kid_is_another_key(
     keys: RemoteKeySet, source: ScriptedSource, pool: KeyPool
 ) -> None:
-    """What the old key signed is no longer good."""
+    """Signatures of the old key are no longer valid."""
     await keys.refresh()
     old = handle_of(keys, "a")
     source.keys = (pool.key("ES256", 7, kid="a"), source.keys[1])
@@ -209,10 +207,10 @@ async def test_other_material_under_the_same_kid_is_another_key(
         pytest.param(["a"], True, id="one less"),
     ],
 )
-async def test_a_verdict_on_the_whole_set_ends_when_the_set_changes(
+async def test_changing_the_set_revokes_verdicts_on_the_whole_set(
     keys: RemoteKeySet, source: ScriptedSource, pool: KeyPool, now_published: list[str], ends: bool
 ) -> None:
-    """A signature that no key verified may verify with a new one."""
+    """A signature that no key verified may be valid with a new key."""
     await keys.refresh()
     handle = found(keys, "a").handle
     source.keys = tuple(pool.key("ES256", ord(kid) - ord("a"), kid=kid) for kid in now_published)
@@ -221,8 +219,8 @@ async def test_a_verdict_on_the_whole_set_ends_when_the_set_changes(
     assert handle.revoked is ends
 
 
-async def test_a_failed_fetch_takes_nothing_with_it(keys: RemoteKeySet, source: ScriptedSource) -> None:
-    """The last good keys stay, with all that rests on them."""
+async def test_a_failed_fetch_revokes_nothing(keys: RemoteKeySet, source: ScriptedSource) -> None:
+    """The last valid keys and their verdicts are kept."""
     await keys.refresh()
     of_key, of_set = handle_of(keys, "a"), found(keys, "a").handle
     source.error = "down"
@@ -234,7 +232,7 @@ async def test_a_failed_fetch_takes_nothing_with_it(keys: RemoteKeySet, source: 
 async def test_each_fetch_is_reported(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock, reports: list[FetchReport]
 ) -> None:
-    """With its error or its keys, and when."""
+    """The report has its error or its keys, and its time."""
     begun = clock.now()
     await keys.refresh()
     clock.advance(300)
@@ -250,7 +248,7 @@ async def test_each_fetch_is_reported(
 async def test_the_status_shows_age_and_failures(
     keys: RemoteKeySet, source: ScriptedSource, clock: FakeClock
 ) -> None:
-    """For /readyz: from the first attempt, through good times and an outage, to keys that are too old."""
+    """/readyz shows it: from the first attempt, through successes and an outage, to keys that are too old."""
     statuses = [keys.status()]
     source.error = "down"
     await keys.refresh()
@@ -276,7 +274,7 @@ async def test_the_status_shows_age_and_failures(
 
 
 async def test_the_background_fetches_whenever_it_is_due(source: ScriptedSource, clock: FakeClock) -> None:
-    """Until it is cancelled; here ten minutes pass after each of the first four, so that five follow one another."""
+    """It runs until it is cancelled. Ten minutes pass after each of the first four fetches, so there are five."""
     five = asyncio.Event()
 
     def pass_time(_: FetchReport) -> None:
@@ -297,7 +295,7 @@ async def test_the_background_fetches_whenever_it_is_due(source: ScriptedSource,
 
 
 async def test_closing_cancels_the_fetch_in_progress(keys: RemoteKeySet, source: ScriptedSource) -> None:
-    """At the end of the service nothing is left running."""
+    """No task remains after the shutdown."""
     source.held = True
     waiting = asyncio.create_task(keys.refresh())
     await asyncio.sleep(0)
@@ -310,7 +308,7 @@ async def test_closing_cancels_the_fetch_in_progress(keys: RemoteKeySet, source:
 
 
 async def test_the_background_waits_until_it_is_due(source: ScriptedSource, clock: FakeClock) -> None:
-    """A fetch that is due in the future is not made now."""
+    """A fetch that is due later does not start now."""
     keys = RemoteKeySet(source, clock, RefreshRules(refresh=300))
     background = asyncio.create_task(keys.keep_fresh())
     for _ in range(20):

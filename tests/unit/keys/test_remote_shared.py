@@ -1,4 +1,4 @@
-"""Fetched keys among processes of one gate, and from one configuration to the next."""
+"""Sharing fetched keys between processes of a gate, and keeping them over a reload."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def source(pool: KeyPool) -> ScriptedSource:
 
 @pytest.fixture
 def reports() -> list[FetchReport]:
-    """What was reported of each fetch."""
+    """The reports of each fetch."""
     return []
 
 
@@ -32,12 +32,12 @@ def one(source: ScriptedSource, clock: FakeClock, place: str = "here") -> Remote
 
 
 def knows(keys: RemoteKeySet, kid: str) -> bool:
-    """Whether a key of this kid is in memory."""
+    """Whether a key with this kid is in memory."""
     return isinstance(keys.find(kid, "ES256"), KeysFound)
 
 
 async def test_each_valid_document_is_reported(source: ScriptedSource, clock: FakeClock) -> None:
-    """As it was read, so that another process can read it; a failed fetch has none."""
+    """It is reported unchanged, so that another process can parse it. A failed fetch has no document."""
     keys, reported = one(source, clock), list[KeyDocument]()
     keys.on_document = reported.append
     await keys.refresh()
@@ -49,10 +49,10 @@ async def test_each_valid_document_is_reported(source: ScriptedSource, clock: Fa
     ]
 
 
-async def test_what_another_process_fetched_serves_as_ones_own(
+async def test_a_document_of_another_process_is_used(
     source: ScriptedSource, clock: FakeClock, reports: list[FetchReport], pool: KeyPool
 ) -> None:
-    """It is taken without a fetch, puts off the next one, and is no fetch in the metrics."""
+    """It is used without a fetch, delays the next one, and does not count as a fetch in the metrics."""
     keys = RemoteKeySet(source, clock, RULES, reports.append, lambda: 0.0, place="here")
     await keys.refresh()
     clock.advance(200)
@@ -67,7 +67,7 @@ async def test_what_another_process_fetched_serves_as_ones_own(
 async def test_a_document_of_another_process_ends_an_outage(
     source: ScriptedSource, clock: FakeClock, pool: KeyPool
 ) -> None:
-    """Where one process reaches the issuer, all know its keys."""
+    """If one process reaches the issuer, all get its keys."""
     source.error = "down"
     keys = one(source, clock)
     await keys.refresh()
@@ -77,10 +77,10 @@ async def test_a_document_of_another_process_ends_an_outage(
     assert knows(keys, "a")
 
 
-async def test_of_two_documents_of_one_moment_ones_own_is_kept(
+async def test_an_own_document_of_the_same_time_is_kept(
     source: ScriptedSource, clock: FakeClock, pool: KeyPool
 ) -> None:
-    """The other may be the older one."""
+    """The other document may be older."""
     keys = one(source, clock)
     await keys.refresh()
     clock.advance(0.5)
@@ -89,10 +89,10 @@ async def test_of_two_documents_of_one_moment_ones_own_is_kept(
     assert (knows(keys, "a"), knows(keys, "b")) == (True, False)
 
 
-async def test_what_a_cluster_may_not_name_itself_is_not_taken(
+async def test_a_document_that_the_source_rejects_is_not_used(
     source: ScriptedSource, clock: FakeClock, pool: KeyPool
 ) -> None:
-    """As in a fetch of one's own."""
+    """A cluster's issuer is checked as for its own fetch."""
 
     def refuse(_: KeyDocument) -> None:
         raise KeyFetchError("its issuer is another cluster's")
@@ -108,10 +108,10 @@ async def test_what_a_cluster_may_not_name_itself_is_not_taken(
     [("here", "here", True), ("here", "there", False), ("", "", False)],
     ids=["same place", "another place", "no place"],
 )
-async def test_keys_are_inherited_from_the_same_place_only(
+async def test_keys_are_inherited_only_from_the_same_url(
     source: ScriptedSource, clock: FakeClock, old: str, new: str, inherited: bool
 ) -> None:
-    """Another place may have taken a key back."""
+    """A key may have been removed at another URL."""
     before, after = one(source, clock, old), one(source, clock, new)
     await before.refresh()
     after.inherit(before)
@@ -119,10 +119,10 @@ async def test_keys_are_inherited_from_the_same_place_only(
     assert knows(after, "a") == inherited
 
 
-async def test_what_was_fetched_is_not_replaced_by_what_was_known(
+async def test_fetched_keys_are_not_replaced_by_inherited_ones(
     source: ScriptedSource, clock: FakeClock, pool: KeyPool
 ) -> None:
-    """Inheriting is for those that have nothing."""
+    """Only a set without keys inherits."""
     before, after = one(source, clock), one(ScriptedSource(pool.key("ES256", 1, kid="b")), clock)
     await before.refresh()
     await after.refresh()
@@ -132,7 +132,7 @@ async def test_what_was_fetched_is_not_replaced_by_what_was_known(
 
 
 async def test_inherited_keys_keep_their_age(source: ScriptedSource, clock: FakeClock) -> None:
-    """A reload makes no old keys young."""
+    """A reload does not reset the age."""
     before, after = one(source, clock), one(source, clock)
     await before.refresh()
     clock.advance(3000)

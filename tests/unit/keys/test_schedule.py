@@ -18,16 +18,14 @@ def schedule(clock: FakeClock) -> FetchSchedule:
 def test_the_first_fetch_and_the_first_recheck_are_due_at_once(
     schedule: FetchSchedule, clock: FakeClock
 ) -> None:
-    """Nothing holds them up."""
+    """There is no wait before them."""
     assert schedule.due_at(usable=False) <= clock.monotonic()
     assert not schedule.cooling_down()
     assert schedule.may_recheck()
 
 
-def test_after_a_failure_the_wait_depends_on_whether_keys_serve(
-    schedule: FetchSchedule, clock: FakeClock
-) -> None:
-    """Ten failures in: five minutes with the last good keys, five seconds without any."""
+def test_the_wait_after_a_failure_depends_on_usable_keys(schedule: FetchSchedule, clock: FakeClock) -> None:
+    """After ten failures it is five minutes with the last valid keys, and five seconds without keys."""
     for _ in range(10):
         schedule.failed(clock.monotonic(), 0.0)
 
@@ -36,7 +34,7 @@ def test_after_a_failure_the_wait_depends_on_whether_keys_serve(
 
 
 def test_the_next_fetch_is_the_end_of_the_cooldown_or_the_refresh(clock: FakeClock) -> None:
-    """Whichever comes first."""
+    """The earlier one counts."""
     for refresh, expected in ((300, 5), (2, 2)):
         schedule = FetchSchedule(clock, RefreshRules(refresh=refresh, cooldown=5), lambda: 0.0)
         schedule.succeeded()
@@ -44,8 +42,8 @@ def test_the_next_fetch_is_the_end_of_the_cooldown_or_the_refresh(clock: FakeClo
         assert schedule.next_fetch_in(usable=True) == expected
 
 
-def test_a_recheck_follows_another_after_a_minute(schedule: FetchSchedule, clock: FakeClock) -> None:
-    """Not a moment sooner."""
+def test_the_next_recheck_is_possible_after_a_minute(schedule: FetchSchedule, clock: FakeClock) -> None:
+    """It is not possible before."""
     schedule.rechecked_at = clock.monotonic()
     clock.advance(59.9)
     assert not schedule.may_recheck()

@@ -30,7 +30,7 @@ def discovery(issuer: object = ISSUER, jwks_uri: object = JWKS) -> bytes:
 
 
 async def test_a_jwks_url_is_fetched_as_it_is(jwks: bytes) -> None:
-    """The keys say where they came from."""
+    """The keys have their origin."""
     fetcher = ScriptedFetcher({JWKS: jwks})
     (key,) = (await JWKSSource(JWKS, fetcher).fetch()).keys
 
@@ -53,7 +53,7 @@ async def test_a_bad_jwks_is_a_failed_fetch() -> None:
         pytest.param(f"{ISSUER}/tenant/", f"{ISSUER}/tenant{WELL_KNOWN}", id="with a path and a slash"),
     ],
 )
-async def test_discovery_begins_at_the_well_known_path(jwks: bytes, issuer: str, url: str) -> None:
+async def test_discovery_uses_the_well_known_path(jwks: bytes, issuer: str, url: str) -> None:
     """OpenID Connect Discovery 1.0, section 4.1: a terminating slash is removed before the path is added."""
     fetcher = ScriptedFetcher({url: discovery(issuer), JWKS: jwks})
     await DiscoverySource(issuer, fetcher).fetch()
@@ -61,8 +61,8 @@ async def test_discovery_begins_at_the_well_known_path(jwks: bytes, issuer: str,
     assert fetcher.asked == [url, JWKS]
 
 
-async def test_discovery_may_live_elsewhere(jwks: bytes) -> None:
-    """`discoveryURL` is where the document is; the issuer in it stays the configured one."""
+async def test_discovery_can_have_another_url(jwks: bytes) -> None:
+    """`discoveryURL` is the URL of the document. The issuer in it must be the configured one."""
     elsewhere = "https://mirror.example/issuer.json"
     fetcher = ScriptedFetcher({elsewhere: discovery(), JWKS: jwks})
     await DiscoverySource(ISSUER, fetcher, elsewhere).fetch()
@@ -81,7 +81,7 @@ async def test_discovery_may_live_elsewhere(jwks: bytes) -> None:
     ],
 )
 async def test_the_discovered_issuer_is_the_configured_one_exactly(jwks: bytes, issuer: str) -> None:
-    """OpenID Connect Discovery 1.0, section 4.3; the message shows both, and no key is fetched."""
+    """OpenID Connect Discovery 1.0, section 4.3: the message shows both issuers, and no key is fetched."""
     fetcher = ScriptedFetcher({ISSUER + WELL_KNOWN: discovery(issuer), JWKS: jwks})
 
     with pytest.raises(KeyFetchError, match=f"its issuer is '{issuer}', but '{ISSUER}' is configured"):
@@ -102,8 +102,8 @@ async def test_the_discovered_issuer_is_the_configured_one_exactly(jwks: bytes, 
         pytest.param(discovery(jwks_uri=[JWKS]), id="jwks_uri no string"),
     ],
 )
-async def test_what_is_no_discovery_document_is_a_failed_fetch(document: bytes) -> None:
-    """Another server's answer is not mistaken for one."""
+async def test_an_invalid_discovery_document_is_a_failed_fetch(document: bytes) -> None:
+    """The answer may come from another server."""
     with pytest.raises(KeyFetchError, match="not a discovery document"):
         await DiscoverySource(ISSUER, ScriptedFetcher({ISSUER + WELL_KNOWN: document})).fetch()
 
@@ -149,7 +149,7 @@ async def test_what_is_no_discovery_document_is_a_failed_fetch(document: bytes) 
 async def test_a_discovered_jwks_uri_is_an_absolute_and_safe_url(
     jwks: bytes, issuer: str, discovery_url: str | None, jwks_uri: str, why: str
 ) -> None:
-    """https where the issuer is https, on loopback too; no user, nothing that is not printed; else no fetch."""
+    """It must use https if the issuer does, also on loopback. It must have no user and only printable characters."""
     found = discovery_url or issuer + WELL_KNOWN
     fetcher = ScriptedFetcher({found: discovery(issuer, jwks_uri), jwks_uri: jwks})
 
@@ -170,14 +170,14 @@ async def test_a_discovered_jwks_uri_is_an_absolute_and_safe_url(
     ],
 )
 async def test_a_safe_jwks_uri_is_fetched(jwks: bytes, issuer: str, jwks_uri: str) -> None:
-    """Another host is fine: large issuers have one for their keys."""
+    """Another host is allowed, because large issuers have one for their keys."""
     fetcher = ScriptedFetcher({issuer + WELL_KNOWN: discovery(issuer, jwks_uri), jwks_uri: jwks})
 
     assert len((await DiscoverySource(issuer, fetcher).fetch()).keys) == 1
 
 
-async def test_a_cluster_is_asked_for_its_issuer_and_its_keys(jwks: bytes) -> None:
-    """The advertised `jwks_uri` is not used: it names a node's address that is often out of reach."""
+async def test_issuer_and_keys_of_a_cluster_are_fetched(jwks: bytes) -> None:
+    """The advertised `jwks_uri` is not used, because it has a node's address, which is often unreachable."""
     api = InMemoryCluster(
         documents={WELL_KNOWN: discovery("https://cluster", "https://10.0.0.1/jwks"), CLUSTER_JWKS: jwks}
     )
@@ -189,8 +189,8 @@ async def test_a_cluster_is_asked_for_its_issuer_and_its_keys(jwks: bytes) -> No
     assert api.asked == [(WELL_KNOWN, MAX_BYTES, 4), (CLUSTER_JWKS, MAX_BYTES, 4)]
 
 
-async def test_a_cluster_whose_issuer_is_refused_gives_no_keys(jwks: bytes) -> None:
-    """An issuer that is configured for somebody else cannot be this cluster's."""
+async def test_a_cluster_with_a_rejected_issuer_has_no_keys(jwks: bytes) -> None:
+    """An issuer that is configured elsewhere cannot be the issuer of this cluster."""
     api = InMemoryCluster(documents={WELL_KNOWN: discovery(), CLUSTER_JWKS: jwks})
 
     def refuse(issuer: str) -> None:
@@ -204,7 +204,7 @@ async def test_a_cluster_whose_issuer_is_refused_gives_no_keys(jwks: bytes) -> N
 @pytest.mark.parametrize("path", [WELL_KNOWN, CLUSTER_JWKS])
 @pytest.mark.parametrize("kind", ApiErrorKind)
 async def test_an_api_error_is_a_failed_fetch(jwks: bytes, path: str, kind: ApiErrorKind) -> None:
-    """With the path and the server's words; a rate limit also with its Retry-After."""
+    """The error has the path and the server's message. A rate limit also has its Retry-After."""
     documents: dict[str, bytes | ApiError] = {WELL_KNOWN: discovery(), CLUSTER_JWKS: jwks}
     documents[path] = ApiError(kind, "no", retry_after=7)
 
@@ -223,7 +223,7 @@ async def test_an_api_error_is_a_failed_fetch(jwks: bytes, path: str, kind: ApiE
 async def test_a_bad_document_of_a_cluster_is_a_failed_fetch(
     jwks: bytes, changes: JsonObject, message: str
 ) -> None:
-    """As of any issuer."""
+    """The same rules apply as for other issuers."""
     documents = {WELL_KNOWN: discovery(), CLUSTER_JWKS: jwks} | {
         path: data for path, data in changes.items() if isinstance(data, bytes)
     }
