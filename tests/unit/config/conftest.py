@@ -1,4 +1,4 @@
-"""Fixtures for tests of the configuration: a file that is loaded, and its problems by path."""
+"""Fixtures for tests of the configuration: loading a file, and its problems by path."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def jwt(username: str = "{claim: sub, prefix: ''}", mappings: str = "", entry: str = "") -> str:
-    """A file with one issuer, in block style, so that it can contain expressions."""
+    """Return a file with one issuer, in block style, so that it can contain expressions."""
     return (
         "jwt:\n"
         "- issuer: {url: 'https://corp.example.com', audiences: [my-app]}\n"
@@ -207,7 +207,7 @@ TAKEN = {
 
 @pytest.mark.parametrize("text", TAKEN.values(), ids=TAKEN)
 def test_what_the_api_server_accepts_is_accepted(load_text: Load, text: str) -> None:
-    """An empty field is not given; an email address can be used if its verification is checked."""
+    """An empty field counts as not given. An email address can be used if its verification is checked."""
     assert len(load_text(text).config.jwt) == 1
 
 

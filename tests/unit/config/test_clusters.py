@@ -1,4 +1,4 @@
-"""One cluster or a list of them: the forms, and the lists that are refused."""
+"""One cluster or a list of clusters: the accepted forms, and the lists that are rejected."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ JWT = (
 
 
 def test_one_cluster_is_a_mapping(load_text: Load) -> None:
-    """Its paths have no index."""
+    """Paths of its fields have no index."""
     loaded = load_text("cluster: {audiences: [a]}")
     assert [cluster.name for cluster in loaded.config.clusters] == ["home"]
     assert (("cluster", "audiences"), ["a"]) in [(path, value) for path, value, _ in effective(loaded)]
 
 
 def test_several_clusters_are_a_list(load_text: Load) -> None:
-    """In the order of the file, each with its own values and their sources."""
+    """They are in the order of the file, each with its own values and their sources."""
     loaded = load_text(TWO)
     assert [(cluster.name, cluster.audiences) for cluster in loaded.config.clusters] == [
         ("home", ("a",)),
@@ -40,12 +40,12 @@ def test_several_clusters_are_a_list(load_text: Load) -> None:
 
 
 def test_clusters_are_optional(load_text: Load) -> None:
-    """Other issuers are enough."""
+    """Issuers under `jwt` are enough."""
     assert load_text(JWT).config.clusters == ()
 
 
 def test_a_variable_may_hold_the_whole_list(load_text: Load) -> None:
-    """As YAML or JSON text, like every list of mappings."""
+    """It is YAML or JSON text, as for every list of mappings."""
     loaded = load_text("", {"AUTHGATE_CLUSTER": "[{audiences: [a]}, {name: b, audiences: [b], context: c}]"})
     assert [cluster.name for cluster in loaded.config.clusters] == ["home", "b"]
 
@@ -61,7 +61,7 @@ def test_a_variable_may_hold_the_whole_list(load_text: Load) -> None:
 def test_a_variable_cannot_set_one_field_of_several_clusters(
     problems: Problems, name: str, value: str
 ) -> None:
-    """It does not name the cluster, and must not be ignored."""
+    """It does not name a cluster, and must not be ignored."""
     problem = problems(TWO, {name: value})[name]
     assert "cluster is a list: set the field in the list, or set the whole list" in problem.message
 
@@ -120,7 +120,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("text", "path", "words"), REFUSED.values(), ids=REFUSED)
 def test_a_list_that_cannot_work_is_refused(problems: Problems, text: str, path: str, words: str) -> None:
-    """At the path of the wrong entry, or of the second of two."""
+    """The problem is at the invalid entry, or at the second one of two that conflict."""
     assert words in problems(text)[path].message
 
 
@@ -136,7 +136,7 @@ def keys() -> str:
 
 
 def test_a_cluster_can_have_static_keys(load_text: Load) -> None:
-    """With its issuer, and without TokenReview."""
+    """It needs its issuer, and does not use TokenReview."""
     text = f"cluster: {{audiences: [a], issuers: [x], tokenReview: {{mode: never}}, staticKeys: {{inline: {keys()}}}}}"
     [cluster] = load_text(text).config.clusters
     assert cluster.static_keys is not None
@@ -175,7 +175,7 @@ def test_access_reviews_need_every_clusters_api(problems: Problems) -> None:
 
 
 def test_invalid_static_keys_are_refused(problems: Problems) -> None:
-    """As for other issuers."""
+    """The rules are those for other issuers."""
     text = (
         "cluster: [{audiences: [a], issuers: [x], tokenReview: {mode: never}, staticKeys: {file: /nowhere}}]"
     )
@@ -193,7 +193,7 @@ NEVER = "tokenReview: {mode: never}"
     ids=["discovery", "jwksURL"],
 )
 def test_a_cluster_with_a_public_issuer_needs_no_api(load_text: Load, members: str) -> None:
-    """One issuer, and no reviews."""
+    """It has one issuer and no reviews."""
     [cluster] = load_text(f"{PUBLIC}{members}}}").config.clusters
     assert not cluster.has_api
 
@@ -228,10 +228,10 @@ def test_a_cluster_with_a_public_issuer_needs_no_api(load_text: Load, members: s
         ),
     ],
 )
-def test_what_a_public_issuer_cannot_do_is_refused(
+def test_unsupported_settings_with_a_public_issuer_are_rejected(
     problems: Problems, text: str, path: str, words: str
 ) -> None:
-    """Nothing asks the API server, and there is one source of keys."""
+    """The API server is not called, and there is only one source of keys."""
     assert words in problems(text)[path].message
 
 
@@ -243,6 +243,6 @@ def test_an_authority_of_the_issuer_needs_its_keys(problems: Problems) -> None:
 
 
 def test_keys_have_one_source(problems: Problems) -> None:
-    """Static ones are not fetched."""
+    """Static keys are not fetched."""
     text = f"{PUBLIC}{ISSUER}{NEVER}, staticKeys: {{inline: {keys()}}}}}"
     assert "keys have one source" in problems(text)["cluster.keysFrom"].message

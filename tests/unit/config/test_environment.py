@@ -67,7 +67,7 @@ def test_a_variable_sets_its_field(name: str, text: str, path: str, value: objec
         ("AUTHGATE_POLICIES_FILE", "app: {}\n", "policies.app.deny", None),
     ],
 )
-def test_a_file_variable_reads_the_value_from_a_file(
+def test_a_variable_for_a_file_reads_the_value_from_it(
     tmp_path: Path, name: str, text: str, path: str, value: object
 ) -> None:
     """A variable with the suffix `_FILE` names a file with the value."""
@@ -163,7 +163,7 @@ def test_a_variables_bad_value_is_a_problem_of_the_field(name: str, text: str, p
     ids=lambda value: value,
 )
 def test_other_variables_are_ignored(name: str, text: str) -> None:
-    """Variables that Kubernetes sets for Services named authgate…, and those of the command line, are not errors."""
+    """Variables of Kubernetes for Services named authgate…, and those of the command line, are not errors."""
     assert load(None, {**AUDIENCES, name: text}).warnings == ()
 
 

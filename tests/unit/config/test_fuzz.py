@@ -36,7 +36,7 @@ ANYTHING = st.recursive(
 
 
 def near(shape: Shape) -> st.SearchStrategy[object]:
-    """Values similar to a configuration: the right names, and often the right types."""
+    """Values similar to a configuration: with known names, and often the right types."""
     match shape.kind:
         case "mapping":
             members = {name: near(below) for name, below in shape.members.items()}
@@ -73,14 +73,14 @@ def load_or_refuse(data: bytes) -> None:
 @given(ANYTHING)
 @settings(max_examples=100, deadline=None)
 def test_any_structure_is_accepted_or_refused(value: object) -> None:
-    """Any YAML document raises ConfigError or nothing."""
+    """Any YAML document is valid or raises ConfigError."""
     load_or_refuse(yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
 @given(CONFIGURATIONS)
 @settings(max_examples=200, deadline=None)
 def test_anything_that_looks_like_a_configuration_is_accepted_or_refused(value: object) -> None:
-    """So does one with the right names."""
+    """The document has known names."""
     load_or_refuse(yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
@@ -89,14 +89,14 @@ def test_anything_that_looks_like_a_configuration_is_accepted_or_refused(value: 
 )
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_are_accepted_or_refused(data: bytes) -> None:
-    """So does a file that is not YAML."""
+    """The file may not be YAML."""
     load_or_refuse(data)
 
 
 @given(CONFIGURATIONS)
 @settings(max_examples=50, deadline=None)
 def test_flags_of_any_value_are_accepted_or_refused(value: object) -> None:
-    """So do flags."""
+    """A flag of any value is valid or raises ConfigError."""
     flags = value if isinstance(value, dict) else {"cluster": value}
     with contextlib.suppress(ConfigError):
         load(None, {}, flags)
@@ -112,6 +112,6 @@ NAMES = st.sampled_from(
 )
 @settings(max_examples=100, deadline=None)
 def test_any_environment_is_accepted_or_refused(env: dict[str, str]) -> None:
-    """So do variables."""
+    """A variable of any value is valid or raises ConfigError."""
     with contextlib.suppress(ConfigError):
         load(None, env)

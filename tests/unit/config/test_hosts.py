@@ -36,7 +36,7 @@ def document(policy: str, proxy: str) -> str:
 
 @pytest.mark.parametrize(("policy", "place"), CONDITIONS.values(), ids=list(CONDITIONS))
 def test_a_condition_on_the_host_is_refused(problems: Problems, policy: str, place: str) -> None:
-    """With ingress-nginx, and the message names the alternative."""
+    """The proxy is ingress-nginx. The message names the alternative."""
     found = problems(document(policy, "ingress-nginx"))
     assert list(found) == [f"policies.default.{place}"]
     assert "one policy for each Ingress" in found[f"policies.default.{place}"].message

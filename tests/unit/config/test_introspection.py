@@ -154,7 +154,7 @@ def test_tokens_of_a_cluster_are_not_sent_to_an_authorization_server(tmp_path: P
 
 
 def test_a_key_must_fit_its_algorithm_or_certificate(tmp_path: Path) -> None:
-    """A key for another algorithm is refused; a file that does not exist yet is a warning."""
+    """A key for another algorithm is rejected. A file that does not exist yet is a warning."""
     key = tmp_path / "key.pem"
     key.write_bytes(_pem(ec.generate_private_key(ec.SECP256R1())))
     signed = auth(method="private_key_jwt", keyFile=str(key))

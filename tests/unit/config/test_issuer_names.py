@@ -31,14 +31,14 @@ def entry(name: str, gate: str = KEYS) -> str:
         ("https://a.example?x=y#z", "a.example"),
     ],
 )
-def test_with_keys_an_issuer_is_any_text(load_text: Load, issuer: str, label: str) -> None:
-    """Nothing is fetched from it; its label is the host, or the name with dashes."""
+def test_an_issuer_with_keys_can_be_any_text(load_text: Load, issuer: str, label: str) -> None:
+    """Nothing is fetched from it. Its label is the host, or the name with dashes."""
     (item,) = load_text(f"jwt: [{entry(issuer)}]").config.jwt
     assert (item.issuer.url, item.name) == (issuer, label)
 
 
 def test_two_names_have_two_labels(load_text: Load) -> None:
-    """A name and a URL, and two URLs on one host."""
+    """The names are a name and a URL, or two URLs on one host."""
     issuers = ("urn:a:b", "urn:a:c", "http://adfs.example/a", "http://adfs.example/b")
     config = load_text(f"jwt: [{','.join(map(entry, issuers))}]").config
     labels = [item.name for item in config.jwt]
@@ -71,7 +71,7 @@ UNSAFE = "unsafeAllowHTTP: true"
     ids=["issuer", "jwks", "discovery"],
 )
 def test_plain_http_can_be_allowed_and_is_a_warning(load_text: Load, text: str) -> None:
-    """For each URL that is fetched."""
+    """There is a warning for each URL that is fetched."""
     (warning,) = load_text(f"jwt: [{text}]").warnings
     assert warning.path == "jwt[0].gate.unsafeAllowHTTP"
     assert "anyone on the network" in warning.message

@@ -72,7 +72,7 @@ def issuer(gate: str = "{}", *, url: str = "https://a.example", members: str = "
     )
 
 
-def test_the_whole_format_loads(load_text: Load) -> None:
+def test_the_complete_format_is_loaded(load_text: Load) -> None:
     """A file with every field, including those with their defaults, is accepted without a warning."""
     assert load_text(DESIGN).warnings == ()
 
@@ -98,7 +98,7 @@ def test_without_policies_any_authenticated_identity_is_allowed(load_text: Load)
 
 
 def test_given_policies_need_no_default(load_text: Load) -> None:
-    """With other policies only, /verify has none."""
+    """If only other policies exist, /verify has no policy."""
     assert set(load_text(CLUSTER + "policies: {app: {}}").config.policies) == {"app"}
 
 
@@ -230,7 +230,7 @@ FLAGS = {"server.listen": ["127.0.0.1:3"]}
 def test_flag_over_env_over_file_over_default(
     load_text: Load, text: str, env: dict[str, str], flags: dict[str, object], listen: str, source: str
 ) -> None:
-    """The source of the value is known."""
+    """The source of the value is reported."""
     loaded = load_text(text, env, flags)
     shown = loaded.sources["server.listen"]
     directory = shown.removeprefix("file ").removesuffix("authgate.yaml") if shown.startswith("file ") else ""
@@ -244,7 +244,7 @@ def test_a_variable_adds_to_a_section_of_the_file(load_text: Load) -> None:
     assert (cluster.name, cluster.audiences) == ("two", ("a",))
 
 
-def test_a_variable_fills_a_section_that_the_file_leaves_empty(load_text: Load) -> None:
+def test_a_variable_can_fill_an_empty_section_of_the_file(load_text: Load) -> None:
     """`cluster:` with nothing below it is the same as no `cluster`."""
     assert load_text("cluster:\n", {"AUTHGATE_CLUSTER__AUDIENCES": "a"}).config.cluster is not None
 
@@ -255,7 +255,7 @@ def test_a_variable_does_not_hide_an_error_in_the_file(load_text: Load) -> None:
         load_text("cluster: home", {"AUTHGATE_CLUSTER__AUDIENCES": "a"})
 
 
-def test_a_setting_replaces_all_below_it(load_text: Load) -> None:
+def test_a_setting_replaces_a_complete_section(load_text: Load) -> None:
     """A section that is set by a variable has only the fields of the variable, and defaults."""
     loaded = load_text("cluster: {audiences: [a], name: one}", {"AUTHGATE_CLUSTER": "{audiences: [b]}"})
     assert (loaded.sources["cluster.audiences"], loaded.sources["cluster.name"]) == (
@@ -275,8 +275,8 @@ def test_a_flag_can_replace_a_part_of_a_variables_value() -> None:
     )
 
 
-def test_a_later_whole_replaces_an_earlier_part() -> None:
-    """A flag for a section replaces a variable for a field in it."""
+def test_a_flag_for_a_section_replaces_a_variable_in_it() -> None:
+    """The section of the flag is used without the variable's field."""
     loaded = load(None, {"AUTHGATE_CLUSTER__NAME": "x"}, {"cluster": {"audiences": ["b"]}})
     assert ([cluster.name for cluster in loaded.config.clusters], loaded.sources["cluster.name"]) == (
         ["home"],
@@ -325,8 +325,8 @@ def test_a_problem_names_the_variable_that_set_the_value() -> None:
         ("cluster.tokenReview.maxAge", "--cluster-token-review-max-age"),
     ],
 )
-def test_a_flag_is_named_after_its_path(path: str, flag: str) -> None:
-    """A path has one flag."""
+def test_every_path_has_its_own_flag(path: str, flag: str) -> None:
+    """The flag is named after the path."""
     assert flag_name(path) == flag
 
 
@@ -404,7 +404,7 @@ def test_issuers_that_share_a_host_are_named_by_host_and_path(
     assert [issuer.name for issuer in loaded.config.jwt] == names
 
 
-def test_an_issuer_on_plain_http_stays_refused(problems: Problems) -> None:
+def test_an_issuer_on_plain_http_is_rejected_without_a_name(problems: Problems) -> None:
     """Default names do not hide the error."""
     found = problems(_realms("http://kc.example/realms/a", "https://kc.example/realms/b"))
     assert list(found) == ["jwt[0].issuer.url"]
@@ -418,7 +418,7 @@ def test_no_proxy_is_assumed(load_text: Load) -> None:
 
 
 def test_envoy_over_grpc_reports_the_request(load_text: Load) -> None:
-    """Also if no proxy calls over HTTP."""
+    """This also holds if no proxy calls over HTTP."""
     text = CLUSTER + "server: {grpc: ':9001', proxy: null}\npolicies: {default: {anonymous: [/healthz]}}"
     assert load_text(text).config.server.proxy is None
 

@@ -1011,7 +1011,7 @@ def test_the_admin_port_shows_no_value(load_text: Load, text: str) -> None:
     ids=["value", "field", "line", "alias", "key-twice", "expression", "audience", "name"],
 )
 def test_the_admin_port_shows_place_and_rule(load_text: Load, text: str, shown: str) -> None:
-    """In whichever form the log quotes the value."""
+    """The value is missing, in every form in which the log could quote it."""
     with pytest.raises(ConfigError) as caught:
         load_text(text)
     seen = caught.value.without_values()
@@ -1060,7 +1060,7 @@ credential: {sources: [{cookie: t}, {cookie: t}]}
 
 
 def test_all_problems_are_reported_at_once_in_the_files_order(problems: Problems) -> None:
-    """Typos, types, files, variables, and what does not fit between valid sections: by line, then those outside."""
+    """Typos, types, files, variables, and conflicts of valid sections are sorted by line. Those outside come last."""
     found = problems(EVERYTHING, {"AUTHGATE_CLUSTR__NAME": "x", "AUTHGATE_CACHE__TTL": "fast"})
     assert [(problem.path, problem.line) for problem in found.values()] == [
         ("cluster.audiences", 3),
@@ -1108,14 +1108,14 @@ def test_sections_are_compared_although_others_have_errors(problems: Problems) -
     ]
 
 
-def test_a_flood_of_problems_is_cut_off(problems: Problems) -> None:
+def test_the_number_of_listed_problems_is_bounded(problems: Problems) -> None:
     """Only the first problems are listed, with the number of the others."""
     found = problems("\n".join(f"field{number}: 1" for number in range(1000)))
     assert (len(found), found["…"].message) == (201, "and 801 more problems; fix the first ones")
 
 
 def test_a_problem_reads_as_one_line(problems: Problems) -> None:
-    """With path, line, reason, value and suggestion."""
+    """It has path, line, reason, value and suggestion."""
     assert str(problems("log: {level: inof}\n" + CLUSTER)["log.level"]) == (
         'log.level (line 1): must be "debug", "info", "warning" or "error"; got "inof"; did you mean info?'
     )

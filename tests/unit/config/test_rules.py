@@ -211,7 +211,7 @@ def test_request_in_a_string_or_comment_needs_no_proxy(load_text: Load, expressi
 
 
 def test_an_expression_on_the_identity_needs_no_proxy(load_text: Load) -> None:
-    """Even if a string contains the word."""
+    """This holds even if a string contains the word `request`."""
     text = policy("allow: [{expression: 'user.username == \"request.method\"'}]", proxy=False)
     assert load_text(text).config.policies["default"].allow
 

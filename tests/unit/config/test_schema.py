@@ -39,7 +39,7 @@ def test_names_are_those_of_the_file() -> None:
 
 
 def test_no_mapping_accepts_unknown_fields() -> None:
-    """Editors mark a typo, as authgate does."""
+    """So editors mark a typo, as authgate does."""
     schema = json_schema()
     assert all(value["additionalProperties"] is False for value in (schema, *schema["$defs"].values()))
 

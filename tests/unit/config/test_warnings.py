@@ -74,7 +74,7 @@ def test_issuers_with_different_prefixes_are_not_a_warning(load_text: Load) -> N
 
 
 def test_service_accounts_without_a_cluster_are_a_warning(load_text: Load) -> None:
-    """The rule can never match, whatever the names of other users."""
+    """The rule can never match, whatever names other users have."""
     text = f"jwt: [{issuer('a', 'a:')}]\npolicies: {{default: {{deny: [{{serviceAccounts: ['a/b']}}]}}}}"
     (warning,) = load_text(text).warnings
     assert (warning.path, warning.line) == ("policies.default.deny[0].serviceAccounts", 2)

@@ -108,7 +108,7 @@ def test_yaml_that_is_not_supported_is_one_problem(text: str, words: str, line: 
     ],
     ids=lambda value: repr(value)[:16],
 )
-def test_a_scalar_means_what_it_looks_like(text: str, value: object) -> None:
+def test_a_scalar_has_the_type_that_it_looks_like(text: str, value: object) -> None:
     """Only null, booleans and decimal numbers are not texts."""
     document = parse_yaml(text)
     assert isinstance(document, Document)

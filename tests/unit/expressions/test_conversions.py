@@ -77,7 +77,7 @@ def test_what_go_rejects_is_rejected(kind: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["int", "uint", "double", "bool", "duration", "timestamp"])
-def test_a_long_string_is_rejected_without_a_calculation(kind: str) -> None:
+def test_a_long_string_is_rejected_without_converting_it(kind: str) -> None:
     """The time of a conversion is bounded by the length of the string."""
     found = converted(f"type({kind}(claims.x)) == string", "9" * 100_000 + "x")
 

@@ -27,5 +27,5 @@ from authgate.expressions.names import unescape
     ],
 )
 def test_names_are_unescaped(name: str, expected: str | None) -> None:
-    """With Kubernetes' escapes; a name with an unknown escape is None."""
+    """The escapes are those of Kubernetes. A name with an unknown escape is None."""
     assert unescape(name) == expected

@@ -47,7 +47,7 @@ def attributes_of(path: str | None, method: str | None = "GET") -> AccessAttribu
     ],
 )
 def test_a_plain_path_is_decoded_once(path: str, sent: str) -> None:
-    """As the kube-apiserver does for its own paths."""
+    """The kube-apiserver does the same for its own paths."""
     assert attributes_of(path) == NonResourceAttributes(sent, "get")
 
 
@@ -104,7 +104,7 @@ def test_an_ambiguous_path_is_not_reviewed(path: str) -> None:
     ],
 )
 def test_the_verb_is_the_method_in_lower_case(method: str, verb: str) -> None:
-    """As the kube-apiserver does for non-resource paths."""
+    """The kube-apiserver does the same for non-resource paths."""
     assert attributes_of("/metrics", method) == NonResourceAttributes("/metrics", verb)
 
 
@@ -121,7 +121,7 @@ def test_the_verb_is_the_method_in_lower_case(method: str, verb: str) -> None:
     ],
 )
 def test_an_unknown_request_is_not_reviewed(path: str | None, method: str | None) -> None:
-    """Whichever part the proxy did not send."""
+    """The proxy may have omitted any part."""
     assert attributes_of(path, method) == NothingToReview(Reason.REQUEST_UNKNOWN)
 
 
@@ -149,7 +149,7 @@ def test_placeholders_are_filled_from_the_identity(text: str, rendered: str) -> 
     ["{{ .Query }}", "{{ .Path }}", "{{ .namespace }}", "{{ Namespace }}", "{{ .Namespace", "}}", "{{}}"],
 )
 def test_any_other_placeholder_is_rejected(text: str) -> None:
-    """When the policy is created, not at the first request."""
+    """It is rejected when the policy is created, not at the first request."""
     with pytest.raises(ValueError, match="unknown placeholder"):
         Template(text)
 
@@ -202,5 +202,5 @@ def test_every_attribute_is_a_template() -> None:
     ],
 )
 def test_attributes_are_described(attributes: AccessAttributes, words: str) -> None:
-    """In a few words, even if the path is long."""
+    """The description is short, even if the path is long."""
     assert describe(attributes) == words

@@ -163,7 +163,7 @@ CASE = PolicyInput(ALICE, VerifiedClaims({"level": 3}), REQUEST, 1_800_000_000.0
     ],
 )
 def test_an_expression_reads_the_policy_input(text: str, holds: bool) -> None:
-    """Identity, claims, request and time."""
+    """It can read identity, claims, request and time."""
     assert expression(text).matches(CASE) is holds
 
 
@@ -189,7 +189,7 @@ def test_an_expression_over_unknown_claims_fails(text: str) -> None:
 
 
 def test_unknown_claims_do_not_matter_if_the_user_decides() -> None:
-    """Only reading them fails."""
+    """Only an expression that reads them fails."""
     assert expression('user.username == "alice" || has(claims.sub)').matches(PolicyInput(ALICE)) is True
 
 

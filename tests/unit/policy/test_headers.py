@@ -41,7 +41,7 @@ def headers(preset: Preset, identity: Identity) -> Headers:
 
 
 def test_the_oauth2_proxy_preset_names_every_part() -> None:
-    """In this order, with empty values for unknown parts."""
+    """The headers are in this order, with empty values for unknown parts."""
     assert headers("oauth2-proxy", POD) == (
         ("X-Auth-Request-User", "system:serviceaccount:prod:web"),
         ("X-Auth-Request-Groups", "system:serviceaccounts,system:authenticated"),
@@ -91,7 +91,7 @@ def test_the_kubernetes_preset_always_has_a_group() -> None:
 
 
 def test_the_remote_preset_names_a_person() -> None:
-    """As Authelia does."""
+    """The headers are those of Authelia."""
     assert headers("remote", ALICE) == (
         ("Remote-User", "alice"),
         ("Remote-Groups", "dev"),

@@ -28,7 +28,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(("path", "plain"), PLAIN.items(), ids=PLAIN)
-def test_a_path_is_read_without_its_escapes(path: str, plain: str) -> None:
+def test_a_path_is_read_without_escapes(path: str, plain: str) -> None:
     """A character and its escape are the same path."""
     assert plain_path(path) == plain
 

@@ -69,8 +69,8 @@ BOUND = {
 
 
 @pytest.mark.parametrize(("pointer", "values", "glob", "holds"), BOUND.values(), ids=BOUND)
-def test_a_bound_claim(pointer: str, values: list[Any], glob: bool, holds: bool) -> None:
-    """A claim matches if it is one of the values or a list with one of them."""
+def test_a_bound_claim_matches_its_values(pointer: str, values: list[Any], glob: bool, holds: bool) -> None:
+    """A claim matches if it is one of the values, or a list with one of them."""
     assert BoundClaim(JSONPointer(pointer), values, glob=glob).holds(CLAIMS) is holds
 
 
@@ -133,7 +133,7 @@ def test_a_role_needs_the_claims() -> None:
         pytest.param(Leeways(), NOW + 1000, None, id="those of the issuer"),
     ],
 )
-def test_leeways(leeways: Leeways, now: float, reason: Reason | None) -> None:
+def test_leeways_of_a_role(leeways: Leeways, now: float, reason: Reason | None) -> None:
     """A role can only be stricter than its issuer."""
     assert refusal(Role(leeways=leeways), now=now) is reason
 

@@ -33,7 +33,7 @@ def routes(*matches: RequestMatch) -> Routes[int]:
 def asked(
     path: str | None = "/", method: str | None = "GET", host: str | None = "app.example"
 ) -> OriginalRequest:
-    """The original request as the proxy describes it."""
+    """Return the original request as the proxy describes it."""
     return OriginalRequest(method, path, host)
 
 
@@ -80,7 +80,7 @@ def test_a_host_pattern_is_exact_or_matches_subdomains(pattern: str, host: str, 
 
 
 def test_the_first_matching_rule_decides() -> None:
-    """Whatever their paths are, and wherever the index has them."""
+    """This holds whatever their paths are, and wherever they are in the index."""
     index = routes(
         match("/a/b", methods=["POST"]),
         match("/a/*", hosts=["other.example"]),
@@ -105,7 +105,7 @@ def test_the_first_matching_rule_decides() -> None:
     assert found == [0, 1, 2, 4, 5, 6, 1]
 
 
-def test_no_rule_may_match() -> None:
+def test_a_request_may_match_no_rule() -> None:
     """Then the policy itself decides."""
     assert routes(match("/a"), match(methods=["POST"])).find(asked("/b")) is None
     assert routes().find(OriginalRequest()) is None
@@ -126,20 +126,20 @@ UNKNOWN = {
 def test_the_parts_that_any_rule_needs_must_be_known(
     needing: RequestMatch, request_: OriginalRequest
 ) -> None:
-    """Even if an earlier rule does not need them."""
+    """This holds even if an earlier rule does not need them."""
     assert routes(needing).find(request_) is Reason.REQUEST_UNKNOWN
     assert routes(match("/b"), match(), needing).find(request_) is Reason.REQUEST_UNKNOWN
 
 
 def test_parts_that_no_rule_needs_may_be_unknown() -> None:
-    """Such as the path, if rules only have methods."""
+    """The path may be unknown if rules have only methods."""
     index = routes(match(methods=["POST"]), match(methods=["GET"]))
     assert index.find(OriginalRequest("GET")) == 1
     assert index.find(OriginalRequest("GET", "/a/../b")) == 1
 
 
 def test_an_ambiguous_path_matches_no_rule_with_paths() -> None:
-    """Nor any rule after one, since that one could be meant. Rules before the first one with paths still match."""
+    """It matches no rule after one with paths, either, since that one could be meant. Earlier rules still match."""
     ambiguous = asked("/a%2fb", "GET")
     assert routes(match("/*")).find(ambiguous) is Reason.PATH_AMBIGUOUS
     assert routes(match("/*"), match()).find(ambiguous) is Reason.PATH_AMBIGUOUS

@@ -45,7 +45,7 @@ IS_BOB = Entry([UserIn(frozenset({"bob"}))])
     ],
 )
 def test_a_policy_checks_audience_deny_and_allow(policy: Policy, refusal: Reason | None) -> None:
-    """In this order; empty means deny."""
+    """They are checked in this order. Only a missing list allows everyone."""
     found = policy.own.check(PolicyInput(ALICE))
     assert (None if found is None else found.reason) is refusal
 

@@ -32,7 +32,7 @@ async def turns(done: Callable[[], bool]) -> bool:
 
 
 async def test_without_open_decisions_there_is_no_wait(serving: Serving) -> None:
-    """Before the first request and after the last."""
+    """This holds before the first request and after the last one."""
     await serving.idle()
     with serving:
         pass
@@ -40,7 +40,7 @@ async def test_without_open_decisions_there_is_no_wait(serving: Serving) -> None
 
 
 async def test_the_wait_ends_with_the_last_open_decision(serving: Serving) -> None:
-    """Also if one of them fails."""
+    """This also holds if one of them fails."""
     with serving as gate:
         assert gate is serving.gate
         waiting = asyncio.create_task(serving.idle())

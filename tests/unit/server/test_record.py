@@ -33,7 +33,7 @@ def record(
 
 
 def test_a_difference_is_counted_and_written(caplog: pytest.LogCaptureFixture) -> None:
-    """With both reasons, the shadow's rule and the user's name."""
+    """The record has both reasons, the shadow's rule and the user's name."""
     assert record("deny", 1, caplog) == (
         1,
         [
@@ -50,7 +50,7 @@ def test_a_difference_is_counted_and_written(caplog: pytest.LogCaptureFixture) -
 
 
 def test_a_flood_of_differences_is_limited_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    """Like denials."""
+    """The limit is that of denials."""
     count, lines = record("deny", 5, caplog)
     assert (count, len(lines)) == (5, 2)
 

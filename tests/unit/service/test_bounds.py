@@ -23,7 +23,7 @@ def configured(**sections: Any) -> Config:
 
 @pytest.fixture
 def cgroups(tmp_path: Path) -> Path:
-    """The root of a cgroup file system."""
+    """Return the root of a cgroup file system."""
     return tmp_path / "cgroup"
 
 
@@ -69,7 +69,7 @@ def put(file: Path, text: str) -> None:
 def test_the_lowest_cgroup_limit_counts(
     cgroups: Path, files: dict[str, str], membership: str, limit: int | None
 ) -> None:
-    """In v1 and v2, for the process's own cgroup and those above it."""
+    """This holds for v1 and v2, and for the process's own cgroup and those above it."""
     for name, text in files.items():
         put(cgroups / name, text)
     put(cgroups.parent / "membership", membership)
@@ -91,7 +91,7 @@ def test_the_defaults_fit_into_half_a_gibibyte() -> None:
     ],
 )
 def test_each_limit_counts(sections: dict[str, Any], processes: int, more: int) -> None:
-    """Each adds its own size."""
+    """Each limit adds its own size."""
     assert (
         memory_needed(configured(**sections), processes, MANY) - memory_needed(configured(), 1, MANY) == more
     )
@@ -102,21 +102,21 @@ def test_each_process_needs_its_own() -> None:
     assert memory_needed(configured(), 3, MANY) == 3 * memory_needed(configured(), 1, MANY)
 
 
-def test_enough_of_everything_is_no_warning() -> None:
-    """An unknown limit is no warning, either."""
+def test_enough_memory_and_descriptors_are_not_a_warning() -> None:
+    """An unknown limit is not a warning, either."""
     config = configured()
     for memory in (None, memory_needed(config, 1, MANY)):
         assert list(warnings_at_start(config, 1, descriptors=MANY, memory=memory)) == []
 
 
 def test_too_little_memory_is_a_warning() -> None:
-    """It names both numbers and the settings to change."""
+    """The warning has both numbers and the settings to change."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=MANY, memory=256 * MIB)
     assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 494 MiB")
     assert "limits.maxUnfinishedHeaderBytes" in warning
 
 
 def test_too_few_descriptors_are_a_warning() -> None:
-    """It names the number of connections that are accepted instead."""
+    """The warning has the number of connections that are accepted instead."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=1024, memory=None)
     assert "limits.maxConnections: 10000 is more than 1024 file descriptors allow; 768 connections" in warning

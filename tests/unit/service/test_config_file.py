@@ -25,20 +25,20 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_an_untouched_file_has_not_changed(path: Path) -> None:
-    """No matter how often it is checked."""
+    """This holds however often it is checked."""
     file = ConfigFile(path, unread)
 
     assert [file.changed() for _ in range(3)] == [False] * 3
 
 
 def test_a_change_is_reported_once_the_file_is_stable(path: Path) -> None:
-    """At the second check. At the first, the file may still be written."""
+    """It is reported at the second check, because at the first one the file may still be incomplete."""
     file = ConfigFile(path, unread)
     path.write_text("another")
     assert [file.changed() for _ in range(4)] == [False, True, False, False]
 
 
-def test_a_file_that_is_still_written_is_not_reported(path: Path) -> None:
+def test_a_file_that_is_still_being_written_is_not_reported(path: Path) -> None:
     """Half of a policy is a different policy."""
     file = ConfigFile(path, unread)
     seen = []
@@ -77,7 +77,7 @@ def test_a_link_to_another_file_is_a_change(tmp_path: Path) -> None:
 
 
 def test_removing_and_restoring_the_file_are_changes(path: Path) -> None:
-    """The first is reported as an error, the second ends it."""
+    """Removing it is reported as an error. Restoring it ends the error."""
     file = ConfigFile(path, unread)
     path.unlink()
     assert [file.changed() for _ in range(2)] == [False, True]

@@ -12,7 +12,7 @@ from tests.support.logs import configured, lines
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 
-def test_a_clock_out_of_range_is_logged_once_and_so_is_its_return() -> None:
+def test_an_implausible_clock_and_its_correction_are_logged_once() -> None:
     """The years 2020 to 2100 are plausible."""
     log, watch = configured(), ClockWatch()
     for moment in ("2020-01-01", "1971-01-01", "1971-01-02", "2100-12-31", "2101-01-01", "2019-12-31"):

@@ -1,4 +1,4 @@
-"""A reload does not block requests: not while it composes policies, and not while it reads the file."""
+"""A reload blocks no requests, neither while it composes policies nor while it reads the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def many(folder: Path) -> Path:
 
 
 async def test_the_event_loop_runs_after_each_policy(tmp_path: Path) -> None:
-    """The longest pause is that of one policy, however many there are."""
+    """The longest pause is the time for one policy, however many there are."""
     config = load(many(tmp_path), {}).config
     turns = 0
 

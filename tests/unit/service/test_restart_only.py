@@ -17,7 +17,7 @@ def config(**variables: Any) -> Config:
 
 
 def test_a_reload_changes_what_decisions_depend_on() -> None:
-    """Clusters, issuers, policies, headers and the cache."""
+    """These are clusters, issuers, policies, headers and the cache."""
     new = config(CLUSTER__AUDIENCES="b", HEADERS__PRESET="remote", CACHE__TTL="5s")
     taken = keep_restart_only(config(), new)
 

@@ -29,7 +29,7 @@ class Place(Slot):
     """A slot whose workers are programs of the test."""
 
     async def run(self, *words: str) -> Channel:
-        """Puts a program there; gives the worker's end of the channel."""
+        """Start a program in the slot, and return the worker's end of the channel."""
         near, far = socket.socketpair()
         await self.start(program(*words), near, lambda _slot, _report: None)
         return await Channel.over(far)
@@ -41,7 +41,7 @@ class Place(Slot):
             await asyncio.sleep(0)
 
     def ended(self) -> str | None:
-        """How its program ended, waited for."""
+        """Wait for its program to end, and return how it ended."""
         assert self._pid is not None
         os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
         return self.reap()
@@ -54,7 +54,7 @@ def place(clock: FakeClock) -> Place:
 
 
 async def test_restarts_wait_longer_each_time(place: Place, clock: FakeClock) -> None:
-    """The first is immediate, the next waits 1 s, and each further one twice as long, up to 30 s."""
+    """The first restart is immediate, the next one waits 1 s, and each further wait doubles, up to 30 s."""
     assert place.claim_start()
     pauses = []
     for _ in range(9):
@@ -81,7 +81,7 @@ async def test_a_worker_that_ran_for_a_while_is_replaced_at_once(place: Place, c
 
 
 async def test_a_start_is_claimed_once(place: Place) -> None:
-    """Until a worker was started and has ended."""
+    """No other start is possible until the worker was started and has ended."""
     assert [place.claim_start() for _ in range(3)] == [True, False, False]
     worker = await place.run("false")
     assert not place.claim_start()
@@ -116,7 +116,7 @@ async def test_a_silent_worker_is_stuck(place: Place) -> None:
 
 
 async def test_the_state_names_the_signal_that_killed_a_worker(place: Place) -> None:
-    """Such as SIGKILL."""
+    """The signal may be SIGKILL."""
     worker = await place.run("sleep", "60")
     assert place._pid is not None
     os.kill(place._pid, signal.SIGTERM)
@@ -150,7 +150,7 @@ async def test_a_worker_is_ready_when_it_listens_and_can_decide(
 
 
 async def test_messages_reach_the_worker(place: Place) -> None:
-    """Its answers come back. A worker that ends while it applies a configuration has failed to apply it."""
+    """Its answers are received. A worker that ends while it applies a configuration has failed to apply it."""
     worker = await place.run("sleep", "60")
     for error in (None, "no cluster is known"):
         answer = asyncio.create_task(place.adopt(CONFIG))

@@ -51,7 +51,7 @@ def logged(
 
 
 def test_the_line_at_startup_is_a_summary(caplog: pytest.LogCaptureFixture, file: Path) -> None:
-    """Version, file and hash, issuers and clusters with their keys, policies, addresses and workers."""
+    """It has version, file and hash, issuers and clusters with their keys, policies, addresses and workers."""
     policies = "policies: {default: {allow: [{users: [alice]}]}, web: {}}\n"
     config = loaded(file, CLUSTER + ISSUER + policies)
     assert logged(caplog, config, file=file, keys={"corp": 2, "home": 0}) == [
@@ -73,7 +73,7 @@ def test_the_line_at_startup_is_a_summary(caplog: pytest.LogCaptureFixture, file
 
 
 def test_many_policies_are_counted(caplog: pytest.LogCaptureFixture, file: Path) -> None:
-    """A thousand names do not belong in one line."""
+    """A line with a thousand names would be too long."""
     names = ", ".join(f"p{number}: {{deny: [{{users: [mallory]}}]}}" for number in range(25))
     ((_, attributes),) = logged(caplog, loaded(file, f"{CLUSTER}policies: {{{names}}}\n"))
     assert attributes["policies"].endswith("p19 and 5 more")
@@ -96,9 +96,9 @@ def test_open_policies_are_a_warning(caplog: pytest.LogCaptureFixture, file: Pat
         "role: {boundSubject: alice}",
     ],
 )
-def test_a_policy_that_restricts_is_no_warning(
+def test_a_policy_that_restricts_is_not_a_warning(
     caplog: pytest.LogCaptureFixture, file: Path, policy: str
 ) -> None:
-    """One restricted policy is enough: an open one beside it is a choice."""
+    """One restricted policy is enough, because another open one is then intended."""
     config = loaded(file, f"{CLUSTER}policies: {{default: {{}}, web: {{{policy}}}}}\n")
     assert [message for message, _ in logged(caplog, config)] == ["authgate serves"]

@@ -54,7 +54,7 @@ async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
 
 
 async def test_each_trial_uses_another_worker() -> None:
-    """A rejected configuration reaches no other worker, the next trial rotates, and all workers apply a good one."""
+    """A rejected configuration reaches no other worker. The next trial rotates, and all workers apply a valid one."""
     supervisor = _Supervisor(CONFIG, COUNT, None)
     async with workers(supervisor) as channels:
         for turn in range(COUNT + 1):
@@ -65,7 +65,7 @@ async def test_each_trial_uses_another_worker() -> None:
                 await trial
         trial = asyncio.create_task(supervisor._adopt(CONFIG))
         for turn in (1, 2, 0):
-            # Had a rejected one reached a worker, its place would wait for two answers now.
+            # If a rejected one had reached a worker, its slot would wait for two answers now.
             assert isinstance(await channels[turn].receive(), Adopt)
             channels[turn].send(Adopted(None))
         await trial
@@ -92,7 +92,7 @@ async def test_a_worker_that_dies_during_a_trial_does_not_get_the_next_trial() -
 
 
 def test_a_signing_key_that_cannot_be_read_is_tried_once_a_second(tmp_path: Path, clock: FakeClock) -> None:
-    """Every unknown path of the admin port needs the documents. A good file is read once per configuration."""
+    """Every unknown path of the admin port needs the documents. A valid file is read once per configuration."""
     key = tmp_path / "signing.pem"
     document = {
         "jwt": [knowing(Issuer("https://issuer.example.com", SigningKey.generate("ES256")))],

@@ -36,7 +36,7 @@ def answered(
 
 
 def read(**request: Any) -> OriginalRequest:
-    """Return the client's request as it is read."""
+    """Return the client's request as read from the message."""
     message = check_request(**request)
     return original_of(message, headers_of(message))
 
@@ -69,13 +69,13 @@ def test_envoys_certificate_header_is_kept() -> None:
         ("http://other/a", None, None),
     ],
 )
-def test_the_path_is_envoys(path: str, expected: str | None, query: str | None) -> None:
+def test_the_path_comes_from_envoy(path: str, expected: str | None, query: str | None) -> None:
     """It comes from Envoy's request target, without the query. A target that is not a path has no known path."""
     request = read(path=path)
     assert (request.path, request.query) == (expected, query)
 
 
-def test_method_and_host_are_envoys() -> None:
+def test_method_and_host_come_from_envoy() -> None:
     """They are fields of their own, not headers."""
     request = read(method="DELETE", host="shop.example:8443")
     assert (request.method, request.host) == ("DELETE", "shop.example:8443")
@@ -83,7 +83,7 @@ def test_method_and_host_are_envoys() -> None:
 
 @pytest.mark.parametrize("text", ["", "sh\u00f6p", "a\x00b"])
 def test_a_host_that_is_not_plain_text_is_unknown(text: str) -> None:
-    """As over HTTP."""
+    """Such a host is unknown over HTTP, too."""
     assert read(host=text).host is None
 
 
@@ -101,26 +101,26 @@ def test_headers_do_not_describe_the_request() -> None:
 
 
 def test_a_cors_preflight_is_recognised() -> None:
-    """By the header fields that a browser sends."""
+    """The header fields of a browser identify it."""
     fields = {"origin": "https://app.example", "access-control-request-method": "PUT"}
     assert read(method="OPTIONS", headers=fields).preflight
     assert not read(method="OPTIONS").preflight
 
 
 def test_headers_are_read_as_envoy_joined_them() -> None:
-    """One value per name."""
+    """There is one value per name."""
     fields = headers_of(check_request(headers={"cookie": "a=1; b=2"}))
     assert (b"cookie", b"a=1; b=2") in fields
 
 
 def test_raw_headers_are_read_one_by_one() -> None:
-    """As bytes, line by line. Joined headers are ignored then."""
+    """They are bytes, one for each line. Joined headers are then ignored."""
     message = check_request("joined", raw=[("authorization", b"Bearer a"), ("authorization", b"\xff")])
     assert headers_of(message) == [(b"authorization", b"Bearer a"), (b"authorization", b"\xff")]
 
 
 def test_a_raw_header_may_have_a_text_value() -> None:
-    """Envoy sends bytes only if it needs them."""
+    """Envoy sends bytes only if it must."""
     message = CheckRequest()
     message.attributes.request.http.header_map.headers.add(key="authorization", value="Bearer a")
     assert headers_of(message) == [(b"authorization", b"Bearer a")]
@@ -135,7 +135,7 @@ def test_an_empty_message_is_a_request_without_known_parts() -> None:
 
 @given(st.binary(max_size=300), st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=20)), max_size=5))
 def test_any_message_gets_an_answer(data: bytes, fields: list[tuple[str, bytes]]) -> None:
-    """If it can be parsed."""
+    """Any message that can be parsed is answered."""
     message = CheckRequest()
     with suppress(DecodeError):
         message.ParseFromString(data)
@@ -220,13 +220,13 @@ def test_no_header_is_both_set_and_removed() -> None:
 
 
 def test_headers_are_forwarded_without_credentials() -> None:
-    """As over HTTP. If nothing remains, the client's header is removed."""
+    """This is the same as over HTTP. If nothing remains, the client's header is removed."""
     assert answered(allowed(), (("X-Auth-Forward-Cookie", "a=1"),)).value("X-Auth-Forward-Cookie") == "a=1"
     assert "x-auth-forward-cookie" in answered(allowed(), (("X-Auth-Forward-Cookie", ""),)).removed
 
 
 def test_metadata_names_the_identity() -> None:
-    """For Envoy's logs and further filters."""
+    """Envoy's logs and other filters can use it."""
     assert answered(allowed()).metadata == {
         "username": "corp:ada",
         "groups": ["dev", "ops"],
@@ -235,7 +235,7 @@ def test_metadata_names_the_identity() -> None:
 
 
 def test_an_anonymous_request_has_no_metadata() -> None:
-    """On a path under `anonymous`."""
+    """The path is listed under `anonymous`."""
     assert answered(allowed((("X-Auth-Request-User", ""),), None)).metadata == {}
 
 
@@ -249,7 +249,7 @@ def test_an_anonymous_request_has_no_metadata() -> None:
     ],
 )
 def test_a_denial_is_the_same_as_over_http(reason: Reason, status: int, code: int) -> None:
-    """Status, challenge and reason, without HTTP's framing headers."""
+    """It has status, challenge and reason, without HTTP's framing headers."""
     decision = Deny(reason, "why", NO_EVIDENCE)
     answer = answered(decision)
     expected = [pair for pair in render(decision)[1] if pair[0] not in ("Content-Length", "Server")]
@@ -257,7 +257,7 @@ def test_a_denial_is_the_same_as_over_http(reason: Reason, status: int, code: in
 
 
 def test_a_503_has_retry_after() -> None:
-    """With its reason."""
+    """It has its reason, too."""
     answer = answered(Unavailable(Reason.REVIEW_UNAVAILABLE, "", 7, NO_EVIDENCE))
     assert (answer.verdict, answer.code) == ((503, "review_unavailable"), 14)
     assert answer.value("Retry-After") == "7"

@@ -79,7 +79,7 @@ class Lane:
         self.lane = FastLane(lambda: serving, recorder, clock, max_header_bytes=4096, max_headers=16)
 
     def status(self, data: bytes) -> int | None:
-        """The status of the answer, None where the bytes are left alone."""
+        """Return the status of the answer, or None if the bytes are left to aiohttp."""
         answer = self.lane.answer(data)
         return None if answer is None else int(answer.split(b" ", 2)[1])
 
@@ -150,12 +150,12 @@ def test_a_pending_decision_is_left_to_aiohttp_and_not_counted() -> None:
 
 
 def test_an_unexpected_error_is_left_to_aiohttp() -> None:
-    """There it becomes a 503 with a log line."""
+    """aiohttp's handler answers 503 with a log line."""
     assert Lane(Raising()).status(CORPUS["good"]) is None
 
 
 def test_unavailable_is_a_503() -> None:
-    """With Retry-After, as everywhere."""
+    """It has Retry-After, as in other answers."""
     lane = Lane(ScriptedVerifier(Unavailable(Reason.KEYS_UNAVAILABLE, "down", 7)))
     answer = lane.lane.answer(CORPUS["good"])
     assert answer is not None

@@ -46,7 +46,7 @@ def test_a_head_that_alone_exceeds_the_budget_is_ended() -> None:
 
 
 def test_a_complete_head_costs_nothing() -> None:
-    """Whether it was charged before or not."""
+    """This holds whether it was charged before or not."""
     budget = HeadBudget(1000)
     head = Head([])
     budget.charge(head, b"a" * 100)
@@ -94,5 +94,5 @@ def test_the_smallest_budget_holds_the_largest_head() -> None:
     ],
 )
 def test_the_start_of_the_next_head_is_found(data: bytes, body: int | None, rest: bytes) -> None:
-    """With and without a body of the request before it."""
+    """The request before it may have a body."""
     assert after_last_head(data, body=body) == rest

@@ -45,8 +45,8 @@ RawHeaders = list[tuple[bytes, bytes]]
         ),
     ],
 )
-def test_a_target_names_a_policy_and_what_follows(target: str, policy: str, rest: str) -> None:
-    """Any path below an endpoint belongs to it. The rest is kept as it was sent."""
+def test_a_target_has_a_policy_and_a_rest(target: str, policy: str, rest: str) -> None:
+    """Any path below an endpoint belongs to it. The rest of the path is unchanged."""
     assert endpoint_of(target) == Endpoint(policy, rest)
 
 
@@ -133,7 +133,7 @@ def test_any_target_gives_an_endpoint_or_none(target: str) -> None:
 
 
 def test_every_authorization_line_is_a_credential() -> None:
-    """In upper or lower case, in order, also empty ones. Similar names do not count."""
+    """The name may be in any case. Lines are in order, and may be empty. Similar names do not count."""
     headers = [
         (b"Authorization", b"Bearer a"),
         (b"X-Authorization", b"Bearer x"),
@@ -149,7 +149,7 @@ def test_every_authorization_line_is_a_credential() -> None:
 
 
 def test_values_are_returned_raw() -> None:
-    """Not decoded, not split at commas."""
+    """They are neither decoded nor split at commas."""
     assert values_of([(b"X-A", b"a, b"), (b"x-a", b"\xff")], b"x-a") == [b"a, b", b"\xff"]
 
 
@@ -184,7 +184,7 @@ def forwarded_request(proxy: Proxy, headers: RawHeaders) -> OriginalRequest:
     ],
 )
 def test_a_proxy_sends_method_path_and_host(proxy: Proxy, uri: str, path: str, query: str) -> None:
-    """In the headers that it is configured to send."""
+    """The snippet configures it to send these headers."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     headers = [(method_name, b"PATCH"), (uri_name, (prefix + uri).encode())]
     if proxy in HOSTS:
@@ -240,7 +240,7 @@ def test_a_repeated_header_is_ignored(proxy: Proxy) -> None:
 
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc3\xa4", b"\x00", b"\t", b"\x7f"], ids=ascii)
-def test_odd_bytes_are_kept_only_in_a_path(proxy: Proxy, bad: bytes) -> None:
+def test_unusual_bytes_are_kept_only_in_a_path(proxy: Proxy, bad: bytes) -> None:
     """The path is kept as it was sent, so that it can be refused as ambiguous."""
     method_name, uri_name, prefix = FORWARDED_HEADERS[proxy]
     headers = [(method_name, b"GE" + bad), (uri_name, f"{prefix}/a".encode() + bad)]
@@ -256,7 +256,7 @@ def test_odd_bytes_are_kept_only_in_a_path(proxy: Proxy, bad: bytes) -> None:
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
 @pytest.mark.parametrize("uri", [b"", b"a", b"*", b"?/a", b"app.example:443", b"\\a"], ids=ascii)
 def test_a_target_that_is_not_a_path_has_no_path(proxy: Proxy, uri: bytes) -> None:
-    """Such as the targets of OPTIONS and CONNECT."""
+    """OPTIONS and CONNECT can have such targets."""
     method_name, uri_name, _ = FORWARDED_HEADERS[proxy]
 
     assert forwarded_request(proxy, [(method_name, b"GET"), (uri_name, uri)]) == OriginalRequest("GET", None)
@@ -315,7 +315,7 @@ def preflight(proxy: Proxy, method: bytes, *headers: tuple[bytes, bytes]) -> boo
 @pytest.mark.parametrize("proxy", FORWARDED_HEADERS)
 @pytest.mark.parametrize("origin", [b"https://pages.example:8443", b"http://[::1]", b"null", b"moz-x://a-b"])
 def test_a_preflight_is_recognised_by_method_and_two_fields(proxy: Proxy, origin: bytes) -> None:
-    """In upper or lower case, with any method that a page may request."""
+    """Names may be in any case, and the requested method is any that a page may use."""
     assert preflight(proxy, b"OPTIONS", (b"ORIGIN", origin), (b"access-control-request-method", b"x-own"))
 
 
@@ -345,7 +345,7 @@ def test_other_requests_are_not_preflights(method: bytes, headers: RawHeaders) -
 
 
 def test_envoys_preflight_is_recognised_by_the_subrequest() -> None:
-    """By its method, below the prefix."""
+    """Its method is that of the subrequest, below the prefix."""
     headers = [(b"Host", b"app.example"), ORIGIN, ASKED]
     assert original_request("envoy", headers, "OPTIONS", Endpoint("default", "/x")).preflight
     assert not original_request("envoy", headers, "GET", Endpoint("default", "/x")).preflight

@@ -24,7 +24,7 @@ CHALLENGE = re.compile(
 
 
 def test_allow_is_200_with_identity_headers() -> None:
-    """And with no other headers."""
+    """There are no other headers."""
     for reason in (Reason.AUTHENTICATED, Reason.ANONYMOUS):
         assert render(Allow(ALICE, reason, NO_EVIDENCE, IDENTITY)) == (200, IDENTITY + COMMON)
 
@@ -46,7 +46,7 @@ def test_a_denial_has_its_status_challenge_and_reason(reason: Reason) -> None:
 
 @pytest.mark.parametrize("reason", DENIALS)
 def test_a_401_also_asks_for_a_password_that_can_be_a_token(reason: Reason) -> None:
-    """In the same line, with Basic first. A 403 does not: another password would not help."""
+    """Both challenges are in one line, Basic first. A 403 has no Basic, because another password would not help."""
     plain, asking = (
         dict(render(Deny(reason, "a detail", NO_EVIDENCE), reads_basic=basic)[1])["WWW-Authenticate"]
         for basic in (False, True)
@@ -57,7 +57,7 @@ def test_a_401_also_asks_for_a_password_that_can_be_a_token(reason: Reason) -> N
 
 @pytest.mark.parametrize("reason", UNKNOWNS)
 def test_unavailable_is_503_with_retry_after(reason: Reason) -> None:
-    """No challenge: the client did nothing wrong."""
+    """There is no challenge, because the client did nothing wrong."""
     assert render(Unavailable(reason, "a detail", 7, NO_EVIDENCE)) == (
         503,
         (("Retry-After", "7"), ("X-Auth-Reason", reason.value), *COMMON),
@@ -65,7 +65,7 @@ def test_unavailable_is_503_with_retry_after(reason: Reason) -> None:
 
 
 def test_an_unknown_endpoint_is_404_with_its_reason() -> None:
-    """Without a challenge."""
+    """It has no challenge."""
     assert render(Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)) == (
         404,
         (("X-Auth-Reason", "no_such_endpoint"), *COMMON),
@@ -81,7 +81,7 @@ def test_every_reason_can_be_rendered() -> None:
 
 @pytest.mark.parametrize("reason", [*DENIALS, Reason.NO_SUCH_ENDPOINT])
 def test_only_a_200_has_identity_headers(reason: Reason) -> None:
-    """Even if the identity is known."""
+    """This holds even if the identity is known."""
     _, headers = render(Deny(reason, "policy 'default'", NO_EVIDENCE, ALICE))
 
     assert {name for name, _ in headers} <= {
@@ -125,8 +125,8 @@ def test_a_request_without_a_credential_gets_no_error_code() -> None:
         ),
     ],
 )
-def test_a_challenge_explains_itself(reason: Reason, detail: str, value: str) -> None:
-    """In words, on one line."""
+def test_a_challenge_has_a_description(reason: Reason, detail: str, value: str) -> None:
+    """It is a text on one line."""
     assert challenge(reason, detail) == value
 
 
