@@ -17,7 +17,7 @@ RESTRICTED: Mapping[str, Any] = {
     "capabilities": {"drop": ["ALL"]},
     "seccompProfile": {"type": "RuntimeDefault"},
 }
-"""What the Pod Security level "restricted" wants of the app's own container."""
+"""The settings that the Pod Security level "restricted" requires of the app's own container."""
 
 _POD = """
 apiVersion: v1

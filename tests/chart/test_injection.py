@@ -162,7 +162,7 @@ async def test_the_kubelet_can_pull_the_image(server: DryRun) -> None:
         )
 
 
-async def test_a_pod_without_the_label_is_left_alone(server: DryRun) -> None:
+async def test_a_pod_without_the_label_is_unchanged(server: DryRun) -> None:
     """The pod gets no gate."""
     plain = pod()
     del plain["metadata"]["labels"]

@@ -68,7 +68,7 @@ def test_a_rejected_configuration_fires_after_a_minute(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("result", "fires"), [("unauthorized", True), ("inactive", False)], ids=["credentials", "revoked tokens"]
 )
-def test_refused_client_credentials_fire(tmp_path: Path, result: str, fires: bool) -> None:
+def test_rejected_client_credentials_fire(tmp_path: Path, result: str, fires: bool) -> None:
     """The alert fires only if an endpoint rejects authgate itself. Clients with revoked tokens cause no alert."""
     sample = f'authgate_introspection_requests_total{{issuer="login", result="{result}"}}'
     labels = {"severity": "critical", "issuer": "login", "result": result}

@@ -285,7 +285,7 @@ def test_a_sidecars_admin_port_is_open_only_to_monitoring(helm: Helm) -> None:
     ],
     ids=["by number", "in a range", "every port", "by name"],
 )
-def test_a_rule_that_opens_the_admin_port_is_refused(helm: Helm, ports: list[dict[str, Any]]) -> None:
+def test_a_rule_that_opens_the_admin_port_is_rejected(helm: Helm, ports: list[dict[str, Any]]) -> None:
     """Such a rule would defeat the purpose of the policy."""
     values = {**MINIMAL, "networkPolicy": {"sidecars": [{"ingress": [{"ports": ports}]}]}}
     with pytest.raises(HelmError) as refused:

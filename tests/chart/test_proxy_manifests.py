@@ -37,9 +37,9 @@ KINDS = {
     "Middleware",
     "IngressRoute",
 }
-"""Of all that the proxies' modules define, what the manifests are made of."""
+"""The kinds of the manifests, among all kinds of the proxies' modules."""
 WITHOUT_WORDS = {"gateway-api", "traefik-crd", "ingress-nginx"}
-"""Those that have no setting for what happens then."""
+"""The proxies without a setting for requests while the gate is down."""
 OPTIONS: dict[str, Options] = {
     "default": Options(),
     "policy": Options(policy="billing"),

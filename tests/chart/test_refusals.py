@@ -88,7 +88,7 @@ def _config(**sections: Any) -> dict[str, Any]:
             {**MINIMAL, "rbac": {"tokenRequests": [{"serviceAccount": "shop", "subjects": []}]}},
             "/rbac/tokenRequests/0/subjects",
             "minItems",
-            id="tokens for nobody",
+            id="token requests without subjects",
         ),
         pytest.param(
             {
@@ -110,7 +110,7 @@ def _config(**sections: Any) -> dict[str, Any]:
             {**MINIMAL, "sidecarInjection": {"policies": {"default": {"allow": []}}}},
             "/sidecarInjection/policies/default/allow",
             "minItems",
-            id="a policy for nobody",
+            id="a policy that allows no identity",
         ),
         pytest.param(
             {**MINIMAL, "sidecarInjection": {"config": {"cluster": {"audiences": ["a"]}}}},

@@ -102,7 +102,7 @@ _FILES: dict[str, dict[str, Any]] = {
         for name in ("certFile", "keyFile", "clientCAFile")
     },
 }
-"""Each setting that names a file, and a configuration in which it does."""
+"""Each setting that names a file, with a configuration that has it."""
 
 
 def _settings_of_files(node: dict[str, Any], schema: dict[str, Any], path: str) -> set[str]:

@@ -53,7 +53,7 @@ def shown_to(plane: ControlPlane) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", ["never", "fallback", "always"])
-async def test_each_token_goes_to_its_own_cluster(
+async def test_each_token_is_decided_by_its_own_cluster(
     control_plane: ControlPlane, away_plane: ControlPlane, namespace: str, tmp_path: Path, mode: str
 ) -> None:
     """Accounts of one name in two clusters are two identities, and neither API server sees a token of the other."""

@@ -1,4 +1,4 @@
-"""What `authgate doctor` finds in a real cluster, for accounts with different bindings."""
+"""Findings of `authgate doctor` in a real cluster, for accounts with different bindings."""
 
 from pathlib import Path
 

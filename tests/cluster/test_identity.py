@@ -261,7 +261,7 @@ async def test_tokens_without_audience_are_reviewed_if_configured(
     ],
     ids=["fallback", "always", "never", "never, legacyAudiences"],
 )
-async def test_tokens_without_audience_are_refused_by_default(
+async def test_tokens_without_audience_are_denied_by_default(
     control_plane: ControlPlane,
     namespace: str,
     tmp_path: Path,
@@ -269,7 +269,7 @@ async def test_tokens_without_audience_are_refused_by_default(
     reason: str,
     review: dict[str, Any],
 ) -> None:
-    """Without `legacyAudiences`, or without reviews, they are refused and never reviewed."""
+    """Without `legacyAudiences`, or without reviews, they are denied and never reviewed."""
     token = await make(control_plane, namespace)
     own = await control_plane.gate_token(namespace)
     file = write_configuration(tmp_path, control_plane, own, cluster={"tokenReview": review})

@@ -1,4 +1,4 @@
-"""A kube-apiserver verifies what the gate signs, from what the gate publishes (coreos/go-oidc)."""
+"""A kube-apiserver (coreos/go-oidc) verifies tokens of the gate with the keys that the gate publishes."""
 
 from __future__ import annotations
 

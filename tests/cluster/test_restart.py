@@ -1,4 +1,4 @@
-"""What clients of the gate see while an API server is killed and restarted."""
+"""The answers to clients of the gate while an API server is killed and restarted."""
 
 import asyncio
 from collections import Counter

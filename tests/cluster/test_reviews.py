@@ -53,7 +53,7 @@ async def test_a_token_with_an_unknown_key_is_reviewed(
     assert control_plane.audit.tokens_reviewed_by(user).count(token) == 1
 
 
-async def test_a_deleted_account_is_refused(
+async def test_a_token_of_a_deleted_account_is_denied(
     control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """With mode always a token of a deleted account is denied, although its signature and times are valid."""

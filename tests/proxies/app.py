@@ -22,10 +22,10 @@ class Seen:
 
     method: str
     target: str
-    """Path and query as they stood on the request line."""
+    """Path and query of the request line, unchanged."""
     headers: tuple[tuple[str, str], ...]
     size: int
-    """Bytes of body."""
+    """The number of bytes of the body."""
     digest: str
     """SHA-256 of the body."""
 

@@ -33,7 +33,7 @@ class Program:
     library: str = ""
     """The Lua library that it needs."""
     constant_503: bool = False
-    """Whether it replaces the gate's 503 by one of its own."""
+    """Whether it replaces the gate's 503 with its own."""
     any_200: bool = False
     """Whether a 200 from any server allows a request."""
     any_2xx: bool = False
@@ -48,8 +48,8 @@ class Program:
     def path(self) -> Path:
         """Return the program's path, or skip the test if it is not installed."""
         if self.library:
-            require_lua(self.library, "the snippet asks by it")
-        return require_tool(self.tool, "the snippet is for the real one")
+            require_lua(self.library, "the snippet uses it")
+        return require_tool(self.tool, "the snippet is tested with the real program")
 
     def version(self) -> str:
         """Return the version that it reports."""

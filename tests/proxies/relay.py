@@ -43,11 +43,11 @@ class Relay:
         self.socket = socket
         self.address = f"127.0.0.1:{self.port}"
         self.connections = 0
-        """How many were opened since the last `forget`."""
+        """The number of connections since the last `forget`."""
         self.bytes_received = 0
-        """What clients sent since then."""
+        """The number of bytes from clients since then."""
         self.received = bytearray()
-        """The first of it, up to a bound."""
+        """The first of these bytes, up to a limit."""
         self._target = target
         self._fault: Fault | bytes | None = None
         self._open: set[asyncio.StreamWriter] = set()

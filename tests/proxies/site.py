@@ -30,7 +30,7 @@ HEALTH = "/healthz"
 UNGUARDED = "/open/*"
 """The paths that the gate's policy leaves open."""
 RULES = [{"hosts": ["docs.example.com"], "methods": ["GET"], "paths": ["/pages/*"], "anonymous": True}]
-"""What it leaves open by a rule."""
+"""The host, method and path that a rule of the policy leaves open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Site:
     options: Options
     address: str
     gate: Relay
-    """The way from the proxy to the gate."""
+    """The relay from the proxy to the gate."""
     way: Relay
-    """The way from the proxy to the app."""
+    """The relay from the proxy to the app."""
     app: App
     issuer: Issuer
     process: ChildProcess

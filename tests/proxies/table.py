@@ -56,7 +56,7 @@ ROWS: Final = (
     "`--gate unix:…`",
     "`--keep-authorization`",
 )
-"""What is shown, in the order of the page."""
+"""The rows of the table, in the order of the page."""
 
 PASSED: Final = "yes"
 

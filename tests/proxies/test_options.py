@@ -156,7 +156,7 @@ async def test_a_token_in_another_header(program: Program, tmp_path: Path) -> No
 
 @pytest.mark.row("HTTP/2 clients (`--tls`)")
 async def test_an_http2_client(program: Program, tmp_path: Path) -> None:
-    """Over HTTP/2 with TLS, a request with a valid token and a body passes. Without a token it is denied."""
+    """A valid token and a body pass, a missing token is denied, and the client's identity headers are removed."""
     curl = require_tool("curl", "it is the HTTP/2 client")
     folder = tmp_path / "proxy"
     certified(folder)

@@ -193,7 +193,9 @@ async def test_many_groups_reach_the_app_completely(site: Site) -> None:
 @pytest.mark.row("a token of 15 KB and 300 groups arrive complete")
 async def test_an_identity_that_is_too_large_is_denied(site: Site) -> None:
     """authgate answers 403 if the identity does not fit into headers."""
-    groups = [f"{number:03}" + "," * 20 for number in range(300)]  # a comma takes three letters in the header
+    groups = [
+        f"{number:03}" + "," * 20 for number in range(300)
+    ]  # a comma becomes three characters in the header
     reply = await site.ask("GET / HTTP/1.1", token=site.token(groups=groups))
     assert (reply.status, reply.reason) == (403, "identity_too_large")
     assert site.app.seen == []

@@ -103,7 +103,14 @@ async def test_only_paths_reach_the_app_over_http2(program: Program, tmp_path: P
         ["GET /pages/1 HTTP/1.1", "Host: app.example.com", "X-Forwarded-Host: docs.example.com"],
         ["GET /pages/1 HTTP/1.1", "Host: app.example.com", "X-Original-Host: docs.example.com"],
     ],
-    ids=["target", "target of another", "host twice", "host twice, turned", "forwarded", "original"],
+    ids=[
+        "target",
+        "target of another",
+        "host twice",
+        "host twice, in another order",
+        "forwarded",
+        "original",
+    ],
 )
 async def test_one_host_for_gate_and_app(site: Site, lines: list[str]) -> None:
     """Without a token only pages of docs.example.com are open, so the app gets no other host."""

@@ -24,7 +24,7 @@ ABOUT_USERS: list[str] = RULES["user"]
 ONLY_THE_SERVER: dict[str, list[str]] = RULES["onlyTheServer"]
 
 Taken = dict[tuple[str, str], tuple[bool, bool]]
-"""Whether the server and the gate take a rule, by the rule and what it is about."""
+"""Whether the server and the gate accept a rule, by the rule and its subject."""
 
 
 async def _taken(oracle: Oracle, about: str, rules: Sequence[str]) -> Taken:

@@ -307,5 +307,5 @@ async def _at_work(oracle: Oracle) -> None:
 
 @pytest.mark.parametrize("case", cases(TABLE))
 async def test_claims_give_the_same_identity(oracle: Oracle, case: Case) -> None:
-    """The server and the gate accept the same token for the same user, uid, groups and extra, or both refuse it."""
+    """The server and the gate accept a token with the same user, uid, groups and extra, or both reject it."""
     await case.holds(oracle)

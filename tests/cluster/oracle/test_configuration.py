@@ -101,7 +101,7 @@ REFUSED: dict[str, Entry] = {
     "user rule: over claims": user_rules({"expression": "claims.a == 'b'"}),
     "user rule: an unknown field": user_rules({"expression": "user.name == 'jane'"}),
 }
-"""Entries that both refuse, at most as many as one file holds."""
+"""Entries that both reject, at most as many as one file may have."""
 
 TAKEN: dict[str, Entry] = {
     "issuer: a match policy for one audience": issuer(audienceMatchPolicy="MatchAny"),
@@ -151,7 +151,7 @@ TAKEN: dict[str, Entry] = {
         extra=[{"key": "example.com/v", "valueExpression": "string(claims.email_verified)"}],
     ),
 }
-"""Entries that both take."""
+"""Entries that both accept."""
 
 STRICTER: dict[str, Entry] = {
     "`egressSelectorType`": issuer(egressSelectorType="cluster"),
@@ -161,10 +161,10 @@ STRICTER: dict[str, Entry] = {
     "a URL that ends in `?`": issuer(url="https://empty.example?"),
     "an expression over 10,000 characters": rules({"expression": f"claims.a == '{'x' * 10_000}'"}),
 }
-"""Entries that only the gate refuses, in the words of docs/kubernetes-parity.md."""
+"""Entries that only the gate rejects, in the words of docs/kubernetes-parity.md."""
 
 WIDER: dict[str, Entry] = {"rejects `http://` issuers": issuer(url="http://127.0.0.1:8000")}
-"""Entries that only the server refuses, in the words of docs/kubernetes-parity.md."""
+"""Entries that only the server rejects, in the words of docs/kubernetes-parity.md."""
 
 MALFORMED: dict[str, tuple[Entry, str]] = {
     "an unknown field": ({**mappings(), "colour": "red"}, "colour"),
@@ -186,10 +186,10 @@ MALFORMED: dict[str, tuple[Entry, str]] = {
     "a number for an expression": (user_rules({"expression": 1}), "userValidationRules[0].expression"),
     "an entry for a list of rules": ({**mappings(), "userValidationRules": {}}, "userValidationRules"),
 }
-"""Entries that are not of the format at all, and the field: the server stops at the first one and refuses the file."""
+"""Entries of another format, and the field. The server stops at the first one and rejects the file."""
 
 Found = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
-"""The fields that the server and the gate find wrong, by the names of the entries."""
+"""The fields with errors for the server and the gate, by the names of the entries."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

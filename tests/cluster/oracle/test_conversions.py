@@ -327,5 +327,5 @@ async def _at_work(oracle: Oracle) -> None:
 
 @pytest.mark.parametrize("case", cases(TABLE))
 async def test_conversions_accept_the_same_texts(oracle: Oracle, case: Case) -> None:
-    """White space, signs, hexadecimals, exponents, times: the server and the gate read them alike, or both refuse."""
+    """White space, signs, hexadecimals, exponents, times: both read the same value, or both reject it."""
     await case.holds(oracle)

@@ -1,4 +1,4 @@
-"""Expressions give the same identities and refusals in a kube-apiserver and in the gate."""
+"""Expressions have the same results in a kube-apiserver and in the gate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KINDS: dict[str, object] = {
     "a mixed list": ["a", 1, None],
     "an object": {"b": "c"},
 }
-"""A claim of every kind that JSON has."""
+"""A claim of every JSON type."""
 
 
 def _all_kinds(claim: str = "x", **further: object) -> dict[str, Any]:
@@ -241,5 +241,5 @@ async def _at_work(oracle: Oracle) -> None:
 
 @pytest.mark.parametrize("case", cases(TABLE))
 async def test_expressions_give_the_same_answer(oracle: Oracle, case: Case) -> None:
-    """The server and the gate accept the same token for the same user, uid, groups and extra, or both refuse it."""
+    """The server and the gate accept a token with the same user, uid, groups and extra, or both reject it."""
     await case.holds(oracle)

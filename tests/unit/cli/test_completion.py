@@ -30,7 +30,7 @@ CASES = [
     ("authgate check --config auth", {"authgate.yaml"}),
     ("authgate inspect to", {"token file"}),
 ]
-"""Lines, and what a shell completes their last word to."""
+"""Lines, and the completions of their last word."""
 
 
 @pytest.fixture

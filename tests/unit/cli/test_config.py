@@ -86,7 +86,7 @@ def test_the_schema_is_printed(run: Run) -> None:
     assert json.loads(run("config", "schema").stdout) == json_schema()
 
 
-def test_config_alone_lists_its_commands(run: Run) -> None:
+def test_config_without_a_command_lists_its_commands(run: Run) -> None:
     """The call is wrong usage."""
     result = run("config")
     assert result.exit_code == 2

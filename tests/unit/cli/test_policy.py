@@ -245,7 +245,7 @@ BAD: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "words"), BAD.values(), ids=BAD.keys())
-def test_a_bad_table_is_refused(run: Run, tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_table_is_rejected(run: Run, tmp_path: Path, text: str, words: str) -> None:
     """The message has the place and a remedy, and no test is run."""
     path = tmp_path / "tests.yaml"
     path.write_text(text)

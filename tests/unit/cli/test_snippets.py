@@ -112,17 +112,17 @@ def test_a_changed_file_is_overwritten_with_force(run: Run, tmp_path: Path) -> N
         pytest.param(["nginx", "--force"], "--force: needs --output", id="force without a folder"),
         pytest.param(["squid"], "no snippet for squid; choose one of nginx,", id="another proxy"),
         pytest.param(
-            ["nginx", "--preset", "kubernetes"], "first of several headers", id="a preset it cannot carry"
+            ["nginx", "--preset", "kubernetes"], "first of several headers", id="an unsupported preset"
         ),
         pytest.param(["nginx", "--preset", "other"], "--preset must be", id="an unknown preset"),
         pytest.param(
-            ["traefik", "--gate", "unix:/run/x"], "not support unix sockets", id="a socket it cannot ask"
+            ["traefik", "--gate", "unix:/run/x"], "not support unix sockets", id="an unsupported socket"
         ),
-        pytest.param(["traefik", "--open", "/healthz"], "anonymous", id="a path it cannot leave open"),
+        pytest.param(["traefik", "--open", "/healthz"], "anonymous", id="an unsupported open path"),
         pytest.param(
-            ["haproxy", "--app", "h2c://app:1"], "supports http to the app", id="an app it does not reach"
+            ["haproxy", "--app", "h2c://app:1"], "supports http to the app", id="an unsupported app"
         ),
-        pytest.param(["nginx", "--open", "/a;b"], "must be one path", id="letters of a configuration"),
+        pytest.param(["nginx", "--open", "/a;b"], "must be one path", id="characters of a configuration"),
     ],
 )
 def test_unsupported_options_are_rejected(run: Run, words: list[str], message: str) -> None:

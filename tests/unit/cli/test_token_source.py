@@ -20,7 +20,7 @@ def test_a_token_comes_from_standard_input(run: Run, words: tuple[str, ...]) -> 
     assert "Form: signed JWT" in run("inspect", *words, stdin=TOKEN).stdout
 
 
-def test_a_token_comes_from_a_file_whose_line_ends(run: Run, tmp_path: Path) -> None:
+def test_a_token_comes_from_a_file_with_a_line_end(run: Run, tmp_path: Path) -> None:
     """White space around the token is removed."""
     file = tmp_path / "token"
     file.write_text(f"\n {TOKEN}\r\n")

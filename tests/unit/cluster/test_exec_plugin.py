@@ -1,4 +1,4 @@
-"""When an exec plugin runs, and what it may print."""
+"""When an exec plugin runs, and the output that is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a TLS context is rebuilt, and what its files may contain."""
+"""When a TLS context is rebuilt, and the accepted contents of its files."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ async def test_the_state_names_the_signal_that_killed_a_worker(place: Place) -> 
         (Status(listening=True, checks=(BAD,)), True, False),
         (Status(listening=True, checks=(BAD, GOOD)), True, True),
     ],
-    ids=["starting", "composed", "nobody to decide", "undecided", "ready"],
+    ids=["starting", "composed", "no checks", "undecided", "ready"],
 )
 async def test_a_worker_is_ready_when_it_listens_and_can_decide(
     place: Place, report: Status, listening: bool, ready: bool

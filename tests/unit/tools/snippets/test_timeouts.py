@@ -12,7 +12,7 @@ from authgate.tools.snippets import MANIFESTS, SNIPPETS, Options, manifests, ren
 from authgate.tools.snippets.options import GATE_TIMEOUT, gate_timeout
 
 WITHOUT = {"gateway-api", "traefik-crd", "ingress-nginx"}
-"""Manifests of proxies that have no setting for it."""
+"""Manifests of proxies without a setting for the timeout."""
 
 
 def test_the_timeout_is_longer_than_the_slowest_answer() -> None:
