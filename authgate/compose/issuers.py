@@ -50,6 +50,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
         ignore_confirmation=gate.unsafe_ignore_confirmation,
         audience_claims=gate.audience_claims,
         by_load_balancer=gate.alb is not None,
+        first_tenant=item.issuer_names[0] if item.tenants else "",
     )
     keys: KeySet
     if gate.static_keys is not None:

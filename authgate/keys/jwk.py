@@ -68,6 +68,8 @@ class VerificationKey:
     material: PublicKey
     fingerprint: bytes
     any_kid: bool = False
+    issuer: str = ""
+    """The only issuer whose tokens the key signs, if the document names one, as Entra ID's does; else empty."""
     handle: RevocationHandle = field(default_factory=RevocationHandle)
 
     def verify(self, algorithm: str, message: bytes, signature: bytes) -> bool:
@@ -242,10 +244,10 @@ def _read_jwk(entry: JSONValue, origin: str) -> VerificationKey:
     if not _PRIVATE_MEMBERS.isdisjoint(entry):
         raise _BadKeyError("it is symmetric or contains its private part")
     if "x5c" in entry and _PARAMETERS.isdisjoint(entry):
-        return _build(kid, _certified_key(entry), alg, origin)
+        return _build(kid, _certified_key(entry), alg, origin, _issuer_of(entry))
     kty = entry.get("kty")
     if kty == "AKP":
-        return _build(kid, _akp_key(entry), alg, origin)
+        return _build(kid, _akp_key(entry), alg, origin, _issuer_of(entry))
     reader = _READERS.get(kty) if isinstance(kty, str) else None
     if reader is None:
         raise _BadKeyError("its 'kty' is not supported")
@@ -255,7 +257,13 @@ def _read_jwk(entry: JSONValue, origin: str) -> VerificationKey:
         material = reader(dict(entry))
     except (PyJWTError, ValueError, UnsupportedAlgorithm):
         raise _BadKeyError("its parameters are not a valid key") from None
-    return _build(kid, _supported(material), alg, origin)
+    return _build(kid, _supported(material), alg, origin, _issuer_of(entry))
+
+
+def _issuer_of(entry: Mapping[str, JSONValue]) -> str:
+    """Return the issuer that a JWK names, or "" for none and for the template of all tenants."""
+    issuer = entry.get("issuer")
+    return issuer if isinstance(issuer, str) and "{" not in issuer else ""
 
 
 def _akp_key(entry: Mapping[str, JSONValue]) -> MLDSAPublicKey:
@@ -293,7 +301,9 @@ def _supported(material: object) -> PublicKey:
             raise _BadKeyError("its type or curve is not supported")
 
 
-def _build(kid: str | None, material: PublicKey, alg: str | None, origin: str) -> VerificationKey:
+def _build(
+    kid: str | None, material: PublicKey, alg: str | None, origin: str, issuer: str = ""
+) -> VerificationKey:
     kty, crv = _type_of(material)
     algorithms = algorithms_for(kty, crv)
     if alg is not None:
@@ -304,8 +314,9 @@ def _build(kid: str | None, material: PublicKey, alg: str | None, origin: str) -
         info=KeyInfo(kid or "", kty, origin),
         algorithms=algorithms,
         material=material,
-        fingerprint=hashlib.sha256(_der(material) + repr((kid, alg)).encode()).digest(),
+        fingerprint=hashlib.sha256(_der(material) + repr((kid, alg, issuer)).encode()).digest(),
         any_kid=kid is None,
+        issuer=issuer,
     )
 
 

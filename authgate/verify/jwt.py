@@ -57,6 +57,11 @@ class IssuerRules:
     """The claims that name the audience; the first one that a token has counts."""
     by_load_balancer: bool = False
     """Whether AWS load balancers sign the tokens: padded, with the audience in the header's `signer`."""
+    first_tenant: str = ""
+    """The issuer through which the keys of several tenants are found; empty for a single issuer.
+
+    A key that names another issuer verifies only the tokens of that issuer.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +209,12 @@ class JWTVerifier:
         signing_input = token.signing_input
         if self._rules.by_load_balancer:
             signing_input = padded(signing_input)
+        first_tenant, issuer = self._rules.first_tenant, token.registered.issuer
+        foreign = False
         for key in found.keys:
-            if key.verify(token.header.alg, signing_input, token.signature):
+            if first_tenant and key.issuer and key.issuer not in (issuer, first_tenant):
+                foreign = True
+            elif key.verify(token.header.alg, signing_input, token.signature):
                 if rejected is not None:
                     return replace(rejected, evidence=self._evidence_of(key), handle=key.handle)
                 return self._verified(token, key)
@@ -213,7 +222,8 @@ class JWTVerifier:
             return rejected
         return Rejected(
             Reason.SIGNATURE_INVALID,
-            why_unverifiable(token) or f"{len(found.keys)} key(s) tried",
+            why_unverifiable(token)
+            or ("the key is for another tenant" if foreign else f"{len(found.keys)} key(s) tried"),
             self._evidence_of(found.keys[0]),
             handle=found.handle,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from contextlib import asynccontextmanager
 from itertools import permutations
@@ -196,6 +197,32 @@ async def test_a_valid_signature_gives_only_the_rights_of_its_issuer(
         token = signed(kind, KEYS[kind], changes)
         for _ in range(2):
             assert await gate.verdict(token) == (401, reason)
+
+
+async def test_a_key_of_one_tenant_signs_for_no_other() -> None:
+    """Entra ID's document has keys of personal accounts, whose `issuer` names their tenant, beside the common ones."""
+    people, first, second = (TENANTS.replace("{tenantid}", name) for name in ("people", "first", "second"))
+    keys = {name: SigningKey.generate("ES256", kid=name) for name in ("common", "own", "people")}
+    named = {"common": TENANTS, "own": first, "people": people}
+    document = {"keys": [key.jwk({"issuer": named[name]}) for name, key in keys.items()]}
+    entry = trusting(
+        TENANTS, tenants=["first", "second", "people"], staticKeys={"inline": json.dumps(document)}
+    )
+    accepted = {
+        ("common", first),
+        ("common", second),
+        ("common", people),
+        ("people", people),
+        ("own", first),
+        ("own", second),
+        ("own", people),
+    }  # a document of the first tenant could name that tenant in the common keys
+    async with running({"jwt": [entry]}) as gate:
+        for name, key in keys.items():
+            for issuer in (first, second, people):
+                token = key.sign({**claims_of("plain"), "iss": issuer})
+                expected = (200, "") if (name, issuer) in accepted else (401, "signature_invalid")
+                assert await gate.verdict(token) == expected, (name, issuer)
 
 
 async def test_the_signer_of_a_load_balancer_is_a_signed_header(tmp_path: Path) -> None:
