@@ -34,7 +34,8 @@ _KID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_KEYS: Final = 64
 _MAX_ATTEMPTS: Final = 4
 """Fetches for unknown key ids within the cooldown."""
-_MISSING: Final = frozenset({403, 404})  # S3 answers 403 for an object that does not exist
+_NOT_FOUND: Final = 404
+_FORBIDDEN: Final = 403  # S3 also answers this for an object that does not exist, and a firewall for any
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class OnDemandKeySet:
         try:
             key = read_pem_key(kid, await self._fetcher.fetch(url), url)
         except KeyFetchError as error:
-            if error.status in _MISSING:
+            if error.status == _NOT_FOUND or (error.status == _FORBIDDEN and kid not in self._held):
                 self._error = ""
                 self._drop(kid)
                 return KeyUnknown("no load balancer has this key")

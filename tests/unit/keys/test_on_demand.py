@@ -25,13 +25,14 @@ class Site:
     def __init__(self) -> None:
         self.keys: dict[str, bytes] = {}
         self.down = False
+        self.status = 500
         self.asked: list[str] = []
 
     async def fetch(self, url: str) -> bytes:
         """Return the key at a URL."""
         self.asked.append(url)
         if self.down:
-            raise KeyFetchError(f"{url}: answered 500", status=500)
+            raise KeyFetchError(f"{url}: answered {self.status}", status=self.status)
         if url not in self.keys:
             raise KeyFetchError(f"{url}: answered 404", status=404)
         return self.keys[url]
@@ -117,6 +118,19 @@ async def test_an_outage_costs_one_fetch_in_the_cooldown(
     site.down = False
     clock.advance(10)
     assert await keys.resolve(KID, "ES256") == first
+
+
+async def test_a_key_in_memory_survives_a_403(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
+    """S3 answers 403 for unknown keys, but a firewall does so for all: that must not become a 401 for good tokens."""
+    site.down, site.status = True, 403
+    assert isinstance(await keys.resolve(KID, "ES256"), KeyUnknown)
+    site.down = False
+    found = await keys.resolve(KID, "ES256")
+    assert isinstance(found, KeysFound)
+    site.down = True
+    clock.advance(301)
+    assert await keys.resolve(KID, "ES256") == found
+    assert not found.handle.revoked
 
 
 async def test_a_deleted_key_revokes_its_verdicts(keys: OnDemandKeySet, site: Site, clock: FakeClock) -> None:
