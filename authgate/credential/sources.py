@@ -29,6 +29,8 @@ _MALFORMED: Final = _BEARER
 """A credential that is always rejected as malformed."""
 _LIST: Final = _BEARER + b","
 """A credential that is always rejected as several ones."""
+_OTHER_SCHEME: Final = b"Other"
+"""A credential that is always rejected because of its scheme."""
 _BASIC: Final = re.compile(rb"[Bb][Aa][Ss][Ii][Cc] +([^ ].*)", re.DOTALL)
 _PADDED: Final = re.compile(rb"[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]+={0,2}\.[A-Za-z0-9_-]*={0,2}")
 _NEVER_IN_TOKENS: Final = bytes.maketrans(b" \t,", b"\x00\x00\x00")
@@ -48,8 +50,8 @@ class Found:
     in the same order; a source leaves it empty, because all of its values are in one place.
     """
 
-    values: tuple[bytes, ...] = ()
-    forward: Headers = ()
+    values: tuple[bytes, ...] = field(default=(), repr=False)
+    forward: Headers = field(default=(), repr=False)
     ambiguous: str = ""
     places: tuple[str, ...] = ()
 
@@ -136,7 +138,7 @@ class HeaderSource:
         if self.scheme:
             scheme, _, token = token.partition(b" ")
             if scheme.lower() != self.scheme.lower():
-                return value
+                return value if scheme.lower() != b"bearer" else _OTHER_SCHEME
             token = token.lstrip()
         return (padded_credential(token) if self.padded else None) or _BEARER + token
 

@@ -47,6 +47,7 @@ HEADERS = {
         [b"Basic abc"],
         (b"Basic abc",),
     ),
+    "Bearer instead of its scheme": (HeaderSource(b"x-token", b"Token"), [b"bearer abc"], (b"Other",)),
     "a scheme alone": (HeaderSource(b"x-token", b"Bearer"), [b"Bearer"], (b"Bearer ",)),
     "padding": (HeaderSource(b"x-token", padded=True), [b" YQ==.YWI=.YQ== "], (b"Bearer YQ==.YWI=.YQ==",)),
 }
@@ -340,3 +341,18 @@ def test_every_kind_of_source_is_read_and_documented() -> None:
         source = SourceConfig.model_validate({kind: values.get(kind, "x-token")})
         assert not sources_of(CredentialConfig(sources=(source,))).only_authorization, kind
         assert f"- {{{kind}: " in page
+
+
+def test_the_repr_of_what_was_found_shows_no_token() -> None:
+    """Neither a token nor the cookies beside it."""
+    headers = [(b"authorization", b"Bearer secret-1"), (b"cookie", b"session=secret-2; other=secret-3")]
+    found = Sources([COOKIE]).read(headers, UNKNOWN)
+    assert len(found.values) == 2
+    assert "secret" not in repr(found)
+
+
+def test_another_scheme_than_that_of_a_header_is_refused() -> None:
+    """Bearer is not the usual one there."""
+    source = Sources([HeaderSource(b"x-token", b"Token")], None)
+    found = source.read([(b"x-token", b"Bearer abc")], UNKNOWN)
+    assert parse_credential(found.values, 100) == Rejected(Reason.SCHEME_NOT_BEARER)
