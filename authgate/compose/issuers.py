@@ -112,7 +112,9 @@ def refresh_rules(keys: KeyRefreshConfig, deps: Dependencies) -> RefreshRules:
 def _remote_keys(item: JWTIssuerConfig, deps: Dependencies) -> RemoteKeySet:
     rules = refresh_rules(item.gate.keys, deps)
     source = key_source(item, key_fetcher(item, deps.environ))
-    place = f"{item.issuer_names[0]} {item.issuer.discovery_url} {item.gate.jwks_url}"
+    # Keys that could have been fetched over plain http are not kept when that is no longer allowed.
+    http = " over http" if item.gate.unsafe_allow_http else ""
+    place = f"{item.issuer_names[0]} {item.issuer.discovery_url} {item.gate.jwks_url}{http}"
     return RemoteKeySet(source, deps.clock, rules, fetch_recorder(item.name, deps.metrics), place=place)
 
 

@@ -209,6 +209,20 @@ async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) 
             server.faults.clear()
 
 
+async def test_keys_over_http_do_not_outlive_the_unsafe_setting(tmp_path: Path) -> None:
+    """Whoever replaced them on the network would keep signing tokens while the issuer is down."""
+    async with published() as (issuer, server):
+        section = [trusting(issuer, keys={"timeout": "500ms"}, unsafeAllowHTTP=True)]
+        async with gate(tmp_path, {"jwt": section}) as running:
+            await running.passes(issuer.mint(), within=5)
+            server.faults.set("*", Hold())
+            written(tmp_path, {"jwt": [trusting(issuer, keys={"timeout": "500ms"})]})
+            running.process.send(signal.SIGHUP)
+            await counted(running, success=2)
+            assert await running.verdict(issuer.mint()) == (503, "keys_unavailable")
+            server.faults.clear()
+
+
 async def test_gauges_of_a_removed_issuer_are_removed(tmp_path: Path) -> None:
     """Otherwise the age of its keys would cause alerts forever. Its counters remain."""
     async with published() as (one, _), published() as (other, _):
