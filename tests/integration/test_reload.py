@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authgate.dev.issuer import Issuer
+from authgate.dev.issuer import WELL_KNOWN, Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
@@ -200,7 +200,7 @@ async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) 
         section = [trusting(issuer, keys={"timeout": "500ms"})]
         async with gate(tmp_path, {"jwt": section}) as running:
             await running.passes(issuer.mint(), within=5)
-            server.faults.set("*", Hold())
+            server.faults.set(WELL_KNOWN, Hold())
             written(tmp_path, {"jwt": section, "headers": {"preset": "remote"}})
             running.process.send(signal.SIGHUP)
             await counted(running, success=2)
@@ -215,7 +215,7 @@ async def test_keys_over_http_do_not_outlive_the_unsafe_setting(tmp_path: Path) 
         section = [trusting(issuer, keys={"timeout": "500ms"}, unsafeAllowHTTP=True)]
         async with gate(tmp_path, {"jwt": section}) as running:
             await running.passes(issuer.mint(), within=5)
-            server.faults.set("*", Hold())
+            server.faults.set(WELL_KNOWN, Hold())
             written(tmp_path, {"jwt": [trusting(issuer, keys={"timeout": "500ms"})]})
             running.process.send(signal.SIGHUP)
             await counted(running, success=2)
