@@ -210,7 +210,7 @@ async def test_keys_outlive_a_reload_while_their_issuer_is_down(tmp_path: Path) 
 
 
 async def test_keys_over_http_do_not_outlive_the_unsafe_setting(tmp_path: Path) -> None:
-    """Whoever replaced them on the network would keep signing tokens while the issuer is down."""
+    """Anyone who replaced them on the network would keep signing tokens while the issuer is down."""
     async with published() as (issuer, server):
         section = [trusting(issuer, keys={"timeout": "500ms"}, unsafeAllowHTTP=True)]
         async with gate(tmp_path, {"jwt": section}) as running:
