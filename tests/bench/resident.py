@@ -28,7 +28,7 @@ def memory(stage: Stage) -> None:
         )
     with _cluster(stage) as document, stage.gate(document=document) as gate:
         resident = _after_long_run(stage, gate)
-        _add_figure(stage, f"memory after {effort.long_run:,} requests, with cluster", "MB", (resident,), 105)
+        _add_figure(stage, f"memory after {effort.long_run:,} requests, with cluster", "MB", (resident,), 75)
     with stage.gate(document=_with_expressions(stage)) as gate:
         resident = _after_long_run(stage, gate)
         _add_figure(stage, f"memory after {effort.long_run:,} requests, with CEL", "MB", (resident,), 125)
@@ -62,7 +62,7 @@ def ready(stage: Stage) -> None:
     """Measure the time from the start of a gate to the first 200 of `/readyz`."""
     stage.say("ready after start")
     with _cluster(stage) as document:
-        for case, text, wanted in (("a static key", None, 0.6), ("a cluster", document, 1.2)):
+        for case, text, wanted in (("a static key", None, 0.6), ("a cluster", document, 0.8)):
             seen = []
             for _ in range(max(3, stage.effort.rounds)):
                 with stage.gate(document=text) as gate:
