@@ -94,9 +94,10 @@ class _Commands(TyperGroup):
 def _suggesting() -> Iterator[None]:
     try:
         yield
+    # Every error is raised again. Typer and click each have a class for an unknown option.
     except Exception as error:
         possible = getattr(error, "possibilities", None)
-        if possible:  # click's NoSuchOption, which Typer has a copy of
+        if possible:
             error.message = str(error.message).rstrip(".") + did_you_mean(error.option_name, possible)  # type: ignore[attr-defined]
             error.possibilities = None  # type: ignore[attr-defined]
         raise
