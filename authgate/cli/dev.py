@@ -86,12 +86,14 @@ async def _run(folder: Path, listen: str, admin: str) -> None:
         scenario.write_files(api_server.url)
         file = _write_configuration(scenario, listen, admin)
         service = Service(load(file, {}).config, {})
-        await service.start()
-        verify_url = f"http://{_reachable(service.verify_addresses[0])}/verify"
-        admin_url = f"http://{_reachable(service.admin_address or '')}"
-        print(*_instructions(scenario, api_server.url, verify_url, admin_url, file), sep="\n")
-        sys.stdout.flush()
-        await service.run()
+
+        def print_instructions() -> None:
+            verify_url = f"http://{_reachable(service.verify_addresses[0])}/verify"
+            admin_url = f"http://{_reachable(service.admin_address or '')}"
+            print(*_instructions(scenario, api_server.url, verify_url, admin_url, file), sep="\n")
+            sys.stdout.flush()
+
+        await service.run(print_instructions)
 
 
 def _write_configuration(scenario: Scenario, listen: str, admin: str) -> Path:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authgate.config import LoadedConfig
-    from authgate.service import ConfigFile, Service
+    from authgate.service import ConfigFile
 
 
 def serve(
@@ -96,16 +96,12 @@ def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
             supervise(loaded.config, os.environ, count, file=file, loop_factory=loop_factory())
             return
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_run(Service(loaded.config, os.environ, file=file, dropped_lines=writer.dropped)))
+            service = Service(loaded.config, os.environ, file=file, dropped_lines=writer.dropped)
+            runner.run(service.run())
     except (CompositionError, ListenError) as error:
         fail(str(error))
     finally:
         writer.drain()
-
-
-async def _run(service: Service) -> None:
-    await service.start()
-    await service.run()
 
 
 def log_warnings(loaded: LoadedConfig) -> None:

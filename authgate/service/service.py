@@ -123,13 +123,16 @@ class Service:
                 keys={name: len(verifier.kids) for name, verifier in verifiers.items()},
             )
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain and stop.
+    async def run(self, on_start: Callable[[], None] = lambda: None) -> None:
+        """Start, call `on_start`, serve until SIGTERM or SIGINT, then drain and stop. Raise as `start` does.
 
-        After SIGTERM, requests are answered for `shutdown.delay` seconds more, so that load balancers can remove the
-        gate. SIGINT comes from a person at a terminal and has no delay.
+        Signals are handled before a port accepts a connection: a client that connected can be answered. After SIGTERM,
+        requests are answered for `shutdown.delay` seconds more, so that load balancers can remove the gate. SIGINT
+        comes from a person at a terminal and has no delay.
         """
         with Signals(self._reloader.ask if self._reloader else None) as signals:
+            await self.start()
+            on_start()
             await signals.end(self._config.shutdown.delay, self.drain)
             await self.stop()
 

@@ -98,7 +98,8 @@ class _Supervisor:
         self._unsigned_until = -math.inf
 
     async def open(self) -> None:
-        """Reserve the addresses and open the admin port; raise `ListenError`."""
+        """Handle signals, reserve the addresses and open the admin port; raise `ListenError`."""
+        signals = self._until_closed.enter_context(Signals(self._reloader.ask if self._reloader else None))
         self.config = self._with_real_addresses()
         if self.config.server.admin is not None:
             exposition = Exposition(
@@ -114,7 +115,7 @@ class _Supervisor:
                 self.config.server.admin,
             )
         self._metrics.count_reload("success")
-        self._serving = asyncio.create_task(self._serve())
+        self._serving = asyncio.create_task(self._serve(signals))
 
     def config_of(self, slot: Slot) -> Config:
         """Return the configuration of a new worker: the one on trial in its slot, else the last good one."""
@@ -196,12 +197,11 @@ class _Supervisor:
         await self._admin.close()
         self._until_closed.close()
 
-    async def _serve(self) -> None:
+    async def _serve(self, signals: Signals) -> None:
         """Keep the workers running until a signal; raise `CompositionError` if they cannot start."""
         tasks = [asyncio.create_task(self._keep_running())]
         if self._reloader is not None:
             tasks.append(asyncio.create_task(run_forever(self._reloader.run, self._metrics)))
-        signals = self._until_closed.enter_context(Signals(self._reloader.ask if self._reloader else None))
         ended = asyncio.create_task(signals.end(self.config.shutdown.delay, self._begin_ending))
         tasks += (ended, asyncio.create_task(self._startable()))
         done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

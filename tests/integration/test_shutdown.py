@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -191,6 +192,29 @@ async def test_a_port_in_use_is_reported(tmp_path: Path, role: str) -> None:
     assert f"cannot listen on {taken}: " in output
     assert "in use" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_at_the_first_accepted_connection_ends_the_gate(tmp_path: Path, workers: int) -> None:
+    """A port opens only after signals are handled: an orchestrator may stop a gate as soon as its probe connects."""
+    verify, admin = free_port(), free_port()
+    document = {
+        "jwt": [knowing(ISSUER)],
+        "server": {"listen": [f"127.0.0.1:{verify}"], "admin": f"127.0.0.1:{admin}", "workers": workers},
+        "shutdown": {"delay": "0s"},
+    }
+    first = verify if workers == 1 else admin  # a supervisor opens the admin port, and its workers the others
+    command = [sys.executable, "-m", "authgate", "serve", "--config", str(written(tmp_path, document))]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as gate:
+        try:
+            while gate.poll() is None:  # without a pause: the moment to hit is short
+                with socket.socket() as client:
+                    if client.connect_ex(("127.0.0.1", first)) == 0:
+                        break
+            gate.send_signal(signal.SIGTERM)
+            assert gate.wait(20) == 0
+        finally:
+            gate.kill()
 
 
 async def test_sighup_without_a_file_is_ignored(tmp_path: Path) -> None:
