@@ -113,7 +113,9 @@ class Gate:
         token = parse_credential(authorization, self._max_token_bytes)
         if isinstance(token, Rejected):
             if token.reason is Reason.NO_CREDENTIAL and self._admits_anonymous(policy, request):
-                return Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, self._headers.anonymous(policy.role))
+                rule = policy.clause_for(request)[0].rule
+                headers = self._headers.anonymous(policy.role)
+                return Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, headers, rule=rule)
             return Deny(token.reason, token.detail, token.evidence)
         if len(authorization[0]) == len(token.text) + 7:  # otherwise the digest is not that of this token
             token.digest = digest
@@ -150,9 +152,12 @@ class Gate:
         if isinstance(kept, Allow | Deny):
             return kept
         if isinstance(kept, RenderedAnswer) and kept.reason is Reason.AUTHENTICATED:
-            return self._named(verdict, clause)
+            return _of_clause(self._named(verdict, clause), clause)
         refusal = self._judge(verdict, clause, seen)
-        decision = self._allowed(verdict, clause) if refusal is None else _denial(verdict, clause, refusal)
+        if refusal is None:
+            decision = _of_clause(self._allowed(verdict, clause), clause)
+        else:
+            decision = _denial(verdict, clause, refusal)
         if kept is None and clause.cacheable:
             verdict.keep_answer(clause.key, decision)
         return decision
@@ -180,9 +185,9 @@ class Gate:
         else:
             shared = verdict.answer(clause.allowed_key)
             if isinstance(shared, RenderedAnswer):
-                response = shared
+                response = shared.under(clause.rule)
             else:
-                response = render(self._named(verdict, clause), clause.policy)
+                response = render(_of_clause(self._named(verdict, clause), clause), clause.policy)
                 verdict.keep_answer(clause.allowed_key, response)
         if clause.cacheable:
             verdict.keep_answer(clause.key, response)
@@ -246,7 +251,7 @@ class Gate:
         attributes = access.rule.attributes(identity, request)
         if isinstance(attributes, NothingToReview):
             detail = f"policy '{policy.name}'" + (f": {attributes.detail}" if attributes.detail else "")
-            return Deny(attributes.reason, detail, decision.evidence, identity)
+            return Deny(attributes.reason, detail, decision.evidence, identity, rule=decision.rule)
         answer = self._reviewers.of(identity, access.cluster).try_review(
             identity, attributes, allowed_ttl=access.allowed_ttl, denied_ttl=access.denied_ttl
         )
@@ -296,7 +301,12 @@ def _denial(verdict: Authenticated, clause: Clause, refusal: Refusal) -> Deny:
     detail, private = f"policy '{clause.policy}'", refusal.private
     if refusal.reason is Reason.NOT_ALLOWED:
         private = _with_omitted_groups(private, verdict.identity)
-    return Deny(refusal.reason, detail, verdict.evidence, verdict.identity, private)
+    return Deny(refusal.reason, detail, verdict.evidence, verdict.identity, private, clause.rule)
+
+
+def _of_clause(decision: Allow | Deny, clause: Clause) -> Allow | Deny:
+    """Return the decision that clauses share, with the rule of this clause if it allows."""
+    return decision.under(clause.rule) if isinstance(decision, Allow) else decision
 
 
 def _with_omitted_groups(private: str, identity: Identity | None) -> str:
@@ -309,9 +319,10 @@ def _concluded(
     answer: AccessAnswer | Unavailable, allowed: Allow, policy: Policy, attributes: AccessAttributes
 ) -> Decision:
     if isinstance(answer, Unavailable):
-        return Unavailable(answer.reason, answer.detail, answer.retry_after, allowed.evidence)
+        return Unavailable(answer.reason, answer.detail, answer.retry_after, allowed.evidence, allowed.rule)
     if answer.allowed:
         return allowed
     private = describe(attributes) + (f": {answer.reason}" if answer.reason else "")
     private = _with_omitted_groups(private, allowed.identity)
-    return Deny(Reason.ACCESS_DENIED, f"policy '{policy.name}'", allowed.evidence, allowed.identity, private)
+    detail = f"policy '{policy.name}'"
+    return Deny(Reason.ACCESS_DENIED, detail, allowed.evidence, allowed.identity, private, allowed.rule)

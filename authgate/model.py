@@ -227,12 +227,16 @@ class Rejected(CacheableVerdict):
 
 @value
 class Unavailable:
-    """No verdict or decision is possible now: 503 with a `Retry-After` of `retry_after` seconds; never cached."""
+    """No verdict or decision is possible now: 503 with a `Retry-After` of `retry_after` seconds; never cached.
+
+    `rule` is as in `Deny`.
+    """
 
     reason: Reason
     detail: str = ""
     retry_after: int = 1
     evidence: Evidence = NO_EVIDENCE
+    rule: int | None = None
 
 
 Verdict = Authenticated | Rejected | Unavailable
@@ -273,13 +277,22 @@ class Allow:
     headers: Headers
     expires_at: float | None = None
     """When the token expires, as in `Authenticated.expires_at`."""
+    rule: int | None = None
+    """The index of the policy's rule that decided, or None if the policy's own settings did."""
+
+    def under(self, rule: int | None) -> Allow:
+        """Return this decision as one of another rule of the same policy."""
+        if rule == self.rule:
+            return self
+        return Allow(self.identity, self.reason, self.evidence, self.headers, self.expires_at, rule)
 
 
 @value
 class Deny:
     """The request is denied: 401, 403 or 404, depending on its reason. `identity` is set if the token was verified.
 
-    `private` is a further detail for the audit log and for explanations, never for the client.
+    `private` is a further detail for the audit log and for explanations, never for the client. `rule` is as in `Allow`;
+    it is also None if no policy was reached.
     """
 
     reason: Reason
@@ -287,6 +300,7 @@ class Deny:
     evidence: Evidence
     identity: Identity | None = None
     private: str = ""
+    rule: int | None = None
 
 
 Decision = Allow | Deny | Unavailable
@@ -299,6 +313,10 @@ class RenderedAnswer:
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason
+
+    def under(self, _rule: int | None) -> RenderedAnswer:
+        """Return this answer for another rule of the same policy: itself, unless it depends on the rule."""
+        return self
 
 
 Answer = Allow | Deny | RenderedAnswer

@@ -65,6 +65,8 @@ class Recorder:
             "authgate.source": decision.evidence.source,
             "authgate.issuer": decision.evidence.issuer_name,
         }
+        if decision.rule is not None:
+            attributes["authgate.rule"] = f"rules[{decision.rule}]"
         if not isinstance(decision, Allow):
             private = decision.private if isinstance(decision, Deny) else ""
             attributes["authgate.detail"] = "; ".join(text for text in (decision.detail, private) if text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.cluster.api import AccessAnswer, AccessAttributes
+from authgate.cluster.api import AccessAnswer, AccessAttributes, ApiError, ApiErrorKind
 from authgate.compose.policies import policy_of, reads_claims
 from authgate.config import load
 from authgate.errors import Reason
@@ -42,10 +42,12 @@ CLAIMS = VerifiedClaims({"department": "sales", "level": 3})
 
 
 class Authorizer:
-    """An API server that denies every review with "secret" in its attributes."""
+    """An API server that denies reviews with "secret" in their attributes, and fails for those with "broken"."""
 
     async def review_access(self, identity: Identity, attributes: AccessAttributes) -> AccessAnswer:
         """Return the answer."""
+        if "broken" in str(attributes):
+            raise ApiError(ApiErrorKind.SERVER_ERROR, "status 500")
         return AccessAnswer("secret" not in str(attributes))
 
 
@@ -177,6 +179,40 @@ async def test_a_denial_names_its_rule_only_in_the_audit_log(tmp_path: Path) -> 
     decision = await Scene(tmp_path, RULES).decide("/reports/1", "POST")
     assert isinstance(decision, Deny)
     assert (decision.detail, decision.private) == ("policy 'default'", "rules[3]")
+
+
+RULE_OF = {
+    "a rule allows": (("/reports/1",), "jane", 2),
+    "another rule allows": (("/all/x",), "jane", 5),
+    "a rule denies": (("/reports/1", "POST"), "jane", 3),
+    "the policy's deny list, in a rule": (("/all/x",), "mallory", 5),
+    "the policy itself": (("/elsewhere",), "jane", None),
+    "anonymous": (("/public/x",), None, 0),
+    "the cluster allows": (("/reviewed/x",), "jane", 6),
+    "the cluster denies": (("/reviewed/secret",), "jane", 6),
+    "ambiguous path": (("/all/../x",), "jane", None),
+    "no token": (("/all/x",), None, None),
+}
+
+
+@pytest.mark.parametrize(("request_", "who", "rule"), RULE_OF.values(), ids=RULE_OF.keys())
+async def test_a_decision_has_the_rule_that_decided(
+    tmp_path: Path, request_: tuple[str | None, ...], who: str | None, rule: int | None
+) -> None:
+    """The rule is also known if the verdict is cached or another rule has already allowed the identity."""
+    scene = Scene(tmp_path, RULES)
+    decisions = [await scene.decide(*request_, who=who)]
+    for path in ("/reports/2", "/raw/x"):
+        await scene.decide(path, who=who)
+        decisions.append(await scene.decide(*request_, who=who))
+    assert [decision.rule for decision in decisions] == [rule] * 3
+
+
+async def test_an_access_review_that_fails_has_the_rule(tmp_path: Path) -> None:
+    """The decision is unavailable, but the rule has matched."""
+    decision = await Scene(tmp_path, RULES).decide("/reviewed/broken")
+    assert isinstance(decision, Unavailable)
+    assert decision.rule == 6
 
 
 async def test_a_policy_without_rules_does_not_read_the_request(tmp_path: Path) -> None:

@@ -125,6 +125,13 @@ class AuditedAnswer(RenderedAnswer):
         self.head = head
         self.decision = replace(decision, headers=()) if isinstance(decision, Allow) else decision
 
+    def under(self, rule: int | None) -> AuditedAnswer:
+        """Return this answer for another rule, which its audit line must show."""
+        allowed = self.decision
+        if not isinstance(allowed, Allow) or allowed.rule == rule:
+            return self
+        return AuditedAnswer(self.head, allowed.under(rule))
+
 
 class FastLane:
     """Answer plain requests, each from one chunk of bytes."""
