@@ -21,6 +21,9 @@ PYTHON_IMAGE ?= python:3.13-slim
 # An image with nginx in its PATH, for `make e2e`.
 NGINX_IMAGE ?= nginx:1.28
 
+# Where `make cluster-tools` and `make proxy-tools` put programs.
+TOOLS := $(or $(AUTHGATE_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/authgate)/bin
+
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
@@ -36,7 +39,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table provider-pages manifests clean
+.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table provider-pages manifests release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,13 +86,19 @@ chaos: $(VENV)/.dev ## inject faults and check every response: killed workers, o
 soak: $(VENV)/.dev ## run an hour of load with key rotation, reloads and outages (SOAK_ARGS="--minutes 5")
 	@$(BIN)/python -m tests.chaos.soak $(SOAK_ARGS)
 
-lint: $(VENV)/.dev ## check style, types, layers, words, the Dockerfile and shell scripts
+lint: $(VENV)/.dev ## check style, types, layers, words, the Dockerfile, workflows and shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tests.lint.words
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/zizmor --quiet --offline --persona auditor .github
+	@if PATH="$$PATH:$(TOOLS)" command -v actionlint >/dev/null; then \
+		PATH="$$PATH:$(TOOLS)" actionlint; \
+	else \
+		echo 'actionlint is not installed: workflows were checked by zizmor only'; \
+	fi
 	@if command -v shellcheck >/dev/null; then \
 		shellcheck $$(grep -rIlsE -m 1 '^#!.*sh$$' .ci deploy tests); \
 	else \
@@ -147,6 +156,9 @@ provider-pages: $(VENV)/.dev ## write the tokens and configurations in docs/prov
 
 manifests: ## render the manifests in deploy/ from the chart (needs helm: make cluster-tools)
 	@deploy/kubernetes/render
+
+release-check: $(VENV)/.dev ## build the packages and the chart of a release into dist/, and check them (needs helm)
+	@.ci/release-check
 
 clean: ## remove everything that the other targets created in the checkout
 	rm -rf .venv .venvs build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
