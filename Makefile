@@ -134,13 +134,15 @@ proxy-tools: $(VENV)/.dev ## get Envoy, Traefik and a recent Caddy for the proxy
 chart-schema: $(VENV)/.dev ## generate helm/authgate/values.schema.json from the configuration models
 	@$(BIN)/python helm/authgate/schema/generate.py
 
-proxies: $(VENV)/.dev ## generate deploy/proxies from the snippets
+proxies: $(VENV)/.dev ## generate deploy/proxies, and nginx's configuration in deploy/compose, from the snippets
 	@for proxy in $$($(BIN)/python -c 'from authgate.tools.snippets import SNIPPETS; print(*SNIPPETS)'); do \
 		rm -rf "build/proxies/$$proxy"; \
 		$(BIN)/authgate snippets "$$proxy" --complete --output "build/proxies/$$proxy" || exit; \
 		rm -rf "deploy/proxies/$$proxy"; \
 		mv "build/proxies/$$proxy" deploy/proxies/ || exit; \
 	done
+	@$(BIN)/authgate snippets nginx --complete --gate http://gate:8080 --app http://app:3000 --output build/proxies/compose --force
+	@mv build/proxies/compose/authgate.conf deploy/compose/nginx/
 	@rm -rf deploy/proxies/errors deploy/proxies/kubernetes; mkdir -p deploy/proxies/errors
 	@for manifest in $$($(BIN)/python -c 'from authgate.tools.snippets import MANIFESTS; print(*MANIFESTS)'); do \
 		$(BIN)/authgate snippets "$$manifest" --output deploy/proxies/kubernetes || exit; \

@@ -20,6 +20,7 @@ _INSTALL = {
     "envoy": "run `make proxy-tools`",
     "traefik": "run `make proxy-tools` (needs Go)",
     "caddy-2.11.9": "run `make proxy-tools` (needs Go)",
+    "compose-go-2.16.2": "run `make proxy-tools` (needs Go)",
     "prometheus": "install it (Debian: prometheus)",
     "systemd-analyze": "install systemd",
     "faketime": "install it (Debian: faketime)",
