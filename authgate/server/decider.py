@@ -11,6 +11,8 @@ from authgate.credential.sources import ONLY_AUTHORIZATION, describe_places
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
+from authgate.server.record import RequestFacts
+from authgate.server.request_ids import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +80,11 @@ class Decider:
         return self._serving().sources.reads_basic
 
     async def decide(
-        self, policy: str | None, headers: RawHeaders, original: Callable[[Proxy | None], OriginalRequest]
+        self,
+        policy: str | None,
+        headers: RawHeaders,
+        original: Callable[[Proxy | None], OriginalRequest],
+        request_id: str | None,
     ) -> tuple[Decision, Headers]:
         """Return the decision, and the headers that an allowing answer adds about credentials. Never raise.
 
@@ -94,10 +100,12 @@ class Decider:
         try:
             decision, counted_policy, forward = await self._decide(policy, headers, original, found)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the client gets a 503
-            decision = self._internal_error(error, [*self._serving().sources.secrets(headers), *found])
+            secrets = [*self._serving().sources.secrets(headers), *found]
+            decision = self._internal_error(error, secrets, request_id)
         finally:
             metrics.in_flight -= 1
-        self._recorder.record(decision, counted_policy, self._clock.monotonic() - started)
+        seconds = self._clock.monotonic() - started
+        self._recorder.record(decision, counted_policy, seconds, lambda: RequestFacts(request_id))
         return decision, forward
 
     async def _decide(
@@ -127,12 +135,13 @@ class Decider:
                 decision = _located(decision, found.places, serving.sources.places)
             return decision, policy, found.forward
 
-    def _internal_error(self, error: Exception, values: list[bytes]) -> Unavailable:
+    def _internal_error(self, error: Exception, values: list[bytes], request_id: str | None) -> Unavailable:
         self._metrics.internal_errors += 1
         secrets = [part.decode("latin-1") for value in values for part in value.split()]
         event(
             logging.ERROR,
             "unexpected error; the request was answered 503",
+            **named(request_id),
             error_type=type(error).__name__,
             exception_stacktrace=traceback_of(error, *secrets),
         )

@@ -18,6 +18,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from authgate.errors import REASONS
 from authgate.model import Allow, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
+from authgate.server.record import RequestFacts
+from authgate.server.request_ids import named
 from authgate.signing.keys import jwk_set
 from authgate.signing.tokens import EXCHANGED_TOKEN
 from authgate.vocabulary import DEFAULT_POLICY
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from authgate.observability.metrics import Metrics
     from authgate.server.decider import Serving
     from authgate.server.record import Recorder
+    from authgate.server.request_ids import RequestIds
     from authgate.signing.tokens import TokenIssuer
 
 GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -125,7 +128,9 @@ class ExchangeHandler:
         body_timeout: float,
         metrics: Metrics,
         recorder: Recorder,
+        ids: RequestIds | None = None,
     ) -> None:
+        self._ids = ids
         self._serving = serving
         self._max_body_bytes = max_body_bytes
         self._body_timeout = body_timeout
@@ -141,8 +146,9 @@ class ExchangeHandler:
                 exchange.document(request.path) if exchange and request.method in ("GET", "HEAD") else None
             )
             return document or _refusal(_no_endpoint())
+        request_id = self._ids.of(request.raw_headers) if self._ids else None
         try:
-            response = await self._exchange(request, policy)
+            response = await self._exchange(request, policy, request_id)
             result = "issued"
         except _RefusedError as refused:
             response, result = _refusal(refused), refused.error
@@ -151,15 +157,18 @@ class ExchangeHandler:
             event(
                 logging.ERROR,
                 "unexpected error in a token exchange; the request was answered 503",
+                **named(request_id),
                 error_type=type(error).__name__,
                 exception_stacktrace=traceback_of(error),
             )
             response = _refusal(_RefusedError("temporarily_unavailable", "internal error", 503, 1))
             result = "temporarily_unavailable"
         self._metrics.exchange_requests[result] += 1
+        if self._ids and request_id:
+            response.headers.update(self._ids.answer_headers(request_id))
         return response
 
-    async def _exchange(self, request: web.BaseRequest, policy: str) -> web.Response:
+    async def _exchange(self, request: web.BaseRequest, policy: str, request_id: str | None) -> web.Response:
         if request.method != "POST":
             raise _RefusedError("invalid_request", "send the exchange request with POST", 405)
         form = await self._form(request)
@@ -171,7 +180,8 @@ class ExchangeHandler:
         subject = _subject_token(form)
         with serving as gate:
             decision = await gate.decide([b"Bearer " + subject.encode()], policy, _NOTHING_KNOWN)
-        allowed = self._allowed(decision, policy)
+        self._recorder.audit(decision, policy, lambda: RequestFacts(request_id))
+        allowed = _allowed(decision)
         if allowed.identity is None:
             raise _RefusedError("invalid_request", "anonymous requests cannot be exchanged")
         token = exchange.issuer.issue(
@@ -191,22 +201,6 @@ class ExchangeHandler:
             "expires_in": token.expires_in,
         }
         return _json(body, 200)
-
-    def _allowed(self, decision: Decision, policy: str) -> Allow:
-        self._recorder.audit(decision, policy)
-        match decision:
-            case Allow():
-                return decision
-            case Unavailable(reason, _, retry_after):
-                raise _RefusedError(
-                    "temporarily_unavailable", f"{reason.value}: {REASONS[reason].meaning}", 503, retry_after
-                )
-            case Deny(reason):
-                info = REASONS[reason]
-                error = "invalid_request" if info.status == 401 else "unauthorized_client"  # RFC 8693, 2.2.2
-                raise _RefusedError(
-                    error, f"{reason.value}: {info.meaning}", 403 if info.status == 403 else 400
-                )
 
     async def _form(self, request: web.BaseRequest) -> dict[str, str]:
         if request.content_type != _FORM:
@@ -245,6 +239,20 @@ class ExchangeHandler:
         if len(body) > max_bytes:
             raise _RefusedError("invalid_request", f"the body is larger than {max_bytes} bytes", 413)
         return body
+
+
+def _allowed(decision: Decision) -> Allow:
+    match decision:
+        case Allow():
+            return decision
+        case Unavailable(reason, _, retry_after):
+            raise _RefusedError(
+                "temporarily_unavailable", f"{reason.value}: {REASONS[reason].meaning}", 503, retry_after
+            )
+        case Deny(reason):
+            info = REASONS[reason]
+            error = "invalid_request" if info.status == 401 else "unauthorized_client"  # RFC 8693, 2.2.2
+            raise _RefusedError(error, f"{reason.value}: {info.meaning}", 403 if info.status == 403 else 400)
 
 
 def _no_endpoint() -> _RefusedError:

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from authgate.model import Allow, Decision, Deny, Unavailable
+from authgate.model import Allow, Decision, Deny, Unavailable, value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from authgate.observability.audit import Audit
     from authgate.observability.metrics import AnswerCell, Metrics
     from authgate.policy.rules import Difference
 
 _OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
+
+
+@value
+class RequestFacts:
+    """What an audit line shows of a request besides the decision."""
+
+    request_id: str | None = None
+
+
+About: TypeAlias = "Callable[[], RequestFacts]"
+"""Returns the facts of one request. It is called only if the decision gets an audit line."""
 
 
 class Recorder:
@@ -21,18 +34,18 @@ class Recorder:
         self._metrics = metrics
         self._audit = audit
 
-    def record(self, decision: Decision, policy: str, seconds: float) -> None:
+    def record(self, decision: Decision, policy: str, seconds: float, about: About) -> None:
         """Count a decision and its duration, and write its audit line. `policy` is "" if the request had no policy."""
         outcome, reason = _OUTCOMES[type(decision)], decision.reason
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
         if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):
-            self._write(decision, outcome, reason, policy)
+            self._write(decision, outcome, reason, policy, about())
 
-    def audit(self, decision: Decision, policy: str) -> None:
+    def audit(self, decision: Decision, policy: str, about: About) -> None:
         """Write the audit line of a decision that is not an answer of the verify port."""
         outcome = _OUTCOMES[type(decision)]
         if self._audit.wants(allowed=outcome == "allow"):
-            self._write(decision, outcome, decision.reason.value, policy)
+            self._write(decision, outcome, decision.reason.value, policy, about())
 
     def difference(self, found: Difference) -> None:
         """Count that a policy's shadow decides differently, and write an audit line if denials are written."""
@@ -57,7 +70,7 @@ class Recorder:
             return None
         return self._metrics.answer_cell(outcome, decision.reason.value, decision.evidence.source, policy)
 
-    def _write(self, decision: Decision, outcome: str, reason: str, policy: str) -> None:
+    def _write(self, decision: Decision, outcome: str, reason: str, policy: str, facts: RequestFacts) -> None:
         attributes: dict[str, object] = {
             "authgate.decision": outcome,
             "authgate.reason": reason,
@@ -73,4 +86,6 @@ class Recorder:
         identity = None if isinstance(decision, Unavailable) else decision.identity
         if identity is not None:
             attributes["user.name"] = identity.username
+        if facts.request_id is not None:
+            attributes["http.request.id"] = facts.request_id
         self._audit.record(policy, reason, attributes)

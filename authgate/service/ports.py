@@ -16,6 +16,7 @@ from authgate.server.http.fast_lane import FastLane
 from authgate.server.http.handler import VerifyHandler
 from authgate.server.http.head_budget import HeadBudget
 from authgate.server.listeners import Listeners, TLSFiles, tls_context
+from authgate.server.request_ids import RequestIds
 from authgate.service.limits import connections_for, descriptor_limit, listeners_of
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Ports:
         self._verify = Listeners(shared)
         self._exchange = Listeners(shared)
         self._grpc: GrpcListener | None = None
+        request_id = config.server.request_id
+        self._ids = RequestIds(request_id.header) if request_id else None
         limits = config.limits
         self._limits = ConnectionLimits(
             max_header_bytes=limits.max_header_bytes,
@@ -108,7 +111,11 @@ class Ports:
         tls = _tls(config.server.tls, "server.tls")
         server = GateServer(
             VerifyHandler(
-                common.serving, metrics=common.metrics, recorder=common.recorder, clock=common.clock
+                common.serving,
+                metrics=common.metrics,
+                recorder=common.recorder,
+                clock=common.clock,
+                ids=self._ids,
             ),
             self._limits,
             common.metrics,
@@ -116,6 +123,7 @@ class Ports:
             budget=self._budget,
             on_refused=common.pressure.connection_refused,
             on_unread_body=common.pressure.unread_body,
+            ids=self._ids,
         )
         runner = runner_of(server, config.shutdown.timeout)
         for address in config.server.listen:
@@ -135,6 +143,7 @@ class Ports:
             common.clock,
             max_header_bytes=limits.max_header_bytes,
             max_headers=limits.max_headers,
+            ids=self._ids,
         )
 
     async def _open_exchange(self, item: ExchangeConfig) -> None:
@@ -145,6 +154,7 @@ class Ports:
             body_timeout=self._limits.header_timeout,
             metrics=common.metrics,
             recorder=common.recorder,
+            ids=self._ids,
         )
         server = GateServer(
             handler,
@@ -152,6 +162,7 @@ class Ports:
             common.metrics,
             budget=self._budget,
             on_refused=common.pressure.connection_refused,
+            ids=self._ids,
         )
         runner = runner_of(server, config.shutdown.timeout)
         await self._exchange.open(runner, item.listen, _tls(item.tls, "exchange.tls"))
@@ -173,6 +184,7 @@ class Ports:
             common.ready,
             budget=self._budget,
             shared=self._shared is not None,
+            ids=self._ids,
         )
         await self._grpc.open(address, _files(self._config.server.tls))
 

@@ -105,11 +105,15 @@ async def test_the_answer_is_the_same_as_over_http(token: str | None, policy: st
     """Status and headers for the same token and policy, except headers without a value."""
     async with asked() as (gate, ask):
         path = "/verify" if policy == "default" else f"/policies/{policy}/verify"
-        over_http = await gate.request(token, f"{path}/")
-        over_grpc = await ask(token, policy=policy)
+        given = {"x-request-id": "the-same"}
+        over_http = await gate.request(token, f"{path}/", given.items())
+        over_grpc = await ask(token, policy=policy, headers=given)
     framing = {"content-length", "server", "date"} | ({"cache-control"} if over_http.status == 200 else set())
-    told = [(name, value) for name, value in over_http.headers if value and name.lower() not in framing]
-    assert (over_grpc.status, list(over_grpc.headers)) == (over_http.status, told)
+    told = [
+        (name.lower(), value) for name, value in over_http.headers if value and name.lower() not in framing
+    ]
+    headers = [(name.lower(), value) for name, value in over_grpc.headers]
+    assert (over_grpc.status, headers) == (over_http.status, told)
 
 
 async def test_an_unknown_policy() -> None:

@@ -147,7 +147,7 @@ class Client:
                     client.sendall(piece)
                 more, fate = self._all_of(client)
                 received += more
-        return re.sub(rb"\r\nDate: [^\r]*", b"", received), fate
+        return _without_random_ids(re.sub(rb"\r\nDate: [^\r]*", b"", received)), fate
 
     def _all_of(self, client: socket.socket) -> tuple[bytes, str]:
         """Read until the single-threaded service has answered several later requests and nothing more arrived."""
@@ -177,6 +177,12 @@ class Client:
         self._beside.close()
 
 
+def _without_random_ids(answer: bytes) -> bytes:
+    """Replace ids that authgate generates: 32 hexadecimal digits that are not those of the corpus."""
+    given = b"0123456789abcdef0123456789abcdef"
+    return re.sub(rb"(X-Request-Id: )(?!%b)[0-9a-f]{32}\r" % given, rb"\1random\r", answer)
+
+
 def _counters(service: Service) -> dict[str, str]:
     lines = service.metrics.render().decode().splitlines()
     told = [
@@ -195,6 +201,24 @@ def test_the_corpus_gets_the_same_answers(pair: Pair) -> None:
             fast, plain = pair.fast_client.exchange(pieces), pair.plain_client.exchange(pieces)
             assert fast == plain, name
     assert _counters(pair.fast) == _counters(pair.plain)
+
+
+def test_every_answer_to_a_request_has_an_id(pair: Pair) -> None:
+    """A well-formed id is the request's own. Bytes that are no request have no id."""
+    corpus = requests(pair.tokens)
+    ids = {}
+    for name in ("good", *(name for name in corpus if name.startswith("id: ") or "as tracing" in name)):
+        answer = pair.fast_client.exchange([corpus[name]])[0]
+        pair.plain_client.exchange([corpus[name]])  # the counters of both are compared
+        ids[name.removeprefix("id: ")] = re.findall(rb"X-Request-Id: ([^\r]*)", answer)
+    given = ("longest", "denied", "expired", "rules", "unknown path", "not a path")
+    assert ids == {
+        **{name: [b"random"] for name in ids},
+        "other case": [b"7F000001:8296_7F00001E:1F90_4F7B0A69"],
+        "spaces around": [b"Root=1-67891233-abcdef01"],
+        "accepted: as tracing sends it": [b"0123456789abcdef0123456789abcdef"],
+        **{name: [b"i" * 128] for name in given},
+    }
 
 
 def test_most_of_the_corpus_is_decided(pair: Pair) -> None:

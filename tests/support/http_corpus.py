@@ -70,6 +70,21 @@ _RULED: Final = {
     "the client's path beside": (*_forwarded("/admin/a"), "X-Forwarded-Uri: /staff/a\r\n", _GOOD),
 }
 
+_IDS: Final = {
+    "other case": ("x-REQUEST-id:7F000001:8296_7F00001E:1F90_4F7B0A69\r\n",),
+    "spaces around": ("X-Request-Id: \t Root=1-67891233-abcdef01 \t\r\n",),
+    "longest": (f"X-Request-Id: {'i' * 128}\r\n",),
+    "too long": (f"X-Request-Id: {'i' * 129}\r\n",),
+    "empty": ("X-Request-Id:\r\n",),
+    "twice": ("X-Request-Id: one\r\n", "x-request-id: two\r\n"),
+    "a space inside": ("X-Request-Id: one two\r\n",),
+    "a tag": ("X-Request-Id: <b>one</b>\r\n",),
+    "a quote": ('X-Request-Id: one"\r\n',),
+    "a list": ("X-Request-Id: one,two\r\n",),
+    "odd bytes": ("X-Request-Id: on\xe9\r\n",),
+    "like a JWT": ("X-Request-Id: eyJhbGciOiJFUzI1NiJ9.e30.c2ln\r\n",),
+}
+
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _TARGETS: Final = (
     "/verify",
@@ -102,6 +117,10 @@ _PROXIES: Final = {
         "X-Envoy-Internal: true\r\n",
         "Content-Length: 0\r\n",
         "Content-Type: application/json; charset=utf-8\r\n",
+    ),
+    "tracing": (
+        "X-Request-Id: 0123456789abcdef0123456789abcdef\r\n",
+        "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n",
     ),
     "browser": (
         'Sec-CH-UA: "Chromium";v="140", "Not)A;Brand";v="8"\r\n',
@@ -229,6 +248,14 @@ _CORPUS: Final = {
         f"rules: {name}": _get(_HOST, *fields, line="GET /policies/rules/verify HTTP/1.1")
         for name, fields in _RULED.items()
     },
+    **{f"id: {name}": _get(_HOST, *fields, _GOOD) for name, fields in _IDS.items()},
+    "id: denied": _get(_HOST, *_IDS["longest"], "Authorization: Bearer <denied>\r\n"),
+    "id: expired": _get(_HOST, *_IDS["longest"], "Authorization: Bearer <expired>\r\n"),
+    "id: rules": _get(
+        _HOST, *_IDS["longest"], *_forwarded("/staff/a"), _GOOD, line="GET /policies/rules/verify HTTP/1.1"
+    ),
+    "id: unknown path": _get(_HOST, *_IDS["longest"], line="GET /verifyx HTTP/1.1"),
+    "id: not a path": _get(_HOST, *_IDS["longest"], line="OPTIONS * HTTP/1.1"),
     "many fields": _get(_HOST, _GOOD, *(f"X-{number}: 1\r\n" for number in range(14))),
     "too many fields": _get(_HOST, _GOOD, *(f"X-{number}: 1\r\n" for number in range(15))),
     "just short enough": _get(_HOST, _GOOD, f"X-Fill: {'f' * 2500}\r\n"),

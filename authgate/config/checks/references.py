@@ -10,7 +10,7 @@ from authgate.config.models.configuration import Config
 from authgate.config.models.fields import LABEL, format_duration
 from authgate.config.models.server import collision
 from authgate.config.problems import Finding, Path, dotted, nearest, shown
-from authgate.vocabulary import Proxy
+from authgate.vocabulary import IDENTITY_PREFIXES, OTHER_IDENTITY_HEADERS, Proxy
 
 NEEDS_PROXY: Final = (
     "needs server.proxy: the original request is read from that proxy's headers; add server: {proxy: nginx}, or one of"
@@ -292,6 +292,27 @@ def exchange_names_policies(config: Config) -> Iterator[Finding]:
         if name not in names:
             path = ("exchange", "audiences", name)
             yield Finding(path, "is not a configured policy", shown(name), nearest(name, names))
+
+
+def request_ids_have_their_own_header(config: Config) -> Iterator[Finding]:
+    """Yield a header of request ids that holds a token or the identity: authgate writes an id to logs and responses."""
+    if config.server.request_id is None:
+        return
+    name = config.server.request_id.header
+    lower = name.lower()
+    path = ("server", "requestID", "header")
+    if any(
+        source.header is not None and source.header.lower() == lower for source in config.credential.sources
+    ):
+        yield Finding(path, "is a header with tokens (credential.sources); choose another name", shown(name))
+    others = [item.name for item in config.headers.set]
+    if config.identity_token is not None:
+        others.append(config.identity_token.header)
+    for _, policy in config.versions():
+        others += policy.role.claim_mappings.values() if policy.role is not None else ()
+    is_other = lower in {other.lower() for other in (*others, *OTHER_IDENTITY_HEADERS)}
+    if is_other or lower.startswith(tuple(prefix.lower() for prefix in IDENTITY_PREFIXES)):
+        yield Finding(path, "is a header with the identity; choose another name", shown(name))
 
 
 def headers_are_unique(config: Config) -> Iterator[Finding]:

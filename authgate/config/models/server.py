@@ -18,6 +18,7 @@ from authgate.config.models.fields import (
     refuse,
 )
 from authgate.config.models.files import CertificateFile, ReadableFile, check_key_pair, read_text
+from authgate.config.models.headers import HeaderName
 from authgate.config.problems import Finding, shown
 from authgate.listen_address import ListenAddress
 from authgate.vocabulary import Proxy
@@ -64,6 +65,15 @@ class TLSConfig(ConfigModel):
         return value
 
 
+class RequestIDConfig(ConfigModel):
+    """The id of each request: taken from the proxy, or generated."""
+
+    header: HeaderName = Field(
+        default="X-Request-Id",
+        description="The header with the id, in requests of the proxy and in responses.",
+    )
+
+
 class ServerConfig(ConfigModel):
     """The addresses to listen on, and the proxy in front."""
 
@@ -87,6 +97,10 @@ class ServerConfig(ConfigModel):
     )
     tls: TLSConfig | None = Field(
         default=None, description="TLS on the TCP addresses of listen and grpc; null: none."
+    )
+    request_id: RequestIDConfig | None = Field(
+        default_factory=RequestIDConfig,
+        description="The id of each request, in responses, audit log and log; null: none.",
     )
     fast_lane: bool = Field(
         default=True,

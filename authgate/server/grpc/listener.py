@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from authgate.observability.metrics import Metrics
     from authgate.server.decider import Decider
     from authgate.server.listeners import TLSFiles
+    from authgate.server.request_ids import RequestIds
 
 _STREAMS_PER_CONNECTION: Final = 128
 _MESSAGE_OVERHEAD: Final = 16384
@@ -62,8 +63,9 @@ class GrpcListener:
         *,
         budget: HeadBudget | None = None,
         shared: bool = False,
+        ids: RequestIds | None = None,
     ) -> None:
-        self._services = (Authorization(decider, metrics, limits.max_header_bytes), Health(ready))
+        self._services = (Authorization(decider, metrics, limits.max_header_bytes, ids), Health(ready))
         self._limits = limits
         # A message contains path and host twice: as fields of their own and among the headers.
         self._message_bytes = 2 * limits.max_header_bytes + _MESSAGE_OVERHEAD

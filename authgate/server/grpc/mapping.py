@@ -57,20 +57,25 @@ def original_of(request: CheckRequest, headers: RawHeaders) -> OriginalRequest:
 
 
 def answer_of(
-    decision: Decision, forward: Headers, headers: RawHeaders, *, reads_basic: bool = False
+    decision: Decision,
+    forward: Headers,
+    headers: RawHeaders,
+    *,
+    reads_basic: bool = False,
+    more: Headers = (),
 ) -> CheckResponse:
     """Return the answer to a check request with these header fields.
 
-    `forward` holds the headers that remain when credentials are removed from them. With `reads_basic`, a 401 also asks
-    for a Basic password. No client header reaches the app
-    under a name that the gate sets: it is overwritten if there is a value, else removed. Envoy removes headers after
-    setting them, so no name is in both lists.
+    `forward` holds the headers that remain when credentials are removed from them, and `more` headers are in every
+    answer. With `reads_basic`, a 401 also asks for a Basic password. No client header reaches the app under a name that
+    the gate sets: it is overwritten if there is a value, else removed. Envoy removes headers after setting them, so no
+    name is in both lists.
     """
     if not isinstance(decision, Allow):
-        status, refusal_headers = render(decision, reads_basic=reads_basic)
+        status, refusal_headers = render(decision, reads_basic=reads_basic, more=more)
         return refusal(status, refusal_headers, decision.reason.value)
     response = CheckResponse()
-    own = (*decision.headers, *forward)
+    own = (*decision.headers, *more, *forward)
     seen: set[str] = set()
     for name, value in own:
         if value:

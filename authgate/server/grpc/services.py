@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from authgate.observability.metrics import Metrics
     from authgate.server.decider import Decider
     from authgate.server.http.head_budget import HeadBudget
+    from authgate.server.request_ids import RequestIds
 
     Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -64,7 +65,10 @@ class _Slow:
 class Authorization:
     """Answer check requests with the gate's decisions. `max_header_bytes` limits the headers of one request."""
 
-    def __init__(self, decider: Decider, metrics: Metrics, max_header_bytes: int) -> None:
+    def __init__(
+        self, decider: Decider, metrics: Metrics, max_header_bytes: int, ids: RequestIds | None = None
+    ) -> None:
+        self._ids = ids
         self._decider = decider
         self._metrics = metrics
         self._max_header_bytes = max_header_bytes
@@ -76,13 +80,15 @@ class Authorization:
     async def check(self, request: CheckRequest, _context: Context) -> CheckResponse:
         """Return the gate's answer."""
         headers = headers_of(request)
+        request_id = self._ids.of(headers) if self._ids else None
+        more = self._ids.answer_headers(request_id) if self._ids and request_id else ()
         if sum(len(name) + len(value) + 4 for name, value in headers) > self._max_header_bytes:
             self._metrics.http_errors["431"] += 1
-            return refusal(431, (("Cache-Control", "no-store"),))
+            return refusal(431, (*more, ("Cache-Control", "no-store")))
         decision, forward = await self._decider.decide(
-            policy_of(request), headers, lambda _proxy: original_of(request, headers)
+            policy_of(request), headers, lambda _proxy: original_of(request, headers), request_id
         )
-        return answer_of(decision, forward, headers, reads_basic=self._decider.reads_basic)
+        return answer_of(decision, forward, headers, reads_basic=self._decider.reads_basic, more=more)
 
 
 class Health:

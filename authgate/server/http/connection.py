@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from authgate.errors import Reason
 from authgate.observability.log import event
 from authgate.server.http.head_budget import HEAD_END, HeadBudget, after_last_head, worst_case
+from authgate.server.request_ids import named
 from authgate.vocabulary import REASON_HEADER
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from authgate.observability.metrics import Metrics
     from authgate.server.http.fast_lane import FastLane
+    from authgate.server.request_ids import RequestIds
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -254,8 +256,15 @@ class Connection(RequestHandler):
             headers |= {REASON_HEADER: Reason.INTERNAL_ERROR.value, "Retry-After": "1"}
             self._metrics.internal_errors += 1
             places = "".join(traceback.format_tb(exc.__traceback__)) if exc else ""
+            ids = self._manager.ids if isinstance(self._manager, GateServer) else None
+            request_id = None if ids is None else ids.of(request.raw_headers)
+            if ids is not None and request_id is not None:
+                headers |= dict(ids.answer_headers(request_id))
             event(
-                logging.ERROR, "unexpected error; the request was answered 503", exception_stacktrace=places
+                logging.ERROR,
+                "unexpected error; the request was answered 503",
+                **named(request_id),
+                exception_stacktrace=places,
             )
         self._metrics.http_errors[str(status)] += 1
         response = web.Response(status=status, headers=headers)
@@ -267,7 +276,8 @@ class GateServer(web.Server):
     """aiohttp's low-level server with a limit on connections and on each connection.
 
     `on_unread_body` is called when a request is answered before its announced body has arrived, `on_refused` for each
-    refused connection. Servers that share a `budget` share the memory for unfinished heads.
+    refused connection. Servers that share a `budget` share the memory for unfinished heads. With `ids`, refusals have
+    the id of the request.
     """
 
     def __init__(
@@ -280,8 +290,10 @@ class GateServer(web.Server):
         budget: HeadBudget | None = None,
         on_refused: Callable[[], None] = lambda: None,
         on_unread_body: Callable[[], None] = lambda: None,
+        ids: RequestIds | None = None,
     ) -> None:
         super().__init__(self._answer)
+        self.ids = ids
         self._decide = handler
         self._budget = budget or HeadBudget(
             worst_case(limits.max_header_bytes, limits.max_headers) * limits.max_connections
@@ -325,10 +337,10 @@ class GateServer(web.Server):
             sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
             > self._limits.max_header_bytes
         ):
-            response = self._refusal(431)
+            response = self._refusal(431, request)
         elif not request.raw_path.startswith("/") or request.method == "CONNECT":
             # Proxies send a path, the origin-form of RFC 9112, section 3.2.
-            response = self._refusal(400)
+            response = self._refusal(400, request)
         else:
             response = await self._decide(request)
         if not request.content.is_eof():
@@ -340,9 +352,12 @@ class GateServer(web.Server):
             response.force_close()  # after an upgrade the client continues in another protocol
         return response
 
-    def _refusal(self, status: int) -> web.Response:
+    def _refusal(self, status: int, request: web.BaseRequest) -> web.Response:
         self._metrics.http_errors[str(status)] += 1
-        response = web.Response(status=status, headers={"Cache-Control": "no-store", "Server": "authgate"})
+        headers = {"Cache-Control": "no-store", "Server": "authgate"}
+        if self.ids is not None:
+            headers |= dict(self.ids.answer_headers(self.ids.of(request.raw_headers)))
+        response = web.Response(status=status, headers=headers)
         response.force_close()
         return response
 

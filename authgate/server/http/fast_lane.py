@@ -20,6 +20,7 @@ from authgate.server.http.request import (
     forwarded_request,
 )
 from authgate.server.http.response import TAIL, head_of
+from authgate.server.record import RequestFacts
 from authgate.timestamps import utc
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from authgate.server.decider import Serving
     from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
+    from authgate.server.request_ids import RequestIds
     from authgate.vocabulary import Proxy
 
 _REQUEST_LINE = re.compile(
@@ -60,7 +62,7 @@ _ONCE: Final = {
     )
 }
 _HOST: Final = _ONCE[b"host"]
-_ORIGINAL_METHOD, _ORIGINAL_URI, _ORIGINAL_HOST = 1 << 20, 1 << 21, 1 << 22
+_ORIGINAL_METHOD, _ORIGINAL_URI, _ORIGINAL_HOST, _REQUEST_ID = 1 << 20, 1 << 21, 1 << 22, 1 << 23
 _FOREIGN_NAMES: Final = frozenset(
     {
         b"access-control-request-method",  # CORS preflights are rare
@@ -144,8 +146,10 @@ class FastLane:
         *,
         max_header_bytes: int,
         max_headers: int,
+        ids: RequestIds | None = None,
     ) -> None:
         self._serving = serving
+        self._ids = ids
         self._recorder = recorder
         self._monotonic = clock.monotonic
         self._now = clock.now
@@ -162,9 +166,10 @@ class FastLane:
         names = NO_FORWARDED_HEADERS if proxy is None else FORWARDED_HEADERS[proxy]
         roles = {names.method: _ORIGINAL_METHOD, names.uri: _ORIGINAL_URI, names.host: _ORIGINAL_HOST}
         self._proxy = proxy
-        self._once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE
+        once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE
+        self._once = once if self._ids is None else once | {self._ids.field: _REQUEST_ID}
         self._original_host = self._once.get(names.host or b"", _ORIGINAL_HOST)
-        self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host
+        self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host | _REQUEST_ID
         self._meanings: dict[bytes, int] = {}
         self._names: dict[bytes, int] = {}
 
@@ -200,7 +205,7 @@ class FastLane:
             digest = gate.cache.digest(values[0][7:])
             answer = gate.lookup_cached(digest, policy, original, self._render)
             if answer is not None:
-                return self._send_again(answer, policy, started)
+                return self._send_again(answer, policy, started, forwarded)
         if gate.reviews_access(policy):
             return None
         for value in values:  # a cached one was checked before
@@ -209,8 +214,16 @@ class FastLane:
         decision = gate.try_decide(values, policy, original, digest)
         if isinstance(decision, Pending):
             return None
-        self._recorder.record(decision, policy, self._monotonic() - started)
-        return self._head_of(decision) + self._tail_now()
+        id_line = self._id_line(forwarded)
+        self._recorder.record(decision, policy, self._monotonic() - started, lambda: _facts(id_line))
+        return self._head_of(decision) + id_line + self._tail_now()
+
+    def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
+        """Return the response's line with the request id."""
+        if self._ids is None:
+            return b""
+        line = forwarded.get(_REQUEST_ID)
+        return self._ids.line(() if line is None else (line.partition(b":")[2],))
 
     def _head_of(self, decision: Decision) -> bytes:
         """Return an answer's head. Heads of denials are cached by reason and detail."""
@@ -242,14 +255,19 @@ class FastLane:
         cell = self._recorder.cell_of(decision, policy)
         return AuditedAnswer(head, decision) if cell is None else CountedAnswer(decision.reason, head, cell)
 
-    def _send_again(self, answer: RenderedAnswer, policy: str, started: float) -> bytes:
+    def _send_again(
+        self, answer: RenderedAnswer, policy: str, started: float, forwarded: dict[int, bytes]
+    ) -> bytes:
+        id_line = self._id_line(forwarded)
         if isinstance(answer, CountedAnswer):
             answer.cell.add(self._monotonic() - started)
         elif isinstance(answer, AuditedAnswer):
-            self._recorder.record(answer.decision, policy, self._monotonic() - started)
+            self._recorder.record(
+                answer.decision, policy, self._monotonic() - started, lambda: _facts(id_line)
+            )
         else:
             raise TypeError("another server's answer")
-        return answer.head + self._tail_now()
+        return answer.head + id_line + self._tail_now()
 
     def _read(self, data: bytes) -> tuple[str, Endpoint, list[bytes], dict[int, bytes]] | None:
         """Return method, endpoint, credentials and the lines that describe the client's request.
@@ -337,3 +355,7 @@ class FastLane:
             self._second = now
             self._tail = TAIL + format_datetime(utc(now), usegmt=True).encode() + b"\r\n\r\n"
         return self._tail
+
+
+def _facts(id_line: bytes) -> RequestFacts:
+    return RequestFacts(id_line[:-2].decode().partition(": ")[2] or None)

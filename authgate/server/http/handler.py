@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from authgate.observability.metrics import Metrics
     from authgate.server.decider import Serving
     from authgate.server.record import Recorder
+    from authgate.server.request_ids import RequestIds
     from authgate.vocabulary import Proxy
 
 
 class VerifyHandler:
-    """Answer subrequests. `serving` is called for each request, so a reload takes effect at the next one."""
+    """Answer subrequests. `serving` is called for each request, so a reload takes effect at the next one.
+
+    Without `ids`, requests have no id.
+    """
 
     def __init__(
         self,
@@ -32,7 +36,9 @@ class VerifyHandler:
         metrics: Metrics,
         recorder: Recorder,
         clock: Clock,
+        ids: RequestIds | None = None,
     ) -> None:
+        self._ids = ids
         self._decider = Decider(serving, metrics=metrics, recorder=recorder, clock=clock)
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
@@ -46,8 +52,10 @@ class VerifyHandler:
                 return OriginalRequest()
             return original_request(proxy, headers, request.method, endpoint)
 
-        decision, forward = await self._decider.decide(policy, headers, original)
-        status, answer = render(decision, reads_basic=self._decider.reads_basic)
+        request_id = self._ids.of(headers) if self._ids else None
+        decision, forward = await self._decider.decide(policy, headers, original, request_id)
+        more = self._ids.answer_headers(request_id) if self._ids and request_id else ()
+        status, answer = render(decision, reads_basic=self._decider.reads_basic, more=more)
         if isinstance(decision, Allow):
             answer += forward
         return web.Response(status=status, headers=CIMultiDict(answer))

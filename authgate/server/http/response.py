@@ -23,18 +23,18 @@ _BASIC_CHALLENGE: Final = 'Basic realm="authgate", charset="UTF-8"'
 _COMMON: Final = (("Cache-Control", "no-store"), ("Content-Length", "0"), ("Server", "authgate"))
 
 
-def render(decision: Decision, *, reads_basic: bool = False) -> tuple[int, Headers]:
-    """Return the status and the headers of a decision. Only a 200 has identity headers.
+def render(decision: Decision, *, reads_basic: bool = False, more: Headers = ()) -> tuple[int, Headers]:
+    """Return the status and the headers of a decision, with `more` headers. Only a 200 has identity headers.
 
     With `reads_basic`, a 401 also asks for a Basic password. Both challenges are in one line, because nginx before 1.23
     forwards only one. Basic is first, because some clients read only the first challenge of a line.
     """
     match decision:
         case Allow(headers=headers):
-            return 200, headers + _COMMON
+            return 200, headers + more + _COMMON
         case Deny(reason, detail):
             info = REASONS[reason]
-            headers = ((REASON_HEADER, reason.value), *_COMMON)
+            headers = ((REASON_HEADER, reason.value), *more, *_COMMON)
             if info.status == 404:
                 return info.status, headers
             asked = challenge(reason, detail)
@@ -43,7 +43,7 @@ def render(decision: Decision, *, reads_basic: bool = False) -> tuple[int, Heade
             return info.status, (("WWW-Authenticate", asked), *headers)
         case Unavailable(reason, _, retry_after):
             retry = ("Retry-After", str(retry_after))
-            return REASONS[reason].status, (retry, (REASON_HEADER, reason.value), *_COMMON)
+            return REASONS[reason].status, (retry, (REASON_HEADER, reason.value), *more, *_COMMON)
 
 
 def challenge(reason: Reason, detail: str) -> str:

@@ -182,6 +182,36 @@ BAD = {
         "headers.set[0]",
         "exactly one of",
     ),
+    "request ids in a header with tokens": (
+        CLUSTER + "credential: {sources: [{header: X-request-ID}]}",
+        "server.requestID.header",
+        "header with tokens",
+    ),
+    "request ids in a header of headers.set": (
+        CLUSTER + "headers: {set: [{name: x-request-id, claim: /team}]}",
+        "server.requestID.header",
+        "header with the identity",
+    ),
+    "request ids in the identity token's header": (
+        STATEMENT + "server: {requestID: {header: x-auth-identity}}",
+        "server.requestID.header",
+        "header with the identity",
+    ),
+    "request ids in a role's header": (
+        role("boundSubject: a, claimMappings: {team: X-Team}") + "\nserver: {requestID: {header: x-team}}",
+        "server.requestID.header",
+        "header with the identity",
+    ),
+    "request ids in a header of a preset": (
+        CLUSTER + "server: {requestID: {header: Remote-Id}}",
+        "server.requestID.header",
+        "header with the identity",
+    ),
+    "request ids in a header of another proxy": (
+        CLUSTER + "server: {requestID: {header: x-forwarded-for}}",
+        "server.requestID.header",
+        "not a name",
+    ),
     "an empty role": (role(""), "policies.default.role", "match everyone"),
     "a role's audience that nobody accepts": (
         role("boundAudiences: [aa]"),

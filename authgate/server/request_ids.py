@@ -1,0 +1,67 @@
+"""Request ids: one text that finds a request in the logs of the proxy, of authgate and of the app."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+from authgate.credential.bearer import values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from authgate.credential.bearer import RawHeaders
+    from authgate.model import Headers
+
+MAX_LENGTH: Final = 128
+"""The longest id that is taken from a request."""
+_ALLOWED: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~:/+=@|-"
+_JWT: Final = b"eyJ"
+"""How a JWT begins. The log masks texts with it, so such an id could not be found there."""
+_BYTES: Final = 16
+_POOL: Final = 64
+
+
+class RequestIds:
+    """Take the id of each request from a header, or generate one of 128 random bits.
+
+    Create one object in each process: it reads random bytes ahead.
+    """
+
+    def __init__(self, header: str) -> None:
+        self.header: Final = header
+        self.field: Final = header.lower().encode()
+        """The header's name as `values_of` takes it."""
+        self._line = f"{header}: ".encode()
+        self._pool: Iterator[bytes] = iter(())
+
+    def of(self, headers: RawHeaders) -> str:
+        """Return the id of a request with these headers."""
+        return self._id(values_of(headers, self.field)).decode()
+
+    def line(self, values: Sequence[bytes]) -> bytes:
+        """Return the response's header line, with the header's values in the request."""
+        return self._line + self._id(values) + b"\r\n"
+
+    def answer_headers(self, request_id: str) -> Headers:
+        """Return the header of a response."""
+        return ((self.header, request_id),)
+
+    def _id(self, values: Sequence[bytes]) -> bytes:
+        """Return the only value without white space around it, or a new id if it is not well-formed."""
+        if len(values) == 1:
+            value = values[0].strip(b" \t")
+            if 0 < len(value) <= MAX_LENGTH and not value.translate(None, _ALLOWED) and _JWT not in value:
+                return value
+        return next(self._pool, b"") or self._new()
+
+    def _new(self) -> bytes:
+        text = os.urandom(_BYTES * _POOL).hex().encode()
+        size = 2 * _BYTES
+        self._pool = iter([text[start : start + size] for start in range(0, len(text), size)])
+        return next(self._pool)
+
+
+def named(request_id: str | None) -> dict[str, str]:
+    """Return the attribute of a log line about one request."""
+    return {} if request_id is None else {"http_request_id": request_id}
