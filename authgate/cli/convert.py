@@ -24,6 +24,7 @@ class Source(StrEnum):
 
     AUTHENTICATION_CONFIGURATION = "authentication-configuration"
     VAULT_ROLE = "vault-role"
+    KUBE_RBAC_PROXY = "kube-rbac-proxy"
 
 
 class Target(StrEnum):
@@ -51,7 +52,22 @@ def convert(
             metavar="FILE", help="For vault-role: the output of `vault read -format=json auth/jwt/config`."
         ),
     ] = None,
-    policy: Annotated[str, typer.Option(help="For vault-role: the name of the policy.")] = DEFAULT_POLICY,
+    policy: Annotated[
+        str, typer.Option(help="The name of the policy, if the result has only one.")
+    ] = DEFAULT_POLICY,
+    audience: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="The audience of tokens, if FILE does not require any. Can be repeated."
+        ),
+    ] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROXY",
+            help="The proxy in front of the app (server.proxy), if rules need one.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write to this file instead of standard output."),
@@ -59,10 +75,10 @@ def convert(
 ) -> None:
     """Convert a configuration from or to the format of another program.
 
-    Fields without a counterpart are listed on standard error. Exit status 1 if the authgate configuration, given or
-    converted, is invalid.
+    Fields without a counterpart are listed on standard error and in comments of the result. Exit status 1 if the
+    authgate configuration, given or converted, is invalid.
     """
-    from authgate.tools.convert import ConversionError
+    from authgate.tools.convert import ConversionError, converted_text
     from authgate.tools.yaml_text import yaml_text
 
     if (source is None) == (target is None):
@@ -79,11 +95,11 @@ def convert(
                 fail("--auth-config is missing: the issuer is in auth/jwt/config, not in the role", USAGE)
             converted = _of_vault(text, _read(auth_config), policy)
         else:
-            converted = _converted(text, source)
+            converted = _converted(text, source, policy, proxy, tuple(audience or ()))
     except ConversionError as error:
         print_problems(error.problems, place)
         raise typer.Exit(FAILED) from None
-    result = yaml_text(converted.document)
+    result = yaml_text(converted.document) if source is None else converted_text(converted, source.value)
     _write(result, output)
     print_problems(converted.notes, place, "note")
     problems = _problems(result) if source is not None else ()
@@ -92,12 +108,17 @@ def convert(
         raise typer.Exit(FAILED)
 
 
-def _converted(text: str, source: Source | None) -> Converted:
+def _converted(
+    text: str, source: Source | None, policy: str, proxy: str | None, audiences: tuple[str, ...]
+) -> Converted:
     from authgate.tools import convert as conversions
 
     if source is None:
         return conversions.to_authentication_configuration(text)
-    return conversions.from_authentication_configuration(text)
+    if source is Source.AUTHENTICATION_CONFIGURATION:
+        return conversions.from_authentication_configuration(text)
+    options = conversions.Options(policy=policy, proxy=proxy, audiences=audiences)
+    return conversions.FROM[source.value](text, options)
 
 
 def _of_vault(text: str, auth_config: str, policy: str) -> Converted:

@@ -41,7 +41,7 @@ def test_the_files_that_documents_link_to_exist() -> None:
     """No relative link of a document is broken."""
     broken = [
         f"{document.name}: {target}"
-        for folder in ("", "docs", "docs/providers", "helm/authgate", "deploy/examples/*")
+        for folder in ("", "docs", "docs/migrating", "docs/providers", "helm/authgate", "deploy/examples/*")
         for document in ROOT.glob(f"{folder}/*.md".removeprefix("/"))
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
         if not (document.parent / target).exists()
@@ -60,7 +60,7 @@ def test_the_headings_that_documents_link_to_exist() -> None:
     """Every fragment of a relative link is the anchor of a heading in the linked document."""
     documents = [
         path
-        for folder in ("", "docs/", "docs/providers/", "helm/authgate/")
+        for folder in ("", "docs/", "docs/migrating/", "docs/providers/", "helm/authgate/")
         for path in ROOT.glob(f"{folder}*.md")
     ]
     broken = [

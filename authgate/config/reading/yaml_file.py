@@ -38,16 +38,21 @@ class Document:
     problems: tuple[Problem, ...] = ()
 
 
-def parse_yaml(text: str) -> Document | Problem:
+def parse_yaml(text: str, *, several: bool = False) -> Document | Problem:
     """Parse a YAML text, or return the one problem that makes it unreadable, with an empty path.
 
+    With `several`, the value is a tuple of the text's documents, which share the bounds; their indexes begin the paths.
     The caller bounds the size of the text; the size that it has with its aliases replaced is bounded here.
     """
     reader = _Reader()
     try:
         loader = _BoundedLoader(text)
-        node = loader.get_single_node()
-        value = None if node is None else reader.value(node, ())
+        if several:
+            nodes = list(iter(loader.next_node, None))
+            value: object = tuple(reader.value(node, (index,)) for index, node in enumerate(nodes))
+        else:
+            node = loader.get_single_node()
+            value = None if node is None else reader.value(node, ())
     except _RefusedError as error:
         return Problem("", error.sentence, line=error.line, rule=error.rule)
     except yaml.reader.ReaderError:
@@ -103,6 +108,10 @@ class _BoundedLoader(yaml.SafeLoader):
         super().__init__(text)
         self._depth = 0
         self._nodes = 0
+
+    def next_node(self) -> yaml.Node | None:
+        """Return the root node of the next document, or None at the end of the text."""
+        return self.get_node() if self.check_node() else None
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs leave its type out

@@ -1,15 +1,30 @@
 """Convert configurations from and to other programs; fields without a counterpart are always reported."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from authgate.tools.convert.fields import Options
+from authgate.tools.convert.kube_rbac_proxy import from_kube_rbac_proxy
 from authgate.tools.convert.kubernetes import (
     from_authentication_configuration,
     to_authentication_configuration,
 )
-from authgate.tools.convert.values import ConversionError, Converted
+from authgate.tools.convert.values import ConversionError, Converted, converted_text
 from authgate.tools.convert.vault import from_vault_role
 
+FROM: Final[Mapping[str, Callable[[str, Options], Converted]]] = {
+    "kube-rbac-proxy": from_kube_rbac_proxy,
+}
+"""The conversions from other proxies; they raise `ConversionError`."""
+
 __all__ = [
+    "FROM",
     "ConversionError",
     "Converted",
+    "Options",
+    "converted_text",
     "from_authentication_configuration",
     "from_vault_role",
     "to_authentication_configuration",

@@ -65,7 +65,7 @@ def test_an_imported_configuration_is_exported_unchanged(run: Run, kubernetes: P
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["jwt"] == yaml.safe_load(KUBERNETES)["jwt"]
     [note] = result.stderr.splitlines()
-    assert ":12: note: jwt[0].gate.algorithms: is omitted: kube-apiserver accepts RS256" in note
+    assert ":15: note: jwt[0].gate.algorithms: is omitted: kube-apiserver accepts RS256" in note
 
 
 def test_problems_of_an_invalid_result_are_listed(run: Run, tmp_path: Path) -> None:

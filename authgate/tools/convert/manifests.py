@@ -1,0 +1,176 @@
+"""Kubernetes manifests: the objects of a file, and the arguments of a container as fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from authgate.tools.convert.fields import Fields
+from authgate.tools.convert.values import ConversionError, Original, read_original, read_originals
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from authgate.config.problems import Path
+    from authgate.tools.convert.fields import Reading
+
+_TEMPLATES: Final = {
+    "Pod": (),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+    **dict.fromkeys(
+        ("DaemonSet", "Deployment", "Job", "ReplicaSet", "StatefulSet"),
+        ("spec", "template"),
+    ),
+}
+_UNUSED: Final = "the converted containers do not use it"
+_FILES: Final = {"ConfigMap": "data", "Secret": "stringData"}
+_WORKLOAD: Final = "the workload stays as it is"
+_VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_STATUS: Final = ("apiVersion", "kind", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """An object of a file."""
+
+    kind: str
+    name: str
+    namespace: str
+    fields: Fields
+
+    @property
+    def label(self) -> str:
+        """The kind and the name."""
+        return f"{self.kind}/{self.name}"
+
+
+def objects(text: str, reading: Reading) -> list[Object]:
+    """Return the objects of a file, with those of a `List`; raises `ConversionError`."""
+    found = []
+    for value, lines in read_originals(text):
+        if value is None:
+            continue
+        if not isinstance(value, dict):
+            raise ConversionError([Original({}, lines).note((), "must be a mapping of fields")])
+        if str(value.get("kind")).endswith("List") and isinstance(value.get("items"), tuple):
+            root = reading.open(Original(value, lines))
+            root.ignore("apiVersion", "kind", "metadata")
+            for item in root.sections("items"):
+                found.append(_object(item.values, lines, item.path, reading))
+                item.ignore(*item)
+        else:
+            found.append(_object(value, lines, (), reading))
+    return found
+
+
+def _object(value: Mapping[str, object], lines: dict[Path, int], path: Path, reading: Reading) -> Object:
+    metadata = value.get("metadata")
+    names = metadata if isinstance(metadata, dict) else {}
+    kind, name, namespace = (
+        str(text or "") for text in (value.get("kind"), names.get("name"), names.get("namespace"))
+    )
+    below = {place[len(path) :]: line for place, line in lines.items() if place[: len(path)] == path}
+    label = "/".join(filter(None, (kind, name)))
+    return Object(kind, name, namespace, reading.open(Original(value, below, label)))
+
+
+def containers(item: Object) -> Iterator[Fields]:
+    """Yield the containers of a workload; the rest of the object is noted as omitted."""
+    fields = item.fields
+    fields.ignore(*_STATUS, "metadata")
+    below: Fields | None = fields
+    for step in (*_TEMPLATES[item.kind], "spec"):
+        opened = below.section(step) if below is not None else None
+        if below is not None:
+            below.ignore("metadata")
+            below.omit_rest(_WORKLOAD)
+        below = opened
+    if below is not None:
+        found = below.sections("containers")
+        below.omit_rest(_WORKLOAD)
+        yield from found
+
+
+def is_workload(item: Object) -> bool:
+    """Return whether an object has containers."""
+    return item.kind in _TEMPLATES
+
+
+def arguments(container: Fields, booleans: Collection[str], reading: Reading) -> Fields:
+    """Return the flags of a container's command and arguments as fields, each with the list of its values.
+
+    A value of `$(NAME)` is replaced if `env` has it. Flags in `booleans` need no value.
+    """
+    variables = {}
+    for variable in container.sections("env"):
+        name, value = variable.text("name"), variable.text("value")
+        variable.ignore("valueFrom")
+        variables[name] = value
+    values: dict[str, list[str]] = {}
+    lines: dict[Path, int] = {}
+    for field in ("command", "args"):
+        words = list(enumerate(container.texts(field)))
+        while words:
+            index, word = words.pop(0)
+            word = _VARIABLE.sub(lambda match: variables.get(match[1]) or match[0], word)
+            flag, equals, value = word.partition("=")
+            flag = flag.lstrip("-")
+            if not word.startswith("-"):
+                if field == "args" or index > 0:
+                    container.note(field, f"has the word at index {index} omitted: it is not a flag")
+                continue
+            if not equals and flag in booleans:
+                value = "true"
+            elif not equals:
+                value = words.pop(0)[1] if words else ""
+            if found := _VARIABLE.search(value):
+                container.note(
+                    field,
+                    f"has the reference $({found[1]}) in --{flag}, and the file does not have its value:"
+                    " replace it in the result",
+                )
+            values.setdefault(flag, []).append(value)
+            place = (*container.path, field)
+            lines.setdefault(
+                (flag,), container.original.lines.get((*place, index), container.original.lines.get(place, 0))
+            )
+    label = f"{container.original.label} {container.text('name')}"
+    return reading.open(Original({name: tuple(items) for name, items in values.items()}, lines, label))
+
+
+def container_of(container: Fields) -> None:
+    """Note everything of a container except its command, arguments and environment as omitted."""
+    container.ignore("name")
+    container.omit_rest(_WORKLOAD)
+
+
+def embedded(name: str, items: list[Object], used: set[str], reading: Reading) -> Fields | None:
+    """Return the root of the YAML file with this name in a ConfigMap or Secret, or None."""
+    for item in items:
+        member = _FILES.get(item.kind)
+        data = item.fields.section(member) if member and member in item.fields else None
+        if data is None or name not in data:
+            continue
+        used.add(item.label)
+        item.fields.ignore(*_STATUS, "metadata")
+        label = f"{item.label} {member}[{name}]"
+        line = item.fields.original.lines.get((str(member), name), 0)
+        inner = read_original(data.text(name))
+        return reading.open(Original(inner.fields, {(): line}, label))
+    return None
+
+
+def rest_of_file(item: Object) -> None:
+    """Note everything of a ConfigMap or Secret that no container uses as omitted."""
+    data = item.fields.section(_FILES[item.kind])
+    if data is not None:
+        data.omit_rest(_UNUSED)
+    item.fields.omit_rest(_UNUSED)
+
+
+def parse_flag(text: str) -> bool | None:
+    """Return the boolean that Go's flags read, or None."""
+    if text in ("1", "t", "T", "true", "TRUE", "True"):
+        return True
+    return False if text in ("0", "f", "F", "false", "FALSE", "False") else None
