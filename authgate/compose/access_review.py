@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.cluster.api import ResourceAttributes
-from authgate.compose.recorders import access_recorder
+from authgate.compose.recorders import access_recorder, start_results
 from authgate.policy.access_review import AccessRule, AttributesRule, RequestAttributes, ResourceTemplates
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
 
@@ -40,6 +40,9 @@ def access_reviewers(
 def _reviewer(item: ClusterConfig, api: AccessAPI, deps: Dependencies) -> AccessReviewer:
     # The limits of tokenReview, but a separate budget: neither kind of review can use up the other's.
     metrics = deps.metrics
+    start_results(metrics.accessreview_requests, item.name, "allowed", "denied")
+    metrics.cache_requests.start(("access", "hit"), ("access", "miss"))
+    metrics.cache_evictions.start("access")
 
     def on_lookup(result: str) -> None:
         metrics.cache_requests["access", result] += 1

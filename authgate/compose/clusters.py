@@ -12,7 +12,7 @@ from authgate.cluster.client import ClusterClient
 from authgate.cluster.connection import ClusterConfigError, ConnectionSettings
 from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.issuers import read_static_keys, refresh_rules
-from authgate.compose.recorders import fetch_recorder, review_recorder
+from authgate.compose.recorders import fetch_recorder, review_recorder, start_results
 from authgate.compose.revocation import revocation_of
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher
@@ -157,6 +157,7 @@ def _asked(
     if own is not None and own not in taken:
         issuers.learn(own, discovered=False)
     review = item.token_review
+    start_results(deps.metrics.tokenreview_requests, item.name, "authenticated", "refused")
     reviewer = clusters.reviewers[item.name] = TokenReviewer(
         api,
         deps.clock,

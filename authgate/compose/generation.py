@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from authgate.observability.log import event, traceback_of
 from authgate.observability.metrics import Gauges, Metrics
 from authgate.server.decider import Serving
-from authgate.server.exchange import signed_documents
+from authgate.server.exchange import EXCHANGE_RESULTS, signed_documents
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -53,6 +53,10 @@ class Generation(Serving):
 
     def start(self) -> None:
         """Start the background loops: key refreshes, watches, and probes of TokenReview and introspection."""
+        for name, policy in self.gate.policies.items():
+            self.metrics.start_policy(name, shadowed=policy.shadow is not None)
+        if self.exchange is not None:
+            self.metrics.exchange_requests.start(*EXCHANGE_RESULTS)
         loops: list[Callable[[], Awaitable[None]]] = [
             *(keys.keep_fresh for keys in self.key_sets),
             *self.clusters.background,

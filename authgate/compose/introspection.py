@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from authgate.compose.claims import claim_rules
 from authgate.compose.dependencies import CompositionError, placed
-from authgate.compose.recorders import introspection_recorder
+from authgate.compose.recorders import introspection_recorder, start_results
 from authgate.http_proxy import ProxyEnvironment, ProxyError
 from authgate.keys.fetch import HTTPFetcher
 from authgate.keys.introspection import ClientAuthSettings, IntrospectionClient
@@ -108,6 +108,7 @@ def _verifier(item: IntrospectionConfig, deps: Dependencies) -> IntrospectionVer
         negative_ttl=item.cache.negative_ttl,
     )
     identify = partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name)
+    start_results(deps.metrics.introspection_requests, item.name, "active", "inactive")
     introspector = Introspector(
         introspection_client(item, deps),
         deps.clock,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from authgate.cluster.api import ApiErrorKind
 from authgate.observability.log import Transitions, event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authgate.keys.remote import FetchReport
-    from authgate.observability.metrics import Metrics
+    from authgate.observability.metrics import LabelledCounter, Metrics
 
 
 def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]:
     """Return a callback that records the key fetches of one issuer under its configured name."""
     transitions = Transitions()
+    metrics.jwks_fetches.start((name, "success"), (name, "failure"))
 
     def record(report: FetchReport) -> None:
         if not report.shared:
@@ -41,6 +43,11 @@ def fetch_recorder(name: str, metrics: Metrics) -> Callable[[FetchReport], None]
             event(logging.INFO, "keys fetched", issuer=name, keys=report.keys, skipped=skipped)
 
     return record
+
+
+def start_results(counter: LabelledCounter[tuple[str, str]], name: str, *answers: str) -> None:
+    """Let every result of a server count from 0: its answers, its failures, and requests that are not sent."""
+    counter.start(*((name, result) for result in (*answers, "throttled", *ApiErrorKind)))
 
 
 def review_recorder(name: str) -> Callable[[str | None], None]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from authgate.cluster.api import ApiErrorKind
 from authgate.cluster.metadata import MetadataReader
 from authgate.cluster.watch import Resource, Scope, Watcher, WatchRules
 from authgate.observability.log import Transitions, event
@@ -61,6 +62,8 @@ def scopes(item: ClusterConfig) -> Iterator[Scope]:
 def _record(view: View, cluster: str, metrics: Metrics) -> None:
     """Count the interruptions of a watch, and log the unusual ones."""
     transitions = Transitions()
+    reasons = ("ended", "silent", "expired", "too_many", *ApiErrorKind)
+    metrics.watch_restarts.start(*((cluster, view.scope.resource, reason) for reason in reasons))
 
     def on_interrupted(reason: str, detail: str) -> None:
         metrics.watch_restarts[cluster, view.scope.resource, reason] += 1

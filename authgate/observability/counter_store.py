@@ -18,13 +18,13 @@ Name = tuple[str, Labels]
 """A family and the values of its labels."""
 
 _WORD = 8  # bytes of a double
-_CELLS: Final = 1 << 15
+_CELLS: Final = 1 << 17
 _NAMES_AT: Final = _CELLS * _WORD
 _NAMES_END = 0  # the cell with the number of bytes of names
 _SPARE: Final = 1  # numbers without a place go here and are not exposed; a histogram fits before _FIRST
 _FIRST: Final = 64
 SHARED_BYTES: Final = _NAMES_AT + (1 << 22)
-"""The size of shared memory: 32,768 numbers and 4 MiB of names. Only the used part takes memory."""
+"""The size of shared memory: 131,072 numbers and 4 MiB of names. Only the used part takes memory."""
 
 
 class Cells(Protocol):

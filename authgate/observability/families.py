@@ -51,10 +51,16 @@ _ALL: Final = (
         labels=("decision", "reason", "source", "policy"),
     ),
     MetricFamily(
+        name="authgate_unavailable",
+        kind="counter",
+        text="Requests that could not be decided (503), by reason. Each reason starts at 0, for alerts.",
+        labels=("reason",),
+    ),
+    MetricFamily(
         name="authgate_verify_duration_seconds",
         kind="histogram",
-        text="Time from a request's headers to its response, by decision source.",
-        labels=("source",),
+        text="Time from a request's headers to its response, by decision source and policy.",
+        labels=("source", "policy"),
     ),
     MetricFamily(
         name="authgate_http_errors",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from authgate import __version__
+from authgate.errors import REASONS, Reason
 from authgate.observability.counter_store import CounterStore
 from authgate.observability.families import BUCKETS, FAMILIES
 
@@ -44,7 +45,7 @@ class Histogram:
 
 
 class AnswerCell:
-    """The count of answers with the same labels, and the histogram of all answers with the same source."""
+    """The count of answers with the same labels, and the histogram of all answers with the same source and policy."""
 
     __slots__ = ("_at", "_cells", "duration")
 
@@ -88,6 +89,11 @@ class LabelledCounter(Generic[_Key]):
 
         return count
 
+    def start(self, *keys: _Key) -> None:
+        """Expose a counter for these labels now: Prometheus notices the first event only if there was a 0 before."""
+        for key in keys:
+            self._place(key)
+
     def keep_only(self, keys: Iterable[_Key]) -> None:
         """Stop exposing a gauge for all labels but these."""
         for key in self._places.keys() - set(keys):
@@ -107,16 +113,17 @@ class LabelledCounter(Generic[_Key]):
         return place
 
 
-class Histograms(dict[str, Histogram]):
-    """The histograms of one family by the value of its one label. Each is created at its first use."""
+class Histograms(dict[_Key, Histogram]):
+    """The histograms of one family by the values of its labels. Each is created at its first use."""
 
     def __init__(self, store: CounterStore, family: str) -> None:
         super().__init__()
         self._store = store
         self._family = family
 
-    def __missing__(self, label: str) -> Histogram:
-        made = self[label] = Histogram(self._store.cells, self._store.place(self._family, (label,), _WIDTH))
+    def __missing__(self, key: _Key) -> Histogram:
+        labels = (key,) if isinstance(key, str) else key
+        made = self[key] = Histogram(self._store.cells, self._store.place(self._family, labels, _WIDTH))
         return made
 
 
@@ -170,7 +177,9 @@ class Metrics:
                 store.cells[store.place(family, labels)] = math.nan
         self.answers: dict[tuple[str, str, str, str], AnswerCell] = {}
         """Keys are decision, reason, source and policy."""
-        self.verify_duration = Histograms(store, "authgate_verify_duration_seconds")
+        self.unavailable = LabelledCounter[str](store, "authgate_unavailable")
+        self.unavailable.start(*(reason for reason, info in REASONS.items() if info.status == 503))
+        self.verify_duration = Histograms[tuple[str, str]](store, "authgate_verify_duration_seconds")
         self.shadow_differences = LabelledCounter[tuple[str, str, str]](store, "authgate_shadow_differences")
         self.cache_requests = LabelledCounter[tuple[str, str]](store, "authgate_cache_requests")
         self.cache_evictions = LabelledCounter[str](store, "authgate_cache_evictions")
@@ -180,20 +189,23 @@ class Metrics:
         self.jwks_keys = LabelledCounter[str](store, "authgate_jwks_keys")
         self.jwks_skipped = LabelledCounter[str](store, "authgate_jwks_skipped_keys")
         self.tokenreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_requests")
-        self.tokenreview_duration = Histograms(store, "authgate_tokenreview_duration_seconds")
+        self.tokenreview_duration = Histograms[str](store, "authgate_tokenreview_duration_seconds")
         self.introspection_requests = LabelledCounter[tuple[str, str]](
             store, "authgate_introspection_requests"
         )
-        self.introspection_duration = Histograms(store, "authgate_introspection_duration_seconds")
+        self.introspection_duration = Histograms[str](store, "authgate_introspection_duration_seconds")
 
         self.accessreview_requests = LabelledCounter[tuple[str, str]](store, "authgate_accessreview_requests")
-        self.accessreview_duration = Histograms(store, "authgate_accessreview_duration_seconds")
+        self.accessreview_duration = Histograms[str](store, "authgate_accessreview_duration_seconds")
         self.exchange_requests = LabelledCounter[str](store, "authgate_exchange_requests")
         self.watch_restarts = LabelledCounter[tuple[str, str, str]](store, "authgate_watch_restarts")
 
         self.config_reloads = LabelledCounter[str](store, "authgate_config_reloads")
+        self.config_reloads.start("success", "failure")
         self.worker_restarts = LabelledCounter[str](store, "authgate_worker_restarts")
+        self.worker_restarts.start("exited", "killed", "stuck")
         self.http_errors = LabelledCounter[str](store, "authgate_http_errors")
+        self.http_errors.start("400", "408", "431", "503")
         self.gauges: Callable[[], Gauges] = Gauges
         """Returns the gauges of the configuration in use; the service sets it."""
         self._saturation = LabelledCounter[tuple[str, str]](store, "authgate_tokenreview_saturation")
@@ -225,13 +237,21 @@ class Metrics:
             self.config_last_success = time.time()
             self.config_rejected_since = 0.0
 
+    def start_policy(self, name: str, *, shadowed: bool) -> None:
+        """Expose a policy before its first request, so that dashboards list it."""
+        self.store.place("authgate_verify_requests", ("deny", Reason.NO_CREDENTIAL.value, "none", name))
+        if shadowed:
+            allowed, denied = Reason.AUTHENTICATED.value, Reason.NOT_ALLOWED.value
+            self.shadow_differences.start((name, allowed, denied), (name, denied, allowed))
+
     def answer_cell(self, decision: str, reason: str, source: str, policy: str) -> AnswerCell:
         """Return the cell that counts answers with these labels. It stays the same for the lifetime of the process."""
         labels = (decision, reason, source, policy)
         cell = self.answers.get(labels)
         if cell is None:
             at = self.store.place("authgate_verify_requests", labels)
-            cell = self.answers[labels] = AnswerCell(self.store.cells, at, self.verify_duration[source])
+            duration = self.verify_duration[source, policy]
+            cell = self.answers[labels] = AnswerCell(self.store.cells, at, duration)
         return cell
 
     def count_review(self, cluster: str, result: str, seconds: float) -> None:

@@ -57,6 +57,17 @@ _NOTHING_KNOWN: Final = OriginalRequest()
 _DOCUMENT_AGE = 300
 
 
+EXCHANGE_RESULTS: Final = (
+    "issued",
+    "invalid_request",
+    "invalid_target",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "temporarily_unavailable",
+)
+"""The results of token exchanges: issued, or an error code."""
+
+
 class _RefusedError(Exception):
     """A request that gets no token: the OAuth error, its description and the status (RFC 6749, section 5.2)."""
 

@@ -38,6 +38,8 @@ class Recorder:
         """Count a decision and its duration, and write its audit line. `policy` is "" if the request had no policy."""
         outcome, reason = _OUTCOMES[type(decision)], decision.reason
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
+        if isinstance(decision, Unavailable):
+            self._metrics.unavailable[reason] += 1
         if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):
             self._write(decision, outcome, reason, policy, about())
 

@@ -12,6 +12,7 @@ import yaml
 from tests.support.helm import CHART, ROOT, Helm, values_of
 from tests.support.tools import require_tool
 
+_CASES = Path(__file__).parent / "alerts.yaml"
 _DOCUMENTED = re.compile(r"^\| `(authgate_[a-z_]+)` \| (\w+)", re.MULTILINE)
 
 
@@ -20,6 +21,16 @@ def _known() -> set[str]:
     found = _DOCUMENTED.findall((ROOT / "docs" / "metrics.md").read_text())
     assert found
     return {f"{name}_bucket" if kind == "histogram" else name for name, kind in found}
+
+
+def _rules() -> list[dict[str, Any]]:
+    (group,) = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+def _cases() -> list[dict[str, Any]]:
+    return [case for test in yaml.safe_load(_CASES.read_text())["tests"] for case in test["alert_rule_test"]]
 
 
 def test_expressions_use_documented_metrics() -> None:
@@ -38,76 +49,69 @@ def test_promtool_accepts_the_rules(helm: Helm, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("reason", "fires"),
-    [("keys_unavailable", True), ("key_pending", False)],
-    ids=["outage", "invented key ids"],
-)
-def test_an_outage_fires_and_invented_key_ids_do_not(tmp_path: Path, reason: str, fires: bool) -> None:
-    """A client whose tokens name unknown keys cannot cause an alert."""
-    (alert,) = {rule["alert"] for rule in _rules() if 'decision="unavailable"' in rule["expr"]}
-    sample = f'authgate_verify_requests_total{{decision="unavailable", reason="{reason}"}}'
-    labels = {"severity": "warning", "reason": reason}
-    _judge(tmp_path, alert, {sample: "0+30x60"}, {"20m": [labels] if fires else []})
-
-
-def test_a_rejected_configuration_fires_after_a_minute(tmp_path: Path) -> None:
-    """The alert fires for the gate that rejects it, until it is accepted, and not for other gates."""
-    name = "authgate_config_rejected_since_timestamp_seconds"
-    # Samples are 30 s apart: rejected from 60 s on, rejected again later, and accepted at 240 s.
-    series = {f'{name}{{pod="one"}}': "0 0 60x5 0x5", f'{name}{{pod="other"}}': "0x13"}
-    firing = {"severity": "critical", "pod": "one"}
-    _judge(
-        tmp_path,
-        "AuthgateConfigRejected",
-        series,
-        {"30s": [], "1m": [], "2m": [], "2m30s": [firing], "3m30s": [firing], "4m": [], "6m": []},
-    )
-
-
-@pytest.mark.parametrize(
-    ("result", "fires"), [("unauthorized", True), ("inactive", False)], ids=["credentials", "revoked tokens"]
-)
-def test_rejected_client_credentials_fire(tmp_path: Path, result: str, fires: bool) -> None:
-    """The alert fires only if an endpoint rejects authgate itself. Clients with revoked tokens cause no alert."""
-    sample = f'authgate_introspection_requests_total{{issuer="login", result="{result}"}}'
-    labels = {"severity": "critical", "issuer": "login", "result": result}
-    firing = {"20m": [labels] if fires else []}
-    _judge(tmp_path, "AuthgateIntrospectionRefused", {sample: "0+30x60"}, firing)
-
-
-def _rules() -> list[dict[str, Any]]:
-    (group,) = yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())["groups"]
-    rules: list[dict[str, Any]] = group["rules"]
-    return rules
-
-
-def _judge(folder: Path, name: str, series: dict[str, str], firing: dict[str, list[dict[str, str]]]) -> None:
-    """Have promtool check an alert's labels at some times, for series with a sample every 30 s."""
-    (alert,) = [{**rule, "annotations": {}} for rule in _rules() if rule["alert"] == name]
-    (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [alert]}]}))
-    test = {
-        "interval": "30s",
-        "input_series": [{"series": one, "values": values} for one, values in series.items()],
-        "alert_rule_test": [
-            {"eval_time": at, "alertname": name, "exp_alerts": [{"exp_labels": labels} for labels in found]}
-            for at, found in firing.items()
-        ],
-    }
-    (folder / "test.yaml").write_text(
-        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "30s", "tests": [test]})
-    )
-    promtool = require_tool("promtool", "it evaluates the alert")
-    test_file = folder / "test.yaml"
-    done = subprocess.run([promtool, "test", "rules", test_file], capture_output=True, text=True, check=False)
+def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
+    """promtool evaluates the rules over the series of alerts.yaml."""
+    rules = [{**rule, "annotations": {}} for rule in _rules()]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": rules}]}))
+    (tmp_path / "alerts.yaml").write_text(_CASES.read_text())
+    promtool = require_tool("promtool", "it evaluates the alerts")
+    cases = tmp_path / "alerts.yaml"
+    done = subprocess.run([promtool, "test", "rules", cases], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_alert_is_described() -> None:
-    """It has a severity, a summary and a description of what to do."""
-    for rule in _rules():
-        assert rule["labels"]["severity"] in ("warning", "critical")
-        assert rule["annotations"].keys() == {"summary", "description"}
+def test_every_alert_is_seen_firing_and_silent() -> None:
+    """alerts.yaml has an expectation of both kinds for each alert."""
+    names = {rule["alert"] for rule in _rules()}
+    assert {case["alertname"] for case in _cases() if case["exp_alerts"]} == names
+    assert {case["alertname"] for case in _cases() if not case["exp_alerts"]} == names
+
+
+@pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule["alert"])
+def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
+    """It has a severity, a summary, a description, and a runbook: a section of a document with its name."""
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+    page, anchor = rule["annotations"]["runbook_url"].split("#")
+    headings = re.findall(r"^## (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert anchor in [heading.lower() for heading in headings]
+    assert anchor == rule["alert"].lower()
+
+
+@pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule["alert"])
+def test_the_texts_of_an_alert_use_labels_that_it_has(rule: dict[str, Any]) -> None:
+    """Prometheus writes nothing for a label that is missing. `cluster` and `issuer` can exclude each other."""
+    used = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+    firing = [
+        item["exp_labels"]
+        for case in _cases()
+        if case["alertname"] == rule["alert"]
+        for item in case["exp_alerts"]
+    ]
+    assert used - set().union(*firing) == set()
+
+
+def test_the_documented_alerts_are_those_of_the_rules() -> None:
+    """docs/metrics.md lists each alert with its severity and how long its condition must hold."""
+    rows = re.findall(
+        r"^\| \[(\w+)\]\(runbooks\.md#(\w+)\) \| (\w+) \| (\w*) \|",
+        (ROOT / "docs" / "metrics.md").read_text(),
+        re.MULTILINE,
+    )
+    assert rows == [
+        (rule["alert"], rule["alert"].lower(), rule["labels"]["severity"], rule.get("for", ""))
+        for rule in _rules()
+    ]
+
+
+def test_runbooks_can_be_elsewhere(helm: Helm) -> None:
+    """prometheusRule.runbookBaseURL is the address of the docs folder. Without it, the path in the source is shown."""
+    for base, begin in (("", "docs/"), ("https://git.example.com/docs/", "https://git.example.com/docs/")):
+        values = {**values_of("monitored"), "prometheusRule": {"enabled": True, "runbookBaseURL": base}}
+        (group,) = helm.template(values).one("PrometheusRule")["spec"]["groups"]
+        found = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in group["rules"]}
+        assert found == {name: f"{begin}runbooks.md#{name.lower()}" for name in found}
+        assert found.keys() == {rule["alert"] for rule in _rules()}
 
 
 def test_the_dashboard_reaches_grafana(helm: Helm) -> None:

@@ -32,7 +32,7 @@ def test_counters_and_histograms_are_sums() -> None:
         ("allow", "authenticated", "jwks", "default"): [2.0],
         ("deny", "token_expired", "none", "default"): [1.0],
     }
-    duration = figures["authgate_verify_duration_seconds"]["jwks",]
+    duration = figures["authgate_verify_duration_seconds"]["jwks", "default"]
     assert sum(duration[:-1]) == 2
     assert duration[-1] == 0.0006
 

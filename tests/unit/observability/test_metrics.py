@@ -14,7 +14,8 @@ from authgate.observability.metrics import Gauges, Metrics
 
 LABELS = {
     "authgate_verify_requests": {"decision", "reason", "source", "policy"},
-    "authgate_verify_duration_seconds": {"source"},
+    "authgate_unavailable": {"reason"},
+    "authgate_verify_duration_seconds": {"source", "policy"},
     "authgate_shadow_differences": {"policy", "live", "shadow"},
     "authgate_cache_requests": {"cache", "result"},
     "authgate_cache_bytes": {"cache"},
@@ -204,17 +205,20 @@ def test_numbers_that_decrease_are_not_counters() -> None:
     assert {kinds[name] for name in kinds.keys() - gauges} == {"counter", "histogram"}
 
 
-def test_durations_are_counted_by_source() -> None:
+def test_durations_are_counted_by_source_and_policy() -> None:
     """From 100 µs to 2.5 s. Slower ones are only in the last bucket."""
     metrics = counted()
     buckets = {
-        bound: value(metrics, "authgate_verify_duration_seconds_bucket", source="jwks", le=bound)
+        bound: value(
+            metrics, "authgate_verify_duration_seconds_bucket", source="jwks", policy="default", le=bound
+        )
         for bound in ("0.00025", "0.0005", "2.5", "+Inf")
     }
 
     assert buckets == {"0.00025": 0, "0.0005": 1, "2.5": 1, "+Inf": 2}
-    assert value(metrics, "authgate_verify_duration_seconds_count", source="jwks") == 2
-    assert value(metrics, "authgate_verify_duration_seconds_sum", source="jwks") == pytest.approx(3.0003)
+    of_policy = {"source": "jwks", "policy": "default"}
+    assert value(metrics, "authgate_verify_duration_seconds_count", **of_policy) == 2
+    assert value(metrics, "authgate_verify_duration_seconds_sum", **of_policy) == pytest.approx(3.0003)
 
 
 def test_a_throttled_review_has_no_duration() -> None:
@@ -242,10 +246,10 @@ def test_a_throttled_review_has_no_duration() -> None:
 def test_a_duration_belongs_to_the_first_bucket_that_holds_it(seconds: float, bucket: int) -> None:
     """Upper bounds are inclusive, and counts add up."""
     metrics = Metrics()
-    metrics.verify_duration["jwks"].observe(seconds)
+    metrics.verify_duration["jwks", "default"].observe(seconds)
     family = families(metrics)["authgate_verify_duration_seconds"]
     counts = [item.value for item in family.samples if item.name.endswith("_bucket")]
-    total = value(metrics, "authgate_verify_duration_seconds_sum", source="jwks")
+    total = value(metrics, "authgate_verify_duration_seconds_sum", source="jwks", policy="default")
 
     assert counts == [0.0] * bucket + [1.0] * (len(BUCKETS) + 1 - bucket)
     assert total == seconds
