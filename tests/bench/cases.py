@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from authgate.keys.mldsa import unsupported
@@ -21,6 +22,8 @@ from tests.bench.workers import workers
 from tests.bench.wrk import CONNECTIONS, wrk
 
 _ENVOY_CACHED = "Envoy jwt_authn, cache on"
+_ENVOY_NEW = "Envoy jwt_authn, cache off"
+_GO = "Go net/http on coreos/go-oidc"
 _NGINX = "nginx return 200, same headers"
 _BOUND = 100  # seconds
 
@@ -28,7 +31,7 @@ _BOUND = 100  # seconds
 def cached(stage: Stage) -> None:
     """Measure cached verdicts of one token and of many."""
     with ExitStack() as servers:
-        urls = {"authgate": servers.enter_context(stage.gate()).url}
+        targets = {"authgate": servers.enter_context(stage.gate())}
         peers = stage.peers
         if peers.envoy:
             envoy = peers.envoy
@@ -36,33 +39,32 @@ def cached(stage: Stage) -> None:
             start = stage.peer(
                 "envoy-cached", lambda port: envoy_command(envoy, stage.folder, port, stage.jwks, size)
             )
-            urls[_ENVOY_CACHED] = servers.enter_context(start).url
+            targets[_ENVOY_CACHED] = servers.enter_context(start)
         if peers.nginx:
             nginx = peers.nginx
             start = stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
-            urls[_NGINX] = servers.enter_context(start).url
+            targets[_NGINX] = servers.enter_context(start)
         many = stage.store.good("RS256", stage.effort.many_tokens)
         for case, tokens, names in (
-            ("cached verdict, one token", stage.one, urls),
-            (f"cached verdict, {many.count:,} tokens", many, [name for name in urls if name != _NGINX]),
+            ("cached verdict, one token", stage.one, targets),
+            (f"cached verdict, {many.count:,} tokens", many, [name for name in targets if name != _NGINX]),
         ):
             stage.say(case)
             for name in (
                 names
             ):  # so that every verdict is cached, and the general HTTP server has seen the connections, too
                 wrk(
-                    urls[name],
+                    targets[name].url,
                     tokens,
                     _BOUND if tokens.count > CONNECTIONS else 1,
                     once=tokens.count > CONNECTIONS,
                 )
-            seen = stage.alternating({name: _load(stage, urls[name], tokens) for name in names})
+            seen = stage.alternating(
+                {name: partial(stage.load, name, targets[name], tokens) for name in names}
+            )
             _add(stage, Row(case, seen["authgate"], seen.get(_ENVOY_CACHED), 1.7))
-            _add(stage, Row(case, seen["authgate"], seen.get(_NGINX), 0.7))
-
-
-def _load(stage: Stage, url: str, tokens: TokenFile) -> Callable[[], float]:
-    return lambda: wrk(url, tokens, stage.effort.seconds).rate
+            _add(stage, Row(case, seen["authgate"], seen.get(_NGINX), 0.75))
+            stage.add_costs(case)
 
 
 def _add(stage: Stage, row: Row) -> None:
@@ -81,35 +83,40 @@ def new_tokens(stage: Stage) -> None:
         if stage.peers.envoy:
             envoy = stage.peers.envoy
             start = stage.peer("envoy", lambda port: envoy_command(envoy, stage.folder, port, stage.jwks, 0))
-            what["Envoy jwt_authn, cache off"] = _each_once(servers.enter_context(start), tokens)
+            what[_ENVOY_NEW] = _each_once(stage, _ENVOY_NEW, servers.enter_context(start), tokens)
         if stage.peers.gooidc:
             gooidc = stage.peers.gooidc
             start = stage.peer("gooidc", lambda port: gooidc_command(gooidc, stage.folder, port, stage.jwks))
-            what["Go net/http on coreos/go-oidc"] = _each_once(servers.enter_context(start), tokens)
+            what[_GO] = _each_once(stage, _GO, servers.enter_context(start), tokens)
         if stage.peers.openssl:
             what["openssl speed rsa2048, verify"] = lambda: _openssl(stage)
         seen = stage.alternating(what)
     gate = seen.pop("authgate")
-    wanted = {"Envoy": 1.05, "Go": 1.5, "openssl": 0.3}
+    stage.add_costs(case, 70)
+    wanted = {"Envoy": 1.0, "Go": 1.5, "openssl": 0.3}
     for name, series in seen.items():
         _add(stage, Row(case, gate, series, wanted[name.split()[0]]))
     if not seen:
         _add(stage, Row(case, gate))
 
 
-def _all_new(stage: Stage, tokens: TokenFile, algorithm: str = "RS256", *, refused: bool = False) -> float:
+def _all_new(
+    stage: Stage,
+    tokens: TokenFile,
+    algorithm: str = "RS256",
+    *,
+    name: str = "authgate",
+    refused: bool = False,
+) -> float:
     warming, measured = tokens.split(500)
     with stage.gate(algorithm) as gate:
-        _once(gate, warming, refused=refused)  # the code is then warm, and each token that follows is new
-        return _once(gate, measured, refused=refused)
+        # The code is then warm, and each token that follows is new.
+        wrk(gate.url, warming, _BOUND, once=True, refused=refused)
+        return stage.load(name, gate, measured, once=True, refused=refused)
 
 
-def _each_once(server: Server, tokens: TokenFile) -> Callable[[], float]:
-    return lambda: _once(server, tokens)
-
-
-def _once(server: Server, tokens: TokenFile, *, refused: bool = False) -> float:
-    return wrk(server.url, tokens, _BOUND, once=True, refused=refused).rate
+def _each_once(stage: Stage, name: str, server: Server, tokens: TokenFile) -> Callable[[], float]:
+    return lambda: stage.load(name, server, tokens, once=True)
 
 
 def _openssl(stage: Stage) -> float:
@@ -151,8 +158,10 @@ def _beside_cryptography(stage: Stage, algorithm: str, besides: str | None = Non
     }
     if besides is not None:
         usual = stage.store.good(besides, stage.effort.new_tokens)
-        what[f"own {besides}"] = lambda: _all_new(stage, usual, besides)
+        own = f"own {besides}"
+        what[own] = lambda: _all_new(stage, usual, besides, name=own)
     seen = stage.alternating(what)
+    stage.add_costs(case)
     _add(stage, Row(case, seen["authgate"], seen[against], 0.5))
     if besides is not None:
         _add(stage, Row(case, seen["authgate"], seen[f"own {besides}"]))
@@ -163,23 +172,25 @@ def refusals(stage: Stage) -> None:
     count = stage.effort.new_tokens
     stage.say("401, every token another one")
     bad = {
-        "garbage": (stage.store.garbage(count), 0.5),
-        "expired": (stage.store.expired(count), 0.3),
-        "forged": (stage.store.forged(count), 0.2),
+        "garbage": (stage.store.garbage(count), 0.6),
+        "expired": (stage.store.expired(count), 0.35),
+        "forged": (stage.store.forged(count), 0.25),
     }
     own = "own cached verdict"
     with stage.gate() as gate:
         wrk(gate.url, stage.one, 1)
-        what = {own: _load(stage, gate.url, stage.one)}
+        what: dict[str, Callable[[], float]] = {own: lambda: stage.load(own, gate, stage.one)}
         for name, (tokens, _) in bad.items():
 
-            def measure(tokens: TokenFile = tokens) -> float:
-                return _all_new(stage, tokens, refused=True)
+            def measure(tokens: TokenFile = tokens, name: str = name) -> float:
+                return _all_new(stage, tokens, name=name, refused=True)
 
             what[name] = measure
         seen = stage.alternating(what)
     for name, (_, wanted) in bad.items():
         _add(stage, Row(f"401, {name}", seen[name], seen[own], wanted))
+    costs = stage.costs()
+    stage.report.rows += [Row(f"401, {name}: CPU time of a request", costs[name], costs[own]) for name in bad]
 
 
 def behind_nginx(stage: Stage) -> None:
@@ -193,7 +204,7 @@ def behind_nginx(stage: Stage) -> None:
         null = servers.enter_context(
             stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
         )
-        urls = {}
+        fronts = {}
         for name, server in (("authgate", gate), ("the same, nginx return 200 instead of authgate", null)):
             address = server.url.removeprefix("http://").removesuffix("/verify")
             port = free_port()
@@ -204,11 +215,14 @@ def behind_nginx(stage: Stage) -> None:
                 log=stage.folder / "front.log",
                 token=stage.one.read()[0],
             )
-            urls[name] = servers.enter_context(front).url
-            wrk(urls[name], stage.one, 1)
-        seen = stage.alternating({name: _load(stage, url, stage.one) for name, url in urls.items()})
+            fronts[name] = servers.enter_context(front)
+            wrk(fronts[name].url, stage.one, 1)
+        seen = stage.alternating(
+            {name: partial(stage.load, name, front, stage.one) for name, front in fronts.items()}
+        )
+    stage.costs()  # those of nginx alone
     ours, theirs = seen.values()
-    _add(stage, Row(case, ours, theirs, 0.9))
+    _add(stage, Row(case, ours, theirs, 0.92))
 
 
 def rules(stage: Stage) -> None:

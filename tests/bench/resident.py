@@ -40,7 +40,7 @@ def memory(stage: Stage) -> None:
         for _ in range(2):  # the cached answer is created by the second request
             wrk(gate.url, stored, _BOUND, once=True)
         each = (gate.rss_kb() - before) / stored.count
-    _add_figure(stage, f"memory per cached verdict, {tokens.count:,} of them", "KB", (each,), 1.2)
+    _add_figure(stage, f"memory per cached verdict, {tokens.count:,} of them", "KB", (each,), 0.8)
 
 
 def _with_expressions(stage: Stage) -> str:

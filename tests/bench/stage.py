@@ -11,11 +11,13 @@ from pathlib import Path
 
 from authgate.dev.compact import JsonObject
 from tests.bench.peers import Peers
-from tests.bench.report import Report, Series
+from tests.bench.report import Report, Row, Series
 from tests.bench.server import SERVER_CORE, Server, free_port, pinned
 from tests.bench.tokens import TokenFile, TokenStore, gate_document
+from tests.bench.wrk import wrk
 
 RATE = "/s"
+_BOUND = 100  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Stage:
     report: Report
     say: Callable[[str], None]
     _gates: int = field(default=0, init=False)
+    _costs: dict[str, list[float]] = field(default_factory=dict, init=False)
 
     def gate(
         self, *algorithms: str, document: str | None = None, workers: int = 1, cores: int | str = SERVER_CORE
@@ -88,6 +91,29 @@ class Stage:
     def one(self) -> TokenFile:
         """Return a file with one RS256 token."""
         return self.store.good("RS256", 1)
+
+    def load(
+        self, name: str, server: Server, tokens: TokenFile, *, once: bool = False, refused: bool = False
+    ) -> float:
+        """Return the rate of one round, and keep under `name` what a request cost the server in CPU time."""
+        before = server.cpu_seconds()
+        done = wrk(server.url, tokens, _BOUND if once else self.effort.seconds, once=once, refused=refused)
+        spent = (server.cpu_seconds() - before) / done.requests * 1e6
+        self._costs.setdefault(name, []).append(spent)
+        return done.rate
+
+    def costs(self) -> dict[str, Series]:
+        """Return the CPU time of a request in the rounds since the last call, by the names given to `load`."""
+        costs, self._costs = self._costs, {}
+        return {name: Series(name, "µs", tuple(rounds)) for name, rounds in costs.items()}
+
+    def add_costs(self, case: str, wanted: float | None = None) -> None:
+        """Add a row with the CPU time of a request to authgate, and one beside each other server."""
+        costs = self.costs()
+        ours, case = costs.pop("authgate"), f"{case}: CPU time of a request"
+        self.say(f"  {case}: {ours.median:.1f} µs  {[round(one, 1) for one in ours.rounds]}")
+        self.report.rows.append(Row(case, ours, None, wanted, at_most=True))
+        self.report.rows.extend(Row(case, ours, other) for other in costs.values())
 
     def alternating(self, what: Mapping[str, Callable[[], float]], unit: str = RATE) -> dict[str, Series]:
         """Measure the cases alternately for the configured number of rounds, so that noise affects all of them."""
