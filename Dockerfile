@@ -3,6 +3,9 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
 
+# The extras to install: cel (CEL expressions) and grpc (Envoy's gRPC protocol). Empty: neither.
+ARG EXTRAS=cel,grpc
+
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_NO_INPUT=1 \
@@ -10,21 +13,29 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 
 WORKDIR /src
 
-# Install dependencies in their own layer, so a change in the sources does not reinstall them.
+# prune.py removes debug symbols with strip, 30 MB. Without strip, it keeps them.
+# hadolint ignore=DL3008
+RUN if command -v apt-get >/dev/null; then \
+        apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*; \
+    fi
+
+# Get dependencies in their own layer, so a change in the sources does not download them again.
 COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python3 -m pip install --no-deps --require-hashes -r requirements/build.txt \
- && python3 -m venv --without-pip /opt/authgate \
- && python3 -m pip --python /opt/authgate/bin/python install --no-compile --no-deps --require-hashes \
-    -r requirements/runtime.txt
+ && python3 -m pip wheel --no-deps --require-hashes --wheel-dir wheels -r requirements/runtime.txt
 
 COPY LICENSE README.md pyproject.toml ./
 COPY authgate authgate
+COPY deploy/image deploy/image
 
 # Compile bytecode at build time: the server cannot write to the image's files. With unchecked-hash, Python does not compare
-# bytecode with sources at startup.
-RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . \
- && python3 -m pip --python /opt/authgate/bin/python install --no-compile --no-deps --no-index dist/*.whl \
+# bytecode with sources at startup. The sources stay, because tracebacks quote them.
+RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir wheels . \
+ && python3 -m venv --without-pip /opt/authgate \
+ && python3 -m pip --python /opt/authgate/bin/python install --no-compile --no-index --find-links wheels \
+    "authgate[${EXTRAS}]" \
  && python3 -m pip --python /opt/authgate/bin/python check \
+ && /opt/authgate/bin/python deploy/image/prune.py \
  && /opt/authgate/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/authgate/lib
 
 

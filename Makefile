@@ -18,6 +18,8 @@ LOCK_ARGS ?=
 # The name of the image, and its base image.
 IMAGE ?= authgate:dev
 PYTHON_IMAGE ?= python:3.13-slim
+# The extras in the image. EXTRAS= builds a smaller image without CEL and gRPC.
+EXTRAS ?= cel,grpc
 # An image with nginx in its PATH, for `make e2e`.
 NGINX_IMAGE ?= nginx:1.28
 
@@ -116,11 +118,12 @@ lock: $(VENV)/.dev ## generate requirements/*.txt from pyproject.toml (LOCK_ARGS
 		--output-file requirements/dev.txt
 
 # Use the docker format, because OCI images have no HEALTHCHECK.
-image: ## build the container image with docker, podman or buildah (IMAGE, PYTHON_IMAGE)
+image: ## build the container image with docker, podman or buildah (IMAGE, PYTHON_IMAGE, EXTRAS)
 	@for tool in docker 'podman --format' 'buildah --format'; do \
 		set -- $$tool; \
 		"$$1" info >/dev/null 2>&1 || continue; \
 		exec "$$1" build $${2:+--format docker} --tag '$(IMAGE)' --build-arg PYTHON_IMAGE='$(PYTHON_IMAGE)' \
+			--build-arg EXTRAS='$(EXTRAS)' \
 			--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' authgate/__init__.py)" .; \
 	done; \
 	echo 'neither docker, podman nor buildah works here; install one, or start its daemon' >&2; exit 1

@@ -260,7 +260,7 @@ class GateProcess(RunningGate):
 
     Its output is in a file next to the configuration, which must not contain listen addresses. shutdown.delay is 0
     unless `environ` sets it. `limits` are arguments of the shell's ulimit, such as "-Hn 1024". `prefix` is a command
-    that runs it, such as `prlimit --nofile=256`.
+    that runs it, such as `prlimit --nofile=256`. `python` is an interpreter with authgate, instead of the tests' own.
     """
 
     def __init__(
@@ -270,6 +270,7 @@ class GateProcess(RunningGate):
         *,
         limits: Sequence[str] = (),
         prefix: Sequence[str] = (),
+        python: str | Path = sys.executable,
     ) -> None:
         super().__init__()
         self._address, self._admin_address = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -279,7 +280,7 @@ class GateProcess(RunningGate):
             "AUTHGATE_SHUTDOWN__DELAY": "0s",
         }
         self.process = ChildProcess(
-            [*prefix, *_limited(limits), sys.executable, "-m", "authgate", "serve", "--config", file],
+            [*prefix, *_limited(limits), python, "-m", "authgate", "serve", "--config", file],
             log=file.with_suffix(".log"),
             ready=self._answers,
             environment={**os.environ, **own, **(environ or {})},

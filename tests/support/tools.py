@@ -25,6 +25,7 @@ _INSTALL = {
     "systemd-analyze": "install systemd",
     "faketime": "install it (Debian: faketime)",
     "chromium": "install it (Debian: chromium)",
+    "strip": "install it (Debian: binutils)",
     "git": "install it (Debian: git)",
     "fish": "install it (Debian: fish)",
     "zsh": "install it (Debian: zsh)",
