@@ -28,6 +28,7 @@ from authgate.cluster.failures import Call, clean, network_error, status_error
 from authgate.cluster.kubeconfig import kubeconfig_paths, read_kubeconfig
 from authgate.cluster.own_token import OwnToken, read_own_token
 from authgate.cluster.transport import RawAnswer, Transport, read_answer
+from authgate.cluster.validity import CertificateValidity, TokenValidity
 from authgate.http_proxy import ProxyEnvironment, ProxyError
 from authgate.single_flight import SingleFlight
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from authgate.cluster.api import ResourceAttributes
     from authgate.cluster.token_request import TokenAnswer, TokenSpec
     from authgate.cluster.typed_api import TypedAPI
+    from authgate.cluster.validity import Validity
     from authgate.model import Identity
 
 __all__ = ["ClusterClient", "ClusterConfigError", "ConnectionSettings"]
@@ -95,6 +97,20 @@ class ClusterClient:
     def connection(self) -> Connection:
         """The API server's address, and the kind of credential that the gate presents to it."""
         return self._connection
+
+    def credentials(self) -> dict[str, Callable[[], Validity | None]]:
+        """Return from when until when the gate's own token and client certificate are valid; {} for an exec plugin.
+
+        A plugin's credential is renewed when the next request needs it, so its end means nothing.
+        """
+        if isinstance(self._connection.credential, ExecPlugin):
+            return {}
+        found: dict[str, Callable[[], Validity | None]] = {
+            "token": TokenValidity(lambda: self._source.latest().token)
+        }
+        if self._connection.client_certificate is not None:
+            found["certificate"] = CertificateValidity(self._connection.client_certificate.certificate)
+        return found
 
     async def get(self, path: str, *, limit: int, within: float | None = None) -> bytes:
         """Return the body of a 200 answer to GET `path`, at most `limit` bytes; raises `ApiError`."""

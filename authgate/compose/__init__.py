@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from authgate.cluster.validity import CertificateValidity
 from authgate.compose.access_review import access_reviewers
 from authgate.compose.clusters import compose_clusters
 from authgate.compose.dependencies import CompositionError, Dependencies, placed
@@ -21,6 +23,10 @@ from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.router import IssuerRouter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from authgate.cluster.client import ClusterClient
+    from authgate.cluster.validity import Validity
     from authgate.config import Config
     from authgate.keys.remote import RemoteKeySet
     from authgate.policy.rules import Policy
@@ -91,7 +97,23 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
         reviewers=reviewers,
         token_issuer=issuer,
         metrics=deps.metrics,
+        credentials=_credentials(config, clusters.apis),
     )
+
+
+def _credentials(
+    config: Config, apis: Mapping[str, ClusterClient]
+) -> dict[tuple[str, str], Callable[[], Validity | None]]:
+    found = {
+        (f"cluster {kind}", name): read
+        for name, api in apis.items()
+        for kind, read in api.credentials().items()
+    }
+    for item in config.introspection:
+        if item.client_auth.cert_file is not None:
+            read = CertificateValidity(Path(item.client_auth.cert_file))
+            found["introspection certificate", item.name] = read
+    return found
 
 
 def _cache(config: Config, deps: Dependencies) -> VerdictCache:

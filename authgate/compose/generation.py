@@ -16,6 +16,7 @@ from authgate.server.exchange import EXCHANGE_RESULTS, signed_documents
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from authgate.cluster.validity import Validity
     from authgate.compose.clusters import Clusters
     from authgate.keys.remote import RemoteKeySet
     from authgate.signing.tokens import TokenIssuer
@@ -49,6 +50,8 @@ class Generation(Serving):
     token_issuer: TokenIssuer | None
     """Signs the gate's own tokens."""
     metrics: Metrics
+    credentials: dict[tuple[str, str], Callable[[], Validity | None]]
+    """From when until when the gate's own certificates and tokens are valid, by kind and configured name."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     def start(self) -> None:
@@ -130,7 +133,7 @@ class Generation(Serving):
             yield name, state.usable, state.detail
 
     def gauges(self) -> Gauges:
-        """Return the current numbers of caches, review budgets and watches."""
+        """Return the current numbers of caches, review budgets, watches and the gate's own credentials."""
         entries: dict[str, float] = {}
         sizes: dict[str, float] = {}
         if self.cache is not None:
@@ -157,6 +160,11 @@ class Generation(Serving):
             },
             watch_objects={labels: count for labels, (count, _) in watched.items()},
             watch_last_event={labels: at for labels, (_, at) in watched.items()},
+            credentials={
+                labels: (validity.ends, validity.ends - validity.begins)
+                for labels, read in self.credentials.items()
+                if (validity := read()) is not None
+            },
         )
 
     def issuer_names(self) -> set[str]:

@@ -201,6 +201,20 @@ _ALL: Final = (
         labels=("cluster", "resource", "reason"),
     ),
     MetricFamily(
+        name="authgate_credential_expiry_timestamp_seconds",
+        kind="gauge",
+        text="Unix time at which a certificate or token that authgate presents expires.",
+        labels=("credential", "name"),
+        aggregation="min",
+    ),
+    MetricFamily(
+        name="authgate_credential_lifetime_seconds",
+        kind="gauge",
+        text="Whole lifetime of that certificate or token.",
+        labels=("credential", "name"),
+        aggregation="min",
+    ),
+    MetricFamily(
         name="authgate_config_reloads",
         kind="counter",
         text="Configuration loads by result.",

@@ -150,6 +150,8 @@ class Gauges:
     introspection_saturation: Mapping[tuple[str, str], float] = field(default_factory=dict)
     watch_objects: Mapping[tuple[str, str], float] = field(default_factory=dict)
     watch_last_event: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    credentials: Mapping[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    """When a certificate or token expires, and its whole lifetime."""
 
 
 class Metrics:
@@ -218,6 +220,12 @@ class Metrics:
         self._watch_last = LabelledCounter[tuple[str, str]](
             store, "authgate_watch_last_event_timestamp_seconds"
         )
+        self._credential_expiry = LabelledCounter[tuple[str, str]](
+            store, "authgate_credential_expiry_timestamp_seconds"
+        )
+        self._credential_lifetime = LabelledCounter[tuple[str, str]](
+            store, "authgate_credential_lifetime_seconds"
+        )
         build = LabelledCounter[tuple[str, str]](store, "authgate_build_info")
         build[__version__, platform.python_version()] = 1.0
 
@@ -281,6 +289,8 @@ class Metrics:
         self._introspection_saturation.replace(gauges.introspection_saturation)
         self._watch_objects.replace(gauges.watch_objects)
         self._watch_last.replace(gauges.watch_last_event)
+        self._credential_expiry.replace({labels: at for labels, (at, _) in gauges.credentials.items()})
+        self._credential_lifetime.replace({labels: span for labels, (_, span) in gauges.credentials.items()})
 
     def keep_only_issuers(self, names: Iterable[str]) -> None:
         """Stop exposing the gauges of issuers that are no longer configured."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
+from authgate.cluster.validity import CertificateValidity
 from authgate.compose import CompositionError, Dependencies, compose
 from authgate.compose.generation import run_forever
 from authgate.observability.audit import Audit
@@ -93,6 +96,7 @@ class Service:
         self._reloading: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
         self._ending = False
+        self._served_certificates: dict[tuple[str, str], tuple[float, float]] = {}
 
     async def start(self) -> None:
         """Open the ports; raise `CompositionError` or `ListenError`, and leave nothing open then."""
@@ -105,6 +109,7 @@ class Service:
                 self.metrics.count_reload("success")
                 await self._open_admin()
             await self.ports.open()
+            self._read_served_certificates()
             if self._reloader is not None:
                 self._reloading = asyncio.create_task(run_forever(self._reloader.run, self.metrics))
         except (CompositionError, ListenError):
@@ -232,7 +237,18 @@ class Service:
         return self.generation.documents()
 
     def _gauges(self) -> Gauges:
-        return Gauges() if self._generation is None else self._generation.gauges()
+        gauges = Gauges() if self._generation is None else self._generation.gauges()
+        return replace(gauges, credentials={**gauges.credentials, **self._served_certificates})
+
+    def _read_served_certificates(self) -> None:
+        """Read when the certificates of the ports expire. They are read only now, as the ports read them."""
+        config = self._config
+        sections = {"server": config.server.tls, "exchange": config.exchange.tls if config.exchange else None}
+        for name, tls in sections.items():
+            validity = CertificateValidity(Path(tls.cert_file))() if tls else None
+            if validity is not None:
+                span = validity.ends - validity.begins
+                self._served_certificates["server certificate", name] = validity.ends, span
 
     async def _keep_house(self) -> None:
         dropped, watch = self._dropped_lines(), ClockWatch()

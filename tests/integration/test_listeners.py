@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from cryptography.x509 import load_pem_x509_certificates
+from prometheus_client.parser import text_string_to_metric_families
 
 from authgate.config import load
 from authgate.dev.issuer import Issuer
@@ -20,7 +23,6 @@ from tests.support.wire import Reply, ask, bearer, connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 IN_EVERY_LOOP = True
 ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
@@ -275,6 +277,22 @@ async def test_client_certificates_can_be_required(tmp_path: Path) -> None:
             # a TLS 1.3 client sees the rejection only when it reads
             with pytest.raises((OSError, EOFError)):
                 await verified(address, trusting(authority, client=stranger))
+
+
+async def test_the_end_of_the_certificate_is_a_metric(tmp_path: Path) -> None:
+    """It is that of the certificate in use, because the files are read only at startup."""
+    tls = tls_files(tmp_path, trustme.CA())
+    (certificate,) = load_pem_x509_certificates(Path(tls["certFile"]).read_bytes())
+    async with started(tmp_path, listen=["127.0.0.1:0"], tls=tls) as gate:
+        tls_files(tmp_path, trustme.CA())
+        found = {
+            family.name: [(sample.labels, sample.value) for sample in family.samples]
+            for family in text_string_to_metric_families(gate.metrics.render().decode())
+        }
+    ends, begins = certificate.not_valid_after_utc, certificate.not_valid_before_utc
+    labels = {"credential": "server certificate", "name": "server"}
+    assert found["authgate_credential_expiry_timestamp_seconds"] == [(labels, ends.timestamp())]
+    assert found["authgate_credential_lifetime_seconds"] == [(labels, (ends - begins).total_seconds())]
 
 
 async def test_tls_files_that_break_before_the_port_opens_are_named(tmp_path: Path) -> None:

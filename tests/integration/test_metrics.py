@@ -12,7 +12,7 @@ import pytest
 from authgate import __version__
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
-from authgate.dev.scenario import LEGACY_AUDIENCE
+from authgate.dev.scenario import LEGACY_AUDIENCE, TOKEN_LIFETIME
 from authgate.errors import Reason
 from tests.support.faults import Hold, failing
 from tests.support.process import until
@@ -231,6 +231,15 @@ async def test_keys_are_exposed_by_issuer(gate: Gate, issuer: Issuer) -> None:
     for name in ("home", "corp"):
         assert await gate.metric("authgate_jwks_keys", issuer=name) == 1
         assert await gate.metric("authgate_jwks_fetches_total", issuer=name, result="success") == 1
+
+
+async def test_the_end_of_the_gates_own_token_is_exposed(gate: Gate, scenario: Scenario) -> None:
+    """The kubelet, or whatever else writes the token file, may have stopped."""
+    labels = {"credential": "cluster token"}
+    lifetime = await gate.metric("authgate_credential_lifetime_seconds", **labels)
+    ends = await gate.metric("authgate_credential_expiry_timestamp_seconds", **labels)
+    assert lifetime == TOKEN_LIFETIME
+    assert abs(ends - lifetime - scenario.state.clock()) < 60
 
 
 async def test_the_version_and_the_configuration_are_exposed(gate: Gate) -> None:

@@ -37,6 +37,8 @@ LABELS = {
     "authgate_watch_last_event_timestamp_seconds": {"cluster", "resource"},
     "authgate_watch_objects": {"cluster", "resource"},
     "authgate_watch_restarts": {"cluster", "resource", "reason"},
+    "authgate_credential_expiry_timestamp_seconds": {"credential", "name"},
+    "authgate_credential_lifetime_seconds": {"credential", "name"},
     "authgate_config_reloads": {"result"},
     "authgate_config_last_reload_success_timestamp_seconds": set[str](),
     "authgate_config_rejected_since_timestamp_seconds": set[str](),
@@ -75,6 +77,7 @@ def counted() -> Metrics:
         introspection_saturation={("opaque", "renewal"): 0.25},
         watch_objects={("home", "pods"): 3},
         watch_last_event={("home", "pods"): 1_800_000_000.0},
+        credentials={("cluster token", "home"): (1_800_003_600.0, 3600.0)},
     )
     metrics.cache_evictions["verdict"] += 1
     metrics.jwks_fetches["corp", "success"] += 1
@@ -165,6 +168,12 @@ def test_every_family_has_a_help_line_that_is_a_sentence(metrics: Metrics) -> No
         ("authgate_introspection_saturation", {"issuer": "opaque", "budget": "renewal"}, 0.25),
         ("authgate_accessreview_requests_total", {"cluster": "home", "result": "allowed"}, 1),
         ("authgate_accessreview_requests_total", {"cluster": "home", "result": "throttled"}, 1),
+        (
+            "authgate_credential_expiry_timestamp_seconds",
+            {"credential": "cluster token", "name": "home"},
+            1_800_003_600,
+        ),
+        ("authgate_credential_lifetime_seconds", {"credential": "cluster token", "name": "home"}, 3600),
         ("authgate_config_reloads_total", {"result": "success"}, 1),
         ("authgate_config_last_reload_success_timestamp_seconds", {}, 1_800_000_000),
         ("authgate_http_errors_total", {"status": "431"}, 1),
@@ -192,6 +201,8 @@ def test_numbers_that_decrease_are_not_counters() -> None:
         "authgate_cache_entries",
         "authgate_config_last_reload_success_timestamp_seconds",
         "authgate_config_rejected_since_timestamp_seconds",
+        "authgate_credential_expiry_timestamp_seconds",
+        "authgate_credential_lifetime_seconds",
         "authgate_in_flight_requests",
         "authgate_introspection_saturation",
         "authgate_jwks_keys",
