@@ -25,6 +25,7 @@ class Source(StrEnum):
     AUTHENTICATION_CONFIGURATION = "authentication-configuration"
     VAULT_ROLE = "vault-role"
     KUBE_RBAC_PROXY = "kube-rbac-proxy"
+    OAUTH2_PROXY = "oauth2-proxy"
 
 
 class Target(StrEnum):

@@ -11,11 +11,13 @@ from authgate.tools.convert.kubernetes import (
     from_authentication_configuration,
     to_authentication_configuration,
 )
+from authgate.tools.convert.oauth2_proxy import from_oauth2_proxy
 from authgate.tools.convert.values import ConversionError, Converted, converted_text
 from authgate.tools.convert.vault import from_vault_role
 
 FROM: Final[Mapping[str, Callable[[str, Options], Converted]]] = {
     "kube-rbac-proxy": from_kube_rbac_proxy,
+    "oauth2-proxy": from_oauth2_proxy,
 }
 """The conversions from other proxies; they raise `ConversionError`."""
 

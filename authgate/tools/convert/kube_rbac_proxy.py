@@ -32,7 +32,7 @@ from authgate.tools.convert.results import (
     plain_path,
     with_paths,
 )
-from authgate.tools.convert.values import ConversionError, Converted, read_original
+from authgate.tools.convert.values import ConversionError, Converted, Original, read_original
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,21 +45,6 @@ _VERBS: Final = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patc
 _SAME_VERBS: Final = ["GET", "PATCH", "DELETE"]
 """The methods that kube-rbac-proxy and kube-apiserver name by the same verb for paths outside the API."""
 _UNUSED_AUDIENCE: Final = "authgate-access-reviews-only"
-_BOOLEANS: Final = frozenset(
-    {
-        "auth-header-fields-enabled",
-        "http2-disable",
-        "upstream-force-h2c",
-        "add-dir-header",
-        "alsologtostderr",
-        "logtostderr",
-        "one-output",
-        "skip-headers",
-        "skip-log-headers",
-        "version",
-        "help",
-    }
-)
 _TLS: Final = "the proxy in front of authgate accepts TLS"
 _UPSTREAM: Final = "the proxy in front of authgate sends requests to the app"
 _LOG: Final = "log.level and log.format replace it"
@@ -172,12 +157,15 @@ def _instances(text: str, reading: Reading) -> list[_Instance]:
 
 
 def _instance(container: Fields, items: list[Object], used: set[str], reading: Reading) -> _Instance:
-    flags = arguments(container, _BOOLEANS, reading)
+    flags = arguments(container, reading)
     container_of(container)
     path = _one(flags, "config-file")
     if not path:
         return _Instance(container.text("name"), flags, None)
-    root = embedded(path.rpartition("/")[2], items, used, reading)
+    file = embedded(path.rpartition("/")[2], items, used)
+    root = None
+    if file is not None:
+        root = reading.open(Original(read_original(file.text).fields, {(): file.line}, file.label))
     if root is None:
         flags.note(
             "config-file",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authgate.tools.convert.fields import Fields
-from authgate.tools.convert.values import ConversionError, Original, read_original, read_originals
+from authgate.tools.convert.values import ConversionError, Original, read_originals
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from authgate.config.problems import Path
     from authgate.tools.convert.fields import Reading
@@ -97,18 +97,24 @@ def is_workload(item: Object) -> bool:
     return item.kind in _TEMPLATES
 
 
-def arguments(container: Fields, booleans: Collection[str], reading: Reading) -> Fields:
+def arguments(container: Fields, reading: Reading, *, environment: str = "") -> Fields:
     """Return the flags of a container's command and arguments as fields, each with the list of its values.
 
-    A value of `$(NAME)` is replaced if `env` has it. Flags in `booleans` need no value.
+    A value of `$(NAME)` is replaced if `env` has it. A flag before another flag is "true". Variables that begin with
+    `environment` are fields, too.
     """
     variables = {}
-    for variable in container.sections("env"):
-        name, value = variable.text("name"), variable.text("value")
-        variable.ignore("valueFrom")
-        variables[name] = value
     values: dict[str, list[str]] = {}
     lines: dict[Path, int] = {}
+    for variable in container.sections("env"):
+        name = variable.text("name")
+        if "value" in variable.values:
+            variables[name] = variable.text("value")
+        else:
+            variable.omit("valueFrom", "the value is not in the file")
+        if environment and name.startswith(environment) and name in variables:
+            values[name] = [variables[name]]
+            lines[name,] = variable.original.lines.get(variable.path, 0)
     for field in ("command", "args"):
         words = list(enumerate(container.texts(field)))
         while words:
@@ -120,10 +126,8 @@ def arguments(container: Fields, booleans: Collection[str], reading: Reading) ->
                 if field == "args" or index > 0:
                     container.note(field, f"has the word at index {index} omitted: it is not a flag")
                 continue
-            if not equals and flag in booleans:
-                value = "true"
-            elif not equals:
-                value = words.pop(0)[1] if words else ""
+            if not equals:
+                value = words.pop(0)[1] if words and not words[0][1].startswith("--") else "true"
             if found := _VARIABLE.search(value):
                 container.note(
                     field,
@@ -145,8 +149,17 @@ def container_of(container: Fields) -> None:
     container.omit_rest(_WORKLOAD)
 
 
-def embedded(name: str, items: list[Object], used: set[str], reading: Reading) -> Fields | None:
-    """Return the root of the YAML file with this name in a ConfigMap or Secret, or None."""
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file in a ConfigMap or Secret."""
+
+    text: str
+    line: int
+    label: str
+
+
+def embedded(name: str, items: list[Object], used: set[str]) -> File | None:
+    """Return the file with this name in a ConfigMap or Secret, whose label is added to `used`, or None."""
     for item in items:
         member = _FILES.get(item.kind)
         data = item.fields.section(member) if member and member in item.fields else None
@@ -154,10 +167,8 @@ def embedded(name: str, items: list[Object], used: set[str], reading: Reading) -
             continue
         used.add(item.label)
         item.fields.ignore(*_STATUS, "metadata")
-        label = f"{item.label} {member}[{name}]"
         line = item.fields.original.lines.get((str(member), name), 0)
-        inner = read_original(data.text(name))
-        return reading.open(Original(inner.fields, {(): line}, label))
+        return File(data.text(name), line, f"{item.label} {member}[{name}]")
     return None
 
 
