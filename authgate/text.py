@@ -14,6 +14,16 @@ def is_clean(value: str) -> bool:
     return value.isprintable() or _UNSAFE.search(value) is None
 
 
+def visible(text: str) -> str:
+    """Return text with non-printable characters escaped.
+
+    In a terminal, control characters could move the cursor or change the title. Others change the direction of text.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
 def counted(number: int, thing: str) -> str:
     """Return a number of things: "1 key", "2 keys"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

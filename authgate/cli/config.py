@@ -22,8 +22,8 @@ from authgate.cli.terminal import (
     print_data,
     print_json,
     print_rows,
-    visible,
 )
+from authgate.text import visible
 
 if TYPE_CHECKING:
     from authgate.tools.field_help import Field

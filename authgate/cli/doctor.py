@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_data, visible
+from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_data
+from authgate.text import visible
 
 if TYPE_CHECKING:
     from authgate.config import Problem

@@ -21,9 +21,9 @@ from authgate.cli.terminal import (
     fail,
     print_data,
     print_rows,
-    visible,
 )
 from authgate.cli.token_source import TokenArgument, read_token
+from authgate.text import visible
 from authgate.vocabulary import DEFAULT_POLICY
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from authgate.cli.terminal import USAGE, fail, plain_parser, visible
+from authgate.cli.terminal import USAGE, fail, plain_parser
+from authgate.text import visible
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace

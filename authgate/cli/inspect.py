@@ -6,8 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from authgate.cli.terminal import Output, OutputOption, console, print_data, print_rows, visible
+from authgate.cli.terminal import Output, OutputOption, console, print_data, print_rows
 from authgate.cli.token_source import TokenArgument, read_token
+from authgate.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, USAGE, Output, fail, print_data, visible
+from authgate.cli.terminal import FAILED, USAGE, Output, fail, print_data
+from authgate.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

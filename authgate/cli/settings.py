@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from authgate.cli.terminal import FAILED, console, visible
+from authgate.cli.terminal import FAILED, console
+from authgate.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

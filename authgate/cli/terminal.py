@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
+from authgate.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -68,16 +70,6 @@ def print_data(value: Mapping[str, object], output: Output) -> None:
     from authgate.tools.yaml_text import yaml_text
 
     print(yaml_text(value), end="")
-
-
-def visible(text: str) -> str:
-    """Return text with non-printable characters escaped.
-
-    Control characters could move the cursor or change the title; others change the direction of the text.
-    """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
 
 
 def counted(number: int, thing: str) -> str:

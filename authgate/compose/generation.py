@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from authgate.observability.log import event, traceback_of
 from authgate.observability.metrics import Gauges, Metrics
+from authgate.server.admin.page import MAX_ROWS
+from authgate.server.admin.status import Inspection, VerifierDetails
 from authgate.server.decider import Serving
 from authgate.server.exchange import EXCHANGE_RESULTS, signed_documents
 
@@ -131,6 +133,26 @@ class Generation(Serving):
                 named[f"cluster/{cluster.name}/legacyAudiences"] = legacy
         for name, state in named.items():
             yield name, state.usable, state.detail
+
+    def inspect(self) -> Inspection:
+        """Return each issuer, cluster and introspection endpoint with its keys, as far as the page lists them."""
+        keyed: dict[str, JWTVerifier | ClusterVerifier] = {
+            **{f"issuer/{name}": verifier for name, verifier in self.issuers.items()},
+            **{f"cluster/{name}": verifier for name, verifier in self.clusters.verifiers.items()},
+        }
+        states = [*self.states()]
+        return Inspection(
+            verifiers=tuple(
+                VerifierDetails(
+                    name=name,
+                    usable=usable,
+                    detail=detail,
+                    keys=keyed[name].details() if name in keyed else None,
+                )
+                for name, usable, detail in states[:MAX_ROWS]
+            ),
+            more=max(0, len(states) - MAX_ROWS),
+        )
 
     def gauges(self) -> Gauges:
         """Return the current numbers of caches, review budgets, watches and the gate's own credentials."""

@@ -11,11 +11,12 @@ from authgate.model import RevocationHandle
 from authgate.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from authgate.keys.jwk import VerificationKey
 
 _MAX_CANDIDATES = 8
+_MAX_DETAILS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,28 @@ class KeyStatus:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDetails:
+    """A key for people: `age` is how many seconds the process has had it, None for a key of the configuration."""
+
+    kid: str
+    algorithms: tuple[str, ...]
+    age: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySetDetails:
+    """A key set for people: its first 20 keys, how many more there are, and when it is fetched, in seconds.
+
+    The times are None for keys that are not fetched, not yet, or only when a token needs them.
+    """
+
+    keys: tuple[KeyDetails, ...] = ()
+    more: int = 0
+    fetched_ago: float | None = None
+    next_fetch_in: float | None = None
+
+
 class KeySet(Protocol):
     """The public keys of one issuer."""
 
@@ -97,6 +120,10 @@ class KeySet(Protocol):
         """Return whether the key set can be used now."""
         ...
 
+    def details(self) -> KeySetDetails:
+        """Return the keys and the times of fetches."""
+        ...
+
     async def close(self) -> None:
         """End the fetches under way."""
         ...
@@ -120,6 +147,25 @@ class KeyIndex:
                 self._fitting[question] = self._select(kid, algorithm)
             return self._fitting[question]
         return self._select(kid, algorithm)
+
+    def details(
+        self,
+        age_of: Callable[[VerificationKey], float | None],
+        *,
+        fetched_ago: float | None = None,
+        next_fetch_in: float | None = None,
+    ) -> KeySetDetails:
+        """Return these keys with their ages."""
+        shown = tuple(
+            KeyDetails(kid=key.info.kid, algorithms=tuple(sorted(key.algorithms)), age=age_of(key))
+            for key in self.keys[:_MAX_DETAILS]
+        )
+        return KeySetDetails(
+            keys=shown,
+            more=len(self.keys) - len(shown),
+            fetched_ago=fetched_ago,
+            next_fetch_in=next_fetch_in,
+        )
 
     def _select(self, kid: str | None, algorithm: str) -> LocalLookup:
         fitting = [
@@ -162,6 +208,10 @@ class StaticKeySet:
     def status(self) -> KeyStatus:
         """Return that static keys can always be used."""
         return KeyStatus(usable=True, detail=f"{counted(len(self._index.keys), 'static key')}")
+
+    def details(self) -> KeySetDetails:
+        """Return the keys. They are never fetched."""
+        return self._index.details(lambda _: None)
 
     async def close(self) -> None:
         """Do nothing: static keys are never fetched."""

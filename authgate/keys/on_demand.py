@@ -13,6 +13,7 @@ from authgate.keys.key_set import (
     KeyIndex,
     KeyMismatch,
     KeyPending,
+    KeySetDetails,
     KeyStatus,
     KeysUnavailable,
     KeyUnknown,
@@ -42,6 +43,7 @@ _FORBIDDEN: Final = 403  # S3 also answers this for an object that does not exis
 class _Held:
     index: KeyIndex
     at: float
+    since: float
     retry_at: float = 0.0
     """From when the key may be fetched again after a failed fetch."""
 
@@ -119,6 +121,15 @@ class OnDemandKeySet:
             detail += f"; the last fetch failed: {self._error}"
         return KeyStatus(usable=True, detail=detail)
 
+    def details(self) -> KeySetDetails:
+        """Return the keys in memory, the last used first. The next fetch is whenever a token needs one."""
+        now = self._clock.monotonic()
+        held = {kept.index.keys[0].fingerprint: kept for kept in reversed(self._held.values())}
+        return KeyIndex(kept.index.keys[0] for kept in held.values()).details(
+            lambda key: now - held[key.fingerprint].since,
+            fetched_ago=min((now - kept.at for kept in held.values()), default=None),
+        )
+
     async def close(self) -> None:
         """End the fetches under way."""
         await self._fetches.close()
@@ -152,7 +163,8 @@ class OnDemandKeySet:
         if not same:
             self._drop(kid)
         index = held.index if held is not None and same else KeyIndex([key])
-        self._held[kid] = _Held(index, self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._held[kid] = _Held(index, now, held.since if held is not None and same else now)
         while len(self._held) > _MAX_KEYS:
             self._held.popitem(last=False)
         self._on_fetch(FetchReport(keys=len(self._held), at=self._clock.now()))

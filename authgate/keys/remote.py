@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from authgate.keys.key_set import (
     KeyIndex,
     KeyPending,
+    KeySetDetails,
     KeyStatus,
     KeysUnavailable,
     KeyUnknown,
@@ -156,6 +157,7 @@ class RemoteKeySet:
         self._schedule = FetchSchedule(clock, rules, jitter)
         self._sleep = sleep
         self._index = KeyIndex(())
+        self._known_since: dict[bytes, float] = {}
         self._fetches: SingleFlight[str, None] = SingleFlight()
         self._succeeded_at: float | None = None
         self._error = "not fetched yet"
@@ -227,6 +229,7 @@ class RemoteKeySet:
         """Adopt the keys of another set and their age if both have the same `place` and this one has no keys."""
         if self._succeeded_at is None and self.place and self.place == other.place:
             self._index = other._index
+            self._known_since = other._known_since
             self._succeeded_at = other._succeeded_at
             self._schedule.rechecked_at = other._schedule.rechecked_at
 
@@ -279,6 +282,15 @@ class RemoteKeySet:
         if self._schedule.failures:
             detail += f"; {self._schedule.failures} failed fetches since: {self._error}"
         return KeyStatus(usable=self._usable, detail=detail)
+
+    def details(self) -> KeySetDetails:
+        """Return the keys of the last good fetch, and when the last one was and the next one will be."""
+        now = self._clock.monotonic()
+        return self._index.details(
+            lambda key: now - self._known_since[key.fingerprint],
+            fetched_ago=None if self._succeeded_at is None else now - self._succeeded_at,
+            next_fetch_in=self.next_refresh(),
+        )
 
     async def _next_fetch(self) -> bool:
         """Wait for the fetch after the cooldown; return False if that takes too long or too many requests wait."""
@@ -361,7 +373,7 @@ class RemoteKeySet:
         self.on_document(document)
 
     def _succeed(self, document: KeyDocument, at: float, *, shared: bool = False) -> None:
-        self._replace_keys(document)
+        self._replace_keys(document, at)
         self._schedule.succeeded()
         self._error = ""
         self._succeeded_at = at
@@ -371,7 +383,7 @@ class RemoteKeySet:
             )
         )
 
-    def _replace_keys(self, document: KeyDocument) -> None:
+    def _replace_keys(self, document: KeyDocument, at: float) -> None:
         """Use the fetched keys. A key that was there before keeps its object, so its cached verdicts stay valid."""
         kids = frozenset(key.info.kid for key in document.keys if not key.any_kid)
         self._disappeared_kids = self._index.kids - kids
@@ -381,6 +393,7 @@ class RemoteKeySet:
             return
         retired = self._index
         self._index = KeyIndex(new.values())
+        self._known_since = {fingerprint: self._known_since.get(fingerprint, at) for fingerprint in new}
         retired.handle.revoke()
         for fingerprint, key in old.items():
             if fingerprint not in new:

@@ -300,7 +300,8 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        from authgate.observability.exposition import Exposition, figures_of
+        from authgate.observability.exposition import Exposition
+        from authgate.observability.figures import figures_of
 
         self.publish()
         if self._exposition is None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from authgate.config import Config
     from authgate.server.admin import Check
+    from authgate.server.admin.status import Inspection
 
 _LENGTH = 4
 
@@ -31,6 +32,27 @@ class Drain:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """To a worker: finish open requests and exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """A question: which issuers, clusters and keys does the worker have?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """To a worker: answer a question. It continues to obey other orders meanwhile."""
+
+    number: int
+    question: Inspect
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """From a worker: the answer to the question with the same number."""
+
+    number: int
+    answer: Inspection
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +87,8 @@ class Failed:
     error: str
 
 
-Order = Adopt | Keys | Drain | Stop
-Report = Status | Keys | Adopted | Failed
+Order = Adopt | Keys | Drain | Stop | Ask
+Report = Status | Keys | Adopted | Failed | Answered
 
 
 class Channel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import time
@@ -15,6 +16,7 @@ from authgate.config import ConfigError
 from authgate.config.models.files import named_files
 from authgate.observability.log import event
 from authgate.server.admin import Check
+from authgate.server.admin.status import ConfigurationDetails
 from authgate.service.restart_only import pending_restart
 from authgate.timestamps import date
 
@@ -56,6 +58,15 @@ class ConfigFile:
 
     def _state(self) -> _State:
         return _state_of(self.path)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file as sha256sum prints it, or "" if the file cannot be read."""
+    try:
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _state_of(path: Path | str) -> _State:
@@ -131,6 +142,8 @@ class Reloader:
         self._asked = asyncio.Event()
         self._good = True
         self._detail = f"{file.path}, read at start"
+        self._applied_at = time.time()
+        self._sha256 = digest_of(file.path)
 
     def ask(self) -> None:
         """Read the file again, even if it has not changed."""
@@ -152,18 +165,29 @@ class Reloader:
         """Return which configuration is in use, and why a newer one is not."""
         return Check("configuration", self._good, self._detail)
 
+    def details(self) -> ConfigurationDetails:
+        """Return the same for people, with the file's digest and the time."""
+        return ConfigurationDetails(
+            path=str(self._file.path),
+            sha256=self._sha256,
+            applied_at=self._applied_at,
+            rejected="" if self._good else self._detail,
+        )
+
     async def _reload(self) -> None:
         path = str(self._file.path)
         files: tuple[str, ...] = ()
         try:
             loaded = self._file.read() if self._forks else await asyncio.to_thread(self._file.read)
             files = tuple(named_files(loaded.config))
+            digest = digest_of(self._file.path)
             await self._adopt(loaded.config)
         except (ConfigError, CompositionError) as error:
             self._retry.rejected(files if self._interval else (), time.monotonic())
             self._reject("; ".join(str(error).splitlines()), error.without_values())
             return
         self._retry.accepted()
+        self._applied_at, self._sha256 = time.time(), digest
         self._metrics.count_reload("success")
         self._good, self._detail, self._why = True, f"{path}, read at {date(time.time())}", ""
         waiting = ", ".join(pending_restart(self._running, loaded.config))

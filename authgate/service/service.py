@@ -17,6 +17,7 @@ from authgate.observability.audit import Audit
 from authgate.observability.log import event
 from authgate.observability.metrics import Gauges, Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
+from authgate.server.admin.status import ConfigurationDetails
 from authgate.server.listeners import ListenError, Listeners
 from authgate.server.pressure import Pressure
 from authgate.server.record import Recorder
@@ -26,6 +27,7 @@ from authgate.service.process import ClockWatch, SystemClock, reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
+from authgate.service.status import Inspected, StatusBoard
 from authgate.service.summary import log_start
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from authgate.compose import Generation
     from authgate.config import Config
     from authgate.keys.jwk import KeyDocument
+    from authgate.server.admin.status import GateStatus
     from authgate.server.listeners import SharedAddresses
     from authgate.service.reload import ConfigFile
 
@@ -88,6 +91,8 @@ class Service:
         )
         self.ports = Ports(config, answering, shared)
         self._admin = Listeners()
+        self._board = StatusBoard(clock)
+        self._unread = ConfigurationDetails(applied_at=clock.now())
         self._reloader = Reloader(file, config, self.adopt, self.metrics) if file else None
         self._dropped_lines = dropped_lines
         self._on_keys = on_keys
@@ -208,6 +213,19 @@ class Service:
         ready = not self._ending and any(check.good for check in checks)
         return Readiness(ready, (shutdown, *checks, *configuration))
 
+    async def status(self) -> GateStatus | None:
+        """Return the status for the page, or None if the page is off."""
+        if not self._config.admin.page:
+            return None
+        self.metrics.publish()
+        return self._board.status(
+            self._config,
+            [(self.metrics.store, True)],
+            readiness=self.readiness(),
+            configuration=self._reloader.details() if self._reloader else self._unread,
+            inspected=Inspected([self.generation.inspect()], 1),
+        )
+
     def take_keys(self, place: str, document: KeyDocument) -> None:
         """Use the keys that another process fetched from a place."""
         for keys in self.generation.key_sets:
@@ -220,7 +238,7 @@ class Service:
             return
         import authgate.observability.exposition  # noqa: F401 - now: without a free descriptor it could not be loaded later
 
-        runner = admin_runner(self.metrics, self.readiness, self._documents, self.metrics)
+        runner = admin_runner(self.metrics, self.readiness, self.status, self._documents, self.metrics)
         await self._admin.open(runner, address)
 
     async def _compose(self, config: Config) -> Generation:
@@ -257,6 +275,8 @@ class Service:
                 watch.look(self._dependencies.clock.now())
             await asyncio.sleep(_HOUSEKEEPING_INTERVAL)
             self._audit.flush()
+            if self._admin.addresses:
+                self._board.observe([(self.metrics.store, True)])
             if not self._dependencies.programs.count:  # else an ended child may be an exec plugin
                 reap_orphans()
             if exhausted():

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Final
 from authgate.backoff import backoff
 from authgate.observability.counter_store import SHARED_BYTES, SharedCounterStore
 from authgate.server.admin import Check
-from authgate.service.channel import Adopt, Adopted, Channel, Drain, Failed, Keys, Status, Stop
+from authgate.service.channel import (
+    Adopt,
+    Adopted,
+    Answered,
+    Ask,
+    Channel,
+    Drain,
+    Failed,
+    Inspect,
+    Keys,
+    Status,
+    Stop,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -19,6 +31,7 @@ if TYPE_CHECKING:
 
     from authgate.config import Config
     from authgate.model import Clock
+    from authgate.server.admin.status import Inspection
     from authgate.service.channel import Report
 
 MOST_SILENT: Final = 10.0
@@ -48,6 +61,8 @@ class Slot:
         self._receiving: asyncio.Task[None] | None = None
         self._status = Status(listening=False, checks=())
         self._adopted: asyncio.Future[str | None] | None = None
+        self._asked = 0
+        self._questions: dict[int, asyncio.Future[Inspection | None]] = {}
         self.trial: Config | None = None
         """The configuration that the next worker tries instead of the last good one."""
         self._trying: asyncio.Future[str | None] | None = None
@@ -182,6 +197,21 @@ class Slot:
         finally:
             self.trial = self._trying = None
 
+    async def ask(self, question: Inspect, timeout: float) -> Inspection | None:  # noqa: ASYNC109 - None, not an error
+        """Return the worker's answer, or None if it does not listen or does not answer in time."""
+        if not self.listening or self._channel is None:
+            return None
+        self._asked += 1
+        number = self._asked
+        answer: asyncio.Future[Inspection | None] = asyncio.get_running_loop().create_future()
+        self._questions[number] = answer
+        try:
+            self._channel.send(Ask(number, question))
+            await asyncio.wait((answer,), timeout=timeout)
+            return answer.result() if answer.done() else None
+        finally:
+            del self._questions[number]
+
     def checks(self) -> list[Check]:
         """Return the worker's state and its checks of issuers and clusters."""
         own = [Check(f"{self.name}/{check.name}", check.good, check.detail) for check in self._status.checks]
@@ -209,9 +239,13 @@ class Slot:
                 case Failed(error):
                     self.failure = error
                     self._tried(error)
+                case Answered(number, answer):
+                    waiting = self._questions.get(number)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(answer)
                 case Keys():
                     pass
-                case Adopt() | Drain() | Stop():
+                case Adopt() | Drain() | Stop() | Ask():
                     raise AssertionError("only the supervisor sends these")
             on_report(self, report)
 
@@ -228,6 +262,9 @@ class Slot:
         self._status = Status(listening=False, checks=())
         self._answer("the worker ended while applying it")
         self._tried("the worker ended while starting with it")
+        for question in self._questions.values():
+            if not question.done():
+                question.set_result(None)
         if self._receiving is not None:
             self._receiving.cancel()
         if self._channel is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from authgate import __version__
 from authgate.observability.log import event
+from authgate.service.reload import digest_of
 from authgate.text import counted
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def log_start(
         logging.INFO,
         "authgate serves",
         service_version=__version__,
-        **({} if file is None else {"config_path": str(file), "config_sha256": _digest(file)}),
+        **({} if file is None else {"config_path": str(file), "config_sha256": digest_of(file)}),
         issuers=_listed(_with_keys((issuer.name for issuer in config.jwt), keys)),
         clusters=_listed(_with_keys((cluster.name for cluster in config.clusters), keys)),
         policies=_listed(config.policies),
@@ -68,12 +68,3 @@ def _listed(names: Iterable[str]) -> str:
     found = list(names)
     more = f" and {len(found) - _MAX_NAMES} more" if len(found) > _MAX_NAMES else ""
     return ", ".join(found[:_MAX_NAMES]) + more
-
-
-def _digest(file: Path) -> str:
-    """Return the SHA-256 of a file as sha256sum prints it, or "" if the file cannot be read."""
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError:
-        return ""

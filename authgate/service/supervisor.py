@@ -14,18 +14,21 @@ from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies
 from authgate.compose.generation import run_forever
 from authgate.compose.tokens import token_issuer
-from authgate.observability.exposition import Exposition, figures_of
+from authgate.observability.exposition import Exposition
+from authgate.observability.figures import figures_of
 from authgate.observability.log import event
 from authgate.observability.metrics import Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
+from authgate.server.admin.status import ConfigurationDetails
 from authgate.server.exchange import signed_documents
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
-from authgate.service.channel import Keys
+from authgate.service.channel import Inspect, Keys
 from authgate.service.process import ClockWatch, SystemClock, reap_orphans
 from authgate.service.reload import Reloader
 from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
 from authgate.service.slot import Slot
+from authgate.service.status import Inspected, StatusBoard
 from authgate.service.summary import log_start
 from authgate.service.worker import Inheritance, fork_worker
 
@@ -34,12 +37,16 @@ if TYPE_CHECKING:
 
     from authgate.config import Config
     from authgate.model import Clock
+    from authgate.observability.counter_store import CounterStore
+    from authgate.server.admin.status import GateStatus
     from authgate.service.channel import Report
     from authgate.service.reload import ConfigFile
 
 _TURN = 0.25
 _STOP_GRACE = 5.0
 _UNREADABLE = 1.0
+_PATIENCE = 2.0
+"""Seconds in which a worker must answer a question for the page."""
 
 
 def supervise(
@@ -85,6 +92,8 @@ class _Supervisor:
         self._metrics = Metrics()
         self._slots = [Slot(index, self._clock) for index in range(workers)]
         self._admin = Listeners()
+        self._board = StatusBoard(self._clock)
+        self._unread = ConfigurationDetails(applied_at=self._clock.now())
         self._file = None if file is None else file.path
         self._reloader = Reloader(file, config, self._adopt, self._metrics, forks=True) if file else None
         self._starts: asyncio.Queue[Slot] = asyncio.Queue()
@@ -102,16 +111,9 @@ class _Supervisor:
         signals = self._until_closed.enter_context(Signals(self._reloader.ask if self._reloader else None))
         self.config = self._with_real_addresses()
         if self.config.server.admin is not None:
-            exposition = Exposition(
-                lambda: figures_of(
-                    [
-                        (self._metrics.store, True),
-                        *((slot.counter_store, slot.alive) for slot in self._slots),
-                    ]
-                )
-            )
+            exposition = Exposition(lambda: figures_of(self._stores()))
             await self._admin.open(
-                admin_runner(exposition, self._readiness, self._documents, self._metrics),
+                admin_runner(exposition, self._readiness, self._status, self._documents, self._metrics),
                 self.config.server.admin,
             )
         self._metrics.count_reload("success")
@@ -223,6 +225,8 @@ class _Supervisor:
         watch = ClockWatch()
         while True:
             watch.look(self._clock.now())
+            if self._admin.addresses:
+                self._board.observe(self._stores())
             for slot in self._slots:
                 slot.pass_time(_TURN)
                 self._on_exit(slot)
@@ -279,6 +283,22 @@ class _Supervisor:
                     error_message=error,
                 )
                 slot.kill()
+
+    def _stores(self) -> list[tuple[CounterStore, bool]]:
+        return [(self._metrics.store, True), *((slot.counter_store, slot.alive) for slot in self._slots)]
+
+    async def _status(self) -> GateStatus | None:
+        """Return the status for the page, or None if the page is off."""
+        if not self.config.admin.page:
+            return None
+        answers = await asyncio.gather(*(slot.ask(Inspect(), _PATIENCE) for slot in self._slots))
+        return self._board.status(
+            self.config,
+            self._stores(),
+            readiness=self._readiness(),
+            configuration=self._reloader.details() if self._reloader else self._unread,
+            inspected=Inspected([answer for answer in answers if answer is not None], len(answers)),
+        )
 
     def _readiness(self) -> Readiness:
         checks = [Check("shutdown", not self._ending, "ending" if self._ending else "not ending")]

@@ -19,7 +19,18 @@ from authgate.observability.log import configure, traceback_of
 from authgate.observability.log_writer import BackgroundWriter
 from authgate.observability.metrics import Metrics
 from authgate.server.listeners import ListenError
-from authgate.service.channel import Adopt, Adopted, Channel, Drain, Failed, Keys, Status, Stop
+from authgate.service.channel import (
+    Adopt,
+    Adopted,
+    Answered,
+    Ask,
+    Channel,
+    Drain,
+    Failed,
+    Keys,
+    Status,
+    Stop,
+)
 from authgate.service.service import Service
 
 if TYPE_CHECKING:
@@ -161,11 +172,13 @@ class _Worker:
                 case Keys(place, data, origin, issuer):
                     with suppress(KeyDocumentError):
                         self._service.take_keys(place, replace(read_jwk_set(data, origin), issuer=issuer))
+                case Ask(number, _):
+                    channel.send(Answered(number, self._service.generation.inspect()))
                 case Drain():
                     self._service.drain()
                 case Stop() | None:
                     return
-                case Status() | Adopted() | Failed():
+                case Status() | Adopted() | Failed() | Answered():
                     raise AssertionError("only a worker sends these")
 
     async def _adopt(self, config: Config) -> str | None:

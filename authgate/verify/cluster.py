@@ -26,6 +26,7 @@ from authgate.verify.revocation import Reference, bound_objects
 from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
+    from authgate.keys.key_set import KeySetDetails
     from authgate.verify.cluster_issuers import ClusterIssuers
     from authgate.verify.compact import UnverifiedToken
     from authgate.verify.revocation import Revocation
@@ -114,6 +115,10 @@ class ClusterVerifier:
             reviews = False
             detail = "it answers, but the cluster's issuer is unknown: set cluster.issuers"
         return KeyStatus(usable=reviews, detail=f"keys: {keys.detail}; tokenreview: {detail}{watched}")
+
+    def details(self) -> KeySetDetails:
+        """Return the cluster's keys and the times of fetches."""
+        return self._local.details()
 
     def inherit(self, other: ClusterVerifier) -> None:
         """Adopt what another verifier of the same API server knows about reviewed tokens."""

@@ -23,7 +23,7 @@ from authgate.verify.compact import padded, why_unverifiable
 
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
-    from authgate.keys.key_set import KeySet, KeyStatus
+    from authgate.keys.key_set import KeySet, KeySetDetails, KeyStatus
     from authgate.model import Clock, RevocationHandle
     from authgate.verify.claims import TimeRules
     from authgate.verify.compact import UnverifiedToken
@@ -124,6 +124,10 @@ class JWTVerifier:
     def status(self) -> KeyStatus:
         """Return whether the issuer's keys can be used now."""
         return self._keys.status()
+
+    def details(self) -> KeySetDetails:
+        """Return the issuer's keys and the times of fetches."""
+        return self._keys.details()
 
     def expiry_of(self, token: UnverifiedToken) -> float | None:
         """Return when the token expires, leeway included, in POSIX seconds, or None."""

@@ -23,6 +23,7 @@ from authgate.config.models.introspection import IntrospectionConfig
 from authgate.config.models.jwt import JWTIssuerConfig
 from authgate.config.models.policy import PolicyConfig, PolicyVersionConfig
 from authgate.config.models.server import (
+    AdminConfig,
     CacheConfig,
     LimitsConfig,
     LogConfig,
@@ -108,6 +109,10 @@ class Config(ConfigModel):
     )
     server: ServerConfig = Field(
         default_factory=ServerConfig, description="The addresses to listen on, and the proxy in front."
+    )
+    admin: AdminConfig = Field(
+        default_factory=AdminConfig,
+        description="What the admin port shows; its address is server.admin.",
     )
     limits: LimitsConfig = Field(
         default_factory=LimitsConfig, description="Limits of requests and connections."

@@ -1,4 +1,4 @@
-"""`cache`, `server`, `limits`, `log` and `shutdown`: how authgate serves."""
+"""`cache`, `server`, `admin`, `limits`, `log` and `shutdown`: how authgate serves."""
 
 from __future__ import annotations
 
@@ -200,6 +200,12 @@ def _as_grpc_opens(address: ListenAddress) -> ListenAddress:
     if address.unix is None and address.host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return ListenAddress(port=address.port)
     return address
+
+
+class AdminConfig(ConfigModel):
+    """What the admin port shows; its address is `server.admin`."""
+
+    page: bool = Field(default=True, description="Show a page for people at / of the admin port.")
 
 
 class LimitsConfig(ConfigModel):

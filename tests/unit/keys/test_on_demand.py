@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.keys.key_set import KeyMismatch, KeyPending, KeysFound, KeysUnavailable, KeyUnknown
+from authgate.keys.key_set import (
+    KeyMismatch,
+    KeyPending,
+    KeySetDetails,
+    KeysFound,
+    KeysUnavailable,
+    KeyUnknown,
+)
 from authgate.keys.on_demand import OnDemandKeySet
 from authgate.keys.remote import KeyFetchError, RefreshRules
 
@@ -159,3 +166,17 @@ async def test_a_document_without_a_key_is_an_outage(keys: OnDemandKeySet, site:
     """The document may be an error page."""
     site.keys[f"{BASE}/{KID}"] = b"<html>"
     assert isinstance(await keys.resolve(KID, "ES256"), KeysUnavailable)
+
+
+async def test_keys_show_when_they_were_first_and_last_fetched(
+    keys: OnDemandKeySet, clock: FakeClock
+) -> None:
+    """There is no next fetch: tokens start them."""
+    assert keys.details() == KeySetDetails()
+    await keys.resolve(KID, "ES256")
+    clock.advance(RefreshRules().refresh + 1)
+    await keys.resolve(KID, "ES256")
+    clock.advance(5)
+    details = keys.details()
+    assert [(key.kid, key.age) for key in details.keys] == [(KID, 306.0)]
+    assert (details.fetched_ago, details.next_fetch_in) == (5.0, None)

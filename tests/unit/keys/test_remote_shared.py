@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from authgate.keys.jwk import KeyDocument
-from authgate.keys.key_set import KeysFound
+from authgate.keys.key_set import KeySetDetails, KeysFound
 from authgate.keys.remote import FetchReport, KeyFetchError, RefreshRules, RemoteKeySet
 from tests.support.clock import FakeClock
 from tests.support.key_pool import KeyPool
@@ -141,3 +143,34 @@ async def test_inherited_keys_keep_their_age(source: ScriptedSource, clock: Fake
     clock.advance(601)
 
     assert not knows(after, "a")
+
+
+async def test_keys_show_how_long_they_are_known(
+    source: ScriptedSource, clock: FakeClock, pool: KeyPool
+) -> None:
+    """A key that later documents still contain keeps its age, also over a reload; a new key begins at 0."""
+    before, after = one(source, clock), one(source, clock)
+    assert before.details() == KeySetDetails(next_fetch_in=0.0)
+    await before.refresh()
+    clock.advance(100)
+    source.keys = (*source.keys, pool.key("ES256", 1, kid="b"))
+    await before.refresh()
+    clock.advance(10)
+    after.inherit(before)
+
+    for keys in (before, after):
+        details = keys.details()
+        assert [(key.kid, key.algorithms, key.age) for key in details.keys] == [
+            ("a", ("ES256",), 110.0),
+            ("b", ("ES256",), 10.0),
+        ]
+        assert details.fetched_ago == 10.0
+
+
+async def test_at_most_twenty_keys_are_shown(clock: FakeClock, pool: KeyPool) -> None:
+    """The others are counted."""
+    key = pool.key("ES256", 0, kid="a")
+    keys = one(ScriptedSource(*(replace(key, kid=f"{number}") for number in range(50))), clock)
+    await keys.refresh()
+    details = keys.details()
+    assert (len(details.keys), details.more) == (20, 30)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from authgate.observability.exposition import Exposition, figures_of
+from authgate.observability.exposition import Exposition
 from authgate.observability.families import FAMILIES
+from authgate.observability.figures import figures_of
 from authgate.observability.metrics import Gauges, Metrics
 
 

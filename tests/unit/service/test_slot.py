@@ -11,7 +11,8 @@ import pytest
 
 from authgate.config import load
 from authgate.server.admin import Check
-from authgate.service.channel import Adopt, Adopted, Channel, Failed, Status, Stop
+from authgate.server.admin.status import Inspection
+from authgate.service.channel import Adopt, Adopted, Answered, Ask, Channel, Failed, Inspect, Status, Stop
 from authgate.service.slot import MOST_SILENT, Slot
 from tests.support.clock import FakeClock
 
@@ -34,7 +35,7 @@ class Place(Slot):
         await self.start(program(*words), near, lambda _slot, _report: None)
         return await Channel.over(far)
 
-    async def reports(self, worker: Channel, report: Status | Adopted | Failed) -> None:
+    async def reports(self, worker: Channel, report: Status | Adopted | Failed | Answered) -> None:
         """Send a report as the worker, and let the slot receive it."""
         worker.send(report)
         for _ in range(20):
@@ -186,5 +187,49 @@ async def test_a_start_without_an_end_times_out(clock: FakeClock) -> None:
     worker = await place.run("sleep", "60")
     assert await trying == "the worker did not start within 0.05 s"
     assert place.trial is None
+    assert place.ended() == "killed"
+    worker.close()
+
+
+async def test_questions_are_answered_by_their_number(place: Place) -> None:
+    """Answers may arrive in another order. The worker continues to obey other orders."""
+    worker = await place.run("sleep", "60")
+    await place.reports(worker, Status(listening=True, checks=()))
+    asking = [asyncio.create_task(place.ask(Inspect(), timeout=60)) for _ in range(2)]
+    numbers = []
+    for _ in asking:
+        question = await worker.receive()
+        assert isinstance(question, Ask)
+        numbers.append(question.number)
+    answers = [Inspection(verifiers=(), more=more) for more in (0, 1)]
+    for number, answer in reversed([*zip(numbers, answers, strict=True)]):
+        await place.reports(worker, Answered(number, answer))
+    assert await asyncio.gather(*asking) == answers
+    await end(place, worker)
+
+
+async def test_a_worker_that_does_not_answer_in_time_has_no_answer(place: Place) -> None:
+    """A late answer is ignored."""
+    worker = await place.run("sleep", "60")
+    await place.reports(worker, Status(listening=True, checks=()))
+    assert await place.ask(Inspect(), timeout=0.01) is None
+    await place.reports(worker, Answered(1, Inspection(verifiers=())))
+    await end(place, worker)
+
+
+async def test_a_worker_that_ends_has_no_answer(place: Place) -> None:
+    """The question is not kept until its time limit. A missing worker is not asked at all."""
+    worker = await place.run("sleep", "60")
+    await place.reports(worker, Status(listening=True, checks=()))
+    asking = asyncio.create_task(place.ask(Inspect(), timeout=3600))
+    await worker.receive()
+    await end(place, worker)
+    assert await asking is None
+    assert await place.ask(Inspect(), timeout=3600) is None
+
+
+async def end(place: Place, worker: Channel) -> None:
+    """Kill the worker, and let the slot notice."""
+    place.kill()
     assert place.ended() == "killed"
     worker.close()

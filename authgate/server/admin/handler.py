@@ -1,22 +1,24 @@
-"""The admin port: metrics, probes and the status of every issuer and cluster. It is never the verify port."""
+"""Answer the requests of the admin port. Metrics and the page are rendered at most once a second."""
 
 from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
 from authgate import __version__
+from authgate.server.admin.page import HEADERS, reasons_page, status_page
 from authgate.server.exchange import signed_document
 from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
+from authgate.single_flight import SingleFlight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from authgate.observability.metrics import Metrics
+    from authgate.server.admin.status import GateStatus, Readiness
 
 ADMIN_LIMITS: Final = ConnectionLimits(
     max_header_bytes=8192,
@@ -31,23 +33,6 @@ _RENDER_EVERY: Final = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One readiness check: its name, whether it passes, and the reason or state for operators."""
-
-    name: str
-    good: bool
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether the gate can decide requests, and the checks. A ready gate may have failed checks of single issuers."""
-
-    ready: bool
-    checks: tuple[Check, ...]
-
-
 class Renderer(Protocol):
     """A source of metrics in Prometheus' text format."""
 
@@ -57,25 +42,30 @@ class Renderer(Protocol):
 
 
 class AdminHandler:
-    """Answer probes, metrics and status.
+    """Answer probes, metrics and status, and show the page.
 
-    `documents` returns, by path, the documents with which others verify the gate's own tokens. Metrics are rendered at
-    most once a second, however many clients request them.
+    `status` returns None if there is no page. `documents` returns, by path, the documents with which others verify the
+    gate's own tokens. Metrics and the page are rendered at most once a second, however many clients request them.
     """
 
     def __init__(
         self,
         metrics: Renderer,
         readiness: Callable[[], Readiness],
+        status: Callable[[], Awaitable[GateStatus | None]],
         documents: Callable[[], Mapping[str, bytes]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._readiness = readiness
+        self._status = status
         self._documents = documents
         self._monotonic = monotonic
         self._rendered = b""
         self._rendered_at = -math.inf
+        self._pages: SingleFlight[None, str | None] = SingleFlight()
+        self._page: str | None = None
+        self._page_at = -math.inf
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Return the answer to one request."""
@@ -89,17 +79,29 @@ class AdminHandler:
                 text = _report(state, verbose="verbose" in request.query)
                 return web.Response(text=text, status=200 if state.ready else 503)
             case "/status":
-                return self._status()
+                return self._checks()
+            case "/":
+                return _page(await self._pages.do(None, self._status_page))
+            case "/reasons":
+                return _page(reasons_page() if await self._pages.do(None, self._status_page) else None)
             case "/metrics":
                 return web.Response(body=self._render(), headers={"Content-Type": _METRICS_TYPE})
             case path:
                 found = signed_document(self._documents(), path)
                 return found or web.Response(status=404, text="404: Not Found")
 
-    def _status(self) -> web.Response:
+    def _checks(self) -> web.Response:
         state = self._readiness()
         checks = [{"name": check.name, "good": check.good, "detail": check.detail} for check in state.checks]
         return web.json_response({"version": __version__, "ready": state.ready, "checks": checks})
+
+    async def _status_page(self) -> str | None:
+        """Return the page, or None if it is off."""
+        if self._monotonic() - self._page_at >= _RENDER_EVERY:
+            status = await self._status()
+            self._page = None if status is None else status_page(status)
+            self._page_at = self._monotonic()
+        return self._page
 
     def _render(self) -> bytes:
         now = self._monotonic()
@@ -111,12 +113,19 @@ class AdminHandler:
 def admin_runner(
     renderer: Renderer,
     readiness: Callable[[], Readiness],
+    status: Callable[[], Awaitable[GateStatus | None]],
     documents: Callable[[], Mapping[str, bytes]],
     metrics: Metrics,
 ) -> web.ServerRunner:
     """Return the admin port's server, ready to be opened on an address. Its own errors are counted in `metrics`."""
-    handler = AdminHandler(renderer, readiness, documents)
+    handler = AdminHandler(renderer, readiness, status, documents)
     return runner_of(GateServer(handler, ADMIN_LIMITS, metrics), _GRACE)
+
+
+def _page(text: str | None) -> web.Response:
+    if text is None:
+        return web.Response(status=404, text="404: Not Found")
+    return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
 
 def _report(state: Readiness, *, verbose: bool) -> str:

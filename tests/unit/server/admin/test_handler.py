@@ -1,0 +1,130 @@
+"""The admin port's answers, and how often metrics and the page are rendered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
+
+from authgate.server.admin import AdminHandler
+from authgate.server.admin.status import GateStatus
+from tests.support.clock import FakeClock
+from tests.unit.server.admin.statuses import READY, status_with
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+DOCUMENT = "/.well-known/openid-configuration"
+
+
+class Counting:
+    """Metrics that change each time they are rendered."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def render(self) -> bytes:
+        self.times += 1
+        return b"rendered %d\n" % self.times
+
+
+async def no_page() -> GateStatus | None:
+    """Return that the page is off."""
+    return None
+
+
+def handler_of(
+    figures: Counting, clock: FakeClock, status: Callable[[], Awaitable[GateStatus | None]] = no_page
+) -> AdminHandler:
+    """Return the handler of a gate that is ready and signs tokens."""
+    return AdminHandler(figures, lambda: READY, status, lambda: {DOCUMENT: b"{}"}, clock.monotonic)
+
+
+async def asked(handler: AdminHandler, path: str, method: str = "GET") -> web.Response:
+    """Return the answer to a request."""
+    return await handler(make_mocked_request(method, path))
+
+
+async def test_metrics_are_rendered_at_most_once_a_second(clock: FakeClock) -> None:
+    """All clients get the same bytes until a second has passed."""
+    figures = Counting()
+    handler = handler_of(figures, clock)
+    bodies = [(await asked(handler, "/metrics")).body for _ in range(100)]
+    assert bodies == [b"rendered 1\n"] * 100
+    clock.advance(0.9)
+    assert (await asked(handler, "/metrics")).body == b"rendered 1\n"
+    clock.advance(0.1)
+    assert (await asked(handler, "/metrics")).body == b"rendered 2\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/livez", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/readyz?verbose", 200),
+        ("HEAD", "/readyz", 200),
+        ("GET", "/status", 200),
+        ("GET", "/metrics", 200),
+        ("GET", DOCUMENT, 200),
+        ("GET", "/", 404),
+        ("GET", "/reasons", 404),
+        ("GET", "/verify", 404),
+        ("GET", "/metrics/", 404),
+        ("POST", "/livez", 405),
+        ("DELETE", "/metrics", 405),
+        ("OPTIONS", "/status", 405),
+    ],
+)
+async def test_each_path_has_its_answer(clock: FakeClock, method: str, path: str, status: int) -> None:
+    """Unknown paths get 404, like a page that is off. Methods other than GET and HEAD get 405."""
+    assert (await asked(handler_of(Counting(), clock), path, method)).status == status
+
+
+@pytest.mark.parametrize("path", ["/", "/reasons"])
+async def test_a_page_is_html_that_loads_nothing(clock: FakeClock, path: str) -> None:
+    """No other site can embed it, no cache keeps it, and its security policy allows one style and nothing else."""
+
+    async def status() -> GateStatus | None:
+        return status_with()
+
+    answer = await asked(handler_of(Counting(), clock, status), path)
+    assert (answer.status, answer.content_type, answer.charset) == (200, "text/html", "utf-8")
+    policy = answer.headers["Content-Security-Policy"].split("; ")
+    assert [part.split()[0] for part in policy] == [
+        "default-src",
+        "style-src",
+        "img-src",
+        "base-uri",
+        "form-action",
+        "frame-ancestors",
+    ]
+    assert policy[0] == "default-src 'none'"
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+
+
+async def test_the_page_is_rendered_at_most_once_a_second(clock: FakeClock) -> None:
+    """Workers are asked only then, also if many clients open the page at the same time."""
+    times = 0
+
+    async def status() -> GateStatus | None:
+        nonlocal times
+        times += 1
+        await asyncio.sleep(0)
+        return status_with()
+
+    handler = handler_of(Counting(), clock, status)
+    await asyncio.gather(*(asked(handler, "/") for _ in range(50)))
+    clock.advance(0.9)
+    await asked(handler, "/")
+    assert times == 1
+    clock.advance(0.1)
+    await asked(handler, "/")
+    assert times == 2
