@@ -13,7 +13,7 @@ from aiohttp import web
 from authgate.tools.snippets import SNIPPETS, Options, rendered
 from authgate.tools.snippets.options import parse_gate
 from tests.support.nginx import EchoApp, Nginx, SeenRequest, protected_app
-from tests.support.process import free_port
+from tests.support.process import free_port, until
 
 CHALLENGE = 'Bearer realm="authgate", error="invalid_token"'
 
@@ -145,6 +145,15 @@ async def test_the_gates_location_is_internal(nginx: Nginx, client: aiohttp.Clie
         assert answer.status == 404
 
 
+async def logs(nginx: Nginx, text: str) -> None:
+    """Wait until nginx has logged this text."""
+
+    async def written() -> bool:
+        return text in nginx.logs()
+
+    await until(written, within=20, otherwise=nginx.logs)
+
+
 async def test_the_snippets_protect_every_location(
     gate: ScriptedGate, app: EchoApp, client: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -156,7 +165,7 @@ async def test_the_snippets_protect_every_location(
     folder = tmp_path / "nginx"
     folder.mkdir()
     for file in rendered(SNIPPETS["nginx"], Options(gate=parse_gate(f"http://127.0.0.1:{gate.port}"))):
-        (folder / file.name).write_text(file.text)
+        (folder / file.name).write_text(file.text.replace("/var/log/nginx", str(folder)))
     own = f"""
         include authgate-http.conf;
         server {{
@@ -178,5 +187,6 @@ async def test_the_snippets_protect_every_location(
         for path in ("/", "/own"):
             async with client.get(nginx.url + path) as answer:
                 assert answer.status == 401
+                await logs(nginx, answer.headers["X-Request-Id"])
     assert [seen.values("X-Auth-Request-User") for seen in app.seen] == [["alice"], ["alice"]]
     assert app.seen[1].values("X-Own") == ["yes"]

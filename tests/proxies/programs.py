@@ -42,6 +42,10 @@ class Program:
     """Whether it answers `OPTIONS *` itself, whatever its configuration."""
     trailers_pass: bool = False
     """Whether it always forwards a request's trailers."""
+    gates_request_id: bool = False
+    """Whether it generates no request ids, and uses the gate's."""
+    logs_denied_ids_only: bool = False
+    """Whether its log has the request ids of denials only."""
     change: Callable[[str], str] = str
     """A change of its files for tests."""
 
@@ -110,7 +114,17 @@ PROGRAMS: Final = {
             "envoy",
             SNIPPETS["envoy"],
             "envoy",
-            ("-c", "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"),
+            (
+                "-c",
+                "envoy.yaml",
+                "--concurrency",
+                "1",
+                "--disable-hot-restart",
+                "--log-level",
+                "warn",
+                "--file-flush-interval-msec",
+                "100",
+            ),
             ("--version",),
             constant_503=True,
             any_200=True,
@@ -119,7 +133,17 @@ PROGRAMS: Final = {
             "envoy-grpc",
             SNIPPETS["envoy-grpc"],
             "envoy",
-            ("-c", "envoy.yaml", "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"),
+            (
+                "-c",
+                "envoy.yaml",
+                "--concurrency",
+                "1",
+                "--disable-hot-restart",
+                "--log-level",
+                "warn",
+                "--file-flush-interval-msec",
+                "100",
+            ),
             ("--version",),
         ),
         Program(
@@ -130,6 +154,7 @@ PROGRAMS: Final = {
             ("version",),
             any_200=True,
             answers_options=True,
+            gates_request_id=True,
         ),
         *(
             Program(
@@ -140,6 +165,7 @@ PROGRAMS: Final = {
                 ("version",),
                 answers_options=True,
                 trailers_pass=name == "caddy-2.11.9",
+                logs_denied_ids_only=name == "caddy",
             )
             for name in ("caddy", "caddy-2.11.9")
         ),

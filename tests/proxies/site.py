@@ -15,7 +15,7 @@ from authgate.tools.snippets import Listen, Options, Upstream
 from tests.proxies.app import App, Seen
 from tests.proxies.relay import Relay
 from tests.support.gate import AUDIENCE
-from tests.support.process import ChildProcess, free_port
+from tests.support.process import ChildProcess, free_port, until
 from tests.support.service import knowing, running
 from tests.support.wire import Reply, ask, bearer
 
@@ -65,6 +65,20 @@ class Site:
         reply = await self.ask(*lines, token=token or self.token())
         assert (reply.status, len(self.app.seen) - before) == (200, 1), (reply, self.process.log_tail())
         return self.app.seen[-1]
+
+    async def logged(self, text: str) -> str:
+        """Wait until the proxy has logged a request with this text, such as its id; return the only line with it."""
+
+        def found() -> list[str]:
+            complete = self.process.output().split("\n")[:-1]
+            return [line for line in complete if text in line]
+
+        async def written() -> bool:
+            return found() != []
+
+        await until(written, within=20, otherwise=self.process.log_tail)
+        [line] = found()
+        return line
 
 
 def certified(folder: Path) -> None:

@@ -50,7 +50,7 @@ class Client:
         assert re.search(r"{{|}}|<!--|%RE|script>", text) is None
         shown = {name: html.unescape(value) for name, value in _LISTED.findall(text)}
         assert shown.pop("Status") == str(status)
-        assert _ID.fullmatch(shown.pop("Request id"))
+        await self._found(answer, shown.pop("Request id"))
         return shown
 
     async def json(self, status: int, *, token: str | None = None, **headers: str) -> dict[str, Any]:
@@ -58,8 +58,14 @@ class Client:
         answer, _ = await self._asked(status, "GET", token, headers)
         assert answer.headers["Content-Type"] == "application/json"
         shown: dict[str, Any] = await answer.json()
-        assert _ID.fullmatch(shown.pop("request_id"))
+        await self._found(answer, shown.pop("request_id"))
         return shown
+
+    async def _found(self, answer: aiohttp.ClientResponse, request_id: str) -> None:
+        """Check that the id is the one in the header, and finds one line of the proxy's log."""
+        assert _ID.fullmatch(request_id)
+        assert answer.headers.getall("X-Request-Id") == [request_id]
+        assert str(answer.status) in await self.site.logged(request_id)
 
     async def _asked(
         self, status: int, method: str, token: str | None, headers: dict[str, str]

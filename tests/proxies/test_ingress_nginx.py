@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +54,40 @@ async def test_a_host_that_differs_from_nginx_own_is_refused(
     async with Nginx(tmp_path / "nginx", server, port=port):
         reply = await ask(f"127.0.0.1:{port}", *lines, "Connection: close")
     assert reply.status == status
+
+
+async def test_a_request_has_one_id(tmp_path: Path) -> None:
+    """The gate, the app, the client and the log get nginx's own id, whatever the client sends.
+
+    The `map` is the controller's.
+    """
+    port, config = free_port(), controllers()
+    [(name, value)] = config["authgate-request-id"].items()
+    echo = f"add_header X-Seen $http_{name.lower().replace('-', '_')}; add_header X-Request-Id apps-own; return 200;"
+    configuration = f"""
+        map $http_x_request_id $req_id {{ default $http_x_request_id; "" $request_id; }}
+        log_format own $req_id;
+        server {{
+            listen 127.0.0.1:{port} default_server;
+            access_log {tmp_path}/own.log own;
+            location / {{
+                {config["ingress-nginx-controller"]["location-snippet"]}
+                auth_request /auth;
+                auth_request_set $gates $upstream_http_x_seen;
+                add_header X-Gates $gates;
+                proxy_set_header X-Request-ID $req_id;
+                proxy_pass http://127.0.0.1:{port}/echo;
+            }}
+            location = /auth {{ proxy_set_header {name} "{value}"; proxy_pass http://127.0.0.1:{port}/echo; }}
+            location = /echo {{ access_log off; {echo} }}
+        }}"""
+    async with Nginx(tmp_path / "nginx", configuration, port=port):
+        request = ["GET / HTTP/1.1", "Host: app", "X-Request-Id: of-another-request", "Connection: close"]
+        reply = await ask(f"127.0.0.1:{port}", *request)
+        own = reply.value("X-Request-Id")
+        assert re.fullmatch("[0-9a-f]{32}", own)
+        assert (reply.value("X-Gates"), reply.value("X-Seen")) == (own, own)
+    assert (tmp_path / "own.log").read_text().split() == [own]
 
 
 async def test_every_header_that_apps_trust_is_removed() -> None:

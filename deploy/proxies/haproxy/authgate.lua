@@ -19,6 +19,7 @@ local HANDED_ON = { "www-authenticate", "x-auth-reason", "retry-after", "cache-c
 
 local function unavailable(txn)
     local reply = txn:reply({ status = 503 })
+    reply:add_header("x-request-id", txn.sf:unique_id())
     reply:add_header("retry-after", "5")
     reply:add_header("cache-control", "no-store")
     txn:done(reply)
@@ -26,6 +27,8 @@ end
 
 local function denied(txn, answer)
     local reply = txn:reply({ status = answer.status })
+    reply:add_header("x-request-id", txn.sf:unique_id())
+    txn:set_var("txn.authgate_reason", answer.headers["x-auth-reason"][0])
     for _, name in ipairs(HANDED_ON) do
         for _, value in pairs(answer.headers[name] or {}) do
             reply:add_header(name, value)
@@ -83,6 +86,7 @@ core.register_action("authgate", { "http-req" }, function(txn, path)
         ["x-original-uri"] = { txn.sf:pathq() },
         ["x-original-host"] = every(seen["host"]),
         ["x-forwarded-for"] = { txn.sf:src() },
+        ["x-request-id"] = { txn.sf:unique_id() },
         ["authorization"] = every(seen["authorization"]),
         ["origin"] = every(seen["origin"]),
         ["access-control-request-method"] = every(seen["access-control-request-method"]),

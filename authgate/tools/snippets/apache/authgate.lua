@@ -113,9 +113,9 @@ local function question(r)
         "X-Forwarded-For: " .. r.useragent_ip,
     }
 %% if cookie
-    local names = { "Authorization", "Origin", "Access-Control-Request-Method", "Cookie" }
+    local names = { "X-Request-Id", "Authorization", "Origin", "Access-Control-Request-Method", "Cookie" }
 %% else
-    local names = { "Authorization", "Origin", "Access-Control-Request-Method" }
+    local names = { "X-Request-Id", "Authorization", "Origin", "Access-Control-Request-Method" }
 %% end
 %% if token_header
     table.insert(names, "<<token_header>>")
@@ -139,12 +139,17 @@ local function cleared(name)
 end
 
 local function unavailable(r)
+    r.err_headers_out["X-Request-Id"] = r.notes["authgate-request-id"]
     r.err_headers_out["Retry-After"] = "5"
     r.err_headers_out["Cache-Control"] = "no-store"
     return 503
 end
 
 function check(r)
+    -- The request id is httpd's own: one that a client sends could be that of another request. It has only hexadecimal
+    -- digits, because the gate's log masks what looks like a token.
+    local id = r:sha1(r.subprocess_env["UNIQUE_ID"]):sub(1, 32)
+    r.notes["authgate-request-id"] = id
     -- Reject CONNECT and every request target without a leading slash: httpd would choose the virtual host by a target
     -- such as http://app.example.com/, but send the app the name in Host.
     if r.method == "CONNECT" or (r.unparsed_uri or ""):sub(1, 1) ~= "/" then
@@ -159,6 +164,7 @@ function check(r)
             r.headers_in[name] = nil
         end
     end
+    r.headers_in["X-Request-Id"] = id
     r.headers_in["X-Forwarded-Proto"] = r.is_https and "https" or "http"
     -- httpd removes the headers named in Connection before the request reaches the app.
     local connection = (r.headers_in["Connection"] or ""):lower()
@@ -189,6 +195,7 @@ function check(r)
 %% end
         return apache2.DECLINED
     elseif (status == 401 or status == 403 or status == 503) and headers["x-auth-reason"] then
+        r.err_headers_out["X-Request-Id"] = r.notes["authgate-request-id"]
         for _, name in ipairs(HANDED_ON) do
             local values = headers[name:lower()]
             if values then

@@ -15,7 +15,7 @@ local HANDED_ON = { "www-authenticate", "x-auth-reason", "retry-after", "cache-c
 
 %% if error_pages
 -- A page for browsers, and JSON otherwise. Their content comes from fixed lists and from HAProxy: nothing that a client
--- sends is repeated. `var(txn.authgate_request_id)` is the request id for a log-format.
+-- sends is repeated.
 local WORDS = {
 %% for reason in reasons
     ["<<reason.code>>"] = "<<reason.words>>",
@@ -38,13 +38,12 @@ local function explain(txn, reply, status, reason)
         error = ERRORS[status],
         code = WORDS[reason] and reason or "",
         words = WORDS[reason] or "unknown",
-        request_id = txn.sf:uuid(),
+        request_id = txn.sf:unique_id(),
     }
     local page, kind = JSON, "application/json"
     if txn.sf:req_fhdr("accept"):lower():find("text/html", 1, true) then
         page, kind = PAGES[status], "text/html; charset=utf-8"
     end
-    txn:set_var("txn.authgate_request_id", values.request_id)
     reply:add_header("content-type", kind)
     reply:set_body((page:gsub("{{([a-z_]+)}}", values)))
 end
@@ -52,6 +51,7 @@ end
 %% end
 local function unavailable(txn)
     local reply = txn:reply({ status = 503 })
+    reply:add_header("x-request-id", txn.sf:unique_id())
     reply:add_header("retry-after", "5")
     reply:add_header("cache-control", "no-store")
 %% if error_pages
@@ -62,6 +62,8 @@ end
 
 local function denied(txn, answer)
     local reply = txn:reply({ status = answer.status })
+    reply:add_header("x-request-id", txn.sf:unique_id())
+    txn:set_var("txn.authgate_reason", answer.headers["x-auth-reason"][0])
     for _, name in ipairs(HANDED_ON) do
         for _, value in pairs(answer.headers[name] or {}) do
             reply:add_header(name, value)
@@ -137,6 +139,7 @@ core.register_action("authgate", { "http-req" }, function(txn, path)
         ["x-original-uri"] = { txn.sf:pathq() },
         ["x-original-host"] = every(seen["host"]),
         ["x-forwarded-for"] = { txn.sf:src() },
+        ["x-request-id"] = { txn.sf:unique_id() },
         ["authorization"] = every(seen["authorization"]),
         ["origin"] = every(seen["origin"]),
         ["access-control-request-method"] = every(seen["access-control-request-method"]),
