@@ -145,7 +145,7 @@ proxies: $(VENV)/.dev ## generate deploy/proxies, and nginx's configuration in d
 		mv "build/proxies/$$proxy" deploy/proxies/ || exit; \
 	done
 	@$(BIN)/authgate snippets nginx --complete --gate http://gate:8080 --app http://app:3000 --output build/proxies/compose --force
-	@mv build/proxies/compose/authgate.conf deploy/compose/nginx/
+	@sed 's/# access_log /access_log /' build/proxies/compose/authgate.conf > deploy/compose/nginx/authgate.conf
 	@rm -rf deploy/proxies/errors deploy/proxies/kubernetes; mkdir -p deploy/proxies/errors
 	@for manifest in $$($(BIN)/python -c 'from authgate.tools.snippets import MANIFESTS; print(*MANIFESTS)'); do \
 		$(BIN)/authgate snippets "$$manifest" --output deploy/proxies/kubernetes || exit; \

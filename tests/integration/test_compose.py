@@ -107,6 +107,7 @@ def test_the_configuration_of_nginx_is_current() -> None:
     """`make proxies` would not change it."""
     options = Options(gate=parse_gate("http://gate:8080"), app=parse_app("http://app:3000"), complete=True)
     (text,) = [file.text for file in rendered(SNIPPETS["nginx"], options) if file.name == "authgate.conf"]
+    text = text.replace("# access_log ", "access_log ")
     assert (FOLDER / "nginx" / "authgate.conf").read_text() == text, "make proxies"
 
 
@@ -189,6 +190,8 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
             await gate.becomes_ready(within=30)
             places = {"server gate:8080;": f"server {gate.address};"}
             places |= {"server app:3000;": f"server 127.0.0.1:{app_port};"}
+            log = containers["nginx"] / "access.log"
+            places |= {"access_log /var/log/nginx/access.log authgate;": f"access_log {log} authgate;"}
             _replace(containers["nginx"] / conf, {**places, "listen 8000;": f"listen 127.0.0.1:{port};"})
             text = (containers["nginx"] / conf).read_text() + (containers["app"] / conf).read_text()
             async with (
@@ -199,7 +202,9 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
                 bob = (await client.get(f"{issuer_url}/token?user=bob&group=guests")).body
                 allowed = await client.get(f"{nginx.url}/", alice)
                 assert (allowed.status, allowed.body) == (200, "Hello, demo:alice\n")
-                assert (await client.get(f"{nginx.url}/", bob)).verdict == (403, "not_allowed")
+                denied = await client.get(f"{nginx.url}/", bob)
+                assert denied.verdict == (403, "not_allowed")
+                request_id = denied.value("X-Request-Id")
                 assert (await client.get(f"{nginx.url}/")).verdict == (401, "no_credential")
                 assert (await client.get(f"{nginx.url}/healthz")).body == "Hello, \n"
 
@@ -207,6 +212,11 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
                     return await _value(monitor, 'authgate_build_info{namespace="demo"}') == "1"
 
                 await until(scraped, within=60)
+
+                async def logged() -> bool:
+                    return request_id in log.read_text() and request_id in gate.process.output()
+
+                await until(logged, within=20)
 
 
 async def _value(monitor: str, query: str) -> str | None:

@@ -42,8 +42,8 @@ class Program:
     """Whether it answers `OPTIONS *` itself, whatever its configuration."""
     trailers_pass: bool = False
     """Whether it always forwards a request's trailers."""
-    gates_request_id: bool = False
-    """Whether it generates no request ids, and uses the gate's."""
+    logs_queries: bool = False
+    """Whether its log has the queries of requests."""
     logs_denied_ids_only: bool = False
     """Whether its log has the request ids of denials only."""
     change: Callable[[str], str] = str
@@ -154,7 +154,7 @@ PROGRAMS: Final = {
             ("version",),
             any_200=True,
             answers_options=True,
-            gates_request_id=True,
+            logs_queries=True,
         ),
         *(
             Program(

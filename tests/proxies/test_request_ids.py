@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.proxies.site import HEALTH
-from tests.support.wire import head
+from authgate.observability.log import AUDIT
+from tests.proxies.site import HEALTH, protected
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.proxies.conftest import Note
+    from tests.proxies.programs import Program
     from tests.proxies.site import Site
     from tests.support.wire import Reply
 
@@ -37,53 +38,43 @@ def id_of(reply: Reply) -> str:
     return found
 
 
-def asked(site: Site) -> list[str]:
-    """Return the request ids that the proxy has sent to the gate over HTTP."""
-    sent = re.findall(rb"(?i)\r\nx-request-id: *([^\r]*)", bytes(site.gate.received))
-    return [value.decode() for value in sent]
-
-
-@asynccontextmanager
-async def generating(site: Site, status: str) -> AsyncIterator[None]:
-    """Let a gate answer that generates the id, if the proxy does not."""
-    if not site.program.gates_request_id:
-        yield
-        return
-    answer = [f"HTTP/1.1 {status}", f"X-Request-Id: {secrets.token_hex(16)}", "X-Auth-Request-User: corp:ada"]
-    async with site.gate.failing(head(*answer, "Cache-Control: no-store", "Content-Length: 0")):
-        yield
+def audited(caplog: pytest.LogCaptureFixture, request_id: str) -> list[dict[str, Any]]:
+    """Return the attributes of the gate's audit lines with this request id."""
+    records = [vars(record).get("attributes", {}) for record in caplog.records if record.name == AUDIT]
+    return [found for found in records if found.get("http.request.id") == request_id]
 
 
 @DENIED
-async def test_a_denial_is_found_by_its_id(site: Site) -> None:
-    """One line of the proxy's log has the client's id, which is also the one that the gate gets."""
-    async with generating(site, "403 Forbidden"):
-        reply = await site.ask(f"GET /a?q={SECRET} HTTP/1.1", token=site.token("mallory"))
-    assert reply.status == 403
-    line = await site.logged(id_of(reply))
-    assert "403" in line
-    if site.program.gates_request_id:
-        assert asked(site) == []
-        return
-    assert SECRET not in line
-    if not site.program.snippet.grpc:
-        assert asked(site) == [id_of(reply)]
+async def test_a_denial_is_found_by_its_id(
+    program: Program, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The proxy's log and the gate's audit log have one line each with the client's id, and each request its own id.
 
-
-@DENIED
-async def test_each_request_has_its_own_id(site: Site) -> None:
-    """Also those on one connection to the gate."""
-    if site.program.gates_request_id:
-        pytest.skip("not applicable: the gate generates the ids")
-    replies = [await site.ask("GET / HTTP/1.1") for _ in range(5)]
-    assert len({id_of(reply) for reply in replies}) == 5
+    The gate is new, because the audit log limits the lines of one reason.
+    """
+    caplog.set_level(logging.INFO, AUDIT)
+    seen = set()
+    async with protected(program, tmp_path / "proxy") as site:
+        requests = {
+            "no_credential": None,
+            "denied": site.token("mallory"),
+            "token_expired": site.token(exp=1),
+        }
+        for reason, token in requests.items():
+            reply = await site.ask(f"GET /a?q={SECRET} HTTP/1.1", token=token)
+            assert reply.reason == reason
+            line = await site.logged(id_of(reply))
+            assert (str(reply.status) in line, SECRET in line) == (True, program.logs_queries)
+            [record] = audited(caplog, id_of(reply))
+            assert record["authgate.reason"] == reason
+            seen.add(id_of(reply))
+    assert len(seen) == len(requests)
 
 
 @ALLOWED
 async def test_the_app_gets_the_id_of_the_log(site: Site, note: Note) -> None:
     """Also on a path that the proxy opens without the gate."""
-    async with generating(site, "200 OK"):
-        reply = await site.ask(f"GET /a?q={SECRET} HTTP/1.1", f"X-Request-Id: {LIE}", token=site.token())
+    reply = await site.ask("GET /a HTTP/1.1", f"X-Request-Id: {LIE}", token=site.token())
     assert (reply.status, reply.values("X-Request-Id")) == (200, [])
     if site.options.open_paths:
         assert (await site.ask(f"GET {HEALTH} HTTP/1.1", f"X-Request-Id: {LIE}")).status == 200
