@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from authgate.observability.log import AUDIT
 
@@ -17,6 +17,30 @@ INTERVAL: Final = 10.0
 """Length of an interval in seconds."""
 BURST: Final = 100
 """Decisions with the same policy and reason that get a line each, per interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFields:
+    """How much of a request the lines show: its path, the pattern of the rule that matches it, or neither; and the
+    token's id (`jti`) as a hash, as it is, or not at all.
+    """
+
+    path: Literal["full", "template", "none"] = "full"
+    token_id: Literal["hash", "value", "none"] = "hash"
+
+
+class Trace(Protocol):
+    """The span that a line belongs to, in hexadecimal digits."""
+
+    @property
+    def trace_id(self) -> str:
+        """The id of the trace."""
+        ...
+
+    @property
+    def span_id(self) -> str:
+        """The id of the span."""
+        ...
 
 
 @dataclass(slots=True)
@@ -38,8 +62,11 @@ class Audit:
         clock: Clock,
         on_suppressed: Callable[[], None],
         burst: int = BURST,
+        *,
+        fields: AuditFields = AuditFields(),
     ) -> None:
         self._mode = mode
+        self.fields = fields
         self._clock = clock
         self._on_suppressed = on_suppressed
         self._burst = burst
@@ -62,7 +89,13 @@ class Audit:
         return True
 
     def record(
-        self, policy: str, reason: str, attributes: Mapping[str, object], body: str = "decision"
+        self,
+        policy: str,
+        reason: str,
+        attributes: Mapping[str, object],
+        body: str = "decision",
+        *,
+        trace: Trace | None = None,
     ) -> None:
         """Write one decision, or count it if this interval already has its share of lines."""
         if self.suppresses(policy, reason):
@@ -75,7 +108,7 @@ class Audit:
                 self._summarise(kind, interval)
             interval = self._intervals[kind] = _Interval(now)
         interval.written += 1
-        self._logger.info(body, extra={"attributes": attributes})
+        self._logger.info(body, extra={"attributes": attributes, "trace": trace})
 
     def flush(self, *, everything: bool = False) -> None:
         """Write how many decisions were suppressed in finished intervals, or with `everything` in all."""

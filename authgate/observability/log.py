@@ -40,7 +40,7 @@ _MIN_PART = 8
 def configure(level: str, format_: Format, stream: TextIO | BackgroundWriter | None = None) -> None:
     """Send the log to `stream` (default: standard error) at `level`, and that of libraries at WARNING or above."""
     handler: logging.StreamHandler[TextIO | BackgroundWriter] = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_JSONFormatter() if format_ == "json" else _TextFormatter())
+    handler.setFormatter(formatter_of(format_))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, _LEVELS[level]))
@@ -48,6 +48,11 @@ def configure(level: str, format_: Format, stream: TextIO | BackgroundWriter | N
     logging.getLogger(AUDIT).setLevel(logging.INFO)  # only log.audit turns the audit log off
     # aiohttp quotes the request in its error lines; the server package logs these errors itself
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+def formatter_of(format_: Format) -> logging.Formatter:
+    """Return the formatter of the log's lines."""
+    return _JSONFormatter() if format_ == "json" else _TextFormatter()
 
 
 def event(level: int, message: str, **attributes: object) -> None:
@@ -94,6 +99,11 @@ def _attributes(record: logging.LogRecord) -> dict[str, Any]:
     return attributes
 
 
+def _trace(record: logging.LogRecord) -> dict[str, str]:
+    trace = getattr(record, "trace", None)
+    return {} if trace is None else {"trace_id": trace.trace_id, "span_id": trace.span_id}
+
+
 def _masked_value(value: object) -> object:
     match value:
         case None | bool() | int() | float():
@@ -115,6 +125,7 @@ class _JSONFormatter(logging.Formatter):
             "severity_number": number,
             "scope": record.name,
             "body": masked(record.getMessage()),
+            **_trace(record),
             "attributes": {
                 name.replace("_", "."): _masked_value(value) for name, value in _attributes(record).items()
             },
@@ -126,12 +137,12 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         text, _ = _OTEL_SEVERITY.get(record.levelno, ("INFO", 9))
         time = utc(record.created).strftime("%H:%M:%S")
-        attributes = _attributes(record)
-        trace = attributes.pop("exception_stacktrace", None)
+        attributes = _attributes(record) | _trace(record)
+        stack = attributes.pop("exception_stacktrace", None)
         # An entry is one line, even if a value has line breaks. Only a traceback takes several lines.
         parts = [
             f"{name.replace('_', '.')}={str(value).translate(_CONTROLS)}"
             for name, value in attributes.items()
         ]
-        parts += [f"exception.stacktrace={trace}"] if trace is not None else []
+        parts += [f"exception.stacktrace={stack}"] if stack is not None else []
         return masked(" ".join([time, f"{text:5}", record.getMessage(), *parts]))

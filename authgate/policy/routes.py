@@ -36,9 +36,10 @@ class PathPattern:
     A segment that is only a star does not match an empty segment.
     """
 
-    __slots__ = ("exact", "prefix", "rest")
+    __slots__ = ("exact", "prefix", "rest", "text")
 
     def __init__(self, text: str) -> None:
+        self.text = text
         head = text.removesuffix("/*")
         self.exact = "*" not in text
         self.prefix = text if self.exact else text[: text.index("*")].rpartition("/")[0] + "/"

@@ -243,6 +243,15 @@ class Policy:
         seen = _seen(request, raw=clause.raw)
         return (self._refusals[seen], NO_REQUEST) if isinstance(seen, Reason) else (clause, seen)
 
+    def pattern_for(self, request: OriginalRequest) -> str | None:
+        """Return the path pattern of the rule that matches a request, or None without such a rule or paths."""
+        index = self.clause_for(request)[0].rule
+        paths = None if index is None else self.rules[index].match.paths
+        if paths is None or request.path is None:
+            return None
+        path = plain_path(request.path) or (readings(request.path) or ("",))[0]
+        return next((pattern.text for pattern in paths if pattern.matches(path)), None)
+
     def admits_anonymous(self, request: OriginalRequest) -> bool:
         """Return whether a request without any credential is allowed."""
         clause, _ = self.clause_for(request)

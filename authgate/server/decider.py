@@ -11,20 +11,20 @@ from authgate.credential.sources import ONLY_AUTHORIZATION, describe_places
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
-from authgate.server.record import RequestFacts
+from authgate.server.request_facts import facts_of
 from authgate.server.request_ids import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from authgate.credential.bearer import RawHeaders
     from authgate.credential.sources import Sources
     from authgate.gate import Gate
     from authgate.model import Clock, Headers
     from authgate.observability.metrics import Metrics
     from authgate.server.exchange import Exchange
     from authgate.server.record import Recorder
+    from authgate.server.request_facts import Subrequest
     from authgate.vocabulary import Proxy
 
 _NO_REQUEST = OriginalRequest()
@@ -79,51 +79,41 @@ class Decider:
         """Whether a Basic password can be a token, so that a 401 asks for one."""
         return self._serving().sources.reads_basic
 
-    async def decide(
-        self,
-        policy: str | None,
-        headers: RawHeaders,
-        original: Callable[[Proxy | None], OriginalRequest],
-        request_id: str | None,
-    ) -> tuple[Decision, Headers]:
-        """Return the decision, and the headers that an allowing answer adds about credentials. Never raise.
-
-        `policy` is None if the subrequest names none. `original` reads the client's request; it is called only if the
-        policy or the credential sources need the request.
-        """
+    async def decide(self, subrequest: Subrequest) -> tuple[Decision, Headers]:
+        """Return the decision, and the headers that an allowing answer adds about credentials. Never raise."""
         metrics = self._metrics
         started = self._clock.monotonic()
         metrics.in_flight += 1
+        serving = self._serving()
         counted_policy = ""
         forward: Headers = ()
         found: list[bytes] = []
         try:
-            decision, counted_policy, forward = await self._decide(policy, headers, original, found)
+            decision, counted_policy, forward = await self._decide(serving, subrequest, found)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the client gets a 503
-            secrets = [*self._serving().sources.secrets(headers), *found]
-            decision = self._internal_error(error, secrets, request_id)
+            secrets = [*serving.sources.secrets(subrequest.headers), *found]
+            decision = self._internal_error(error, secrets, subrequest.request_id)
         finally:
             metrics.in_flight -= 1
         seconds = self._clock.monotonic() - started
-        self._recorder.record(decision, counted_policy, seconds, lambda: RequestFacts(request_id))
+        policy = serving.gate.policies.get(counted_policy)
+        self._recorder.record(
+            decision, counted_policy, seconds, lambda: facts_of(subrequest, serving.proxy, policy, found)
+        )
         return decision, forward
 
     async def _decide(
-        self,
-        policy: str | None,
-        headers: RawHeaders,
-        original: Callable[[Proxy | None], OriginalRequest],
-        credentials: list[bytes],
+        self, serving: Serving, subrequest: Subrequest, credentials: list[bytes]
     ) -> tuple[Decision, str, Headers]:
         """Return the decision, the policy to count and the headers to forward; add what is read to `credentials`."""
-        serving = self._serving()
+        policy = subrequest.policy
         if policy is None or policy not in serving.gate.policies:
             return _NOT_FOUND, "", ()
         request = _NO_REQUEST
         with serving as gate:
             if serving.sources.reads_query or gate.looks_at_request(policy):
-                request = original(serving.proxy)
-            found = serving.sources.read(headers, request)
+                request = subrequest.original(serving.proxy)
+            found = serving.sources.read(subrequest.headers, request)
             credentials += found.values  # decoded ones are not in any header
             if found.ambiguous:
                 return Deny(Reason.CREDENTIAL_AMBIGUOUS, found.ambiguous, NO_EVIDENCE), policy, ()

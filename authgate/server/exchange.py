@@ -18,7 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from authgate.errors import REASONS
 from authgate.model import Allow, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
-from authgate.server.record import RequestFacts
+from authgate.server.request_facts import RequestFacts, forwarded_for, trace_parent
 from authgate.server.request_ids import named
 from authgate.signing.keys import jwk_set
 from authgate.signing.tokens import EXCHANGED_TOKEN
@@ -189,9 +189,18 @@ class ExchangeHandler:
             raise _no_endpoint()
         audience = _audience(form, exchange.audiences[policy])
         subject = _subject_token(form)
+        credentials = (b"Bearer " + subject.encode(),)
         with serving as gate:
-            decision = await gate.decide([b"Bearer " + subject.encode()], policy, _NOTHING_KNOWN)
-        self._recorder.audit(decision, policy, lambda: RequestFacts(request_id))
+            decision = await gate.decide(credentials, policy, _NOTHING_KNOWN)
+
+        def facts() -> RequestFacts:
+            client, trace = (
+                forwarded_for(serving.proxy, request.raw_headers),
+                trace_parent(request.raw_headers),
+            )
+            return RequestFacts(request_id, trace, client, credentials=credentials)
+
+        self._recorder.audit(decision, policy, facts)
         allowed = _allowed(decision)
         if allowed.identity is None:
             raise _RefusedError("invalid_request", "anonymous requests cannot be exchanged")

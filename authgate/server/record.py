@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+import hashlib
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from authgate.model import Allow, Decision, Deny, Unavailable, value
+from authgate.errors import REASONS, Reason, Step
+from authgate.model import Allow, Decision, Deny, Unavailable
+from authgate.policy.paths import plain_host
+from authgate.server.request_facts import RequestFacts, claims_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,13 +18,6 @@ if TYPE_CHECKING:
     from authgate.policy.rules import Difference
 
 _OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
-
-
-@value
-class RequestFacts:
-    """What an audit line shows of a request besides the decision."""
-
-    request_id: str | None = None
 
 
 About: TypeAlias = "Callable[[], RequestFacts]"
@@ -41,13 +38,13 @@ class Recorder:
         if isinstance(decision, Unavailable):
             self._metrics.unavailable[reason] += 1
         if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):
-            self._write(decision, outcome, reason, policy, about())
+            self._write(decision, outcome, policy, about(), seconds)
 
     def audit(self, decision: Decision, policy: str, about: About) -> None:
         """Write the audit line of a decision that is not an answer of the verify port."""
         outcome = _OUTCOMES[type(decision)]
         if self._audit.wants(allowed=outcome == "allow"):
-            self._write(decision, outcome, decision.reason.value, policy, about())
+            self._write(decision, outcome, policy, about())
 
     def difference(self, found: Difference) -> None:
         """Count that a policy's shadow decides differently, and write an audit line if denials are written."""
@@ -72,22 +69,82 @@ class Recorder:
             return None
         return self._metrics.answer_cell(outcome, decision.reason.value, decision.evidence.source, policy)
 
-    def _write(self, decision: Decision, outcome: str, reason: str, policy: str, facts: RequestFacts) -> None:
+    def _write(
+        self,
+        decision: Decision,
+        outcome: str,
+        policy: str,
+        facts: RequestFacts,
+        seconds: float | None = None,
+    ) -> None:
         attributes: dict[str, object] = {
             "authgate.decision": outcome,
-            "authgate.reason": reason,
+            "authgate.reason": decision.reason.value,
             "authgate.policy": policy,
+            "authgate.rule": None if decision.rule is None else f"rules[{decision.rule}]",
             "authgate.source": decision.evidence.source,
             "authgate.issuer": decision.evidence.issuer_name,
+            "authgate.detail": _detail(decision),
+            "authgate.duration": None if seconds is None else round(seconds, 6),
+            **self._of_token(decision, facts),
+            **self._of_request(facts),
         }
-        if decision.rule is not None:
-            attributes["authgate.rule"] = f"rules[{decision.rule}]"
-        if not isinstance(decision, Allow):
-            private = decision.private if isinstance(decision, Deny) else ""
-            attributes["authgate.detail"] = "; ".join(text for text in (decision.detail, private) if text)
+        known = {name: value for name, value in attributes.items() if value is not None}
+        self._audit.record(policy, decision.reason.value, known, trace=facts.trace)
+
+    def _of_token(self, decision: Decision, facts: RequestFacts) -> dict[str, object]:
+        """Return attributes of the token: verified ones if the decision names an identity, else the token's claims."""
         identity = None if isinstance(decision, Unavailable) else decision.identity
-        if identity is not None:
-            attributes["user.name"] = identity.username
-        if facts.request_id is not None:
-            attributes["http.request.id"] = facts.request_id
-        self._audit.record(policy, reason, attributes)
+        if REASONS[decision.reason].step is Step.CREDENTIAL or decision.reason is Reason.ANONYMOUS:
+            return {}  # there is no token, or not one that can be read
+        claims = claims_of(facts.credentials)
+        token_id = self._token_id(claims.token_id)
+        if identity is None:
+            return {
+                "authgate.unverified.issuer": claims.issuer,
+                "authgate.unverified.audiences": list(claims.audiences) or None,
+                "authgate.unverified.token.id": token_id,
+            }
+        audiences = list(identity.audiences) if decision.reason is Reason.AUDIENCE_MISMATCH else None
+        return {
+            "user.name": identity.username,
+            "authgate.audiences": audiences,
+            "authgate.token.id": token_id,
+        }
+
+    def _token_id(self, jti: str | None) -> str | None:
+        match self._audit.fields.token_id:
+            case "hash" if jti is not None:
+                return f"sha256:{hashlib.sha256(jti.encode()).hexdigest()[:_HASH_DIGITS]}"
+            case "value":
+                return jti
+            case _:
+                return None
+
+    def _of_request(self, facts: RequestFacts) -> dict[str, object]:
+        original, fields = facts.original, self._audit.fields
+        host = original.host
+        return {
+            "http.request.id": facts.request_id,
+            "client.address": facts.client,
+            "http.request.method": None
+            if original.method is None
+            else shortened(original.method, _MAX_METHOD),
+            "server.address": None if host is None else plain_host(host) or shortened(host),
+            "url.path": shortened(original.path, _MAX_PATH)
+            if fields.path == "full" and original.path
+            else None,
+            "http.route": facts.pattern if fields.path == "template" else None,
+        }
+
+
+def _detail(decision: Decision) -> str | None:
+    if isinstance(decision, Allow):
+        return None
+    private = decision.private if isinstance(decision, Deny) else ""
+    return "; ".join(text for text in (decision.detail, private) if text)
+
+
+_MAX_METHOD: Final = 32
+_MAX_PATH: Final = 1024
+_HASH_DIGITS: Final = 32

@@ -13,7 +13,7 @@ from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.cluster.validity import CertificateValidity
 from authgate.compose import CompositionError, Dependencies, compose
 from authgate.compose.generation import run_forever
-from authgate.observability.audit import Audit
+from authgate.observability.audit import Audit, AuditFields
 from authgate.observability.log import event
 from authgate.observability.metrics import Gauges, Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
@@ -70,7 +70,7 @@ class Service:
         self.metrics.gauges = self._gauges
         clock = SystemClock()
         count_suppressed = self.metrics.unlabelled("authgate_audit_suppressed").counter(())
-        self._audit = Audit(config.log.audit, clock, count_suppressed)
+        self._audit = Audit(config.log.audit, clock, count_suppressed, fields=_audit_fields(config))
         recorder = Recorder(self.metrics, self._audit)
         self._pressure = Pressure(self.metrics, clock)
         self._dependencies = Dependencies(
@@ -285,6 +285,11 @@ class Service:
             if dropped > before:
                 self.metrics.log_dropped += dropped - before
                 event(logging.WARNING, "log lines dropped: stderr was not being read", lines=dropped - before)
+
+
+def _audit_fields(config: Config) -> AuditFields:
+    fields = config.log.audit_fields
+    return AuditFields(fields.path, fields.token_id)
 
 
 async def _cancel(*tasks: asyncio.Task[None] | None) -> None:

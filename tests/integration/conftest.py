@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
 
 from authgate.cli.serve import loop_factory
+from authgate.observability.log import AUDIT
+from tests.support.audit_lines import AuditCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+@pytest.fixture(autouse=True)
+def audit_lines_are_as_documented() -> Iterator[None]:
+    """Every audit line of a gate in this process is as docs/audit.schema.json requires."""
+    check, logger = AuditCheck(), logging.getLogger(AUDIT)
+    logger.addHandler(check)
+    yield
+    logger.removeHandler(check)
+    assert check.problems == []
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,9 +10,10 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,8 +21,10 @@ from hypothesis import strategies as st
 
 from authgate.config import load
 from authgate.service import Service
+from tests.support.audit_lines import audit_lines
 from tests.support.http_corpus import requests
 from tests.support.key_pool import KeyPool
+from tests.support.logs import configured
 
 ISSUER = "https://issuer.example"
 _QUIET_ROUNDS = 5  # a request of the general server takes a few turns of its loop
@@ -56,7 +59,12 @@ class Loop(threading.Thread):
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two gates that differ only in the lane."""
-    folder = tmp_path_factory.mktemp("lane")
+    with _running(tmp_path_factory.mktemp("lane"), "deny") as it:
+        yield it
+
+
+@contextmanager
+def _running(folder: Path, audit: str) -> Iterator[Pair]:
     key = KeyPool().key("RS256")
     forged = KeyPool().key("RS256", 1)
     (folder / "keys.json").write_text(json.dumps({"keys": [key.jwk()]}))
@@ -70,7 +78,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     }
     loop = Loop()
     loop.start()
-    services = [_service(folder, lane) for lane in (True, False)]
+    services = [_service(folder, lane, audit) for lane in (True, False)]
     for service in services:
         loop.do(service.start())
     clients = [Client(service) for service in services]
@@ -91,7 +99,7 @@ async def _lingering_connections_end() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-def _service(folder: Path, lane: bool) -> Service:
+def _service(folder: Path, lane: bool, audit: str) -> Service:
     path = folder / f"{lane}.yaml"
     path.write_text(f"""
 jwt:
@@ -119,6 +127,7 @@ policies:
       rules: [{{paths: ["/by/*"], expression: 'request.path == "/by/joe"'}}]
 server: {{listen: ["127.0.0.1:0"], admin: "127.0.0.1:0", proxy: nginx, fastLane: {str(lane).lower()}}}
 cache: {{ttl: 1h, negativeTTL: 1h}}
+log: {{audit: {audit}}}
 limits: {{maxHeaders: 16, maxHeaderBytes: 4096, maxTokenBytes: 2048}}
 """)
     return Service(load(path, {}).config, {})
@@ -218,6 +227,46 @@ def test_every_answer_to_a_request_has_an_id(pair: Pair) -> None:
         "spaces around": [b"Root=1-67891233-abcdef01"],
         "accepted: as tracing sends it": [b"0123456789abcdef0123456789abcdef"],
         **{name: [b"i" * 128] for name in given},
+    }
+
+
+def test_audit_lines_are_the_same(tmp_path: Path) -> None:
+    """Each line has the same attributes with and without the lane, except for its duration and for generated ids."""
+    shown: dict[str, list[dict[str, Any]]] = {}
+    with _running(tmp_path, "all") as pair:
+        for name, request in requests(pair.tokens).items():
+            if re.match("accepted: [A-Z]+ /", name):
+                continue  # only 100 decisions with the same reason get a line
+            both = []
+            for client in (pair.fast_client, pair.plain_client):
+                stream = configured()
+                client.exchange([request])
+                both.append([_comparable(line["attributes"]) for line in audit_lines(stream.getvalue())])
+            assert both[0] == both[1], name
+            shown[name] = both[0]
+    ((line,),) = (shown["id: rules"],)
+    assert line == {
+        "authgate.decision": "allow",
+        "authgate.reason": "authenticated",
+        "authgate.policy": "rules",
+        "authgate.rule": "rules[1]",
+        "authgate.source": "cache",
+        "authgate.issuer": "corp",
+        "user.name": "corp:jane",
+        "http.request.id": "i" * 128,
+        "http.request.method": "GET",
+        "server.address": "app.example",
+        "url.path": "/staff/a",
+    }
+    assert [line["client.address"] for line in shown["accepted: as nginx sends it"]] == ["192.0.2.7"]
+
+
+def _comparable(attributes: dict[str, Any]) -> dict[str, Any]:
+    made = re.compile(r"(?!0123456789abcdef)[0-9a-f]{32}")
+    return {
+        name: "random" if name == "http.request.id" and made.fullmatch(text) else text
+        for name, text in attributes.items()
+        if name != "authgate.duration"
     }
 
 

@@ -21,6 +21,7 @@ from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.config import load
 from authgate.model import Decision, OriginalRequest
 from authgate.service import Service
+from tests.support.audit_lines import audit_lines
 from tests.support.kube import ControlPlane
 from tests.support.process import ChildProcess, free_port, until
 
@@ -299,6 +300,12 @@ class GateProcess(RunningGate):
     ) -> None:
         await self.process.stop()
         await self.client.close()
+        if kind is None:
+            self.audit_lines()
+
+    def audit_lines(self) -> list[dict[str, Any]]:
+        """Return the audit lines that it has written, each as the schema requires."""
+        return audit_lines(self.process.output())
 
     @property
     def address(self) -> str:

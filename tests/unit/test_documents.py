@@ -15,6 +15,7 @@ from authgate.cli import app
 from authgate.config import json_schema, load
 from authgate.errors import REASONS, Reason
 from authgate.observability.metrics import Metrics
+from tests.support.audit_lines import SCHEMA
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.yaml"))
@@ -96,6 +97,19 @@ def test_every_reason_is_explained() -> None:
         for reason, info in REASONS.items()
     }
     assert set(REASONS) == set(Reason)
+
+
+def test_every_attribute_of_an_audit_line_is_explained() -> None:
+    """docs/audit.md has a row for each attribute of a decision, with the words of the schema."""
+    rows = re.findall(r"^\| `([\w.]+)` \| (.*) \|$", (ROOT / "docs" / "audit.md").read_text(), re.MULTILINE)
+    attributes = SCHEMA["oneOf"][0]["properties"]["attributes"]["properties"]
+    assert rows == [(name, attribute["description"]) for name, attribute in attributes.items()]
+
+
+def test_the_schema_of_audit_lines_has_every_reason() -> None:
+    """A new reason is a new value."""
+    attributes = SCHEMA["oneOf"][0]["properties"]["attributes"]["properties"]
+    assert set(attributes["authgate.reason"]["enum"]) == set(Reason)
 
 
 def test_every_metric_is_explained() -> None:

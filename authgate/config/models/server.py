@@ -247,6 +247,19 @@ class LimitsConfig(ConfigModel):
         return value
 
 
+class AuditFieldsConfig(ConfigModel):
+    """How much the audit log shows of a request."""
+
+    path: Literal["full", "template", "none"] = Field(
+        default="full",
+        description="The path of the original request: full, without its query; template, the pattern of the rule that "
+        "matches it; or none.",
+    )
+    token_id: Literal["hash", "value", "none"] = Field(
+        default="hash", description="The token's id (jti): the start of its SHA-256, its value, or none."
+    )
+
+
 class LogConfig(ConfigModel):
     """The log."""
 
@@ -258,6 +271,9 @@ class LogConfig(ConfigModel):
     )
     audit: Literal["none", "deny", "all"] = Field(
         default="deny", description="The decisions that are written to the audit log."
+    )
+    audit_fields: AuditFieldsConfig = Field(
+        default_factory=AuditFieldsConfig, description="How much the audit log shows of a request."
     )
 
 

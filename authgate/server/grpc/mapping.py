@@ -11,6 +11,7 @@ from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from authgate.model import Allow
 from authgate.server.http.request import mark_preflight, request_of, text_of
 from authgate.server.http.response import render
+from authgate.server.request_facts import address_of
 from authgate.vocabulary import DEFAULT_POLICY, IDENTITY_PREFIXES, OTHER_IDENTITY_HEADERS, REMOVED_HEADERS
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ def original_of(request: CheckRequest, headers: RawHeaders) -> OriginalRequest:
     http = request.attributes.request.http
     method, host = (text_of(text.encode()) if text else None for text in (http.method, http.host))
     return mark_preflight(request_of(method, http.path.encode().decode("latin-1"), host), headers)
+
+
+def client_of(request: CheckRequest) -> str | None:
+    """Return the address of Envoy's client, or None if it has no IP address."""
+    return address_of(request.attributes.source.address.socket_address.address)
 
 
 def answer_of(

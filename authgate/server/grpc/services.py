@@ -9,7 +9,8 @@ import grpc
 from envoy.service.auth.v3.external_auth_pb2 import CheckRequest, CheckResponse
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from authgate.server.grpc.mapping import answer_of, headers_of, original_of, policy_of, refusal
+from authgate.server.grpc.mapping import answer_of, client_of, headers_of, original_of, policy_of, refusal
+from authgate.server.request_facts import Subrequest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,7 +87,13 @@ class Authorization:
             self._metrics.http_errors["431"] += 1
             return refusal(431, (*more, ("Cache-Control", "no-store")))
         decision, forward = await self._decider.decide(
-            policy_of(request), headers, lambda _proxy: original_of(request, headers), request_id
+            Subrequest(
+                policy_of(request),
+                headers,
+                lambda _proxy: original_of(request, headers),
+                lambda _proxy: client_of(request),
+                request_id,
+            )
         )
         return answer_of(decision, forward, headers, reads_basic=self._decider.reads_basic, more=more)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from email.utils import format_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from authgate.model import Allow, Deny, Pending, RenderedAnswer
@@ -18,9 +19,10 @@ from authgate.server.http.request import (
     NO_FORWARDED_HEADERS,
     endpoint_of,
     forwarded_request,
+    original_request,
 )
 from authgate.server.http.response import TAIL, head_of
-from authgate.server.record import RequestFacts
+from authgate.server.request_facts import RequestFacts, Subrequest, facts_of, forwarded_for
 from authgate.timestamps import utc
 
 if TYPE_CHECKING:
@@ -205,7 +207,16 @@ class FastLane:
             digest = gate.cache.digest(values[0][7:])
             answer = gate.lookup_cached(digest, policy, original, self._render)
             if answer is not None:
-                return self._send_again(answer, policy, started, forwarded)
+                id_line = self._id_line(forwarded)
+                seconds = self._monotonic() - started
+                if isinstance(answer, CountedAnswer):
+                    answer.cell.add(seconds)
+                elif isinstance(answer, AuditedAnswer):
+                    about = partial(self._facts, data, method, endpoint, values, id_line)
+                    self._recorder.record(answer.decision, policy, seconds, about)
+                else:
+                    raise TypeError("another server's answer")
+                return answer.head + id_line + self._tail_now()
         if gate.reviews_access(policy):
             return None
         for value in values:  # a cached one was checked before
@@ -215,7 +226,9 @@ class FastLane:
         if isinstance(decision, Pending):
             return None
         id_line = self._id_line(forwarded)
-        self._recorder.record(decision, policy, self._monotonic() - started, lambda: _facts(id_line))
+        seconds = self._monotonic() - started
+        about = partial(self._facts, data, method, endpoint, values, id_line)
+        self._recorder.record(decision, policy, seconds, about)
         return self._head_of(decision) + id_line + self._tail_now()
 
     def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
@@ -255,19 +268,21 @@ class FastLane:
         cell = self._recorder.cell_of(decision, policy)
         return AuditedAnswer(head, decision) if cell is None else CountedAnswer(decision.reason, head, cell)
 
-    def _send_again(
-        self, answer: RenderedAnswer, policy: str, started: float, forwarded: dict[int, bytes]
-    ) -> bytes:
-        id_line = self._id_line(forwarded)
-        if isinstance(answer, CountedAnswer):
-            answer.cell.add(self._monotonic() - started)
-        elif isinstance(answer, AuditedAnswer):
-            self._recorder.record(
-                answer.decision, policy, self._monotonic() - started, lambda: _facts(id_line)
-            )
-        else:
-            raise TypeError("another server's answer")
-        return answer.head + id_line + self._tail_now()
+    def _facts(
+        self, data: bytes, method: str, endpoint: Endpoint, values: list[bytes], id_line: bytes
+    ) -> RequestFacts:
+        """Return the facts of a request for its audit line."""
+        serving = self._serving()
+        fields = [line.partition(b":") for line in data.split(b"\r\n")[1:-2]]
+        headers = [(name, value.strip(b" \t")) for name, _, value in fields]
+        subrequest = Subrequest(
+            endpoint.policy,
+            headers,
+            lambda proxy: original_request(proxy, headers, method, endpoint),
+            lambda proxy: forwarded_for(proxy, headers),
+            id_line[:-2].decode().partition(": ")[2] or None,
+        )
+        return facts_of(subrequest, serving.proxy, serving.gate.policies.get(endpoint.policy), values)
 
     def _read(self, data: bytes) -> tuple[str, Endpoint, list[bytes], dict[int, bytes]] | None:
         """Return method, endpoint, credentials and the lines that describe the client's request.
@@ -355,7 +370,3 @@ class FastLane:
             self._second = now
             self._tail = TAIL + format_datetime(utc(now), usegmt=True).encode() + b"\r\n\r\n"
         return self._tail
-
-
-def _facts(id_line: bytes) -> RequestFacts:
-    return RequestFacts(id_line[:-2].decode().partition(": ")[2] or None)

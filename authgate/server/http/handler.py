@@ -11,6 +11,7 @@ from authgate.model import Allow, OriginalRequest
 from authgate.server.decider import Decider
 from authgate.server.http.request import endpoint_of, original_request
 from authgate.server.http.response import render
+from authgate.server.request_facts import Subrequest, forwarded_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,9 @@ class VerifyHandler:
             return original_request(proxy, headers, request.method, endpoint)
 
         request_id = self._ids.of(headers) if self._ids else None
-        decision, forward = await self._decider.decide(policy, headers, original, request_id)
+        decision, forward = await self._decider.decide(
+            Subrequest(policy, headers, original, lambda proxy: forwarded_for(proxy, headers), request_id)
+        )
         more = self._ids.answer_headers(request_id) if self._ids and request_id else ()
         status, answer = render(decision, reads_basic=self._decider.reads_basic, more=more)
         if isinstance(decision, Allow):

@@ -1,18 +1,35 @@
-"""Recording the differences of a shadow."""
+"""Audit lines of decisions and of the differences of a shadow."""
 
 from __future__ import annotations
 
-from typing import Literal
+import hashlib
+import json
+from base64 import urlsafe_b64encode
+from typing import Any, Literal
 
 import pytest
 
 from authgate.errors import Reason
-from authgate.model import Identity
-from authgate.observability.audit import Audit
+from authgate.model import (
+    NO_EVIDENCE,
+    Allow,
+    Decision,
+    Deny,
+    Evidence,
+    Identity,
+    OriginalRequest,
+    Unavailable,
+)
+from authgate.observability.audit import Audit, AuditFields
 from authgate.observability.metrics import Metrics
 from authgate.policy.rules import Difference
 from authgate.server.record import Recorder
+from authgate.server.request_facts import RequestFacts, TraceParent
+from tests.support.audit_lines import audit_lines
 from tests.support.clock import FakeClock
+from tests.support.logs import configured
+
+pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 DIFFERENCE = Difference(
     "default", Reason.AUTHENTICATED, Reason.NOT_ALLOWED, "rules[1]", Identity("corp:jane")
@@ -58,3 +75,193 @@ def test_a_flood_of_differences_is_limited_and_counted(caplog: pytest.LogCapture
 def test_without_an_audit_log_differences_are_only_counted(caplog: pytest.LogCaptureFixture) -> None:
     """They are written only if denials are written."""
     assert record("none", 3, caplog) == (3, [])
+
+
+def credential(**claims: object) -> bytes:
+    """Return an Authorization value with a token that nobody signed."""
+    parts = [json.dumps(part).encode() for part in ({"alg": "ES256"}, claims)]
+    return b"Bearer " + b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (*parts, b"signature"))
+
+
+JANE = Identity("corp:jane", audiences=("app",))
+BY_KEY = Evidence("jwks", "corp")
+FACTS = RequestFacts(
+    "id-1",
+    TraceParent("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", True),
+    "192.0.2.7",
+    OriginalRequest("GET", "/users/7", "App.Example:443", "access_token=secret"),
+    "/users/*",
+    (credential(iss="https://issuer.example", aud=["app", "b"], jti="j-1", secret="x"),),
+)
+OF_REQUEST = {
+    "http.request.id": "id-1",
+    "client.address": "192.0.2.7",
+    "http.request.method": "GET",
+    "server.address": "app.example",
+    "url.path": "/users/7",
+}
+UNVERIFIED = {
+    "authgate.unverified.issuer": "https://issuer.example",
+    "authgate.unverified.audiences": ["app", "b"],
+    "authgate.unverified.token.id": f"sha256:{hashlib.sha256(b'j-1').hexdigest()[:32]}",
+}
+VERIFIED = {"user.name": "corp:jane", "authgate.token.id": UNVERIFIED["authgate.unverified.token.id"]}
+DECISIONS: dict[str, tuple[Decision, dict[str, object]]] = {
+    "allow": (
+        Allow(JANE, Reason.AUTHENTICATED, BY_KEY, (("X-Auth-Request-User", "corp:jane"),), rule=2),
+        {
+            "authgate.decision": "allow",
+            "authgate.reason": "authenticated",
+            "authgate.rule": "rules[2]",
+            "authgate.source": "jwks",
+            "authgate.issuer": "corp",
+            **VERIFIED,
+        },
+    ),
+    "anonymous": (
+        Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, (), rule=0),
+        {
+            "authgate.decision": "allow",
+            "authgate.reason": "anonymous",
+            "authgate.rule": "rules[0]",
+            "authgate.source": "none",
+            "authgate.issuer": "",
+        },
+    ),
+    "denied by a rule": (
+        Deny(Reason.NOT_ALLOWED, "policy 'default'", BY_KEY, JANE, "rules[1]", 1),
+        {
+            "authgate.decision": "deny",
+            "authgate.reason": "not_allowed",
+            "authgate.rule": "rules[1]",
+            "authgate.source": "jwks",
+            "authgate.issuer": "corp",
+            "authgate.detail": "policy 'default'; rules[1]",
+            **VERIFIED,
+        },
+    ),
+    "another audience than the policy's": (
+        Deny(Reason.AUDIENCE_MISMATCH, "policy 'default'", BY_KEY, JANE),
+        {
+            "authgate.decision": "deny",
+            "authgate.reason": "audience_mismatch",
+            "authgate.source": "jwks",
+            "authgate.issuer": "corp",
+            "authgate.detail": "policy 'default'",
+            "authgate.audiences": ["app"],
+            **VERIFIED,
+        },
+    ),
+    "another audience than the issuer's": (
+        Deny(Reason.AUDIENCE_MISMATCH, "", Evidence("none", "corp")),
+        {
+            "authgate.decision": "deny",
+            "authgate.reason": "audience_mismatch",
+            "authgate.source": "none",
+            "authgate.issuer": "corp",
+            "authgate.detail": "",
+            **UNVERIFIED,
+        },
+    ),
+    "a credential that is not read": (
+        Deny(Reason.CREDENTIAL_TOO_LARGE, "20000 bytes", NO_EVIDENCE),
+        {
+            "authgate.decision": "deny",
+            "authgate.reason": "credential_too_large",
+            "authgate.source": "none",
+            "authgate.issuer": "",
+            "authgate.detail": "20000 bytes",
+        },
+    ),
+    "unavailable": (
+        Unavailable(Reason.KEYS_UNAVAILABLE, "timeout", 5, Evidence("none", "corp")),
+        {
+            "authgate.decision": "unavailable",
+            "authgate.reason": "keys_unavailable",
+            "authgate.source": "none",
+            "authgate.issuer": "corp",
+            "authgate.detail": "timeout",
+            **UNVERIFIED,
+        },
+    ),
+}
+
+
+def written(decision: Decision, facts: RequestFacts = FACTS, **fields: Any) -> dict[str, Any]:
+    """Return the audit line of a decision."""
+    stream = configured()
+    audit = Audit("all", FakeClock(), lambda: None, fields=AuditFields(**fields))
+    Recorder(Metrics(), audit).record(decision, "default", 0.0012345678, lambda: facts)
+    (line,) = audit_lines(stream.getvalue())
+    return line
+
+
+@pytest.mark.parametrize(("decision", "attributes"), DECISIONS.values(), ids=DECISIONS.keys())
+def test_a_decision_has_an_audit_line(decision: Decision, attributes: dict[str, object]) -> None:
+    """What is not verified has names that say so. The query is not written."""
+    line = written(decision)
+    assert line["attributes"] == {
+        "authgate.policy": "default",
+        "authgate.duration": 0.001235,
+        **attributes,
+        **OF_REQUEST,
+    }
+    assert (line["trace_id"], line["span_id"]) == ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    assert "secret" not in json.dumps(line)
+
+
+@pytest.mark.parametrize("decision", [decision for decision, _ in DECISIONS.values()], ids=DECISIONS.keys())
+def test_what_is_unknown_is_left_out(decision: Decision) -> None:
+    """No attribute is null."""
+    line = written(decision, RequestFacts())
+    assert not {*OF_REQUEST, *UNVERIFIED, "authgate.token.id", "http.route"} & line["attributes"].keys()
+    assert not {"trace_id", "span_id"} & line.keys()
+    assert None not in line["attributes"].values()
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [("full", {"url.path": "/users/7"}), ("template", {"http.route": "/users/*"}), ("none", {})],
+)
+def test_the_path_can_be_left_out(path: str, shown: dict[str, str]) -> None:
+    """A path can name a person."""
+    attributes = written(DECISIONS["allow"][0], path=path)["attributes"]
+    assert {name: attributes[name] for name in ("url.path", "http.route") if name in attributes} == shown
+
+
+@pytest.mark.parametrize(("token_id", "shown"), [("value", "j-1"), ("none", None)])
+def test_the_token_id_can_be_shown_or_left_out(token_id: str, shown: str | None) -> None:
+    """Verified or not."""
+    for case, name in (("allow", "authgate.token.id"), ("unavailable", "authgate.unverified.token.id")):
+        assert written(DECISIONS[case][0], token_id=token_id)["attributes"].get(name) == shown
+
+
+def test_long_texts_are_shortened() -> None:
+    """A client can send long paths and hosts."""
+    request = OriginalRequest("M" * 100, "/" + "p" * 5000, "h" * 5000)
+    attributes = written(DECISIONS["allow"][0], RequestFacts(original=request))["attributes"]
+    assert attributes["http.request.method"] == "M" * 32 + "…"
+    assert attributes["url.path"] == "/" + "p" * 1023 + "…"
+    assert attributes["server.address"] == "h" * 256 + "…"
+
+
+def test_the_text_format_has_the_trace_too() -> None:
+    """It is for people, but has the same values."""
+    stream = configured(format_="text")
+    Recorder(Metrics(), Audit("all", FakeClock(), lambda: None)).record(
+        DECISIONS["allow"][0], "default", 0.1, lambda: FACTS
+    )
+    assert "trace.id=0af7651916cd43dd8448eb211c80319c" in stream.getvalue()
+
+
+def test_nothing_is_read_for_a_decision_without_a_line() -> None:
+    """The facts of a request cost time."""
+
+    def about() -> RequestFacts:
+        raise AssertionError("this decision has no audit line")
+
+    for mode, decision in (("deny", DECISIONS["allow"][0]), ("none", DECISIONS["unavailable"][0])):
+        Recorder(Metrics(), Audit(mode, FakeClock(), lambda: None)).record(decision, "default", 0.1, about)  # type: ignore[arg-type]
+    limited = Recorder(Metrics(), Audit("all", FakeClock(), lambda: None, burst=1))
+    limited.record(DECISIONS["allow"][0], "default", 0.1, lambda: FACTS)
+    limited.record(DECISIONS["allow"][0], "default", 0.1, about)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import pytest
 
@@ -61,22 +62,27 @@ ANSWERED -= {f"accepted: {name} connection" for name in ("close", "keep-alive, c
 ANSWERED -= {f"rules: {name}" for name in ("path twice", "method twice", "host twice", "path of odd bytes")}
 ANSWERED -= {f"rules: preflight{more}" for more in ("", " of another method", " with a token")}
 
+Mode = Literal["none", "deny", "all"]
+
 
 class Lane:
     """A fast lane over a scripted verifier, and its metrics."""
 
-    def __init__(self, verifier: Verifier, *, cache: VerdictCache | None = None, audit: str = "none") -> None:
+    def __init__(
+        self, verifier: Verifier, *, cache: VerdictCache | None = None, audit: Mode = "none"
+    ) -> None:
         clock = FakeClock()
         self.clock = clock
         self.metrics = Metrics()
         staff = Rule(RequestMatch(paths=(PathPattern("/staff/*"),)), allow=(Entry([UserIn(["user-1"])]),))
+        by_path = Rule(RequestMatch(paths=(PathPattern("/by/*"),)), allow=(Entry([UserIn(["user-1"])]),))
         policies = {
             "default": Policy("default"),
             "open": Policy("open", open_paths=OpenPaths(["/healthz"])),
-            "rules": Policy("rules", allow=(), rules=(staff,)),
+            "rules": Policy("rules", allow=(), rules=(staff, by_path)),
         }
         gate = Gate(verifier, policies, HeaderMapper("oauth2-proxy", 16384), 2048, cache=cache)
-        recorder = Recorder(self.metrics, Audit("deny" if audit == "deny" else "none", clock, lambda: None))
+        recorder = Recorder(self.metrics, Audit(audit, clock, lambda: None))
         serving = self.serving = Serving(gate, "nginx")
         self.lane = FastLane(
             lambda: serving,
@@ -93,7 +99,7 @@ class Lane:
         return None if answer is None else int(answer.split(b" ", 2)[1])
 
 
-def lane_with_cache(verifier: Verifier, lookups: list[str] | None = None, audit: str = "none") -> Lane:
+def lane_with_cache(verifier: Verifier, lookups: list[str] | None = None, audit: Mode = "none") -> Lane:
     """A lane over a cached verifier; each look-up is appended to `lookups`."""
     lookups = [] if lookups is None else lookups
     hit, miss = partial(lookups.append, "hit"), partial(lookups.append, "miss")
@@ -146,6 +152,19 @@ def test_a_cached_denial_is_written_to_the_audit_log(caplog: pytest.LogCaptureFi
     lane = lane_with_cache(verifier, audit="deny")
     assert [lane.status(CORPUS["good"]) for _ in range(3)] == [401, 401, 401]
     assert [record.message for record in caplog.records] == ["decision"] * 3
+
+
+def test_audit_lines_of_a_cached_verdict_name_the_rule(caplog: pytest.LogCaptureFixture) -> None:
+    """The rules of a policy share the answer to an identity that they allow, but each line has its own rule."""
+    by_path = "expression on the request"
+    caplog.set_level("INFO", logger="authgate.audit")
+    lane = lane_with_cache(ScriptedVerifier(), audit="all")
+    assert [lane.status(CORPUS[f"rules: {name}"]) for name in ("staff", by_path) * 2] == [200] * 4
+    lines = [vars(record)["attributes"] for record in caplog.records]
+    assert [(line["authgate.rule"], line["url.path"]) for line in lines] == [
+        ("rules[0]", "/staff/a"),
+        ("rules[1]", "/by/jane"),
+    ] * 2
 
 
 def test_a_pending_decision_is_left_to_aiohttp_and_not_counted() -> None:

@@ -1,0 +1,167 @@
+"""What an audit line shows of a request: its id, trace and client, what the client requested, and the token's claims.
+
+Everything is read only if a line is written, so requests without a line pay nothing for it. Each text has a limit. The
+claims come from the token as the client sent it: they are facts only if the decision names an identity.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import field
+from typing import TYPE_CHECKING, Final
+
+from authgate.credential.bearer import parse_credential, values_of
+from authgate.model import BearerToken, OriginalRequest, Rejected, value
+from authgate.strict_json import StrictJSONError, parse_object
+from authgate.verify.compact import CompactParser
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from authgate.credential.bearer import RawHeaders
+    from authgate.model import JSONValue
+    from authgate.policy.rules import Policy
+    from authgate.vocabulary import Proxy
+
+_TRACE_PARENT: Final = re.compile(
+    rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL
+)
+_MAX_TRACE_PARENT: Final = 512
+_MAX_ADDRESS: Final = 45
+_MAX_TEXT: Final = 256
+_MAX_AUDIENCES: Final = 8
+
+
+@value
+class TraceParent:
+    """The proxy's span, in hexadecimal digits (W3C Trace Context, section 3.2)."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+@value
+class TokenClaims:
+    """Claims of a JWT, not verified; None or empty if they are missing or have another type. Texts are shortened."""
+
+    issuer: str | None = None
+    audiences: tuple[str, ...] = ()
+    token_id: str | None = None
+
+
+@value
+class RequestFacts:
+    """What is known of one request besides the decision. `pattern` is the path of the rule that matches it."""
+
+    request_id: str | None = None
+    trace: TraceParent | None = None
+    client: str | None = None
+    original: OriginalRequest = field(default_factory=OriginalRequest)
+    pattern: str | None = None
+    credentials: tuple[bytes, ...] = field(default=(), repr=False)
+
+
+@value
+class Subrequest:
+    """A request for a decision, as any protocol carries it.
+
+    `policy` is None if it names none. `original` and `client` read the client's request and address; they are called
+    only if something needs them.
+    """
+
+    policy: str | None
+    headers: RawHeaders = field(repr=False)
+    original: Callable[[Proxy | None], OriginalRequest]
+    client: Callable[[Proxy | None], str | None]
+    request_id: str | None = None
+
+
+def facts_of(
+    subrequest: Subrequest, proxy: Proxy | None, policy: Policy | None, credentials: Sequence[bytes]
+) -> RequestFacts:
+    """Return the facts of a request; `credentials` are the `Authorization` values that were found in it."""
+    original = subrequest.original(proxy)
+    return RequestFacts(
+        subrequest.request_id,
+        trace_parent(subrequest.headers),
+        subrequest.client(proxy),
+        original,
+        None if policy is None else policy.pattern_for(original),
+        tuple(credentials),
+    )
+
+
+def trace_parent(headers: RawHeaders) -> TraceParent | None:
+    """Return the trace of a request, or None if its `traceparent` is missing, repeated or invalid.
+
+    A later version may have more fields behind those of version 00.
+    """
+    values = values_of(headers, b"traceparent")
+    if len(values) != 1 or len(values[0]) > _MAX_TRACE_PARENT:
+        return None
+    match = _TRACE_PARENT.fullmatch(values[0].strip(b" \t"))
+    if match is None:
+        return None
+    version, trace_id, span_id, flags, more = match.groups()
+    if version == b"ff" or (version == b"00" and more) or not trace_id.strip(b"0") or not span_id.strip(b"0"):
+        return None
+    return TraceParent(trace_id.decode(), span_id.decode(), bool(int(flags, 16) & 1))
+
+
+def forwarded_for(proxy: Proxy | None, headers: RawHeaders) -> str | None:
+    """Return the client's address as the proxy reports it: the last one in `X-Forwarded-For`, or None.
+
+    Clients can write all addresses but the last one, which the proxy adds.
+    """
+    values = [] if proxy is None else values_of(headers, b"x-forwarded-for")
+    return None if not values else address_of(values[-1].rpartition(b",")[2].strip(b" \t").decode("latin-1"))
+
+
+def address_of(text: str) -> str | None:
+    """Return an IP address in its usual form, or None if the text is not one."""
+    if len(text) > _MAX_ADDRESS or "%" in text:
+        return None
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def claims_of(credentials: Sequence[bytes]) -> TokenClaims:
+    """Return claims of the only credential; none if it is not a signed JWT."""
+    token = parse_credential(credentials, _UNLIMITED)
+    if isinstance(token, Rejected):
+        return TokenClaims()
+    members = _members(token)
+    audiences = members.get("aud")
+    named = audiences if isinstance(audiences, list) else [audiences]
+    texts = [text for text in map(_text, named[: _MAX_AUDIENCES + 1]) if text is not None]
+    if len(texts) > _MAX_AUDIENCES:
+        texts[_MAX_AUDIENCES:] = ["…"]
+    return TokenClaims(_text(members.get("iss")), tuple(texts), _text(members.get("jti")))
+
+
+_UNLIMITED: Final = 1 << 30
+"""The listener limits the size of headers, and with it that of a token."""
+
+
+def _members(token: BearerToken) -> dict[str, JSONValue]:
+    text = token.text.replace("=", "") if token.padded else token.text
+    jws = CompactParser().parse_jws(text)
+    if isinstance(jws, Rejected):
+        return {}
+    try:
+        return parse_object(jws.payload)
+    except StrictJSONError:
+        return {}
+
+
+def _text(claim: JSONValue) -> str | None:
+    return shortened(claim) if isinstance(claim, str) else None
+
+
+def shortened(text: str, limit: int = _MAX_TEXT) -> str:
+    """Return a text of at most `limit` characters; a longer one ends with an ellipsis."""
+    return text if len(text) <= limit else f"{text[:limit]}…"
