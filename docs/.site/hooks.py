@@ -93,7 +93,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         if not (ROOT / path).exists():
             raise PluginError(f"{origin}: the link to {target} leads to no file")
         kind = "tree" if (ROOT / path).is_dir() else "blob"
-        return f"{config.repo_url}{'' if (config.repo_url or '').endswith('/') else '/'}{kind}/main/{path}{anchor}"
+        return f"{config.extra['source']}/{kind}/main/{path}{anchor}"
 
     parts = _FENCE.split(markdown)
     return "".join(part if part.startswith("```") else _LINK.sub(target_of, part) for part in parts)
@@ -116,7 +116,8 @@ def _configuration() -> Iterator[str]:
             yield f"\n### `{path}` {{: #{_anchor(path)} }}\n"
         yield f"{_text(field.meaning)}\n"
         yield f"- Type: {_text(field.type)}"
-        yield f"- Default: {'required' if field.required else f'`{field.default}`' if field.default else 'none'}"
+        default = f"`{field.default}`" if field.default not in {None, "null"} else "none"
+        yield f"- Default: {'required' if field.required else default}"
         if field.variable:
             yield f"- Environment: `{field.variable}`"
         yield ""
