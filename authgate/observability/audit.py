@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from authgate.observability.log import AUDIT
 
@@ -17,6 +17,10 @@ INTERVAL: Final = 10.0
 """Length of an interval in seconds."""
 BURST: Final = 100
 """Decisions with the same policy and reason that get a line each, per interval."""
+
+
+Mode: TypeAlias = Literal["none", "deny", "all"]
+"""Which decisions are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +62,24 @@ class Audit:
 
     def __init__(
         self,
-        mode: Literal["none", "deny", "all"],
+        mode: Mode,
         clock: Clock,
         on_suppressed: Callable[[], None],
         burst: int = BURST,
         *,
         fields: AuditFields = AuditFields(),
     ) -> None:
-        self._mode = mode
-        self.fields = fields
+        self.use(mode, fields)
         self._clock = clock
         self._on_suppressed = on_suppressed
         self._burst = burst
         self._intervals: dict[tuple[str, str], _Interval] = {}
         self._logger = logging.getLogger(AUDIT)
+
+    def use(self, mode: Mode, fields: AuditFields) -> None:
+        """Write other decisions, or other fields, from the next decision on."""
+        self._mode = mode
+        self.fields = fields
 
     def wants(self, *, allowed: bool) -> bool:
         """Return whether allowed decisions, or denials, are recorded."""

@@ -43,11 +43,16 @@ def configure(level: str, format_: Format, stream: TextIO | BackgroundWriter | N
     handler.setFormatter(formatter_of(format_))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(logging.WARNING, _LEVELS[level]))
-    logging.getLogger(LOGGER).setLevel(_LEVELS[level])
+    set_level(level)
     logging.getLogger(AUDIT).setLevel(logging.INFO)  # only log.audit turns the audit log off
     # aiohttp quotes the request in its error lines; the server package logs these errors itself
     logging.getLogger("aiohttp").setLevel(logging.CRITICAL)
+
+
+def set_level(level: str) -> None:
+    """Log at `level` from now on, and what libraries log at WARNING or above."""
+    logging.getLogger().setLevel(max(logging.WARNING, _LEVELS[level]))
+    logging.getLogger(LOGGER).setLevel(_LEVELS[level])
 
 
 def formatter_of(format_: Format) -> logging.Formatter:

@@ -15,10 +15,12 @@ _SECTIONS = ("server", "limits", "log", "shutdown")
 def keep_restart_only(running: Config, new: Config) -> Config:
     """Return a new configuration in which settings that need a restart keep their running values.
 
-    `server.proxy` is applied by a reload, together with the policies that trust the proxy's headers.
+    `server.proxy` is applied by a reload, together with the policies that trust the proxy's headers. So is
+    `log`, except for its format.
     """
     kept = {name: getattr(running, name) for name in _SECTIONS}
     kept["server"] = running.server.model_copy(update={"proxy": new.server.proxy})
+    kept["log"] = new.log.model_copy(update={"format": running.log.format})
     if running.exchange is None or new.exchange is None:
         kept["exchange"] = running.exchange
     else:

@@ -14,7 +14,7 @@ from authgate.cluster.validity import CertificateValidity
 from authgate.compose import CompositionError, Dependencies, compose
 from authgate.compose.generation import run_forever
 from authgate.observability.audit import Audit, AuditFields
-from authgate.observability.log import event
+from authgate.observability.log import event, set_level
 from authgate.observability.metrics import Gauges, Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
 from authgate.server.admin.status import ConfigurationDetails
@@ -163,6 +163,9 @@ class Service:
         previous = self.generation
         new.inherit(previous)
         self._generation, self._config = new, config
+        # Now, since the new generation's cache will keep answers that are audited, or not, as configured.
+        self._audit.use(config.log.audit, _audit_fields(config))
+        set_level(config.log.level)
         retiring = asyncio.create_task(self._retire(previous))
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)

@@ -16,7 +16,7 @@ from authgate.compose.generation import run_forever
 from authgate.compose.tokens import token_issuer
 from authgate.observability.exposition import Exposition
 from authgate.observability.figures import figures_of
-from authgate.observability.log import event
+from authgate.observability.log import event, set_level
 from authgate.observability.metrics import Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
 from authgate.server.admin.status import ConfigurationDetails
@@ -272,6 +272,7 @@ class _Supervisor:
         if error is not None:
             raise CompositionError(error)
         self.config = config
+        set_level(config.log.level)
         others = [slot for slot in self._slots if slot.alive and slot is not first]
         answers = await asyncio.gather(*(slot.adopt(config) for slot in others))
         for slot, error in zip(others, answers, strict=True):

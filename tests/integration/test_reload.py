@@ -157,17 +157,77 @@ async def test_a_mounted_config_map_is_followed(tmp_path: Path) -> None:
 
 
 async def test_some_settings_take_effect_only_after_a_restart(tmp_path: Path) -> None:
-    """Addresses, limits, workers and the log are kept. Other changes are applied. The log reports both."""
+    """Addresses, limits, workers and the log's format are kept. Other changes are applied. The log reports both."""
     async with gate(tmp_path, letting("jane", limits={"maxHeaders": 100})) as running:
         written(
             tmp_path,
-            letting("joe", limits={"maxHeaders": 50}, log={"audit": "none"}, server={"fastLane": False}),
+            letting("joe", limits={"maxHeaders": 50}, log={"format": "text"}, server={"fastLane": False}),
         )
         running.process.send(signal.SIGHUP)
         await counted(running, success=2)
         assert await running.verdict(ISSUER.mint("joe")) == (200, "")
         (line,) = [line for line in running.process.output().splitlines() if "only after a restart" in line]
-        assert json.loads(line)["attributes"]["settings"] == "server.fastLane, limits.maxHeaders, log.audit"
+        assert json.loads(line)["attributes"]["settings"] == "server.fastLane, limits.maxHeaders, log.format"
+
+
+NOTHING_LOGGED = {"audit": "none", "level": "error"}
+ALL_LOGGED = {"audit": "all", "level": "info", "auditFields": {"path": "none", "tokenID": "none"}}
+
+
+async def audited(running: GateProcess, count: int) -> list[dict[str, Any]]:
+    """Wait until so many audit lines are written; return the attributes of all."""
+
+    async def reached() -> bool:
+        return len(running.audit_lines()) >= count
+
+    await until(reached, within=20, otherwise=running.process.log_tail)
+    return [line["attributes"] for line in running.audit_lines()]
+
+
+async def test_the_log_is_changed_by_a_reload(tmp_path: Path) -> None:
+    """This holds for its level, for the decisions that are audited, also cached ones, and for the lines' fields."""
+    server = {"proxy": "nginx"}
+    async with gate(tmp_path, letting("jane", log=NOTHING_LOGGED, server=server)) as running:
+        token = ISSUER.mint("jane")
+        asked = [
+            (await running.request(token, headers={"X-Original-URI": "/a"}.items())).status for _ in range(3)
+        ]
+        assert asked == [200] * 3
+        shown = {}
+        for number, log in enumerate((ALL_LOGGED, {"audit": "all"}, NOTHING_LOGGED), 2):
+            written(tmp_path, letting("jane", log=log, server=server))
+            running.process.send(signal.SIGHUP)
+            await counted(running, success=number)
+            for _ in range(2):
+                await running.request(token, headers={"X-Original-URI": "/a"}.items())
+            lines = await audited(running, min(2 * (number - 1), 4))
+            shown[number] = [(line.get("url.path"), "authgate.token.id" in line) for line in lines]
+    reloads = running.process.output().count('"configuration reloaded"')
+    assert (shown[2], shown[3][2:], shown[4][4:]) == ([(None, False)] * 2, [("/a", True)] * 2, [])
+    assert reloads == 2  # the last one set the level to error
+
+
+async def test_every_worker_changes_its_log(tmp_path: Path) -> None:
+    """So does a worker that starts later, and the supervisor."""
+    async with Crew(tmp_path, letting("jane", log=NOTHING_LOGGED), ON_SIGNAL, workers=3) as crew:
+        token = ISSUER.mint("jane")
+        written(tmp_path, letting("jane", log=ALL_LOGGED))
+        crew.process.send(signal.SIGHUP)
+        await counted(crew, success=2)
+
+        async def reported() -> bool:
+            return '"configuration reloaded"' in crew.process.output()
+
+        await until(reported, within=20)
+        pid = await crew.kill(0)
+        await crew.replaced(0, pid, within=20)
+        await crew.client.close()
+        for _ in range(30):
+            async with connected(crew.address) as wire:
+                await wire.send("GET /verify HTTP/1.1", "Host: gate", bearer(token))
+                assert (await wire.reply()).status == 200
+        allowed = [line for line in await audited(crew, 30) if line["authgate.decision"] == "allow"]
+        assert len(allowed) == 30
 
 
 async def test_an_open_request_is_decided_by_its_configuration(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from authgate.observability.audit import BURST, INTERVAL, Audit
+from authgate.observability.audit import BURST, INTERVAL, Audit, AuditFields
 from authgate.observability.log import AUDIT
 from tests.support.clock import FakeClock
 from tests.support.logs import configured, lines
@@ -24,6 +24,15 @@ def test_the_audit_has_three_modes(
     audit = Audit(mode, clock, lambda: None)
 
     assert (audit.wants(allowed=True), audit.wants(allowed=False)) == (allowed, denied)
+
+
+def test_the_mode_can_be_changed(clock: FakeClock) -> None:
+    """Lines that were written before count towards the limit."""
+    audit = Audit("deny", clock, lambda: None)
+    audit.use("all", AuditFields(path="none"))
+
+    assert audit.wants(allowed=True)
+    assert audit.fields.path == "none"
 
 
 def test_the_log_level_does_not_affect_the_audit_log(clock: FakeClock) -> None:

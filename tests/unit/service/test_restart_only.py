@@ -33,6 +33,14 @@ def test_a_reload_changes_the_proxy() -> None:
     assert list(pending_restart(config(), new)) == []
 
 
+def test_a_reload_changes_the_log() -> None:
+    """An operator can look closer without losing cached keys."""
+    new = config(LOG__LEVEL="debug", LOG__AUDIT="all", LOG__AUDIT_FIELDS__PATH="none")
+
+    assert keep_restart_only(config(), new) == new
+    assert list(pending_restart(config(), new)) == []
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "name"),
     [
@@ -42,7 +50,7 @@ def test_a_reload_changes_the_proxy() -> None:
         ("SERVER__FAST_LANE", "false", "server.fastLane"),
         ("SERVER__RELOAD_INTERVAL", "1s", "server.reloadInterval"),
         ("LIMITS__MAX_TOKEN_BYTES", "300", "limits.maxTokenBytes"),
-        ("LOG__LEVEL", "error", "log.level"),
+        ("LOG__FORMAT", "text", "log.format"),
         ("SHUTDOWN__DELAY", "1s", "shutdown.delay"),
     ],
 )
