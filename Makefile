@@ -41,7 +41,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema proxies proxy-table provider-pages manifests site release-check clean
+.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema dashboard proxies proxy-table provider-pages manifests site release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -136,6 +136,9 @@ proxy-tools: $(VENV)/.dev ## get Envoy, Traefik and a recent Caddy for the proxy
 
 chart-schema: $(VENV)/.dev ## generate helm/authgate/values.schema.json from the configuration models
 	@$(BIN)/python helm/authgate/schema/generate.py
+
+dashboard: $(VENV)/.dev ## generate helm/authgate/files/dashboard.json, the Grafana dashboard
+	@$(BIN)/python helm/authgate/dashboard/generate.py
 
 proxies: $(VENV)/.dev ## generate deploy/proxies, and nginx's configuration in deploy/compose, from the snippets
 	@for proxy in $$($(BIN)/python -c 'from authgate.tools.snippets import SNIPPETS; print(*SNIPPETS)'); do \

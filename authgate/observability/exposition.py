@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+import os
+import resource
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -11,7 +15,7 @@ from prometheus_client.registry import Collector
 from authgate.observability.families import BUCKETS, FAMILIES, MetricFamily
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
@@ -20,12 +24,14 @@ if TYPE_CHECKING:
 
 
 class Exposition:
-    """Render what `figures` returns at a scrape, and the metrics of this process."""
+    """Render what `figures` returns at a scrape, and the sums of the processes `pids`."""
 
-    def __init__(self, figures: Callable[[], Figures]) -> None:
+    def __init__(
+        self, figures: Callable[[], Figures], pids: Callable[[], Iterable[int]] = lambda: (os.getpid(),)
+    ) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(_Families(figures))
-        ProcessCollector(registry=self._registry)
+        self._registry.register(_Processes(pids))
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -54,6 +60,31 @@ class _Families(Collector):
             if not family.labels:
                 members = members or {(): [0.0] * family.width}
             yield _metric(family, members)
+
+
+class _Processes(Collector):
+    """The usual metrics of a process, summed over several. CPU time includes that of children that have ended."""
+
+    def __init__(self, pids: Callable[[], Iterable[int]]) -> None:
+        self._pids = pids
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics; nothing on systems without /proc."""
+        found: dict[str, Metric] = {}
+        for pid in self._pids():
+            for metric in ProcessCollector(pid=partial(int, pid), registry=None).collect():
+                known = found.setdefault(metric.name, metric)
+                if known is not metric:
+                    combine = min if metric.name == "process_start_time_seconds" else operator.add
+                    _set(known, combine(known.samples[0].value, metric.samples[0].value))
+        if (cpu := found.get("process_cpu_seconds")) is not None:
+            ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+            _set(cpu, cpu.samples[0].value + ended.ru_utime + ended.ru_stime)
+        yield from found.values()
+
+
+def _set(metric: Metric, value: float) -> None:
+    metric.samples = [metric.samples[0]._replace(value=value)]
 
 
 def _metric(family: MetricFamily, members: dict[Labels, list[float]]) -> Metric:

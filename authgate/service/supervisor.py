@@ -111,7 +111,10 @@ class _Supervisor:
         signals = self._until_closed.enter_context(Signals(self._reloader.ask if self._reloader else None))
         self.config = self._with_real_addresses()
         if self.config.server.admin is not None:
-            exposition = Exposition(lambda: figures_of(self._stores()))
+            exposition = Exposition(
+                lambda: figures_of(self._stores()),
+                lambda: [os.getpid(), *(slot.pid for slot in self._slots if slot.alive)],
+            )
             await self._admin.open(
                 admin_runner(exposition, self._readiness, self._status, self._documents, self._metrics),
                 self.config.server.admin,

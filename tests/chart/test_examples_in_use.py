@@ -7,9 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 import yaml
 
@@ -20,6 +18,7 @@ from tests.support.helm import Helm, Kubectl
 from tests.support.kube import ControlPlane
 from tests.support.nginx import EchoApp, Nginx, protected_app
 from tests.support.process import ChildProcess, accepts, free_port, until
+from tests.support.prometheus import Prometheus, prometheus
 from tests.support.tools import require_tool
 
 
@@ -109,15 +108,14 @@ async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_p
             {"authgate.authgate.svc:8080": gate.address, "http://127.0.0.1:3000": app.url},
         ) as url,
         Client() as client,
-        prometheus(tmp_path, url.removeprefix("http://"), file) as monitor,
+        scraping(tmp_path, url.removeprefix("http://"), file) as monitor,
     ):
 
         async def scraped() -> bool:
-            found = await asked(monitor, "query?query=shop_orders_total")
-            return [item["value"][1] for item in found["result"]] == ["42"]
+            return [value for _, value in await monitor.query("shop_orders_total")] == [42]
 
         async def refused() -> bool:
-            (target,) = (await asked(monitor, "targets"))["activeTargets"]
+            (target,) = (await monitor.ask("targets"))["activeTargets"]
             return target["health"] == "down" and "403" in target["lastError"]
 
         await until(scraped, within=30)
@@ -130,8 +128,8 @@ async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_p
 
 
 @asynccontextmanager
-async def prometheus(folder: Path, target: str, token: Path) -> AsyncIterator[str]:
-    """Run Prometheus as in the example, except for target, token file and interval, and yield its URL."""
+async def scraping(folder: Path, target: str, token: Path) -> AsyncIterator[Prometheus]:
+    """Run Prometheus as in the example, except for target, token file and interval."""
     (data,) = [
         item["data"] for item in objects_of("prometheus/prometheus.yaml") if item["kind"] == "ConfigMap"
     ]
@@ -142,29 +140,8 @@ async def prometheus(folder: Path, target: str, token: Path) -> AsyncIterator[st
     job["authorization"]["credentials_file"] = str(token)
     del job["dns_sd_configs"]
     job["static_configs"] = [{"targets": [target]}]
-    file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(config))
-    port = free_port()
-    command: list[str | Path] = [require_tool("prometheus", "the example is scraped by the real one")]
-    command += [f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
-    command += [f"--web.listen-address=127.0.0.1:{port}"]
-
-    async def ready() -> bool:
-        try:
-            async with aiohttp.ClientSession() as session:
-                return (await session.get(f"http://127.0.0.1:{port}/-/ready")).status == 200
-        except aiohttp.ClientError:
-            return False
-
-    async with ChildProcess(command, log=folder / "prometheus.log", ready=ready):
-        yield f"http://127.0.0.1:{port}"
-
-
-async def asked(monitor: str, what: str) -> dict[str, Any]:
-    """Return the data of an answer of Prometheus' API."""
-    async with aiohttp.ClientSession() as session, session.get(f"{monitor}/api/v1/{what}") as answer:
-        data: dict[str, Any] = (await answer.json())["data"]
-        return data
+    async with prometheus(folder, config) as monitor:
+        yield monitor
 
 
 @pytest.fixture

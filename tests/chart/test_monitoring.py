@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from authgate.observability.families import FAMILIES
 from tests.support.helm import CHART, ROOT, Helm, values_of
 from tests.support.tools import require_tool
 
@@ -121,9 +123,48 @@ def test_the_dashboard_reaches_grafana(helm: Helm) -> None:
         for item in helm.template(values_of("monitored")).all("ConfigMap")
         if item["metadata"]["labels"].get("grafana_dashboard") == "1"
     ]
-    panels = json.loads(made["data"]["authgate.json"])["panels"]
+    dashboard = json.loads(made["data"]["authgate.json"])
+    assert [variable["name"] for variable in dashboard["templating"]["list"]] == [
+        "datasource",
+        "namespace",
+        "pod",
+        "policy",
+    ]
+    panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels) > 0
-    assert all(panel["description"] for panel in panels)
+    assert all(panel["type"] == "row" or panel["description"] for panel in panels)
+
+
+def test_the_dashboard_is_current(tmp_path: Path) -> None:
+    """`make dashboard` would not change the file."""
+    file = tmp_path / "dashboard.json"
+    runpy.run_path(str(CHART / "dashboard" / "generate.py"))["write"](file)
+    assert file.read_text() == (CHART / "files" / "dashboard.json").read_text()
+
+
+def test_panels_do_not_overlap() -> None:
+    """Each place of Grafana's grid of 24 columns belongs to one panel at most."""
+    panels = json.loads((CHART / "files" / "dashboard.json").read_text())["panels"]
+    used = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(used) == len(set(used))
+    assert max(x for x, _ in used) == 23
+
+
+def test_a_panel_selects_by_the_variables_of_its_metrics() -> None:
+    """Each selector has the namespace and the pod, and the policy if the metric has one."""
+    with_policy = {name for name, family in FAMILIES.items() if "policy" in family.labels}
+    panels = json.loads((CHART / "files" / "dashboard.json").read_text())["panels"]
+    for panel in panels:
+        for target in panel.get("targets", []):
+            for name, matchers in re.findall(r"((?:authgate|process)_\w+)\{([^}]*)\}", target["expr"]):
+                assert 'namespace=~"$namespace",pod=~"$pod"' in matchers
+                family = re.sub(r"_(total|bucket)$", "", name)
+                assert ('policy=~"$policy"' in matchers) == (family in with_policy)
 
 
 def test_targets_are_gates(helm: Helm) -> None:

@@ -75,6 +75,23 @@ async def test_requests_reach_every_worker(crew: Crew) -> None:
     assert await crew.metric("authgate_cache_requests_total", cache="verdict", result="miss") == 2
 
 
+async def test_memory_and_cpu_are_those_of_all_processes(crew: Crew) -> None:
+    """CPU time is a counter: it does not fall when a worker ends."""
+    resident = [
+        int(line.split()[1]) * 1024
+        for pid in await crew.pids()
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("VmRSS:")
+    ]
+    assert await crew.metric("process_resident_memory_bytes") > sum(resident)
+    for _ in range(200):
+        await passed(crew.address)
+    before = await crew.metric("process_cpu_seconds_total")
+    pid = await crew.kill(0)
+    await crew.replaced(0, pid, within=10)
+    assert await crew.metric("process_cpu_seconds_total") >= before
+
+
 async def test_a_killed_worker_does_not_affect_others(crew: Crew) -> None:
     """Connections to other workers stay open, no count is lost, and the worker is restarted."""
     async with AsyncExitStack() as stack:

@@ -10,14 +10,17 @@ from urllib.parse import urlencode
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from authgate.server.exchange import GRANT, JWT_TYPE
 from tests.support.authorization_server import CLIENT, INTROSPECT, SECRET, AuthorizationServer
 from tests.support.embedded_server import EmbeddedServer
+from tests.support.faults import failing
 from tests.support.gate import AUDIENCE
 from tests.support.process import free_port
 from tests.support.service import cluster, of_cluster, published, trusting, written
 from tests.support.watch_server import WatchServer
+from tests.support.wire import ask
 from tests.support.workers import Crew
 
 if TYPE_CHECKING:
@@ -52,7 +55,7 @@ class Monitored:
         written(self.folder, {**self.document, **sections})
 
     async def traffic(self) -> None:
-        """Send each kind of request once: every source, allowed and denied, malformed, exchanged, and a watch event."""
+        """Send each kind of request once, to every source. Then change an object, and interrupt the watches."""
         gate, state, issuer = self.gate, self.scenario.state, self.issuer
         known, fresh = issuer.mint("ada", claims={"groups": ["staff"]}), issuer.mint("eve")
         demo = state.account_token(state.service_account("demo"))
@@ -62,13 +65,15 @@ class Monitored:
                 await gate.request(token, path, _FORWARDED)
         await gate.request(issuer.mint("late", lifetime=-1000))
         await gate.request(known, "/policies/unknown/verify")
-        await gate.client.get(f"http://{gate.address}/verify", known, [("X-Long", "x" * 70_000)])
+        await ask(gate.address, "GET /verify HTTP/9.9", "Host: gate")
         for subject in (known, "guessed"):
             form = {"grant_type": GRANT, "subject_token": subject, "subject_token_type": JWT_TYPE}
             body = urlencode({**form, "audience": "reports"}).encode()
             await gate.client.post(f"{self.document['signing']['issuer']}/token", body, _FORM)
+        self.scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(500), times=1)
+        await gate.request(state.static_token("nobody"))
         self.watched.put("a-pod")
-        self.watched.bookmark()
+        self.watched.hang_up()
 
 
 class _Watches:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from authgate.observability.exposition import Exposition
 from authgate.observability.families import FAMILIES
@@ -100,3 +105,25 @@ def test_gauges_are_those_of_the_configuration_in_use() -> None:
     metrics.publish()
 
     assert figures_of([(metrics.store, True)])["authgate_cache_entries"] == {("verdict",): [2.0]}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="not applicable: no /proc")
+def test_the_metrics_of_processes_are_sums() -> None:
+    """A process that has ended meanwhile is ignored."""
+    me = os.getpid()
+    found = {
+        family.name: family.samples
+        for family in text_string_to_metric_families(
+            Exposition(dict, lambda: [me, me, 2**22 + 1]).render().decode()
+        )
+        if family.name.startswith("process_")
+    }
+    once = {
+        family.name: family.samples
+        for family in text_string_to_metric_families(Exposition(dict).render().decode())
+        if family.name.startswith("process_")
+    }
+
+    assert {name: len(samples) for name, samples in found.items()} == dict.fromkeys(once, 1)
+    assert found["process_max_fds"][0].value == 2 * once["process_max_fds"][0].value
+    assert found["process_start_time_seconds"] == once["process_start_time_seconds"]
