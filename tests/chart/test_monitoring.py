@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from authgate.observability.families import FAMILIES
 from tests.support.helm import CHART, ROOT, Helm, values_of
@@ -140,6 +142,30 @@ def test_the_dashboard_is_current(tmp_path: Path) -> None:
     file = tmp_path / "dashboard.json"
     runpy.run_path(str(CHART / "dashboard" / "generate.py"))["write"](file)
     assert file.read_text() == (CHART / "files" / "dashboard.json").read_text()
+
+
+def test_grafana_knows_every_field_of_the_dashboard() -> None:
+    """Grafana's own model reads the file and writes the same again. It drops fields that it does not know."""
+    text = (CHART / "files" / "dashboard.json").read_text()
+    read = Dashboard.from_json(json.loads(text))
+    written = json.loads(JSONEncoder().encode(read))
+    assert _without(written, json.loads(text)) == []
+
+
+def _without(written: Any, given: Any, path: str = "") -> list[str]:
+    """Return the paths at which what was given is missing or different in what was written."""
+    if isinstance(given, dict):
+        return [
+            item
+            for key, value in given.items()
+            for item in _without(
+                written.get(key) if isinstance(written, dict) else None, value, f"{path}.{key}"
+            )
+        ]
+    if isinstance(given, list) and isinstance(written, list) and len(given) == len(written):
+        pairs = enumerate(zip(written, given, strict=True))
+        return [item for index, pair in pairs for item in _without(*pair, f"{path}[{index}]")]
+    return [] if written == given else [path]
 
 
 def test_panels_do_not_overlap() -> None:
