@@ -26,6 +26,7 @@ class Source(StrEnum):
     VAULT_ROLE = "vault-role"
     KUBE_RBAC_PROXY = "kube-rbac-proxy"
     OAUTH2_PROXY = "oauth2-proxy"
+    ENVOY_JWT_AUTHN = "envoy-jwt-authn"
 
 
 class Target(StrEnum):

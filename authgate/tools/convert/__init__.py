@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from authgate.tools.convert.envoy import from_envoy
 from authgate.tools.convert.fields import Options
 from authgate.tools.convert.kube_rbac_proxy import from_kube_rbac_proxy
 from authgate.tools.convert.kubernetes import (
@@ -18,6 +19,7 @@ from authgate.tools.convert.vault import from_vault_role
 FROM: Final[Mapping[str, Callable[[str, Options], Converted]]] = {
     "kube-rbac-proxy": from_kube_rbac_proxy,
     "oauth2-proxy": from_oauth2_proxy,
+    "envoy-jwt-authn": from_envoy,
 }
 """The conversions from other proxies; they raise `ConversionError`."""
 

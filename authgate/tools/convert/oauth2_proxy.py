@@ -22,7 +22,7 @@ from authgate.tools.convert.manifests import (
     rest_of_file,
 )
 from authgate.tools.convert.paths import of_regex
-from authgate.tools.convert.results import DENY_ALL, Result, issuer_entry, issuer_label, literal
+from authgate.tools.convert.results import DENY_ALL, Result, issuer_entry, issuer_label, literal, quoted
 from authgate.tools.convert.values import ConversionError, Converted, Original, read_original
 from authgate.vocabulary import IDENTITY_HEADER_PATTERN
 
@@ -557,7 +557,7 @@ class _Converter:
     def _groups(self, provider: bool) -> dict[str, Any]:
         claim = self.settings.text("oidc_groups_claim", "groups")
         if provider and self.settings.text("provider") == "keycloak-oidc":
-            client = _quoted(self.settings.text("client_id"))
+            client = quoted(self.settings.text("client_id"))
             parts = [
                 f"dyn({_optional(claim)}.orValue([]))",
                 "dyn(claims.?realm_access.?roles.orValue([])).map(r, 'role:' + r)",
@@ -663,7 +663,7 @@ def _domain(claim: str, domain: str) -> str:
     """Return the condition on an email address of a domain, or of its subdomains if it begins with a dot."""
     any_host = domain.startswith((".", "*."))
     pattern = f"^[^@]*@{'[^@]*' if any_host else ''}{re.escape(domain.removeprefix('*'))}$"
-    return f"{_claim(claim)}.lowerAscii().matches({_quoted(pattern)})"
+    return f"{_claim(claim)}.lowerAscii().matches({quoted(pattern)})"
 
 
 def _pointer(claim: str) -> str:
@@ -674,13 +674,8 @@ def _pointer(claim: str) -> str:
 
 
 def _claim(claim: str) -> str:
-    return "claims" + "".join(f"[{_quoted(part)}]" for part in claim.split("."))
+    return "claims" + "".join(f"[{quoted(part)}]" for part in claim.split("."))
 
 
 def _optional(claim: str) -> str:
-    return "claims" + "".join(f"[?{_quoted(part)}]" for part in claim.split("."))
-
-
-def _quoted(text: str) -> str:
-    """Return a string of CEL."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "claims" + "".join(f"[?{quoted(part)}]" for part in claim.split("."))

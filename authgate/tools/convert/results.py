@@ -121,3 +121,74 @@ def plain_path(path: str) -> bool:
 def with_paths(rules: Iterable[Mapping[str, Any]], paths: list[str]) -> list[dict[str, Any]]:
     """Return rules limited to these paths."""
     return [{"paths": paths, **rule} for rule in rules]
+
+
+_HEADER: Final = re.compile(
+    r"(?!(?i:authorization|connection|content-.*|cookie|expect|host|keep-alive|sec-websocket-protocol|te|trailer|"
+    r"transfer-encoding|upgrade)$)[A-Za-z][A-Za-z0-9-]{0,63}"
+)
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+
+Location = tuple[str, str, str]
+"""Where a token is: its kind (header, cookie or query), the name, and the word before the token in a header."""
+
+BEARER: Final[Location] = ("header", "authorization", "Bearer")
+
+
+def known_location(place: Location) -> bool:
+    """Return whether authgate can read tokens from a place."""
+    kind, name, scheme = place
+    if place == BEARER:
+        return True
+    if scheme and not _TOKEN.fullmatch(scheme):
+        return False
+    return (_HEADER if kind == "header" else _TOKEN).fullmatch(name) is not None
+
+
+def credential(places: Iterable[Location]) -> dict[str, Any]:
+    """Return the section `credential` that reads tokens from these places only."""
+    found = list(dict.fromkeys(places))
+    sources: list[dict[str, Any]] = []
+    for place in found:
+        kind, name, scheme = place
+        if place != BEARER:
+            sources.append({kind: name, "scheme": scheme} if scheme else {kind: name})
+    section: dict[str, Any] = {} if BEARER in found else {"authorization": "ignore"}
+    return {**section, "sources": sources} if sources else section
+
+
+def quoted(text: str) -> str:
+    """Return a string of CEL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def has_audience(wanted: Iterable[str]) -> str:
+    """Return an expression: the token is for one of these audiences."""
+    listed = ", ".join(map(quoted, wanted))
+    return f"[{listed}].exists(a, claims.aud == a || (type(claims.aud) == list && a in dyn(claims.aud)))"
+
+
+def both(*conditions: str) -> str:
+    """Return an expression that is true if all conditions are."""
+    return conditions[0] if len(conditions) == 1 else " && ".join(f"({text})" for text in conditions)
+
+
+def string_matcher(fields: Fields, subject: str) -> str | None:
+    """Return an expression for a text and a StringMatcher of Envoy, or None if there is no equivalent."""
+    fold = fields.flag("ignore_case")
+    value = f"{subject}.lowerAscii()" if fold else subject
+    for name, written in (
+        ("exact", "{0} == {1}"),
+        ("prefix", "{0}.startsWith({1})"),
+        ("suffix", "{0}.endsWith({1})"),
+        ("contains", "{0}.contains({1})"),
+    ):
+        if name in fields:
+            text = fields.text(name)
+            return written.format(value, quoted(text.lower() if fold else text)) if text.isascii() else None
+    regex = fields.section("safe_regex")
+    if regex is not None:
+        regex.omit("google_re2", "CEL has RE2 as well")
+        pattern = f"^(?:{regex.text('regex')})$"
+        return None if fold else f"{subject}.matches({quoted(pattern)})"
+    return None

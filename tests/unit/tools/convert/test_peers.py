@@ -68,13 +68,13 @@ def test_an_unknown_field_is_listed(case: Case) -> None:
     documents = _documents(case)
     for index, document in enumerate(documents):
         for path in _mappings(document):
-            changed = _with(documents, (index, *path, "zzUnknown"), "x")
+            changed = _with(documents, (index, *path, "zz_unknown"), "x")
             try:
                 converted = case.convert(_text(case, changed))
             except ConversionError:
                 continue
-            listed = [note for note in converted.notes if "zzUnknown" in f"{note.path} {note.message}"]
-            assert listed or _is_noted(converted, (*path, "zzUnknown")), dotted(path)
+            listed = [note for note in converted.notes if "zz_unknown" in f"{note.path} {note.message}"]
+            assert listed or _is_noted(converted, (*path, "zz_unknown")), dotted(path)
 
 
 @pytest.mark.parametrize("peer", FROM)
