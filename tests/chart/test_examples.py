@@ -9,7 +9,7 @@ import yaml
 
 from authgate.config import load
 from tests.chart.dry_run import DryRun
-from tests.support.helm import ROOT, Helm, Kubectl, Object
+from tests.support.helm import CHART, ROOT, Helm, Kubectl, Object
 from tests.support.tools import require_tool
 
 EXAMPLES = ROOT / "deploy" / "examples"
@@ -19,6 +19,8 @@ MANIFESTS = sorted(
     if path.name not in ("authgate.yaml", "tests.yaml", "values.yaml")  # the gate's and the chart's
 )
 UNIT = EXAMPLES / "vm" / "authgate.service"
+
+PROMETHEUS = EXAMPLES / "vm" / "prometheus.yml"
 
 _EXPOSURE = 15
 """The highest exposure that `systemd-analyze security` may report, in tenths; systemd 252 reports 1.2."""
@@ -108,3 +110,16 @@ def test_the_unit_waits_for_the_shutdown(tmp_path: Path) -> None:
     (timeout,) = [line for line in UNIT.read_text().splitlines() if line.startswith("TimeoutStopSec=")]
     shutdown = load(file, {}).config.shutdown
     assert float(timeout.partition("=")[2].removesuffix("s")) > shutdown.delay + shutdown.timeout
+
+
+def test_prometheus_accepts_the_example(tmp_path: Path) -> None:
+    """With the chart's alerts, and the admin port of the example."""
+    file = tmp_path / PROMETHEUS.name
+    file.write_text(PROMETHEUS.read_text())
+    (tmp_path / "authgate-alerts.yaml").write_text((CHART / "files" / "alerts.yaml").read_text())
+    promtool = require_tool("promtool", "it judges the example")
+    done = subprocess.run([promtool, "check", "config", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (job,) = yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]
+    gate = yaml.safe_load((EXAMPLES / "vm" / "authgate.yaml").read_text())
+    assert job["static_configs"] == [{"targets": [gate["server"]["admin"]]}]

@@ -29,28 +29,47 @@ class Panel:
     queries: tuple[tuple[str, str], ...]
     kind: str = "timeseries"
     stacked: bool = False
+    bad: bool = False
+    """Whether a number above 0 is red."""
     most: float | None = None
     height: int = _HEIGHT
 
 
 def _rate(metric: str, by: str, matchers: str = _S) -> str:
-    return f"sum by ({by}) (rate({metric}{{{matchers}}}[$__rate_interval]))"
+    rates = f"sum by ({by}) (rate({metric}{{{matchers}}}[$__rate_interval]))"
+    return _with_no_policy(rates) if by == "policy" else rates
 
 
 def _increase(metric: str, by: str, matchers: str = _S) -> str:
     return f"sum by ({by}) (increase({metric}{{{matchers}}}[$__rate_interval]))"
 
 
+def _occurring(expression: str) -> str:
+    """Leave out results that do not occur, because every result of a counter starts at 0."""
+    return f"{expression} > 0"
+
+
+def _with_no_policy(expression: str) -> str:
+    """Name the requests to paths without a policy, whose label is empty."""
+    return f'label_replace({expression}, "policy", "(no policy)", "policy", "")'
+
+
+def _of_process(expression: str) -> str:
+    """Take `process_` metrics of authgate only, because every program with a Prometheus client has them."""
+    return f"sum by (pod, instance) ({expression} and on (job, instance) authgate_build_info{{{_S}}})"
+
+
 def _quantiles(metric: str, by: str, matchers: str = _S) -> tuple[tuple[str, str], ...]:
     rates = f"sum by (le, {by}) (rate({metric}_bucket{{{matchers}}}[$__rate_interval]))"
+    rates = _with_no_policy(rates) if by == "policy" else rates
     return tuple(
         (f"histogram_quantile({share}, {rates})", f"{name} {{{{{by}}}}}")
         for share, name in ((0.5, "p50"), (0.99, "p99"))
     )
 
 
-def _stat(title: str, description: str, unit: str, expression: str) -> Panel:
-    return Panel(title, description, unit, ((expression, ""),), kind="stat", height=4)
+def _stat(title: str, description: str, unit: str, expression: str, *, bad: bool = False) -> Panel:
+    return Panel(title, description, unit, ((expression, ""),), kind="stat", height=4, bad=bad)
 
 
 _REQUESTS = "authgate_verify_requests_total"
@@ -76,6 +95,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Requests per second that could not be decided (503).",
                 "reqps",
                 f"sum(rate(authgate_unavailable_total{{{_S}}}[$__rate_interval]))",
+                bad=True,
             ),
             _stat(
                 "Gates",
@@ -94,6 +114,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Gates whose configuration file is rejected, so that an older one is in use.",
                 "short",
                 f"sum(authgate_config_rejected_since_timestamp_seconds{{{_S}}} > bool 0)",
+                bad=True,
             ),
         ),
     ),
@@ -141,7 +162,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Unavailable by reason",
                 "Requests that could not be decided (503), by reason code, over all policies.",
                 "reqps",
-                ((_rate("authgate_unavailable_total", "reason"), "{{reason}}"),),
+                ((_occurring(_rate("authgate_unavailable_total", "reason")), "{{reason}}"),),
             ),
             Panel(
                 "Most frequent denials",
@@ -162,7 +183,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Malformed requests",
                 "Requests with invalid HTTP, answered without a decision, by status.",
                 "reqps",
-                ((_rate("authgate_http_errors_total", "status"), "{{status}}"),),
+                ((_occurring(_rate("authgate_http_errors_total", "status")), "{{status}}"),),
             ),
         ),
     ),
@@ -226,7 +247,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 (
                     (
-                        _rate("authgate_tokenreview_requests_total", "cluster, result"),
+                        _occurring(_rate("authgate_tokenreview_requests_total", "cluster, result")),
                         "{{cluster}} {{result}}",
                     ),
                 ),
@@ -255,7 +276,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 (
                     (
-                        _rate("authgate_accessreview_requests_total", "cluster, result"),
+                        _occurring(_rate("authgate_accessreview_requests_total", "cluster, result")),
                         "{{cluster}} {{result}}",
                     ),
                 ),
@@ -278,7 +299,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "reqps",
                 (
                     (
-                        _rate("authgate_introspection_requests_total", "issuer, result"),
+                        _occurring(_rate("authgate_introspection_requests_total", "issuer, result")),
                         "{{issuer}} {{result}}",
                     ),
                 ),
@@ -313,7 +334,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     (
                         (
                             "max by (cluster, resource) (time() -"
-                            f" authgate_watch_last_event_timestamp_seconds{{{_S}}})"
+                            f" (authgate_watch_last_event_timestamp_seconds{{{_S}}} > 0))"
                         ),
                         "{{cluster}} {{resource}}",
                     ),
@@ -336,7 +357,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 (
                     (
-                        _increase("authgate_watch_restarts_total", "cluster, resource, reason"),
+                        _occurring(_increase("authgate_watch_restarts_total", "cluster, resource, reason")),
                         "{{cluster}} {{resource}} {{reason}}",
                     ),
                 ),
@@ -440,7 +461,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Token exchanges",
                 "Token exchanges per second: issued, or the error code returned.",
                 "reqps",
-                ((_rate("authgate_exchange_requests_total", "result"), "{{result}}"),),
+                ((_occurring(_rate("authgate_exchange_requests_total", "result")), "{{result}}"),),
             ),
         ),
     ),
@@ -453,10 +474,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 (
                     (
-                        (
-                            f"sum by (pod, instance) (rate(process_cpu_seconds_total{{{_S}}}[$__rate_interval])"
-                            f" and on (job, instance) authgate_build_info{{{_S}}})"
-                        ),
+                        _of_process(f"rate(process_cpu_seconds_total{{{_S}}}[$__rate_interval])"),
                         "{{pod}} {{instance}}",
                     ),
                 ),
@@ -465,15 +483,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Memory",
                 "Resident memory by pod. Memory that workers share is counted in each.",
                 "bytes",
-                (
-                    (
-                        (
-                            f"sum by (pod, instance) (process_resident_memory_bytes{{{_S}}}"
-                            f" and on (job, instance) authgate_build_info{{{_S}}})"
-                        ),
-                        "{{pod}} {{instance}}",
-                    ),
-                ),
+                ((_of_process(f"process_resident_memory_bytes{{{_S}}}"), "{{pod}} {{instance}}"),),
             ),
             Panel(
                 "Open file descriptors",
@@ -481,10 +491,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "percentunit",
                 (
                     (
-                        (
-                            f"sum by (pod, instance) (process_open_fds{{{_S}}} / process_max_fds{{{_S}}}"
-                            f" and on (job, instance) authgate_build_info{{{_S}}})"
-                        ),
+                        _of_process(f"process_open_fds{{{_S}}} / process_max_fds{{{_S}}}"),
                         "{{pod}} {{instance}}",
                     ),
                 ),
@@ -637,10 +644,13 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
     options: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     if panel.kind == "timeseries":
-        custom: dict[str, Any] = {"fillOpacity": 20 if panel.stacked else 0, "showPoints": "never"}
+        custom: dict[str, Any] = {"fillOpacity": 20 if panel.stacked else 0, "showPoints": "auto"}
         if panel.stacked:
             custom["stacking"] = {"mode": "normal"}
-        defaults |= {"min": 0, "custom": custom} | ({} if panel.most is None else {"max": panel.most})
+        if any("increase(" in expression for expression, _ in panel.queries):
+            custom |= {"drawStyle": "bars", "fillOpacity": 60}
+        defaults |= {"min": 0, "noValue": "nothing in this time", "custom": custom}
+        defaults |= {} if panel.most is None else {"max": panel.most}
         options = {
             "legend": {"displayMode": "list", "placement": "bottom"},
             "tooltip": {"mode": "multi", "sort": "desc"},
@@ -648,8 +658,12 @@ def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
         if any("{{decision}}" in legend for _, legend in panel.queries):
             overrides = [_colored(name, color) for name, color in _COLORS.items()]
     elif panel.kind == "stat":
-        options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "graphMode": "area", "colorMode": "value"}
+        mode = "value" if panel.bad else "none"
+        options = {"reduceOptions": {"calcs": ["lastNotNull"]}, "graphMode": "area", "colorMode": mode}
+        steps = [{"color": "green", "value": None}, {"color": "red", "value": 1e-9}]
+        defaults |= {"thresholds": {"mode": "absolute", "steps": steps}} if panel.bad else {}
     else:
+        defaults |= {"decimals": 0}
         hidden = {"excludeByName": {"Time": True}, "renameByName": {"Value": "count"}}
         extra = {"transformations": [{"id": "organize", "options": hidden}]}
     table = {"format": "table", "instant": True} if panel.kind == "table" else {}
