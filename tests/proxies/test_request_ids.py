@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from authgate.observability.log import AUDIT
+from tests.proxies.programs import PROGRAMS
 from tests.proxies.site import HEALTH, protected
+from tests.proxies.table import PAGE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +28,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 DENIED = pytest.mark.row("a denial shows the request id, which the proxy and authgate log")
 ALLOWED = pytest.mark.row("the app gets the request id, which the proxy logs")
 OWN = pytest.mark.row("a client's `X-Request-Id` is replaced everywhere")
+KEEPING = {
+    "nginx": (r"\$request_id\b", "$http_x_request_id"),
+    "envoy": (r"early_header_mutation_extensions:[^]]*\]", "preserve_external_request_id: true"),
+    "haproxy": (r"unique-id-format .*", "unique-id-format %[req.hdr(x-request-id)]"),
+}
+"""What docs/proxies.md says about a proxy that only a load balancer reaches: the text, and what replaces it."""
 LIE = "1f2e3d4c5b6a79880a1b2c3d4e5f6071"
 """A well-formed id that a client sends."""
 SECRET = "s3cr3t-of-the-query"
@@ -99,3 +108,18 @@ async def test_a_clients_id_is_not_used(site: Site, name: str) -> None:
     assert LIE.encode() not in bytes(site.gate.received + site.way.received)
     for path in (denied, allowed):
         assert LIE not in await site.logged(path)
+
+
+@pytest.mark.parametrize("name", KEEPING)
+async def test_the_id_of_a_load_balancer_can_be_kept(tmp_path: Path, name: str) -> None:
+    """Everything then has the id of the load balancer."""
+    pattern, new = KEEPING[name]
+    assert f"`{new}`" in PAGE.read_text()
+    program = replace(PROGRAMS[name], change=lambda text: re.sub(pattern, new, text))
+    async with protected(program, tmp_path / "proxy") as site:
+        reply = await site.ask("GET /a HTTP/1.1", f"X-Request-Id: {LIE}")
+        assert (reply.status, id_of(reply)) == (401, LIE)
+        await site.logged(LIE)
+        assert f"{LIE}\r\n".encode() in bytes(site.gate.received)
+        seen = await site.passes("GET /b HTTP/1.1", f"X-Request-Id: {LIE}")
+        assert seen.values("X-Request-Id") == [LIE]
