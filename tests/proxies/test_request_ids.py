@@ -36,6 +36,14 @@ KEEPING = {
 """What docs/proxies.md says about a proxy that only a load balancer reaches: the text, and what replaces it."""
 LIE = "1f2e3d4c5b6a79880a1b2c3d4e5f6071"
 """A well-formed id that a client sends."""
+FACTS = {
+    "authgate.reason": "",
+    "client.address": "127.0.0.1",
+    "http.request.method": "GET",
+    "server.address": "app.example.com",
+    "url.path": "/a",
+}
+"""What the gate's audit line shows of a request, whichever proxy sends it."""
 SECRET = "s3cr3t-of-the-query"
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -75,7 +83,7 @@ async def test_a_denial_is_found_by_its_id(
             line = await site.logged(id_of(reply))
             assert (str(reply.status) in line, SECRET in line) == (True, program.logs_queries)
             [record] = audited(caplog, id_of(reply))
-            assert record["authgate.reason"] == reason
+            assert {name: record.get(name) for name in FACTS} == {**FACTS, "authgate.reason": reason}
             seen.add(id_of(reply))
     assert len(seen) == len(requests)
 
