@@ -35,8 +35,13 @@ def healthcheck(context: typer.Context) -> None:
         target = target_of_url(arguments.url) if arguments.url is not None else _target(arguments)
     except ValueError as error:
         fail(str(error), USAGE)
+    token = None
+    if arguments.token_file is not None:
+        from authgate.cli.token_source import read_token
+
+        token = read_token(arguments.token_file)
     try:
-        answer = ask(target, "/readyz?verbose" if arguments.ready else "/livez", _TIMEOUT)
+        answer = ask(target, "/readyz?verbose" if arguments.ready else "/livez", _TIMEOUT, token)
     except ProbeError as error:
         fail(f"the gate at {target} does not respond: {error}")
     lines = answer.body.splitlines()[:_MAX_LINES]
@@ -65,6 +70,11 @@ def parser() -> ArgumentParser:
         type=Path,
         default=os.environ.get("AUTHGATE_CONFIG") or None,
         help="the configuration file with the admin port [env var: AUTHGATE_CONFIG]",
+    )
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with the token that admin.policy asks for; without it, --ready prints no checks then",
     )
     parser.add_argument("--admin", metavar="ADDRESS", help="the admin port, as in serve --admin")
     return parser

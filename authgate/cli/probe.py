@@ -65,14 +65,15 @@ def target_of_url(url: str) -> Target:
     return Target(parts.hostname, parts.port or 80, path=parts.path.removesuffix("/"))
 
 
-def ask(target: Target, path: str, timeout: float) -> Answer:
+def ask(target: Target, path: str, timeout: float, token: str | None = None) -> Answer:
     """Return the response to GET `path`, or to the target's own path; raises `ProbeError` after `timeout` seconds."""
+    headers = {"Connection": "close", **({} if token is None else {"Authorization": f"Bearer {token}"})}
     if target.socket_path:
         connection: HTTPConnection = _UnixConnection(target.socket_path, timeout)
     else:
         connection = HTTPConnection(target.host, target.port, timeout=timeout)
     try:
-        connection.request("GET", target.path or path, headers={"Connection": "close"})
+        connection.request("GET", target.path or path, headers=headers)
         response = connection.getresponse()
         return Answer(response.status, response.read(_MAX_BODY).decode("utf-8", "replace"))
     except TimeoutError:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import pickle
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 if TYPE_CHECKING:
     import socket
 
     from authgate.config import Config
     from authgate.server.admin import Check
+    from authgate.server.admin.access import AdminRequest, Admission
     from authgate.server.admin.status import Inspection
 
 _LENGTH = 4
@@ -41,10 +42,13 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """To a worker: answer a question. It continues to obey other orders meanwhile."""
+    """To a worker: answer a question. It continues to obey other orders meanwhile.
+
+    A request to the admin port is a question, too: may it be answered? Only workers have keys.
+    """
 
     number: int
-    question: Inspect
+    question: Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Answered:
     """From a worker: the answer to the question with the same number."""
 
     number: int
-    answer: Inspection
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Failed:
     error: str
 
 
+Question: TypeAlias = "Inspect | AdminRequest"
+Answer: TypeAlias = "Inspection | Admission"
 Order = Adopt | Keys | Drain | Stop | Ask
 Report = Status | Keys | Adopted | Failed | Answered
 

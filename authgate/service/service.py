@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.cluster.validity import CertificateValidity
@@ -17,6 +17,7 @@ from authgate.observability.audit import Audit, AuditFields
 from authgate.observability.log import event, set_level
 from authgate.observability.metrics import Gauges, Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
+from authgate.server.admin.access import GateGuard
 from authgate.server.admin.status import ConfigurationDetails
 from authgate.server.listeners import ListenError, Listeners
 from authgate.server.pressure import Pressure
@@ -92,6 +93,13 @@ class Service:
         self.ports = Ports(config, answering, shared)
         self._admin = Listeners()
         self._board = StatusBoard(clock)
+        self.guard: Final = GateGuard(
+            lambda: self.generation,
+            lambda: self._config.admin.policy,
+            metrics=self.metrics,
+            audit=self._audit,
+            clock=clock,
+        )
         self._unread = ConfigurationDetails(applied_at=clock.now())
         self._reloader = Reloader(file, config, self.adopt, self.metrics) if file else None
         self._dropped_lines = dropped_lines
@@ -241,7 +249,14 @@ class Service:
             return
         import authgate.observability.exposition  # noqa: F401 - now: without a free descriptor it could not be loaded later
 
-        runner = admin_runner(self.metrics, self.readiness, self.status, self._documents, self.metrics)
+        runner = admin_runner(
+            self.metrics,
+            readiness=self.readiness,
+            status=self.status,
+            guard=self.guard,
+            documents=self._documents,
+            metrics=self.metrics,
+        )
         await self._admin.open(runner, address)
 
     async def _compose(self, config: Config) -> Generation:

@@ -19,7 +19,6 @@ from authgate.service.channel import (
     Channel,
     Drain,
     Failed,
-    Inspect,
     Keys,
     Status,
     Stop,
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 
     from authgate.config import Config
     from authgate.model import Clock
-    from authgate.server.admin.status import Inspection
-    from authgate.service.channel import Report
+    from authgate.service.channel import Answer, Question, Report
 
 MOST_SILENT: Final = 10.0
 """Seconds without a message after which a worker is stuck."""
@@ -62,7 +60,7 @@ class Slot:
         self._status = Status(listening=False, checks=())
         self._adopted: asyncio.Future[str | None] | None = None
         self._asked = 0
-        self._questions: dict[int, asyncio.Future[Inspection | None]] = {}
+        self._questions: dict[int, asyncio.Future[Answer | None]] = {}
         self.trial: Config | None = None
         """The configuration that the next worker tries instead of the last good one."""
         self._trying: asyncio.Future[str | None] | None = None
@@ -197,13 +195,13 @@ class Slot:
         finally:
             self.trial = self._trying = None
 
-    async def ask(self, question: Inspect, timeout: float) -> Inspection | None:  # noqa: ASYNC109 - None, not an error
+    async def ask(self, question: Question, timeout: float) -> Answer | None:  # noqa: ASYNC109 - None, not an error
         """Return the worker's answer, or None if it does not listen or does not answer in time."""
         if not self.listening or self._channel is None:
             return None
         self._asked += 1
         number = self._asked
-        answer: asyncio.Future[Inspection | None] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         self._questions[number] = answer
         try:
             self._channel.send(Ask(number, question))

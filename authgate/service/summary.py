@@ -14,7 +14,7 @@ from authgate.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from authgate.config import Config, PolicyConfig
+    from authgate.config import Config
 
 _MAX_NAMES: Final = 20
 
@@ -43,21 +43,16 @@ def log_start(
         policies=_listed(config.policies),
         verify=verify,
         admin=admin,
+        **({} if config.admin.policy is None else {"admin_policy": config.admin.policy}),
         **({"grpc": grpc} if grpc else {}),
         workers=workers,
     )
-    if not any(map(_restricts, config.policies.values())):
+    if not any(policy.restricts for policy in config.policies.values()):
         event(
             logging.WARNING,
             "no policy restricts who may pass: every valid token is allowed; set policies.<name>.allow",
             policies=_listed(config.policies),
         )
-
-
-def _restricts(policy: PolicyConfig) -> bool:
-    """Report whether a policy can deny a valid token that the gate accepts."""
-    lists = policy.allow is not None or policy.deny is not None or policy.audiences is not None
-    return lists or policy.role is not None or policy.access_review is not None or bool(policy.rules)
 
 
 def _with_keys(names: Iterable[str], keys: Mapping[str, int]) -> Iterable[str]:

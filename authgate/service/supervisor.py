@@ -14,12 +14,15 @@ from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies
 from authgate.compose.generation import run_forever
 from authgate.compose.tokens import token_issuer
+from authgate.errors import Reason
+from authgate.model import Unavailable
 from authgate.observability.exposition import Exposition
 from authgate.observability.figures import figures_of
 from authgate.observability.log import event, set_level
 from authgate.observability.metrics import Metrics
 from authgate.server.admin import Check, Readiness, admin_runner
-from authgate.server.admin.status import ConfigurationDetails
+from authgate.server.admin.access import AdminRequest, Admission, refused
+from authgate.server.admin.status import ConfigurationDetails, Inspection
 from authgate.server.exchange import signed_documents
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from authgate.service.channel import Inspect, Keys
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 _TURN = 0.25
 _STOP_GRACE = 5.0
 _UNREADABLE = 1.0
+_DECISION_PATIENCE = 10.0
+"""Seconds in which a worker must decide a request to the admin port. It may have to fetch a key or review a token."""
 _PATIENCE = 2.0
 """Seconds in which a worker must answer a question for the page."""
 
@@ -116,7 +121,14 @@ class _Supervisor:
                 lambda: [os.getpid(), *(slot.pid for slot in self._slots if slot.alive)],
             )
             await self._admin.open(
-                admin_runner(exposition, self._readiness, self._status, self._documents, self._metrics),
+                admin_runner(
+                    exposition,
+                    readiness=self._readiness,
+                    status=self._status,
+                    guard=self,
+                    documents=self._documents,
+                    metrics=self._metrics,
+                ),
                 self.config.server.admin,
             )
         self._metrics.count_reload("success")
@@ -291,6 +303,22 @@ class _Supervisor:
     def _stores(self) -> list[tuple[CounterStore, bool]]:
         return [(self._metrics.store, True), *((slot.counter_store, slot.alive) for slot in self._slots)]
 
+    @property
+    def policy(self) -> str | None:
+        """The policy that requests to the admin port must pass."""
+        return self.config.admin.policy
+
+    async def admit(self, request: AdminRequest) -> Admission:
+        """Return whether a request to the admin port passes its policy, as the first worker that answers decides."""
+        until = self._clock.monotonic() + _DECISION_PATIENCE
+        for slot in sorted(self._slots, key=lambda slot: not slot.ready):
+            answer = await slot.ask(request, until - self._clock.monotonic())
+            if isinstance(answer, Admission):
+                return answer
+            if self._clock.monotonic() >= until:
+                break
+        return refused(Unavailable(Reason.KEYS_UNAVAILABLE))
+
     async def _status(self) -> GateStatus | None:
         """Return the status for the page, or None if the page is off."""
         if not self.config.admin.page:
@@ -301,7 +329,9 @@ class _Supervisor:
             self._stores(),
             readiness=self._readiness(),
             configuration=self._reloader.details() if self._reloader else self._unread,
-            inspected=Inspected([answer for answer in answers if answer is not None], len(answers)),
+            inspected=Inspected(
+                [answer for answer in answers if isinstance(answer, Inspection)], len(answers)
+            ),
         )
 
     def _readiness(self) -> Readiness:

@@ -27,6 +27,7 @@ from authgate.service.channel import (
     Channel,
     Drain,
     Failed,
+    Inspect,
     Keys,
     Status,
     Stop,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from authgate.config import Config
     from authgate.keys.jwk import KeyDocument
     from authgate.server.listeners import SharedAddresses
+    from authgate.service.channel import Answer, Question
 
 STATUS_INTERVAL = 0.5
 """Seconds between two status messages of a worker."""
@@ -134,6 +136,7 @@ class _Worker:
         self._socket = one
         self._channel: Channel | None = None
         self._listening = False
+        self._answering: set[asyncio.Task[None]] = set()
         self._service = Service(
             inheritance.config,
             inheritance.environ,
@@ -159,6 +162,8 @@ class _Worker:
                 await channel.drain()
             return 1
         finally:
+            for answering in self._answering:
+                answering.cancel()
             await self._service.stop()
             reporting.cancel()
             channel.close()
@@ -172,14 +177,24 @@ class _Worker:
                 case Keys(place, data, origin, issuer):
                     with suppress(KeyDocumentError):
                         self._service.take_keys(place, replace(read_jwk_set(data, origin), issuer=issuer))
-                case Ask(number, _):
-                    channel.send(Answered(number, self._service.generation.inspect()))
+                case Ask(number, question):
+                    answering = asyncio.create_task(self._answer(channel, number, question))
+                    self._answering.add(answering)
+                    answering.add_done_callback(self._answering.discard)
                 case Drain():
                     self._service.drain()
                 case Stop() | None:
                     return
                 case Status() | Adopted() | Failed() | Answered():
                     raise AssertionError("only a worker sends these")
+
+    async def _answer(self, channel: Channel, number: int, question: Question) -> None:
+        answer: Answer
+        if isinstance(question, Inspect):
+            answer = self._service.generation.inspect()
+        else:
+            answer = await self._service.guard.admit(question)
+        channel.send(Answered(number, answer))
 
     async def _adopt(self, config: Config) -> str | None:
         try:

@@ -23,6 +23,7 @@ _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _TYPES: Final = {"string": "text", "integer": "integer", "number": "number", "boolean": "true or false"}
 EXAMPLES: Final[dict[str, object]] = {
     "accessReview.cluster": "home",
+    "admin.policy": "metrics",
     "alb.keysURL": "https://public-keys.example.com",
     "alb.region": "eu-west-1",
     "anonymous": ["/healthz"],

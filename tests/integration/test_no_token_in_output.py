@@ -174,7 +174,9 @@ async def test_no_token_and_no_part_of_one_is_written(tmp_path: Path, format_: s
             await server.stop()
             issuer.rotate()
             await show(gate, shown, GET, HOST, bearer(shown.keep(issuer.mint())))
-            pages = [(await gate.admin(page)).body for page in ("/metrics", "/status", "/readyz?verbose")]
+            pages = [
+                (await gate.admin(page)).body for page in ("/metrics", "/status", "/readyz?verbose", "/")
+            ]
         output = gate.process.output()
     assert output.count("decision") > 20  # an empty log would prove nothing
     assert words_in("\n".join([output, *pages]), shown.words | shown.ids) == []

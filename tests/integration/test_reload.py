@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import signal
 import socket
@@ -129,8 +130,8 @@ async def test_a_bad_file_changes_nothing(tmp_path: Path, text: str, why: str, s
         await counted(running, success=1, failure=1)
         assert await running.verdict(ISSUER.mint("jane")) == (200, "")
         assert why in running.process.output().replace('\\"', '"')
-        for page in ("/readyz?verbose", "/status"):
-            told = (await running.admin(page)).body.replace('\\"', '"')
+        for page in ("/readyz?verbose", "/status", "/"):
+            told = html.unescape((await running.admin(page)).body).replace('\\"', '"')
             assert shown in told
             assert ("s3cr3t" in told, "/nonexistent" in told) == (False, False)
         assert "[-]configuration failed:" in (await running.admin("/readyz?verbose")).body

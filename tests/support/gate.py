@@ -142,9 +142,9 @@ class RunningGate(ABC):
 
         await until(opens, within=within)
 
-    async def admin(self, path: str) -> Answer:
+    async def admin(self, path: str, token: str | None = None, headers: Headers = ()) -> Answer:
         """Return the response of the admin listener."""
-        return await self.client.get(f"http://{self.admin_address}{path}")
+        return await self.client.get(f"http://{self.admin_address}{path}", token, headers)
 
     async def ready(self) -> bool:
         """Return whether `/readyz` succeeds."""

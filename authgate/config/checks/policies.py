@@ -12,7 +12,7 @@ from authgate.config.models.fields import format_duration
 from authgate.config.models.policy import PolicyConfig, PolicyVersionConfig
 from authgate.config.problems import Finding, Path, shown
 from authgate.expressions import Expects, Sees, compile_expression
-from authgate.vocabulary import CLUSTER_LEEWAY
+from authgate.vocabulary import CLUSTER_LEEWAY, DEFAULT_POLICY
 
 _STRINGS_AND_COMMENTS: Final = re.compile(r"//[^\n]*|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _READS_HOST: Final = re.compile(r"(?<![\w.])\.?\s*request\s*\.\s*host\b")
@@ -24,9 +24,14 @@ _HOST_IS_UNSAFE: Final = (
 
 
 def requests_have_a_proxy(config: Config) -> Iterator[Finding]:
-    """Yield settings that look at the original request while no proxy is configured."""
+    """Yield settings that look at the original request while no proxy is configured.
+
+    The requests of the admin port are known without a proxy.
+    """
     if not config.server.knows_requests:
         for version, policy in config.versions():
+            if version[1] == config.admin.policy != DEFAULT_POLICY:
+                continue
             for path in _reading_requests(policy):
                 yield Finding((*version, *path), NEEDS_PROXY, rule=NEEDS_PROXY)
 

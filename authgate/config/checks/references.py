@@ -315,6 +315,14 @@ def request_ids_have_their_own_header(config: Config) -> Iterator[Finding]:
         yield Finding(path, "is a header with the identity; choose another name", shown(name))
 
 
+def admin_policy_exists(config: Config) -> Iterator[Finding]:
+    """Yield a policy of the admin port that does not exist."""
+    name = config.admin.policy
+    if name is not None and name not in config.policies:
+        sentence = "is not a configured policy"
+        yield Finding(("admin", "policy"), sentence, shown(name), nearest(name, config.policies))
+
+
 def headers_are_unique(config: Config) -> Iterator[Finding]:
     """Yield headers of identity tokens and roles that the preset or another header has."""
     headers = config.headers

@@ -33,6 +33,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     yield from _stars(config)
     yield from _claims_with_dots(config)
     yield from _missing_credential_files(config)
+    yield from _weak_admin_policy(config)
 
 
 def _mapped(config: Config) -> Iterator[tuple[Path, ClaimsConfig]]:
@@ -171,6 +172,24 @@ def _missing_credential_files(config: Config) -> Iterator[Finding]:
             read_text(file)
         except ValueError as error:
             yield Finding(path, str(error), shown(file))
+
+
+def _weak_admin_policy(config: Config) -> Iterator[Finding]:
+    """Yield a policy of the admin port that restricts nobody, or that keeps apps from the keys of identity tokens."""
+    name = config.admin.policy
+    policy = None if name is None else config.policies.get(name)
+    if policy is None:
+        return
+    if not policy.restricts:
+        sentence = f"lets every valid token read the admin port; set policies.{name}.allow"
+        yield Finding(("admin", "policy"), sentence, shown(name))
+    opens = bool(policy.anonymous) or any(rule.anonymous for rule in policy.rules)
+    if config.identity_token is not None and config.exchange is None and not opens:
+        sentence = (
+            "also protects /jwks, with which apps verify identity tokens; add /jwks and"
+            f" /.well-known/openid-configuration to policies.{name}.anonymous"
+        )
+        yield Finding(("admin", "policy"), sentence, shown(name))
 
 
 def _literal_stars(path: Path, values: tuple[object, ...], unless: str = "") -> Iterator[Finding]:

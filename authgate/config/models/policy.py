@@ -323,6 +323,12 @@ class PolicyConfig(PolicyVersionConfig):
         description="A version that runs alongside without affecting decisions; differences are reported. null: none.",
     )
 
+    @property
+    def restricts(self) -> bool:
+        """Whether it can deny a valid token that the gate accepts."""
+        lists = self.allow is not None or self.deny is not None or self.audiences is not None
+        return lists or self.role is not None or self.access_review is not None or bool(self.rules)
+
     def access_reviews(self) -> Iterator[tuple[Path, AccessReviewConfig]]:
         """Yield the access reviews of the policy and of its rules, with their paths."""
         if self.access_review is not None:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from authgate.config.models.fields import (
     ConfigModel,
+    DNSLabel,
     Listen,
     Seconds,
     Some,
@@ -205,6 +206,10 @@ def _as_grpc_opens(address: ListenAddress) -> ListenAddress:
 class AdminConfig(ConfigModel):
     """What the admin port shows; its address is `server.admin`."""
 
+    policy: DNSLabel | None = Field(
+        default=None,
+        description="The policy that requests must pass, except probes; null: everyone may read the admin port.",
+    )
     page: bool = Field(default=True, description="Show a page for people at / of the admin port.")
 
 

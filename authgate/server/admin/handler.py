@@ -7,8 +7,10 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from authgate import __version__
+from authgate.server.admin.access import AdminRequest, Admission
 from authgate.server.admin.page import HEADERS, reasons_page, status_page
 from authgate.server.exchange import signed_document
 from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from authgate.observability.metrics import Metrics
+    from authgate.server.admin.access import Guard
     from authgate.server.admin.status import GateStatus, Readiness
 
 ADMIN_LIMITS: Final = ConnectionLimits(
@@ -28,6 +31,7 @@ ADMIN_LIMITS: Final = ConnectionLimits(
     max_connections=64,
     makes_room=True,  # idle connections must not block a probe
 )
+_ALLOWED: Final = 200
 _GRACE = 1.0
 _RENDER_EVERY: Final = 1.0
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,19 +48,23 @@ class Renderer(Protocol):
 class AdminHandler:
     """Answer probes, metrics and status, and show the page.
 
-    `status` returns None if there is no page. `documents` returns, by path, the documents with which others verify the
-    gate's own tokens. Metrics and the page are rendered at most once a second, however many clients request them.
+    `guard` decides all requests except those of probes; only the details of a probe need its consent. `status` returns
+    None if there is no page. `documents` returns, by path, the documents with which others verify the gate's own
+    tokens. Metrics and the page are rendered at most once a second, however many clients request them.
     """
 
     def __init__(
         self,
         metrics: Renderer,
+        *,
         readiness: Callable[[], Readiness],
         status: Callable[[], Awaitable[GateStatus | None]],
+        guard: Guard,
         documents: Callable[[], Mapping[str, bytes]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
+        self._guard = guard
         self._readiness = readiness
         self._status = status
         self._documents = documents
@@ -71,13 +79,19 @@ class AdminHandler:
         """Return the answer to one request."""
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="405: Method Not Allowed", headers={"Allow": "GET, HEAD"})
-        match request.path:
-            case "/livez" | "/healthz":
-                return web.Response(text="ok")
-            case "/readyz":
-                state = self._readiness()
-                text = _report(state, verbose="verbose" in request.query)
-                return web.Response(text=text, status=200 if state.ready else 503)
+        path = request.path
+        if path in ("/livez", "/healthz"):
+            return web.Response(text="ok")
+        if path == "/readyz":
+            return await self._ready(request)
+        admission = await self._admission(request)
+        if admission.status != _ALLOWED:
+            return web.Response(
+                status=admission.status, text=admission.text, headers=CIMultiDict(admission.headers)
+            )
+        if path != request.raw_path.partition("?")[0]:
+            path = ""  # the policy could have read an escaped path differently
+        match path:
             case "/status":
                 return self._checks()
             case "/":
@@ -86,9 +100,25 @@ class AdminHandler:
                 return _page(reasons_page() if await self._pages.do(None, self._status_page) else None)
             case "/metrics":
                 return web.Response(body=self._render(), headers={"Content-Type": _METRICS_TYPE})
-            case path:
+            case _:
                 found = signed_document(self._documents(), path)
                 return found or web.Response(status=404, text="404: Not Found")
+
+    async def _ready(self, request: web.BaseRequest) -> web.Response:
+        """Return whether the gate is ready. Only the reasons need a token: probes have none."""
+        state = self._readiness()
+        verbose = "verbose" in request.query
+        status = 200 if state.ready else 503
+        if self._guard.policy is None:
+            return web.Response(text=_report(state, verbose=verbose), status=status)
+        if verbose and (await self._admission(request)).status == _ALLOWED:
+            return web.Response(text=_report(state, verbose=True), status=status)
+        return web.Response(text="ok" if state.ready else "readyz check failed\n", status=status)
+
+    async def _admission(self, request: web.BaseRequest) -> Admission:
+        if self._guard.policy is None:
+            return Admission(status=_ALLOWED)
+        return await self._guard.admit(AdminRequest.of(request))
 
     def _checks(self) -> web.Response:
         state = self._readiness()
@@ -112,13 +142,15 @@ class AdminHandler:
 
 def admin_runner(
     renderer: Renderer,
+    *,
     readiness: Callable[[], Readiness],
     status: Callable[[], Awaitable[GateStatus | None]],
+    guard: Guard,
     documents: Callable[[], Mapping[str, bytes]],
     metrics: Metrics,
 ) -> web.ServerRunner:
     """Return the admin port's server, ready to be opened on an address. Its own errors are counted in `metrics`."""
-    handler = AdminHandler(renderer, readiness, status, documents)
+    handler = AdminHandler(renderer, readiness=readiness, status=status, guard=guard, documents=documents)
     return runner_of(GateServer(handler, ADMIN_LIMITS, metrics), _GRACE)
 
 

@@ -316,9 +316,14 @@ def _configuration(details: ConfigurationDetails) -> Iterable[tuple[str, str]]:
 
 
 def _cache(cache: CacheRow) -> str:
-    size = "" if cache.size is None else f", {_bytes(cache.size)}"
-    asked = f"; {cache.hits:,} hits, {cache.misses:,} misses" if cache.hits or cache.misses else ""
-    return f"{cache.entries:,} entries{size}{asked}; {cache.evictions:,} evictions"
+    parts = [f"{cache.entries:,} {'entry' if cache.entries == 1 else 'entries'}"]
+    if cache.size is not None:
+        parts.append(_bytes(cache.size))
+    numbers = (("hit", cache.hits, "s"), ("miss", cache.misses, "es"), ("eviction", cache.evictions, "s"))
+    parts += (
+        f"{number:,} {name}{'' if number == 1 else plural}" for name, number, plural in numbers if number
+    )
+    return ", ".join(parts)
 
 
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Html]) -> Html:

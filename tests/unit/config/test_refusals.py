@@ -783,6 +783,26 @@ LISTENERS = {
     ),
 }
 
+ADMIN = {
+    "unknown-policy": (
+        CLUSTER + "policies: {metrics: {}}\nadmin: {policy: metric}",
+        "admin.policy",
+        "is not a configured policy",
+    ),
+    "policy-name": (CLUSTER + "admin: {policy: 'a b'}", "admin.policy", "must be"),
+    "address": (CLUSTER + "admin: ':9090'", "admin", "must be"),
+    "proxy-of-the-default-policy": (
+        CLUSTER + "policies: {default: {anonymous: [/a]}}\nadmin: {policy: default}",
+        "policies.default.anonymous",
+        "needs server.proxy",
+    ),
+    "proxy-of-another-policy": (
+        CLUSTER + "policies: {default: {anonymous: [/a]}, p: {}}\nadmin: {policy: p}",
+        "policies.default.anonymous",
+        "needs server.proxy",
+    ),
+}
+
 EXPECTED = {"oauth2", "{{ .Namespace"}
 """Values that are also in the text of a rule."""
 
@@ -794,6 +814,7 @@ CASES = [
         "issuer": ISSUERS,
         "gate": GATES,
         "policy": POLICIES,
+        "admin": ADMIN,
         "server": {name: (CLUSTER + text, path, words) for name, (text, path, words) in LISTENERS.items()},
     }.items()
     for name, (text, path, words) in table.items()

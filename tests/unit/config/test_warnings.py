@@ -199,3 +199,45 @@ def test_a_claim_name_that_looks_like_a_path_is_a_warning(
 def test_other_claim_names_are_not_a_warning(load_text: Load, claim: str) -> None:
     """URLs, domains and pointers are correct names."""
     assert load_text(_mapped(claim)).warnings == ()
+
+
+SIGNING = "signing: {issuer: https://gate.example}\nidentityToken: {audience: app}\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "more", "words"),
+    [
+        ("{}", "", "lets every valid token read the admin port"),
+        ("{allow: [{users: [a]}]}", SIGNING, "also protects /jwks"),
+    ],
+    ids=["nobody is restricted", "keys of identity tokens"],
+)
+def test_a_policy_that_does_not_fit_the_admin_port_is_a_warning(
+    load_text: Load, policy: str, more: str, words: str
+) -> None:
+    """The warning names the field to change."""
+    text = (
+        f"cluster: {{audiences: [a]}}\npolicies: {{default: {{}}, p: {policy}}}\nadmin: {{policy: p}}\n{more}"
+    )
+    (warning,) = load_text(text).warnings
+    assert (warning.path, words in warning.message, "policies.p." in warning.message) == (
+        "admin.policy",
+        True,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "more"),
+    [
+        ("{allow: [{users: [a]}]}", ""),
+        ("{allow: [{users: [a]}], anonymous: [/jwks]}", SIGNING),
+        ("{rules: [{paths: [/jwks], anonymous: true}, {paths: [/*], allow: [{users: [a]}]}]}", SIGNING),
+    ],
+)
+def test_a_policy_that_fits_the_admin_port_is_no_warning(load_text: Load, policy: str, more: str) -> None:
+    """It restricts users, and the keys of identity tokens are open."""
+    text = (
+        f"cluster: {{audiences: [a]}}\npolicies: {{default: {{}}, p: {policy}}}\nadmin: {{policy: p}}\n{more}"
+    )
+    assert load_text(text).warnings == ()

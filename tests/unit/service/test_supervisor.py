@@ -16,7 +16,8 @@ from authgate.compose import CompositionError
 from authgate.config import load
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
-from authgate.service.channel import Adopt, Adopted, Channel, Status
+from authgate.server.admin.access import AdminRequest, Admission
+from authgate.service.channel import Adopt, Adopted, Answered, Ask, Channel, Status
 from authgate.service.supervisor import _Supervisor
 from tests.support.service import knowing, written
 
@@ -112,3 +113,39 @@ def test_a_signing_key_that_cannot_be_read_is_tried_once_a_second(tmp_path: Path
     key.write_text("damaged")
     clock.advance(10)
     assert supervisor._documents() is documents
+
+
+REQUEST = AdminRequest(headers=(), method="GET", target="/metrics", host=None)
+
+
+async def test_a_worker_decides_who_may_read_the_admin_port() -> None:
+    """The supervisor has no keys."""
+    supervisor = _Supervisor(CONFIG, COUNT, None)
+    async with workers(supervisor) as channels:
+        asking = asyncio.create_task(supervisor.admit(REQUEST))
+        question = await channels[0].receive()
+        assert isinstance(question, Ask)
+        assert question.question == REQUEST
+        channels[0].send(Answered(question.number, Admission(status=403)))
+        assert (await asking).status == 403
+
+
+async def test_another_worker_decides_if_one_ends() -> None:
+    """The request is not lost with the worker."""
+    supervisor = _Supervisor(CONFIG, COUNT, None)
+    async with workers(supervisor) as channels:
+        asking = asyncio.create_task(supervisor.admit(REQUEST))
+        await channels[0].receive()
+        supervisor._slots[0].kill()
+        os.waitid(os.P_PID, supervisor._slots[0].pid, os.WEXITED | os.WNOWAIT)
+        supervisor._slots[0].reap()
+        question = await channels[1].receive()
+        assert isinstance(question, Ask)
+        channels[1].send(Answered(question.number, Admission(status=200)))
+        assert (await asking).status == 200
+
+
+async def test_without_a_worker_nobody_may_read_the_admin_port() -> None:
+    """The answer is 503: nothing can be decided."""
+    answer = await _Supervisor(CONFIG, COUNT, None).admit(REQUEST)
+    assert (answer.status, dict(answer.headers)["Retry-After"]) == (503, "1")

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from authgate.server.admin import AdminHandler
+from authgate.server.admin import AdminHandler, Check, Readiness
+from authgate.server.admin.access import AdminRequest, Admission
 from authgate.server.admin.status import GateStatus
 from tests.support.clock import FakeClock
 from tests.unit.server.admin.statuses import READY, status_with
@@ -36,16 +37,46 @@ async def no_page() -> GateStatus | None:
     return None
 
 
+class Guarded:
+    """A guard that allows requests with a certain header, or everybody without a policy."""
+
+    def __init__(self, policy: str | None = None) -> None:
+        self.policy = policy
+        self.asked: list[AdminRequest] = []
+
+    async def admit(self, request: AdminRequest) -> Admission:
+        """Return whether the request has the header."""
+        self.asked.append(request)
+        if (b"Authorization", b"good") in request.headers:
+            return Admission(status=200, named=True)
+        return Admission(status=401, headers=(("WWW-Authenticate", "Bearer"),), text="401 no_credential\n")
+
+
 def handler_of(
-    figures: Counting, clock: FakeClock, status: Callable[[], Awaitable[GateStatus | None]] = no_page
+    figures: Counting,
+    clock: FakeClock,
+    status: Callable[[], Awaitable[GateStatus | None]] = no_page,
+    *,
+    guard: Guarded | None = None,
+    readiness: Readiness = READY,
 ) -> AdminHandler:
     """Return the handler of a gate that is ready and signs tokens."""
-    return AdminHandler(figures, lambda: READY, status, lambda: {DOCUMENT: b"{}"}, clock.monotonic)
+    return AdminHandler(
+        figures,
+        readiness=lambda: readiness,
+        status=status,
+        guard=guard or Guarded(),
+        documents=lambda: {DOCUMENT: b"{}"},
+        monotonic=clock.monotonic,
+    )
 
 
-async def asked(handler: AdminHandler, path: str, method: str = "GET") -> web.Response:
+async def asked(
+    handler: AdminHandler, path: str, method: str = "GET", authorization: str | None = None
+) -> web.Response:
     """Return the answer to a request."""
-    return await handler(make_mocked_request(method, path))
+    headers = {} if authorization is None else {"Authorization": authorization}
+    return await handler(make_mocked_request(method, path, headers=headers))
 
 
 async def test_metrics_are_rendered_at_most_once_a_second(clock: FakeClock) -> None:
@@ -75,6 +106,7 @@ async def test_metrics_are_rendered_at_most_once_a_second(clock: FakeClock) -> N
         ("GET", "/reasons", 404),
         ("GET", "/verify", 404),
         ("GET", "/metrics/", 404),
+        ("GET", "/%6detrics", 404),
         ("POST", "/livez", 405),
         ("DELETE", "/metrics", 405),
         ("OPTIONS", "/status", 405),
@@ -128,3 +160,50 @@ async def test_the_page_is_rendered_at_most_once_a_second(clock: FakeClock) -> N
     clock.advance(0.1)
     await asked(handler, "/")
     assert times == 2
+
+
+@pytest.mark.parametrize("path", ["/", "/reasons", "/status", "/metrics", DOCUMENT, "/other"])
+async def test_with_a_policy_everything_but_probes_needs_a_token(clock: FakeClock, path: str) -> None:
+    """Not even the existence of a path is shown without one."""
+    figures, guard = Counting(), Guarded("metrics")
+    handler = handler_of(figures, clock, guard=guard)
+    answer = await asked(handler, path)
+    assert (answer.status, answer.text) == (401, "401 no_credential\n")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert figures.times == 0
+    assert (await asked(handler, path, authorization="good")).status != 401
+
+
+@pytest.mark.parametrize("path", ["/livez", "/healthz", "/readyz"])
+async def test_probes_need_no_token(clock: FakeClock, path: str) -> None:
+    """They work while no token can be checked."""
+    guard = Guarded("metrics")
+    answer = await asked(handler_of(Counting(), clock, guard=guard), path)
+    assert (answer.status, answer.text) == (200, "ok")
+    assert guard.asked == []
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["ready", "not ready"])
+async def test_the_reasons_of_a_probe_need_a_token(clock: FakeClock, ready: bool) -> None:
+    """The status of the answer is the same."""
+    readiness = Readiness(ready, (Check("issuer/corp", ready, "no route to 10.0.0.1"),))
+    handler = handler_of(Counting(), clock, guard=Guarded("metrics"), readiness=readiness)
+    for path in ("/readyz", "/readyz?verbose"):
+        answer = await asked(handler, path)
+        assert answer.status == (200 if ready else 503)
+        assert answer.text == ("ok" if ready else "readyz check failed\n")
+    assert "issuer/corp" in ((await asked(handler, "/readyz?verbose", authorization="good")).text or "")
+
+
+async def test_the_guard_sees_the_request(clock: FakeClock) -> None:
+    """The method and the target are those of the client's request, with the query, and as they were sent."""
+    guard = Guarded("metrics")
+    await asked(handler_of(Counting(), clock, guard=guard), "/%6detrics?a=b", "HEAD")
+    [request] = guard.asked
+    assert (request.method, request.target, request.host) == ("HEAD", "/%6detrics?a=b", None)
+
+
+def test_a_request_does_not_show_its_headers() -> None:
+    """They contain the token."""
+    request = AdminRequest(headers=((b"Authorization", b"Bearer x"),), method="GET", target="/", host=None)
+    assert "Bearer" not in repr(request)

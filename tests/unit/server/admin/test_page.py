@@ -164,7 +164,7 @@ def test_the_configuration_and_the_caches_are_listed() -> None:
         "2027-01-15T08:00:30Z",
         "line 3: unknown field",
         "2 serving; 1 restart",
-        "1,200 entries, 3.0 MiB; 9,000 hits, 7 misses; 0 evictions",
+        "1,200 entries, 3.0 MiB, 9,000 hits, 7 misses",
     ):
         assert shown in read.text
 
