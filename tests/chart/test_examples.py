@@ -73,6 +73,16 @@ async def test_the_chart_accepts_the_values(
     assert [item.warnings for item in made if item.warnings] == []
 
     assert rendered.one("Service")["metadata"]["name"] == name
+    pods = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    scraped = [
+        item
+        for path in MANIFESTS
+        if path.startswith(folder)
+        for item in objects_of(path)
+        if item["kind"] == "Service" and item["metadata"]["namespace"] == namespace and folder == "prometheus"
+    ]
+    assert all(item["spec"]["selector"].items() <= pods.items() for item in scraped)
+    assert len(scraped) == (folder == "prometheus")
     proxied = next(path for path in MANIFESTS if path.startswith(folder))
     assert f"proxy_pass http://{service};" in (EXAMPLES / proxied).read_text()
     (held,) = [item["data"] for item in rendered.all("ConfigMap") if "authgate.yaml" in item["data"]]

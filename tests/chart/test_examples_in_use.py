@@ -93,7 +93,7 @@ async def test_the_dashboard_gets_the_token(helm: Helm, plane: ControlPlane, tmp
 
 
 async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_path: Path) -> None:
-    """A real Prometheus scrapes with its account's token. With another account's token its target is down with 403."""
+    """A real Prometheus scrapes app and gate with its account's token. With another token the targets are down: 403."""
     file = tmp_path / "token"
     file.write_text(await account_token(plane, "monitoring/prometheus", ["shop-metrics"]))
     other = await account_token(plane, "monitoring/other", ["shop-metrics"])
@@ -108,15 +108,19 @@ async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_p
             {"authgate.authgate.svc:8080": gate.address, "http://127.0.0.1:3000": app.url},
         ) as url,
         Client() as client,
-        scraping(tmp_path, url.removeprefix("http://"), file) as monitor,
+        scraping(
+            tmp_path, {"shop": url.removeprefix("http://"), "authgate": gate.admin_address}, file
+        ) as monitor,
     ):
 
         async def scraped() -> bool:
-            return [value for _, value in await monitor.query("shop_orders_total")] == [42]
+            found = await monitor.query("shop_orders_total or authgate_workers")
+            return sorted(value for _, value in found) == [1, 42]
 
         async def refused() -> bool:
-            (target,) = (await monitor.ask("targets"))["activeTargets"]
-            return target["health"] == "down" and "403" in target["lastError"]
+            targets = (await monitor.ask("targets"))["activeTargets"]
+            assert len(targets) == 2
+            return all(target["health"] == "down" and "403" in target["lastError"] for target in targets)
 
         await until(scraped, within=30)
         file.write_text(other)
@@ -124,22 +128,24 @@ async def test_only_prometheus_may_scrape(helm: Helm, plane: ControlPlane, tmp_p
         assert (await client.get(f"{url}/metrics", for_the_api_server)).verdict == (401, "audience_mismatch")
         assert (await client.get(f"{url}/metrics")).verdict == (401, "no_credential")
         assert (await client.get(f"{url}/orders")).status == 404
+        assert (await gate.admin("/metrics")).verdict == (401, "no_credential")
     assert all("Authorization" not in request.headers for request in app.received)
 
 
 @asynccontextmanager
-async def scraping(folder: Path, target: str, token: Path) -> AsyncIterator[Prometheus]:
-    """Run Prometheus as in the example, except for target, token file and interval."""
+async def scraping(folder: Path, targets: Mapping[str, str], token: Path) -> AsyncIterator[Prometheus]:
+    """Run Prometheus as in the example, except for targets, token file and interval."""
     (data,) = [
         item["data"] for item in objects_of("prometheus/prometheus.yaml") if item["kind"] == "ConfigMap"
     ]
     config = yaml.safe_load(data["prometheus.yml"])
     config["global"]["scrape_interval"] = "200ms"
-    (job,) = config["scrape_configs"]
-    assert job["authorization"]["credentials_file"].endswith("/token")
-    job["authorization"]["credentials_file"] = str(token)
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [target]}]
+    assert {job["job_name"] for job in config["scrape_configs"]} == targets.keys()
+    for job in config["scrape_configs"]:
+        assert job["authorization"]["credentials_file"].endswith("/token")
+        job["authorization"]["credentials_file"] = str(token)
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
     async with prometheus(folder, config) as monitor:
         yield monitor
 

@@ -221,3 +221,19 @@ def test_a_service_monitor_finds_only_the_admin_port(helm: Helm) -> None:
     assert found["spec"]["ports"] == [{"name": "admin", "port": 9191, "targetPort": "admin"}]
     assert spec["endpoints"] == [{"port": "admin", "interval": "15s"}]
     assert rendered.all("PodMonitor") == []
+
+
+def test_prometheus_sends_its_token_to_a_protected_port(helm: Helm) -> None:
+    """The monitor names the file, the Secret or the scrape class with the token."""
+    spec = helm.template(values_of("admin-policy")).one("ServiceMonitor")["spec"]
+    assert spec["scrapeClass"] == "tokens"
+    [endpoint] = spec["endpoints"]
+    assert endpoint["bearerTokenFile"] == "/var/run/secrets/authgate/token"
+
+    secret = {"credentials": {"name": "authgate-token", "key": "token"}}
+    values = values_of("everything")
+    values["config"] = {**values["config"], "admin": {"policy": "default"}}
+    values["podMonitor"] = {**values["podMonitor"], "authorization": secret, "scrapeClass": "tokens"}
+    for monitor in helm.template(values).all("PodMonitor"):
+        assert monitor["spec"]["scrapeClass"] == "tokens"
+        assert [item["authorization"] for item in monitor["spec"]["podMetricsEndpoints"]] == [secret]

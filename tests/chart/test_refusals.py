@@ -225,6 +225,17 @@ def test_the_useful_line_is_first(
             "networkPolicy.monitoring is empty, so Prometheus could not scrape the admin port",
             id="a monitor behind a closed port",
         ),
+        *(
+            pytest.param(
+                {
+                    **_config(policies={"p": {"audiences": ["a"]}}, admin={"policy": "p"}),
+                    monitor: {"enabled": True},
+                },
+                f"config.admin.policy is set, so Prometheus needs a token to scrape: set {monitor}.authorization",
+                id=f"a {monitor} without a token",
+            )
+            for monitor in ("podMonitor", "serviceMonitor")
+        ),
         pytest.param(
             {**MINIMAL, "networkPolicy": {"enabled": True}},
             "networkPolicy.proxies is empty, so no proxy could reach the verify port",

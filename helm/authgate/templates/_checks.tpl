@@ -18,6 +18,14 @@
 {{- if and .Values.podMonitor.enabled .Values.serviceMonitor.enabled -}}
 {{- fail "podMonitor.enabled and serviceMonitor.enabled would scrape every pod twice: set only one of them" -}}
 {{- end -}}
+{{- if or (.Values.config.admin).policy ((.Values.sidecarInjection.config).admin).policy -}}
+{{- range $name := list "podMonitor" "serviceMonitor" -}}
+{{- $monitor := get $.Values $name -}}
+{{- if and $monitor.enabled (not (or $monitor.authorization $monitor.scrapeClass $monitor.bearerTokenFile)) -}}
+{{- printf "config.admin.policy is set, so Prometheus needs a token to scrape: set %s.authorization or %s.scrapeClass%s" $name $name (ternary "" ", or serviceMonitor.bearerTokenFile" (eq $name "podMonitor")) | fail -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (not (hasPrefix "unix:" .Values.sidecar.listen)) (eq (include "authgate.port" .Values.sidecar.listen) (include "authgate.port" .Values.sidecar.admin)) -}}
 {{- fail "sidecar.listen and sidecar.admin have the same port: choose a different port for one of them" -}}
 {{- end -}}
