@@ -27,6 +27,7 @@ class Source(StrEnum):
     KUBE_RBAC_PROXY = "kube-rbac-proxy"
     OAUTH2_PROXY = "oauth2-proxy"
     ENVOY_JWT_AUTHN = "envoy-jwt-authn"
+    ISTIO = "istio"
 
 
 class Target(StrEnum):

@@ -7,6 +7,7 @@ from typing import Final
 
 from authgate.tools.convert.envoy import from_envoy
 from authgate.tools.convert.fields import Options
+from authgate.tools.convert.istio import from_istio
 from authgate.tools.convert.kube_rbac_proxy import from_kube_rbac_proxy
 from authgate.tools.convert.kubernetes import (
     from_authentication_configuration,
@@ -20,6 +21,7 @@ FROM: Final[Mapping[str, Callable[[str, Options], Converted]]] = {
     "kube-rbac-proxy": from_kube_rbac_proxy,
     "oauth2-proxy": from_oauth2_proxy,
     "envoy-jwt-authn": from_envoy,
+    "istio": from_istio,
 }
 """The conversions from other proxies; they raise `ConversionError`."""
 

@@ -12,26 +12,24 @@ from typing import TYPE_CHECKING, Any, Final
 from authgate.config import Problem
 from authgate.config.models.fields import parse_duration
 from authgate.tools.convert.fields import Reading
+from authgate.tools.convert.locations import Reader, header_place, known_places, read_locations
 from authgate.tools.convert.paths import below, exact_path, of_regex
 from authgate.tools.convert.results import (
-    BEARER,
     DENY_ALL,
     Result,
-    credential,
+    claim_header,
     has_audience,
     issuer_entry,
-    known_location,
     string_matcher,
 )
 from authgate.tools.convert.values import ConversionError, Converted, Original, read_original
-from authgate.vocabulary import IDENTITY_HEADER_PATTERN, PRESET_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from authgate.config.problems import Path
     from authgate.tools.convert.fields import Fields, Options
-    from authgate.tools.convert.results import Location
+    from authgate.tools.convert.locations import Location
 
 _NAME: Final = "envoy-jwt-authn"
 _FILTER: Final = "envoy.filters.http.jwt_authn"
@@ -40,6 +38,7 @@ _MAX_SKEW: Final = 600
 _SKEW: Final = 60
 _OPEN: Final[dict[str, Any]] = {"anonymous": True}
 _METADATA: Final = "only filters of Envoy read it; write their conditions into policies"
+_ACCESS_TOKEN: Final = "also reads the query parameter access_token in Envoy: authgate does not"
 _METADATA_FIELDS: Final = (
     "failed_status_in_metadata",
     "header_in_metadata",
@@ -78,7 +77,8 @@ def from_envoy(text: str, options: Options) -> Converted:
         below_root = Original(values, _below(original.lines, path), _label(path))
         fields = root if not path else reading.open(below_root)
         converters.append((_policy_name(original.fields, path), _Filter(result, fields)))
-    _read_locations(result, [one for _, one in converters])
+    providers = [provider for _, one in converters for provider in one.providers.values()]
+    read_locations(result, providers, ("from_headers", "from_params", "from_cookies"), _ACCESS_TOKEN)
     for _, one in converters:
         one.add_issuers()
     routes = _routes(original, reading)
@@ -209,11 +209,9 @@ def _snake(original: Original) -> Original:
 
 
 @dataclass(slots=True)
-class _Provider:
-    """A provider: the issuer that it became, its audiences, and where it reads tokens."""
+class _Provider(Reader):
+    """A provider: the issuer that it became, and its audiences."""
 
-    fields: Fields
-    places: tuple[Location, ...]
     issuer: str = ""
     audiences: tuple[str, ...] = ()
 
@@ -428,43 +426,13 @@ def _overrides(value: object, found: dict[str, set[str]]) -> None:
 
 
 def _places(provider: Fields) -> tuple[Location, ...]:
-    """Return where a provider reads tokens; empty if authgate cannot read one of the places."""
-    places: list[Location] = []
-    for header in provider.sections("from_headers"):
-        name, prefix = header.text("name").lower(), header.text("value_prefix")
-        places.append(("header", name, prefix.removesuffix(" ")))
-        if prefix and not prefix.endswith(" "):
-            places.append(("header", name, " "))  # not a word: it is not accepted below
+    places = [
+        header_place(header.text("name"), header.text("value_prefix"))
+        for header in provider.sections("from_headers")
+    ]
     places += [("query", name, "") for name in provider.texts("from_params")]
     places += [("cookie", name, "") for name in provider.texts("from_cookies")]
-    if not places:
-        return (BEARER,)
-    return tuple(dict.fromkeys(places)) if all(map(known_location, places)) else ()
-
-
-def _read_locations(result: Result, filters: list[_Filter]) -> None:
-    """Write where tokens are read; providers with other places lose them all.
-
-    authgate reads the tokens of every issuer from the same places, so accepting several sets would accept more.
-    """
-    providers = [provider for one in filters for provider in one.providers.values()]
-    sets = [frozenset(provider.places) for provider in providers if provider.places]
-    chosen = max(sets, key=sets.count) if sets else frozenset((BEARER,))
-    result.credential = credential(
-        next((p.places for p in providers if frozenset(p.places) == chosen), (BEARER,))
-    )
-    for provider in providers:
-        names = [name for name in ("from_headers", "from_params", "from_cookies") if name in provider.fields]
-        if frozenset(provider.places) != chosen:
-            provider.places = ()
-            provider.fields.note(
-                names[0] if names else None,
-                "is omitted with its provider: authgate reads all tokens from the same places; convert it separately",
-            )
-        elif not names:
-            provider.fields.note(
-                None, "also reads the query parameter access_token in Envoy: authgate does not"
-            )
+    return known_places(places)
 
 
 @dataclass(slots=True)
@@ -579,25 +547,7 @@ class _Issuer:
         ):
             fields.omit(name, _METADATA)
         for header in fields.sections("claim_to_headers"):
-            self._claim_header(header)
-
-    def _claim_header(self, header: Fields) -> None:
-        name, claim = header.text("header_name"), header.text("claim_name")
-        pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in claim.split("."))
-        headers = self.result.headers.setdefault("set", [])
-        taken = {item["name"].lower(): item for item in headers}
-        item = {"name": name, "claim": pointer}
-        preset = PRESET_PREFIXES["oauth2-proxy"].lower()
-        if name.lower() in taken and taken[name.lower()]["claim"] == pointer:
-            return
-        if (
-            name.lower() in taken
-            or name.lower().startswith(preset)
-            or not re.fullmatch(IDENTITY_HEADER_PATTERN, name)
-        ):
-            header.note(None, "is omitted: authgate cannot send this header, or sends another claim in it")
-            return
-        headers.append(item)
+            claim_header(self.result, header, header.text("header_name"), header.text("claim_name"))
 
 
 def _comparable(entry: dict[str, Any]) -> dict[str, Any]:

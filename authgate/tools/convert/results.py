@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from authgate.config.models.fields import LABEL, host_of
 from authgate.tools.convert.values import Converted
+from authgate.vocabulary import IDENTITY_HEADER_PATTERN, PRESET_PREFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,6 +54,8 @@ class Result:
             "server": self.server,
         }
         document: dict[str, object] = {"apiVersion": "authgate.dev/v1alpha1", "kind": "AuthgateConfiguration"}
+        if self.headers.get("set") == []:
+            del self.headers["set"]
         document |= {name: value for name, value in sections.items() if value}
         return Converted(document, self.reading.finish())
 
@@ -123,40 +126,6 @@ def with_paths(rules: Iterable[Mapping[str, Any]], paths: list[str]) -> list[dic
     return [{"paths": paths, **rule} for rule in rules]
 
 
-_HEADER: Final = re.compile(
-    r"(?!(?i:authorization|connection|content-.*|cookie|expect|host|keep-alive|sec-websocket-protocol|te|trailer|"
-    r"transfer-encoding|upgrade)$)[A-Za-z][A-Za-z0-9-]{0,63}"
-)
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-
-Location = tuple[str, str, str]
-"""Where a token is: its kind (header, cookie or query), the name, and the word before the token in a header."""
-
-BEARER: Final[Location] = ("header", "authorization", "Bearer")
-
-
-def known_location(place: Location) -> bool:
-    """Return whether authgate can read tokens from a place."""
-    kind, name, scheme = place
-    if place == BEARER:
-        return True
-    if scheme and not _TOKEN.fullmatch(scheme):
-        return False
-    return (_HEADER if kind == "header" else _TOKEN).fullmatch(name) is not None
-
-
-def credential(places: Iterable[Location]) -> dict[str, Any]:
-    """Return the section `credential` that reads tokens from these places only."""
-    found = list(dict.fromkeys(places))
-    sources: list[dict[str, Any]] = []
-    for place in found:
-        kind, name, scheme = place
-        if place != BEARER:
-            sources.append({kind: name, "scheme": scheme} if scheme else {kind: name})
-    section: dict[str, Any] = {} if BEARER in found else {"authorization": "ignore"}
-    return {**section, "sources": sources} if sources else section
-
-
 def quoted(text: str) -> str:
     """Return a string of CEL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
@@ -171,6 +140,26 @@ def has_audience(wanted: Iterable[str]) -> str:
 def both(*conditions: str) -> str:
     """Return an expression that is true if all conditions are."""
     return conditions[0] if len(conditions) == 1 else " && ".join(f"({text})" for text in conditions)
+
+
+def either(conditions: Iterable[str]) -> str:
+    """Return an expression that is true if one of the conditions is."""
+    texts = list(dict.fromkeys(conditions))
+    return texts[0] if len(texts) == 1 else " || ".join(f"({text})" for text in texts)
+
+
+def claim_header(result: Result, fields: Fields, name: str, claim: str) -> None:
+    """Add a header with a claim, whose name has dots between the names of nested claims; `fields` are the request."""
+    pointer = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in claim.split("."))
+    headers = result.headers.setdefault("set", [])
+    taken = {str(item["name"]).lower(): item.get("claim") for item in headers}
+    if taken.get(name.lower()) == pointer:
+        return
+    reserved = name.lower().startswith(PRESET_PREFIXES["oauth2-proxy"].lower())
+    if name.lower() in taken or reserved or not re.fullmatch(IDENTITY_HEADER_PATTERN, name):
+        fields.note(None, "is omitted: authgate cannot send this header, or sends another claim in it")
+        return
+    headers.append({"name": name, "claim": pointer})
 
 
 def string_matcher(fields: Fields, subject: str) -> str | None:
