@@ -71,10 +71,12 @@ EXCHANGE_RESULTS: Final = (
 class _RefusedError(Exception):
     """A request that gets no token: the OAuth error, its description and the status (RFC 6749, section 5.2)."""
 
-    def __init__(self, error: str, description: str, status: int = 400, retry_after: int = 0) -> None:
+    def __init__(
+        self, error: str, description: str, status: int = 400, retry_after: int = 0, allow: str = ""
+    ) -> None:
         super().__init__(description)
         self.error, self.description = error, description
-        self.status, self.retry_after = status, retry_after
+        self.status, self.retry_after, self.allow = status, retry_after, allow
 
 
 def signed_documents(issuer: TokenIssuer) -> dict[str, bytes]:
@@ -153,10 +155,10 @@ class ExchangeHandler:
         exchange = self._serving().exchange
         policy = exchange.policy_at(request.path) if exchange else None
         if exchange is None or policy is None:
-            document = (
-                exchange.document(request.path) if exchange and request.method in ("GET", "HEAD") else None
-            )
-            return document or _refusal(_no_endpoint())
+            document = exchange.document(request.path) if exchange else None
+            if document is None:
+                return _refusal(_no_endpoint())
+            return document if request.method in ("GET", "HEAD") else _refusal(_only_get())
         request_id = self._ids.of(request.raw_headers) if self._ids else None
         try:
             response = await self._exchange(request, policy, request_id)
@@ -181,7 +183,7 @@ class ExchangeHandler:
 
     async def _exchange(self, request: web.BaseRequest, policy: str, request_id: str | None) -> web.Response:
         if request.method != "POST":
-            raise _RefusedError("invalid_request", "send the exchange request with POST", 405)
+            raise _RefusedError("invalid_request", "send the exchange request with POST", 405, allow="POST")
         form = await self._form(request)
         serving = self._serving()  # not earlier: a reload may happen while the form arrives
         exchange = serving.exchange
@@ -275,6 +277,10 @@ def _allowed(decision: Decision) -> Allow:
             raise _RefusedError(error, f"{reason.value}: {info.meaning}", 403 if info.status == 403 else 400)
 
 
+def _only_get() -> _RefusedError:
+    return _RefusedError("invalid_request", "request this document with GET", 405, allow="GET, HEAD")
+
+
 def _no_endpoint() -> _RefusedError:
     return _RefusedError("invalid_request", "no such endpoint", 404)
 
@@ -310,8 +316,8 @@ def _refusal(refused: _RefusedError) -> web.Response:
     response = _json({"error": refused.error, "error_description": refused.description}, refused.status)
     if refused.retry_after:
         response.headers["Retry-After"] = str(refused.retry_after)
-    if refused.status == 405:
-        response.headers["Allow"] = "POST"
+    if refused.allow:
+        response.headers["Allow"] = refused.allow
     return response
 
 

@@ -342,6 +342,14 @@ async def test_only_a_post_exchanges() -> None:
     assert (answer.status, answer.value("Allow")) == (405, "POST")
 
 
+@pytest.mark.parametrize("path", ["/jwks", "/.well-known/openid-configuration"])
+async def test_documents_are_only_read(path: str) -> None:
+    """Other methods than GET and HEAD get a 405 that names both."""
+    async with signing() as gate:
+        answer = await gate.gate.client.post(f"{gate.url}{path}", b"", [])
+    assert (answer.status, answer.value("Allow")) == (405, "GET, HEAD")
+
+
 async def test_a_missing_body_times_out() -> None:
     """A client that announces a body and does not send it gets 408 after the timeout."""
     async with signing(limits={"headerTimeout": "0.3s"}) as gate:
