@@ -18,6 +18,7 @@ from authgate.model import (
     Pending,
     Rejected,
     RenderedAnswer,
+    SenderVerdict,
     Unavailable,
 )
 from authgate.policy.access_review import NothingToReview, describe
@@ -49,7 +50,7 @@ class Gate:
     """Decides requests. It holds no connections and has no clock of its own.
 
     `reviewers` are required if a policy has an access review. `cache` is the one that `verifier` fills; without it
-    `lookup_cached` finds nothing. `now` returns the time in POSIX seconds, for policies that read it. `on_difference`
+    `answer_known` finds nothing. `now` returns the time in POSIX seconds, for policies that read it. `on_difference`
     is called when the shadow of a policy would have decided differently.
     """
 
@@ -105,7 +106,7 @@ class Gate:
 
         `authorization` holds the raw values of the request's `Authorization` fields. A request with a credential is
         decided by that credential, also on an open path, as in the kube-apiserver; only a request without one can be
-        anonymous. `digest` is the cache key of what follows `Bearer ` if `lookup_cached` just returned None for it.
+        anonymous. `digest` is the cache key of what follows `Bearer ` if `answer_known` just returned None for it.
         """
         policy = self._policies.get(policy_name)
         if policy is None:
@@ -176,6 +177,10 @@ class Gate:
         self, verdict: Authenticated, clause: Clause, seen: OriginalRequest, render: Render
     ) -> RenderedAnswer:
         """Return what `render` made of a clause's decision; keep it if it is the same for every request."""
+        if isinstance(verdict, SenderVerdict) and clause.same_for_sender and self._headers.same_for_sender:
+            common = self._common(verdict, clause, render)
+            if common is not None:
+                return common
         kept = verdict.answer(clause.key) if clause.cacheable else None
         if isinstance(kept, RenderedAnswer):
             return kept
@@ -192,6 +197,25 @@ class Gate:
         if clause.cacheable:
             verdict.keep_answer(clause.key, response)
         return response
+
+    def _common(self, verdict: SenderVerdict, clause: Clause, render: Render) -> RenderedAnswer | None:
+        """Return the response that all tokens of a sender share, or None if they share no response.
+
+        Only an allow that the audit log does not record is shared, because a record shows the token's evidence.
+        """
+        sender = verdict.sender
+        known = sender.answer(clause.key)
+        if isinstance(known, RenderedAnswer):
+            return known if known.shareable else None
+        identity = sender.marked()
+        response: RenderedAnswer | None = None
+        if clause.check(PolicyInput(identity)) is None:
+            headers = self._headers.map(identity, clause.policy)
+            if not isinstance(headers, HeaderFailure):
+                allowed = Allow(identity, Reason.AUTHENTICATED, verdict.evidence, headers)
+                response = render(allowed, clause.policy)
+        sender.keep_answer(clause.key, response or RenderedAnswer(Reason.NOT_ALLOWED))
+        return response if response is not None and response.shareable else None
 
     def _judge(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Refusal | None:
         claims = verdict.claims if clause.reads_claims else None
@@ -263,13 +287,14 @@ class Gate:
 
         return Pending(finish)
 
-    def lookup_cached(
-        self, digest: bytes, policy_name: str, request: OriginalRequest, render: Render
-    ) -> RenderedAnswer | None:
-        """Return the response to a token whose verdict is cached, or None if `try_decide` must be called.
+    def answer_known(
+        self, token: bytes, digest: bytes, policy_name: str, request: OriginalRequest, render: Render
+    ) -> tuple[RenderedAnswer, Authenticated | Rejected] | None:
+        """Return the response to a token whose verdict is cached or whose sender is known, and the verdict.
 
-        `digest` is the cache's digest of any bytes: only well-formed credentials are ever cached. `render` is called
-        if the verdict does not keep a response yet. The result is None for requests that need an access review.
+        The result is None if `try_decide` must be called, as for requests that need an access review. `token` can be
+        any bytes, and `digest` is the cache's digest of them: only well-formed credentials are ever cached or known.
+        `render` is called if neither the verdict nor its sender keeps a response yet.
         """
         policy = self._policies.get(policy_name)
         if policy is None or self.cache is None:
@@ -279,18 +304,22 @@ class Gate:
             return None
         verdict = self.cache.lookup(digest)
         if verdict is None:
-            return None
+            if len(token) > self._max_token_bytes:
+                return None
+            verdict = self._verifier.recognize(token, digest)
+            if verdict is None:
+                return None
         if isinstance(verdict, Rejected):
             kept = verdict.answer(policy.own.key)
             if isinstance(kept, RenderedAnswer):
-                return kept
+                return kept, verdict
             response = render(_rejection(verdict), policy_name)
             verdict.keep_answer(policy.own.key, response)
-            return response
+            return response, verdict
         response = self._response(verdict, clause, seen, render)
         if policy.shadow is not None:
             self._compare(policy.name, policy.shadow, response.reason, verdict, request)
-        return response
+        return response, verdict
 
 
 def _rejection(verdict: Rejected) -> Deny:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Final, Generic, Literal, Protocol, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, dataclass_transform
 
 from authgate.errors import Reason
 
@@ -207,6 +207,80 @@ class Authenticated(CacheableVerdict):
     """Until when a cache may give it, by the monotonic clock."""
 
 
+PERSONAL_MARK: Final = "\0" * 256
+"""The place of the first personal value in what the tokens of a sender share. No identity contains it."""
+
+
+class Sender(CacheableVerdict):
+    """What tokens of one issuer with the same sender share, and the answers that depend on nothing else.
+
+    Each token also has a few personal values, such as its id. `rebuild` returns an identity like `identity`, which is
+    that of any of the tokens, with other personal values.
+    """
+
+    __slots__ = ("_identity", "_parts", "_rebuild", "issuer", "weight")
+
+    def __init__(
+        self,
+        issuer: str,
+        identity: Identity,
+        rebuild: Callable[[Identity, tuple[str, ...]], Identity],
+        parts: int,
+        weight: int,
+    ) -> None:
+        super().__init__()
+        self.issuer = issuer
+        self.weight = weight
+        """The estimated bytes of what the tokens share."""
+        self._identity = identity
+        self._rebuild = rebuild
+        self._parts = parts
+
+    def identity_of(self, personal: bytes) -> Identity:
+        """Return the identity of a token by its personal values, separated by spaces."""
+        return self._rebuild(self._identity, tuple(personal.decode("ascii").split(" ")))
+
+    def marked(self) -> Identity:
+        """Return the identity of a token whose first personal value is `PERSONAL_MARK`."""
+        return self._rebuild(self._identity, (PERSONAL_MARK, *["-"] * (self._parts - 1)))
+
+
+class SenderVerdict(Authenticated):
+    """The verdict on a token of a known sender. It takes less memory: its identity is made when somebody reads it."""
+
+    __slots__ = ("personal", "sender")
+
+    personal: bytes
+    sender: Sender
+
+    def __init__(
+        self,
+        sender: Sender,
+        personal: bytes,
+        expires_at: float | None,
+        evidence: Evidence,
+        handle: RevocationHandle,
+        *,
+        until: float = inf,
+    ) -> None:
+        new: Any = self  # the fields are frozen for the type checker
+        new._key = new._answer = new._more = None  # noqa: SLF001 - its own
+        new.sender = sender
+        new.personal = personal
+        new.expires_at = expires_at
+        new.evidence = evidence
+        new.handle = handle
+        new.max_age = None
+        new.object_handles = ()
+        new.claims = None
+        new.until = until
+
+    @property
+    def identity(self) -> Identity:
+        """The identity of the token."""
+        return self.sender.identity_of(self.personal)
+
+
 @value
 class Rejected(CacheableVerdict):
     """The token is invalid. If `final`, verifying it again gives the same result until `handle` is revoked.
@@ -310,6 +384,8 @@ class RenderedAnswer:
     """Base class of what a server keeps with a verdict instead of the decision: its response, ready to send."""
 
     __slots__ = ("reason",)
+    shareable = False
+    """Whether it may be sent for every token of a `Sender`. It then replaces `PERSONAL_MARK` by the token's value."""
 
     def __init__(self, reason: Reason) -> None:
         self.reason = reason

@@ -13,6 +13,7 @@ from authgate.verify.mapped import (
     Mapped,
     PrefixedClaim,
     RequiredClaim,
+    claims_of,
     mapped_identity,
     spiffe_identity,
     tenant_identity,
@@ -21,6 +22,7 @@ from authgate.verify.mapped import (
 if TYPE_CHECKING:
     from authgate.config import ClaimsConfig, JWTIssuerConfig, PrefixedClaimOrExpression
     from authgate.verify.jwt import Identify
+    from authgate.verify.recognition import IdentityClaims
 
 
 def identify_of(item: JWTIssuerConfig) -> Identify:
@@ -29,6 +31,11 @@ def identify_of(item: JWTIssuerConfig) -> Identify:
     if item.gate.spiffe is not None:
         return partial(spiffe_identity, trust_domain=item.gate.spiffe.trust_domain, identify=identify)
     return partial(tenant_identity, tenants=item.tenants, identify=identify) if item.tenants else identify
+
+
+def identity_claims_of(item: JWTIssuerConfig) -> IdentityClaims | None:
+    """Return the claims that the identities of an issuer depend on, or None if it is not that simple."""
+    return None if item.gate.spiffe is not None or item.tenants else claims_of(claim_rules(item))
 
 
 def claim_rules(item: ClaimsConfig) -> ClaimRules:

@@ -23,7 +23,7 @@ from authgate.model import RevocationHandle
 from authgate.verify.claims import TimeRules
 from authgate.verify.cluster import ClusterRules, ClusterVerifier
 from authgate.verify.cluster_issuers import ClusterIssuers
-from authgate.verify.identity import cluster_identity
+from authgate.verify.identity import CLUSTER_CLAIMS, cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.token_review import TokenReviewer
 from authgate.vocabulary import CLUSTER_ALGORITHMS, CLUSTER_LEEWAY
@@ -226,5 +226,11 @@ def _local_verifier(item: ClusterConfig, keys: KeySet, deps: Dependencies) -> JW
     )
     identify = partial(cluster_identity, cluster=item.name)
     return JWTVerifier(
-        rules, keys, identify, deps.clock, keep_claims=deps.keep_claims, verify_expired=deps.verify_expired
+        rules,
+        keys,
+        identify,
+        deps.clock,
+        keep_claims=deps.keep_claims,
+        verify_expired=deps.verify_expired,
+        identity_claims=CLUSTER_CLAIMS,
     )

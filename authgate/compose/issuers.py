@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authgate.compose.claims import identify_of
+from authgate.compose.claims import identify_of, identity_claims_of
 from authgate.compose.dependencies import CompositionError, Dependencies
 from authgate.compose.recorders import fetch_recorder
 from authgate.http_proxy import ProxyEnvironment
@@ -77,6 +77,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
         deps.clock,
         keep_claims=deps.keep_claims,
         verify_expired=deps.verify_expired,
+        identity_claims=identity_claims_of(item),
     )
 
 

@@ -65,6 +65,18 @@ class AnswerCell:
         self.duration.observe(seconds)
 
 
+class AnswerCells(dict[str, AnswerCell]):
+    """The counters of answers by their source, all other labels being the same. Each is created at its first use."""
+
+    def __init__(self, cell_of: Callable[[str], AnswerCell]) -> None:
+        super().__init__()
+        self._cell_of = cell_of
+
+    def __missing__(self, source: str) -> AnswerCell:
+        made = self[source] = self._cell_of(source)
+        return made
+
+
 class LabelledCounter(Generic[_Key]):
     """The numbers of one family by the values of its labels. Labels that were never counted have 0."""
 
@@ -182,6 +194,7 @@ class Metrics:
         self.unavailable = LabelledCounter[str](store, "authgate_unavailable")
         self.unavailable.start(*(reason for reason, info in REASONS.items() if info.status == 503))
         self.verify_duration = Histograms[tuple[str, str]](store, "authgate_verify_duration_seconds")
+        self._cells_by_source: dict[tuple[str, str, str], AnswerCells] = {}
         self.shadow_differences = LabelledCounter[tuple[str, str, str]](store, "authgate_shadow_differences")
         self.cache_requests = LabelledCounter[tuple[str, str]](store, "authgate_cache_requests")
         self.cache_evictions = LabelledCounter[str](store, "authgate_cache_evictions")
@@ -261,6 +274,15 @@ class Metrics:
             duration = self.verify_duration[source, policy]
             cell = self.answers[labels] = AnswerCell(self.store.cells, at, duration)
         return cell
+
+    def answer_cells(self, decision: str, reason: str, policy: str) -> AnswerCells:
+        """Return the cells of answers with these labels, by source."""
+        labels = (decision, reason, policy)
+        cells = self._cells_by_source.get(labels)
+        if cells is None:
+            made = AnswerCells(lambda source: self.answer_cell(decision, reason, source, policy))
+            cells = self._cells_by_source[labels] = made
+        return cells
 
     def count_review(self, cluster: str, result: str, seconds: float) -> None:
         """Count one TokenReview of a cluster by its result. A throttled one was not sent and has no duration."""

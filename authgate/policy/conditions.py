@@ -75,6 +75,11 @@ class Condition(Protocol):
         ...
 
     @property
+    def same_for_sender(self) -> bool:
+        """Whether the result is the same for all tokens of a `Sender`: it reads neither the uid nor `extra`."""
+        ...
+
+    @property
     def reads_now(self) -> bool:
         """Whether the result depends on the current time."""
         ...
@@ -91,6 +96,7 @@ class _OfIdentity:
     reads_request = False
     reads_claims = False
     reads_now = False
+    same_for_sender = True
 
 
 class IssuerIn(_OfIdentity):
@@ -159,6 +165,7 @@ class ExpressionHolds:
     """Whether an expression is true. `place` is its path in the configuration, for error messages."""
 
     __slots__ = ("_expression", "_place", "reads_claims", "reads_now", "reads_request")
+    same_for_sender = False
 
     def __init__(self, expression: Expression, place: str) -> None:
         self._expression = expression

@@ -63,6 +63,8 @@ class HeaderMapper:
         self._max_bytes = max_bytes
         self._mapped = tuple(mapped)
         self._identity_token = identity_token
+        self.same_for_sender: Final = preset != "kubernetes" and not self._mapped and identity_token is None
+        """Whether tokens of a `Sender` have the same headers, except that one may show the first personal value."""
 
     def anonymous(self, role: Role | None = None) -> Headers:
         """Return the headers of an anonymous request: every name, with empty values."""

@@ -85,6 +85,8 @@ class Clause:
     """Whether an entry depends on the current time."""
     cacheable: bool = field(init=False)
     """Whether its answer can be cached with the verdict: it depends neither on the request nor on the time."""
+    same_for_sender: bool = field(init=False)
+    """Whether its answer is the same for all tokens of a `Sender`."""
 
     def __post_init__(self) -> None:
         conditions = list(_conditions((*(self.allow or ()), *self.deny)))
@@ -96,6 +98,8 @@ class Clause:
         reads_now = aging or any(condition.reads_now for condition in conditions)
         object.__setattr__(self, "reads_now", reads_now)
         object.__setattr__(self, "cacheable", not reads_request and not reads_now)
+        same = self.role is None and all(condition.same_for_sender for condition in conditions)
+        object.__setattr__(self, "same_for_sender", same)
 
     def check(self, case: PolicyInput) -> Refusal | None:
         """Return why the input is denied, or None if it is allowed."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authgate.observability.audit import Audit
-    from authgate.observability.metrics import AnswerCell, Metrics
+    from authgate.observability.metrics import AnswerCells, Metrics
     from authgate.policy.rules import Difference
 
 _OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
@@ -62,12 +62,12 @@ class Recorder:
             attributes["user.name"] = found.identity.username
         self._audit.record(found.policy, f"{live} or {shadow}", attributes, "the shadow decides differently")
 
-    def cell_of(self, decision: Decision, policy: str) -> AnswerCell | None:
-        """Return the counter of such decisions, or None if an audit line must be written, too."""
+    def cells_of(self, decision: Decision, policy: str) -> AnswerCells | None:
+        """Return the counters of such decisions, or None if an audit line must be written, too."""
         outcome = _OUTCOMES[type(decision)]
         if self._audit.wants(allowed=outcome == "allow"):
             return None
-        return self._metrics.answer_cell(outcome, decision.reason.value, decision.evidence.source, policy)
+        return self._metrics.answer_cells(outcome, decision.reason.value, policy)
 
     def _write(
         self,

@@ -32,6 +32,7 @@ from authgate.model import (
 from authgate.verify.access_review import AccessReviewer, AccessReviewers
 from authgate.verify.identity import cluster_identity
 from authgate.verify.mapped import mapped_identity
+from authgate.verify.router import Verifier
 from authgate.vocabulary import AUTHENTICATED_GROUP, SERVICE_ACCOUNT_PREFIX, SERVICE_ACCOUNTS_GROUP
 
 if TYPE_CHECKING:
@@ -238,7 +239,7 @@ def _accepted(issuer: _Issuer, named: JSONValue) -> tuple[str, ...]:
     return tuple(sorted(name for name in audiences if isinstance(name, str) and name in issuer.audiences))
 
 
-class _Stated:
+class _Stated(Verifier):
     """A verifier, a clock and an API server that return what one test states."""
 
     def __init__(self, verdict: Authenticated | Rejected, test: PolicyTest) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict, Unavailable, Verdict
 from authgate.observability.log import event
 from authgate.verify.weight import weight_of
 
@@ -186,6 +186,17 @@ class CachingVerifier:
         self._on_miss = on_miss
         self._renewals: set[asyncio.Task[None]] = set()
 
+    def recognize(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
+        """Return the verdict of the inner verifier, and cache it. The cache has just returned none for `digest`."""
+        if self._cache.lookup_due(digest) is not None:
+            return None
+        asked_at = self._monotonic()
+        verdict = self._inner.recognize(token, digest)
+        if verdict is not None:
+            self._on_miss()
+            self._cache.store(digest, verdict, asked_at)
+        return verdict
+
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the cached verdict if it is valid, else what the inner verifier returns."""
         digest = token.digest
@@ -277,6 +288,10 @@ class _LruStore:
 def _cached(verdict: Authenticated | Rejected, until: float) -> Authenticated | Rejected:
     """Return the verdict as the cache returns it, until a time of the monotonic clock."""
     evidence = verdict.evidence.as_cached()
+    if isinstance(verdict, SenderVerdict):
+        return SenderVerdict(
+            verdict.sender, verdict.personal, verdict.expires_at, evidence, verdict.handle, until=until
+        )
     if isinstance(verdict, Authenticated):
         return Authenticated(
             verdict.identity,

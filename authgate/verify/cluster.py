@@ -141,6 +141,11 @@ class ClusterVerifier:
         if self._rules.mode != "never" and self.issuers.conflict() is None:
             await self._reviewer.probe(self._rules.audiences)
 
+    @property
+    def deciding_alone(self) -> JWTVerifier | None:
+        """The verifier with local keys if their verdict is enough for the tokens that it can decide."""
+        return self._local if self._rules.mode != "always" and self._revocation is None else None
+
     async def close(self) -> None:
         """Cancel the reviews in progress."""
         await self._reviewer.close()

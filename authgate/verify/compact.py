@@ -118,8 +118,8 @@ class CompactParser:
         if len(segments) != 3 or not segments[0] or not segments[1]:
             return _why_not_compact(text)
         header_segment, payload_segment, signature_segment = segments
-        payload = _decode_segment(payload_segment)
-        signature = _decode_segment(signature_segment)
+        payload = decode_segment(payload_segment)
+        signature = decode_segment(signature_segment)
         header = self._headers.get(header_segment)
         if (payload is None or signature is None or header is None) and _COMPACT.fullmatch(text) is None:
             return _why_not_compact(text)
@@ -164,7 +164,7 @@ def why_unverifiable(token: UnverifiedToken) -> str:
     """
     if _MICROSOFT_GRAPH.isdisjoint(token.registered.audiences):
         return ""
-    header = _decode_segment(token.signing_input.split(b".")[0])
+    header = decode_segment(token.signing_input.split(b".")[0])
     return FOR_MICROSOFT_GRAPH if header is not None and "nonce" in parse_object(header) else ""
 
 
@@ -178,7 +178,8 @@ def _decoded_start(segment: str) -> bytes:
         return b""
 
 
-def _decode_segment(segment: bytes) -> bytes | None:
+def decode_segment(segment: bytes) -> bytes | None:
+    """Return the bytes of a canonical base64url text without padding, or None for any other."""
     remainder = len(segment) % 4
     if remainder == 1 or (remainder and segment[-1] not in _CANONICAL_LAST[remainder]):
         return None
@@ -193,7 +194,7 @@ def _parse_header(segment: bytes) -> JOSEHeader | Rejected:
         return Rejected(
             Reason.TOKEN_MALFORMED, f"the header segment is longer than {_MAX_HEADER_CHARS} characters"
         )
-    data = _decode_segment(segment)
+    data = decode_segment(segment)
     if data is None:
         return Rejected(Reason.TOKEN_MALFORMED, "the header segment is not canonical base64url")
     try:

@@ -5,12 +5,14 @@ Source: kubernetes pkg/serviceaccount/claims.go. For tokens of `jwt` issuers see
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from authgate.errors import Reason
 from authgate.json_pointer import kind_of
 from authgate.model import Identity, Rejected, ServiceAccount
 from authgate.text import intern_text, is_clean
+from authgate.verify.recognition import IdentityClaims
 from authgate.vocabulary import (
     AUTHENTICATED_GROUP,
     CREDENTIAL_ID,
@@ -83,17 +85,9 @@ def _cluster_identity(
         raise RefusedError("claim 'kubernetes.io' is missing or not an object")
     namespace = clean("claim 'kubernetes.io.namespace'", private.get("namespace"))
     name, uid = _reference(private, "serviceaccount", required=True)
-    extra: dict[str, str] = {}
     jti = members.get("jti")
-    if isinstance(jti, str) and jti:
-        extra[CREDENTIAL_ID] = "JTI=" + clean("claim 'jti'", jti)
-    for kind, name_key, uid_key in (("pod", POD_NAME, POD_UID), ("node", NODE_NAME, NODE_UID)):
-        object_name, object_uid = _reference(private, kind, required=False)
-        # kubernetes pkg/serviceaccount/util.go: a pod needs a uid, a node does not
-        if object_name and (object_uid or kind == "node"):
-            extra[name_key] = object_name
-        if object_name and object_uid:
-            extra[uid_key] = object_uid
+    jti = clean("claim 'jti'", jti) if isinstance(jti, str) and jti else ""
+    pod, node = _reference(private, "pod", required=False), _reference(private, "node", required=False)
     return Identity(
         username=intern_text(f"{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),  # an account has many tokens
         uid=intern_text(uid),
@@ -102,13 +96,51 @@ def _cluster_identity(
             intern_text(f"{SERVICE_ACCOUNTS_GROUP}:{namespace}"),
             AUTHENTICATED_GROUP,
         ),
-        extra=tuple(sorted((key, (value,)) for key, value in extra.items())),
+        extra=_extra(*pod, *node, jti),
         issuer=issuer,
         issuer_name=cluster,
         cluster=cluster,
         service_account=ServiceAccount(intern_text(namespace), intern_text(name)),
         audiences=audiences,
     )
+
+
+def _extra(
+    pod: str, pod_uid: str, node: str, node_uid: str, jti: str
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    extra: dict[str, str] = {}
+    if jti:
+        extra[CREDENTIAL_ID] = "JTI=" + jti
+    # kubernetes pkg/serviceaccount/util.go: a pod needs a uid, a node does not
+    if pod and pod_uid:
+        extra[POD_NAME] = pod
+        extra[POD_UID] = pod_uid
+    if node:
+        extra[NODE_NAME] = node
+        if node_uid:
+            extra[NODE_UID] = node_uid
+    return tuple(sorted((key, (value,)) for key, value in extra.items()))
+
+
+def _rebuilt(identity: Identity, personal: tuple[str, ...]) -> Identity:
+    pod, pod_uid, node, node_uid, jti = personal
+    return replace(identity, extra=_extra(pod, pod_uid, node, node_uid, jti))
+
+
+_PRIVATE = "kubernetes.io"
+CLUSTER_CLAIMS: Final = IdentityClaims(
+    shared=((_PRIVATE, "namespace"), (_PRIVATE, "serviceaccount")),
+    personal=(
+        (_PRIVATE, "pod", "name"),
+        (_PRIVATE, "pod", "uid"),
+        (_PRIVATE, "node", "name"),
+        (_PRIVATE, "node", "uid"),
+        ("jti",),
+    ),
+    rebuild=_rebuilt,
+    filled=True,
+)
+"""What `cluster_identity` reads."""
 
 
 def _reference(private: Mapping[str, JSONValue], kind: str, *, required: bool) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from authgate.model import (
     Identity,
     Pending,
     Rejected,
+    SenderVerdict,
     Unavailable,
     Verdict,
     VerifiedClaims,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from authgate.model import Clock, RevocationHandle
     from authgate.verify.claims import TimeRules
     from authgate.verify.compact import UnverifiedToken
+    from authgate.verify.recognition import IdentityClaims, RecognizedToken
 
 
 class Identify(Protocol):
@@ -93,6 +95,7 @@ class JWTVerifier:
         *,
         keep_claims: bool = False,
         verify_expired: bool = False,
+        identity_claims: IdentityClaims | None = None,
     ) -> None:
         self._rules = rules
         self._keys = keys
@@ -101,6 +104,15 @@ class JWTVerifier:
         self._keep_claims = keep_claims
         self._verify_expired = verify_expired
         self._no_evidence = Evidence("none", rules.name)
+        recognizes = identity_claims is not None and not (
+            keep_claims or verify_expired or rules.by_load_balancer or rules.first_tenant
+        )
+        self.identity_claims = (
+            identity_claims.with_audiences(rules.audience_claims)
+            if recognizes and identity_claims is not None
+            else None
+        )
+        """The claims that its identities depend on, or None if `verify_recognized` must not be used."""
         usual = rules.audience_claims == AUDIENCE_CLAIMS
         self._audience_claims = AUDIENCE_CLAIMS if usual else rules.audience_claims
         self._single_audience = {audience: (audience,) for audience in rules.audiences}
@@ -138,6 +150,37 @@ class JWTVerifier:
         """Return the verdict, or a `Pending` that fetches the issuer's keys if no key in memory matches."""
         verdict = self.verify_locally(token)
         return Pending(lambda: self.resolve(token, verdict)) if isinstance(verdict, Unresolved) else verdict
+
+    def verify_recognized(self, token: RecognizedToken) -> Authenticated | Rejected | None:
+        """Return the verdict on a token with the sender and header of one that this verifier accepted.
+
+        So its type, algorithm, audience and claims are acceptable. Key, times and signature are checked. The result is
+        that of `try_verify`, or None if only that can decide.
+        """
+        header, rules = token.header, self._rules.time
+        found = self._keys.find(header.kid, header.alg)
+        if not isinstance(found, KeysFound) or len(found.keys) != 1:
+            return None
+        now = self._clock.now()
+        latest = now + rules.leeway
+        expires_at, not_before, issued_at = token.expires_at, token.not_before, token.issued_at
+        if (
+            now >= expires_at + rules.expiry_leeway
+            or (not_before is not None and latest < not_before)
+            or (issued_at is not None and latest < issued_at)
+            or rules.max_lifetime is not None
+        ):
+            rejected = check_time(token.registered(), rules, now)
+            if rejected is not None:
+                return Rejected(rejected.reason, rejected.detail, self._no_evidence, rejected.final)
+        key = found.keys[0]
+        if key.verify(header.alg, token.signing_input, token.signature):
+            ends = expires_at + rules.expiry_leeway
+            return SenderVerdict(token.sender, token.personal, ends, self._evidence_of(key), key.handle)
+        if self._keys.recheck_at() <= self._clock.monotonic():
+            return None
+        refused = Rejected(Reason.SIGNATURE_INVALID, _tried(1), self._evidence_of(key), handle=found.handle)
+        return self._recheckable(refused)
 
     def verify_locally(
         self, token: UnverifiedToken, *, any_audience: bool = False
@@ -227,7 +270,7 @@ class JWTVerifier:
         return Rejected(
             Reason.SIGNATURE_INVALID,
             why_unverifiable(token)
-            or ("the key is for another tenant" if foreign else f"{len(found.keys)} key(s) tried"),
+            or ("the key is for another tenant" if foreign else _tried(len(found.keys))),
             self._evidence_of(found.keys[0]),
             handle=found.handle,
         )
@@ -286,6 +329,10 @@ class JWTVerifier:
 
     def _rejected(self, reason: Reason, detail: str, *, final: bool = True) -> Rejected:
         return Rejected(reason, detail, self._no_evidence, final)
+
+
+def _tried(keys: int) -> str:
+    return f"{keys} key(s) tried"
 
 
 def _short(value: str) -> str:

@@ -5,7 +5,7 @@ Source: kubernetes staging/src/k8s.io/apiserver/plugin/pkg/authenticator/token/o
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING
 
 from authgate.errors import Reason
@@ -15,6 +15,7 @@ from authgate.model import Identity, Rejected
 from authgate.text import intern_text, is_clean
 from authgate.verify.claims import GROUPS_OMITTED, omits_groups, trust_domain_of
 from authgate.verify.identity import RefusedError, clean
+from authgate.verify.recognition import IdentityClaims
 from authgate.vocabulary import AUTHENTICATED_GROUP, CREDENTIAL_ID, UNAUTHENTICATED_GROUP
 
 if TYPE_CHECKING:
@@ -120,6 +121,43 @@ def mapped_identity(
         preferred_username=_optional(members, "preferred_username"),
         omits_groups=omitted,
     )
+
+
+def claims_of(rules: ClaimRules) -> IdentityClaims | None:
+    """Return the claims that `mapped_identity` reads, or None if an expression can read any."""
+    if not isinstance(rules.username, PrefixedClaim) or isinstance(rules.groups, Mapped):
+        return None
+    if isinstance(rules.uid, Mapped) or rules.extra or rules.claims or rules.user:
+        return None
+    read = [rules.username.claim, *(rule.claim for rule in rules.required)]
+    if rules.groups is not None:
+        read.append(rules.groups.claim)
+    if rules.uid is not None and rules.uid.startswith("/"):
+        return None
+    uid = rules.uid
+    return IdentityClaims(
+        shared=(
+            *((claim_pointer(claim).member,) for claim in read),
+            ("email",),
+            ("email_verified",),
+            ("preferred_username",),
+            ("hasgroups",),
+        ),
+        personal=(("jti",),) if uid is None else ((uid,), ("jti",)),
+        rebuild=_with_credential if uid is None else _with_uid,
+    )
+
+
+def _with_credential(identity: Identity, personal: tuple[str, ...]) -> Identity:
+    return replace(identity, extra=_credential(personal[0]))
+
+
+def _with_uid(identity: Identity, personal: tuple[str, ...]) -> Identity:
+    return replace(identity, uid=personal[0], extra=_credential(personal[1]))
+
+
+def _credential(jti: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ((CREDENTIAL_ID, (f"JTI={jti}",)),) if jti else ()
 
 
 def tenant_identity(

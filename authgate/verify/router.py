@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from authgate.errors import Reason
-from authgate.model import BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
 from authgate.verify.compact import CompactParser, holds_json_object, why_unverifiable
+from authgate.verify.jwt import JWTVerifier
+from authgate.verify.recognition import Recognizer
 from authgate.vocabulary import LEGACY_ISSUER
 
 if TYPE_CHECKING:
@@ -25,6 +27,13 @@ class Verifier(Protocol):
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict, or a `Pending` if it needs I/O. An outage is `Unavailable`, not an exception."""
         ...
+
+    def recognize(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
+        """Return what `try_verify` returns for a token of a known sender, or None if that must be called.
+
+        `token` can be any bytes. `digest` is its key in the verdict cache. By default, no sender is known.
+        """
+        return None
 
 
 class IssuerVerifier(Protocol):
@@ -54,6 +63,7 @@ class IssuerRouter:
         introspection: Iterable[IntrospectionVerifier] = (),
     ) -> None:
         self._parser = CompactParser(trust_domains)
+        self._recognizer = Recognizer()
         self._issuers = dict(issuers)
         self._clusters = tuple(clusters)
         self._learn_issuers = learn_issuers
@@ -80,15 +90,34 @@ class IssuerRouter:
                 return legacy.try_verify_opaque(token)
             return parsed
         issuer = parsed.registered.issuer
-        verifier = self._issuers.get(issuer)
+        verifier = self._issuers.get(issuer) or self._cluster_of(issuer)
         if verifier is not None:
-            return verifier.try_verify(parsed)
-        cluster = self._cluster_of(issuer)
-        if cluster is not None:
-            return cluster.try_verify(parsed)
+            verdict = verifier.try_verify(parsed)
+            if isinstance(verdict, Authenticated):
+                self._learn(parsed, verdict)
+            return verdict
         if self._undiscovered() is None:
             return _unknown_issuer(parsed)
         return Pending(lambda: self._verify_when_learned(parsed))
+
+    def recognize(self, token: bytes, _digest: bytes) -> Authenticated | Rejected | None:
+        """Return the verdict of the issuer's keys on a token of a known sender, or None."""
+        found = self._recognizer.find(token)
+        local = None if found is None else self._local_verifier(found.sender.issuer)
+        return None if found is None or local is None else local.verify_recognized(found)
+
+    def _learn(self, token: UnverifiedToken, verdict: Authenticated) -> None:
+        local = self._local_verifier(token.registered.issuer)
+        if local is not None and local.identity_claims is not None and not why_unverifiable(token):
+            self._recognizer.learn(token, verdict, local.identity_claims)
+
+    def _local_verifier(self, issuer: str) -> JWTVerifier | None:
+        """Return the verifier whose keys alone decide about tokens of an issuer, or None if it is not that simple."""
+        verifier = self._issuers.get(issuer)
+        if verifier is None:
+            cluster = self._cluster_of(issuer)
+            return None if cluster is None else cluster.deciding_alone
+        return verifier if isinstance(verifier, JWTVerifier) else None
 
     def _cluster_of(self, issuer: str) -> ClusterVerifier | None:
         for cluster in self._clusters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
-from authgate.model import Authenticated
+from authgate.model import Authenticated, SenderVerdict
 
 if TYPE_CHECKING:
     from authgate.model import JSONValue, Rejected
@@ -26,6 +26,8 @@ def weight_of(verdict: Authenticated | Rejected) -> int:
     """
     if not isinstance(verdict, Authenticated):
         return _VERDICT + 2 * getsizeof(verdict.detail) + getsizeof(verdict.private)
+    if isinstance(verdict, SenderVerdict):
+        return verdict.sender.weight + len(verdict.personal)
     identity = verdict.identity
     texts = [identity.username, identity.uid, identity.email, identity.preferred_username, *identity.groups]
     weight = _VERDICT + _GROUP * len(identity.groups)

@@ -31,6 +31,7 @@ from authgate.server.http.handler import VerifyHandler
 from authgate.server.listeners import Listeners
 from authgate.server.record import Recorder
 from authgate.service import SystemClock
+from authgate.verify.router import Verifier
 from tests.support.wire import Reply, ask, connected
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ LIMITS = ConnectionLimits(
 RUNTIME_TROUBLE = RuntimeError("trouble")
 
 
-class Broken:
+class Broken(Verifier):
     """A verifier with a bug: its exception quotes the token wherever it can."""
 
     def try_verify(self, token: BearerToken) -> Verdict:
@@ -58,7 +59,7 @@ class Broken:
             raise RuntimeError(f"cannot make anything of {token.text!r} ({token.text.split('.')})") from error
 
 
-class Slow:
+class Slow(Verifier):
     """A verifier that raises a timeout, which an HTTP server could take for its own."""
 
     def try_verify(self, token: BearerToken) -> Verdict:

@@ -23,6 +23,7 @@ from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.claims import TimeRules
 from authgate.verify.jwt import IssuerRules, JWTVerifier, Unresolved
 from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
+from authgate.verify.router import Verifier
 from tests.support.key_sources import document
 from tests.support.tokens import AUDIENCE, parsed
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from authgate.gate import Gate
     from authgate.keys.key_set import KeySet
     from authgate.model import Allow, Clock, Deny, OriginalRequest, Verdict
-    from authgate.verify.router import Verifier
 
 ALL_ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -126,9 +126,11 @@ def lookup_cached(
     """Return the gate's cached answer to a token, or None."""
     assert gate.cache is not None
     digest = gate.cache.digest(text.encode())
-    answer = gate.lookup_cached(digest, policy, request, Rendered)
-    assert answer is None or isinstance(answer, Rendered)
-    return answer
+    known = gate.answer_known(b"", digest, policy, request, Rendered)
+    if known is None:
+        return None
+    assert isinstance(known[0], Rendered)
+    return known[0]
 
 
 GOOD = Authenticated(
@@ -142,7 +144,7 @@ def good(*, expires_at: float | None = None, max_age: float | None = None) -> Au
     return replace(GOOD, expires_at=expires_at, max_age=max_age, handle=RevocationHandle())
 
 
-class ScriptedVerifier:
+class ScriptedVerifier(Verifier):
     """A `Verifier` that returns `answers` by the token's text, by default `verdict`, and records its calls.
 
     While `held` is True, verdicts are pending. `meanwhile` is called during each call.

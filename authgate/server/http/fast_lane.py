@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from authgate.model import Allow, Deny, Pending, RenderedAnswer
+from authgate.model import PERSONAL_MARK, Allow, Deny, Pending, RenderedAnswer, SenderVerdict
 from authgate.policy.conditions import NO_REQUEST
 from authgate.server.http.request import (
     FORWARDED_HEADERS,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from authgate.errors import Reason
-    from authgate.model import Clock, Decision, OriginalRequest
-    from authgate.observability.metrics import AnswerCell
+    from authgate.model import Authenticated, Clock, Decision, OriginalRequest, Rejected
+    from authgate.observability.metrics import AnswerCells
     from authgate.server.decider import Serving
     from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
@@ -100,23 +100,32 @@ _REPEATING: Final = frozenset(
     )
     for name in (title, title.lower())
 )
+_MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 256
 
 
 class CountedAnswer(RenderedAnswer):
-    """An answer that must only be counted: its bytes before `TAIL`, and its counter.
+    """An answer that must only be counted: its bytes before `TAIL`, and its counters by source.
 
     It does not keep the decision, because the bytes already hold the identity headers, most of a cached verdict's
-    memory.
+    memory. An answer that is shared by the tokens of a sender is in two parts: `rest` follows the token's own value.
     """
 
-    __slots__ = ("cell", "head")
+    __slots__ = ("cells", "head", "rest", "shareable")
 
-    def __init__(self, reason: Reason, head: bytes, cell: AnswerCell) -> None:
+    def __init__(self, reason: Reason, head: bytes, cells: AnswerCells) -> None:
         super().__init__(reason)
-        self.head = head
-        self.cell = cell
+        self.head, mark, rest = head.partition(_MARK)
+        self.rest = rest if mark else None
+        self.shareable = _MARK not in rest
+        self.cells = cells
+
+    def head_for(self, verdict: Authenticated | Rejected) -> bytes:
+        """Return the bytes for a token, by its verdict."""
+        if self.rest is None or not isinstance(verdict, SenderVerdict):
+            return self.head
+        return self.head + verdict.personal.partition(b" ")[0] + self.rest
 
 
 class AuditedAnswer(RenderedAnswer):
@@ -204,18 +213,20 @@ class FastLane:
             original = self._original(method, endpoint, forwarded)
         digest = b""
         if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
-            digest = gate.cache.digest(values[0][7:])
-            answer = gate.lookup_cached(digest, policy, original, self._render)
-            if answer is not None:
+            token = values[0][7:]
+            digest = gate.cache.digest(token)
+            known = gate.answer_known(token, digest, policy, original, self._render)
+            if known is not None:
+                answer, verdict = known
                 id_line = self._id_line(forwarded)
                 seconds = self._monotonic() - started
                 if isinstance(answer, CountedAnswer):
-                    answer.cell.add(seconds)
-                elif isinstance(answer, AuditedAnswer):
-                    about = partial(self._facts, data, method, endpoint, values, id_line)
-                    self._recorder.record(answer.decision, policy, seconds, about)
-                else:
+                    answer.cells[verdict.evidence.source].add(seconds)
+                    return answer.head_for(verdict) + id_line + self._tail_now()
+                if not isinstance(answer, AuditedAnswer):
                     raise TypeError("another server's answer")
+                about = partial(self._facts, data, method, endpoint, values, id_line)
+                self._recorder.record(answer.decision, policy, seconds, about)
                 return answer.head + id_line + self._tail_now()
         if gate.reviews_access(policy):
             return None
@@ -265,8 +276,8 @@ class FastLane:
 
     def _render(self, decision: Allow | Deny, policy: str) -> CountedAnswer | AuditedAnswer:
         head = self._head_of(decision)
-        cell = self._recorder.cell_of(decision, policy)
-        return AuditedAnswer(head, decision) if cell is None else CountedAnswer(decision.reason, head, cell)
+        cells = self._recorder.cells_of(decision, policy)
+        return AuditedAnswer(head, decision) if cells is None else CountedAnswer(decision.reason, head, cells)
 
     def _facts(
         self, data: bytes, method: str, endpoint: Endpoint, values: list[bytes], id_line: bytes

@@ -1,0 +1,397 @@
+"""A token of a known sender gets the verdict that strict parsing would give it, or none."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from authgate.dev.compact import OMIT, JsonObject, changed, json_bytes, segment
+from authgate.errors import Reason
+from authgate.keys.key_set import StaticKeySet
+from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict
+from authgate.verify.claims import TimeRules
+from authgate.verify.identity import CLUSTER_CLAIMS, cluster_identity
+from authgate.verify.jwt import IssuerRules, JWTVerifier
+from authgate.verify.mapped import ClaimRules, PrefixedClaim, RequiredClaim, claims_of, mapped_identity
+from authgate.verify.router import IssuerRouter
+from tests.conformance.tokens import claim_changes, json_texts, json_values, mutations
+from tests.conformance.trusted import AUDIENCE, ISSUER, NOW, StoppedClock, published
+from tests.support.key_pool import KeyPool
+
+if TYPE_CHECKING:
+    from authgate.dev.keys import SigningKey
+    from authgate.model import Verdict
+    from authgate.verify.jwt import Identify
+    from authgate.verify.recognition import IdentityClaims
+
+HYPOTHESIS = settings(
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+POD = {
+    "aud": [AUDIENCE],
+    "exp": NOW + 600,
+    "iat": NOW,
+    "iss": ISSUER,
+    "jti": "id-1",
+    "kubernetes.io": {
+        "namespace": "shop",
+        "node": {"name": "node-1", "uid": "n-1"},
+        "pod": {"name": "web-1", "uid": "p-1"},
+        "serviceaccount": {"name": "web", "uid": "s-1"},
+        "warnafter": NOW + 300,
+    },
+    "nbf": NOW,
+    "sub": "system:serviceaccount:shop:web",
+}
+PERSON = {
+    "iss": ISSUER,
+    "aud": AUDIENCE,
+    "exp": NOW + 600,
+    "iat": NOW,
+    "sub": "jane",
+    "jti": "id-1",
+    "groups": ["staff", "admins"],
+    "email": "jane@corp.example",
+    "email_verified": True,
+    "name": "Jane Doe",
+    "level": 1.5,
+    "roles": [{"name": "reader"}],
+}
+MAPPINGS = {
+    "cluster": None,
+    "subject": ClaimRules(PrefixedClaim("sub")),
+    "groups": ClaimRules(PrefixedClaim("sub", "corp:"), groups=PrefixedClaim("groups", "corp:"), uid="jti"),
+    "address": ClaimRules(PrefixedClaim("email"), uid="sub", required=(RequiredClaim("name", "Jane Doe"),)),
+    "pointer": ClaimRules(PrefixedClaim("/kubernetes.io/namespace"), groups=PrefixedClaim("sub")),
+}
+CASES = [
+    (mapping, claims)
+    for mapping in MAPPINGS
+    for claims in (POD, PERSON)
+    if (claims is POD or mapping not in {"cluster", "pointer"}) and (claims is PERSON or mapping != "address")
+]
+IDS = [f"{mapping}-{'pod' if claims is POD else 'person'}" for mapping, claims in CASES]
+every_case = pytest.mark.parametrize(("mapping", "claims"), CASES, ids=IDS)
+
+
+@dataclass(slots=True)
+class Scene:
+    """Two verifiers with the same configuration. Only one of them has seen tokens before."""
+
+    key: SigningKey
+    mapping: str = "cluster"
+    rules: IssuerRules = field(
+        default_factory=lambda: IssuerRules(
+            name="home",
+            audiences=frozenset({AUDIENCE, "other"}),
+            algorithms=frozenset({"ES256"}),
+            types=frozenset({"jwt", "at+jwt"}),
+            time=TimeRules(leeway=60),
+        )
+    )
+    experienced: IssuerRouter = field(init=False)
+    fresh: IssuerRouter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.keys = published(self.key.jwk())
+        self.experienced, self.fresh = self.router(), self.router()
+
+    keys: StaticKeySet = field(init=False)
+
+    def router(self) -> IssuerRouter:
+        """Return a verifier of the issuer's tokens."""
+        mapping = MAPPINGS[self.mapping]
+        if mapping is None:
+            identify: Identify = partial(cluster_identity, cluster="home")
+            claims: IdentityClaims | None = CLUSTER_CLAIMS
+        else:
+            identify = partial(mapped_identity, rules=mapping, issuer_name="home")
+            claims = claims_of(mapping)
+            assert claims is not None
+        return IssuerRouter(
+            {ISSUER: JWTVerifier(self.rules, self.keys, identify, StoppedClock(), identity_claims=claims)}
+        )
+
+    def learn(self, *tokens: str) -> None:
+        """Have one of the verifiers accept tokens."""
+        for token in tokens:
+            assert isinstance(self.experienced.try_verify(BearerToken(token)), Authenticated)
+
+    def recognized(self, token: str) -> Verdict | None:
+        """Return the verdict on a token of a known sender, which must be the one of strict parsing."""
+        verdict = self.experienced.recognize(token.encode("utf-8", "surrogatepass"), b"")
+        if verdict is None:
+            return None
+        expected = self.fresh.try_verify(BearerToken(token))
+        assert not isinstance(expected, Pending)
+        assert shown(verdict) == shown(expected)
+        return verdict
+
+    def signed(self, claims: JsonObject) -> str:
+        """Return a token."""
+        return self.key.sign(claims)
+
+
+def shown(verdict: Verdict) -> tuple[object, ...]:
+    """Return everything about a verdict. Handles are compared as objects."""
+    if isinstance(verdict, Authenticated):
+        names = (
+            "identity",
+            "expires_at",
+            "evidence",
+            "handle",
+            "max_age",
+            "object_handles",
+            "claims",
+            "until",
+        )
+        return ("allowed", *(getattr(verdict, name) for name in names), verdict.identity.omits_groups)
+    assert isinstance(verdict, Rejected)
+    return (verdict, verdict.handle, verdict.until, verdict.private, verdict.remember_for)
+
+
+@pytest.fixture(scope="module")
+def key() -> SigningKey:
+    """The issuer's key."""
+    return KeyPool().key("ES256", kid="key-1")
+
+
+@every_case
+def test_another_token_of_a_sender_is_recognized(key: SigningKey, mapping: str, claims: JsonObject) -> None:
+    """Its id and times differ."""
+    scene = Scene(key, mapping)
+    scene.learn(scene.signed(claims))
+
+    verdict = scene.recognized(scene.signed({**claims, "jti": "id-2", "exp": NOW + 700, "iat": NOW - 5}))
+
+    assert isinstance(verdict, SenderVerdict)
+    assert "id-2" in str(verdict.identity)
+    assert verdict.expires_at == NOW + 700
+
+
+def test_another_pod_of_an_account_is_recognized(key: SigningKey) -> None:
+    """Its verdict has the names of its own pod and node."""
+    scene = Scene(key)
+    scene.learn(scene.signed(POD))
+    private = {**POD["kubernetes.io"], "pod": {"name": "web-2", "uid": "p-2"}}  # type: ignore[dict-item]
+
+    verdict = scene.recognized(scene.signed({**POD, "jti": "id-2", "kubernetes.io": private}))
+
+    assert isinstance(verdict, SenderVerdict)
+    assert dict(verdict.identity.extra)["authentication.kubernetes.io/pod-name"] == ("web-2",)
+
+
+@pytest.mark.parametrize("name", ["iss", "aud", "sub", "groups", "email", "jti"])
+def test_tokens_of_another_sender_are_not_recognized(key: SigningKey, name: str) -> None:
+    """Every claim that the identity depends on counts."""
+    scene = Scene(key, "groups")
+    scene.learn(scene.signed(PERSON))
+    value: object = ["admins"] if name == "groups" else "other"
+
+    verdict = scene.recognized(scene.signed({**PERSON, name: value}))
+
+    assert (verdict is None) == (name != "jti")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"exp": NOW}, Reason.TOKEN_EXPIRED),
+        ({"exp": NOW - 100}, Reason.TOKEN_EXPIRED),
+        ({"iat": NOW + 61}, Reason.TOKEN_NOT_YET_VALID),
+    ],
+)
+def test_times_are_checked(key: SigningKey, changes: JsonObject, reason: Reason) -> None:
+    """The rejection is that of strict parsing."""
+    scene = Scene(key, "groups")
+    scene.learn(scene.signed(PERSON))
+
+    verdict = scene.recognized(scene.signed({**PERSON, **changes}))
+
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason is reason
+
+
+@pytest.mark.parametrize("issued", [NOW, OMIT])
+def test_a_maximum_lifetime_is_checked(key: SigningKey, issued: object) -> None:
+    """So is a token without `iat`."""
+    scene = Scene(key, "groups")
+    time = TimeRules(leeway=60, max_lifetime=600)
+    scene.rules = replace(scene.rules, time=time)
+    scene.experienced, scene.fresh = scene.router(), scene.router()
+    scene.learn(scene.signed(PERSON))
+
+    assert isinstance(scene.recognized(scene.signed({**PERSON, "jti": "id-2"})), SenderVerdict)
+    longer = changed(PERSON, {"exp": NOW + 601, "iat": issued})
+    verdict = scene.recognized(scene.signed(longer))
+    assert verdict is None if issued is OMIT else isinstance(verdict, Rejected)
+
+
+def test_a_forged_signature_is_rejected(key: SigningKey) -> None:
+    """A token of another key gets the rejection of strict parsing, and so does a changed payload."""
+    scene = Scene(key)
+    good = scene.signed(POD)
+    scene.learn(good)
+    stranger = KeyPool().key("ES256", 1, kid="key-1")
+    header, _, signature = good.split(".")
+    changed_payload = segment(json_bytes({**POD, "jti": "id-2"}))
+
+    for forged in (stranger.sign(POD), f"{header}.{changed_payload}.{signature}"):
+        verdict = scene.recognized(forged)
+        assert isinstance(verdict, Rejected)
+        assert verdict.reason is Reason.SIGNATURE_INVALID
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        json.dumps({**POD, "jti": "id-2"}).encode(),
+        json_bytes({**POD, "jti": "id-2"}).replace(b'"jti"', b'"jti":"id-0","jti"'),
+        json_bytes({**POD, "jti": "id-2"}).replace(b'"id-2"', b'"\\u0069d-2"'),
+        json_bytes({**POD, "jti": "id-2"}).replace(b'"id-2"', '"ïd-2"'.encode()),
+        json_bytes({**POD, "jti": "id 2"}),
+        json_bytes({**POD, "jti": " id-2"}),
+        json_bytes({**POD, "jti": "x" * 257}),
+        json_bytes({**POD, "jti": ""}),
+        json_bytes({**POD, "jti": "id-2\x7f"}),
+        json_bytes({**POD, "exp": str(NOW + 600)}),
+        json_bytes({**POD, "exp": NOW + 600.5}),
+        json_bytes({**POD, "exp": 10**18}),
+        json_bytes({**POD, "exp": 10**17}),
+        json_bytes({**POD, "exp": -1}),
+        json_bytes(POD).replace(b'"exp":', b'"exp":0'),
+        json_bytes(POD).replace(b'"iat":', b'"iat":1e'),
+        json_bytes({**POD, "cnf": {"jkt": "x"}}),
+        json_bytes(changed(POD, {"jti": OMIT})),
+        b"\xef\xbb\xbf" + json_bytes(POD),
+        json_bytes(POD) + b"}",
+        json_bytes(POD)[:-1],
+        b"",
+    ],
+)
+def test_unusual_payloads_are_left_to_strict_parsing(key: SigningKey, payload: bytes) -> None:
+    """None of them is recognized, whatever strict parsing makes of it."""
+    scene = Scene(key)
+    scene.learn(scene.signed(POD))
+    header = json_bytes({"alg": "ES256", "kid": key.kid})
+    plain = key.sign_raw(header, json_bytes({**POD, "jti": "id-3"}))
+    scene.learn(plain)
+    assert isinstance(
+        scene.recognized(key.sign_raw(header, json_bytes({**POD, "jti": "id-4"}))), SenderVerdict
+    )
+
+    assert scene.recognized(key.sign_raw(header, payload)) is None
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "...", "a.b", "a.b.c.d", "é", "header.payload.signature"])
+def test_other_texts_are_not_recognized(key: SigningKey, text: str) -> None:
+    """That includes those with parts of a recognized token."""
+    scene = Scene(key)
+    token = scene.signed(POD)
+    scene.learn(token)
+    header, payload, signature = token.split(".")
+
+    for unusual in (text, f"{header}{text}", f"{header}.{payload}.", f"{header}.{payload}", f"{token}."):
+        assert scene.recognized(unusual) is None
+    for unusual in (f"{header}..{signature}", f"{header}.{payload}=.{signature}", f" {token}", f"{token}="):
+        assert scene.recognized(unusual) is None
+
+
+def test_a_token_of_a_removed_key_is_not_recognized(key: SigningKey) -> None:
+    """Keys are looked up for each token."""
+    scene = Scene(key)
+    scene.learn(scene.signed(POD))
+    scene.keys._index = published(KeyPool().key("ES256", 2, kid="key-2").jwk())._index
+
+    assert scene.recognized(scene.signed({**POD, "jti": "id-2"})) is None
+
+
+def test_senders_of_nested_uids_are_never_known() -> None:
+    """Only a top-level claim can be a token's own value."""
+    assert claims_of(ClaimRules(PrefixedClaim("sub"), uid="/nested/uid")) is None
+
+
+def test_the_numbers_of_templates_and_senders_are_limited(key: SigningKey) -> None:
+    """Beyond the limits, tokens are parsed as before."""
+    scene = Scene(key, "subject")
+    for number in range(20):
+        scene.learn(scene.signed({**PERSON, f"claim-{number}": "x"}))
+    recognized = [
+        scene.recognized(scene.signed({**PERSON, f"claim-{number}": "y", "jti": "id-2"})) is not None
+        for number in range(20)
+    ]
+    assert recognized == [True] * 8 + [False] * 12
+
+    many = Scene(key, "subject")
+    for number in range(40):
+        many.learn(many.key.sign(PERSON, {"x": number}))
+    again = [
+        many.recognized(many.key.sign({**PERSON, "jti": "id-2"}, {"x": number})) is not None
+        for number in range(40)
+    ]
+    assert again == [False] * 8 + [True] * 32
+
+
+@every_case
+@HYPOTHESIS
+@given(data=st.data())
+def test_recognition_never_differs_from_strict_parsing(
+    key: SigningKey, mapping: str, claims: JsonObject, data: st.DataObject
+) -> None:
+    """Whatever changes between two tokens of an issuer: claims, nested members, the text, or the signature."""
+    scene = Scene(key, mapping)
+    for learned in data.draw(st.lists(claim_changes(NOW), max_size=2)):
+        scene.experienced.try_verify(BearerToken(scene.signed(changed(claims, learned))))
+    scene.learn(scene.signed(claims))
+    changes = data.draw(claim_changes(NOW))
+    if claims is POD and data.draw(st.booleans()):
+        changes["kubernetes.io"] = changed(POD["kubernetes.io"], data.draw(_private))  # type: ignore[arg-type]
+    token = scene.signed(changed(claims, changes))
+    if data.draw(st.booleans()):
+        token = data.draw(mutations(token))
+    scene.recognized(token)
+
+
+_names = st.sampled_from(["web-2", "", " ", "a b", "ü", "x" * 300])
+_objects = st.fixed_dictionaries({}, optional={"name": _names | json_values, "uid": _names | json_values})
+_private = st.fixed_dictionaries(
+    {},
+    optional={
+        "namespace": _names | json_values,
+        "pod": _objects | st.just(OMIT) | json_values,
+        "node": _objects | st.just(OMIT) | json_values,
+        "serviceaccount": _objects | json_values,
+        "secret": _objects,
+        "warnafter": json_values,
+    },
+)
+
+
+@HYPOTHESIS
+@given(pieces=st.lists(st.integers(0, 400) | json_texts, min_size=1, max_size=4), cut=st.integers(0, 3))
+@example(pieces=[0], cut=0)
+def test_changed_payload_bytes_are_read_as_strict_parsing_reads_them(
+    key: SigningKey, pieces: list[int | bytes], cut: int
+) -> None:
+    """Bytes are cut out of a signed payload, or inserted into it."""
+    scene = Scene(key)
+    header = json_bytes({"alg": "ES256", "kid": key.kid})
+    payload = json_bytes(POD)
+    scene.learn(key.sign_raw(header, payload))
+    at = 0
+    for piece in pieces:
+        if isinstance(piece, int):
+            at = min(piece, len(payload))
+            payload = payload[:at] + payload[at + cut :]
+        else:
+            payload = payload[:at] + piece[:6] + payload[at:]
+    scene.recognized(key.sign_raw(header, payload))
