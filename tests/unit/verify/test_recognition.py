@@ -292,6 +292,33 @@ def test_unusual_payloads_are_left_to_strict_parsing(key: SigningKey, payload: b
     assert scene.recognized(key.sign_raw(header, payload)) is None
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Jane Doe", b"Jane \\q"),
+        (b"Jane Doe", b"Jane \\u0020"),
+        (b"Jane Doe", b"Jane\n"),
+        (b"Jane Doe", b"Jane\x7f"),
+        (b"Jane Doe", b"Jane\xff"),
+        (b"Jane Doe", "Janë".encode()),
+        (b"Jane Doe", b'Jane","name":"Joe'),
+        (b"1.5", b"01.5"),
+        (b"1.5", b"2.5"),
+        (b"true", b"false"),
+        (b'[{"name"', b'[{"name":"x","name"'),
+    ],
+)
+def test_claims_that_nothing_reads_are_parsed_strictly_too(key: SigningKey, old: bytes, new: bytes) -> None:
+    """A token with such a claim is rejected, or left to strict parsing."""
+    scene = Scene(key, "groups")
+    header = json_bytes({"alg": "ES256", "kid": key.kid})
+    payload = json_bytes(PERSON)
+    scene.learn(key.sign_raw(header, payload))
+    assert scene.recognized(key.sign_raw(header, payload.replace(b"Jane Doe", b"Joe Bloggs")))
+
+    assert scene.recognized(key.sign_raw(header, payload.replace(old, new))) is None
+
+
 @pytest.mark.parametrize("text", ["", ".", "..", "...", "a.b", "a.b.c.d", "é", "header.payload.signature"])
 def test_other_texts_are_not_recognized(key: SigningKey, text: str) -> None:
     """That includes those with parts of a recognized token."""
