@@ -22,7 +22,7 @@ from authgate.model import (
     Unavailable,
 )
 from authgate.policy.access_review import NothingToReview, describe
-from authgate.policy.conditions import PolicyInput
+from authgate.policy.conditions import NO_REQUEST, PolicyInput
 from authgate.policy.headers import HeaderFailure
 from authgate.policy.rules import Difference
 from authgate.verify.claims import GROUPS_OMITTED
@@ -299,7 +299,10 @@ class Gate:
         policy = self._policies.get(policy_name)
         if policy is None or self.cache is None:
             return None
-        clause, seen = policy.clause_for(request)
+        seen = NO_REQUEST
+        clause = policy.only
+        if clause is None:
+            clause, seen = policy.clause_for(request)
         if clause.access is not None:
             return None
         verdict = self.cache.lookup(digest)

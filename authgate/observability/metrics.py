@@ -31,15 +31,15 @@ _WIDTH: Final = len(BUCKETS) + 2
 class Histogram:
     """A distribution of durations in seconds over `BUCKETS`. The last of its numbers is their sum."""
 
-    __slots__ = ("_at", "_cells")
+    __slots__ = ("_cells", "at")
 
     def __init__(self, cells: Cells | None = None, at: int = 0) -> None:
         self._cells: Cells = [0.0] * _WIDTH if cells is None else cells
-        self._at = at
+        self.at: Final = at
 
     def observe(self, seconds: float) -> None:
         """Count one duration."""
-        cells, at = self._cells, self._at
+        cells, at = self._cells, self.at
         cells[at + bisect_left(BUCKETS, seconds)] += 1
         cells[at + _SUM] += seconds
 
@@ -47,11 +47,12 @@ class Histogram:
 class AnswerCell:
     """The count of answers with the same labels, and the histogram of all answers with the same source and policy."""
 
-    __slots__ = ("_at", "_cells", "duration")
+    __slots__ = ("_at", "_buckets", "_cells", "duration")
 
     def __init__(self, cells: Cells, at: int, duration: Histogram) -> None:
         self._cells = cells
         self._at = at
+        self._buckets = duration.at
         self.duration = duration
 
     @property
@@ -61,8 +62,10 @@ class AnswerCell:
 
     def add(self, seconds: float) -> None:
         """Count one answer and its duration."""
-        self._cells[self._at] += 1
-        self.duration.observe(seconds)
+        cells, at = self._cells, self._buckets
+        cells[self._at] += 1
+        cells[at + bisect_left(BUCKETS, seconds)] += 1  # as `Histogram.observe`
+        cells[at + _SUM] += seconds
 
 
 class AnswerCells(dict[str, AnswerCell]):

@@ -180,6 +180,8 @@ class Policy:
     """Whether a decision may depend on the original request."""
     reviews_access: bool = field(init=False, compare=False)
     """Whether some requests need an access review."""
+    only: Clause | None = field(init=False, compare=False)
+    """The clause for every request, if there is only one and it does not depend on the request."""
     _routes: Routes[Clause] | None = field(init=False, compare=False, repr=False)
     _refusals: dict[Reason, Clause] = field(init=False, compare=False, repr=False)
 
@@ -216,6 +218,7 @@ class Policy:
         object.__setattr__(self, "reviews_access", reviews_access)
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "clauses", (*ruled, own))
+        object.__setattr__(self, "only", None if ruled or own.reads_request else own)
         object.__setattr__(self, "_routes", routes if ruled else None)
         object.__setattr__(self, "_refusals", refusals)
 
