@@ -41,7 +41,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema dashboard proxies proxy-table provider-pages manifests site release-check clean
+.PHONY: help dev test test-all test-locks e2e bench bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema dashboard proxies proxy-table provider-pages manifests site licences release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -167,6 +167,9 @@ manifests: ## render the manifests in deploy/ from the chart (needs helm: make c
 
 site: $(VENV)/.dev ## build the documentation site into build/site, and fail on a broken link or a page without a place
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+
+licences: $(VENV)/.dev ## write docs/dependencies.md, the licences of all packages that authgate installs
+	@$(BIN)/python docs/.site/licences.py
 
 release-check: $(VENV)/.dev ## build the packages and the chart of a release into dist/, and check them (needs helm)
 	@.ci/release-check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,15 @@ def test_workflows_run_only_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     used = {name for path in WORKFLOWS for name in re.findall(r"run: make ([a-z0-9-]+)", path.read_text())}
     assert used <= targets
+
+
+def test_the_page_of_licences_is_current(tmp_path: Path) -> None:
+    """After a change of the lock, run `make licences`."""
+    page = ROOT / "docs/dependencies.md"
+    copy = tmp_path / "docs/.site/licences.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text((ROOT / "docs/.site/licences.py").read_text())
+    (tmp_path / "requirements").symlink_to(ROOT / "requirements")
+    subprocess.run([sys.executable, copy], check=True)
+    assert (tmp_path / "docs/dependencies.md").read_text() == page.read_text()
+    assert "None" not in page.read_text()
