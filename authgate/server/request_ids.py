@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from authgate.credential.bearer import values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from authgate.credential.bearer import RawHeaders
     from authgate.model import Headers
@@ -37,22 +37,22 @@ class RequestIds:
 
     def of(self, headers: RawHeaders) -> str:
         """Return the id of a request with these headers."""
-        return self._id(values_of(headers, self.field)).decode()
+        values = values_of(headers, self.field)
+        return self._id(values[0] if len(values) == 1 else b"").decode()
 
-    def line(self, values: Sequence[bytes]) -> bytes:
-        """Return the response's header line, with the header's values in the request."""
-        return self._line + self._id(values) + b"\r\n"
+    def line(self, request_line: bytes) -> bytes:
+        """Return the response's header line; `request_line` is the only such line of the request, or empty."""
+        return self._line + self._id(request_line.partition(b":")[2]) + b"\r\n"
 
     def answer_headers(self, request_id: str) -> Headers:
         """Return the header of a response."""
         return ((self.header, request_id),)
 
-    def _id(self, values: Sequence[bytes]) -> bytes:
-        """Return the only value without white space around it, or a new id if it is not well-formed."""
-        if len(values) == 1:
-            value = values[0].strip(b" \t")
-            if 0 < len(value) <= MAX_LENGTH and not value.translate(None, _ALLOWED) and _JWT not in value:
-                return value
+    def _id(self, value: bytes) -> bytes:
+        """Return a value without white space around it, or a new id if it is not well-formed."""
+        value = value.strip(b" \t")
+        if value and len(value) <= MAX_LENGTH and not value.translate(None, _ALLOWED) and _JWT not in value:
+            return value
         return next(self._pool, b"") or self._new()
 
     def _new(self) -> bytes:

@@ -13,6 +13,7 @@ from authgate.keys.mldsa import unsupported
 from tests.bench.ext_authz import behind_envoy
 from tests.bench.neighbours import neighbours
 from tests.bench.peers import envoy_command, front_command, gooidc_command, null_gate_command
+from tests.bench.records import records
 from tests.bench.report import Row, Series
 from tests.bench.resident import memory, opaque, ready
 from tests.bench.server import CLIENT_CORE, Server, free_port, pinned
@@ -282,6 +283,7 @@ def _run(command: list[str]) -> str:
 
 CASES: dict[str, Callable[[Stage], None]] = {
     "cached": cached,
+    "records": records,
     "new": new_tokens,
     "algorithms": algorithms,
     "refusals": refusals,

@@ -93,11 +93,19 @@ class Stage:
         return self.store.good("RS256", 1)
 
     def load(
-        self, name: str, server: Server, tokens: TokenFile, *, once: bool = False, refused: bool = False
+        self,
+        name: str,
+        server: Server,
+        tokens: TokenFile,
+        *,
+        once: bool = False,
+        refused: bool = False,
+        ids: bool = False,
     ) -> float:
         """Return the rate of one round, and keep under `name` what a request cost the server in CPU time."""
         before = server.cpu_seconds()
-        done = wrk(server.url, tokens, _BOUND if once else self.effort.seconds, once=once, refused=refused)
+        seconds = _BOUND if once else self.effort.seconds
+        done = wrk(server.url, tokens, seconds, once=once, refused=refused, ids=ids)
         spent = (server.cpu_seconds() - before) / done.requests * 1e6
         self._costs.setdefault(name, []).append(spent)
         return done.rate

@@ -1,4 +1,4 @@
--- Sends the tokens of a file in turn: wrk -s wrk.lua URL -- FILE SKIP COUNT once|round
+-- Sends the tokens of a file in turn: wrk -s wrk.lua URL -- FILE SKIP COUNT once|round [ids]
 --
 -- With "once" each token is sent once and never again: the clock stops when the last one is on its way, wrk ends, and
 -- the rate is that of this fixed work. With "round" they go round until the time is up.
@@ -34,7 +34,9 @@ function init(args)
         if skip > 0 then
             skip = skip - 1
         else
-            requests[#requests + 1] = wrk.format("GET", nil, { Authorization = "Bearer " .. line })
+            local headers = { Authorization = "Bearer " .. line }
+            if args[5] == "ids" then headers["X-Request-Id"] = string.format("%032x", #requests) end
+            requests[#requests + 1] = wrk.format("GET", nil, headers)
         end
     end
     total = #requests

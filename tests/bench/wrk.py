@@ -36,11 +36,13 @@ def wrk(
     *,
     once: bool = False,
     refused: bool = False,
+    ids: bool = False,
     cores: int | str = CLIENT_CORE,
 ) -> Round:
     """Send requests to a URL for some seconds; LoadError unless every answer is a 200, or a 401 with `refused`.
 
-    With `once` each token is sent once, and the round ends after the last one. `seconds` is then a maximum.
+    With `once` each token is sent once, and the round ends after the last one. `seconds` is then a maximum. With `ids`
+    each request has an `X-Request-Id`, as a proxy sends it.
     """
     command: list[str | Path] = [
         "wrk",
@@ -56,6 +58,7 @@ def wrk(
         _SCRIPT,
     ]
     command += [url, "--", tokens.path, str(tokens.skip), str(tokens.count), "once" if once else "round"]
+    command += ["ids"] if ids else []
     done = subprocess.run(
         pinned(cores, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )

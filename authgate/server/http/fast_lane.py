@@ -245,10 +245,7 @@ class FastLane:
 
     def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
         """Return the response's line with the request id."""
-        if self._ids is None:
-            return b""
-        line = forwarded.get(_REQUEST_ID)
-        return self._ids.line(() if line is None else (line.partition(b":")[2],))
+        return b"" if self._ids is None else self._ids.line(forwarded.get(_REQUEST_ID, b""))
 
     def _head_of(self, decision: Decision) -> bytes:
         """Return an answer's head. Heads of denials are cached by reason and detail."""
