@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from authgate.cli.explain_record import explain_line
 from authgate.cli.settings import ConfigOption, load_or_fail
 from authgate.cli.terminal import (
     DENIED,
@@ -54,6 +55,14 @@ def explain(
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Explain the decision about a request without a token.")
     ] = False,
+    record: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LINE|-",
+            help="Explain an audit line instead of a token; with -, the one on standard input.",
+            show_default=False,
+        ),
+    ] = None,
     policy: Annotated[str, typer.Option(metavar="NAME", help="The policy that decides.")] = DEFAULT_POLICY,
     path: Annotated[
         str | None,
@@ -77,6 +86,8 @@ def explain(
 
     The decision is the one that /verify would return; a hint says what would change it. Exit status: 0 allow, 3 deny,
     1 unavailable.
+
+    With --record it explains a line of the audit log, and whether the configuration would decide otherwise now.
     """
     import asyncio
 
@@ -84,6 +95,15 @@ def explain(
     from authgate.observability.log import configure
     from authgate.service import CompositionError
 
+    if record is not None:
+        if (
+            file is not None
+            or no_token
+            or policy != DEFAULT_POLICY
+            or (path, method, host) != (None, None, None)
+        ):
+            fail("--record needs no FILE, --no-token, --policy, --path, --method or --host", USAGE)
+        explain_line(record, config, output)
     if no_token and file is not None:
         fail("give FILE or --no-token, not both", USAGE)
     if str(config) == "-" and file in {None, "-"} and not no_token:

@@ -12,10 +12,10 @@ from authgate.errors import REASONS, Reason
 from authgate.model import Allow, Deny, Unavailable
 from authgate.tools.explain.decode import decode
 from authgate.tools.explain.facts import facts_of, issuer_of
+from authgate.tools.explain.remedies import IN_RULE, REMEDIES, REMEDIES_BY_DETAIL
 from authgate.tools.explain.steps import Steps, detail_of, identity_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy, Outcome, StepOutcome
-from authgate.verify.claims import AUDIENCE_SUBSTITUTES, GROUPS_OMITTED
-from authgate.verify.compact import FOR_MICROSOFT_GRAPH
+from authgate.verify.claims import AUDIENCE_SUBSTITUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,34 +104,6 @@ def _limited(text: str) -> str:
 
 
 _MAX_NAME: Final = 200
-_DOCTOR: Final = "run 'authgate doctor' with the same configuration: it shows what fails and why"
-_REMEDIES: Final = {
-    Reason.KEYS_UNAVAILABLE: _DOCTOR,
-    Reason.KEY_PENDING: "run this command again in a few seconds: the issuer is rotating keys, or the token is forged",
-    Reason.REVIEW_UNAVAILABLE: _DOCTOR,
-    Reason.INTROSPECTION_UNAVAILABLE: _DOCTOR,
-    Reason.ACCESS_REVIEW_UNAVAILABLE: _DOCTOR,
-    Reason.ACCESS_DENIED: "bind a Role or ClusterRole that grants this access to the user or one of its groups",
-    Reason.EXPRESSION_FAILED: "use has() or .? for fields that may be missing",
-    Reason.REQUEST_UNKNOWN: (
-        "give --path, --method and --host; for a running gate, configure the proxy to send them in the headers of"
-        " server.proxy"
-    ),
-}
-"""Remedies that apply to this command; the usual ones refer to a running gate and its log."""
-
-
-_REMEDIES_BY_DETAIL: Final = {
-    FOR_MICROSOFT_GRAPH: (
-        "request a token for your own API, for example with the scope api://CLIENT-ID/.default; only Microsoft Graph"
-        " can verify this one"
-    ),
-    GROUPS_OMITTED: (
-        "map app roles instead (claimMappings.groups.claim: roles), or let the issuer send only the groups that are"
-        " assigned to the application"
-    ),
-}
-"""Remedies for tokens that would be denied again if they were requested in the same way."""
 
 
 def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...]) -> str | None:
@@ -150,7 +122,7 @@ def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, .
 def _remedy(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...], policy: KnownPolicy) -> str:
     reason = decision.reason
     detail = detail_of(decision)
-    for known, remedy in _REMEDIES_BY_DETAIL.items():
+    for known, remedy in REMEDIES_BY_DETAIL.items():
         if known in detail:
             return remedy
     match reason:
@@ -163,8 +135,6 @@ def _remedy(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...],
             return "send a JWT, or configure introspection for such tokens"
         case Reason.NOT_ALLOWED if policy.allow is None:
             return "request a token that meets the policy's conditions, or change them"
-        case Reason.NOT_ALLOWED if policy.rule is not None:
-            return "add the identity to the allow list that applies to this request"
-        case Reason.DENIED if policy.rule is not None:
-            return "remove the identity from the deny list that applies to this request"
-    return _REMEDIES.get(reason, REASONS[reason].remedy)
+        case Reason.NOT_ALLOWED | Reason.DENIED if policy.rule is not None:
+            return IN_RULE[reason]
+    return REMEDIES.get(reason, REASONS[reason].remedy)
