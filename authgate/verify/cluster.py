@@ -23,10 +23,11 @@ from authgate.verify.budget import shape_of
 from authgate.verify.identity import reviewed_identity
 from authgate.verify.jwt import JWTVerifier, Unresolved
 from authgate.verify.revocation import Reference, bound_objects
-from authgate.vocabulary import LEGACY_ISSUER
+from authgate.vocabulary import LEGACY_ISSUER, POD_NAME
 
 if TYPE_CHECKING:
     from authgate.keys.key_set import KeySetDetails
+    from authgate.model import Identity
     from authgate.verify.cluster_issuers import ClusterIssuers
     from authgate.verify.compact import UnverifiedToken
     from authgate.verify.revocation import Revocation
@@ -313,12 +314,8 @@ def _under_watch(
     """Return the verdict with the handles of the token's objects, or a rejection if one was deleted."""
     deleted = revocation.deleted(bound)
     if deleted is not None:
-        return Rejected(
-            Reason.OBJECT_DELETED,
-            f"the {_SINGULAR[deleted.resource]}",
-            verdict.evidence,
-            handle=verdict.handle,
-        )
+        detail = _object_of(verdict.identity, deleted)
+        return Rejected(Reason.OBJECT_DELETED, detail, verdict.evidence, handle=verdict.handle)
     return Authenticated(
         verdict.identity,
         verdict.expires_at,
@@ -328,6 +325,15 @@ def _under_watch(
         revocation.handles(bound),
         verdict.claims,
     )
+
+
+def _object_of(identity: Identity, reference: Reference) -> str:
+    """Return the object that a token is bound to in words, as far as the identity names it."""
+    kind = _SINGULAR[reference.resource]
+    if reference.resource == "serviceaccounts":
+        return f"the {kind} {identity.username}"
+    name = identity.extra_value(POD_NAME) if reference.resource == "pods" else ""
+    return " ".join(part for part in ("the", kind, name, "of", identity.username) if part)
 
 
 def _namespace(token: UnverifiedToken) -> str:

@@ -353,7 +353,7 @@ CASES: Final = {
         complain=deleted,
         status=401,
         code="object_deleted",
-        found=('"authgate.detail": "the pod"', '"sha256:'),
+        found=('"authgate.detail": "the pod worker-7 of system:serviceaccount:default:worker"',),
     ),
     "The user lacks a group": Case(
         complain=not_in_group,

@@ -81,9 +81,10 @@ async def test_a_token_of_a_deleted_object_is_rejected_without_a_review(
     getattr(watched, which).delete(uid)
     verdict = await watched.cluster.verdict(TOKEN)
     assert isinstance(verdict, Rejected)
+    user = "system:serviceaccount:prod:web"
     assert (verdict.reason, verdict.detail) == (
         Reason.OBJECT_DELETED,
-        "the pod" if which == "pods" else "the account",
+        f"the pod web-0 of {user}" if which == "pods" else f"the account {user}",
     )
     assert watched.cluster.reviews == 0
 
