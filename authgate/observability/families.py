@@ -53,7 +53,7 @@ _ALL: Final = (
     MetricFamily(
         name="authgate_unavailable",
         kind="counter",
-        text="Requests that could not be decided (503), by reason. Each reason starts at 0, for alerts.",
+        text="Requests that could not be decided (503), by reason, token exchanges included.",
         labels=("reason",),
     ),
     MetricFamily(

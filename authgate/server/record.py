@@ -41,8 +41,10 @@ class Recorder:
             self._write(decision, outcome, policy, about(), seconds)
 
     def audit(self, decision: Decision, policy: str, about: About) -> None:
-        """Write the audit line of a decision that is not an answer of the verify port."""
+        """Write the audit line of a decision about a token exchange. Only an unavailable one is counted."""
         outcome = _OUTCOMES[type(decision)]
+        if isinstance(decision, Unavailable):
+            self._metrics.unavailable[decision.reason] += 1
         if self._audit.wants(allowed=outcome == "allow"):
             self._write(decision, outcome, policy, about())
 

@@ -305,7 +305,9 @@ async def test_an_outage_is_unavailable() -> None:
     away = Issuer(f"http://127.0.0.1:{free_port()}", SigningKey.generate("ES256"))
     async with signing(jwt=[trusting(away)]) as gate:
         answer = await gate.exchange({**FORM, "subject_token": away.mint("ada", claims=ADA)})
+        counted = await gate.gate.metric("authgate_unavailable_total", reason="keys_unavailable")
     assert (answer.status, json.loads(answer.body)["error"]) == (503, "temporarily_unavailable")
+    assert counted == 1
     assert int(answer.value("Retry-After")) >= 1
 
 

@@ -92,6 +92,8 @@ async def test_counters_of_alerts_and_panels_exist_before_the_first_event(tmp_pa
     assert len(selectors) > 10
     async with monitored(tmp_path) as it:
         samples = [(sample.name, dict(sample.labels)) for sample in await it.gate.samples()]
+    policies = {labels["policy"] for name, labels in samples if name == "authgate_verify_requests_total"}
+    assert {"default", "staff", "rbac"} <= policies
     assert [
         f"{name}{{{matchers}}}"
         for name, matchers in sorted(selectors)
