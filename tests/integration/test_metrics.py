@@ -57,7 +57,7 @@ async def gate(scenario: Scenario, issuer: Issuer) -> AsyncIterator[Gate]:
         "policies": {"default": {}, "billing": {"allow": [{"users": ["corp:invoicer"]}]}},
     }
     async with running(document) as it:
-        await it.has_keys(within=5)
+        await comes_to(it, 2, "authgate_jwks_keys")  # one key of each
         yield it
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from authgate.observability.exposition import Exposition
-from authgate.observability.families import FAMILIES
+from authgate.observability.exposition import Exposition, text_of
+from authgate.observability.families import BUCKETS, FAMILIES
 from authgate.observability.figures import figures_of
 from authgate.observability.metrics import Gauges, Metrics
 
@@ -127,3 +129,30 @@ def test_the_metrics_of_processes_are_sums() -> None:
     assert {name: len(samples) for name, samples in found.items()} == dict.fromkeys(once, 1)
     assert found["process_max_fds"][0].value == 2 * once["process_max_fds"][0].value
     assert found["process_start_time_seconds"] == once["process_start_time_seconds"]
+
+
+def test_the_text_is_that_of_prometheus_own_client() -> None:
+    """Its parser reads the same names, labels and values that its writer would have written."""
+    metrics = Metrics()
+    metrics.jwks_keys['corp "A"\\\n'] = 1.5e20
+    metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
+    metrics.answer_cell("allow", "authenticated", "jwks", "default").add(30.0)
+    figures = figures_of([(metrics.store, True)])
+    read = {family.name: family for family in text_string_to_metric_families(text_of(figures))}
+    written: dict[str, Metric] = {}
+    for name, family in FAMILIES.items():
+        kinds = {
+            "counter": CounterMetricFamily,
+            "gauge": GaugeMetricFamily,
+            "histogram": HistogramMetricFamily,
+        }
+        written[name] = kinds[family.kind](name, family.text, labels=family.labels)
+        for labels, numbers in sorted(figures.get(name, {} if family.labels else {(): [0.0]}).items()):
+            if family.kind == "histogram":
+                counts = accumulate(numbers[:-1])
+                buckets = list(zip((*map(str, BUCKETS), "+Inf"), counts, strict=True))
+                written[name].add_metric(labels, buckets, numbers[-1])  # type: ignore[attr-defined]
+            else:
+                written[name].add_metric(labels, numbers[0])  # type: ignore[attr-defined]
+
+    assert read == written
