@@ -130,6 +130,20 @@ def test_every_metric_is_explained() -> None:
     )
 
 
+def test_documents_name_metrics_that_exist() -> None:
+    """Every `authgate_…` in a document is a metric, or the name of one of its samples."""
+    suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("", "_bucket", "_count", "_sum")}
+    known = {family.name + suffix for family in FAMILIES.values() for suffix in suffixes[family.kind]}
+    wrong = [
+        f"{document.name}: {name}"
+        for folder in (".", "docs", "helm/authgate", "deploy")
+        for document in (ROOT / folder).glob("*.md" if folder == "." else "**/*.md")
+        for name in re.findall(r"\bauthgate_[a-z_]*[a-z]\b(?![*_])", document.read_text())
+        if name not in known
+    ]
+    assert wrong == []
+
+
 def test_the_reference_names_every_setting_with_its_default() -> None:
     """deploy/examples/reference.yaml lists each field of the schema with its default."""
     schema = json_schema()
