@@ -28,6 +28,7 @@ class Source(StrEnum):
     OAUTH2_PROXY = "oauth2-proxy"
     ENVOY_JWT_AUTHN = "envoy-jwt-authn"
     ISTIO = "istio"
+    OATHKEEPER = "oathkeeper"
 
 
 class Target(StrEnum):

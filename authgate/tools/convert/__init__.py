@@ -13,6 +13,7 @@ from authgate.tools.convert.kubernetes import (
     from_authentication_configuration,
     to_authentication_configuration,
 )
+from authgate.tools.convert.oathkeeper import from_oathkeeper
 from authgate.tools.convert.oauth2_proxy import from_oauth2_proxy
 from authgate.tools.convert.values import ConversionError, Converted, converted_text
 from authgate.tools.convert.vault import from_vault_role
@@ -22,6 +23,7 @@ FROM: Final[Mapping[str, Callable[[str, Options], Converted]]] = {
     "oauth2-proxy": from_oauth2_proxy,
     "envoy-jwt-authn": from_envoy,
     "istio": from_istio,
+    "oathkeeper": from_oathkeeper,
 }
 """The conversions from other proxies; they raise `ConversionError`."""
 

@@ -6,9 +6,12 @@ Each function returns the patterns that match the same decoded paths, or fewer, 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from authgate.tools.convert.results import plain_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _MAX_PATTERNS: Final = 64
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_~@=:,!&/ -]|\\[^A-Za-z0-9]")
@@ -109,3 +112,53 @@ def below_pattern(prefix: str) -> list[str]:
     if prefix in ("", "/"):
         return ["/*"]
     return [f"{prefix}*"] if prefix.endswith("/") else [f"{prefix}*", f"{prefix}*/*"]
+
+
+def overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether a request can match the hosts, methods and paths of two rules, or may do so."""
+    methods = [set(rule["methods"]) for rule in (one, other) if "methods" in rule]
+    if len(methods) == 2 and methods[0].isdisjoint(methods[1]):
+        return False
+    for name, meets in (("hosts", _hosts_meet), ("paths", _paths_meet)):
+        if name in one and name in other and not any(meets(a, b) for a in one[name] for b in other[name]):
+            return False
+    return True
+
+
+def covers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether the hosts and paths of a rule include those of another one; it may be false if they do."""
+    if "hosts" in one and not set(one["hosts"]) >= set(other.get("hosts", ("",))):
+        return False
+    return "paths" not in one or all(
+        any(path == wide or _is_below(path, wide) for wide in one["paths"])
+        for path in other.get("paths", ("",))
+    )
+
+
+def _is_below(path: str, wide: str) -> bool:
+    return wide.endswith("/*") and "*" not in wide[:-1] and path.startswith(wide[:-1])
+
+
+def _hosts_meet(one: str, other: str) -> bool:
+    for a, b in ((one, other), (other, one)):
+        if a.startswith("*.") and b.removeprefix("*").endswith(a[1:]):
+            return True
+    return one == other
+
+
+def _paths_meet(one: str, other: str) -> bool:
+    ours, theirs = one.split("/")[1:], other.split("/")[1:]
+    for a, b in ((ours, theirs), (theirs, ours)):
+        if a[-1] == "*" and len(b) >= len(a):
+            return all(map(_segments_meet, a[:-1], b))
+    return len(ours) == len(theirs) and all(map(_segments_meet, ours, theirs))
+
+
+def _segments_meet(one: str, other: str) -> bool:
+    """Return whether a text can match two segments with at most one star each."""
+    if "*" not in one and "*" not in other:
+        return one == other
+    heads = one.partition("*")[0], other.partition("*")[0]
+    tails = one.rpartition("*")[2], other.rpartition("*")[2]
+    starts = heads[0].startswith(heads[1]) or heads[1].startswith(heads[0])
+    return starts and (tails[0].endswith(tails[1]) or tails[1].endswith(tails[0]))

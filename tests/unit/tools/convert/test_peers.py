@@ -19,8 +19,8 @@ from authgate.tools import policy_tests
 from authgate.tools.convert import FROM, ConversionError, Converted
 from tests.unit.tools.convert.peers import CASES, Case
 
-_DESCRIBES = {"apiVersion", "kind", "metadata", "status"}
-"""The fields of a Kubernetes object that are not listed, because they only describe it."""
+_DESCRIBES = {"apiVersion", "id", "kind", "metadata", "status"}
+"""The fields of an object that are not listed, because they only describe it."""
 
 ALL = pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.peer}/{case.file.name}")
 DECIDED = pytest.mark.parametrize(
