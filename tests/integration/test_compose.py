@@ -171,7 +171,11 @@ async def prometheus(root: Path, target: str) -> AsyncIterator[str]:
     command += [f"--web.listen-address=127.0.0.1:{port}"]
 
     async def ready() -> bool:
-        return await accepts(port)
+        try:
+            async with aiohttp.ClientSession() as session:
+                return (await session.get(f"http://127.0.0.1:{port}/-/ready")).status == 200
+        except aiohttp.ClientError:
+            return False
 
     async with ChildProcess(command, log=root / "prometheus.log", ready=ready):
         yield f"http://127.0.0.1:{port}"
