@@ -4,7 +4,7 @@
 hold what must be true between sections. What is built from the models is the business of `compose`.
 """
 
-from authgate.config.format import json_schema
+from authgate.config.format import SCHEMA_ID, SCHEMA_LINE, json_schema
 from authgate.config.load import LoadedConfig, effective, flag_name, load
 from authgate.config.models.access import AccessReviewConfig, ReviewedResourceConfig
 from authgate.config.models.cluster import ClusterConfig, TokenReviewConfig
@@ -57,6 +57,8 @@ from authgate.config.policy_tests import AskingIdentity, PolicyTest, PolicyTests
 from authgate.config.problems import ConfigError, Finding, Problem
 
 __all__ = [
+    "SCHEMA_ID",
+    "SCHEMA_LINE",
     "AccessReviewConfig",
     "AskingIdentity",
     "CacheConfig",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -98,11 +98,18 @@ def _of_annotation(annotation: Any, metadata: list[object], *, nullable: bool = 
     return Shape("number" if annotation in (bool, int, float) else "text", nullable)
 
 
+SCHEMA_ID: Final = "https://authgate.github.io/authgate/schema/v1alpha1.json"
+"""The address of the schema on the documentation site."""
+SCHEMA_LINE: Final = f"# yaml-language-server: $schema={SCHEMA_ID}"
+"""The first line of a configuration file, from which editors know the schema."""
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the configuration file, with every field described."""
     schema = _untitled(Config.model_json_schema(by_alias=True, schema_generator=_WithWrittenDefaults))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": SCHEMA_ID,
         "title": "AuthgateConfiguration",
         **schema,
         "patternProperties": {"^x-": {"description": "Ignored: values that the file's aliases repeat."}},

@@ -6,6 +6,7 @@ date. A link to a file that does not exist fails the build, as MkDocs does for l
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ from mkdocs.structure.files import File, Files
 
 from authgate.cli import app
 from authgate.cli.command_tree import command_tree
+from authgate.config import SCHEMA_ID, json_schema
 from authgate.tools.field_help import all_fields, explain_field
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = {
         "reference/configuration.md": "\n".join(_configuration()),
         "reference/commands.md": "\n".join(_commands()),
+        SCHEMA_ID.removeprefix(config.site_url or ""): json.dumps(json_schema(), indent=1),
         **{page: (ROOT / name).read_text() for name, page in AT_ROOT.items()},
     }
     for path, text in pages.items():

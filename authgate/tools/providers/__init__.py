@@ -52,6 +52,8 @@ class Provider:
 
         Raises `OptionError`, whose message names the option.
         """
+        from authgate.config import SCHEMA_LINE  # not at import: it takes longer than everything else here
+
         known = {option.name: option.example for option in self.options}
         for name, value in values.items():
             if name not in known:
@@ -59,7 +61,7 @@ class Provider:
             if not _VALUE.fullmatch(value):
                 raise OptionError(f"--{name}: must be 1 to 512 letters, digits, spaces or any of _.:/@|+-")
         chosen = {**known, **values}
-        return _PLACE.sub(lambda place: chosen[place[1]], self.text)
+        return f"{SCHEMA_LINE}\n{_PLACE.sub(lambda place: chosen[place[1]], self.text)}"
 
     def _option_names(self) -> str:
         return ", ".join(f"--{option.name}" for option in self.options)

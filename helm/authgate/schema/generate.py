@@ -30,7 +30,7 @@ def values_schema() -> dict[str, Any]:
     gate = _for_go(json_schema())
     definitions = gate.pop("$defs")
     dialect = gate.pop("$schema")
-    del gate["title"]
+    del gate["$id"], gate["title"]
     chart = yaml.safe_load((_HERE / "chart.yaml").read_text(encoding="utf-8"))
     own = chart.pop("$defs")
     injected = {"InjectedConfig": _injected(gate), "InjectedClusterConfig": _without_audiences(definitions)}
