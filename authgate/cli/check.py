@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authgate.cli.settings import ConfigOption, print_problems
-from authgate.cli.terminal import FAILED, USAGE, Output, OutputOption, fail, print_data
+from authgate.cli.settings import ConfigOption, OutputOption, print_problems
+from authgate.cli.terminal import FAILED, USAGE, Output, fail, print_data
 
 if TYPE_CHECKING:
     from authgate.config import LoadedConfig, Problem

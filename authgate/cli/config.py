@@ -12,11 +12,10 @@ import typer
 
 from authgate.cli.convert import convert
 from authgate.cli.init import init
-from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
+from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, OutputOption, load_or_fail
 from authgate.cli.terminal import (
     USAGE,
     Output,
-    OutputOption,
     console,
     fail,
     print_data,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from authgate.cli.serve import loop_factory
+from authgate.cli.serving import loop_factory
 from authgate.cli.terminal import USAGE, complain, fail
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from authgate.cli.settings import ConfigOption, load_or_fail, print_problems
-from authgate.cli.terminal import FAILED, Output, OutputOption, console, counted, print_data
+from authgate.cli.settings import ConfigOption, OutputOption, load_or_fail, print_problems
+from authgate.cli.terminal import FAILED, Output, console, counted, print_data
 from authgate.text import visible
 
 if TYPE_CHECKING:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from authgate.cli.explain_record import explain_line
-from authgate.cli.settings import ConfigOption, load_or_fail
+from authgate.cli.settings import ConfigOption, OutputOption, TokenArgument, load_or_fail
 from authgate.cli.terminal import (
     DENIED,
     FAILED,
     USAGE,
     Output,
-    OutputOption,
     complain,
     console,
     did_you_mean,
@@ -23,7 +22,7 @@ from authgate.cli.terminal import (
     print_data,
     print_rows,
 )
-from authgate.cli.token_source import TokenArgument, read_token
+from authgate.cli.token_source import read_token
 from authgate.text import visible
 from authgate.vocabulary import DEFAULT_POLICY
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from authgate.cli.terminal import USAGE, fail, plain_parser
+from authgate.cli.plain_parser import plain_parser
+from authgate.cli.terminal import USAGE, fail
 from authgate.text import visible
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from authgate.cli.terminal import Output, OutputOption, console, print_data, print_rows
-from authgate.cli.token_source import TokenArgument, read_token
+from authgate.cli.settings import OutputOption, TokenArgument
+from authgate.cli.terminal import Output, console, print_data, print_rows
+from authgate.cli.token_source import read_token
 from authgate.text import visible
 
 if TYPE_CHECKING:

@@ -1,28 +1,24 @@
-"""`authgate serve`."""
+"""`authgate serve`: its options, and how a child process reads the configuration."""
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-import sys
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, load_or_fail
-from authgate.cli.terminal import fail
+from authgate.cli.config_process import Reading
+from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, print_problems
+from authgate.cli.terminal import FAILED
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from authgate.config import LoadedConfig
-    from authgate.service import ConfigFile
+    from authgate.cli.config_process import Recipient
+    from authgate.config import Problem
+    from authgate.config.plain import PlainConfig
 
 
 def serve(
+    context: typer.Context,
     config: ConfigOption = None,
     listen: ListenOption = None,
     *,
@@ -51,71 +47,31 @@ def serve(
         "log.level": log_level,
         "log.format": log_format,
     }
-    from authgate.config import load
-    from authgate.service import ConfigFile
+    from authgate.config import ConfigError, load
+    from authgate.config.plain import file_state
 
-    file = None
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # means "reload", which is not possible without a file
-    if config is not None and str(config) != "-":
-        file = ConfigFile(config, partial(load, config, os.environ, flags))
-    run_service(load_or_fail(config, flags), file)
-
-
-def run_service(loaded: LoadedConfig, file: ConfigFile | None) -> None:
-    """Serve until a signal stops the process; print one line and exit if the gate cannot start."""
+    path = None if config is None or str(config) == "-" else config
+    state = None if path is None else file_state(path)
+    outcome: PlainConfig | tuple[Problem, ...]
+    try:
+        outcome = load(config, os.environ, flags).plain()
+    except ConfigError as error:
+        outcome = error.problems
+    recipient: Recipient | None = context.obj
+    if isinstance(outcome, tuple) and not (recipient is not None and recipient.again):
+        print_problems(outcome, config)
+        raise typer.Exit(FAILED)
+    reading = Reading(path, state, outcome)
+    if recipient is not None:
+        recipient.send(reading)
+        return
     import asyncio
 
-    from authgate.observability.log import configure, event
-    from authgate.observability.log_writer import BackgroundWriter
-    from authgate.service import (
-        CompositionError,
-        ListenError,
-        Service,
-        memory_limit,
-        raise_limit,
-        tune_gc,
-        usable_cores,
-        warnings_at_start,
-    )
+    from authgate.cli.serving import ignore_reload, run_service
 
-    writer = BackgroundWriter(sys.stderr.fileno())
-    configure(loaded.config.log.level, loaded.config.log.format, writer)
-    log_warnings(loaded)
-    workers = loaded.config.server.workers
-    count = usable_cores() if workers == "auto" else workers
-    bounds = warnings_at_start(loaded.config, count, descriptors=raise_limit(), memory=memory_limit())
-    for problem in bounds:
-        event(
-            logging.WARNING, "a limit of this machine is lower than the configuration needs", problem=problem
-        )
-    tune_gc()
-    try:
-        if count > 1:
-            from authgate.service.supervisor import supervise
+    ignore_reload()
 
-            supervise(loaded.config, os.environ, count, file=file, loop_factory=loop_factory())
-            return
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            service = Service(loaded.config, os.environ, file=file, dropped_lines=writer.dropped)
-            runner.run(service.run())
-    except (CompositionError, ListenError) as error:
-        fail(str(error))
-    finally:
-        writer.drain()
+    async def read() -> PlainConfig:
+        return (await asyncio.to_thread(load, path, os.environ, flags)).plain()
 
-
-def log_warnings(loaded: LoadedConfig) -> None:
-    """Log the warnings about a configuration."""
-    from authgate.observability.log import event
-
-    for warning in loaded.warnings:
-        event(logging.WARNING, "configuration warning", problem=str(warning))
-
-
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Return the factory of uvloop's event loop, or None for asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:  # not available on every platform
-        return None
-    return uvloop.new_event_loop
+    run_service(reading, read)

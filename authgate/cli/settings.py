@@ -1,4 +1,4 @@
-"""The options that choose a configuration, and how its problems are printed."""
+"""Options that several commands share, and how the problems of a configuration are printed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from authgate.cli.terminal import FAILED, console
+from authgate.cli.terminal import FAILED, Output, console
 from authgate.text import visible
 
 if TYPE_CHECKING:
@@ -44,6 +44,19 @@ AdminOption = Annotated[
         "--admin",
         metavar="ADDRESS",
         help="The address of metrics and probes; null for none.",
+        show_default=False,
+    ),
+]
+
+
+OutputOption = Annotated[
+    Output, typer.Option("--output", "-o", help="text for people, json or yaml for scripts.")
+]
+TokenArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="FILE|-",
+        help="The file that holds the token. Without it, or with -: standard input.",
         show_default=False,
     ),
 ]

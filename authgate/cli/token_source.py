@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Final
-
-import typer
+from typing import Final
 
 from authgate.cli.terminal import USAGE, complain, fail
 
@@ -24,15 +22,6 @@ _TOKEN = re.compile(
 )  # eyJ is the base64url of '{"', where a JWT begins
 
 _CREDENTIAL = re.compile(r"(?i:(?:authorization\s*:\s*)?bearer(?:\s+|\Z))")
-
-TokenArgument = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="FILE|-",
-        help="The file that holds the token. Without it, or with -: standard input.",
-        show_default=False,
-    ),
-]
 
 
 def looks_like_token(argument: str) -> bool:

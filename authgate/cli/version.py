@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from authgate import __version__
-from authgate.cli.terminal import Output, plain_parser, print_data
+from authgate.cli.plain_parser import plain_parser
+from authgate.cli.terminal import Output, print_data
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from authgate.cluster.connection import (
     Authorization,
     ClientCertificate,
@@ -138,6 +136,8 @@ def read_kubeconfig(paths: Sequence[Path], context: str | None) -> Connection:
 
 
 def _read(path: Path) -> _Section:
+    import yaml  # not needed in a pod
+
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -148,18 +148,15 @@ def _read(path: Path) -> _Section:
     try:
         content = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ClusterConfigError(f"kubeconfig {path}: not valid YAML{_line_of(error)}") from None
+        # Only the line: the rest of a YAML error quotes the file, including its tokens.
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        line = f" (line {mark.line + 1})" if mark else ""
+        raise ClusterConfigError(f"kubeconfig {path}: not valid YAML{line}") from None
     if content is None:
         content = {}
     if not isinstance(content, dict):
         raise ClusterConfigError(f"kubeconfig {path}: must be a mapping with clusters, users and contexts")
     return _Section(content, str(path), path.absolute().parent)
-
-
-def _line_of(error: Exception) -> str:
-    # Only the line: the rest of a YAML error quotes the file, including its tokens.
-    mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-    return f" (line {mark.line + 1})" if mark else ""
 
 
 def _named(files: Sequence[_Section], kind: str, name: str) -> _Section:

@@ -10,8 +10,11 @@ import aiohttp
 from authgate import __version__
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.cluster.tls import TLSContexts
+from authgate.system_trust import system_trust
 
 if TYPE_CHECKING:
+    import ssl
+
     from authgate.cluster.connection import Connection
     from authgate.cluster.credentials import Credential
 
@@ -78,7 +81,7 @@ class Transport:
             headers=headers,
             data=body,
             allow_redirects=False,
-            ssl=True if self._tls is None else self._tls.context(credential.certificate),
+            ssl=self._trust(credential),
             server_hostname=connection.server_name,
             proxy=None if connection.proxy is None else connection.proxy.url,
             proxy_headers=None if connection.proxy is None else connection.proxy.headers,
@@ -87,6 +90,11 @@ class Transport:
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
+
+    def _trust(self, credential: Credential) -> ssl.SSLContext | bool:
+        if self._tls is not None:
+            return self._tls.context(credential.certificate)
+        return True if self._connection.proxy is None else system_trust()  # the proxy may use TLS
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def access_rule(item: AccessReviewConfig) -> AccessRule:
     """Return the access review that a policy requires."""
     rule: AttributesRule = RequestAttributes()
     if item.resource is not None:
-        rule = ResourceTemplates(ResourceAttributes(**item.resource.model_dump()))
+        rule = ResourceTemplates(ResourceAttributes(**vars(item.resource)))
     return AccessRule(rule, item.allowed_ttl, item.denied_ttl, item.cluster)
 
 
@@ -32,7 +32,10 @@ def access_reviewers(
     deps: Dependencies,
 ) -> AccessReviewers | None:
     """Return the reviewers of `clusters`, in the file's order, or None if no policy requires a review."""
-    if not any(True for item in policies for _ in item.access_reviews()):
+    if all(
+        item.access_review is None and all(rule.access_review is None for rule in item.rules)
+        for item in policies
+    ):
         return None
     return AccessReviewers({item.name: _reviewer(item, api, deps) for item, api in clusters})
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from pydantic.json_schema import GenerateJsonSchema
 
 from authgate.config.models.configuration import Config
-from authgate.config.models.fields import ConfigModel, Refused, Seconds, camel_case
+from authgate.config.models.fields import ConfigModel, Refused, Seconds
+from authgate.config.plain import camel_case
 from authgate.config.problems import Path, masked
 from authgate.listen_address import ListenAddress
 

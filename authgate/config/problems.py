@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -149,5 +148,7 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     if len(name) > _MAX_COMPARED:
         return None
     folded = {candidate.casefold(): candidate for candidate in sorted(known)}
+    import difflib
+
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
     return folded[close[0]] if close else None

@@ -13,6 +13,7 @@ import aiohttp
 
 from authgate.http_proxy import ProxyEnvironment, ProxyError
 from authgate.keys.remote import FetchFailure, KeyFetchError
+from authgate.system_trust import system_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,11 @@ class Fetcher(Protocol):
         ...
 
 
+def _trust(ca_pem: str) -> ssl.SSLContext:
+    # OpenSSL accepts ASCII only; the rest is comments.
+    return ssl.create_default_context(cadata=ca_pem.encode("ascii", "ignore").decode())
+
+
 class HTTPFetcher:
     """Fetches over HTTP(S): status 200 only, at most 1 MiB, within `timeout` seconds, on one origin.
 
@@ -69,9 +75,7 @@ class HTTPFetcher:
         proxies: ProxyEnvironment = _NO_PROXIES,
     ) -> None:
         self._timeout = timeout
-        # OpenSSL accepts ASCII only; the rest is comments.
-        cadata = None if ca_pem is None else ca_pem.encode("ascii", "ignore").decode()
-        self._ssl = ssl.create_default_context(cadata=cadata)
+        self._ssl = system_trust() if ca_pem is None else _trust(ca_pem)
         self._token = token
         self._token_origins = token_origins
         self._proxies = proxies

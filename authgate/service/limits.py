@@ -21,6 +21,8 @@ _RESERVED_DESCRIPTORS: Final = 256
 _MIB: Final = 1 << 20
 _PROCESS: Final = 96 * _MIB
 """A gate that has loaded everything, with some policies and key sets."""
+_READER: Final = 48 * _MIB
+"""The child process that reads the configuration, at startup and for a reload."""
 _CONNECTION: Final = 8192
 _GRPC_CONNECTION: Final = 24576
 _TLS_CONNECTION: Final = 212992
@@ -100,7 +102,7 @@ def memory_needed(config: Config, processes: int, descriptors: int) -> int:
         each += _TLS_CONNECTION if exchange.tls else _CONNECTION
     connections = connections_for(config.limits.max_connections, descriptors, listeners_of(config))
     heads = config.limits.max_unfinished_header_bytes
-    return processes * (_PROCESS + connections * each + heads + config.cache.max_bytes)
+    return processes * (_PROCESS + connections * each + heads + config.cache.max_bytes) + _READER
 
 
 def memory_limit(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from authgate.backoff import backoff
 from authgate.compose import CompositionError
 from authgate.config import ConfigError
-from authgate.config.models.files import named_files
+from authgate.config.plain import file_state
 from authgate.observability.log import event
 from authgate.server.admin import Check
 from authgate.server.admin.status import ConfigurationDetails
@@ -24,40 +23,37 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
-    from authgate.config import Config, LoadedConfig
+    from authgate.config import Config
+    from authgate.config.plain import FileState, PlainConfig
     from authgate.observability.metrics import Metrics
 
-_State = tuple[int, int, int, int] | None
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 30.0
 
 
 class ConfigFile:
-    """The configuration file. Create this object before the first read. `load` adds environment and flags."""
+    """The configuration file. `load` reads it with environment and flags; `state` is from before it was last read."""
 
-    def __init__(self, path: Path, load: Callable[[], LoadedConfig]) -> None:
+    def __init__(self, path: Path, load: Callable[[], Awaitable[PlainConfig]], state: FileState) -> None:
         self.path = path
         self._load = load
-        self._read = self._last = self._state()
+        self._read = self._last = state
 
-    def read(self) -> LoadedConfig:
+    async def read(self) -> PlainConfig:
         """Return the current configuration; raise `ConfigError`."""
-        self._read = self._last = self._state()
-        return self._load()
+        self._read = self._last = file_state(self.path)
+        return await self._load()
 
     def changed(self) -> bool:
         """Return once that the file has changed and was the same in two calls, so that nobody is still writing it.
 
         A link that leads to another file, as Kubernetes swaps them in a mounted ConfigMap, is a change.
         """
-        last, self._last = self._last, self._state()
+        last, self._last = self._last, file_state(self.path)
         if self._last == self._read or self._last != last:
             return False
         self._read = self._last
         return True
-
-    def _state(self) -> _State:
-        return _state_of(self.path)
 
 
 def digest_of(path: Path) -> str:
@@ -67,14 +63,6 @@ def digest_of(path: Path) -> str:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:
         return ""
-
-
-def _state_of(path: Path | str) -> _State:
-    try:
-        found = os.stat(path)  # noqa: PTH116 - Path.stat is the same
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class Retry:
@@ -87,7 +75,7 @@ class Retry:
         self._interval = interval
         self._rejections = 0
         self._due_at = 0.0
-        self._files: dict[str, _State] = {}
+        self._files: dict[str, FileState] = {}
         self._pending = False
 
     def rejected(self, files: Iterable[str], now: float) -> None:
@@ -95,7 +83,7 @@ class Retry:
         shortest = max(self._interval, _FIRST_PAUSE)
         self._rejections += 1
         self._due_at = now + backoff(self._rejections, shortest, max(shortest, _LONGEST_PAUSE))
-        self._files = {path: _state_of(path) for path in files}
+        self._files = {path: file_state(path) for path in files}
         self._pending = True
 
     def accepted(self) -> None:
@@ -106,7 +94,7 @@ class Retry:
         """Return whether the rejected configuration must be tried again now."""
         if not self._pending:
             return False
-        changed = any(_state_of(path) != state for path, state in self._files.items())
+        changed = any(file_state(path) != state for path, state in self._files.items())
         if changed:
             self._rejections = 0
         return changed or now >= self._due_at
@@ -118,8 +106,7 @@ class Reloader:
     A rejected file is tried again (`Retry`) if files are polled, since the cause may lie outside the file. A retry that
     fails for the same reason is neither counted nor logged again.
 
-    `adopt` raises `CompositionError` if a configuration cannot be used. The file is read in a thread, so that requests
-    do not wait for a long file, but not in a process that `forks`, since threads do not survive a fork.
+    `adopt` raises `CompositionError` if a configuration cannot be used. Requests are answered while the file is read.
     """
 
     def __init__(
@@ -128,14 +115,11 @@ class Reloader:
         config: Config,
         adopt: Callable[[Config], Awaitable[None]],
         metrics: Metrics,
-        *,
-        forks: bool = False,
     ) -> None:
         self._file = file
         self._running = config
         self._adopt = adopt
         self._metrics = metrics
-        self._forks = forks
         self._interval = config.server.reload_interval
         self._retry = Retry(self._interval)
         self._why = self._since = ""
@@ -178,8 +162,8 @@ class Reloader:
         path = str(self._file.path)
         files: tuple[str, ...] = ()
         try:
-            loaded = self._file.read() if self._forks else await asyncio.to_thread(self._file.read)
-            files = tuple(named_files(loaded.config))
+            loaded = await self._file.read()
+            files = loaded.files
             digest = digest_of(self._file.path)
             await self._adopt(loaded.config)
         except (ConfigError, CompositionError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from authgate.config.plain import camel_case
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,6 +40,6 @@ def pending_restart(running: Config, new: Config) -> Iterator[str]:
             if before is not after:
                 yield section
             continue
-        for name, field in type(after).model_fields.items():
-            if getattr(before, name) != getattr(after, name):
-                yield f"{section}.{field.alias or name}"
+        for name, value in vars(after).items():
+            if getattr(before, name) != value:
+                yield f"{section}.{camel_case(name)}"

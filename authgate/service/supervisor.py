@@ -100,7 +100,7 @@ class _Supervisor:
         self._board = StatusBoard(self._clock)
         self._unread = ConfigurationDetails(applied_at=self._clock.now())
         self._file = None if file is None else file.path
-        self._reloader = Reloader(file, config, self._adopt, self._metrics, forks=True) if file else None
+        self._reloader = Reloader(file, config, self._adopt, self._metrics) if file else None
         self._starts: asyncio.Queue[Slot] = asyncio.Queue()
         self._serving: asyncio.Task[None] | None = None
         self._served = False

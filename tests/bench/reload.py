@@ -15,16 +15,16 @@ import os
 import statistics
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
-from authgate.config import load
+from authgate.cli.config_process import ConfigProcess
+from authgate.config.plain import file_state
 from authgate.observability.metrics import Metrics
 from authgate.service import ConfigFile, tune_gc
 from authgate.service.reload import Reloader
 from authgate.service.service import Service
 
-_LOOPBACK = {"server.listen": "127.0.0.1:0", "server.admin": "127.0.0.1:0"}
+_LOOPBACK = "127.0.0.1:0"
 _SIZES = ((1, 20), (10, 20), (100, 20), (1000, 10))
 """The number of policies and the rules of each. A file can have at most 1 MiB."""
 _ISSUER = {
@@ -83,8 +83,9 @@ async def measure(policies: int, rules: int, rounds: int) -> tuple[float, float]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "authgate.yaml"
         path.write_text(document(policies, rules))
-        file = ConfigFile(path, partial(load, path, {}, _LOOPBACK))
-        first, metrics = file.read().config, Metrics()
+        words = ["serve", "--config", str(path), "--listen", _LOOPBACK, "--admin", _LOOPBACK]
+        file = ConfigFile(path, ConfigProcess(words).read_again, file_state(path))
+        first, metrics = (await file.read()).config, Metrics()
         gate = Service(first, os.environ, folder, metrics=metrics)
         await gate.start()
         seen = [await _round(file, gate, first, metrics) for _ in range(rounds)]

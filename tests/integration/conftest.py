@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.cli.serve import loop_factory
+from authgate.cli.serving import loop_factory
 from authgate.observability.log import AUDIT
 from tests.support.audit_lines import AuditCheck
 

@@ -7,7 +7,8 @@ import html
 import json
 import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,6 @@ from tests.support.process import until
 from tests.support.service import cluster, knowing, of_cluster, published, trusting, written
 from tests.support.wire import bearer, connected
 from tests.support.workers import Crew
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 OFTEN = {"AUTHGATE_SERVER__RELOAD_INTERVAL": "50ms"}
@@ -43,6 +41,12 @@ def letting(*users: str, **sections: Any) -> dict[str, Any]:
 def gate(folder: Path, document: dict[str, Any], environ: dict[str, str] = ON_SIGNAL) -> GateProcess:
     """Run `authgate serve` with this configuration."""
     return GateProcess(written(folder, document), environ)
+
+
+def libraries(pid: int, word: str) -> list[str]:
+    """Return the shared libraries of a process whose path contains a word (Linux only)."""
+    maps = Path(f"/proc/{pid}/maps")
+    return [line for line in maps.read_text().splitlines() if word in line] if maps.exists() else []
 
 
 async def counted(running: GateProcess, **results: int) -> None:
@@ -78,6 +82,7 @@ async def test_a_changed_file_is_applied(tmp_path: Path) -> None:
         assert await running.metric(LAST_SUCCESS) >= began
         assert running.process.pid == pid
         assert "configuration reloaded" in running.process.output()
+        assert not libraries(pid, "pydantic"), "another process reads the file"
 
 
 async def test_sighup_reloads_the_file_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from authgate.cli import app
+from authgate.cli.commands import app
 from authgate.errors import REASONS, Reason
 from authgate.tools.providers import provider, provider_names
 from tests.providers.case import case

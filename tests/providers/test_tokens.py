@@ -13,7 +13,7 @@ import yaml
 from aiohttp import web
 from typer.testing import CliRunner
 
-from authgate.cli import app
+from authgate.cli.commands import app
 from authgate.cli.explain import explained
 from authgate.config import load
 from authgate.dev.tls import ServerCertificate, throwaway_certificate

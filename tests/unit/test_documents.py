@@ -11,7 +11,7 @@ import pytest
 import yaml
 from typer.main import get_group
 
-from authgate.cli import app
+from authgate.cli.commands import app
 from authgate.config import json_schema, load
 from authgate.errors import REASONS, Reason
 from authgate.observability.families import FAMILIES

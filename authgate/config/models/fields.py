@@ -27,6 +27,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from authgate.config.plain import camel_case
 from authgate.config.problems import Finding
 from authgate.globs import MAX_GLOBS, MAX_STARS, parts_of
 from authgate.json_pointer import JSONPointer
@@ -34,19 +35,12 @@ from authgate.listen_address import ListenAddress
 from authgate.vocabulary import LEGACY_ISSUER
 
 _T = TypeVar("_T")
-_ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA", "id": "ID", "http": "HTTP"}
 
 LABEL: Final = r"[a-zA-Z0-9._-]{1,63}"
 """The pattern of a name that becomes a metrics label."""
 
 FINDING: Final = "finding"
 """The type of the pydantic errors that `refuse` raises; each has its `Finding` in the context."""
-
-
-def camel_case(name: str) -> str:
-    """Return an attribute's name in the file: `client_ca_file` is `clientCAFile`."""
-    first, *rest = name.split("_")
-    return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
 
 
 def refuse(*findings: Finding) -> NoReturn:

@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from authgate.cli import app
+from authgate.cli.commands import app
 
 
 class Run(Protocol):

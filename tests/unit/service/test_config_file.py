@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from authgate.config import LoadedConfig
+from authgate.config.plain import PlainConfig, file_state
 from authgate.service import ConfigFile
 
 
-def unread() -> LoadedConfig:
+async def unread() -> PlainConfig:
     """Fail, because these tests read no configuration."""
     raise AssertionError
 
@@ -26,21 +26,21 @@ def path(tmp_path: Path) -> Path:
 
 def test_an_untouched_file_has_not_changed(path: Path) -> None:
     """This holds however often it is checked."""
-    file = ConfigFile(path, unread)
+    file = ConfigFile(path, unread, file_state(path))
 
     assert [file.changed() for _ in range(3)] == [False] * 3
 
 
 def test_a_change_is_reported_once_the_file_is_stable(path: Path) -> None:
     """It is reported at the second check, because at the first one the file may still be incomplete."""
-    file = ConfigFile(path, unread)
+    file = ConfigFile(path, unread, file_state(path))
     path.write_text("another")
     assert [file.changed() for _ in range(4)] == [False, True, False, False]
 
 
 def test_a_file_that_is_still_being_written_is_not_reported(path: Path) -> None:
     """Half of a policy is a different policy."""
-    file = ConfigFile(path, unread)
+    file = ConfigFile(path, unread, file_state(path))
     seen = []
     for length in range(1, 5):
         path.write_text("another"[:length] * 10)
@@ -52,7 +52,7 @@ def test_a_file_that_is_still_being_written_is_not_reported(path: Path) -> None:
 
 def test_a_moved_file_of_the_same_size_and_time_is_a_change(path: Path) -> None:
     """Its inode differs."""
-    file = ConfigFile(path, unread)
+    file = ConfigFile(path, unread, file_state(path))
     before = path.stat()
     other = path.with_name("other")
     other.write_text("two")
@@ -69,7 +69,8 @@ def test_a_link_to_another_file_is_a_change(tmp_path: Path) -> None:
         (tmp_path / name / "authgate.yaml").write_text(name)
     (tmp_path / "..data").symlink_to("..one")
     (tmp_path / "authgate.yaml").symlink_to("..data/authgate.yaml")
-    file = ConfigFile(tmp_path / "authgate.yaml", unread)
+    path = tmp_path / "authgate.yaml"
+    file = ConfigFile(path, unread, file_state(path))
     (tmp_path / "..tmp").symlink_to("..two")
     (tmp_path / "..tmp").rename(tmp_path / "..data")
 
@@ -78,7 +79,7 @@ def test_a_link_to_another_file_is_a_change(tmp_path: Path) -> None:
 
 def test_removing_and_restoring_the_file_are_changes(path: Path) -> None:
     """Removing it is reported as an error. Restoring it ends the error."""
-    file = ConfigFile(path, unread)
+    file = ConfigFile(path, unread, file_state(path))
     path.unlink()
     assert [file.changed() for _ in range(2)] == [False, True]
     path.write_text("one")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import TYPE_CHECKING
 
+from authgate.cli.config_process import ConfigProcess
 from authgate.compose import Dependencies, compose
 from authgate.config import load
+from authgate.config.plain import file_state, plain
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.observability.metrics import Metrics
@@ -19,7 +20,7 @@ from tests.support.service import knowing, written
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from authgate.config import Config, LoadedConfig
+    from authgate.config import Config
 
 POLICIES = 300
 
@@ -49,24 +50,29 @@ async def test_the_event_loop_runs_after_each_policy(tmp_path: Path) -> None:
     await pipeline.close()
 
 
-async def test_the_file_is_read_in_another_thread(tmp_path: Path) -> None:
-    """Requests are answered while a long file is parsed."""
+async def test_the_event_loop_runs_while_the_file_is_read(tmp_path: Path) -> None:
+    """Requests are answered while a child process parses a long file."""
     path = many(tmp_path)
-    threads = []
+    reading = ConfigProcess(["serve", "--config", str(path)])
+    turns = 0
 
-    def read() -> LoadedConfig:
-        threads.append(threading.current_thread())
-        return load(path, {})
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
 
-    adopted = asyncio.Event()
+    adopted: asyncio.Future[tuple[Config, int]] = asyncio.get_running_loop().create_future()
 
-    async def adopt(_: Config) -> None:
-        adopted.set()
+    async def adopt(config: Config) -> None:
+        adopted.set_result((config, turns))
 
-    file = ConfigFile(path, read)
-    reloader = Reloader(file, load(path, {}).config, adopt, Metrics())
-    running = asyncio.create_task(reloader.run())
+    file = ConfigFile(path, reading.read_again, file_state(path))
+    reloader = Reloader(file, plain(load(path, {}).config), adopt, Metrics())
+    answering, running = asyncio.create_task(others()), asyncio.create_task(reloader.run())
     reloader.ask()
-    await adopted.wait()
-    running.cancel()
-    assert threading.main_thread() not in threads
+    config, before = await adopted
+    for task in (answering, running):
+        task.cancel()
+    assert len(config.policies) == POLICIES
+    assert before > POLICIES

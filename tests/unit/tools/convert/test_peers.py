@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from authgate.cli import app
+from authgate.cli.commands import app
 from authgate.config import load, load_policy_tests
 from authgate.config.problems import dotted
 from authgate.tools import policy_tests

@@ -12,7 +12,8 @@ from authgate.config.checks.warnings import warnings_of
 from authgate.config.format import Shape, as_written, leaves, shape_of
 from authgate.config.models.configuration import Config
 from authgate.config.models.fields import format_duration
-from authgate.config.models.files import input_name, read_input
+from authgate.config.models.files import input_name, named_files, read_input
+from authgate.config.plain import PlainConfig, plain
 from authgate.config.problems import PLAIN_KEY, ConfigError, Finding, Path, Problem, dotted
 from authgate.config.reading.environment import FROM_FILE, from_text, read_environment
 from authgate.config.reading.layers import Merged, Setting, merge
@@ -37,6 +38,10 @@ class LoadedConfig:
     warnings: tuple[Problem, ...]
     located: Callable[[Finding], Problem]
     """Adds to a later finding the line of the value, or the variable or flag that set it."""
+
+    def plain(self) -> PlainConfig:
+        """Return what `serve` needs, as plain values."""
+        return PlainConfig(plain(self.config), self.warnings, tuple(named_files(self.config)))
 
 
 def load(

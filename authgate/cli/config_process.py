@@ -1,0 +1,150 @@
+"""A child process that reads the configuration of `serve` and hands it over as plain values.
+
+Reading needs Typer, pydantic and the models of the configuration: more than 15 MB that a gate does not use between
+reloads. So a child process runs the same command line, prints help and errors, and exits. Only `serve` starts it, and
+it sends its pickle through a pipe that no other process can write to.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from authgate.config.problems import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from authgate.config.plain import FileState, PlainConfig
+
+_CODE: Final = (
+    "import sys; sys.path[:] = {path!r}; from authgate.cli import main; main(reading_for={arguments!r})"
+)
+_TIMEOUT: Final = 60.0
+_PLUGINS: Final = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}  # the search for them reads every installed package
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a child process has read.
+
+    `path` is the configuration's file, or None if it cannot be read again, and `state` is from before it was read.
+    """
+
+    path: Path | None
+    state: FileState
+    outcome: PlainConfig | tuple[Problem, ...]
+
+    def config(self) -> PlainConfig:
+        """Return the configuration, or raise `ConfigError`."""
+        if isinstance(self.outcome, tuple):
+            raise ConfigError(self.outcome)
+        return self.outcome
+
+
+class Recipient:
+    """The process that gets the configuration, as its child process sees it.
+
+    `again` is true for a reload: problems are then sent and not printed.
+    """
+
+    def __init__(self, descriptor: int, *, again: bool) -> None:
+        self.again = again
+        self._descriptor = descriptor
+
+    def send(self, reading: Reading) -> None:
+        """Send what was read."""
+        with open(self._descriptor, "wb", closefd=False) as pipe:
+            pickle.dump(reading, pipe, pickle.HIGHEST_PROTOCOL)
+
+
+class ConfigProcess:
+    """Reads the configuration that the words of a command line describe, each time in a new process."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    def start(self, *, again: bool = False) -> RunningRead:
+        """Start a process; raises OSError."""
+        reader, writer = os.pipe()
+        given = {"-I": sys.flags.isolated, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
+        flags = [name for name, value in given.items() if value]
+        code = _CODE.format(path=sys.path, arguments=(writer, again))
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this program again
+                [sys.executable, *flags, "-c", code, *self._words],
+                stdin=subprocess.DEVNULL if again else None,
+                stdout=subprocess.DEVNULL if again else None,
+                pass_fds=(writer,),
+                env={**os.environ, **_PLUGINS},
+            )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return RunningRead(process, reader)
+
+    async def read_again(self) -> PlainConfig:
+        """Return the current configuration; raise `ConfigError`."""
+        import asyncio
+
+        try:
+            running = self.start(again=True)
+        except OSError as error:
+            raise _unread(f"no process can be started to read it: {error.strerror}") from None
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                data = await running.receive_soon()
+        except TimeoutError:
+            raise _unread(f"it could not be read within {_TIMEOUT:g} s") from None
+        finally:
+            status = running.end()
+        if not data:
+            raise _unread(f"the process that reads it ended with status {status}")
+        return _reading(data).config()
+
+
+class RunningRead:
+    """A running child process. It closes its end of the pipe when it exits."""
+
+    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
+        self._process = process
+        self._pipe = open(descriptor, "rb")  # noqa: SIM115 - a descriptor, closed below
+
+    def receive(self) -> Reading | int:
+        """Wait for what the process read, or for its exit status if it printed help or errors instead."""
+        with self._pipe:
+            data = self._pipe.read()
+        status = self._process.wait()
+        return _reading(data) if data else status
+
+    async def receive_soon(self) -> bytes:
+        """Return the bytes that the process sends until it ends, while the event loop runs."""
+        import asyncio
+
+        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
+        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._pipe)
+        try:
+            return await reader.read()
+        finally:
+            transport.close()
+
+    def end(self) -> int:
+        """End the process if it has not ended; return its exit status."""
+        self._process.kill()
+        return self._process.wait()
+
+
+def _reading(data: bytes) -> Reading:
+    reading: Reading = pickle.loads(data)  # noqa: S301 - from our own child process, through a private pipe
+    return reading
+
+
+def _unread(why: str) -> ConfigError:
+    return ConfigError([Problem("configuration", why, rule=f"configuration: {why}")])

@@ -1,0 +1,123 @@
+"""Run the gate in this process, with the configuration that a child process reads."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from authgate.cli.config_process import ConfigProcess
+from authgate.cli.terminal import FAILED, complain, fail
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from authgate.cli.config_process import Reading
+    from authgate.config.plain import PlainConfig
+
+
+def serve_words(words: Sequence[str]) -> None:
+    """Run `authgate serve`; `words` are the whole command line. A child process prints help and errors."""
+    ignore_reload()
+    config_process = ConfigProcess(words)
+    try:
+        running = config_process.start()
+    except OSError:  # without a further process, this one reads the configuration
+        from authgate.cli import run
+
+        run(words)
+        return
+    try:
+        # Until `tune_gc`, everything that is created stays. Modules are loaded while the child process reads.
+        gc.disable()
+
+        found = running.receive()
+        if isinstance(found, int):
+            sys.exit(found)
+        run_service(found, config_process.read_again)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(FAILED)
+
+
+def _import_aiohttp() -> None:
+    """Import aiohttp without the system's CAs, which it parses at import: 2 MB and 30 ms, even if nothing is fetched.
+
+    Its default context then trusts no CA. Every fetch of this program has a context of its own.
+    """
+    import ssl
+
+    create = ssl.create_default_context
+    ssl.create_default_context = lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # type: ignore[misc,assignment]
+    try:
+        import aiohttp  # noqa: F401
+    finally:
+        ssl.create_default_context = create
+
+
+def ignore_reload() -> None:
+    """Ignore SIGHUP, which means "reload", until it can be handled. Without a file, it is never handled."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def run_service(reading: Reading, read: Callable[[], Awaitable[PlainConfig]]) -> None:
+    """Serve until a signal stops the process; print one line and exit if the gate cannot start.
+
+    `read` reads the configuration again.
+    """
+    import asyncio
+
+    from authgate.observability.log import configure, event
+    from authgate.observability.log_writer import BackgroundWriter
+    from authgate.service import (
+        CompositionError,
+        ConfigFile,
+        ListenError,
+        Service,
+        memory_limit,
+        raise_limit,
+        tune_gc,
+        usable_cores,
+        warnings_at_start,
+    )
+
+    loaded = reading.config()
+    file = None if reading.path is None else ConfigFile(reading.path, read, reading.state)
+    config = loaded.config
+    writer = BackgroundWriter(sys.stderr.fileno())
+    configure(config.log.level, config.log.format, writer)
+    for warning in loaded.warnings:
+        event(logging.WARNING, "configuration warning", problem=str(warning))
+    workers = config.server.workers
+    count = usable_cores() if workers == "auto" else workers
+    bounds = warnings_at_start(config, count, descriptors=raise_limit(), memory=memory_limit())
+    for problem in bounds:
+        event(
+            logging.WARNING, "a limit of this machine is lower than the configuration needs", problem=problem
+        )
+    tune_gc()
+    try:
+        if count > 1:
+            from authgate.service.supervisor import supervise
+
+            supervise(config, os.environ, count, file=file, loop_factory=loop_factory())
+            return
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(Service(config, os.environ, file=file, dropped_lines=writer.dropped).run())
+    except (CompositionError, ListenError) as error:
+        fail(str(error))
+    finally:
+        writer.drain()
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return the factory of uvloop's event loop, or None for asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:  # not available on every platform
+        return None
+    return uvloop.new_event_loop
