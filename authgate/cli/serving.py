@@ -32,8 +32,9 @@ def serve_words(words: Sequence[str]) -> None:
         run(words)
         return
     try:
-        # Until `tune_gc`, everything that is created stays. Modules are loaded while the child process reads.
-        gc.disable()
+        # Modules are loaded while the child process reads. Almost everything that is created now stays, so only new
+        # objects are searched for garbage, until `tune_gc`.
+        gc.set_threshold(3000, 10_000)
 
         found = running.receive()
         if isinstance(found, int):

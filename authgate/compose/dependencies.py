@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from authgate.cluster.connection import SERVICE_ACCOUNT_DIR, RunningPrograms
@@ -69,6 +70,6 @@ class Dependencies:
     """Whether a policy or a header reads claims, so that verdicts must keep them."""
     verify_expired: bool = False
     """Whether to find the key of an expired token, too, as `explain` does."""
-    generated_key: SigningKey = field(default_factory=SigningKey.generate)
-    """Signs tokens if no key file is configured. It stays the same over reloads."""
+    generated_key: Callable[[], SigningKey] = field(default_factory=lambda: cache(SigningKey.generate))
+    """Returns the key that signs tokens if no key file is configured. It stays the same over reloads."""
     programs: RunningPrograms = field(default_factory=RunningPrograms)

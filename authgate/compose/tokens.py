@@ -27,7 +27,7 @@ def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
     if signing.key_files:
         keys = [_key(file, index) for index, file in enumerate(signing.key_files)]
     else:
-        keys = [deps.generated_key]
+        keys = [deps.generated_key()]
         event(
             logging.WARNING,
             "signing.keyFiles is empty: a key was generated; its tokens can be verified until this process ends",

@@ -12,7 +12,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from authgate.config.format import SCHEMA_ID, SCHEMA_LINE, json_schema
     from authgate.config.loader import LoadedConfig, effective, flag_name, load
     from authgate.config.models.access import AccessReviewConfig, ReviewedResourceConfig
     from authgate.config.models.cluster import ClusterConfig, TokenReviewConfig
@@ -63,6 +62,7 @@ if TYPE_CHECKING:
     )
     from authgate.config.policy_tests import AskingIdentity, PolicyTest, PolicyTests, load_policy_tests
     from authgate.config.problems import ConfigError, Finding, Problem
+    from authgate.config.schema import SCHEMA_ID, SCHEMA_LINE, json_schema
 
 __all__ = [
     "SCHEMA_ID",
@@ -125,7 +125,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "format": ("SCHEMA_ID", "SCHEMA_LINE", "json_schema"),
+    "schema": ("SCHEMA_ID", "SCHEMA_LINE", "json_schema"),
     "loader": ("LoadedConfig", "effective", "flag_name", "load"),
     "models.access": ("AccessReviewConfig", "ReviewedResourceConfig"),
     "models.cluster": ("ClusterConfig", "TokenReviewConfig"),

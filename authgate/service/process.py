@@ -60,7 +60,6 @@ def tune_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    gc.enable()
 
 
 def reap_orphans(own: Container[int] = ()) -> None:

@@ -69,7 +69,7 @@ async def test_a_static_key_needs_few_modules(tmp_path: Path) -> None:
     )
 
     assert among(modules, NEVER + READING + WHERE_CONFIGURED) == []
-    assert 300 < len(modules) <= 620
+    assert 300 < len(modules) <= 600
 
 
 async def test_modules_of_the_admin_port_are_loaded_before_it_opens(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_a_cluster_needs_few_modules_as_long_as_its_keys_decide(tmp_path: 
         modules = await loaded(tmp_path, {"cluster": of_cluster(scenario)})
 
     assert among(modules, NEVER + READING + WHERE_CONFIGURED) == []
-    assert 300 < len(modules) <= 620
+    assert 300 < len(modules) <= 600
 
 
 def test_the_command_that_probes_call_loads_no_server() -> None:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NoReturn, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -24,7 +24,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from authgate.config.plain import camel_case
@@ -33,6 +32,9 @@ from authgate.globs import MAX_GLOBS, MAX_STARS, parts_of
 from authgate.json_pointer import JSONPointer
 from authgate.listen_address import ListenAddress
 from authgate.vocabulary import LEGACY_ISSUER
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
 
 _T = TypeVar("_T")
 
@@ -90,6 +92,7 @@ class ConfigModel(BaseModel):
         validate_by_alias=True,
         validate_by_name=True,  # for code; files are validated by alias only
         hide_input_in_errors=True,
+        defer_build=True,  # the whole configuration's validator is built once, and those of its parts never
     )
     refused: ClassVar[Mapping[str, Refused]] = {}
     absent: ClassVar[Mapping[str, str]] = {}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 from pydantic import AfterValidator, BaseModel, StringConstraints
 
 from authgate.config.models.fields import Matching
-from authgate.signing.keys import read_signing_key
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -183,6 +182,12 @@ def _is_pem(value: object) -> bool:
     return isinstance(value, str) and "-----BEGIN " in value
 
 
+def _check_signing_key(text: str) -> None:
+    from authgate.signing.keys import read_signing_key
+
+    read_signing_key(text.encode())
+
+
 def _reads(check: Callable[[str], object] = str) -> AfterValidator:
     def read(path: str) -> str:
         check(read_text(path))
@@ -207,5 +212,5 @@ CertificateFile = Annotated[FilePath, _reads(check_certificates)]
 PublicKeysFile = Annotated[FilePath, _reads(check_public_keys)]
 """A file with a JWKS or PEM public keys."""
 
-SigningKeyFile = Annotated[FilePath, _reads(lambda text: read_signing_key(text.encode()))]
+SigningKeyFile = Annotated[FilePath, _reads(_check_signing_key)]
 """A file with a PEM private key that can sign tokens."""
