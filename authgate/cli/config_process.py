@@ -11,40 +11,20 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from authgate.config.problems import ConfigError, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from authgate.config.plain import FileState, PlainConfig
+    from authgate.config.plain import Reading
 
 _CODE: Final = (
     "import sys; sys.path[:] = {path!r}; from authgate.cli import main; main(reading_for={arguments!r})"
 )
 _TIMEOUT: Final = 60.0
 _PLUGINS: Final = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}  # the search for them reads every installed package
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a child process has read.
-
-    `path` is the configuration's file, or None if it cannot be read again, and `state` is from before it was read.
-    """
-
-    path: Path | None
-    state: FileState
-    outcome: PlainConfig | tuple[Problem, ...]
-
-    def config(self) -> PlainConfig:
-        """Return the configuration, or raise `ConfigError`."""
-        if isinstance(self.outcome, tuple):
-            raise ConfigError(self.outcome)
-        return self.outcome
 
 
 class Recipient:
@@ -90,8 +70,8 @@ class ConfigProcess:
             os.close(writer)
         return RunningRead(process, reader)
 
-    async def read_again(self) -> PlainConfig:
-        """Return the current configuration; raise `ConfigError`."""
+    async def read_again(self) -> Reading:
+        """Return the current configuration, or its problems; raise `ConfigError` if the process fails."""
         import asyncio
 
         try:
@@ -107,7 +87,7 @@ class ConfigProcess:
             status = running.end()
         if not data:
             raise _unread(f"the process that reads it ended with status {status}")
-        return _reading(data).config()
+        return _reading(data)
 
 
 class RunningRead:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from authgate.cli.config_process import Reading
 from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, print_problems
 from authgate.cli.terminal import FAILED
 
 if TYPE_CHECKING:
     from authgate.cli.config_process import Recipient
-    from authgate.config import Problem
-    from authgate.config.plain import PlainConfig
 
 
 def serve(
@@ -48,20 +46,21 @@ def serve(
         "log.format": log_format,
     }
     from authgate.config import ConfigError, load
-    from authgate.config.plain import file_state
+    from authgate.config.plain import Reading, file_state
 
-    path = None if config is None or str(config) == "-" else config
-    state = None if path is None else file_state(path)
-    outcome: PlainConfig | tuple[Problem, ...]
-    try:
-        outcome = load(config, os.environ, flags).plain()
-    except ConfigError as error:
-        outcome = error.problems
+    def read() -> Reading:
+        path = None if config is None or str(config) == "-" else config
+        state = None if path is None else file_state(path)
+        try:
+            return Reading(path, state, load(config, os.environ, flags).plain())
+        except ConfigError as error:
+            return Reading(path, state, error.problems)
+
     recipient: Recipient | None = context.obj
-    if isinstance(outcome, tuple) and not (recipient is not None and recipient.again):
-        print_problems(outcome, config)
+    reading = read()
+    if isinstance(reading.outcome, tuple) and not (recipient is not None and recipient.again):
+        print_problems(reading.outcome, config)
         raise typer.Exit(FAILED)
-    reading = Reading(path, state, outcome)
     if recipient is not None:
         recipient.send(reading)
         return
@@ -71,7 +70,4 @@ def serve(
 
     ignore_reload()
 
-    async def read() -> PlainConfig:
-        return (await asyncio.to_thread(load, path, os.environ, flags)).plain()
-
-    run_service(reading, read)
+    run_service(reading, partial(asyncio.to_thread, read))

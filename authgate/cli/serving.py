@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Sequence
 
-    from authgate.cli.config_process import Reading
-    from authgate.config.plain import PlainConfig
+    from authgate.config.plain import Reading
 
 
 def serve_words(words: Sequence[str]) -> None:
@@ -65,7 +64,7 @@ def ignore_reload() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def run_service(reading: Reading, read: Callable[[], Awaitable[PlainConfig]]) -> None:
+def run_service(reading: Reading, read: Callable[[], Awaitable[Reading]]) -> None:
     """Serve until a signal stops the process; print one line and exit if the gate cannot start.
 
     `read` reads the configuration again.

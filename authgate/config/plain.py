@@ -12,11 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
+from authgate.config.problems import ConfigError, Problem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authgate.config.models.configuration import Config
-    from authgate.config.problems import Problem
 
 FileState = tuple[int, int, int, int] | None
 """What changes when a file is written or replaced, or None if the file does not exist."""
@@ -57,6 +58,24 @@ class PlainConfig:
     """Not a `Config`, but a `Section` with the same attributes."""
     warnings: tuple[Problem, ...]
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration that was read, or every problem with it.
+
+    `path` is its file, or None if it cannot be read again, and `state` is from before it was read.
+    """
+
+    path: Path | None
+    state: FileState
+    outcome: PlainConfig | tuple[Problem, ...]
+
+    def config(self) -> PlainConfig:
+        """Return the configuration, or raise `ConfigError`."""
+        if isinstance(self.outcome, tuple):
+            raise ConfigError(self.outcome)
+        return self.outcome
 
 
 def plain(config: Config) -> Config:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from authgate.config import Config
-    from authgate.config.plain import FileState, PlainConfig
+    from authgate.config.plain import FileState, PlainConfig, Reading
     from authgate.observability.metrics import Metrics
 
 _FIRST_PAUSE = 1.0
@@ -34,7 +34,7 @@ _LONGEST_PAUSE = 30.0
 class ConfigFile:
     """The configuration file. `load` reads it with environment and flags; `state` is from before it was last read."""
 
-    def __init__(self, path: Path, load: Callable[[], Awaitable[PlainConfig]], state: FileState) -> None:
+    def __init__(self, path: Path, load: Callable[[], Awaitable[Reading]], state: FileState) -> None:
         self.path = path
         self._load = load
         self._read = self._last = state
@@ -42,7 +42,9 @@ class ConfigFile:
     async def read(self) -> PlainConfig:
         """Return the current configuration; raise `ConfigError`."""
         self._read = self._last = file_state(self.path)
-        return await self._load()
+        reading = await self._load()
+        self._read = self._last = reading.state
+        return reading.config()
 
     def changed(self) -> bool:
         """Return once that the file has changed and was the same in two calls, so that nobody is still writing it.

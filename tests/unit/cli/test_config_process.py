@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from authgate.cli.config_process import ConfigProcess, Reading
+from authgate.cli.config_process import ConfigProcess
 from authgate.config import ConfigError, load
-from authgate.config.plain import Section, file_state
+from authgate.config.plain import Reading, Section, file_state
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,21 +69,23 @@ async def test_a_reload_reads_the_file_and_the_files_that_it_names_again(file: P
     with_keys = {**ISSUER, "gate": {"staticKeys": {"file": str(keys)}}}
     file.write_text(json.dumps({"jwt": [with_keys]}))
     with pytest.raises(ConfigError, match="No such file"):
-        await process.read_again()
+        (await process.read_again()).config()
     keys.write_text(
         '{"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
     )
-    found = await process.read_again()
+    found = (await process.read_again()).config()
     assert found.files == (str(keys),)
 
 
 async def test_problems_of_a_reload_are_those_of_a_load(
     file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """They are raised, with places and rules, and not printed."""
+    """They have places and rules, and are not printed."""
     file.write_text(json.dumps({"jwt": [ISSUER], "sever": {}, "log": {"level": "loud"}}))
+    found = await ConfigProcess(["serve", "--config", str(file)]).read_again()
+    assert found.state == file_state(file)
     with pytest.raises(ConfigError) as ours:
-        await ConfigProcess(["serve", "--config", str(file)]).read_again()
+        found.config()
     with pytest.raises(ConfigError) as directly:
         load(file, {})
     assert ours.value.problems == directly.value.problems

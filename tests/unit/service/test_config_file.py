@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from authgate.config.plain import PlainConfig, file_state
+from authgate.config import ConfigError
+from authgate.config.plain import Reading, file_state
 from authgate.service import ConfigFile
 
 
-async def unread() -> PlainConfig:
+async def unread() -> Reading:
     """Fail, because these tests read no configuration."""
     raise AssertionError
 
@@ -84,3 +85,16 @@ def test_removing_and_restoring_the_file_are_changes(path: Path) -> None:
     assert [file.changed() for _ in range(2)] == [False, True]
     path.write_text("one")
     assert [file.changed() for _ in range(2)] == [False, True]
+
+
+async def test_a_file_that_changes_before_it_is_read_is_read_once(path: Path) -> None:
+    """The state is that of the reading process, so the same content is not applied twice."""
+
+    async def read() -> Reading:
+        path.write_text("another")
+        return Reading(path, file_state(path), ())
+
+    file = ConfigFile(path, read, file_state(path))
+    with pytest.raises(ConfigError):
+        await file.read()
+    assert [file.changed() for _ in range(3)] == [False] * 3
