@@ -1,14 +1,17 @@
-"""Envoy that sends check requests to authgate, over HTTP and gRPC, and answers itself. Both share the server's core."""
+"""Envoy that sends check requests over HTTP and gRPC, and answers itself. It shares the server's core."""
 
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
 from tests.bench.report import Row
-from tests.bench.server import free_port
+from tests.bench.server import SERVER_CORE, free_port, pinned
 from tests.bench.stage import Stage
 from tests.bench.tokens import gate_document
 from tests.bench.wrk import wrk
@@ -28,15 +31,33 @@ def behind_envoy(stage: Stage) -> None:
         document["server"]["grpc"] = f"127.0.0.1:{port}"
         gate = servers.enter_context(stage.gate(document=json.dumps(document)))
         http = int(gate.url.removesuffix("/verify").rpartition(":")[2])
+        null = free_port()
+        servers.enter_context(_null(null))
         measured = {}
-        for name, asked in (("authgate, gRPC", port), ("authgate, HTTP", http)):
-            command = partial(_command, stage, gate=asked, grpc=asked == port)
+        for name, asked in (
+            ("authgate, gRPC", port),
+            ("authgate, HTTP", http),
+            ("empty grpc.aio handler", null),
+        ):
+            command = partial(_command, stage, gate=asked, grpc=asked != http)
             url = servers.enter_context(stage.peer(f"envoy-{asked}", command)).url
             wrk(url, stage.one, 1)
             measured[name] = partial(_rate, stage, url)
         seen = stage.alternating(measured)
-    ours, over_http = seen.values()
-    stage.report.rows.append(Row(case, ours, over_http))
+    ours, over_http, ceiling = seen.values()
+    stage.report.rows += [Row(case, ours, over_http), Row(case, ours, ceiling)]
+
+
+@contextmanager
+def _null(port: int) -> Iterator[None]:
+    """Run an empty gRPC handler on authgate's core. Its Envoy is ready when it accepts a request."""
+    command = [sys.executable, "-m", "tests.bench.null_ext_authz", str(port)]
+    process = subprocess.Popen(pinned(SERVER_CORE, command))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _rate(stage: Stage, url: str) -> float:
