@@ -24,7 +24,7 @@ FileState = tuple[int, int, int, int] | None
 
 _ACRONYMS: Final = {"url": "URL", "ttl": "TTL", "ca": "CA", "id": "ID", "http": "HTTP"}
 _CHANGED: Final = frozenset({"ServerConfig", "ExchangeConfig", "LogConfig"})
-"""Models of which changed copies are made at runtime. Their properties are left out, as they could be out of date."""
+"""Models whose values are copied with changes at runtime. Their properties are left out: a copy would have old ones."""
 
 
 class Section:  # noqa: PLW1641 - values may be mappings, so it has no hash
@@ -91,7 +91,7 @@ def _plain(value: Any) -> object:
     kind = type(value)
     if not hasattr(kind, "model_fields"):
         return value
-    return Section({name: _plain(getattr(value, name)) for name in (*kind.model_fields, *_properties(kind))})
+    return Section({name: _plain(getattr(value, name)) for name in (*kind.model_fields, *_properties(kind))})  # type: ignore[arg-type]
 
 
 @cache
