@@ -7,7 +7,7 @@ import io
 import json
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +30,7 @@ from authgate.server.http.connection import ConnectionLimits, GateServer, runner
 from authgate.server.http.handler import VerifyHandler
 from authgate.server.listeners import Listeners
 from authgate.server.record import Recorder
+from authgate.server.request_ids import RequestIds
 from authgate.service import SystemClock
 from authgate.verify.router import Verifier
 from tests.support.wire import Reply, ask, connected
@@ -46,6 +47,8 @@ LIMITS = ConnectionLimits(
     max_header_bytes=65536, max_headers=128, header_timeout=10.0, keepalive_timeout=75.0, max_connections=100
 )
 RUNTIME_TROUBLE = RuntimeError("trouble")
+IDS = RequestIds("X-Request-Id")
+ID = "7e0d2a4c-9b1f-4a8f-8f0a-0d7c1f3b2a11"
 
 
 class Broken(Verifier):
@@ -84,9 +87,8 @@ async def serving(
 ) -> AsyncIterator[str]:
     """Open a verify port with this handler and return its address."""
     listeners = Listeners()
-    address = await listeners.open(
-        runner_of(GateServer(handler, LIMITS, metrics), 1.0), ListenAddress("127.0.0.1")
-    )
+    server = GateServer(handler, LIMITS, metrics, ids=IDS)
+    address = await listeners.open(runner_of(server, 1.0), ListenAddress("127.0.0.1"))
     try:
         yield address
     finally:
@@ -105,12 +107,20 @@ def verifying(
         metrics=metrics,
         recorder=recorder,
         clock=clock,
+        ids=IDS,
     )
 
 
 async def asked(address: str, credential: str) -> Reply:
     """Return the answer to a request with this Authorization header."""
-    return await ask(address, "GET /verify HTTP/1.1", "Host: gate", f"Authorization: {credential}")
+    given = ("Host: gate", f"Authorization: {credential}", f"X-Request-Id: {ID}")
+    return await ask(address, "GET /verify HTTP/1.1", *given)
+
+
+def errors(log: io.StringIO) -> list[dict[str, Any]]:
+    """Return the attributes of the log's errors."""
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    return [line["attributes"] for line in lines if line["severity_text"] == "ERROR"]
 
 
 @pytest.mark.parametrize("verifier", [Broken(), Slow()], ids=["raises", "times-out"])
@@ -145,11 +155,11 @@ async def test_the_traceback_is_logged_without_the_token(log: io.StringIO, crede
     """The log has places and types. No message, note or cause has the token or a part of it."""
     metrics = Metrics()
     async with serving(verifying(Broken(), metrics), metrics) as address:
-        await asked(address, credential)
-    lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    told = next(line for line in lines if line["severity_text"] == "ERROR")
-    assert told["attributes"]["error.type"] == "RuntimeError"
-    assert "in try_verify" in told["attributes"]["exception.stacktrace"]
+        reply = await asked(address, credential)
+    (told,) = errors(log)
+    assert told["error.type"] == "RuntimeError"
+    assert told["http.request.id"] == reply.value("X-Request-Id") == ID
+    assert "in try_verify" in told["exception.stacktrace"]
     token = credential.rsplit(maxsplit=1)[-1]
     assert not [part for part in (token, *token.split(".")) if part in log.getvalue()]
 
@@ -189,5 +199,6 @@ async def test_a_broken_handler_is_a_503(log: io.StringIO) -> None:
     assert (reply.status, reply.reason, reply.body) == (503, "internal_error", b"")
     assert (reply.value("Retry-After"), reply.value("Cache-Control")) == ("1", "no-store")
     assert metrics.internal_errors == 1
+    assert [line["http.request.id"] for line in errors(log)] == reply.values("X-Request-Id") == [ID]
     assert "in broken" in log.getvalue()
     assert "an-opaque-word" not in log.getvalue()
