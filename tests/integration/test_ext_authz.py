@@ -196,7 +196,7 @@ async def test_calls_are_counted_and_audited_like_requests() -> None:
         counted = {
             (sample.labels["decision"], sample.labels["reason"], sample.labels["policy"]): sample.value
             for sample in await gate.samples()
-            if sample.name == "authgate_verify_requests_total"
+            if sample.name == "authgate_verify_requests_total" and sample.value
         }
         assert await gate.metric("authgate_in_flight_requests") == 0
     assert counted == {("allow", "authenticated", "default"): 1, ("deny", "denied", "default"): 1}
