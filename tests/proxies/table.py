@@ -31,6 +31,7 @@ ROWS: Final = (
     "a denial shows the request id, which the proxy and authgate log",
     "the app gets the request id, which the proxy logs",
     "a client's `X-Request-Id` is replaced everywhere",
+    "no token or cookie is in the proxy's logs, even if authgate or the app fails",
     "no token or an invalid token: 401 with the reason",
     "not permitted: 403 with the reason",
     "CORS preflights pass if the policy allows them, and no other request does",

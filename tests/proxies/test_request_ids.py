@@ -12,8 +12,10 @@ import pytest
 
 from authgate.observability.log import AUDIT
 from tests.proxies.programs import PROGRAMS
+from tests.proxies.relay import Fault
 from tests.proxies.site import HEALTH, protected
 from tests.proxies.table import PAGE
+from tests.support.wire import bearer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,6 +118,27 @@ async def test_a_clients_id_is_not_used(site: Site, name: str) -> None:
     assert LIE.encode() not in bytes(site.gate.received + site.way.received)
     for path in (denied, allowed):
         assert LIE not in await site.logged(path)
+
+
+@pytest.mark.row("no token or cookie is in the proxy's logs, even if authgate or the app fails")
+async def test_no_token_is_logged(program: Program, tmp_path: Path) -> None:
+    """Neither in the access log nor in errors, wherever the client sends the token."""
+    name, cookie = "Cf-Access-Jwt-Assertion", "c00kie-of-the-client"
+    more = {"credential": {"sources": [{"header": name}]}}
+    async with protected(program, tmp_path / "proxy", token_header=name, more=more) as site:
+        token, last = site.token(), f"/{secrets.token_hex(8)}"
+        for line in (f"{name}: {token}", bearer(token)):
+            lines = (line, f"Cookie: session={cookie}")
+            assert (await site.ask("GET / HTTP/1.1", *lines)).status == 200
+            for fault in (Fault.DOWN, b"HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n"):
+                async with site.gate.failing(fault):
+                    assert (await site.ask("GET / HTTP/1.1", *lines)).status == 503
+            async with site.way.failing(Fault.DOWN):
+                assert (await site.ask("GET / HTTP/1.1", *lines)).status in {502, 503}
+        await site.ask(f"GET {last} HTTP/1.1")
+        await site.logged(last)
+        output = site.process.output()
+    assert [text for text in (*token.split("."), cookie) if text in output] == []
 
 
 @pytest.mark.parametrize("name", KEEPING)
