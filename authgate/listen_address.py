@@ -51,6 +51,16 @@ class ListenAddress:
             return f"unix:{self.unix}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it: a unix socket, or loopback."""
+        if self.unix is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
     def with_port(self, port: int) -> ListenAddress:
         """Return the same TCP address with the port that the kernel picked."""
         return replace(self, port=port)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import Allow, Decision, Deny, Unavailable
 from authgate.policy.paths import plain_host
+from authgate.server.recent import RecentDecision
 from authgate.server.request_facts import RequestFacts, claims_of, shortened
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from authgate.observability.audit import Audit
     from authgate.observability.metrics import AnswerCells, Metrics
     from authgate.policy.rules import Difference
+    from authgate.server.recent import RecentDecisions
 
 _OUTCOMES = {Allow: "allow", Deny: "deny", Unavailable: "unavailable"}
 
@@ -27,9 +30,12 @@ About: TypeAlias = "Callable[[], RequestFacts]"
 class Recorder:
     """Record decisions of all protocols, with and without the fast lane, in the same way."""
 
-    def __init__(self, metrics: Metrics, audit: Audit) -> None:
+    def __init__(self, metrics: Metrics, audit: Audit, now: Callable[[], float] = time.time) -> None:
         self._metrics = metrics
         self._audit = audit
+        self._now = now
+        self.recent: RecentDecisions | None = None
+        """Keeps the latest decisions, if it is set. Set it together with a new generation, whose cache is empty."""
 
     def record(self, decision: Decision, policy: str, seconds: float, about: About) -> None:
         """Count a decision and its duration, and write its audit line. `policy` is "" if the request had no policy."""
@@ -37,8 +43,14 @@ class Recorder:
         self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
         if isinstance(decision, Unavailable):
             self._metrics.unavailable[reason] += 1
-        if self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason):
-            self._write(decision, outcome, policy, about(), seconds)
+        written = self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason)
+        if not written and self.recent is None:
+            return
+        facts = about()
+        if self.recent is not None:
+            self.recent.add(self._recent_decision(decision, outcome, policy, facts))
+        if written:
+            self._write(decision, outcome, policy, facts, seconds)
 
     def audit(self, decision: Decision, policy: str, about: About) -> None:
         """Write the audit line of a decision about a token exchange. Only an unavailable one is counted."""
@@ -65,9 +77,9 @@ class Recorder:
         self._audit.record(found.policy, f"{live} or {shadow}", attributes, "the shadow decides differently")
 
     def cells_of(self, decision: Decision, policy: str) -> AnswerCells | None:
-        """Return the counters of such decisions, or None if an audit line must be written, too."""
+        """Return the counters of such decisions, or None if each must be recorded in another way, too."""
         outcome = _OUTCOMES[type(decision)]
-        if self._audit.wants(allowed=outcome == "allow"):
+        if self.recent is not None or self._audit.wants(allowed=outcome == "allow"):
             return None
         return self._metrics.answer_cells(outcome, decision.reason.value, policy)
 
@@ -93,6 +105,26 @@ class Recorder:
         }
         known = {name: value for name, value in attributes.items() if value is not None}
         self._audit.record(policy, decision.reason.value, known, trace=facts.trace)
+
+    def _recent_decision(
+        self, decision: Decision, outcome: str, policy: str, facts: RequestFacts
+    ) -> RecentDecision:
+        identity = None if isinstance(decision, Unavailable) else decision.identity
+        request = {name: str(text) for name, text in self._of_request(facts).items() if text is not None}
+        return RecentDecision(
+            self._now(),
+            outcome,
+            decision.reason.value,
+            policy,
+            decision.rule,
+            username="" if identity is None else shortened(identity.username),
+            issuer=decision.evidence.issuer_name,
+            method=request.get("http.request.method", ""),
+            host=request.get("server.address", ""),
+            path=request.get("url.path", "") or request.get("http.route", ""),
+            client=request.get("client.address", ""),
+            request_id=request.get("http.request.id", ""),
+        )
 
     def _of_token(self, decision: Decision, facts: RequestFacts) -> dict[str, object]:
         """Return attributes of the token: verified ones if the decision names an identity, else the token's claims."""

@@ -37,7 +37,9 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """A question: which issuers, clusters and keys does the worker have?"""
+    """A question: which issuers, clusters and keys does the worker have, and which decisions did it make lately?"""
+
+    decisions: bool
 
 
 @dataclass(frozen=True, slots=True)

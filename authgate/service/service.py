@@ -21,6 +21,7 @@ from authgate.server.admin.access import GateGuard
 from authgate.server.admin.status import ConfigurationDetails
 from authgate.server.listeners import ListenError, Listeners
 from authgate.server.pressure import Pressure
+from authgate.server.recent import resized
 from authgate.server.record import Recorder
 from authgate.service.limits import exhausted
 from authgate.service.ports import Answering, Ports
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from authgate.compose import Generation
     from authgate.config import Config
     from authgate.keys.jwk import KeyDocument
-    from authgate.server.admin.status import GateStatus
+    from authgate.server.admin.status import GateStatus, Inspection
     from authgate.server.listeners import SharedAddresses
     from authgate.service.reload import ConfigFile
 
@@ -72,7 +73,8 @@ class Service:
         clock = SystemClock()
         count_suppressed = self.metrics.unlabelled("authgate_audit_suppressed").counter(())
         self._audit = Audit(config.log.audit, clock, count_suppressed, fields=_audit_fields(config))
-        recorder = Recorder(self.metrics, self._audit)
+        self._recorder = recorder = Recorder(self.metrics, self._audit)
+        recorder.recent = resized(None, config.kept_decisions)
         self._pressure = Pressure(self.metrics, clock)
         self._dependencies = Dependencies(
             clock=clock,
@@ -173,6 +175,7 @@ class Service:
         self._generation, self._config = new, config
         # Now, since the new generation's cache will keep answers that are audited, or not, as configured.
         self._audit.use(config.log.audit, _audit_fields(config))
+        self._recorder.recent = resized(self._recorder.recent, config.kept_decisions)
         set_level(config.log.level)
         retiring = asyncio.create_task(self._retire(previous))
         self._retiring.add(retiring)
@@ -224,8 +227,14 @@ class Service:
         ready = not self._ending and any(check.good for check in checks)
         return Readiness(ready, (shutdown, *checks, *configuration))
 
-    async def status(self) -> GateStatus | None:
-        """Return the status for the page, or None if the page is off."""
+    def inspect(self, *, decisions: bool) -> Inspection:
+        """Return what this process shows on the page, with its latest decisions if they are asked for."""
+        kept = self._recorder.recent
+        latest = kept.latest() if decisions and kept is not None else ()
+        return replace(self.generation.inspect(), decisions=latest)
+
+    async def status(self, named: bool) -> GateStatus | None:
+        """Return the status for the page, with the latest decisions if `named`, or None if the page is off."""
         if not self._config.admin.page:
             return None
         self.metrics.publish()
@@ -234,7 +243,8 @@ class Service:
             [(self.metrics.store, True)],
             readiness=self.readiness(),
             configuration=self._reloader.details() if self._reloader else self._unread,
-            inspected=Inspected([self.generation.inspect()], 1),
+            inspected=Inspected([self.inspect(decisions=named)], 1),
+            named=named,
         )
 
     def take_keys(self, place: str, document: KeyDocument) -> None:

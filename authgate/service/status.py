@@ -17,6 +17,7 @@ from authgate.server.admin.status import (
     RuleRow,
     verifier_rows,
 )
+from authgate.server.recent import merged
 from authgate.text import counted
 from authgate.vocabulary import DEFAULT_POLICY
 
@@ -68,8 +69,9 @@ class StatusBoard:
         readiness: Readiness,
         configuration: ConfigurationDetails,
         inspected: Inspected,
+        named: bool,
     ) -> GateStatus:
-        """Return the status now."""
+        """Return the status now, with the latest decisions if `named`."""
         figures = figures_of(stores)
         self._history.observe(_by_reason(figures))
         counts = _by_policy(figures)
@@ -92,6 +94,9 @@ class StatusBoard:
             policies=tuple(_policy(config, name, policy, counts) for name, policy in policies[:MAX_ROWS]),
             more_policies=max(0, len(policies) - MAX_ROWS),
             reasons=self._history.last_hour(),
+            recent=merged((one.decisions for one in inspected.inspections), config.kept_decisions)
+            if named and config.kept_decisions
+            else None,
             caches=tuple(_caches(figures)),
         )
 

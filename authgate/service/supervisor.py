@@ -319,16 +319,19 @@ class _Supervisor:
                 break
         return refused(Unavailable(Reason.KEYS_UNAVAILABLE))
 
-    async def _status(self) -> GateStatus | None:
+    async def _status(self, named: bool) -> GateStatus | None:
         """Return the status for the page, or None if the page is off."""
         if not self.config.admin.page:
             return None
-        answers = await asyncio.gather(*(slot.ask(Inspect(), _PATIENCE) for slot in self._slots))
+        answers = await asyncio.gather(
+            *(slot.ask(Inspect(decisions=named), _PATIENCE) for slot in self._slots)
+        )
         return self._board.status(
             self.config,
             self._stores(),
             readiness=self._readiness(),
             configuration=self._reloader.details() if self._reloader else self._unread,
+            named=named,
             inspected=Inspected(
                 [answer for answer in answers if isinstance(answer, Inspection)], len(answers)
             ),

@@ -191,7 +191,7 @@ class _Worker:
     async def _answer(self, channel: Channel, number: int, question: Question) -> None:
         answer: Answer
         if isinstance(question, Inspect):
-            answer = self._service.generation.inspect()
+            answer = self._service.inspect(decisions=question.decisions)
         else:
             answer = await self._service.guard.admit(question)
         channel.send(Answered(number, answer))

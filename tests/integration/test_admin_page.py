@@ -89,6 +89,7 @@ async def gate_with_everything() -> AsyncIterator[Gate]:
                 trusting("https://127.0.0.1:1", "down"),
             ],
             "server": {"proxy": "nginx"},
+            "admin": {"recentDecisions": 50},
             "policies": {
                 "default": {},
                 "ruled": {"rules": rules},
@@ -100,7 +101,13 @@ async def gate_with_everything() -> AsyncIterator[Gate]:
             for token in (None, "no token", issuer.mint(lifetime=-600), issuer.mint(audience="other")):
                 for _ in range(3):
                     await gate.request(token)
-            await gate.request(issuer.mint(), "/policies/team-0/verify")
+            original = [
+                ("X-Original-Method", "GET"),
+                ("X-Original-URI", f"/{'long' * 30}?x"),
+                ("X-Original-Host", "app.example.com"),
+                ("X-Forwarded-For", "2001:db8::1234:5678:9abc:def0"),
+            ]
+            await gate.request(issuer.mint("user" * 20), "/policies/team-0/verify", original)
             yield gate
 
 
@@ -149,7 +156,7 @@ async def test_the_page_is_used_with_the_keyboard(tmp_path: Path) -> None:
     async with gate_with_everything() as gate, browser(tmp_path, WHY) as page:
         await page.open(f"http://{gate.admin_address}/", width=820)
         assert await focused(page) == ("Skip to the content", "solid")
-        for _ in range(6):
+        for _ in range(7):
             name, outline = await focused(page)
             assert outline == "solid"
         assert name == "Reason codes"

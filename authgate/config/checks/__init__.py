@@ -30,6 +30,7 @@ _CHECKS: Final[tuple[tuple[frozenset[str], Callable[[Config], Iterator[Finding]]
         (references.identity_tokens_outlive_verdicts, "identityToken", "cache"),
         (references.exchange_names_policies, "exchange", "policies"),
         (references.admin_policy_exists, "admin", "policies"),
+        (references.recent_decisions_are_protected, "admin", "server"),
         (references.headers_are_unique, "headers", "identityToken"),
         (references.request_ids_have_their_own_header, "server", "headers", "credential", "identityToken"),
         (policies.requests_have_a_proxy, "server"),

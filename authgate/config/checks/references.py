@@ -323,6 +323,17 @@ def admin_policy_exists(config: Config) -> Iterator[Finding]:
         yield Finding(("admin", "policy"), sentence, shown(name), nearest(name, config.policies))
 
 
+def recent_decisions_are_protected(config: Config) -> Iterator[Finding]:
+    """Yield recent decisions on an admin port that other machines can reach without a token."""
+    address = config.server.admin
+    if config.admin.recent_decisions and not config.admin.policy and address and not address.is_local:
+        sentence = (
+            f"shows user names to everyone who can reach server.admin ({address}); set admin.policy, so that the port"
+            " asks for a token, or let it listen on loopback, such as 127.0.0.1:9090"
+        )
+        yield Finding(("admin", "recentDecisions"), sentence, shown(config.admin.recent_decisions))
+
+
 def headers_are_unique(config: Config) -> Iterator[Finding]:
     """Yield headers of identity tokens and roles that the preset or another header has."""
     headers = config.headers

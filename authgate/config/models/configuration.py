@@ -129,6 +129,16 @@ class Config(ConfigModel):
         return {**data, "jwt": tuple(map(_with_name, items, default_names(list(map(_unnamed_url, items)))))}
 
     @property
+    def kept_decisions(self) -> int:
+        """How many decisions are kept for the admin port: none if everyone who can reach it could read them.
+
+        A reload can change `admin`, but not `server.admin`, so the check of the file is not enough.
+        """
+        address = self.server.admin
+        protected = self.admin.policy is not None or (address is not None and address.is_local)
+        return self.admin.recent_decisions if protected and self.admin.page else 0
+
+    @property
     def clusters(self) -> tuple[ClusterConfig, ...]:
         """The clusters, however many there are."""
         match self.cluster:

@@ -210,6 +210,13 @@ class AdminConfig(ConfigModel):
         default=None,
         description="The policy that requests must pass, except probes; null: everyone may read the admin port.",
     )
+    recent_decisions: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="How many of the latest decisions the page shows, with user names; needs policy, or a server.admin"
+        " that only this machine can reach. 0: none.",
+    )
     page: bool = Field(default=True, description="Show a page for people at / of the admin port.")
 
 

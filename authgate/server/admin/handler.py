@@ -10,6 +10,8 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from authgate import __version__
+from authgate.keys.fetch import is_loopback
+from authgate.policy.paths import plain_host
 from authgate.server.admin.access import AdminRequest, Admission
 from authgate.server.admin.page import HEADERS, reasons_page, status_page
 from authgate.server.exchange import signed_document
@@ -49,8 +51,9 @@ class AdminHandler:
     """Answer probes, metrics and status, and show the page.
 
     `guard` decides all requests except those of probes; only the details of a probe need its consent. `status` returns
-    None if there is no page. `documents` returns, by path, the documents with which others verify the gate's own
-    tokens. Metrics and the page are rendered at most once a second, however many clients request them.
+    None if there is no page, and the latest decisions only if its argument is True. `documents` returns, by path, the
+    documents with which others verify the gate's own tokens. Metrics and the page are rendered at most once a second,
+    however many clients request them.
     """
 
     def __init__(
@@ -58,7 +61,7 @@ class AdminHandler:
         metrics: Renderer,
         *,
         readiness: Callable[[], Readiness],
-        status: Callable[[], Awaitable[GateStatus | None]],
+        status: Callable[[bool], Awaitable[GateStatus | None]],
         guard: Guard,
         documents: Callable[[], Mapping[str, bytes]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
@@ -71,9 +74,8 @@ class AdminHandler:
         self._monotonic = monotonic
         self._rendered = b""
         self._rendered_at = -math.inf
-        self._pages: SingleFlight[None, str | None] = SingleFlight()
-        self._page: str | None = None
-        self._page_at = -math.inf
+        self._rendering: SingleFlight[bool, str | None] = SingleFlight()
+        self._pages: dict[bool, tuple[float, str | None]] = {}
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Return the answer to one request."""
@@ -91,13 +93,14 @@ class AdminHandler:
             )
         if path != request.raw_path.partition("?")[0]:
             path = ""  # the policy could have read an escaped path differently
+        named = admission.named
         match path:
             case "/status":
                 return self._checks()
             case "/":
-                return _page(await self._pages.do(None, self._status_page))
+                return _page(await self._page(named=named))
             case "/reasons":
-                return _page(reasons_page() if await self._pages.do(None, self._status_page) else None)
+                return _page(reasons_page() if await self._page(named=named) else None)
             case "/metrics":
                 return web.Response(body=self._render(), headers={"Content-Type": _METRICS_TYPE})
             case _:
@@ -117,7 +120,8 @@ class AdminHandler:
 
     async def _admission(self, request: web.BaseRequest) -> Admission:
         if self._guard.policy is None:
-            return Admission(status=_ALLOWED)
+            # Identities are kept only on loopback then. A page of another site could reach it by a name of its own.
+            return Admission(status=_ALLOWED, named=_names_loopback(request.headers.get("Host", "")))
         return await self._guard.admit(AdminRequest.of(request))
 
     def _checks(self) -> web.Response:
@@ -125,13 +129,19 @@ class AdminHandler:
         checks = [{"name": check.name, "good": check.good, "detail": check.detail} for check in state.checks]
         return web.json_response({"version": __version__, "ready": state.ready, "checks": checks})
 
-    async def _status_page(self) -> str | None:
-        """Return the page, or None if it is off."""
-        if self._monotonic() - self._page_at >= _RENDER_EVERY:
-            status = await self._status()
-            self._page = None if status is None else status_page(status)
-            self._page_at = self._monotonic()
-        return self._page
+    async def _page(self, *, named: bool) -> str | None:
+        """Return the page, with identities if `named`, or None if it is off."""
+        at, page = self._pages.get(named, (-math.inf, None))
+        if self._monotonic() - at < _RENDER_EVERY:
+            return page
+
+        async def render() -> str | None:
+            status = await self._status(named)
+            page = None if status is None else status_page(status)
+            self._pages[named] = self._monotonic(), page
+            return page
+
+        return await self._rendering.do(named, render)
 
     def _render(self) -> bytes:
         now = self._monotonic()
@@ -144,7 +154,7 @@ def admin_runner(
     renderer: Renderer,
     *,
     readiness: Callable[[], Readiness],
-    status: Callable[[], Awaitable[GateStatus | None]],
+    status: Callable[[bool], Awaitable[GateStatus | None]],
     guard: Guard,
     documents: Callable[[], Mapping[str, bytes]],
     metrics: Metrics,
@@ -158,6 +168,11 @@ def _page(text: str | None) -> web.Response:
     if text is None:
         return web.Response(status=404, text="404: Not Found")
     return web.Response(text=text, content_type="text/html", headers=HEADERS)
+
+
+def _names_loopback(host: str) -> bool:
+    name = plain_host(host)
+    return name is not None and is_loopback(name.strip("[]"))
 
 
 def _report(state: Readiness, *, verbose: bool) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from authgate.text import visible
 
-_VOID: Final = frozenset({"link", "meta", "wbr"})
+_VOID: Final = frozenset({"br", "link", "meta", "wbr"})
 _MAX_TEXT: Final = 500
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from authgate import __version__
 from authgate.errors import REASONS, Reason
 from authgate.server.admin.history import MINUTES
-from authgate.server.admin.html import Html, element, together
+from authgate.server.admin.html import Html, element, text, together
 from authgate.text import counted
 from authgate.timestamps import date
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PolicyRow,
         VerifierRow,
     )
+    from authgate.server.recent import RecentDecision
 
 MAX_ROWS: Final = 100
 """The most checks, verifiers, policies and rules of a policy that are listed. More are counted."""
@@ -57,6 +58,7 @@ def status_page(status: GateStatus) -> str:
     sections = [
         ("state", "State", _state(status)),
         ("decisions", "Decisions of the last hour", _decisions(status)),
+        *([] if status.recent is None else [("recent", "Recent decisions", _recent(status.recent))]),
         ("issuers", "Issuers and clusters", _verifiers(status)),
         ("policies", "Policies", _policies(status)),
         ("process", "Configuration, workers and caches", _process(status)),
@@ -192,6 +194,43 @@ def _reason(reason: str) -> Html:
     if reason not in _CODES:
         return element("code", reason)
     return element("a", element("code", reason), href=f"reasons#{reason}")
+
+
+def _recent(decisions: Sequence[RecentDecision]) -> Html:
+    if not decisions:
+        return element("p", "No requests were decided yet.")
+    rows = [_decided(decision) for decision in decisions[:MAX_ROWS]]
+    return together(
+        _table("The latest decisions in UTC, newest first", ("Time", "Decision", "Request"), rows),
+        _more(len(decisions) - len(rows), "decision"),
+    )
+
+
+def _decided(made: RecentDecision) -> Html:
+    policy = f"policy {made.policy}" if made.policy else ""
+    rule = "" if made.rule is None else f" rules[{made.rule}]"
+    request = " ".join(part for part in (made.method, made.host + made.path) if part)
+    who = made.username or (f"a token of {made.issuer}" if made.issuer else "")
+    client = f"from {made.client}" if made.client else ""
+    request_id = f"id {made.request_id}" if made.request_id else ""
+    return element(
+        "tr",
+        element("th", date(made.at)[11:19], scope="row"),
+        element(
+            "td",
+            element("span", made.decision, class_=f"state {_COLOURS[made.decision]}"),
+            " ",
+            _reason(made.reason),
+            element("br"),
+            element("span", policy + rule, class_="quiet"),
+            class_="long",
+        ),
+        element(
+            "td",
+            *_joined([text(line) for line in (who, request, client, request_id) if line], element("br")),
+            class_="long",
+        ),
+    )
 
 
 def _verifiers(status: GateStatus) -> Html:
@@ -342,7 +381,7 @@ def _more(number: int, one: str, several: str | None = None) -> Html:
     return element("p", f"{number} more {one if number == 1 else several or one + 's'}", class_="quiet")
 
 
-def _joined(parts: Sequence[Html], by: str) -> list[str]:
+def _joined(parts: Sequence[str], by: str) -> list[str]:
     return [piece for part in parts for piece in (by, part)][1:]
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from authgate.keys.key_set import KeySetDetails
     from authgate.server.admin.history import ReasonHour
+    from authgate.server.recent import RecentDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Inspection:
     verifiers: tuple[VerifierDetails, ...]
     more: int = 0
     """How many verifiers are left out."""
+    decisions: tuple[RecentDecision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,8 @@ class CacheRow:
 class GateStatus:
     """Everything that the page shows. Times are POSIX timestamps.
 
-    `inspected` processes of `processes` answered in time; `verifiers` are in those.
+    `inspected` processes of `processes` answered in time; `verifiers` are in those. `recent` are the latest decisions,
+    newest first, or None if they are not shown.
     """
 
     now: float
@@ -148,6 +151,7 @@ class GateStatus:
     policies: tuple[PolicyRow, ...]
     more_policies: int
     reasons: tuple[ReasonHour, ...]
+    recent: tuple[RecentDecision, ...] | None
     caches: tuple[CacheRow, ...]
 
 

@@ -791,6 +791,16 @@ ADMIN = {
     ),
     "policy-name": (CLUSTER + "admin: {policy: 'a b'}", "admin.policy", "must be"),
     "address": (CLUSTER + "admin: ':9090'", "admin", "must be"),
+    "recent-decisions-for-everyone": (
+        CLUSTER + "admin: {recentDecisions: 10}",
+        "admin.recentDecisions",
+        "shows user names to everyone who can reach server.admin (0.0.0.0:9090); set admin.policy",
+    ),
+    "too-many-recent-decisions": (
+        CLUSTER + "admin: {recentDecisions: 1001, policy: default}",
+        "admin.recentDecisions",
+        "must be at most 1000",
+    ),
     "proxy-of-the-default-policy": (
         CLUSTER + "policies: {default: {anonymous: [/a]}}\nadmin: {policy: default}",
         "policies.default.anonymous",

@@ -195,7 +195,7 @@ async def test_questions_are_answered_by_their_number(place: Place) -> None:
     """Answers may arrive in another order. The worker continues to obey other orders."""
     worker = await place.run("sleep", "60")
     await place.reports(worker, Status(listening=True, checks=()))
-    asking = [asyncio.create_task(place.ask(Inspect(), timeout=60)) for _ in range(2)]
+    asking = [asyncio.create_task(place.ask(Inspect(decisions=False), timeout=60)) for _ in range(2)]
     numbers = []
     for _ in asking:
         question = await worker.receive()
@@ -212,7 +212,7 @@ async def test_a_worker_that_does_not_answer_in_time_has_no_answer(place: Place)
     """A late answer is ignored."""
     worker = await place.run("sleep", "60")
     await place.reports(worker, Status(listening=True, checks=()))
-    assert await place.ask(Inspect(), timeout=0.01) is None
+    assert await place.ask(Inspect(decisions=False), timeout=0.01) is None
     await place.reports(worker, Answered(1, Inspection(verifiers=())))
     await end(place, worker)
 
@@ -221,11 +221,11 @@ async def test_a_worker_that_ends_has_no_answer(place: Place) -> None:
     """The question is not kept until its time limit. A missing worker is not asked at all."""
     worker = await place.run("sleep", "60")
     await place.reports(worker, Status(listening=True, checks=()))
-    asking = asyncio.create_task(place.ask(Inspect(), timeout=3600))
+    asking = asyncio.create_task(place.ask(Inspect(decisions=False), timeout=3600))
     await worker.receive()
     await end(place, worker)
     assert await asking is None
-    assert await place.ask(Inspect(), timeout=3600) is None
+    assert await place.ask(Inspect(decisions=False), timeout=3600) is None
 
 
 async def end(place: Place, worker: Channel) -> None:

@@ -19,6 +19,7 @@ from authgate.server.admin.status import (
     VerifierDetails,
     verifier_rows,
 )
+from authgate.server.recent import RecentDecision
 from authgate.service.status import Inspected, StatusBoard
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Scene:
         for _ in range(number):
             cell.add(0.001)
 
-    def status(self, *inspections: Inspection, asked: int = 1) -> GateStatus:
+    def status(self, *inspections: Inspection, asked: int = 1, named: bool = True) -> GateStatus:
         """Return the status."""
         return self.board.status(
             self.config,
@@ -60,6 +61,7 @@ class Scene:
             readiness=Readiness(True, ()),
             configuration=ConfigurationDetails(),
             inspected=Inspected(inspections, asked),
+            named=named,
         )
 
 
@@ -232,3 +234,31 @@ def test_workers_that_did_not_answer_are_counted(clock: FakeClock, tmp_path: Pat
     """The page shows how many are missing."""
     status = Scene(clock, configured(tmp_path, "")).status(inspection("a"), asked=3)
     assert (status.inspected, status.processes) == (1, 3)
+
+
+def made(at: float, policy: str = "default") -> RecentDecision:
+    """Return a decision at a time."""
+    return RecentDecision(at, "allow", "authenticated", policy, username="corp:jane")
+
+
+def test_recent_decisions_of_workers_are_merged(clock: FakeClock, tmp_path: Path) -> None:
+    """The latest of all workers are first, and no more than configured."""
+    scene = Scene(clock, configured(tmp_path, "admin: {recentDecisions: 3, policy: default}"))
+    kept = [
+        Inspection(verifiers=(), decisions=(made(1.0), made(4.0))),
+        Inspection(verifiers=(), decisions=(made(2.0), made(3.0))),
+    ]
+    recent = scene.status(*kept, asked=2).recent
+    assert recent is not None
+    assert [decision.at for decision in recent] == [4.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("admin", "named"),
+    [("{recentDecisions: 3, policy: default}", False), ("{policy: default}", True)],
+    ids=["nobody is named", "not configured"],
+)
+def test_recent_decisions_are_not_shown(clock: FakeClock, tmp_path: Path, admin: str, named: bool) -> None:
+    """They need both the setting and a client that may see identities."""
+    scene = Scene(clock, configured(tmp_path, f"admin: {admin}"))
+    assert scene.status(Inspection(verifiers=(), decisions=(made(1.0),)), named=named).recent is None

@@ -25,6 +25,7 @@ _STATUS: Final = GateStatus(
     policies=(),
     more_policies=0,
     reasons=(),
+    recent=None,
     caches=(),
 )
 

@@ -32,7 +32,7 @@ class Counting:
         return b"rendered %d\n" % self.times
 
 
-async def no_page() -> GateStatus | None:
+async def no_page(_named: bool) -> GateStatus | None:
     """Return that the page is off."""
     return None
 
@@ -49,13 +49,15 @@ class Guarded:
         self.asked.append(request)
         if (b"Authorization", b"good") in request.headers:
             return Admission(status=200, named=True)
+        if (b"Authorization", b"anonymous") in request.headers:
+            return Admission(status=200)
         return Admission(status=401, headers=(("WWW-Authenticate", "Bearer"),), text="401 no_credential\n")
 
 
 def handler_of(
     figures: Counting,
     clock: FakeClock,
-    status: Callable[[], Awaitable[GateStatus | None]] = no_page,
+    status: Callable[[bool], Awaitable[GateStatus | None]] = no_page,
     *,
     guard: Guarded | None = None,
     readiness: Readiness = READY,
@@ -72,10 +74,16 @@ def handler_of(
 
 
 async def asked(
-    handler: AdminHandler, path: str, method: str = "GET", authorization: str | None = None
+    handler: AdminHandler,
+    path: str,
+    method: str = "GET",
+    *,
+    authorization: str | None = None,
+    host: str | None = None,
 ) -> web.Response:
     """Return the answer to a request."""
-    headers = {} if authorization is None else {"Authorization": authorization}
+    given = {"Authorization": authorization, "Host": host}
+    headers = {name: text for name, text in given.items() if text is not None}
     return await handler(make_mocked_request(method, path, headers=headers))
 
 
@@ -121,7 +129,7 @@ async def test_each_path_has_its_answer(clock: FakeClock, method: str, path: str
 async def test_a_page_is_html_that_loads_nothing(clock: FakeClock, path: str) -> None:
     """No other site can embed it, no cache keeps it, and its security policy allows one style and nothing else."""
 
-    async def status() -> GateStatus | None:
+    async def status(_named: bool) -> GateStatus | None:
         return status_with()
 
     answer = await asked(handler_of(Counting(), clock, status), path)
@@ -146,7 +154,7 @@ async def test_the_page_is_rendered_at_most_once_a_second(clock: FakeClock) -> N
     """Workers are asked only then, also if many clients open the page at the same time."""
     times = 0
 
-    async def status() -> GateStatus | None:
+    async def status(_named: bool) -> GateStatus | None:
         nonlocal times
         times += 1
         await asyncio.sleep(0)
@@ -207,3 +215,55 @@ def test_a_request_does_not_show_its_headers() -> None:
     """They contain the token."""
     request = AdminRequest(headers=((b"Authorization", b"Bearer x"),), method="GET", target="/", host=None)
     assert "Bearer" not in repr(request)
+
+
+async def identities(clock: FakeClock, guard: Guarded, **request: str) -> bool:
+    """Return whether the page for a request may contain identities."""
+    asked_for: list[bool] = []
+
+    async def status(named: bool) -> GateStatus | None:
+        asked_for.append(named)
+        return status_with()
+
+    await asked(handler_of(Counting(), clock, status, guard=guard), "/", **request)
+    [named] = asked_for
+    return named
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        ("localhost:9090", True),
+        ("127.0.0.1:9090", True),
+        ("[::1]:9090", True),
+        ("LOCALHOST", True),
+        ("rebound.example:9090", False),
+        ("127.0.0.1.example", False),
+        ("10.0.0.1:9090", False),
+        ("", False),
+        ("a b", False),
+    ],
+)
+async def test_without_a_policy_only_a_name_of_this_machine_shows_identities(
+    clock: FakeClock, host: str, named: bool
+) -> None:
+    """A page of another site whose name leads to loopback sends its own name."""
+    assert await identities(clock, Guarded(), host=host) is named
+
+
+async def test_with_a_policy_an_identity_shows_identities(clock: FakeClock) -> None:
+    """The host does not matter. A request that is allowed without an identity sees none."""
+    assert await identities(clock, Guarded("metrics"), authorization="good")
+    assert not await identities(clock, Guarded("metrics"), authorization="anonymous", host="localhost")
+
+
+async def test_pages_with_and_without_identities_are_kept_apart(clock: FakeClock) -> None:
+    """Both are rendered at most once a second."""
+
+    async def status(named: bool) -> GateStatus | None:
+        return status_with(recent=() if named else None)
+
+    handler = handler_of(Counting(), clock, status)
+    for host, shown in (("localhost", True), ("gate", False), ("localhost", True)):
+        answer = await asked(handler, "/", host=host)
+        assert ("Recent decisions" in (answer.text or "")) is shown

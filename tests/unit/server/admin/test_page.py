@@ -18,6 +18,7 @@ from authgate.server.admin.status import (
     RuleRow,
     VerifierRow,
 )
+from authgate.server.recent import RecentDecision
 from tests.unit.server.admin.statuses import status_with
 
 HOSTILE = "<script>alert(1)</script>\u202e\ud800\"'" + "k" * 1000
@@ -44,7 +45,7 @@ class Reader(HTMLParser):
         self.ids += [value for key, value in attrs if key == "id" and value]
         self.links += [value for key, value in attrs if key in ("href", "src") and value]
         self.styles += [key for key in given if key == "style" or key.startswith("on")]
-        if tag not in ("meta", "link", "wbr"):
+        if tag not in ("meta", "link", "wbr", "br"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -169,6 +170,36 @@ def test_the_configuration_and_the_caches_are_listed() -> None:
         assert shown in read.text
 
 
+def test_recent_decisions_have_their_request() -> None:
+    """What is unknown is left out. The page shows the latest 100."""
+    full = RecentDecision(
+        1_800_000_042.0,
+        "deny",
+        "not_allowed",
+        "reports",
+        2,
+        username="corp:jane",
+        issuer="corp",
+        method="GET",
+        host="app.example",
+        path="/reports",
+        client="192.0.2.7",
+        request_id="abc",
+    )
+    bare = RecentDecision(1_800_000_041.0, "deny", "no_such_endpoint", "")
+    read = Reader(status_page(status_with(recent=(full, bare, *[bare] * 120))))
+    assert "08:00:42deny not_allowedpolicy reports rules[2]" in read.text
+    assert "corp:janeGET app.example/reportsfrom 192.0.2.7id abc" in read.text
+    assert "08:00:41deny no_such_endpoint" in read.text
+    assert "22 more decisions" in read.text
+
+
+def test_without_recent_decisions_there_is_no_section() -> None:
+    """An empty one is shown if they are configured."""
+    assert "Recent decisions" not in status_page(status_with(recent=None))
+    assert "No requests were decided yet." in status_page(status_with(recent=()))
+
+
 def test_texts_of_strangers_are_only_texts() -> None:
     """Key ids, errors and names come from issuers, files and clients."""
     hostile = status_page(
@@ -186,6 +217,21 @@ def test_texts_of_strangers_are_only_texts() -> None:
                 policy(HOSTILE, decides=HOSTILE, rules=(RuleRow(index=0, matches=HOSTILE, decides=HOSTILE),)),
             ),
             reasons=(ReasonHour("deny", HOSTILE, (1,) * 60),),
+            recent=(
+                RecentDecision(
+                    0.0,
+                    "deny",
+                    HOSTILE,
+                    HOSTILE,
+                    username=HOSTILE,
+                    issuer=HOSTILE,
+                    method=HOSTILE,
+                    host=HOSTILE,
+                    path=HOSTILE,
+                    client=HOSTILE,
+                    request_id=HOSTILE,
+                ),
+            ),
             caches=(CacheRow(name=HOSTILE, entries=1, size=None, hits=0, misses=0, evictions=0),),
         )
     )
