@@ -44,6 +44,11 @@ def _increase(metric: str, by: str, matchers: str = _S) -> str:
     return f"sum by ({by}) (increase({metric}{{{matchers}}}[$__rate_interval]))"
 
 
+def _age(metric: str, by: str) -> str:
+    """Return the seconds since a time. A time of 0 is left out: the event has not happened yet."""
+    return f"max by ({by}) (time() - ({metric}{{{_S}}} > 0))"
+
+
 def _occurring(expression: str) -> str:
     """Leave out results that do not occur, because every result of a counter starts at 0."""
     return f"{expression} > 0"
@@ -214,12 +219,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Time since the last successful fetch of an issuer's keys. authgate drops keys that reach"
                 " keys.maxStale.",
                 "s",
-                (
-                    (
-                        f"max by (issuer) (time() - authgate_jwks_last_success_timestamp_seconds{{{_S}}})",
-                        "{{issuer}}",
-                    ),
-                ),
+                ((_age("authgate_jwks_last_success_timestamp_seconds", "issuer"), "{{issuer}}"),),
             ),
             Panel(
                 "Key fetches",
@@ -332,10 +332,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "s",
                 (
                     (
-                        (
-                            "max by (cluster, resource) (time() -"
-                            f" (authgate_watch_last_event_timestamp_seconds{{{_S}}} > 0))"
-                        ),
+                        _age("authgate_watch_last_event_timestamp_seconds", "cluster, resource"),
                         "{{cluster}} {{resource}}",
                     ),
                 ),
@@ -433,10 +430,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "s",
                 (
                     (
-                        (
-                            "max by (pod, instance) (time() -"
-                            f" authgate_config_last_reload_success_timestamp_seconds{{{_S}}})"
-                        ),
+                        _age("authgate_config_last_reload_success_timestamp_seconds", "pod, instance"),
                         "{{pod}} {{instance}}",
                     ),
                 ),
