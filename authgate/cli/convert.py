@@ -29,6 +29,7 @@ class Source(StrEnum):
     ENVOY_JWT_AUTHN = "envoy-jwt-authn"
     ISTIO = "istio"
     OATHKEEPER = "oathkeeper"
+    AUTHORINO = "authorino"
 
 
 class Target(StrEnum):

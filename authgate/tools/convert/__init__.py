@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from authgate.tools.convert.authorino import from_authorino
 from authgate.tools.convert.envoy import from_envoy
 from authgate.tools.convert.fields import Options
 from authgate.tools.convert.istio import from_istio
@@ -24,6 +25,7 @@ FROM: Final[Mapping[str, Callable[[str, Options], Converted]]] = {
     "envoy-jwt-authn": from_envoy,
     "istio": from_istio,
     "oathkeeper": from_oathkeeper,
+    "authorino": from_authorino,
 }
 """The conversions from other proxies; they raise `ConversionError`."""
 
