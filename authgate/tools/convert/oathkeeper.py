@@ -18,6 +18,7 @@ from authgate.expressions import (
     ExpressionError,
     MissingExtraError,
     Sees,
+    Variables,
     compile_expression,
 )
 from authgate.tools.convert.fields import Fields, Reading
@@ -618,7 +619,7 @@ def _ordered(rules: list[_Written]) -> list[dict[str, Any]]:
         for other in exact:
             paths = (other.conditions or {}).get("paths", ("/*",))
             if overlap(rule.conditions or {}, {**(other.conditions or {}), "paths": ["/*"]}) and any(
-                "*" not in path and re.search(rule.regex, path) for path in paths
+                "*" not in path and _matches(rule.regex, path) for path in paths
             ):
                 _deny(rule)
                 _deny(other)
@@ -707,6 +708,15 @@ def _compiles(pattern: str) -> bool:
     except MissingExtraError:
         pass  # the check of the result reports it
     return True
+
+
+def _matches(pattern: str, path: str) -> bool:
+    """Return whether a path matches an expression, in time that is linear in both."""
+    try:
+        expression = compile_expression(f"{quoted(path)}.matches({quoted(pattern)})", Sees.NOW, Expects.BOOL)
+    except (ExpressionError, MissingExtraError):
+        return True
+    return expression.holds(Variables()) is not False
 
 
 def _split(url: str, *, glob: bool) -> tuple[list[tuple[bool, str]], str] | None:

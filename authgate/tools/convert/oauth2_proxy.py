@@ -265,7 +265,7 @@ def _settings(text: str, reading: Reading) -> _Settings:
 def _read_toml(text: str) -> Original | None:
     try:
         values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a long number raises ValueError itself
         return None
     lines: dict[Path, int] = {}
     for number, line in enumerate(text.splitlines(), 1):

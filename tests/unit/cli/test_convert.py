@@ -130,3 +130,57 @@ def test_a_vault_role_needs_the_methods_configuration(run: Run, tmp_path: Path) 
     assert both.exit_code == 0, both.stderr
     assert yaml.safe_load(both.stdout)["policies"] == {"demo": {"role": {"boundAudiences": ["vault"]}}}
     assert "data.token_ttl (line 1): is omitted" in both.stderr
+
+
+ENVOY = """
+providers:
+  login:
+    issuer: https://login.example.com
+    remote_jwks: {http_uri: {uri: "https://login.example.com/keys", cluster: login, timeout: 1s}}
+rules:
+- match: {prefix: /}
+  requires: {provider_name: login}
+"""
+KUBE_RBAC_PROXY = """
+kind: Pod
+metadata: {name: app}
+spec:
+  containers:
+  - name: kube-rbac-proxy
+    args: [--auth-token-audiences=app]
+"""
+
+
+def test_the_caller_adds_an_audience(run: Run) -> None:
+    """Without it, the result is written but not valid, because the input accepts every audience."""
+    words = ("config", "convert", "-", "--from", "envoy-jwt-authn")
+    without = run(*words, stdin=ENVOY)
+    assert without.exit_code == 1
+    assert "problem: jwt[0].issuer.audiences" in without.stderr
+    several = run(*words, "--audience", "app", "--audience", "api", stdin=ENVOY)
+    assert several.exit_code == 0, several.stderr
+    assert yaml.safe_load(several.stdout)["jwt"][0]["issuer"]["audiences"] == ["app", "api"]
+
+
+def test_the_proxy_is_never_guessed(run: Run) -> None:
+    """Rules need the name of the proxy, whose headers are trusted. Without it, the result is not valid."""
+    words = ("config", "convert", "-", "--from", "kube-rbac-proxy")
+    without = run(*words, stdin=KUBE_RBAC_PROXY)
+    assert without.exit_code == 1
+    assert "problem: policies.default.rules (line " in without.stderr
+    assert "needs server.proxy" in without.stderr
+    named = run(*words, "--proxy", "nginx", "--policy", "app", stdin=KUBE_RBAC_PROXY)
+    assert named.exit_code == 0, named.stderr
+    result = yaml.safe_load(named.stdout)
+    assert (result["server"], list(result["policies"])) == ({"proxy": "nginx"}, ["app"])
+
+
+def test_notes_are_comments_of_the_result(run: Run) -> None:
+    """They remain with the file, so that a reviewer sees what was omitted."""
+    result = run("config", "convert", "-", "--from", "envoy-jwt-authn", "--audience", "app", stdin=ENVOY)
+    comments = [line for line in result.stdout.splitlines() if line.startswith("#")]
+    assert comments[0] == "# Converted from envoy-jwt-authn."
+    assert any(
+        "line 5: providers.login.remote_jwks.http_uri.cluster: is omitted: " in line for line in comments
+    )
+    assert "<stdin>:5: note: providers.login.remote_jwks.http_uri.cluster: is omitted: " in result.stderr
