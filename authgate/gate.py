@@ -70,26 +70,22 @@ class Gate:
             raise ValueError("a policy has an access review, but no cluster is configured")
         self._verifier = verifier
         self.cache: Final = cache
-        self._policies = dict(policies)
+        self.policies: Final[Mapping[str, Policy]] = dict(policies)
+        """The configured policies by name."""
         self._headers = headers
         self._max_token_bytes = max_token_bytes
         self._reviewers = reviewers
         self._now = now
         self._on_difference = on_difference
 
-    @property
-    def policies(self) -> Mapping[str, Policy]:
-        """The configured policies by name."""
-        return self._policies
-
     def looks_at_request(self, policy_name: str) -> bool:
         """Return whether a policy's decision may depend on the original request."""
-        policy = self._policies.get(policy_name)
+        policy = self.policies.get(policy_name)
         return policy is not None and policy.reads_request
 
     def reviews_access(self, policy_name: str) -> bool:
         """Return whether a policy sends access reviews, so that some of its decisions are not cached here."""
-        policy = self._policies.get(policy_name)
+        policy = self.policies.get(policy_name)
         return policy is not None and policy.reviews_access
 
     async def decide(
@@ -108,7 +104,7 @@ class Gate:
         decided by that credential, also on an open path, as in the kube-apiserver; only a request without one can be
         anonymous. `digest` is the cache key of what follows `Bearer ` if `answer_known` just returned None for it.
         """
-        policy = self._policies.get(policy_name)
+        policy = self.policies.get(policy_name)
         if policy is None:
             return Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)
         token = parse_credential(authorization, self._max_token_bytes)
@@ -288,7 +284,7 @@ class Gate:
         return Pending(finish)
 
     def answer_known(
-        self, token: bytes, digest: bytes, policy_name: str, request: OriginalRequest, render: Render
+        self, token: bytes, digest: bytes, policy: Policy, request: OriginalRequest, render: Render
     ) -> tuple[RenderedAnswer, Authenticated | Rejected] | None:
         """Return the response to a token whose verdict is cached or whose sender is known, and the verdict.
 
@@ -296,8 +292,7 @@ class Gate:
         any bytes, and `digest` is the cache's digest of them: only well-formed credentials are ever cached or known.
         `render` is called if neither the verdict nor its sender keeps a response yet.
         """
-        policy = self._policies.get(policy_name)
-        if policy is None or self.cache is None:
+        if self.cache is None:
             return None
         seen = NO_REQUEST
         clause = policy.only
@@ -316,7 +311,7 @@ class Gate:
             kept = verdict.answer(policy.own.key)
             if isinstance(kept, RenderedAnswer):
                 return kept, verdict
-            response = render(_rejection(verdict), policy_name)
+            response = render(_rejection(verdict), policy.name)
             verdict.keep_answer(policy.own.key, response)
             return response, verdict
         response = self._response(verdict, clause, seen, render)

@@ -69,7 +69,7 @@ class VerdictCache:
         self._on_hit = on_hit
         # The digest is keyed by a secret of one whole block before the token. No digest leaves the process, so length
         # extension does not matter.
-        self._secret = secrets.token_bytes(_BLOCK_BYTES)
+        self._keyed = sha256(secrets.token_bytes(_BLOCK_BYTES))
         self._until = 0.0
         # When a renewal that is in progress or has failed may be tried again.
         self._attempts: dict[bytes, float] = {}
@@ -89,7 +89,9 @@ class VerdictCache:
 
     def digest(self, token: bytes) -> bytes:
         """Return the key of a token, for any bytes. It has no meaning outside this process."""
-        return sha256(self._secret + token).digest()[:_DIGEST_BYTES]
+        hashed = self._keyed.copy()
+        hashed.update(token)
+        return hashed.digest()[:_DIGEST_BYTES]
 
     def lookup(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return the cached verdict, or None if it has expired or must be renewed."""

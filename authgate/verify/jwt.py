@@ -177,10 +177,11 @@ class JWTVerifier:
         if key.verify(header.alg, token.signing_input, token.signature):
             ends = expires_at + rules.expiry_leeway
             return SenderVerdict(token.sender, token.personal, ends, self._evidence_of(key), key.handle)
-        if self._keys.recheck_at() <= self._clock.monotonic():
-            return None
-        refused = Rejected(Reason.SIGNATURE_INVALID, _tried(1), self._evidence_of(key), handle=found.handle)
-        return self._recheckable(refused)
+        recheck_at = self._keys.recheck_at()
+        if recheck_at <= self._clock.monotonic():
+            return None  # the issuer may have replaced the key
+        evidence = self._evidence_of(key)
+        return Rejected(Reason.SIGNATURE_INVALID, _tried(1), evidence, handle=found.handle, until=recheck_at)
 
     def verify_locally(
         self, token: UnverifiedToken, *, any_audience: bool = False

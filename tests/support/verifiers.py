@@ -126,7 +126,7 @@ def lookup_cached(
     """Return the gate's cached answer to a token, or None."""
     assert gate.cache is not None
     digest = gate.cache.digest(text.encode())
-    known = gate.answer_known(b"", digest, policy, request, Rendered)
+    known = gate.answer_known(b"", digest, gate.policies[policy], request, Rendered)
     if known is None:
         return None
     assert isinstance(known[0], Rendered)

@@ -111,7 +111,8 @@ async def test_a_cached_answer_and_its_decision_are_the_same(clock: FakeClock, p
 
 async def test_without_a_cache_lookups_return_nothing() -> None:
     """Explanations and policy tests use no cache."""
-    assert gate_of(ScriptedVerifier()).answer_known(b"", b"", "default", PUBLIC, Rendered) is None
+    gate = gate_of(ScriptedVerifier())
+    assert gate.answer_known(b"", b"", gate.policies["default"], PUBLIC, Rendered) is None
 
 
 @pytest.mark.parametrize(

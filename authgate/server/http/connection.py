@@ -107,7 +107,19 @@ class Connection(RequestHandler):
         """Answer in the fast lane, or feed aiohttp's parser and limit the time and size of an incomplete head."""
         if self._unread_body is not None:
             return
-        if self._lane is not None and self._idle():
+        waiter = self._waiter
+        if (
+            self._lane is not None
+            # aiohttp waits for the first byte of a request.
+            and waiter is not None
+            and not waiter.done()
+            and self._header_timer is None
+            and not self._messages
+            and not self._upgraded
+            and not self._paused
+            and not self._close
+            and not self._force_close
+        ):
             answer = self._lane.answer(data)
             if answer is not None:
                 self._answered(answer)
@@ -161,20 +173,6 @@ class Connection(RequestHandler):
         if self._unread_body is not None:
             return not self._request_in_progress
         return self._waiter is not None and not self._messages
-
-    def _idle(self) -> bool:
-        """Return whether aiohttp waits for the first byte of a request."""
-        waiter = self._waiter
-        return (
-            waiter is not None
-            and not waiter.done()
-            and self._header_timer is None
-            and not self._messages
-            and not self._upgraded
-            and not self._paused
-            and not self._close
-            and not self._force_close
-        )
 
     def _answered(self, answer: bytes) -> None:
         """Write an answer of the fast lane and update aiohttp's counters and timers as aiohttp would have."""

@@ -191,57 +191,53 @@ class FastLane:
         None also means that the decision has to wait for a fetch or a review. Nothing has been changed or counted then.
         """
         try:
-            return self._answer(data)
+            started = self._monotonic()
+            serving = self._serving()
+            if not serving.sources.only_authorization:
+                return None
+            if serving.proxy != self._proxy:
+                self._use_proxy(serving.proxy)
+            request = self._read(data)
+            if request is None:
+                return None
+            method, endpoint, values, forwarded = request
+            gate = serving.gate
+            policy = gate.policies.get(endpoint.policy)
+            if policy is None:
+                return None
+            original = self._original(method, endpoint, forwarded) if policy.reads_request else NO_REQUEST
+            digest = b""
+            if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
+                token = values[0][7:]
+                digest = gate.cache.digest(token)
+                known = gate.answer_known(token, digest, policy, original, self._render)
+                if known is not None:
+                    answer, verdict = known
+                    id_line = b"" if self._ids is None else self._id_line(forwarded)
+                    seconds = self._monotonic() - started
+                    if isinstance(answer, CountedAnswer):
+                        answer.cells[verdict.evidence.source].add(seconds)
+                        return answer.head_for(verdict) + id_line + self._tail_now()
+                    if not isinstance(answer, AuditedAnswer):
+                        raise TypeError("another server's answer")
+                    about = partial(self._facts, data, method, endpoint, values, id_line)
+                    self._recorder.record(answer.decision, policy.name, seconds, about)
+                    return answer.head + id_line + self._tail_now()
+            if policy.reviews_access:
+                return None
+            for value in values:  # a cached one was checked before
+                if value.translate(None, _PRINTABLE):
+                    return None
+            decision = gate.try_decide(values, policy.name, original, digest)
+            if isinstance(decision, Pending):
+                return None
+            id_line = self._id_line(forwarded)
+            seconds = self._monotonic() - started
+            about = partial(self._facts, data, method, endpoint, values, id_line)
+            self._recorder.record(decision, policy.name, seconds, about)
+            return self._head_of(decision) + id_line + self._tail_now()
         except Exception:  # noqa: BLE001 - aiohttp's handler meets it again, and answers 503 with a log line
             return None
-
-    def _answer(self, data: bytes) -> bytes | None:
-        started = self._monotonic()
-        serving = self._serving()
-        if not serving.sources.only_authorization:
-            return None
-        if serving.proxy != self._proxy:
-            self._use_proxy(serving.proxy)
-        request = self._read(data)
-        if request is None:
-            return None
-        method, endpoint, values, forwarded = request
-        gate, policy = serving.gate, endpoint.policy
-        if policy not in gate.policies:
-            return None
-        original = NO_REQUEST
-        if gate.looks_at_request(policy):
-            original = self._original(method, endpoint, forwarded)
-        digest = b""
-        if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
-            token = values[0][7:]
-            digest = gate.cache.digest(token)
-            known = gate.answer_known(token, digest, policy, original, self._render)
-            if known is not None:
-                answer, verdict = known
-                id_line = self._id_line(forwarded)
-                seconds = self._monotonic() - started
-                if isinstance(answer, CountedAnswer):
-                    answer.cells[verdict.evidence.source].add(seconds)
-                    return answer.head_for(verdict) + id_line + self._tail_now()
-                if not isinstance(answer, AuditedAnswer):
-                    raise TypeError("another server's answer")
-                about = partial(self._facts, data, method, endpoint, values, id_line)
-                self._recorder.record(answer.decision, policy, seconds, about)
-                return answer.head + id_line + self._tail_now()
-        if gate.reviews_access(policy):
-            return None
-        for value in values:  # a cached one was checked before
-            if value.translate(None, _PRINTABLE):
-                return None
-        decision = gate.try_decide(values, policy, original, digest)
-        if isinstance(decision, Pending):
-            return None
-        id_line = self._id_line(forwarded)
-        seconds = self._monotonic() - started
-        about = partial(self._facts, data, method, endpoint, values, id_line)
-        self._recorder.record(decision, policy, seconds, about)
-        return self._head_of(decision) + id_line + self._tail_now()
 
     def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
         """Return the response's line with the request id."""

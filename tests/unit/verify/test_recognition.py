@@ -342,6 +342,31 @@ def test_a_token_of_a_removed_key_is_not_recognized(key: SigningKey) -> None:
     assert scene.recognized(scene.signed({**POD, "jti": "id-2"})) is None
 
 
+class Rechecked(StaticKeySet):
+    """Keys that the issuer may have replaced, from some time on."""
+
+    at: float = NOW
+
+    def recheck_at(self) -> float:
+        return self.at
+
+
+@pytest.mark.parametrize("at", [NOW - 1, NOW, NOW + 30])
+def test_a_forged_signature_can_start_a_fetch_of_keys(key: SigningKey, at: float) -> None:
+    """If it may, the token is not recognized; else, the rejection lasts until it may."""
+    scene = Scene(key)
+    scene.keys = Rechecked(scene.keys._index.keys)
+    scene.keys.at = at
+    scene.experienced, scene.fresh = scene.router(), scene.router()
+    scene.learn(scene.signed(POD))
+    forged = KeyPool().key("ES256", 1, kid="key-1").sign(POD)
+
+    verdict = scene.recognized(forged)
+
+    assert (verdict is None) == (at <= NOW)
+    assert isinstance(scene.fresh.try_verify(BearerToken(forged)), Pending) == (at <= NOW)
+
+
 def test_senders_of_nested_uids_are_never_known() -> None:
     """Only a top-level claim can be a token's own value."""
     assert claims_of(ClaimRules(PrefixedClaim("sub"), uid="/nested/uid")) is None
