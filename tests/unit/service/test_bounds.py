@@ -98,8 +98,9 @@ def test_each_limit_counts(sections: dict[str, Any], processes: int, more: int) 
 
 
 def test_each_process_needs_its_own() -> None:
-    """Workers share no memory for caches and connections."""
-    assert memory_needed(configured(), 3, MANY) == 3 * memory_needed(configured(), 1, MANY)
+    """Workers share no memory for caches and connections. Only one process reads the configuration."""
+    one, two, three = (memory_needed(configured(), processes, MANY) for processes in (1, 2, 3))
+    assert three - two == two - one > 400 * MIB
 
 
 def test_enough_memory_and_descriptors_are_not_a_warning() -> None:
@@ -112,7 +113,7 @@ def test_enough_memory_and_descriptors_are_not_a_warning() -> None:
 def test_too_little_memory_is_a_warning() -> None:
     """The warning has both numbers and the settings to change."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=MANY, memory=256 * MIB)
-    assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 542 MiB")
+    assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 511 MiB")
     assert "limits.maxUnfinishedHeaderBytes" in warning
 
 
