@@ -15,7 +15,7 @@ from tests.bench.neighbours import neighbours
 from tests.bench.peers import envoy_command, front_command, gooidc_command, null_gate_command
 from tests.bench.records import records
 from tests.bench.report import Row, Series
-from tests.bench.resident import memory, opaque, ready
+from tests.bench.resident import memory, opaque, ready, rest
 from tests.bench.server import CLIENT_CORE, Server, free_port, pinned
 from tests.bench.stage import Stage
 from tests.bench.tokens import TokenFile
@@ -293,6 +293,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "latency": latency,
     "workers": workers,
     "memory": memory,
+    "rest": rest,
     "ready": ready,
     "neighbours": neighbours,
     "opaque": opaque,
