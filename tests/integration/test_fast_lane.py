@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from authgate.config import load
+from authgate.dev.keys import SigningKey
 from authgate.service import Service
 from tests.support.audit_lines import audit_lines
 from tests.support.http_corpus import requests
@@ -39,6 +40,7 @@ class Pair:
     fast_client: Client
     plain_client: Client
     tokens: dict[str, str]
+    key: SigningKey
 
 
 class Loop(threading.Thread):
@@ -82,7 +84,7 @@ def _running(folder: Path, audit: str) -> Iterator[Pair]:
     for service in services:
         loop.do(service.start())
     clients = [Client(service) for service in services]
-    yield Pair(services[0], services[1], clients[0], clients[1], tokens)
+    yield Pair(services[0], services[1], clients[0], clients[1], tokens, key)
     for client in clients:
         client.close()
     for service in services:
@@ -259,6 +261,53 @@ def test_audit_lines_are_the_same(tmp_path: Path) -> None:
         "url.path": "/staff/a",
     }
     assert [line["client.address"] for line in shown["accepted: as nginx sends it"]] == ["192.0.2.7"]
+
+
+def test_audit_lines_of_new_tokens_of_a_known_sender_are_the_same(tmp_path: Path) -> None:
+    """Each line has the id of its own token, the rule of its own request, and what decided."""
+    shown = []
+    with _running(tmp_path, "all") as pair:
+        now = int(time.time())
+        for number, path in enumerate(["/staff/a", "/staff/a", "/raw/a", "/staff/a", "/elsewhere", "/raw/b"]):
+            claims = {
+                "iss": ISSUER,
+                "aud": "app",
+                "sub": "jane",
+                "exp": now + 3600,
+                "iat": now,
+                "jti": str(number),
+            }
+            head = (
+                "GET /policies/rules/verify HTTP/1.1",
+                "Host: gate",
+                f"Authorization: Bearer {pair.key.sign(claims)}",
+                f"X-Request-Id: {number}",
+                f"X-Original-URI: {path}",
+                "X-Original-Method: GET",
+                "X-Original-Host: app.example",
+            )
+            request = "".join(f"{line}\r\n" for line in (*head, "")).encode()
+            for _ in range(2):
+                both = [_decided(client, request) for client in (pair.fast_client, pair.plain_client)]
+                assert both[0] == both[1]
+                shown.append(both[0][1])
+    assert [line.get("authgate.rule") for line in shown[::2]] == [
+        "rules[1]",
+        "rules[1]",
+        "rules[2]",
+        "rules[1]",
+        None,
+        "rules[2]",
+    ]
+    assert len({line["authgate.token.id"] for line in shown}) == 6
+
+
+def _decided(client: Client, request: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Return the answer to a request and the attributes of its audit line."""
+    stream = configured()
+    answer, _ = client.exchange([request])
+    (line,) = (line for line in audit_lines(stream.getvalue()) if line["body"] == "decision")
+    return answer, _comparable(line["attributes"])
 
 
 def _comparable(attributes: dict[str, Any]) -> dict[str, Any]:
