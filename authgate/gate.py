@@ -233,7 +233,7 @@ class Gate:
         if policy.shadow is not None and policy.shadow.admits_anonymous(request) != admits:
             reasons = (Reason.ANONYMOUS, Reason.NO_CREDENTIAL)
             live, shadow = reasons if admits else reversed(reasons)
-            self._on_difference(Difference(policy.name, live, shadow))
+            self._on_difference(Difference(policy.name, live, shadow, request=request))
         return admits
 
     def _compare(
@@ -259,7 +259,7 @@ class Gate:
                 verdict.keep_answer(clause.key, other)
         if (other.reason is Reason.AUTHENTICATED) != (live is Reason.AUTHENTICATED):
             private = other.private if isinstance(other, Deny) else ""
-            self._on_difference(Difference(policy, live, other.reason, private, verdict.identity))
+            self._on_difference(Difference(policy, live, other.reason, private, verdict.identity, request))
 
     def _review(
         self, decision: Allow, policy: Policy, access: AccessRule, request: OriginalRequest

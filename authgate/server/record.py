@@ -74,7 +74,8 @@ class Recorder:
         }
         if found.identity is not None:
             attributes["user.name"] = found.identity.username
-        self._audit.record(found.policy, f"{live} or {shadow}", attributes, "the shadow decides differently")
+        known = {**attributes, **_known(self._of_request(RequestFacts(original=found.request)))}
+        self._audit.record(found.policy, f"{live} or {shadow}", known, "the shadow decides differently")
 
     def cells_of(self, decision: Decision, policy: str) -> AnswerCells | None:
         """Return the counters of such decisions, or None if each must be recorded in another way, too."""
@@ -103,8 +104,7 @@ class Recorder:
             **self._of_token(decision, facts),
             **self._of_request(facts),
         }
-        known = {name: value for name, value in attributes.items() if value is not None}
-        self._audit.record(policy, decision.reason.value, known, trace=facts.trace)
+        self._audit.record(policy, decision.reason.value, _known(attributes), trace=facts.trace)
 
     def _recent_decision(
         self, decision: Decision, outcome: str, policy: str, facts: RequestFacts
@@ -170,6 +170,10 @@ class Recorder:
             else None,
             "http.route": facts.pattern if fields.path == "template" else None,
         }
+
+
+def _known(attributes: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
 def _detail(decision: Decision) -> str | None:

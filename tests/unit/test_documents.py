@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 from typer.main import get_group
 
 from authgate.cli.commands import app
-from authgate.config import json_schema, load
+from authgate.config import SCHEMA_ID, json_schema, load
 from authgate.errors import REASONS, Reason
 from authgate.observability.families import FAMILIES
 from tests.support.audit_lines import SCHEMA
@@ -107,7 +108,9 @@ def test_every_attribute_of_an_audit_line_is_explained() -> None:
 
 
 def test_the_schema_of_audit_lines_has_every_reason() -> None:
-    """A new reason is a new value."""
+    """A new reason is a new value. The schema is valid, and its address is on the documentation site."""
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$id"] == f"{SCHEMA_ID.partition('/schema/')[0]}/audit.schema.json"
     attributes = SCHEMA["oneOf"][0]["properties"]["attributes"]["properties"]
     assert set(attributes["authgate.reason"]["enum"]) == set(Reason)
 

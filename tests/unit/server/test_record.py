@@ -32,7 +32,12 @@ from tests.support.logs import configured
 pytestmark = pytest.mark.usefixtures("logging_as_it_was")
 
 DIFFERENCE = Difference(
-    "default", Reason.AUTHENTICATED, Reason.NOT_ALLOWED, "rules[1]", Identity("corp:jane")
+    "default",
+    Reason.AUTHENTICATED,
+    Reason.NOT_ALLOWED,
+    "rules[1]",
+    Identity("corp:jane"),
+    OriginalRequest("GET", "/a", "app.example", "access_token=secret"),
 )
 
 
@@ -50,7 +55,7 @@ def record(
 
 
 def test_a_difference_is_counted_and_written(caplog: pytest.LogCaptureFixture) -> None:
-    """The record has both reasons, the shadow's rule and the user's name."""
+    """The record has both reasons, the shadow's rule, the user's name and the request without its query."""
     assert record("deny", 1, caplog) == (
         1,
         [
@@ -61,6 +66,9 @@ def test_a_difference_is_counted_and_written(caplog: pytest.LogCaptureFixture) -
                 "authgate.shadow": "not_allowed",
                 "authgate.detail": "rules[1]",
                 "user.name": "corp:jane",
+                "http.request.method": "GET",
+                "server.address": "app.example",
+                "url.path": "/a",
             }
         ],
     )
