@@ -170,7 +170,7 @@ async def test_the_admin_port_may_be_a_unix_socket(tmp_path: Path, socket_path: 
         "/status": 200,
         "/metrics": 200,
         "/verify": 404,
-        "/": 404,
+        "/": 200,
     }
 
 
