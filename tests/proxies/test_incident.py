@@ -31,6 +31,7 @@ from tests.support.gate import AUDIENCE, GateProcess
 from tests.support.openid import OpenIDSite
 from tests.support.process import ChildProcess, accepts, free_port, until
 from tests.support.service import cluster, of_cluster, trusting, written
+from tests.support.tools import require_tool
 from tests.support.watch_server import WatchServer
 
 if TYPE_CHECKING:
@@ -61,13 +62,13 @@ class AheadSite(OpenIDSite):
 
 
 class Metadata:
-    """The part of the API server that lists and watches metadata, with a pod."""
+    """The part of the API server that lists and watches metadata, with a pod and its account."""
 
-    def __init__(self, pod_uid: str) -> None:
+    def __init__(self, pod_uid: str, account_uid: str) -> None:
         self.pods = WatchServer(pod_uid)
         self._servers = {
             "/api/v1/pods": self.pods,
-            "/api/v1/serviceaccounts": WatchServer(),
+            "/api/v1/serviceaccounts": WatchServer(account_uid),
             "/api/v1/nodes": WatchServer(),
         }
 
@@ -117,13 +118,11 @@ class Stage:
     variables: dict[str, str]
     session: aiohttp.ClientSession
 
-    async def visit(
-        self, path: str, token: str | None, *, method: str = "GET", proxy: str = "good"
-    ) -> Complaint:
+    async def visit(self, path: str, token: str | None, *, proxy: str = "good") -> Complaint:
         """Send a browser's request, and return the page of its denial."""
         headers = {"Accept": "text/html"} | (authorization(token) if token else {})
         url = f"http://{self.proxies[proxy][0]}{path}"
-        async with self.session.request(method, url, headers=headers) as answer:
+        async with self.session.get(url, headers=headers) as answer:
             shown = {name: html.unescape(text) for name, text in _LISTED.findall(await answer.text())}
             return Complaint(answer.status, shown)
 
@@ -185,6 +184,7 @@ def nginx(folder: Path, gate: str, app: str, *, policy: str) -> tuple[str, Child
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
     """Everything runs, except for the supplier's issuer. One proxy names a policy that does not exist."""
+    require_tool("curl", "commands of the page use it")
     folder = tmp_path_factory.mktemp("incident")
     supplier = Issuer(f"http://127.0.0.1:{free_port()}", SigningKey.generate("ES256"))
     async with (
@@ -201,7 +201,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
         partner_server.add(AheadSite(partner))
         account = scenario.state.service_account("worker")
         pod = scenario.state.pod(account, "worker-7")
-        metadata = Metadata(pod.uid)
+        metadata = Metadata(pod.uid, account.uid)
         scenario.server.add(metadata)
         review: dict[str, Any] = {"legacyAudiences": [LEGACY_AUDIENCE], "qps": 0.1, "burst": 1}
         document = {

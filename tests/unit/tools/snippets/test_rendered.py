@@ -105,6 +105,13 @@ def test_a_snippet_names_the_settings_of_the_gate(snippet: Snippet) -> None:
     assert "`headers.preset: remote`" in rendered_text
 
 
+@ALL
+@pytest.mark.parametrize("complete", [False, True], ids=["paste", "complete"])
+def test_a_snippet_has_the_request_id(snippet: Snippet, *, complete: bool) -> None:
+    """tests/proxies show what becomes of it."""
+    assert "x-request-id" in text(snippet, Options(complete=complete)).lower()
+
+
 @pytest.mark.parametrize("snippet", [SNIPPETS["envoy"], SNIPPETS["traefik"]], ids=["envoy", "traefik"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
 def test_yaml_files_can_be_parsed(snippet: Snippet, change: dict[str, object]) -> None:
