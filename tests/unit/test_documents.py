@@ -85,6 +85,18 @@ def test_the_readme_lists_every_command() -> None:
     assert set(get_group(app).commands) == set(listed)
 
 
+def test_reasons_next_to_a_status_exist() -> None:
+    """An answer that a document quotes, such as 401 `no_credential`, has a reason code of authgate."""
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
+    unknown = {
+        f"{document.relative_to(ROOT)}: {code}"
+        for document in documents
+        for code in re.findall(r"\b(?:401|403|404|503) `?([a-z]+_[a-z_]+)", document.read_text())
+        if code not in set(Reason)
+    }
+    assert unknown == set()
+
+
 def test_every_reason_is_explained() -> None:
     """docs/reasons.md has a row for each reason, with the words that the code uses."""
     rows = re.findall(
