@@ -208,7 +208,7 @@ class Gate:
         if clause.check(PolicyInput(identity)) is None:
             headers = self._headers.map(identity, clause.policy)
             if not isinstance(headers, HeaderFailure):
-                allowed = Allow(identity, Reason.AUTHENTICATED, verdict.evidence, headers)
+                allowed = Allow(identity, Reason.AUTHENTICATED, verdict.evidence, headers, rule=clause.rule)
                 response = render(allowed, clause.policy)
         sender.keep_answer(clause.key, response or RenderedAnswer(Reason.NOT_ALLOWED))
         return response if response is not None and response.shareable else None

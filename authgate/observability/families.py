@@ -63,6 +63,12 @@ _ALL: Final = (
         labels=("source", "policy"),
     ),
     MetricFamily(
+        name="authgate_rule_requests",
+        kind="counter",
+        text="Requests that a rule decided, by policy and the index of the rule in it.",
+        labels=("policy", "rule"),
+    ),
+    MetricFamily(
         name="authgate_http_errors",
         kind="counter",
         text="Requests with invalid HTTP, answered without a decision, by status.",

@@ -10,6 +10,7 @@ import platform
 import time
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from authgate import __version__
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _Key = TypeVar("_Key", bound="str | tuple[str, ...]")
 _SUM: Final = len(BUCKETS) + 1
 _WIDTH: Final = len(BUCKETS) + 2
+_MAX_RULES: Final = 10_000
+"""Rules that are counted, in the order of their first use. More would take the place of other counters."""
 
 
 class Histogram:
@@ -60,6 +63,10 @@ class AnswerCell:
         """The number of answers."""
         return int(self._cells[self._at])
 
+    def with_rule(self, rule_at: int) -> RuleAnswerCell:
+        """Return a cell that also counts in the cell of a rule."""
+        return RuleAnswerCell(self._cells, self._at, self.duration, rule_at)
+
     def add(self, seconds: float) -> None:
         """Count one answer and its duration."""
         cells, at = self._cells, self._buckets
@@ -68,12 +75,37 @@ class AnswerCell:
         cells[at + _SUM] += seconds
 
 
-class AnswerCells(dict[str, AnswerCell]):
-    """The counters of answers by their source, all other labels being the same. Each is created at its first use."""
+class RuleAnswerCell(AnswerCell):
+    """The same for answers that a rule decided, which are counted for the rule as well."""
 
-    def __init__(self, cell_of: Callable[[str], AnswerCell]) -> None:
+    __slots__ = ("_rule_at",)
+
+    def __init__(self, cells: Cells, at: int, duration: Histogram, rule_at: int) -> None:
+        super().__init__(cells, at, duration)
+        self._rule_at = rule_at
+
+    def add(self, seconds: float) -> None:
+        """Count one answer, its duration and its rule."""
+        self._cells[self._rule_at] += 1
+        AnswerCell.add(self, seconds)
+
+
+class AnswerCells(dict[str, AnswerCell]):
+    """The counters of answers by their source, all other labels being the same. Each is created at its first use.
+
+    `under` returns those of answers that another rule of the policy decided.
+    """
+
+    def __init__(
+        self,
+        cell_of: Callable[[str], AnswerCell],
+        rule: int | None,
+        under: Callable[[int | None], AnswerCells],
+    ) -> None:
         super().__init__()
         self._cell_of = cell_of
+        self.rule = rule
+        self.under = under
 
     def __missing__(self, source: str) -> AnswerCell:
         made = self[source] = self._cell_of(source)
@@ -197,7 +229,9 @@ class Metrics:
         self.unavailable = LabelledCounter[str](store, "authgate_unavailable")
         self.unavailable.start(*(reason for reason, info in REASONS.items() if info.status == 503))
         self.verify_duration = Histograms[tuple[str, str]](store, "authgate_verify_duration_seconds")
-        self._cells_by_source: dict[tuple[str, str, str], AnswerCells] = {}
+        self._cells_by_source: dict[tuple[str, str, str, int | None], AnswerCells] = {}
+        self._rule_cells: dict[tuple[str, str, str, str, int], AnswerCell] = {}
+        self._rule_places: dict[tuple[str, int], int] = {}
         self.shadow_differences = LabelledCounter[tuple[str, str, str]](store, "authgate_shadow_differences")
         self.cache_requests = LabelledCounter[tuple[str, str]](store, "authgate_cache_requests")
         self.cache_evictions = LabelledCounter[str](store, "authgate_cache_evictions")
@@ -268,8 +302,12 @@ class Metrics:
             allowed, denied = Reason.AUTHENTICATED.value, Reason.NOT_ALLOWED.value
             self.shadow_differences.start((name, allowed, denied), (name, denied, allowed))
 
-    def answer_cell(self, decision: str, reason: str, source: str, policy: str) -> AnswerCell:
+    def answer_cell(
+        self, decision: str, reason: str, source: str, policy: str, rule: int | None = None
+    ) -> AnswerCell:
         """Return the cell that counts answers with these labels. It stays the same for the lifetime of the process."""
+        if rule is not None:
+            return self._rule_cell(decision, reason, source, policy, rule)
         labels = (decision, reason, source, policy)
         cell = self.answers.get(labels)
         if cell is None:
@@ -278,14 +316,32 @@ class Metrics:
             cell = self.answers[labels] = AnswerCell(self.store.cells, at, duration)
         return cell
 
-    def answer_cells(self, decision: str, reason: str, policy: str) -> AnswerCells:
+    def answer_cells(self, decision: str, reason: str, policy: str, rule: int | None = None) -> AnswerCells:
         """Return the cells of answers with these labels, by source."""
-        labels = (decision, reason, policy)
+        labels = (decision, reason, policy, rule)
         cells = self._cells_by_source.get(labels)
         if cells is None:
-            made = AnswerCells(lambda source: self.answer_cell(decision, reason, source, policy))
-            cells = self._cells_by_source[labels] = made
+            cells = self._cells_by_source[labels] = AnswerCells(
+                lambda source: self.answer_cell(decision, reason, source, policy, rule),
+                rule,
+                partial(self.answer_cells, decision, reason, policy),
+            )
         return cells
+
+    def _rule_cell(self, decision: str, reason: str, source: str, policy: str, rule: int) -> AnswerCell:
+        labels = (decision, reason, source, policy, rule)
+        cell = self._rule_cells.get(labels)
+        if cell is not None:
+            return cell
+        cell = self.answer_cell(decision, reason, source, policy)
+        at = self._rule_places.get((policy, rule))
+        if at is None and len(self._rule_places) < _MAX_RULES:
+            at = self.store.place("authgate_rule_requests", (policy, str(rule)))
+            self._rule_places[policy, rule] = at
+        if at is not None:
+            cell = cell.with_rule(at)
+            self._rule_cells[labels] = cell
+        return cell
 
     def count_review(self, cluster: str, result: str, seconds: float) -> None:
         """Count one TokenReview of a cluster by its result. A throttled one was not sent and has no duration."""

@@ -40,7 +40,9 @@ class Recorder:
     def record(self, decision: Decision, policy: str, seconds: float, about: About) -> None:
         """Count a decision and its duration, and write its audit line. `policy` is "" if the request had no policy."""
         outcome, reason = _OUTCOMES[type(decision)], decision.reason
-        self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy).add(seconds)
+        self._metrics.answer_cell(outcome, reason, decision.evidence.source, policy, decision.rule).add(
+            seconds
+        )
         if isinstance(decision, Unavailable):
             self._metrics.unavailable[reason] += 1
         written = self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason)
@@ -82,7 +84,7 @@ class Recorder:
         outcome = _OUTCOMES[type(decision)]
         if self.recent is not None or self._audit.wants(allowed=outcome == "allow"):
             return None
-        return self._metrics.answer_cells(outcome, decision.reason.value, policy)
+        return self._metrics.answer_cells(outcome, decision.reason.value, policy, decision.rule)
 
     def _write(
         self,

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
     from authgate.config import Config, PolicyConfig, RuleConfig
     from authgate.model import Clock
-    from authgate.observability.counter_store import CounterStore
+    from authgate.observability.counter_store import CounterStore, Labels
     from authgate.observability.figures import Figures
     from authgate.server.admin.history import Kind
     from authgate.server.admin.status import Inspection, Readiness
 
 _ANSWERS: Final = "authgate_verify_requests"
+_RULES: Final = "authgate_rule_requests"
 _DECISIONS: Final = ("allow", "deny", "unavailable")
 _MAX_NAMES: Final = 10
 """Hosts, methods and paths of a rule that are listed."""
@@ -91,7 +92,10 @@ class StatusBoard:
             inspected=len(inspected.inspections),
             verifiers=rows,
             more_verifiers=max((one.more for one in inspected.inspections), default=0),
-            policies=tuple(_policy(config, name, policy, counts) for name, policy in policies[:MAX_ROWS]),
+            policies=tuple(
+                _policy(config, name, policy, counts, figures.get(_RULES, {}))
+                for name, policy in policies[:MAX_ROWS]
+            ),
             more_policies=max(0, len(policies) - MAX_ROWS),
             reasons=self._history.last_hour(),
             recent=merged((one.decisions for one in inspected.inspections), config.kept_decisions)
@@ -121,7 +125,11 @@ def _sum(figures: Figures, family: str) -> float:
 
 
 def _policy(
-    config: Config, name: str, policy: PolicyConfig, counts: Mapping[tuple[str, str], int]
+    config: Config,
+    name: str,
+    policy: PolicyConfig,
+    counts: Mapping[tuple[str, str], int],
+    by_rule: Mapping[Labels, Sequence[float]],
 ) -> PolicyRow:
     prefix = "" if name == DEFAULT_POLICY else f"/policies/{name}"
     endpoints = [f"{prefix}/verify"]
@@ -133,7 +141,12 @@ def _policy(
         endpoints=tuple(endpoints),
         decides=", ".join(_conditions(policy)),
         rules=tuple(
-            RuleRow(index=index, matches=_matches(rule), decides=_decides(rule))
+            RuleRow(
+                index=index,
+                matches=_matches(rule),
+                decides=_decides(rule),
+                decided=int(by_rule.get((name, str(index)), [0.0])[0]),
+            )
             for index, rule in enumerate(shown)
         ),
         more_rules=len(policy.rules) - len(shown),

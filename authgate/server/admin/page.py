@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         GateStatus,
         KeyRow,
         PolicyRow,
+        RuleRow,
         VerifierRow,
     )
     from authgate.server.recent import RecentDecision
@@ -310,7 +311,7 @@ def _policy(policy: PolicyRow) -> Html:
     if policy.rules:
         body = [
             _row(
-                f"rules[{rule.index}]",
+                _rule_name(rule),
                 element("td", rule.matches, class_="long"),
                 element("td", rule.decides),
             )
@@ -321,7 +322,7 @@ def _policy(policy: PolicyRow) -> Html:
             element(
                 "details",
                 element("summary", counted(len(policy.rules) + policy.more_rules, "rule")),
-                _table(caption, ("Rule", "Requests", "Decision"), body),
+                _table(caption, ("Rule", "Matches", "Decides by"), body),
                 _more(policy.more_rules, "rule"),
             )
         ]
@@ -334,6 +335,11 @@ def _policy(policy: PolicyRow) -> Html:
         *rules,
         class_="card",
     )
+
+
+def _rule_name(rule: RuleRow) -> Html:
+    decided = f"{rule.decided:,} request{'' if rule.decided == 1 else 's'}"
+    return together(f"rules[{rule.index}]", element("br"), element("span", decided, class_="quiet"))
 
 
 def _process(status: GateStatus) -> Html:

@@ -84,11 +84,12 @@ class VerifierRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRow:
-    """A rule of a policy: the requests that it matches, and how it decides."""
+    """A rule of a policy: the requests that it matches, how it decides, and how many it decided since the start."""
 
     index: int
     matches: str
     decides: str
+    decided: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,6 +122,13 @@ class CountedAnswer(RenderedAnswer):
         self.shareable = _MARK not in rest
         self.cells = cells
 
+    def under(self, rule: int | None) -> CountedAnswer:
+        """Return this answer for another rule, which must be counted."""
+        if rule == self.cells.rule:
+            return self
+        whole = self.head if self.rest is None else self.head + _MARK + self.rest
+        return CountedAnswer(self.reason, whole, self.cells.under(rule))
+
     def head_for(self, verdict: Authenticated | Rejected) -> bytes:
         """Return the bytes for a token, by its verdict."""
         if self.rest is None or not isinstance(verdict, SenderVerdict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import Metric
@@ -12,8 +13,12 @@ from authgate import __version__
 from authgate.observability.families import BUCKETS
 from authgate.observability.metrics import Gauges, Metrics
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 LABELS = {
     "authgate_verify_requests": {"decision", "reason", "source", "policy"},
+    "authgate_rule_requests": {"policy", "rule"},
     "authgate_unavailable": {"reason"},
     "authgate_verify_duration_seconds": {"source", "policy"},
     "authgate_shadow_differences": {"policy", "live", "shadow"},
@@ -63,6 +68,7 @@ def counted() -> Metrics:
     metrics.answer_cell("allow", "authenticated", "jwks", "default").add(0.0003)
     metrics.answer_cell("allow", "authenticated", "jwks", "default").add(3.0)
     metrics.answer_cell("deny", "token_expired", "none", "app").add(0.0001)
+    metrics.answer_cell("deny", "not_allowed", "jwks", "app", 2).add(0.0001)
     metrics.count_review("home", "authenticated", 0.02)
     metrics.count_review("home", "throttled", 0.0)
     metrics.count_introspection("opaque", "active", 0.04)
@@ -304,3 +310,30 @@ def test_two_gates_count_separately() -> None:
 
     assert value(one, "authgate_internal_errors_total") == 5
     assert value(two, "authgate_internal_errors_total") == 0
+
+
+def _singles(metrics: Metrics) -> Iterator[tuple[tuple[str, tuple[str, ...]], list[float]]]:
+    """Yield the names and numbers of counters and gauges."""
+    return (item for item in metrics.store.numbers() if len(item[1]) == 1)
+
+
+def test_rules_beyond_a_limit_are_not_counted() -> None:
+    """Their answers still are. Rules must not take the place of other counters in shared memory."""
+    metrics = Metrics()
+    for rule in range(10_050):
+        metrics.answer_cell("allow", "authenticated", "jwks", "app", rule).add(0.1)
+    assert sum("rule" in family for (family, _), _ in _singles(metrics)) == 10_000
+    assert metrics.answers["allow", "authenticated", "jwks", "app"].count == 10_050
+
+
+def test_a_rule_is_counted_beside_the_answer() -> None:
+    """All answers of a rule have one counter. Answers of other rules, and of none, have their own."""
+    metrics = Metrics()
+    metrics.answer_cell("allow", "authenticated", "jwks", "app", 1).add(0.1)
+    metrics.answer_cell("deny", "not_allowed", "cache", "app", 1).add(0.1)
+    metrics.answer_cells("allow", "authenticated", "app").under(1)["jwks"].add(0.1)
+    metrics.answer_cells("allow", "authenticated", "app", 1).under(None)["jwks"].add(0.1)
+    metrics.answer_cell("allow", "authenticated", "jwks", "app", 2).add(0.1)
+    counted_rules = {labels: number for (family, labels), [number] in _singles(metrics) if "rule" in family}
+    assert counted_rules == {("app", "1"): 3, ("app", "2"): 1}
+    assert metrics.answers["allow", "authenticated", "jwks", "app"].count == 4

@@ -53,6 +53,12 @@ class Scene:
         for _ in range(number):
             cell.add(0.001)
 
+    def count_rule(self, policy: str, rule: int, number: int = 1, worker: int = 0) -> None:
+        """Count decisions of a rule in a worker."""
+        cell = self.stores[worker].answer_cell("allow", "authenticated", "jwks", policy, rule)
+        for _ in range(number):
+            cell.add(0.001)
+
     def status(self, *inspections: Inspection, asked: int = 1, named: bool = True) -> GateStatus:
         """Return the status."""
         return self.board.status(
@@ -262,3 +268,15 @@ def test_recent_decisions_are_not_shown(clock: FakeClock, tmp_path: Path, admin:
     """They need both the setting and a client that may see identities."""
     scene = Scene(clock, configured(tmp_path, f"admin: {admin}"))
     assert scene.status(Inspection(verifiers=(), decisions=(made(1.0),)), named=named).recent is None
+
+
+def test_rules_have_their_requests(clock: FakeClock, tmp_path: Path) -> None:
+    """They are summed over workers, and are among those of the policy."""
+    rules = "[{paths: [/a], anonymous: true}, {paths: [/b], anonymous: true}]"
+    scene = Scene(clock, configured(tmp_path, f"policies: {{default: {{}}, p: {{rules: {rules}}}}}"))
+    scene.stores.append(Metrics())
+    scene.count_rule("p", 1, 3)
+    scene.count_rule("p", 1, 2, worker=1)
+    scene.count("allow", "authenticated", "p")
+    row = scene.status().policies[0]
+    assert (row.name, row.allowed, [rule.decided for rule in row.rules]) == ("p", 6, [0, 5])

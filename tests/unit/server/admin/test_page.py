@@ -126,14 +126,14 @@ def test_keys_that_only_some_workers_have_are_marked() -> None:
 
 def test_a_policy_has_its_endpoints_decisions_and_rules() -> None:
     """Decisions that never occurred are left out."""
-    rule = RuleRow(index=0, matches="GET /reports/*", decides="allow: 2 entries")
+    rule = RuleRow(index=0, matches="GET /reports/*", decides="allow: 2 entries", decided=5678)
     row = policy("reports", allowed=1234, unavailable=1, rules=(rule,), more_rules=2)
     read = Reader(status_page(status_with(policies=(row, policy("idle")))))
     for shown in (
         "/policies/reports/verify",
         "allow 1,234, unavailable 1",
         "3 rules",
-        "rules[0]GET /reports/*allow: 2 entries",
+        "rules[0]5,678 requestsGET /reports/*allow: 2 entries",
         "2 more rules",
         "no requests yet",
     ):
@@ -214,7 +214,11 @@ def test_texts_of_strangers_are_only_texts() -> None:
                 ),
             ),
             policies=(
-                policy(HOSTILE, decides=HOSTILE, rules=(RuleRow(index=0, matches=HOSTILE, decides=HOSTILE),)),
+                policy(
+                    HOSTILE,
+                    decides=HOSTILE,
+                    rules=(RuleRow(index=0, matches=HOSTILE, decides=HOSTILE, decided=0),),
+                ),
             ),
             reasons=(ReasonHour("deny", HOSTILE, (1,) * 60),),
             recent=(
