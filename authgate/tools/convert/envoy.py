@@ -381,10 +381,15 @@ class _Filter:
         any_of = requirement.section("requires_any")
         if any_of is not None:
             decisions = [self._requirement(item) for item in any_of.sections("requirements")]
-            if _OPEN in decisions:
-                return _OPEN
             entries = [entry for decision in decisions for entry in decision.get("allow", ())]
-            return {"allow": entries} if entries else DENY_ALL
+            if _OPEN not in decisions:
+                return {"allow": entries} if entries else DENY_ALL
+            if not entries or self._accepts_all(entries):
+                return _OPEN
+            any_of.note(
+                None, "needs a token: authgate cannot accept only some issuers where a token is optional"
+            )
+            return {"allow": entries}
         for name in ("allow_missing", "allow_missing_or_failed"):
             if name in requirement.values:
                 requirement.section(name)
@@ -404,6 +409,11 @@ class _Filter:
             holder.note("provider_name", f"{name} has no issuer in the result: it allows no request")
             return DENY_ALL
         return {"allow": [self._entry(provider, wanted or provider.audiences)]}
+
+    def _accepts_all(self, entries: list[dict[str, Any]]) -> bool:
+        """Return whether these entries allow every token that the configuration accepts."""
+        plain = {name for entry in entries if "expression" not in entry for name in entry["issuers"]}
+        return plain == {item["gate"]["name"] for item in self.result.jwt}
 
     def _entry(self, provider: _Provider, wanted: tuple[str, ...]) -> dict[str, Any]:
         entry: dict[str, Any] = {"issuers": [provider.issuer]}
@@ -586,7 +596,7 @@ def duration(fields: Fields, name: str) -> str | None:
         if below_name is None:
             return None
         seconds, nanos = below_name.scalar("seconds") or 0, below_name.scalar("nanos") or 0
-        if not isinstance(seconds, int | str) or not isinstance(nanos, int):
+        if not re.fullmatch(r"\d{1,9}", str(seconds)) or not isinstance(nanos, int) or not 0 <= nanos < 10**9:
             raise fields.wrong(name, "must be a duration")
         text = f"{int(seconds) + nanos / 1e9:.3f}".rstrip("0").rstrip(".") + "s"
     else:
