@@ -39,11 +39,31 @@ def test_the_blocks_of_a_document_are_files_that_are_tested(document: Path) -> N
     assert [block for block in blocks if not any(block in text for text in files)] == []
 
 
+_FOLDERS = (
+    *("", "docs", "docs/concepts", "docs/migrating", "docs/providers", "docs/start", "helm/authgate"),
+    *("deploy/compose", "deploy/examples/*", "deploy/kustomize"),
+)
+"""Folders with documents."""
+
+
+def test_the_reason_codes_in_documents_exist() -> None:
+    """A word with underscores after a status is the code of a reason with this status."""
+    known = {(str(info.status), reason.value) for reason, info in REASONS.items()}
+    named = {
+        (path.name, status, code)
+        for folder in _FOLDERS
+        for path in ROOT.glob(f"{folder}/*.md".removeprefix("/"))
+        for status, code in re.findall(r"\b(200|401|403|404|503) `?([a-z]+(?:_[a-z]+)+)\b", path.read_text())
+    }
+    assert len(named) > 50
+    assert [each for each in named if each[1:] not in known] == []
+
+
 def test_the_files_that_documents_link_to_exist() -> None:
     """No relative link of a document is broken."""
     broken = [
         f"{document.name}: {target}"
-        for folder in ("", "docs", "docs/migrating", "docs/providers", "helm/authgate", "deploy/examples/*")
+        for folder in _FOLDERS
         for document in ROOT.glob(f"{folder}/*.md".removeprefix("/"))
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
         if not (document.parent / target).exists()
