@@ -5,12 +5,17 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from jwt.algorithms import get_default_algorithms
 
 from authgate.keys.mldsa import MLDSA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 _IMPLEMENTATIONS: Final = get_default_algorithms()
 
@@ -41,14 +46,35 @@ class Implementation(Protocol):
         ...
 
 
+class _PKCS1:
+    """RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2.2). PyJWT creates the parameters again for each signature."""
+
+    __slots__ = ("_hash", "_padding")
+
+    def __init__(self, algorithm: hashes.HashAlgorithm) -> None:
+        self._padding = padding.PKCS1v15()
+        self._hash = algorithm
+
+    def verify(self, msg: bytes, key: RSAPublicKey, sig: bytes) -> bool:
+        """Return whether a signature of a message is this key's."""
+        try:
+            key.verify(sig, msg, self._padding, self._hash)
+        except InvalidSignature:
+            return False
+        return True
+
+
 ALGORITHMS: Final[Mapping[str, Implementation]] = MappingProxyType(
     {
         **{name: _IMPLEMENTATIONS[name] for name in KEY_TYPES if name in _IMPLEMENTATIONS},
+        "RS256": _PKCS1(hashes.SHA256()),
+        "RS384": _PKCS1(hashes.SHA384()),
+        "RS512": _PKCS1(hashes.SHA512()),
         "Ed25519": _IMPLEMENTATIONS["EdDSA"],
         **dict.fromkeys(("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"), MLDSA()),
     }
 )
-"""The implementation of each algorithm: PyJWT's, but for ML-DSA."""
+"""The implementation of each algorithm: PyJWT's, except for RS256, RS384, RS512 and ML-DSA."""
 
 
 _ED25519: Final = frozenset({"EdDSA", "Ed25519"})

@@ -247,7 +247,16 @@ class JWTVerifier:
     def _recheckable(self, verdict: Authenticated | Rejected) -> Authenticated | Rejected:
         """Return the verdict; limit a rejection by keys that may have been replaced to the time of the next recheck."""
         if isinstance(verdict, Rejected) and verdict.reason in _REPLACED_KEY:
-            return replace(verdict, until=max(self._keys.recheck_at(), self._clock.monotonic()))
+            until = max(self._keys.recheck_at(), self._clock.monotonic())
+            return Rejected(
+                verdict.reason,
+                verdict.detail,
+                verdict.evidence,
+                verdict.final,
+                verdict.handle,
+                until,
+                private=verdict.private,
+            )
         return verdict
 
     def _verify_with(self, token: UnverifiedToken, found: KeysFound) -> Authenticated | Rejected:

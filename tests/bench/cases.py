@@ -111,6 +111,8 @@ def _all_new(
 ) -> float:
     warming, measured = tokens.split(500)
     with stage.gate(algorithm) as gate:
+        if refused:  # a gate in use knows the senders whose tokens expire or are changed
+            wrk(gate.url, stage.one, 1)
         # The code is then warm, and each token that follows is new.
         wrk(gate.url, warming, _BOUND, once=True, refused=refused)
         return stage.load(name, gate, measured, once=True, refused=refused)
