@@ -34,6 +34,8 @@ _MAX_TEMPLATES: Final = 8  # for the same header
 _MAX_ATTEMPTS: Final = 16  # to make one, for the same header
 _MAX_HEADERS: Final = 32
 _MAX_SENDERS: Final = 2048
+_WINDOW: Final = 256  # new senders after which the benefit is judged
+_PAUSE: Final = 8192  # tokens
 _MAX_DIGITS: Final = 18
 # Strings without escapes, and integers that every parser reads alike. Nothing is tried twice: the time is linear.
 _TEXT: Final = rb"[ !#-\[\]-~]*+"
@@ -95,42 +97,54 @@ class Recognizer:
     """Learns templates and senders from accepted tokens. All numbers and sizes are limited."""
 
     def __init__(self) -> None:
-        self._templates: dict[bytes, list[_Template]] = {}
+        self._known: dict[bytes, _Known] = {}
         """By the text of the header, which names the key."""
-        self._attempts: dict[bytes, int] = {}
         self._senders = 0
 
     def find(self, token: bytes) -> RecognizedToken | None:
         """Return the token if its sender is known. Any bytes are allowed."""
+        known = self._known.get(token[: token.find(b".")])
+        if known is None or known.pauses():
+            return None
         segments = token.split(b".", 3)
-        templates = self._templates.get(segments[0])
-        if templates is None or len(segments) != 3:
+        if len(segments) != 3:
             return None
         payload = decode_segment(segments[1])
         if payload is None:
             return None
-        for template in templates:
+        for template in known.templates:
             match = template.match(payload)
             if match is not None:
                 signature = decode_segment(segments[2])
                 if not signature:
                     return None
-                return template.recognize(match.groups(b""), token[: -len(segments[2]) - 1], signature)
+                found = template.recognize(match.groups(b""), token[: -len(segments[2]) - 1], signature)
+                known.found += found is not None
+                return found
         return None
 
     def learn(self, token: UnverifiedToken, verdict: Authenticated, claims: IdentityClaims) -> None:
         """Remember the template and the sender of an accepted token."""
-        header, _, segment = token.signing_input.partition(b".")
-        payload = decode_segment(segment)
+        signed = token.signing_input
+        header = signed[: signed.find(b".")]
+        known = self._known.get(header)
+        if known is not None and known.paused:
+            return
+        payload = decode_segment(signed[len(header) + 1 :])
         if payload is None or len(payload) > _MAX_PAYLOAD:
             return
-        template = self._template(header, payload) or self._new_template(header, payload, token, claims)
+        if known is None:
+            known = self._known_for(header)
+        template = known.template_for(payload, token, claims)
         match = None if template is None else template.match(payload)
         if template is None or match is None:
             return
         if self._senders >= _MAX_SENDERS:
-            self._forget_senders()
+            self._senders = 0
+            for each in self._known.values():
+                each.forget_senders()
         self._senders += 1
+        known.learned_one()
         template.senders[template.shared(match.groups(b""))] = Sender(
             token.registered.issuer,
             verdict.identity,
@@ -139,36 +153,68 @@ class Recognizer:
             weight_of(verdict),
         )
 
-    def _template(self, header: bytes, payload: bytes) -> _Template | None:
-        return next((known for known in self._templates.get(header, ()) if known.match(payload)), None)
+    def _known_for(self, header: bytes) -> _Known:
+        if len(self._known) >= _MAX_HEADERS:
+            del self._known[next(iter(self._known))]  # the oldest
+        known = self._known[header] = _Known()
+        return known
 
-    def _new_template(
-        self, header: bytes, payload: bytes, token: UnverifiedToken, claims: IdentityClaims
+
+class _Known:
+    """What was learned from the tokens with one header.
+
+    If most of them come from new senders, looking for a known one is a waste of time, and it pauses.
+    """
+
+    __slots__ = ("_attempts", "_learned", "found", "paused", "templates")
+
+    def __init__(self) -> None:
+        self.templates: list[_Template] = []
+        self.found = 0
+        self.paused = 0
+        self._attempts = 0
+        self._learned = 0
+
+    def pauses(self) -> bool:
+        """Return whether to ignore a token. Each call shortens the pause."""
+        if not self.paused:
+            return False
+        self.paused -= 1
+        return True
+
+    def learned_one(self) -> None:
+        """Count a new sender, and begin a pause if too few tokens come from known ones."""
+        self._learned += 1
+        if self._learned < _WINDOW:
+            return
+        if self.found < _WINDOW // 2:
+            self.paused = _PAUSE
+            self.forget_senders()
+        self._learned = self.found = 0
+
+    def forget_senders(self) -> None:
+        """Forget all senders, but not the templates."""
+        for template in self.templates:
+            template.senders.clear()
+
+    def template_for(
+        self, payload: bytes, token: UnverifiedToken, claims: IdentityClaims
     ) -> _Template | None:
-        """Return a template of an accepted token and keep it; None if the token is unusual.
+        """Return the template of an accepted token, a new one if necessary; None if the token is unusual.
 
         Making one takes a millisecond, so the number of attempts is limited, too.
         """
-        attempts = self._attempts.get(header, 0)
-        if attempts >= _MAX_ATTEMPTS:
+        for template in self.templates:
+            if template.match(payload) is not None:
+                return template
+        if self._attempts >= _MAX_ATTEMPTS or len(self.templates) >= _MAX_TEMPLATES:
             return None
-        if attempts == 0 and len(self._attempts) >= _MAX_HEADERS:
-            oldest = next(iter(self._attempts))
-            del self._attempts[oldest]
-            self._templates.pop(oldest, None)
-        self._attempts[header] = attempts + 1
-        templates = self._templates.get(header, [])
-        template = _template_of(payload, token, claims) if len(templates) < _MAX_TEMPLATES else None
-        if template is None or template.match(payload) is None:
-            return None
-        self._templates[header] = [*templates, template]
-        return template
-
-    def _forget_senders(self) -> None:
-        self._senders = 0
-        for templates in self._templates.values():
-            for template in templates:
-                template.senders.clear()
+        self._attempts += 1
+        made = _template_of(payload, token, claims)
+        if made is not None and made.match(payload) is not None:
+            self.templates.append(made)
+            return made
+        return None
 
 
 class _Template:

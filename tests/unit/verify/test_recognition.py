@@ -393,6 +393,33 @@ def test_the_numbers_of_templates_and_senders_are_limited(key: SigningKey) -> No
     assert again == [False] * 8 + [True] * 32
 
 
+def test_recognition_pauses_while_most_tokens_come_from_new_senders(key: SigningKey) -> None:
+    """Looking for a known sender would only cost time. It is tried again later."""
+    scene = Scene(key, "subject")
+    friend = scene.signed({**PERSON, "jti": "id-2"})
+    strangers = [scene.signed({**PERSON, "sub": f"user-{number}"}) for number in range(256)]
+    recognized = []
+    for number in range(3):
+        scene.learn(scene.signed(PERSON))
+        recognized.append(scene.recognized(friend) is not None)
+        if number == 0:
+            scene.learn(*strangers)
+        elif number == 1:
+            for _ in range(8192):
+                scene.experienced.recognize(friend.encode(), b"")
+    assert recognized == [True, False, True]
+
+
+def test_recognition_continues_while_enough_tokens_come_from_known_senders(key: SigningKey) -> None:
+    """Then it saves more time than it costs."""
+    scene = Scene(key, "subject")
+    friend = scene.signed({**PERSON, "jti": "id-2"})
+    scene.learn(scene.signed(PERSON))
+    for number in range(300):
+        assert scene.recognized(friend)
+        scene.learn(scene.signed({**PERSON, "sub": f"user-{number}"}))
+
+
 @every_case
 @HYPOTHESIS
 @given(data=st.data())
