@@ -1,6 +1,8 @@
 """The typed requests of the Kubernetes API. The only importer of kubernetes_asyncio.
 
-Importing it costs 36 MB and 0.4 s of CPU, so `client` imports this module in a thread before the first such request.
+Importing it costs 5 MB, so `client` imports this module in a thread before the first such request. The library's
+packages import a thousand models and APIs, which costs 37 MB and 0.4 s of CPU. So only the needed modules are imported,
+without running the packages' `__init__`.
 
 The library builds the requests and nothing else. Its own transport follows redirects with the token under review, reads
 ~/.netrc, reads answers without a bound and logs them; its models read the text "false" as true.
@@ -8,27 +10,43 @@ The library builds the requests and nothing else. Its own transport follows redi
 
 from __future__ import annotations
 
+# ruff: noqa: E402 - the packages are prepared before their modules are imported
 import json
+import sys
+from importlib.util import find_spec, module_from_spec
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from kubernetes_asyncio.client import (
-    ApiClient,
-    AuthenticationV1Api,
-    AuthenticationV1TokenRequest,
-    AuthorizationV1Api,
-    Configuration,
-    CoreV1Api,
-    V1BoundObjectReference,
-    V1NonResourceAttributes,
-    V1ResourceAttributes,
-    V1SelfSubjectAccessReview,
-    V1SelfSubjectAccessReviewSpec,
-    V1SubjectAccessReview,
-    V1SubjectAccessReviewSpec,
-    V1TokenRequestSpec,
-    V1TokenReview,
-    V1TokenReviewSpec,
+
+def _without_init(*names: str) -> None:
+    """Register packages so that their modules can be imported, without running their `__init__`."""
+    for name in names:
+        spec = None if name in sys.modules else find_spec(name)
+        if spec is not None:
+            sys.modules[name] = module_from_spec(spec)
+
+
+_without_init(
+    "kubernetes_asyncio",
+    "kubernetes_asyncio.client",
+    "kubernetes_asyncio.client.api",
+    "kubernetes_asyncio.client.models",
 )
+
+from kubernetes_asyncio.client.api.authentication_v1_api import AuthenticationV1Api
+from kubernetes_asyncio.client.api.authorization_v1_api import AuthorizationV1Api
+from kubernetes_asyncio.client.api_client import ApiClient
+from kubernetes_asyncio.client.configuration import Configuration
+from kubernetes_asyncio.client.models.authentication_v1_token_request import AuthenticationV1TokenRequest
+from kubernetes_asyncio.client.models.v1_bound_object_reference import V1BoundObjectReference
+from kubernetes_asyncio.client.models.v1_non_resource_attributes import V1NonResourceAttributes
+from kubernetes_asyncio.client.models.v1_resource_attributes import V1ResourceAttributes
+from kubernetes_asyncio.client.models.v1_self_subject_access_review import V1SelfSubjectAccessReview
+from kubernetes_asyncio.client.models.v1_self_subject_access_review_spec import V1SelfSubjectAccessReviewSpec
+from kubernetes_asyncio.client.models.v1_subject_access_review import V1SubjectAccessReview
+from kubernetes_asyncio.client.models.v1_subject_access_review_spec import V1SubjectAccessReviewSpec
+from kubernetes_asyncio.client.models.v1_token_request_spec import V1TokenRequestSpec
+from kubernetes_asyncio.client.models.v1_token_review import V1TokenReview
+from kubernetes_asyncio.client.models.v1_token_review_spec import V1TokenReviewSpec
 
 from authgate.cluster.api import NonResourceAttributes
 
@@ -51,10 +69,9 @@ class TypedAPI:
     """Builds one typed request per method, and returns what `post` returns for it."""
 
     def __init__(self, post: Post) -> None:
-        client = _Client(post)
-        self._authentication = AuthenticationV1Api(client)
-        self._authorization = AuthorizationV1Api(client)
-        self._core = CoreV1Api(client)
+        self._client = _Client(post)
+        self._authentication = AuthenticationV1Api(self._client)
+        self._authorization = AuthorizationV1Api(self._client)
 
     async def review_token(self, token: str, audiences: tuple[str, ...]) -> RawAnswer:
         """Post a TokenReview of `token` for `audiences`."""
@@ -87,13 +104,15 @@ class TypedAPI:
 
     async def request_token(self, wanted: TokenSpec) -> RawAnswer:
         """Post a TokenRequest for a ServiceAccount."""
+        from kubernetes_asyncio.client.api.core_v1_api import CoreV1Api  # 3 MB, which no gate needs
+
         spec = V1TokenRequestSpec(audiences=list(wanted.audiences), expiration_seconds=wanted.lifetime)
         if wanted.bound_to is not None:
             bound = wanted.bound_to
             spec.bound_object_ref = V1BoundObjectReference(api_version="v1", kind=bound.kind, name=bound.name)
         request = AuthenticationV1TokenRequest(_AUTHENTICATION, "TokenRequest", spec=spec)
         return await _answer(
-            self._core.create_namespaced_service_account_token(
+            CoreV1Api(self._client).create_namespaced_service_account_token(
                 wanted.account, wanted.namespace, request, _preload_content=False
             )
         )

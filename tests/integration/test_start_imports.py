@@ -97,6 +97,20 @@ async def test_a_cluster_needs_few_modules_as_long_as_its_keys_decide(tmp_path: 
     assert 300 < len(modules) <= 600
 
 
+def test_the_kubernetes_client_is_loaded_in_part() -> None:
+    """The library's packages import a thousand models, but reviews need a few."""
+    code = "import authgate.cluster.typed_api"
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    library = [name for name in modules_of(done.stderr) if name.startswith("kubernetes_asyncio.")]
+    assert 10 < len(library) <= 30
+
+
 def test_the_command_that_probes_call_loads_no_server() -> None:
     """It runs every few seconds next to the gate, within the gate's memory limit."""
     words = [sys.executable, "-X", "importtime", "-m", "authgate", "healthcheck"]
