@@ -190,4 +190,4 @@ async def test_workers_decide(tmp_path: Path) -> None:
             assert (await crew.admin(path, OTHER)).verdict == (403, "not_allowed")
         body = (await crew.admin("/", SCRAPER)).body
         assert "Figures of 2 workers" in body
-        assert "authgate_workers 2.0" in (await crew.admin("/metrics", SCRAPER)).body
+        assert "\nauthgate_workers 2" in (await crew.admin("/metrics", SCRAPER)).body
