@@ -63,7 +63,8 @@ def text_of(figures: Figures) -> str:
 
 
 def _labels(family: MetricFamily, values: Labels) -> str:
-    return ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(family.labels, values, strict=True))
+    pairs = sorted(zip(family.labels, values, strict=True))  # as prometheus-client, for readers of the text
+    return ",".join(f'{name}="{_escaped(value)}"' for name, value in pairs)
 
 
 def _escaped(value: str) -> str:
