@@ -71,7 +71,7 @@ def from_istio(text: str, options: Options) -> Converted:
         scopes.setdefault(scope.name, scope).selectors.extend(_selectors(spec))
         if item.kind == "RequestAuthentication":
             rules = () if spec is None else spec.sections("jwtRules")
-            found.append(_Authentication(scope, [_Rule(rule, _places(rule)) for rule in rules]))
+            found.append(_Authentication(scope, item, [_Rule(rule, _places(rule)) for rule in rules]))
         elif dry_run:
             item.fields.note(
                 "metadata", "is a dry run: it is not converted; policies.NAME.shadow has the same purpose"
@@ -83,6 +83,7 @@ def from_istio(text: str, options: Options) -> Converted:
     issuers = [rule for one in found if isinstance(one, _Authentication) for rule in one.rules]
     if not issuers:
         raise ConversionError([Problem("the file", "has no RequestAuthentication with jwtRules")])
+    _note_namespaces(found)
     read_locations(
         result, issuers, _PLACES, "also reads the query parameter access_token in Istio: authgate does not"
     )
@@ -96,6 +97,16 @@ def from_istio(text: str, options: Options) -> Converted:
     if options.proxy is None:
         result.server["proxy"] = "envoy"
     return result.converted()
+
+
+def _note_namespaces(found: list[_Authentication | _Policy]) -> None:
+    """Note that objects of several namespaces apply to their own only, except in the usual root namespace."""
+    first = {one.scope.namespace: one.item for one in found if one.scope.namespace != _ROOT}
+    for namespace, item in first.items() if len(first) > 1 else ():
+        item.fields.note(
+            "metadata",
+            f"has the namespace {namespace}, whose objects apply only there: the root namespace is {_ROOT}",
+        )
 
 
 # Which objects apply to which workloads
@@ -136,6 +147,7 @@ class _Rule(Reader):
 @dataclass(frozen=True, slots=True)
 class _Authentication:
     scope: _Scope
+    item: Object
     rules: list[_Rule]
 
 

@@ -109,7 +109,7 @@ _LOGIN: Final = "authgate does not log people in; keep oauth2-proxy for logins w
 _PROXY: Final = "the proxy in front of authgate replaces it"
 _LOG: Final = "the section log replaces it"
 _APP: Final = (
-    "apps get the headers of headers.preset and headers.set, and no token; X-Forwarded-… are not possible"
+    "apps get the headers of headers.preset and headers.set, and no token; X-Forwarded-* are not possible"
 )
 _ADMIN: Final = "server.admin has the probes and metrics"
 _OMITTED: Final = {

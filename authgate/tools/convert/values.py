@@ -75,9 +75,8 @@ def converted_text(converted: Converted, origin: str) -> str:
         lines.append("# What has no counterpart, and what to check:")
     for note in converted.notes:
         line = "" if note.line is None else f"line {note.line}: "
-        text = "".join(
-            letter if letter.isprintable() else " " for letter in f"{line}{note.path}: {note.sentence}"
-        )
+        text = f"{line}{note.path}: {note.sentence}".encode("ascii", "backslashreplace").decode("ascii")
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
         lines += wrap(text, 110, initial_indent="# - ", subsequent_indent="#   ", break_on_hyphens=False)
     return "\n".join(lines) + "\n" + yaml_text(converted.document)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tomllib
 from collections import Counter
@@ -75,6 +76,18 @@ def test_an_unknown_field_is_listed(case: Case) -> None:
                 continue
             listed = [note for note in converted.notes if "zz_unknown" in f"{note.path} {note.message}"]
             assert listed or _is_noted(converted, (*path, "zz_unknown")), dotted(path)
+
+
+@ALL
+def test_a_value_of_another_type_is_converted_or_rejected(case: Case) -> None:
+    """A wrong type has a message, and no other exception."""
+    documents = _documents(case)
+    others = itertools.cycle((None, 7, "x", [], {}, ["x"], [{"a": "b"}], {"a": 1}, True, -1, "("))
+    for index, document in enumerate(documents):
+        for path in (*_mappings(document), *(path for path, _ in _leaves(document))):
+            changed = _with(documents, (index, *path), next(others))
+            if all(isinstance(item, dict | list) for item in changed):
+                _outcome(case, changed)
 
 
 @pytest.mark.parametrize("peer", FROM)
