@@ -10,7 +10,7 @@ from authgate.model import Authenticated, RevocationHandle
 from authgate.verify.claims import TimeRules
 from authgate.verify.cluster import ClusterRules, ClusterVerifier, ReviewMode
 from authgate.verify.cluster_issuers import ClusterIssuers
-from authgate.verify.identity import cluster_identity
+from authgate.verify.identity import CLUSTER_CLAIMS, cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.token_review import TokenReviewer
 from tests.support.in_memory_cluster import InMemoryCluster, reviewed
@@ -64,7 +64,8 @@ class Cluster:
             types=frozenset({"jwt"}),
             time=TimeRules(60, 60),
         )
-        self.local = JWTVerifier(rules, self.keys, partial(cluster_identity, cluster=name), clock)
+        identify = partial(cluster_identity, cluster=name)
+        self.local = JWTVerifier(rules, self.keys, identify, clock, identity_claims=CLUSTER_CLAIMS)
         self.reviewer = TokenReviewer(self.api, clock, name=name, qps=qps, burst=burst)
         self.verifier = ClusterVerifier(
             ClusterRules(name=name, audiences=audiences, legacy_audiences=legacy, mode=mode, max_age=30),

@@ -16,19 +16,27 @@ from authgate.errors import Reason
 from authgate.keys.key_set import StaticKeySet
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict
 from authgate.verify.claims import TimeRules
+from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import CLUSTER_CLAIMS, cluster_identity
 from authgate.verify.jwt import IssuerRules, JWTVerifier
 from authgate.verify.mapped import ClaimRules, PrefixedClaim, RequiredClaim, claims_of, mapped_identity
+from authgate.verify.revocation import Revocation, RevocationRules
 from authgate.verify.router import IssuerRouter
 from tests.conformance.tokens import claim_changes, json_texts, json_values, mutations
 from tests.conformance.trusted import AUDIENCE, ISSUER, NOW, StoppedClock, published
+from tests.support.clock import START
+from tests.support.cluster_scene import MODES, Cluster
 from tests.support.key_pool import KeyPool
+from tests.support.tokens import service_account_claims
+from tests.support.verifiers import finished
 
 if TYPE_CHECKING:
     from authgate.dev.keys import SigningKey
     from authgate.model import Verdict
+    from authgate.verify.cluster import ReviewMode
     from authgate.verify.jwt import Identify
     from authgate.verify.recognition import IdentityClaims
+    from tests.support.clock import FakeClock
 
 HYPOTHESIS = settings(
     deadline=None,
@@ -370,6 +378,49 @@ def test_a_forged_signature_can_start_a_fetch_of_keys(key: SigningKey, at: float
 def test_senders_of_nested_uids_are_never_known() -> None:
     """Only a top-level claim can be a token's own value."""
     assert claims_of(ClaimRules(PrefixedClaim("sub"), uid="/nested/uid")) is None
+
+
+_WHOLE: JsonObject = {"iat": int(START), "nbf": int(START), "exp": int(START) + 600}
+"""Times as kube-apiserver writes them."""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("watched", [False, True])
+async def test_a_cluster_recognizes_only_what_its_keys_decide_alone(
+    key: SigningKey, clock: FakeClock, mode: ReviewMode, watched: bool
+) -> None:
+    """A token that is also reviewed, or whose objects are watched, is verified as if it were the first."""
+    revocation = Revocation([], clock, RevocationRules()) if watched else None
+    cluster = Cluster(key, clock, mode, revocation=revocation)
+    await cluster.keys.refresh()
+    router = IssuerRouter({}, [cluster.verifier])
+    first, second = (key.sign(service_account_claims(**_WHOLE, jti=f"id-{number}")) for number in range(2))
+    verdict = await finished(router.try_verify(BearerToken(first)))
+    assert isinstance(verdict, Authenticated)
+
+    known = router.recognize(second.encode(), b"")
+
+    assert (known is not None) == (mode != "always" and not watched)
+
+
+async def test_a_token_is_not_recognized_once_its_key_or_its_issuer_is_gone(
+    key: SigningKey, clock: FakeClock
+) -> None:
+    """Both are looked up for each token."""
+    cluster = Cluster(key, clock)
+    await cluster.keys.refresh()
+    router = IssuerRouter({}, [cluster.verifier])
+    token = key.sign(service_account_claims(**_WHOLE))
+    assert isinstance(router.try_verify(BearerToken(token)), Authenticated)
+    assert isinstance(router.recognize(token.encode(), b""), SenderVerdict)
+
+    issuers, cluster.verifier.issuers = cluster.verifier.issuers, ClusterIssuers(["https://other"], "home")
+    assert router.recognize(token.encode(), b"") is None
+    cluster.verifier.issuers = issuers
+    assert router.recognize(token.encode(), b"") is not None
+    cluster.source.keys = (KeyPool().key("ES256", 1, kid="key-2"),)
+    await cluster.keys.refresh()
+    assert router.recognize(token.encode(), b"") is None
 
 
 def test_the_numbers_of_templates_and_senders_are_limited(key: SigningKey) -> None:
