@@ -19,7 +19,7 @@ _MAX_DESCRIPTORS: Final = 1_048_576
 _RESERVED_DESCRIPTORS: Final = 256
 """Not for clients: 64 connections of the admin port, connections to issuers and API servers, files, logs."""
 _MIB: Final = 1 << 20
-_PROCESS: Final = 88 * _MIB
+_PROCESS: Final = 71 * _MIB
 """A gate that has loaded everything, with some policies and key sets."""
 _READER: Final = 25 * _MIB
 """What the child process that reads the configuration does not share, at startup and for a reload."""

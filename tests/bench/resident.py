@@ -79,9 +79,9 @@ def rest(stage: Stage) -> None:
 
 
 def _at_rest(stage: Stage, gate: Server, case: str, wanted: float) -> None:
-    before, seconds = gate.busy_seconds(), stage.effort.rest
+    before, seconds = gate.cpu_seconds(), stage.effort.rest
     time.sleep(seconds)
-    share = 100 * (gate.busy_seconds() - before) / seconds
+    share = 100 * (gate.cpu_seconds() - before) / seconds
     _add_figure(stage, f"CPU time at rest, {case}", "% of a core", (share,), 0.2)
     _add_memory(stage, gate, f"memory at rest, {case}", wanted)
 

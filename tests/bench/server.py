@@ -111,12 +111,6 @@ class Server:
         lines = Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines()
         return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
-    def busy_seconds(self) -> float:
-        """The exact CPU time of the process's threads so far, for short intervals."""
-        assert self._process is not None
-        threads = Path(f"/proc/{self._process.pid}/task").glob("*/schedstat")
-        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
-
     def cpu_seconds(self) -> float:
         """CPU time of the process and its descendants so far. A busy neighbour hardly changes it, unlike a rate."""
         assert self._process is not None

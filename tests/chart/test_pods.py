@@ -238,7 +238,7 @@ def test_the_image_can_be_pinned(helm: Helm) -> None:
         ({}, "495Mi"),
         ({"limits": {"maxConnections": 1000}, "cache": {"maxBytes": 67_108_864}}, "232Mi"),
         ({"limits": {"maxUnfinishedHeaderBytes": 8_388_608}}, "439Mi"),
-        ({"server": {"workers": 3}}, "1483Mi"),
+        ({"server": {"workers": 3}}, "1433Mi"),
         ({"server": {"grpc": "0.0.0.0:9001"}}, "729Mi"),
         ({"server": {"tls": {"certFile": "/tls/tls.crt", "keyFile": "/tls/tls.key"}}}, "2448Mi"),
     ],

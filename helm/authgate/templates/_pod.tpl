@@ -71,7 +71,7 @@ limits of its configuration. docs/limits.md explains the sum. authgate logs a wa
 {{- $heads := int64 ($own.maxUnfinishedHeaderBytes | default 67108864) -}}
 {{- $cache := int64 ((.config.cache).maxBytes | default 268435456) -}}
 {{- $processes := ternary 4 (int64 ($server.workers | default 1)) (eq (toString $server.workers) "auto") -}}
-{{- $bytes := add (mul $processes (add 92274688 $connections $heads $cache)) 26214400 -}}
+{{- $bytes := add (mul $processes (add 74448896 $connections $heads $cache)) 26214400 -}}
 {{- $resources = set $resources "limits" (set $limits "memory" (printf "%dMi" (div (add $bytes 1048575) 1048576))) -}}
 {{- end -}}
 {{- toYaml $resources -}}

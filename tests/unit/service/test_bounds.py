@@ -113,7 +113,7 @@ def test_enough_memory_and_descriptors_are_not_a_warning() -> None:
 def test_too_little_memory_is_a_warning() -> None:
     """The warning has both numbers and the settings to change."""
     (warning,) = warnings_at_start(configured(), 1, descriptors=MANY, memory=256 * MIB)
-    assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 511 MiB")
+    assert warning.startswith("the cgroup's memory limit is 256 MiB, but the configured limits allow 494 MiB")
     assert "limits.maxUnfinishedHeaderBytes" in warning
 
 
