@@ -52,10 +52,10 @@ class CounterStore:
             found = self._places[family, labels] = (self._allot(family, labels, width), width)
         return found[0]
 
-    def numbers(self) -> Iterator[tuple[Name, list[float]]]:
-        """Yield every name and its current numbers."""
+    def numbers(self, family: str | None = None) -> Iterator[tuple[Name, list[float]]]:
+        """Yield every name, or those of one family, and its current numbers."""
         for name, (at, width) in tuple(self._places.items()):
-            if at != _SPARE:
+            if at != _SPARE and (family is None or name[0] == family):
                 yield name, [self.cells[cell] for cell in range(at, at + width)]
 
     def _allot(self, family: str, labels: Labels, width: int) -> int:
@@ -77,10 +77,10 @@ class SharedCounterStore(CounterStore):
         self._next = _FIRST
         self._read_names()
 
-    def numbers(self) -> Iterator[tuple[Name, list[float]]]:
-        """Yield every name and its current numbers, including names that another process added."""
+    def numbers(self, family: str | None = None) -> Iterator[tuple[Name, list[float]]]:
+        """Yield names and their current numbers, including names that another process added."""
         self._read_names()
-        return super().numbers()
+        return super().numbers(family)
 
     def _allot(self, family: str, labels: Labels, width: int) -> int:
         line = json.dumps([family, labels, self._next, width]).encode() + b"\n"
