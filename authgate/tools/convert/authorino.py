@@ -91,7 +91,8 @@ def from_authorino(text: str, options: Options) -> Converted:
         if len(converters) > 1:
             one.spec.note("hosts", f"need the policy {name}, which the proxy must choose by the host")
     if not result.jwt and not result.introspection and not result.cluster:
-        raise ConversionError([Problem("the file", "has no authentication that authgate can do")])
+        message = "has no authentication that authgate can do"
+        raise ConversionError([Problem("the file", message), *reading.finish()])
     if options.proxy is None:
         result.server["proxy"] = "envoy"
     return result.converted()

@@ -337,14 +337,16 @@ class _Pipeline:
                 if fields is not None:
                     fields.ignore(*fields)
             return
-        headers = settings.section("headers")
-        for header in headers or ():
-            template = headers.text(header) if headers is not None else ""
-            claim = _claim_of(template)
-            if headers is not None and claim is None:
-                headers.note(header, "is omitted: only the subject or one claim can be a header")
-            elif headers is not None and claim is not None:
-                claim_header(self._result, headers, header, claim)
+        for fields in (settings.own, settings.common):
+            headers = None if fields is None else fields.section("headers")
+            if headers is None:
+                continue
+            for header in headers:
+                claim = _claim_of(headers.text(header))
+                if claim is None:
+                    headers.note(header, "is omitted: only the subject or one claim can be a header")
+                else:
+                    claim_header(self._result, headers, header, claim)
 
     def _match(self, match: Fields) -> tuple[dict[str, Any] | None, str]:
         """Return the conditions of a rule, or None, and a regular expression that the path must match as well."""
@@ -381,8 +383,11 @@ class _Pipeline:
 
     def note_unused(self) -> None:
         """Note the handlers that no rule uses."""
-        for handler in self._handlers.values():
+        for (kind, name), handler in self._handlers.items():
             handler.note(None, "is omitted: no rule uses it")
+            common = self._common[kind].get(name)
+            if common is not None:
+                common.ignore(*common)
 
     # Issuers
 

@@ -442,7 +442,8 @@ class _Converter:
             else:
                 found.append((issuer, audience))
         if not found:
-            raise ConversionError([Problem("provider", "has no issuer whose tokens authgate could verify")])
+            message = "has no issuer whose tokens authgate could verify"
+            raise ConversionError([Problem("provider", message), *self.result.reading.finish()])
         names: list[str] = []
         for index, (issuer, audience) in enumerate(found):
             names.append(self._issuer(issuer, audience, provider=index == 0 and kind in _VERIFYING))
