@@ -403,7 +403,7 @@ async def test_a_cluster_recognizes_only_what_its_keys_decide_alone(
     assert (known is not None) == (mode != "always" and not watched)
 
 
-async def test_a_token_is_not_recognized_once_its_key_or_its_issuer_is_gone(
+async def test_a_token_is_not_recognized_after_its_key_or_issuer_was_removed(
     key: SigningKey, clock: FakeClock
 ) -> None:
     """Both are looked up for each token."""
