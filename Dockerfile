@@ -36,6 +36,7 @@ RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir whee
     "authgate[${EXTRAS}]" \
  && python3 -m pip --python /opt/authgate/bin/python check \
  && /opt/authgate/bin/python deploy/image/prune.py \
+ && /opt/authgate/bin/python -B -c 'import authgate.cluster.typed_api, authgate.cli' \
  && /opt/authgate/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/authgate/lib
 
 
