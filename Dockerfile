@@ -46,6 +46,8 @@ ARG VERSION=dev
 LABEL org.opencontainers.image.title="authgate" \
       org.opencontainers.image.description="Verifies Kubernetes ServiceAccount and OIDC tokens for a proxy's auth subrequests" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/authgate/authgate" \
+      org.opencontainers.image.url="https://authgate.github.io/authgate/" \
       org.opencontainers.image.version="${VERSION}"
 
 ENV PATH=/opt/authgate/bin:$PATH \
