@@ -16,8 +16,8 @@ import typer.main
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
-from authgate.cli import app
 from authgate.cli.command_tree import command_tree
+from authgate.cli.commands import app
 from authgate.config import SCHEMA_ID, json_schema
 from authgate.tools.field_help import all_fields, explain_field
 
