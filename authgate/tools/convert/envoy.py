@@ -19,7 +19,6 @@ from authgate.tools.convert.results import (
     Result,
     claim_header,
     has_audience,
-    issuer_entry,
     string_matcher,
 )
 from authgate.tools.convert.values import ConversionError, Converted, Original, read_original
@@ -460,7 +459,7 @@ class _Issuer:
         own = fields.texts("audiences")
         keys = self._keys()
         rules = self._subjects()
-        gate: dict[str, Any] = {"name": self.result.issuer_name(self.name), **(keys or {})}
+        gate: dict[str, Any] = dict(keys or {})
         self._times(gate)
         self._forwarded()
         if not self.provider.places:
@@ -480,22 +479,11 @@ class _Issuer:
                 "has no audiences, so Envoy accepts every audience, and authgate only those of --audience",
             )
             accepted = list(dict.fromkeys([*accepted, *self.result.options.audiences]))
-        entry = issuer_entry(url, accepted, **gate)
-        if rules:
-            entry["claimValidationRules"] = rules
-        entry["claimMappings"] = {"username": {"claim": "sub", "prefix": f"{gate['name']}:"}}
         self.provider.audiences = own or self.result.options.audiences
-        same = next((item for item in self.result.jwt if item["issuer"]["url"] == url), None)
-        if same is None:
-            self.result.jwt.append(entry)
-            self.provider.issuer = gate["name"]
-            return
-        if _comparable(same) != _comparable(entry):
+        name = self.result.add_issuer(self.name, url, accepted, gate, rules)
+        if name is None:
             fields.note(None, "is omitted: another provider has the same issuer and other settings")
-            return
-        merged = list(dict.fromkeys([*same["issuer"]["audiences"], *accepted]))
-        same["issuer"] = issuer_entry(url, merged)["issuer"]
-        self.provider.issuer = same["gate"]["name"]
+        self.provider.issuer = name or ""
 
     def _keys(self) -> dict[str, Any] | None:
         fields = self.provider.fields
@@ -558,11 +546,6 @@ class _Issuer:
             fields.omit(name, _METADATA)
         for header in fields.sections("claim_to_headers"):
             claim_header(self.result, header, header.text("header_name"), header.text("claim_name"))
-
-
-def _comparable(entry: dict[str, Any]) -> dict[str, Any]:
-    gate = {name: value for name, value in entry["gate"].items() if name != "name"}
-    return {"gate": gate, "rules": entry.get("claimValidationRules")}
 
 
 def _remote(remote: Fields) -> dict[str, Any] | None:

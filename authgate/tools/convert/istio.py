@@ -23,7 +23,6 @@ from authgate.tools.convert.results import (
     claim_header,
     either,
     has_audience,
-    issuer_entry,
     issuer_label,
     quoted,
 )
@@ -206,8 +205,7 @@ def _add_issuer(result: Result, rule: _Rule) -> None:
     fields = rule.fields
     url = fields.text("issuer")
     own = fields.texts("audiences")
-    name = result.issuer_name(issuer_label(url))
-    gate: dict[str, Any] = {"name": name, "leeway": "60s", "expiryLeeway": "60s"}
+    gate: dict[str, Any] = {"leeway": "60s", "expiryLeeway": "60s"}
     keys = fields.text("jwksUri") or fields.text("jwks_uri")
     if keys:
         gate["jwksURL"] = keys
@@ -229,19 +227,10 @@ def _add_issuer(result: Result, rule: _Rule) -> None:
             None, "has no audiences, so Istio accepts every audience, and authgate only those of --audience"
         )
     rule.audiences = accepted
-    entry = issuer_entry(url, list(accepted), **gate)
-    entry["claimMappings"] = {"username": {"claim": "sub", "prefix": f"{name}:"}}
-    same = next((item for item in result.jwt if item["issuer"]["url"] == url), None)
-    if same is None:
-        result.jwt.append(entry)
-        rule.issuer = name
-        return
-    if {**same["gate"], "name": ""} != {**gate, "name": ""}:
+    name = result.add_issuer(issuer_label(url), url, accepted, gate, [])
+    if name is None:
         fields.note(None, "is omitted: another rule has the same issuer and other keys")
-        return
-    merged = list(dict.fromkeys([*same["issuer"]["audiences"], *accepted]))
-    same["issuer"] = issuer_entry(url, merged)["issuer"]
-    rule.issuer = same["gate"]["name"]
+    rule.issuer = name or ""
 
 
 # Policies

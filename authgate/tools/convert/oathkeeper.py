@@ -30,7 +30,6 @@ from authgate.tools.convert.results import (
     both,
     claim_header,
     either,
-    issuer_entry,
     issuer_label,
     quoted,
 )
@@ -434,22 +433,11 @@ class _Pipeline:
             self._add_issuer(source, url, list(accepted), gate)
 
     def _add_issuer(self, source: _Source, url: str, accepted: list[str], gate: dict[str, Any]) -> None:
-        same = next((item for item in self._result.jwt if item["issuer"]["url"] == url), None)
-        if same is None:
-            name = self._result.issuer_name(issuer_label(url))
-            entry = issuer_entry(url, accepted, name=name, **gate)
-            entry["claimMappings"] = {"username": {"claim": "sub", "prefix": f"{name}:"}}
-            self._result.jwt.append(entry)
-        elif {**same["gate"], "name": ""} != {**gate, "name": ""}:
-            source.fields.note(
-                None, f"has the issuer {url} omitted: another rule has other keys or algorithms for it"
-            )
-            return
+        name = self._result.add_issuer(issuer_label(url), url, accepted, gate, [])
+        if name is None:
+            source.fields.note(None, f"has the issuer {url} omitted: another rule has other settings for it")
         else:
-            merged = list(dict.fromkeys([*same["issuer"]["audiences"], *accepted]))
-            same["issuer"] = issuer_entry(url, merged)["issuer"]
-            name = same["gate"]["name"]
-        source.names.append(name)
+            source.names.append(name)
 
     def _add_introspection(self, source: _Source) -> None:
         settings, fields = source.settings, source.fields

@@ -73,6 +73,34 @@ class Result:
             name = f"{label}-{number}"
         return name
 
+    def add_issuer(
+        self,
+        wanted: str,
+        url: str,
+        accepted: Iterable[str],
+        gate: dict[str, Any],
+        rules: list[dict[str, Any]],
+    ) -> str | None:
+        """Add an issuer whose user names are `sub` after its own name, or add audiences to the entry that it has.
+
+        Return its `gate.name`, or None if it has an entry with other settings.
+        """
+        same = next((item for item in self.jwt if item["issuer"]["url"] == url), None)
+        if same is None:
+            name = self.issuer_name(wanted)
+            entry = issuer_entry(url, list(accepted), name=name, **gate)
+            if rules:
+                entry["claimValidationRules"] = rules
+            entry["claimMappings"] = {"username": {"claim": "sub", "prefix": f"{name}:"}}
+            self.jwt.append(entry)
+            return name
+        name = str(same["gate"]["name"])
+        if same["gate"] != {"name": name, **gate} or same.get("claimValidationRules", []) != rules:
+            return None
+        merged = list(dict.fromkeys([*same["issuer"]["audiences"], *accepted]))
+        same["issuer"] = issuer_entry(url, merged)["issuer"]
+        return name
+
     def add_policy(self, wanted: str, policy: dict[str, Any]) -> str:
         """Add a policy and return its name: the wanted text as a DNS label, with a number if it is taken."""
         label = _POLICY.sub("-", wanted.lower()).strip("-")[:55].rstrip("-") or "policy"
