@@ -19,6 +19,8 @@ def visible(text: str) -> str:
 
     In a terminal, control characters could move the cursor or change the title. Others change the direction of text.
     """
+    if text.isprintable():  # nearly always
+        return text
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from authgate.observability.figures import figures_of
 from authgate.server.admin.history import INTERVAL, DecisionHistory
-from authgate.server.admin.page import MAX_ROWS
+from authgate.server.admin.page import MAX_ROWS, MAX_RULES
 from authgate.server.admin.status import (
     CacheRow,
     ConfigurationDetails,
@@ -138,7 +138,7 @@ def _policy(
     endpoints = [f"{prefix}/verify"]
     if config.exchange is not None and name in config.exchange.audiences:
         endpoints.append(f"{prefix}/token")
-    shown = policy.rules[:MAX_ROWS]
+    shown = policy.rules[:MAX_RULES]
     return PolicyRow(
         name=name,
         endpoints=tuple(endpoints),

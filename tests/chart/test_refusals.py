@@ -237,6 +237,11 @@ def test_the_useful_line_is_first(
             for monitor in ("podMonitor", "serviceMonitor")
         ),
         pytest.param(
+            _config(admin={"recentDecisions": 10}),
+            "config.admin.recentDecisions shows user names to everyone who can reach the admin port",
+            id="recent decisions without a policy",
+        ),
+        pytest.param(
             {**MINIMAL, "networkPolicy": {"enabled": True}},
             "networkPolicy.proxies is empty, so no proxy could reach the verify port",
             id="a closed network",

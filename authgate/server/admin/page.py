@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from authgate.server.recent import RecentDecision
 
 MAX_ROWS: Final = 100
-"""The most checks, verifiers, policies and rules of a policy that are listed. More are counted."""
+"""The most checks, verifiers, policies and recent decisions that are listed. More are counted."""
+MAX_RULES: Final = 20
+"""The most rules of a policy that are listed."""
 
 _STYLE: Final = (
     Path(__file__).with_name("page.css").read_text("utf-8")

@@ -66,6 +66,9 @@
 {{- if or (not $admin) (ne (include "authgate.reachable" $admin) "true") -}}
 {{- fail "config.server.admin must be an address that the kubelet can reach for probes, such as 0.0.0.0:9090" -}}
 {{- end -}}
+{{- if and (.Values.config.admin).recentDecisions (not (.Values.config.admin).policy) -}}
+{{- fail "config.admin.recentDecisions shows user names to everyone who can reach the admin port: set config.admin.policy, so that the port asks for a token" -}}
+{{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling.minReplicas is more than autoscaling.maxReplicas: lower it, or raise maxReplicas" -}}
 {{- end -}}

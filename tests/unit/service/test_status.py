@@ -129,6 +129,13 @@ def test_a_rule_says_what_it_matches(
     assert (row.index, row.matches, row.decides) == (0, matches, decides)
 
 
+def test_long_policies_are_cut(clock: FakeClock, tmp_path: Path) -> None:
+    """The rules beyond the first 20 are counted."""
+    rules = ", ".join(f"{{paths: [/{number}], anonymous: true}}" for number in range(50))
+    row = policy(clock, tmp_path, f"{{rules: [{rules}]}}")
+    assert (len(row.rules), row.more_rules) == (20, 30)
+
+
 def test_a_policy_has_its_endpoints(clock: FakeClock, tmp_path: Path) -> None:
     """The default policy has the short ones. Token exchange is listed if the policy issues tokens."""
     config = configured(
