@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _Path = tuple[str, ...]
 
 _MAX_PAYLOAD: Final = 2048  # bytes of a payload that becomes a template
+_MAX_SEGMENT: Final = 2 * _MAX_PAYLOAD  # characters; decoding a longer one would only cost time
 _MAX_PLACES: Final = 64
 _MAX_TEMPLATES: Final = 8  # for the same header
 _MAX_ATTEMPTS: Final = 16  # to make one, for the same header
@@ -107,7 +108,7 @@ class Recognizer:
         if known is None or known.pauses():
             return None
         segments = token.split(b".", 3)
-        if len(segments) != 3:
+        if len(segments) != 3 or len(segments[1]) > _MAX_SEGMENT:
             return None
         payload = decode_segment(segments[1])
         if payload is None:

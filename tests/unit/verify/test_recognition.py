@@ -423,6 +423,15 @@ async def test_a_token_is_not_recognized_after_its_key_or_issuer_was_removed(
     assert router.recognize(token.encode(), b"") is None
 
 
+def test_large_payloads_are_not_looked_at(key: SigningKey) -> None:
+    """They are neither learned nor recognized."""
+    scene = Scene(key, "subject")
+    scene.learn(scene.signed({**PERSON, "name": "x" * 2048}), scene.signed(PERSON))
+
+    assert scene.recognized(scene.signed({**PERSON, "name": "x" * 2500}))
+    assert scene.recognized(scene.signed({**PERSON, "name": "x" * 3000})) is None
+
+
 def test_the_numbers_of_templates_and_senders_are_limited(key: SigningKey) -> None:
     """Beyond the limits, tokens are parsed as before."""
     scene = Scene(key, "subject")
