@@ -56,5 +56,5 @@ def resized(recent: RecentDecisions | None, size: int) -> RecentDecisions | None
 
 def merged(kept: Iterable[Sequence[RecentDecision]], size: int) -> tuple[RecentDecision, ...]:
     """Return the latest decisions of several processes, newest first."""
-    every = sorted((decision for one in kept for decision in one), key=lambda decision: -decision.at)
+    every = sorted((made for one in kept for made in reversed(one)), key=lambda decision: -decision.at)
     return tuple(every[:size])

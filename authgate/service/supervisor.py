@@ -50,6 +50,8 @@ _STOP_GRACE = 5.0
 _UNREADABLE = 1.0
 _DECISION_PATIENCE = 10.0
 """Seconds in which a worker must decide a request to the admin port. It may have to fetch a key or review a token."""
+_FIRST_PATIENCE = 5.0
+"""Seconds after which another worker is asked: the first one may be stuck."""
 _PATIENCE = 2.0
 """Seconds in which a worker must answer a question for the page."""
 
@@ -312,7 +314,7 @@ class _Supervisor:
         """Return whether a request to the admin port passes its policy, as the first worker that answers decides."""
         until = self._clock.monotonic() + _DECISION_PATIENCE
         for slot in sorted(self._slots, key=lambda slot: not slot.ready):
-            answer = await slot.ask(request, until - self._clock.monotonic())
+            answer = await slot.ask(request, min(_FIRST_PATIENCE, until - self._clock.monotonic()))
             if isinstance(answer, Admission):
                 return answer
             if self._clock.monotonic() >= until:

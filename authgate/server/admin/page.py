@@ -244,9 +244,8 @@ def _verifiers(status: GateStatus) -> Html:
         missing = f"{status.inspected} of {status.processes} workers answered; the others are not included."
         parts.insert(0, element("p", missing, class_="wait"))
     elif status.processes > 1:
-        sentence = (
-            f"Figures of {status.processes} workers: the oldest last fetch and the earliest next fetch."
-        )
+        fetches = "the oldest of the last successful fetches, and the earliest next fetch"
+        sentence = f"Figures of {status.processes} workers: {fetches}."
         parts.insert(0, element("p", sentence, class_="quiet"))
     parts.append(_more(status.more_verifiers, "issuer"))
     return element("div", *parts, class_="stack")
@@ -259,7 +258,7 @@ def _verifier(row: VerifierRow, processes: int) -> Html:
         state = f"usable in {row.usable} of {row.processes} workers"
     fetches = []
     if row.fetched_ago is not None:
-        fetches.append(f"Last fetch {_span(row.fetched_ago)} ago.")
+        fetches.append(f"Last successful fetch {_span(row.fetched_ago)} ago.")
     if row.next_fetch_in is not None:
         fetches.append(f"Next fetch in {_span(row.next_fetch_in)}.")
     body = [

@@ -105,7 +105,7 @@ def test_failed_checks_are_first() -> None:
 def test_an_issuer_has_its_keys_and_fetches() -> None:
     """Each key has its id, its algorithm and its age."""
     read = Reader(status_page(status_with(verifiers=(verifier("issuer/corp"),))))
-    assert "Last fetch 12 s ago. Next fetch in 4 min 48 s." in read.text
+    assert "Last successful fetch 12 s ago. Next fetch in 4 min 48 s." in read.text
     assert "aES2562 h" in read.text
     assert "Keys of issuer/corp" in read.text
 
