@@ -72,6 +72,15 @@ def test_the_line_at_startup_is_a_summary(caplog: pytest.LogCaptureFixture, file
     ]
 
 
+def test_the_policy_of_the_admin_port_is_logged(caplog: pytest.LogCaptureFixture, file: Path) -> None:
+    """Only if there is one."""
+    policies = "policies: {default: {allow: [{users: [alice]}]}}\n"
+    for admin, shown in (("", None), ("admin: {policy: default}\n", "default")):
+        caplog.clear()
+        [(_, attributes)] = logged(caplog, loaded(file, CLUSTER + policies + admin))
+        assert attributes.get("admin_policy") == shown
+
+
 def test_many_policies_are_counted(caplog: pytest.LogCaptureFixture, file: Path) -> None:
     """A line with a thousand names would be too long."""
     names = ", ".join(f"p{number}: {{deny: [{{users: [mallory]}}]}}" for number in range(25))
