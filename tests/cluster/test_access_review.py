@@ -245,3 +245,36 @@ async def test_without_the_binding_the_gate_cannot_decide(
             "system:auth-delegator", name=f"{namespace}-late", subjects=[gate_account]
         )
         await takes_effect(gate, "request", scraper)
+
+
+async def test_a_cluster_role_opens_the_admin_port(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    """With `admin.policy`, the permission that Prometheus has for other metrics opens authgate's own, and no more."""
+    scraper = await account(control_plane, namespace, "scraper")
+    other = await account(control_plane, namespace, "other")
+    name = f"{namespace}-admin"
+    await create_role(control_plane, name, [{"nonResourceURLs": ["/metrics"], "verbs": ["get"]}])
+    await control_plane.admin.bind_cluster_role(
+        name, name=name, subjects=[f"system:serviceaccount:{namespace}:scraper"]
+    )
+    own = await control_plane.gate_token(namespace)
+    file = write_configuration(
+        tmp_path,
+        control_plane,
+        own,
+        policies={"default": {}, "admin": {"accessReview": {"nonResource": "request", **FRESH}}},
+        admin={"policy": "admin"},
+    )
+    async with Gate(file) as gate:
+
+        async def opened() -> bool:
+            return (await gate.admin("/metrics", scraper)).status == 200
+
+        await until(opened, within=10)
+        assert [(await gate.admin(path, scraper)).verdict for path in ("/", "/status")] == [
+            (403, "access_denied")
+        ] * 2
+        assert (await gate.admin("/metrics", other)).verdict == (403, "access_denied")
+        assert (await gate.admin("/metrics")).verdict == (401, "no_credential")
+        assert (await gate.admin("/readyz")).status == 200
