@@ -6,7 +6,6 @@ authgate afterwards.
 """
 
 import ast
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -25,8 +24,6 @@ UNUSED = (
     "*.md",  # of kubernetes-asyncio
     "bazel-project",  # build files of cel-expr-python, with test suites
     "cel_expr_python/ext",  # authgate uses the extensions that are built into cel
-    "kubernetes_asyncio/[!c_]*",  # everything except client and __init__.py
-    "kubernetes_asyncio/config",
     "pygments/lexers/[!_]*",  # authgate highlights nothing
     "tzdata/zoneinfo",  # dateutil's copy of the system's time zones, for local times
 )
@@ -37,6 +34,7 @@ GENERATED = (
     "envoy",
     "google/api",
     "google/rpc",
+    "kubernetes_asyncio",
     "opencensus",
     "opentelemetry",
     "test",
@@ -44,17 +42,15 @@ GENERATED = (
     "validate",
     "xds",
 )
-"""Folders of generated messages. authgate imports a few of them."""
+"""Folders of generated modules. authgate imports a few of them."""
 
 
 def main() -> None:
     """Remove the files, and print how much is left."""
     site = Path(sysconfig.get_path("purelib"))
     before = size(site)
-    if importlib.util.find_spec("envoy") is not None:
-        remove(unloaded_messages(site))
+    remove(unloaded(site))
     remove(path for pattern in UNUSED for path in site.glob(pattern))
-    reduce_kubernetes_client(site)
     strip(site)
     print(f"{site}: {before} before, {size(site)} after")  # noqa: T201 - a command
 
@@ -68,15 +64,28 @@ def remove(paths: Iterable[Path]) -> None:
             path.unlink()
 
 
-def unloaded_messages(site: Path) -> Iterator[Path]:
-    """Yield the folders and modules of `GENERATED` that authgate's gRPC service does not load."""
-    loaded = loaded_files(
-        [f"authgate.server.grpc.{path.stem}" for path in (site / "authgate/server/grpc").glob("*.py")]
-    )
+def unloaded(site: Path) -> Iterator[Path]:
+    """Yield the folders and modules of `GENERATED` that authgate does not load."""
+    loaded = loaded_files(generated_imports(site))
     for folder in GENERATED:
         for path in (site / folder, *(site / folder).rglob("*")):
             if not any(file.is_relative_to(path) for file in loaded):
                 yield path
+
+
+def generated_imports(site: Path) -> list[str]:
+    """Return the modules of `GENERATED` that authgate imports, also those inside functions, if they are installed."""
+    packages = {folder.partition("/")[0] for folder in GENERATED if (site / folder).exists()}
+    modules = {
+        node.module
+        for path in (site / "authgate").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in packages
+    }
+    return [
+        "authgate.cluster.typed_api",
+        *sorted(modules),
+    ]  # the first one prepares imports of the Kubernetes client
 
 
 def loaded_files(modules: Iterable[str]) -> list[Path]:
@@ -89,30 +98,6 @@ def loaded_files(modules: Iterable[str]) -> list[Path]:
     command = [sys.executable, "-B", "-c", script]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the modules' names
     return [Path(line) for line in done.stdout.splitlines() if line]
-
-
-def reduce_kubernetes_client(site: Path) -> None:
-    """Keep only the APIs and models of the Kubernetes client that authgate imports."""
-    package = site / "kubernetes_asyncio"
-    typed_api = ast.parse((site / "authgate" / "cluster" / "typed_api.py").read_text())
-    wanted = {
-        alias.name
-        for node in ast.walk(typed_api)
-        if isinstance(node, ast.ImportFrom) and node.module == "kubernetes_asyncio.client"
-        for alias in node.names
-    }
-    (package / "__init__.py").write_text("")
-    kept = {"__init__.py"}
-    for init in (package / "client" / name / "__init__.py" for name in ("", "api", "models")):
-        imports = [
-            node
-            for node in ast.parse(init.read_text()).body
-            if isinstance(node, ast.ImportFrom) and not wanted.isdisjoint(alias.name for alias in node.names)
-        ]
-        kept |= {f"{(node.module or '').rpartition('.')[2]}.py" for node in imports}
-        init.write_text("".join(f"{ast.unparse(node)}\n" for node in imports))
-    for folder in ("api", "models"):
-        remove(path for path in (package / "client" / folder).glob("*.py") if path.name not in kept)
 
 
 def strip(site: Path) -> None:

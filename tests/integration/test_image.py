@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from authgate import __version__
+from authgate.dev.kube import Permission
 from authgate.dev.scenario import LEGACY_AUDIENCE
 from tests.support.envoy_messages import asking
 from tests.support.gate import AUDIENCE, GateProcess
@@ -174,3 +176,12 @@ async def test_reviews_expressions_and_grpc(image: Image, tmp_path: Path) -> Non
             assert len(scenario.api.access_reviews) == 1
             assert (await ask(token)).status == 200
             assert (await ask(opaque)).value("X-Auth-Request-User") == "demo-operator"
+
+
+async def test_token_requests(image: Image, tmp_path: Path) -> None:
+    """`authgate token` loads another API of the Kubernetes client."""
+    async with cluster(tmp_path / "scene") as scenario:
+        scenario.state.allow("system:serviceaccount:authgate:authgate", Permission.REQUEST_TOKENS)
+        command = ("-m", "authgate", "token", "demo", "-n", "default", "--audience", AUDIENCE)
+        token = await asyncio.to_thread(image.run, *command, "--kubeconfig", scenario.kubeconfig)
+    assert token.count(".") == 2
