@@ -46,6 +46,7 @@ def _prepare_process() -> None:
 _prepare_process()
 
 import errno
+import gc
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
@@ -98,5 +99,8 @@ def run(words: Sequence[str], reading_for: tuple[int, bool] | None = None) -> No
     from authgate.cli.commands import app
     from authgate.cli.config_process import Recipient
 
-    recipient = None if reading_for is None else Recipient(reading_for[0], again=reading_for[1])
+    recipient = None
+    if reading_for is not None:
+        recipient = Recipient(reading_for[0], again=reading_for[1])
+        gc.disable()  # the process ends soon: a quarter of the time for a thousand policies
     app(words, prog_name="authgate", obj=recipient)

@@ -7,17 +7,21 @@ it sends its pickle through a pipe that no other process can write to.
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from authgate.config.plain import PlainConfig
 from authgate.config.problems import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from authgate.config import PolicyConfig
     from authgate.config.plain import Reading
 
 _CODE: Final = (
@@ -38,9 +42,16 @@ class Recipient:
         self._descriptor = descriptor
 
     def send(self, reading: Reading) -> None:
-        """Send what was read."""
+        """Send what was read. Each policy is a pickle of its own, so that a reload can load them one by one."""
+        policies: dict[str, PolicyConfig] = {}
+        if isinstance(reading.outcome, PlainConfig):
+            config = reading.outcome.config
+            policies = config.policies
+            rest = config.model_copy(update={"policies": {}})
+            reading = replace(reading, outcome=replace(reading.outcome, config=rest))
         with open(self._descriptor, "wb", closefd=False) as pipe:
-            pickle.dump(reading, pipe, pickle.HIGHEST_PROTOCOL)
+            for part in ((reading, len(policies)), *policies.items()):
+                pickle.dump(part, pipe, pickle.HIGHEST_PROTOCOL)
 
 
 class ConfigProcess:
@@ -85,9 +96,12 @@ class ConfigProcess:
             raise _unread(f"it could not be read within {_TIMEOUT:g} s") from None
         finally:
             status = running.end()
-        if not data:
+        if status != 0 or not data:
             raise _unread(f"the process that reads it ended with status {status}")
-        return _reading(data)
+        loading = _Loading(data)
+        for _ in loading.steps():
+            await asyncio.sleep(0)  # requests are answered meanwhile
+        return loading.reading
 
 
 class RunningRead:
@@ -102,7 +116,12 @@ class RunningRead:
         with self._pipe:
             data = self._pipe.read()
         status = self._process.wait()
-        return _reading(data) if data else status
+        if status != 0 or not data:
+            return status
+        loading = _Loading(data)
+        for _ in loading.steps():
+            pass
+        return loading.reading
 
     async def receive_soon(self) -> bytes:
         """Return the bytes that the process sends until it ends, while the event loop runs."""
@@ -121,9 +140,22 @@ class RunningRead:
         return self._process.wait()
 
 
-def _reading(data: bytes) -> Reading:
-    reading: Reading = pickle.loads(data)  # noqa: S301 - from our own child process, through a private pipe
-    return reading
+class _Loading:
+    """Loads what `Recipient.send` sent. `reading` is complete after all `steps`."""
+
+    # Pickles are safe here: they are from our own child process, through a private pipe.
+
+    def __init__(self, data: bytes) -> None:
+        self._stream = io.BytesIO(data)
+        self.reading: Reading
+        self.reading, self._count = pickle.load(self._stream)  # noqa: S301
+
+    def steps(self) -> Iterator[None]:
+        """Load the policies one by one."""
+        for _ in range(self._count):
+            name, policy = pickle.load(self._stream)  # noqa: S301
+            self.reading.config().config.policies[name] = policy
+            yield
 
 
 def _unread(why: str) -> ConfigError:
