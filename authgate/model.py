@@ -215,17 +215,18 @@ class Sender(CacheableVerdict):
     """What tokens of one issuer with the same sender share, and the answers that depend on nothing else.
 
     Each token also has a few personal values, such as its id. `rebuild` returns an identity like `identity`, which is
-    that of any of the tokens, with other personal values.
+    that of any of the tokens, with other personal values. `marks` has a text for each of them, or "" for a value that
+    none of the tokens has.
     """
 
-    __slots__ = ("_identity", "_parts", "_rebuild", "issuer", "weight")
+    __slots__ = ("_identity", "_marks", "_rebuild", "issuer", "weight")
 
     def __init__(
         self,
         issuer: str,
         identity: Identity,
         rebuild: Callable[[Identity, tuple[str, ...]], Identity],
-        parts: int,
+        marks: tuple[str, ...],
         weight: int,
     ) -> None:
         super().__init__()
@@ -234,15 +235,15 @@ class Sender(CacheableVerdict):
         """The estimated bytes of what the tokens share."""
         self._identity = identity
         self._rebuild = rebuild
-        self._parts = parts
+        self._marks = marks
 
     def identity_of(self, personal: bytes) -> Identity:
         """Return the identity of a token by its personal values, separated by spaces."""
         return self._rebuild(self._identity, tuple(personal.decode("ascii").split(" ")))
 
     def marked(self) -> Identity:
-        """Return the identity of a token whose first personal value is `PERSONAL_MARK`."""
-        return self._rebuild(self._identity, (PERSONAL_MARK, *["-"] * (self._parts - 1)))
+        """Return the identity of a token with the marks as its personal values; the first can be `PERSONAL_MARK`."""
+        return self._rebuild(self._identity, self._marks)
 
 
 class SenderVerdict(Authenticated):

@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from authgate.json_pointer import claim_pointer
-from authgate.model import Sender, value
+from authgate.model import PERSONAL_MARK, Sender, value
 from authgate.verify.claims import RegisteredClaims
 from authgate.verify.compact import decode_segment
 from authgate.verify.weight import weight_of
@@ -44,7 +44,8 @@ _TEXTS: Final = rb'(?:"' + _TEXT + rb'"(?:,"' + _TEXT + rb'")*+)?+'
 _NUMBER: Final = rb"(?:0|[1-9][0-9]{0,%d}+)" % (_MAX_DIGITS - 1)
 _WORD: Final = rb"[!#-\[\]-~]{%d,256}+"
 _TIMES: Final = (("exp",), ("nbf",), ("iat",))
-_ALWAYS_SHARED: Final = (("iss",), ("aud",), ("_claim_names",), ("_claim_sources",))
+_ISSUER: Final = ("iss",)
+_ALWAYS_SHARED: Final = (_ISSUER, ("aud",), ("_claim_names",), ("_claim_sources",))
 _END_OF_TIME: Final = 253402300800  # as in `read_registered`
 
 
@@ -81,6 +82,8 @@ class RecognizedToken:
     issued_at: int | None
     signing_input: bytes
     signature: bytes
+    claims: IdentityClaims
+    """Those of the verifier that accepted the sender's tokens. Another verifier must not use this."""
 
     def registered(self) -> RegisteredClaims:
         """Return the registered claims, without the audiences."""
@@ -150,7 +153,7 @@ class Recognizer:
             token.registered.issuer,
             verdict.identity,
             claims.rebuild,
-            len(claims.personal),
+            template.marks,
             weight_of(verdict),
         )
 
@@ -207,7 +210,7 @@ class _Known:
         """
         for template in self.templates:
             if template.match(payload) is not None:
-                return template
+                return template if template.claims is claims else None
         if self._attempts >= _MAX_ATTEMPTS or len(self.templates) >= _MAX_TEMPLATES:
             return None
         self._attempts += 1
@@ -221,17 +224,23 @@ class _Known:
 class _Template:
     """The shape of a payload. Places are indexes of its captured values."""
 
-    __slots__ = ("_header", "_personal", "_times", "match", "senders", "shared")
+    __slots__ = ("_header", "_personal", "_times", "claims", "marks", "match", "senders", "shared")
 
     def __init__(
         self,
         pattern: bytes,
         header: JOSEHeader,
+        claims: IdentityClaims,
+        *,
         shared: list[int],
         personal: list[int],
         times: tuple[int, int | None, int | None],
+        marks: tuple[str, ...],
     ) -> None:
         self.match = re.compile(pattern).fullmatch
+        self.claims = claims
+        self.marks = marks
+        """Personal values of no token, "" for those that none of the tokens has."""
         self.shared = itemgetter(*shared)
         self._personal = personal
         self._times = times
@@ -256,7 +265,15 @@ class _Template:
             return None
         personal = b" ".join([values[place] for place in self._personal])
         return RecognizedToken(
-            sender, self._header, personal, expires_at, not_before, issued_at, signing_input, signature
+            sender,
+            self._header,
+            personal,
+            expires_at,
+            not_before,
+            issued_at,
+            signing_input,
+            signature,
+            self.claims,
         )
 
 
@@ -279,6 +296,8 @@ class _Writer:
         if isinstance(value, str):
             if path in self._claims.personal:
                 return b'"' + self._capture(path, _WORD % self._claims.filled) + b'"'
+            if path == _ISSUER:  # issuers read different claims, so each has its own templates
+                return b'"' + self._capture(path, re.escape(_dump(value)[1:-1])) + b'"'
             return b'"' + self._capture(path, _TEXT) + b'"'
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return rb"\[" + self._capture(path, _TEXTS) + rb"\]"
@@ -312,7 +331,17 @@ def _template_of(payload: bytes, token: UnverifiedToken, claims: IdentityClaims)
     absent = len(places)  # one more captured value, which is always empty
     personal = [places.get(path, absent) for path in claims.personal]
     times = places["exp",], places.get(("nbf",)), places.get(("iat",))
-    return _Template(pattern + b"()", token.header, writer.shared, personal, times)
+    marks = [PERSONAL_MARK, *["-"] * (len(personal) - 1)]
+    known = tuple("" if place == absent else mark for place, mark in zip(personal, marks, strict=True))
+    return _Template(
+        pattern + b"()",
+        token.header,
+        claims,
+        shared=writer.shared,
+        personal=personal,
+        times=times,
+        marks=known,
+    )
 
 
 def _dump(value: object) -> bytes:

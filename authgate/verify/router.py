@@ -104,7 +104,9 @@ class IssuerRouter:
         """Return the verdict of the issuer's keys on a token of a known sender, or None."""
         found = self._recognizer.find(token)
         local = None if found is None else self._local_verifier(found.sender.issuer)
-        return None if found is None or local is None else local.verify_recognized(found)
+        if found is None or local is None or local.identity_claims is not found.claims:
+            return None
+        return local.verify_recognized(found)
 
     def _learn(self, token: UnverifiedToken, verdict: Authenticated) -> None:
         local = self._local_verifier(token.registered.issuer)

@@ -27,6 +27,7 @@ from tests.conformance.trusted import AUDIENCE, ISSUER, NOW, StoppedClock, publi
 from tests.support.clock import START
 from tests.support.cluster_scene import MODES, Cluster
 from tests.support.key_pool import KeyPool
+from tests.support.tokens import ISSUER as TOKEN_ISSUER
 from tests.support.tokens import service_account_claims
 from tests.support.verifiers import finished
 
@@ -350,6 +351,38 @@ def test_a_token_of_a_removed_key_is_not_recognized(key: SigningKey) -> None:
     assert scene.recognized(scene.signed({**POD, "jti": "id-2"})) is None
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_issuers_whose_tokens_have_the_same_header_and_members_share_nothing(
+    key: SigningKey, first: int
+) -> None:
+    """Tokens without a key id often have the same header. Each issuer reads other claims of them."""
+    mappings = [ClaimRules(PrefixedClaim("sub")), ClaimRules(PrefixedClaim("name"), uid="sub")]
+    claims = [{**PERSON, "iss": f"https://issuer-{number}.example"} for number in range(2)]
+    scene = Scene(key)
+
+    def router() -> IssuerRouter:
+        return IssuerRouter(
+            {
+                str(claims[number]["iss"]): JWTVerifier(
+                    scene.rules,
+                    scene.keys,
+                    partial(mapped_identity, rules=mappings[number], issuer_name=f"{number}"),
+                    StoppedClock(),
+                    identity_claims=claims_of(mappings[number]),
+                )
+                for number in range(2)
+            }
+        )
+
+    scene.experienced, scene.fresh = router(), router()
+    scene.learn(*(scene.signed(claims[number]) for number in (first, 1 - first)))
+
+    for one in claims:
+        for changes in ({"jti": "id-2"}, {"name": "Joe"}, {"sub": "joe"}, {"name": "Joe", "sub": "joe"}):
+            scene.recognized(scene.signed({**one, **changes}))
+        assert isinstance(scene.recognized(scene.signed({**one, "jti": "id-2"})), SenderVerdict)
+
+
 class Rechecked(StaticKeySet):
     """Keys that the issuer may have replaced, from some time on."""
 
@@ -430,6 +463,33 @@ def test_large_payloads_are_not_looked_at(key: SigningKey) -> None:
 
     assert scene.recognized(scene.signed({**PERSON, "name": "x" * 2500}))
     assert scene.recognized(scene.signed({**PERSON, "name": "x" * 3000})) is None
+
+
+async def test_a_token_is_not_recognized_for_another_cluster_with_the_same_issuer_and_key(
+    key: SigningKey, clock: FakeClock
+) -> None:
+    """The identity names the cluster, and the issuer belongs to the first cluster that has it."""
+    among: list[ClusterIssuers] = []
+    clusters = [
+        Cluster(key, clock, name=name, issuers=ClusterIssuers([], name, among)) for name in ("east", "west")
+    ]
+    for one in clusters:
+        await one.keys.refresh()
+    east, west = (one.verifier for one in clusters)
+    router = IssuerRouter({}, [east, west])
+    token = key.sign(service_account_claims(**_WHOLE))
+    west.issuers.learn(TOKEN_ISSUER)
+    router.try_verify(BearerToken(token))
+    known = router.recognize(token.encode(), b"")
+    assert isinstance(known, SenderVerdict)
+    assert known.identity.cluster == "west"
+
+    east.issuers.learn(TOKEN_ISSUER)
+    for _ in range(2):
+        verdict = router.try_verify(BearerToken(token))
+        assert isinstance(verdict, Authenticated)
+        assert verdict.identity.cluster == "east"
+        assert router.recognize(token.encode(), b"") is None
 
 
 def test_the_numbers_of_templates_and_senders_are_limited(key: SigningKey) -> None:

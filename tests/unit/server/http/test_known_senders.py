@@ -42,6 +42,15 @@ CLAIMS: dict[str, JsonObject] = {
         },
         "sub": "system:serviceaccount:shop:web",
     },
+    "pod without a uid": {
+        "jti": "id-0",
+        "kubernetes.io": {
+            "namespace": "shop",
+            "pod": {"name": "web-0"},
+            "serviceaccount": {"name": "web", "uid": "s-1"},
+        },
+        "sub": "system:serviceaccount:shop:web",
+    },
     "without a pod": {
         "jti": "id-0",
         "kubernetes.io": {"namespace": "shop", "serviceaccount": {"name": "web", "uid": "s-1"}},
