@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -248,14 +247,13 @@ async def test_the_last_fetched_keys_are_used_until_max_stale() -> None:
 async def test_a_hanging_issuer_does_not_delay_others() -> None:
     """Its own tokens wait for gate.keys.timeout. Tokens of another issuer do not wait."""
     async with site_with("/jwks", Hold()) as (issuer, server), published() as (other, _):
-        keys = {"timeout": "2s"}
+        keys = {"timeout": "20s"}
         async with running({"jwt": [trusting(issuer, keys=keys), trusting(other, "other")]}) as gate:
             waiting = asyncio.create_task(gate.verdict(issuer.mint()))
             await server.arrived("/jwks")
-            began = time.monotonic()
             assert (await gate.request(other.mint())).status == 200
             assert (await gate.admin("/readyz")).status == 200
-            assert time.monotonic() - began < 1.5
+            assert not waiting.done()
             server.faults.clear()
             assert (await waiting)[0] == 200
 
