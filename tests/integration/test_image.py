@@ -66,8 +66,9 @@ class Image(NamedTuple):
 
 
 def _environment() -> dict[str, str]:
-    """The environment without what measures coverage, which is not installed there."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    """The environment without what measures coverage, which is not installed there. Any port is free for `check`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    return {**kept, "AUTHGATE_SERVER__LISTEN": "127.0.0.1:0", "AUTHGATE_SERVER__ADMIN": "127.0.0.1:0"}
 
 
 @pytest.fixture(scope="module")
