@@ -10,10 +10,11 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from authgate.config.plain import PlainConfig
 from authgate.config.problems import ConfigError, Problem
@@ -97,7 +98,7 @@ class ConfigProcess:
         finally:
             status = running.end()
         if status != 0 or not data:
-            raise _unread(f"the process that reads it ended with status {status}")
+            raise _unread(_ended(status))
         loading = _Loading(data)
         for _ in loading.steps():
             await asyncio.sleep(0)  # requests are answered meanwhile
@@ -112,10 +113,15 @@ class RunningRead:
         self._pipe = open(descriptor, "rb")  # noqa: SIM115 - a descriptor, closed below
 
     def receive(self) -> Reading | int:
-        """Wait for what the process read, or for its exit status if it printed help or errors instead."""
+        """Wait for what the process read, or for its exit status if it printed help or errors instead.
+
+        Raise `ConfigError` if a signal ended it: then it printed nothing.
+        """
         with self._pipe:
             data = self._pipe.read()
         status = self._process.wait()
+        if status < 0:
+            raise _unread(_ended(status))
         if status != 0 or not data:
             return status
         loading = _Loading(data)
@@ -143,19 +149,31 @@ class RunningRead:
 class _Loading:
     """Loads what `Recipient.send` sent. `reading` is complete after all `steps`."""
 
-    # Pickles are safe here: they are from our own child process, through a private pipe.
-
     def __init__(self, data: bytes) -> None:
         self._stream = io.BytesIO(data)
         self.reading: Reading
-        self.reading, self._count = pickle.load(self._stream)  # noqa: S301
+        self.reading, self._count = self._next()
 
     def steps(self) -> Iterator[None]:
         """Load the policies one by one."""
         for _ in range(self._count):
-            name, policy = pickle.load(self._stream)  # noqa: S301
+            name, policy = self._next()
             self.reading.config().config.policies[name] = policy
             yield
+
+    def _next(self) -> Any:
+        try:
+            return pickle.load(self._stream)  # noqa: S301 - from our own child process, through a private pipe
+        except (EOFError, pickle.UnpicklingError):
+            raise _unread("the process that reads it ended too soon") from None
+
+
+def _ended(status: int) -> str:
+    """Return how the process ended, by its exit status as `subprocess` returns it."""
+    if status >= 0:
+        return f"the process that reads it ended with status {status}"
+    hint = "; it may need more memory" if status == -signal.SIGKILL else ""
+    return f"{signal.Signals(-status).name} ended the process that reads it{hint}"
 
 
 def _unread(why: str) -> ConfigError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from authgate.cli.config_process import ConfigProcess
 from authgate.cli.terminal import FAILED, complain, fail
+from authgate.config.problems import ConfigError
 
 if TYPE_CHECKING:
     import asyncio
@@ -40,6 +41,8 @@ def serve_words(words: Sequence[str]) -> None:
         if isinstance(found, int):
             sys.exit(found)
         run_service(found, config_process.read_again)
+    except ConfigError as error:
+        fail(str(error))
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(FAILED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -105,3 +106,36 @@ async def test_a_process_that_cannot_start_or_dies_is_a_problem(
     (tmp_path / "python").chmod(0o700)
     with pytest.raises(ConfigError, match="the process that reads it ended with status 9"):
         await process.read_again()
+    (tmp_path / "python").write_text("#!/bin/sh\nkill -9 $$\n")
+    with pytest.raises(ConfigError, match="SIGKILL ended the process that reads it; it may need more memory"):
+        await process.read_again()
+
+
+_KILLED = "SIGKILL ended the process that reads it; it may need more memory"
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("kill -9 $$", _KILLED),
+        ("printf '\\200\\005' >/dev/fd/$writer; kill -9 $$", _KILLED),
+        ("printf '\\200\\005' >/dev/fd/$writer", "the process that reads it ended too soon"),
+    ],
+)
+def test_a_start_whose_reading_process_dies_fails_with_one_line(
+    file: Path, tmp_path: Path, script: str, expected: str
+) -> None:
+    """For example, because the container has too little memory. Half of a configuration is never used."""
+    fake = tmp_path / "python"
+    # The child process gets the end of the pipe as a number in its program.
+    number = r"""$(printf %s "$2" | sed 's/.*reading_for=(\([0-9]*\),.*/\1/')"""
+    fake.write_text(f"#!/bin/bash\nwriter={number}\n{script}\n")
+    fake.chmod(0o700)
+    code = f"import sys; sys.executable = {str(fake)!r}; from authgate.cli import main; main()"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words(file)], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"authgate: configuration: {expected}\n"
