@@ -151,7 +151,8 @@ class Recorder:
     def _token_id(self, jti: str | None) -> str | None:
         match self._audit.fields.token_id:
             case "hash" if jti is not None:
-                return f"sha256:{hashlib.sha256(jti.encode()).hexdigest()[:_HASH_DIGITS]}"
+                data = jti.encode("utf-8", "surrogatepass")  # JSON can escape half of a surrogate pair
+                return f"sha256:{hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]}"
             case "value":
                 return jti
             case _:

@@ -244,6 +244,19 @@ def test_the_token_id_can_be_shown_or_left_out(token_id: str, shown: str | None)
         assert written(DECISIONS[case][0], token_id=token_id)["attributes"].get(name) == shown
 
 
+@pytest.mark.parametrize("token_id", ["hash", "value", "none"])
+@pytest.mark.parametrize("claim", ["jti", "iss", "aud"])
+def test_a_token_can_contain_half_of_a_surrogate_pair(claim: str, token_id: str) -> None:
+    """Nobody has to sign such a token, so its decision must be recorded as every other."""
+    facts = RequestFacts(credentials=(credential(**{"jti": "j-1", claim: "\ud800"}),))
+    decision = Deny(Reason.SIGNATURE_INVALID, "", BY_KEY)
+    attributes = written(decision, facts, token_id=token_id)["attributes"]
+    assert attributes["authgate.reason"] == "signature_invalid"
+    if (claim, token_id) == ("jti", "hash"):
+        expected = hashlib.sha256(b"\xed\xa0\x80").hexdigest()[:32]
+        assert attributes["authgate.unverified.token.id"] == f"sha256:{expected}"
+
+
 def test_long_texts_are_shortened() -> None:
     """A client can send long paths and hosts."""
     request = OriginalRequest("M" * 100, "/" + "p" * 5000, "h" * 5000)
