@@ -59,6 +59,19 @@ def test_the_reason_codes_in_documents_exist() -> None:
     assert [each for each in named if each[1:] not in known] == []
 
 
+def test_lists_are_the_same_on_the_site_as_on_github() -> None:
+    """Python-Markdown starts a list at a line such as "503. Then", and nests lists and blocks only at four spaces."""
+    wrong = [
+        f"{path.name}: {line}"
+        for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+        for line in re.sub(
+            r"(```).*?^ *```", r"\1", path.read_text(), flags=re.DOTALL | re.MULTILINE
+        ).splitlines()
+        if re.match(r" *\d{3}\. | {1,3}([-*] |```)", line)
+    ]
+    assert wrong == []
+
+
 def test_the_files_that_documents_link_to_exist() -> None:
     """No relative link of a document is broken."""
     broken = [
