@@ -66,7 +66,7 @@ class ListenAddress:
         return replace(self, port=port)
 
     def collides_with(self, other: ListenAddress) -> bool:
-        """Return whether at most one of two addresses can be opened."""
+        """Return whether both addresses cannot be open at the same time."""
         if self.unix is not None or other.unix is not None:
             return self.unix == other.unix
         return self.port == other.port != 0 and _hosts_collide(self.host, other.host)

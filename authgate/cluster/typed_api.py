@@ -95,7 +95,7 @@ class TypedAPI:
         return await _answer(self._authorization.create_subject_access_review(review, _preload_content=False))
 
     async def review_own_access(self, attributes: ResourceAttributes) -> RawAnswer:
-        """Post a SelfSubjectAccessReview: may the account that sends this do this?"""
+        """Post a SelfSubjectAccessReview: may the sending account do this?"""
         spec = V1SelfSubjectAccessReviewSpec(resource_attributes=_resource(attributes))
         review = V1SelfSubjectAccessReview(_AUTHORIZATION, "SelfSubjectAccessReview", spec=spec)
         return await _answer(

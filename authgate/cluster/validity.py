@@ -1,4 +1,4 @@
-"""From when until when a certificate or token that the gate presents is valid."""
+"""The validity periods of the certificates and tokens that the gate presents."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class PlainConfig:
 class Reading:
     """A configuration that was read, or every problem with it.
 
-    `path` is its file, or None if it cannot be read again, and `state` is from before it was read.
+    `path` is its file, or None if it cannot be read again. `state` is the state of the file just before it was read.
     """
 
     path: Path | None

@@ -72,8 +72,8 @@ class IntrospectionAPI(Protocol):
 class Introspector(TokenChecker["Answer"]):
     """Sends introspection requests to one server.
 
-    A server, or a firewall in front of it, can fail for single tokens, and clients choose tokens. So a failed request
-    alone does not make a server that answered unusable: a probe must fail, too.
+    A server, or a firewall in front of it, can fail for single tokens, and clients choose the tokens. So one failed
+    request does not mark a working server as unavailable: a probe must fail, too.
     """
 
     def __init__(

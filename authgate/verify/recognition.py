@@ -180,14 +180,14 @@ class _Known:
         self._learned = 0
 
     def pauses(self) -> bool:
-        """Return whether to ignore a token. Each call shortens the pause."""
+        """Return whether to skip the search for a known sender of this token, and count one token of the pause."""
         if not self.paused:
             return False
         self.paused -= 1
         return True
 
     def learned_one(self) -> None:
-        """Count a new sender, and begin a pause if too few tokens come from known ones."""
+        """Count a new sender, and start a pause if too few tokens come from known ones."""
         self._learned += 1
         if self._learned < _WINDOW:
             return

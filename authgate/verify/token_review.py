@@ -36,7 +36,7 @@ class TokenChecker(Generic[A]):
     """Asks one server about tokens. Errors are `Unavailable`, never a rejection.
 
     Invented tokens cannot use up the requests that tokens with a valid signature need, and new tokens cannot use up
-    those of tokens that were valid lately. Within a budget, the keys of the callers share the requests fairly. If the
+    those of tokens that were valid lately. Within a budget, requests with different keys get equal shares. If the
     server answers 429, no request is sent for the time in its Retry-After.
     """
 

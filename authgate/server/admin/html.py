@@ -18,7 +18,7 @@ class Html(str):
 
 
 def element(name: str, /, *children: str, **attributes: str | int) -> Html:
-    """Return an element. A child that is not an element is a text.
+    """Return an element. Children that are not elements become text.
 
     In attribute names, a trailing underscore is removed and others become hyphens: `class_`, `aria_label`.
     """

@@ -384,7 +384,7 @@ def _row(name: str, *cells: Html) -> Html:
 
 
 def _more(number: int, one: str, several: str | None = None) -> Html:
-    """Return a line about rows that are left out, or nothing."""
+    """Return a line with the number of omitted rows, or nothing if all are shown."""
     if number <= 0:
         return Html("")
     return element("p", f"{number} more {one if number == 1 else several or one + 's'}", class_="quiet")

@@ -333,7 +333,7 @@ def _rules(instance: _Instance) -> list[dict[str, Any]]:
 
 
 def _segments(pattern: str) -> Callable[[str], object]:
-    """Return a function that matches a path with a pattern in which a star matches within one segment."""
+    """Return a function that matches paths against a pattern; its stars do not match a slash."""
     return re.compile("[^/]*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
 
 

@@ -128,7 +128,7 @@ def _rule(value: object, index: int, lines: dict[Path, int], reading: Reading) -
 
 @dataclass(slots=True)
 class _Settings:
-    """The configuration of a handler: that of the rule, and the global one for what the rule does not have."""
+    """The settings of a handler: the rule's, and the global ones that the rule does not override."""
 
     own: Fields | None
     common: Fields | None
@@ -658,7 +658,7 @@ def _places(settings: _Settings) -> tuple[tuple[str, str, str], ...]:
 
 
 def _keys_of(issuer: str, urls: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the keys of an issuer: the only URL, or the only one on the issuer's host."""
+    """Return the settings for an issuer's keys: the only URL, or the only one on its host; None if unclear."""
     host = urlsplit(issuer).hostname
     candidates = urls if len(urls) == 1 else [url for url in urls if urlsplit(url).hostname == host]
     if len(candidates) != 1:

@@ -1,4 +1,4 @@
-"""The configuration that a conversion builds, and the parts that several conversions write alike."""
+"""The configuration that a conversion builds, and the parts that several conversions share."""
 
 from __future__ import annotations
 

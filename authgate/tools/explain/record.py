@@ -87,7 +87,7 @@ class RecordExplanation:
 def read_record(text: str) -> Record:
     """Return the record in a line; raise `RecordError`.
 
-    What a log viewer writes before the JSON is ignored, and a line in the JSON of Docker is unpacked.
+    Text before the JSON, such as the prefix of a log viewer, is ignored. A line in Docker's JSON format is unpacked.
     """
     line = _parsed(text)
     if isinstance(line.get("log"), str) and "scope" not in line:
