@@ -3,8 +3,8 @@ ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
 
-# The extras to install: cel (CEL expressions) and grpc (Envoy's gRPC protocol). Empty: neither.
-ARG EXTRAS=cel,grpc
+# The extras to install: cel (CEL expressions), grpc (Envoy's gRPC protocol) and otel (traces). Empty: none.
+ARG EXTRAS=cel,grpc,otel
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \

@@ -18,8 +18,8 @@ LOCK_ARGS ?=
 # The name of the image, and its base image.
 IMAGE ?= authgate:dev
 PYTHON_IMAGE ?= python:3.13-slim
-# The extras in the image. EXTRAS= builds a smaller image without CEL and gRPC.
-EXTRAS ?= cel,grpc
+# The extras in the image. EXTRAS= builds a smaller image without CEL, gRPC and traces.
+EXTRAS ?= cel,grpc,otel
 # An image with nginx in its PATH, for `make e2e`.
 NGINX_IMAGE ?= nginx:1.28
 

@@ -99,7 +99,15 @@ class AccessAPI(Protocol):
         ...
 
 
-class ClusterAPI(Protocol):
+class TokenReviewAPI(Protocol):
+    """The part of one cluster's API that TokenReviews use."""
+
+    async def review_token(self, token: str, audiences: tuple[str, ...]) -> ReviewAnswer:
+        """Ask TokenReview about `token` for `audiences` (never empty); raises `ApiError`."""
+        ...
+
+
+class ClusterAPI(TokenReviewAPI, Protocol):
     """The part of one cluster's API that the gate uses."""
 
     async def get(self, path: str, *, limit: int, within: float | None = None) -> bytes:
@@ -107,10 +115,6 @@ class ClusterAPI(Protocol):
 
         `within` is in seconds; None means the client's own timeout.
         """
-        ...
-
-    async def review_token(self, token: str, audiences: tuple[str, ...]) -> ReviewAnswer:
-        """Ask TokenReview about `token` for `audiences` (never empty); raises `ApiError`."""
         ...
 
     def own_issuer(self) -> str | None:

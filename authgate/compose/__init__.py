@@ -18,6 +18,7 @@ from authgate.compose.issuers import issuer_verifier
 from authgate.compose.policies import policy_of, reads_claims
 from authgate.compose.sources import sources_of
 from authgate.compose.tokens import identity_header, token_exchange, token_issuer
+from authgate.compose.traced import traced_access_reviews
 from authgate.gate import Gate
 from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.router import IssuerRouter
@@ -72,7 +73,11 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
     if cache is not None:
         on_miss = deps.metrics.cache_requests.counter(("verdict", "miss"))
         verifier = CachingVerifier(verifier, cache, deps.clock, on_miss=on_miss)
-    connected = [(item, clusters.apis[item.name]) for item in config.clusters if item.name in clusters.apis]
+    connected = [
+        (item, traced_access_reviews(deps.tracing, api, item.name, api.connection.server))
+        for item in config.clusters
+        if (api := clusters.apis.get(item.name)) is not None
+    ]
     reviewers = access_reviewers(config.policies.values(), connected, deps)
     gate = Gate(
         verifier,

@@ -14,6 +14,7 @@ from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder, start_results
 from authgate.compose.revocation import revocation_of
+from authgate.compose.traced import traced_keys, traced_token_reviews
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher
 from authgate.keys.key_set import StaticKeySet
@@ -146,7 +147,12 @@ def _asked(
 
     refresh = refresh_rules(item.keys, deps)
     keys = clusters.key_sets[item.name] = RemoteKeySet(
-        ClusterSource(api, on_issuer, item.keys.timeout),
+        traced_keys(
+            deps.tracing,
+            ClusterSource(api, on_issuer, item.keys.timeout),
+            item.name,
+            api.connection.server,
+        ),
         deps.clock,
         refresh,
         fetch_recorder(item.name, deps.metrics),
@@ -159,7 +165,7 @@ def _asked(
     review = item.token_review
     start_results(deps.metrics.tokenreview_requests, item.name, "authenticated", "refused")
     reviewer = clusters.reviewers[item.name] = TokenReviewer(
-        api,
+        traced_token_reviews(deps.tracing, api, item.name, api.connection.server),
         deps.clock,
         name=item.name,
         qps=review.qps,
@@ -186,7 +192,7 @@ def _published(item: ClusterConfig, clusters: Clusters, deps: Dependencies) -> J
     issuer = item.issuers[0]
     clusters.issuers[item.name].learn(issuer)
     keys = clusters.key_sets[item.name] = RemoteKeySet(
-        published_keys(item, deps.environ),
+        traced_keys(deps.tracing, published_keys(item, deps.environ), item.name, item.jwks_url or issuer),
         deps.clock,
         refresh_rules(item.keys, deps),
         fetch_recorder(item.name, deps.metrics),

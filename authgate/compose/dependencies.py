@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from authgate.expressions import Expects, Expression, Sees
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
+    from authgate.observability.tracing import Tracing
     from authgate.policy.rules import Difference
 
 
@@ -73,3 +74,4 @@ class Dependencies:
     generated_key: Callable[[], SigningKey] = field(default_factory=lambda: cache(SigningKey.generate))
     """Returns the key that signs tokens if no key file is configured. It stays the same over reloads."""
     programs: RunningPrograms = field(default_factory=RunningPrograms)
+    tracing: Tracing | None = None

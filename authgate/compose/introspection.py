@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from authgate.compose.claims import claim_rules
 from authgate.compose.dependencies import CompositionError, placed
 from authgate.compose.recorders import introspection_recorder, start_results
+from authgate.compose.traced import traced_introspection
 from authgate.http_proxy import ProxyEnvironment, ProxyError
 from authgate.keys.fetch import HTTPFetcher
 from authgate.keys.introspection import ClientAuthSettings, IntrospectionClient
@@ -110,7 +111,7 @@ def _verifier(item: IntrospectionConfig, deps: Dependencies) -> IntrospectionVer
     identify = partial(mapped_identity, rules=claim_rules(item), issuer_name=item.name)
     start_results(deps.metrics.introspection_requests, item.name, "active", "inactive")
     introspector = Introspector(
-        introspection_client(item, deps),
+        traced_introspection(deps.tracing, introspection_client(item, deps), item.name),
         deps.clock,
         name=item.name,
         qps=item.qps,

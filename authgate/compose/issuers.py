@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from authgate.compose.claims import identify_of, identity_claims_of
 from authgate.compose.dependencies import CompositionError, Dependencies
 from authgate.compose.recorders import fetch_recorder
+from authgate.compose.traced import traced_fetcher, traced_keys
 from authgate.http_proxy import ProxyEnvironment
 from authgate.keys.fetch import HTTPFetcher, origin_of
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys, without_x509_svids
@@ -62,7 +63,7 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
     elif gate.alb is not None:
         keys = OnDemandKeySet(
             gate.alb.base_url,
-            key_fetcher(item, deps.environ),
+            traced_fetcher(deps.tracing, key_fetcher(item, deps.environ), item.name),
             deps.clock,
             refresh_rules(gate.keys, deps),
             fetch_recorder(item.name, deps.metrics),
@@ -112,7 +113,8 @@ def refresh_rules(keys: KeyRefreshConfig, deps: Dependencies) -> RefreshRules:
 
 def _remote_keys(item: JWTIssuerConfig, deps: Dependencies) -> RemoteKeySet:
     rules = refresh_rules(item.gate.keys, deps)
-    source = key_source(item, key_fetcher(item, deps.environ))
+    url = item.gate.jwks_url or item.issuer.discovery_url or item.issuer_names[0]
+    source = traced_keys(deps.tracing, key_source(item, key_fetcher(item, deps.environ)), item.name, url)
     # Keys that could have been fetched over plain http are not kept when that is no longer allowed.
     http = " over http" if item.gate.unsafe_allow_http else ""
     place = f"{item.issuer_names[0]} {item.issuer.discovery_url} {item.gate.jwks_url}{http}"

@@ -11,7 +11,8 @@ from authgate.credential.sources import ONLY_AUTHORIZATION, describe_places
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
-from authgate.server.request_facts import facts_of
+from authgate.server.record import decision_attributes
+from authgate.server.request_facts import facts_of, trace_parent
 from authgate.server.request_ids import named
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from authgate.gate import Gate
     from authgate.model import Clock, Headers
     from authgate.observability.metrics import Metrics
+    from authgate.observability.tracing import DecisionSpan, Tracing
     from authgate.server.exchange import Exchange
     from authgate.server.record import Recorder
-    from authgate.server.request_facts import Subrequest
+    from authgate.server.request_facts import RequestFacts, Subrequest
     from authgate.vocabulary import Proxy
 
 _NO_REQUEST = OriginalRequest()
@@ -67,12 +69,19 @@ class Decider:
     """Decide subrequests. `serving` is called for each one, so a reload takes effect at the next."""
 
     def __init__(
-        self, serving: Callable[[], Serving], *, metrics: Metrics, recorder: Recorder, clock: Clock
+        self,
+        serving: Callable[[], Serving],
+        *,
+        metrics: Metrics,
+        recorder: Recorder,
+        clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
         self._serving = serving
         self._metrics = metrics
         self._recorder = recorder
         self._clock = clock
+        self._tracing = tracing
 
     @property
     def reads_basic(self) -> bool:
@@ -81,6 +90,14 @@ class Decider:
 
     async def decide(self, subrequest: Subrequest) -> tuple[Decision, Headers]:
         """Return the decision, and the headers that an allowing answer adds about credentials. Never raise."""
+        if self._tracing is None:
+            return await self._decide_and_record(subrequest, None)
+        with self._tracing.decision(trace_parent(subrequest.headers)) as span:
+            return await self._decide_and_record(subrequest, span)
+
+    async def _decide_and_record(
+        self, subrequest: Subrequest, span: DecisionSpan | None
+    ) -> tuple[Decision, Headers]:
         metrics = self._metrics
         started = self._clock.monotonic()
         metrics.in_flight += 1
@@ -97,9 +114,15 @@ class Decider:
             metrics.in_flight -= 1
         seconds = self._clock.monotonic() - started
         policy = serving.gate.policies.get(counted_policy)
-        self._recorder.record(
-            decision, counted_policy, seconds, lambda: facts_of(subrequest, serving.proxy, policy, found)
-        )
+
+        def about() -> RequestFacts:
+            facts = facts_of(subrequest, serving.proxy, policy, found)
+            ids = None if span is None else span.ids
+            return facts if ids is None else replace(facts, trace=ids)
+
+        self._recorder.record(decision, counted_policy, seconds, about)
+        if span is not None:
+            _describe(span, decision, counted_policy, subrequest.request_id)
         return decision, forward
 
     async def _decide(
@@ -136,6 +159,17 @@ class Decider:
             exception_stacktrace=traceback_of(error, *secrets),
         )
         return Unavailable(Reason.INTERNAL_ERROR, "", 1, NO_EVIDENCE)
+
+
+def _describe(span: DecisionSpan, decision: Decision, policy: str, request_id: str | None) -> None:
+    span.describe(
+        {
+            **decision_attributes(decision, policy),
+            "http.request.id": request_id,
+            "http.response.status_code": REASONS[decision.reason].status,
+        },
+        error=decision.reason.value if isinstance(decision, Unavailable) else None,
+    )
 
 
 def _located(denial: Deny, places: tuple[str, ...], searched: str) -> Deny:

@@ -27,6 +27,18 @@ About: TypeAlias = "Callable[[], RequestFacts]"
 """Returns the facts of one request. It is called only if the decision gets an audit line."""
 
 
+def decision_attributes(decision: Decision, policy: str) -> dict[str, str | None]:
+    """Return the attributes that audit lines and spans have of a decision."""
+    return {
+        "authgate.decision": _OUTCOMES[type(decision)],
+        "authgate.reason": decision.reason.value,
+        "authgate.policy": policy,
+        "authgate.rule": None if decision.rule is None else f"rules[{decision.rule}]",
+        "authgate.source": decision.evidence.source,
+        "authgate.issuer": decision.evidence.issuer_name,
+    }
+
+
 class Recorder:
     """Record decisions of all protocols, with and without the fast lane, in the same way."""
 
@@ -52,7 +64,7 @@ class Recorder:
         if self.recent is not None:
             self.recent.add(self._recent_decision(decision, outcome, policy, facts))
         if written:
-            self._write(decision, outcome, policy, facts, seconds)
+            self._write(decision, policy, facts, seconds)
 
     def audit(self, decision: Decision, policy: str, about: About) -> None:
         """Write the audit line of a decision about a token exchange. Only an unavailable one is counted."""
@@ -60,7 +72,7 @@ class Recorder:
         if isinstance(decision, Unavailable):
             self._metrics.unavailable[decision.reason] += 1
         if self._audit.wants(allowed=outcome == "allow"):
-            self._write(decision, outcome, policy, about())
+            self._write(decision, policy, about())
 
     def difference(self, found: Difference) -> None:
         """Count that a policy's shadow decides differently, and write an audit line if denials are written."""
@@ -89,18 +101,12 @@ class Recorder:
     def _write(
         self,
         decision: Decision,
-        outcome: str,
         policy: str,
         facts: RequestFacts,
         seconds: float | None = None,
     ) -> None:
         attributes: dict[str, object] = {
-            "authgate.decision": outcome,
-            "authgate.reason": decision.reason.value,
-            "authgate.policy": policy,
-            "authgate.rule": None if decision.rule is None else f"rules[{decision.rule}]",
-            "authgate.source": decision.evidence.source,
-            "authgate.issuer": decision.evidence.issuer_name,
+            **decision_attributes(decision, policy),
             "authgate.detail": _detail(decision),
             "authgate.duration": None if seconds is None else round(seconds, 6),
             **self._of_token(decision, facts),

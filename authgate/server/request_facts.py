@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
     from authgate.credential.bearer import RawHeaders
     from authgate.model import JSONValue
+    from authgate.observability.audit import Trace
     from authgate.policy.rules import Policy
     from authgate.vocabulary import Proxy
 
+TRACE_PARENT: Final = b"traceparent"
+"""The header with the proxy's span (W3C Trace Context)."""
 _TRACE_PARENT: Final = re.compile(
     rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL
 )
@@ -56,7 +59,7 @@ class RequestFacts:
     """What is known of one request besides the decision. `pattern` is the path of the rule that matches it."""
 
     request_id: str | None = None
-    trace: TraceParent | None = None
+    trace: Trace | None = None
     client: str | None = None
     original: OriginalRequest = field(default_factory=OriginalRequest)
     pattern: str | None = None
@@ -98,10 +101,15 @@ def trace_parent(headers: RawHeaders) -> TraceParent | None:
 
     A later version may have more fields behind those of version 00.
     """
-    values = values_of(headers, b"traceparent")
-    if len(values) != 1 or len(values[0]) > _MAX_TRACE_PARENT:
+    values = values_of(headers, TRACE_PARENT)
+    return parse_trace_parent(values[0]) if len(values) == 1 else None
+
+
+def parse_trace_parent(field_value: bytes) -> TraceParent | None:
+    """Return the trace that a value of `traceparent` names, or None if it is invalid."""
+    if len(field_value) > _MAX_TRACE_PARENT:
         return None
-    match = _TRACE_PARENT.fullmatch(values[0].strip(b" \t"))
+    match = _TRACE_PARENT.fullmatch(field_value.strip(b" \t"))
     if match is None:
         return None
     version, trace_id, span_id, flags, more = match.groups()

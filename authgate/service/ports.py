@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from authgate.listen_address import ListenAddress
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
+    from authgate.observability.tracing import Tracing
     from authgate.server.decider import Serving
     from authgate.server.grpc.listener import GrpcListener
     from authgate.server.listeners import SharedAddresses
@@ -46,6 +47,7 @@ class Answering:
     recorder: Recorder
     pressure: Pressure
     clock: Clock
+    tracing: Tracing | None = None
 
 
 class Ports:
@@ -116,6 +118,7 @@ class Ports:
                 recorder=common.recorder,
                 clock=common.clock,
                 ids=self._ids,
+                tracing=common.tracing,
             ),
             self._limits,
             common.metrics,
@@ -144,6 +147,7 @@ class Ports:
             max_header_bytes=limits.max_header_bytes,
             max_headers=limits.max_headers,
             ids=self._ids,
+            tracing=common.tracing,
         )
 
     async def _open_exchange(self, item: ExchangeConfig) -> None:
@@ -172,7 +176,13 @@ class Ports:
 
         common, limits = self._answering, self._limits
         self._grpc = GrpcListener(
-            Decider(common.serving, metrics=common.metrics, recorder=common.recorder, clock=common.clock),
+            Decider(
+                common.serving,
+                metrics=common.metrics,
+                recorder=common.recorder,
+                clock=common.clock,
+                tracing=common.tracing,
+            ),
             common.metrics,
             GrpcLimits(
                 max_header_bytes=limits.max_header_bytes,

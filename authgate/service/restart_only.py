@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from authgate.config import Config
 
-_SECTIONS = ("server", "limits", "log", "shutdown")
+_SECTIONS = ("server", "limits", "log", "shutdown", "tracing")
 
 
 def keep_restart_only(running: Config, new: Config) -> Config:
@@ -36,9 +36,10 @@ def pending_restart(running: Config, new: Config) -> Iterator[str]:
     applied = keep_restart_only(running, new)
     for section in (*_SECTIONS, "exchange"):
         before, after = getattr(applied, section), getattr(new, section)
-        if before is None or after is None:
-            if before is not after:
-                yield section
+        if before == after:
+            continue
+        if before is None or after is None or section == "tracing":  # whose values include derived ones
+            yield section
             continue
         for name, value in vars(after).items():
             if getattr(before, name) != value:

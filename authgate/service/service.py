@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from authgate.compose import Generation
     from authgate.config import Config
     from authgate.keys.jwk import KeyDocument
+    from authgate.observability.tracing import Tracing
     from authgate.server.admin.status import GateStatus, Inspection
     from authgate.server.listeners import SharedAddresses
     from authgate.service.reload import ConfigFile
@@ -82,6 +83,7 @@ class Service:
             environ=environ,
             service_account_dir=service_account_dir,
             on_difference=recorder.difference,
+            tracing=_tracing_of(config),
         )
         self._is_worker = shared is not None
         answering = Answering(
@@ -91,6 +93,7 @@ class Service:
             recorder=recorder,
             pressure=self._pressure,
             clock=clock,
+            tracing=self._dependencies.tracing,
         )
         self.ports = Ports(config, answering, shared)
         self._admin = Listeners()
@@ -196,6 +199,8 @@ class Service:
         if self._generation is not None:
             await self._generation.close()
         await _cancel(*self._retiring)
+        if self._dependencies.tracing is not None:
+            await self._dependencies.tracing.close()
         await self._admin.close()
 
     @property
@@ -313,6 +318,17 @@ class Service:
             if dropped > before:
                 self.metrics.log_dropped += dropped - before
                 event(logging.WARNING, "log lines dropped: stderr was not being read", lines=dropped - before)
+
+
+def _tracing_of(config: Config) -> Tracing | None:
+    settings = config.tracing
+    if settings is None:
+        return None
+    from authgate.observability.tracing import Tracing
+
+    return Tracing(
+        settings.url, ratio=settings.ratio, ca_file=settings.ca_file, headers=dict(settings.headers)
+    )
 
 
 def _audit_fields(config: Config) -> AuditFields:

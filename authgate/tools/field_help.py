@@ -85,6 +85,8 @@ EXAMPLES: Final[dict[str, object]] = {
     "signing.issuer": "https://authgate.example.com",
     "spiffe.trustDomain": "example.org",
     "tokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token",
+    "tracing.caFile": "/etc/authgate/collector-ca.pem",
+    "tracing.headersFile": "/etc/authgate/collector-headers",
     "uid.claim": "sub",
     "uid.expression": "claims.sub",
     "userClaim": "email",

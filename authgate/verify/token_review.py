@@ -16,7 +16,7 @@ from authgate.verify.review import MAX_WAIT, Outage, ReviewSender
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from authgate.cluster.api import ClusterAPI
+    from authgate.cluster.api import TokenReviewAPI
     from authgate.model import Clock
 
 Budget = Literal["signed", "issuer", "opaque"]
@@ -145,7 +145,7 @@ class TokenReviewer(TokenChecker[ReviewedUser | NotAuthenticated]):
 
     def __init__(
         self,
-        api: ClusterAPI,
+        api: TokenReviewAPI,
         clock: Clock,
         *,
         name: str,

@@ -36,7 +36,7 @@ GENERATED = (
     "google/rpc",
     "kubernetes_asyncio",
     "opencensus",
-    "opentelemetry",
+    "opentelemetry/proto",
     "test",
     "udpa",
     "validate",

@@ -95,6 +95,10 @@ _FILES: dict[str, dict[str, Any]] = {
         }
         for name in ("secretFile", "keyFile", "certFile")
     },
+    **{
+        f"tracing.{name}": {"tracing": {"endpoint": "https://collector:4318", name: _FILE}}
+        for name in ("caFile", "headersFile")
+    },
     "signing.keyFiles[0]": {"signing": {"issuer": "https://gate.example.com", "keyFiles": [_FILE]}},
     **{
         f"{at}.tls.{name}": {at: {**section, "tls": {**_TLS, name: _FILE}}}

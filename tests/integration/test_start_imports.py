@@ -28,7 +28,16 @@ READING = (
     "authgate.cli.commands",
 )
 """Modules of the child process that parses the command line and reads the configuration."""
-WHERE_CONFIGURED = ("kubernetes_asyncio", "urllib3", "cel_expr_python", "re2", "grpc", "google", "envoy")
+WHERE_CONFIGURED = (
+    "kubernetes_asyncio",
+    "urllib3",
+    "cel_expr_python",
+    "re2",
+    "grpc",
+    "google",
+    "envoy",
+    "opentelemetry",
+)
 """Modules that only some configurations need."""
 
 

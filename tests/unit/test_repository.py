@@ -25,7 +25,23 @@ OF_A_REGISTRY = re.compile(r"(?:[p]ypi|[p]ythonhosted|[n]pmjs|[p]roxy\.golang)\.
 
 # Packages that belong to the interface of another package and are pinned by it: functions of pydantic and aiohttp
 # take and return their types, so authgate imports them without depending on them directly.
-PARTS = {"multidict": "aiohttp", "pydantic-core": "pydantic", "yarl": "aiohttp"}
+# Modules of opentelemetry are in many packages, which the SDK and the exporter pin.
+PARTS = {
+    "multidict": "aiohttp",
+    "pydantic-core": "pydantic",
+    "yarl": "aiohttp",
+    **{
+        f"opentelemetry-{part}": "opentelemetry-sdk"
+        for part in (
+            "api",
+            "exporter-http-transport",
+            "exporter-otlp-common",
+            "exporter-otlp-json-common",
+            "proto-json",
+            "semantic-conventions",
+        )
+    },
+}
 
 
 def name_of(requirement: str) -> str:

@@ -36,6 +36,7 @@ from authgate.config.models.tokens import (
     IdentityTokenConfig,
     SigningConfig,
 )
+from authgate.config.models.tracing import TracingConfig
 from authgate.config.problems import Path
 from authgate.vocabulary import DEFAULT_POLICY
 
@@ -118,6 +119,9 @@ class Config(ConfigModel):
         default_factory=LimitsConfig, description="Limits of requests and connections."
     )
     log: LogConfig = Field(default_factory=LogConfig, description="The log.")
+    tracing: TracingConfig | None = Field(
+        default=None, description="Spans of requests, sent to a collector of OpenTelemetry; null: none."
+    )
     shutdown: ShutdownConfig = Field(default_factory=ShutdownConfig, description="How authgate shuts down.")
 
     @model_validator(mode="before")

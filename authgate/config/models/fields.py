@@ -451,6 +451,22 @@ def endpoint_url(text: str) -> str:
     return text
 
 
+def collector_url(text: str) -> str:
+    """Return the URL of a collector of telemetry unchanged; raises ValueError if it is not allowed."""
+    if not _URL.fullmatch(text):
+        raise ValueError("must be an absolute URL in ASCII, such as http://otel-collector:4318")
+    _check_url(text, http=True)
+    if "?" in text:
+        raise ValueError("must not have a query")
+    return text
+
+
+def is_plain_http(url: str) -> bool:
+    """Return whether requests to a URL are sent over the network without encryption."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not _is_loopback(parts)
+
+
 IssuerURL = Annotated[str, StringConstraints(max_length=2048), AfterValidator(issuer_url)]
 """The URL of an issuer."""
 

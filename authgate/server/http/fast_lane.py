@@ -22,7 +22,14 @@ from authgate.server.http.request import (
     original_request,
 )
 from authgate.server.http.response import TAIL, head_of
-from authgate.server.request_facts import RequestFacts, Subrequest, facts_of, forwarded_for
+from authgate.server.request_facts import (
+    TRACE_PARENT,
+    RequestFacts,
+    Subrequest,
+    facts_of,
+    forwarded_for,
+    parse_trace_parent,
+)
 from authgate.timestamps import utc
 
 if TYPE_CHECKING:
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     from authgate.errors import Reason
     from authgate.model import Authenticated, Clock, Decision, OriginalRequest, Rejected
     from authgate.observability.metrics import AnswerCells
+    from authgate.observability.tracing import Tracing
     from authgate.server.decider import Serving
     from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
@@ -65,6 +73,7 @@ _ONCE: Final = {
 }
 _HOST: Final = _ONCE[b"host"]
 _ORIGINAL_METHOD, _ORIGINAL_URI, _ORIGINAL_HOST, _REQUEST_ID = 1 << 20, 1 << 21, 1 << 22, 1 << 23
+_TRACE_PARENT = 1 << 24
 _FOREIGN_NAMES: Final = frozenset(
     {
         b"access-control-request-method",  # CORS preflights are rare
@@ -166,9 +175,11 @@ class FastLane:
         max_header_bytes: int,
         max_headers: int,
         ids: RequestIds | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._serving = serving
         self._ids = ids
+        self._tracing = tracing
         self._recorder = recorder
         self._monotonic = clock.monotonic
         self._now = clock.now
@@ -186,16 +197,21 @@ class FastLane:
         roles = {names.method: _ORIGINAL_METHOD, names.uri: _ORIGINAL_URI, names.host: _ORIGINAL_HOST}
         self._proxy = proxy
         once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE
-        self._once = once if self._ids is None else once | {self._ids.field: _REQUEST_ID}
+        if self._ids is not None:
+            once[self._ids.field] = _REQUEST_ID
+        if self._tracing is not None:
+            once[TRACE_PARENT] = _TRACE_PARENT
+        self._once = once
         self._original_host = self._once.get(names.host or b"", _ORIGINAL_HOST)
-        self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host | _REQUEST_ID
+        self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host | _REQUEST_ID | _TRACE_PARENT
         self._meanings: dict[bytes, int] = {}
         self._names: dict[bytes, int] = {}
 
     def answer(self, data: bytes) -> bytes | None:
         """Return the answer to a chunk that is exactly one plain request, or None for anything else.
 
-        None also means that the decision has to wait for a fetch or a review. Nothing has been changed or counted then.
+        None also means that the decision has to wait for a fetch or a review, or that spans may be recorded. Nothing
+        has been changed or counted then.
         """
         try:
             started = self._monotonic()
@@ -208,6 +224,8 @@ class FastLane:
             if request is None:
                 return None
             method, endpoint, values, forwarded = request
+            if self._tracing is not None and self._may_record(self._tracing, forwarded):
+                return None
             gate = serving.gate
             policy = gate.policies.get(endpoint.policy)
             if policy is None:
@@ -245,6 +263,11 @@ class FastLane:
             return self._head_of(decision) + id_line + self._tail_now()
         except Exception:  # noqa: BLE001 - aiohttp's handler meets it again, and answers 503 with a log line
             return None
+
+    @staticmethod
+    def _may_record(tracing: Tracing, forwarded: dict[int, bytes]) -> bool:
+        line = forwarded.get(_TRACE_PARENT)
+        return tracing.may_record(None if line is None else parse_trace_parent(line.partition(b":")[2]))
 
     def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
         """Return the response's line with the request id."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
+    from authgate.observability.tracing import Tracing
     from authgate.server.decider import Serving
     from authgate.server.record import Recorder
     from authgate.server.request_ids import RequestIds
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class VerifyHandler:
     """Answer subrequests. `serving` is called for each request, so a reload takes effect at the next one.
 
-    Without `ids`, requests have no id.
+    Without `ids`, requests have no id; without `tracing`, they have no spans.
     """
 
     def __init__(
@@ -38,9 +39,10 @@ class VerifyHandler:
         recorder: Recorder,
         clock: Clock,
         ids: RequestIds | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._ids = ids
-        self._decider = Decider(serving, metrics=metrics, recorder=recorder, clock=clock)
+        self._decider = Decider(serving, metrics=metrics, recorder=recorder, clock=clock, tracing=tracing)
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Return the answer. After an internal error it is a 503, never a 500."""

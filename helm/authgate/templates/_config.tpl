@@ -111,6 +111,11 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- range $name := list "caFile" "headersFile" }}
+{{- with get ($.tracing | default dict) $name }}
+tracing.{{ $name }}|{{ . }}
+{{- end }}
+{{- end }}
 {{- range $index, $file := (.signing).keyFiles }}
 signing.keyFiles[{{ $index }}]|{{ $file }}
 {{- end }}

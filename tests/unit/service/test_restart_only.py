@@ -52,6 +52,7 @@ def test_a_reload_changes_the_log() -> None:
         ("LIMITS__MAX_TOKEN_BYTES", "300", "limits.maxTokenBytes"),
         ("LOG__FORMAT", "text", "log.format"),
         ("SHUTDOWN__DELAY", "1s", "shutdown.delay"),
+        ("TRACING__RATIO", "0.5", "tracing"),
     ],
 )
 def test_settings_that_need_a_restart_are_kept_and_named(variable: str, value: str, name: str) -> None:
