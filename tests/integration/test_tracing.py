@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,10 +18,12 @@ from tests.support.authorization_server import CLIENT as CLIENT_ID
 from tests.support.authorization_server import INTROSPECT, SECRET, AuthorizationServer
 from tests.support.collector import Collector, ReceivedSpan
 from tests.support.embedded_server import EmbeddedServer
+from tests.support.envoy_messages import asking
 from tests.support.faults import failing
 from tests.support.gate import AUDIENCE
 from tests.support.process import free_port, until
 from tests.support.service import cluster, knowing, of_cluster, published, running, trusting
+from tests.support.site import site_behind
 from tests.support.workers import Crew
 
 if TYPE_CHECKING:
@@ -301,3 +304,44 @@ async def test_every_worker_exports(tmp_path: Path) -> None:
             await until(from_both, within=60)
 
     assert len(collector.named("decide")) == sent
+
+
+async def test_a_decision_over_grpc_has_a_span() -> None:
+    """Envoy sends the client's traceparent with the headers."""
+    with Collector() as collector:
+        document = traced(collector, {**KNOWN, "server": {"grpc": "127.0.0.1:0"}})
+        async with running(document) as gate, asking(gate.grpc_address) as ask:
+            assert (await ask(ISSUER.mint(), headers=dict(SAMPLED))).status == 200
+
+    span = only(collector.spans)
+    assert (span.name, span.trace_id, span.parent) == ("decide", TRACE, SPAN)
+
+
+async def test_nginx_sends_the_traceparent(tmp_path: Path) -> None:
+    """The configuration of deploy/proxies does not remove it."""
+    with Collector() as collector:
+        document = traced(collector, {**KNOWN, "server": {"proxy": "nginx"}})
+        async with running(document) as gate, site_behind(gate, tmp_path) as site:
+            assert (await site.get(ISSUER.mint(), SAMPLED)).status == 200
+            assert (await site.get(ISSUER.mint(), UNSAMPLED)).status == 200
+
+    span = only(collector.spans)
+    assert (span.name, span.trace_id, span.parent) == ("decide", TRACE, SPAN)
+
+
+async def test_a_fetch_of_one_key_has_a_span() -> None:
+    """A load balancer's keys are fetched one by one."""
+    key = SigningKey.generate("ES256", kid=str(uuid.uuid4()))
+    with Collector() as collector:
+        async with published() as (_, server):
+            server.faults.set(f"/{key.kid}", failing(500))
+            entry = trusting("urn:idp", alb={"region": "eu-west-1", "keysURL": server.url})
+            entry["issuer"]["audiences"] = ["arn:aws:elasticloadbalancing:eu-west-1:1:loadbalancer/app/web/1"]
+            async with running(traced(collector, {"jwt": [entry]})) as gate:
+                signer = entry["issuer"]["audiences"][0]
+                token = Issuer("urn:idp", key).mint(headers={"signer": signer})
+                assert (await gate.request(token, headers=SAMPLED)).status == 503
+
+    decision, fetch = only(collector.named("decide")), only(collector.named("fetch keys"))
+    assert (fetch.parent, fetch.status) == (decision.span_id, ERROR)
+    assert fetch.attributes["error.type"] == "500"

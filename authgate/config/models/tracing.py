@@ -26,8 +26,10 @@ class TracingConfig(ConfigModel):
         default="http://localhost:4318",
         description="The URL of a collector of OTLP over HTTP; without a path, /v1/traces is added.",
     )
-    ratio: Annotated[float, Field(ge=0, le=1, strict=False)] = Field(
+    ratio: float = Field(
         default=0.0,
+        ge=0,
+        le=1,
         description="The share of requests without a traceparent that is recorded, 0 to 1. For others, the proxy "
         "decides.",
     )

@@ -56,13 +56,26 @@ def test_headers_are_read_from_the_file(tmp_path: Path) -> None:
         ({"endpoint": "https://a:b@collector"}, None, "tracing.endpoint", "user name or password"),
         ({"endpoint": "https://collector/?key=x"}, None, "tracing.endpoint", "must not have a query"),
         ({"ratio": 1.1}, None, "tracing.ratio", "at most 1"),
+        ({"ratio": True}, None, "tracing.ratio", "must be a number"),
         ({"ratio": -1}, None, "tracing.ratio", "at least 0"),
         ({"caFile": "/nonexistent"}, None, "tracing.caFile", "cannot be read"),
         ({}, "secret-key", "tracing.headersFile", "each line must be a header"),
         ({}, "", "tracing.headersFile", "each line must be a header"),
         ({"endpoint": "http://collector:4318"}, "A: secret-key", "tracing.headersFile", "needs an endpoint"),
     ],
-    ids=["no-url", "grpc", "user-info", "query", "ratio", "negative", "no-ca", "bad", "empty", "plain-http"],
+    ids=[
+        "no-url",
+        "grpc",
+        "user-info",
+        "query",
+        "ratio",
+        "boolean",
+        "negative",
+        "no-ca",
+        "bad",
+        "empty",
+        "plain-http",
+    ],
 )
 def test_what_is_refused(
     tmp_path: Path, section: dict[str, Any], headers: str | None, path: str, message: str

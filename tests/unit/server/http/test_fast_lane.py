@@ -12,6 +12,7 @@ from authgate.gate import Gate
 from authgate.model import BearerToken, Rejected, Unavailable, Verdict
 from authgate.observability.audit import Audit
 from authgate.observability.metrics import Metrics
+from authgate.observability.tracing import Tracing
 from authgate.policy.conditions import Entry, UserIn
 from authgate.policy.headers import HeaderMapper
 from authgate.policy.routes import PathPattern, RequestMatch
@@ -69,7 +70,12 @@ class Lane:
     """A fast lane over a scripted verifier, and its metrics."""
 
     def __init__(
-        self, verifier: Verifier, *, cache: VerdictCache | None = None, audit: Mode = "none"
+        self,
+        verifier: Verifier,
+        *,
+        cache: VerdictCache | None = None,
+        audit: Mode = "none",
+        tracing: Tracing | None = None,
     ) -> None:
         clock = FakeClock()
         self.clock = clock
@@ -91,6 +97,7 @@ class Lane:
             max_header_bytes=4096,
             max_headers=16,
             ids=RequestIds("X-Request-Id"),
+            tracing=tracing,
         )
 
     def status(self, data: bytes) -> int | None:
@@ -105,6 +112,10 @@ def lane_with_cache(verifier: Verifier, lookups: list[str] | None = None, audit:
     hit, miss = partial(lookups.append, "hit"), partial(lookups.append, "miss")
     cached = Cached(verifier, FakeClock(), on_hit=hit, on_miss=miss)
     return Lane(cached.verifier, cache=cached.cache, audit=audit)
+
+
+def _traceparent(*, sampled: bool) -> bytes:
+    return b"TraceParent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0%d\r\n" % sampled
 
 
 class Raising(ScriptedVerifier):
@@ -165,6 +176,32 @@ def test_audit_lines_of_a_cached_verdict_name_the_rule(caplog: pytest.LogCapture
         ("rules[0]", "/staff/a"),
         ("rules[1]", "/by/jane"),
     ] * 2
+
+
+@pytest.mark.parametrize(
+    ("ratio", "fields", "answered"),
+    [
+        (0, b"", True),
+        (0, _traceparent(sampled=False), True),
+        (0, _traceparent(sampled=True), False),
+        (0, _traceparent(sampled=False) * 2, False),
+        (0, b"traceparent: junk\r\n", True),
+        (0.1, b"", False),
+        (0.1, _traceparent(sampled=False), True),
+    ],
+    ids=["no parent", "unsampled", "sampled", "twice", "invalid", "ratio", "ratio, unsampled"],
+)
+async def test_requests_whose_spans_may_be_recorded_are_left_to_aiohttp(
+    ratio: float, fields: bytes, answered: bool
+) -> None:
+    """The others are answered as without tracing."""
+    tracing = Tracing("http://127.0.0.1:9/v1/traces", ratio=ratio)
+    try:
+        lane = Lane(ScriptedVerifier(), tracing=tracing)
+        data = CORPUS["good"][:-2] + fields + b"\r\n"
+        assert lane.status(data) == (200 if answered else None)
+    finally:
+        await tracing.close()
 
 
 def test_a_pending_decision_is_left_to_aiohttp_and_not_counted() -> None:
