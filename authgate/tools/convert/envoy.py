@@ -136,12 +136,14 @@ class _Route:
     """A route, or something else in Envoy's configuration, that has a requirement of its own.
 
     `match` is None if it is not a route, and `first` is whether the routes before it have requirements of their own.
+    `claimed` is whether Envoy prefers another virtual host for some of its hosts.
     """
 
     setting: Fields
     match: Fields | None
     hosts: tuple[str, ...]
     first: bool
+    claimed: bool
 
 
 def _has_own(value: object) -> bool:
@@ -152,11 +154,12 @@ def _has_own(value: object) -> bool:
 def _routes(original: Original, reading: Reading) -> list[_Route]:
     """Return everything with requirements of its own."""
     found: list[_Route] = []
+    domains = set(_domains(original.fields))
 
     def search(value: object, path: Path, hosts: tuple[str, ...], first: bool) -> None:
         if isinstance(value, dict):
             if isinstance(value.get("domains"), tuple):
-                hosts = tuple(map(str, value["domains"]))
+                hosts = _hosts(value["domains"])
             if _has_own(value):
                 fields = reading.open(Original(value, _below(original.lines, path), "route"))
                 own = fields.section("typed_per_filter_config")
@@ -165,7 +168,7 @@ def _routes(original: Original, reading: Reading) -> list[_Route]:
                 fields.ignore(*fields)
                 if own is not None and setting is not None:
                     own.ignore(*own)
-                    found.append(_Route(setting, match, hosts, first))
+                    found.append(_Route(setting, match, hosts, first, _is_claimed(hosts, domains)))
             for name, member in value.items():
                 search(member, (*path, name), hosts, False)
         elif isinstance(value, tuple):
@@ -179,6 +182,29 @@ def _routes(original: Original, reading: Reading) -> list[_Route]:
 
     search(original.fields, (), (), False)
     return found
+
+
+def _hosts(domains: tuple[object, ...]) -> tuple[str, ...]:
+    return tuple(str(domain).lower() for domain in domains)
+
+
+def _domains(value: object) -> Iterator[str]:
+    """Yield the domains of all virtual hosts."""
+    if isinstance(value, dict):
+        if isinstance(value.get("domains"), tuple):
+            yield from _hosts(value["domains"])
+        for member in value.values():
+            yield from _domains(member)
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _domains(item)
+
+
+def _is_claimed(hosts: tuple[str, ...], domains: set[str]) -> bool:
+    """Return whether a virtual host with other domains gets some requests for these hosts: the longer domain wins."""
+    suffixes = [host[1:] for host in hosts if host.startswith("*")]
+    others = [domain.partition(":")[0].removeprefix("*") for domain in domains.difference(hosts)]
+    return any(other.endswith(suffix) for suffix in suffixes for other in others)
 
 
 _CAMEL: Final = re.compile(r"[a-z]+(?:[A-Z][a-z0-9]*)+")
@@ -281,7 +307,7 @@ class _Filter:
         rule, complete = ({}, False) if route.match is None else self._match(route.match)
         named = [] if "*" in route.hosts else list(route.hosts)
         plain = all(re.fullmatch(r"(\*\.)?[A-Za-z0-9._-]+", host) for host in named)
-        if complete and plain and route.first:
+        if complete and plain and route.first and not route.claimed:
             return [{**({"hosts": named} if named else {}), **rule, **decision}]
         if decision == _OPEN:
             setting.note(None, "cannot be written as a rule: these requests are not open")
