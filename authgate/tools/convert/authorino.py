@@ -6,7 +6,6 @@ docs/architecture.md.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +29,7 @@ from authgate.tools.convert.results import (
 from authgate.tools.convert.values import ConversionError, Converted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from authgate.tools.convert.fields import Fields, Options
     from authgate.tools.convert.locations import Location
@@ -58,7 +57,8 @@ _REQUEST: Final = {
     "request.path": "request.path",
     "request.url_path": "request.path",
 }
-_NUMBER: Final = re.compile(r"-?(?:0|[1-9]\d{0,14})")
+_NUMBER: Final = re.compile(r"0|-?[1-9]\d{0,17}|-?(?:0|[1-9]\d{0,8})\.\d{0,5}[1-9]")
+_JSON: Final = re.compile(r"-?\d+(?:\.\d+)?|[\[{].*", re.DOTALL)
 _USER: Final = {"auth.identity.user.username": "user.username", "auth.identity.user.groups": "user.groups"}
 _SEES: Final = Sees.CLAIMS | Sees.USER | Sees.REQUEST | Sees.NOW
 
@@ -408,12 +408,15 @@ class _AuthConfig:
         text, listed = self._selected(selector, "''"), self._selected(selector, "[]")
         if text is None or listed is None:
             return None
+        literals = _literals(value) if text.startswith("claims") else [quoted(value)]
+        if literals is None:
+            return None
         if operator in ("eq", "neq"):
-            condition = either(f"{text} == {literal}" for literal in _literals(value))
+            condition = either(f"{text} == {literal}" for literal in literals)
             return condition if operator == "eq" else f"!({condition})"
-        if operator in ("incl", "excl"):
+        if operator in ("incl", "excl") and value:  # whether null contains "" depends on where it is
             values = f"(type({listed}) == list ? dyn({listed}) : dyn([{listed}]))"
-            condition = f"{values}.exists(v, {either(f'v == {literal}' for literal in _literals(value))})"
+            condition = f"{values}.exists(v, {either(f'v == {literal}' for literal in literals)})"
             return condition if operator == "incl" else f"!({condition})"
         if operator == "matches":
             condition = f"string({text}).matches({quoted(value)})"
@@ -578,13 +581,17 @@ def _hosts(hosts: Iterable[str]) -> str:
     return either(parts) if parts else "false"
 
 
-def _literals(value: str) -> Iterator[str]:
-    """Yield the values of CEL that Authorino compares as this text."""
-    yield quoted(value)
-    if value in ("true", "false"):
-        yield value
+def _literals(value: str) -> list[str] | None:
+    """Return the values of CEL that Authorino compares as this text, or None if an expression cannot have them all.
+
+    It compares null as "", and lists and objects as their JSON text.
+    """
     if _NUMBER.fullmatch(value):
-        yield json.dumps(int(value))
+        return [quoted(value), value]
+    if _JSON.fullmatch(value):
+        return None
+    other = {"true": "true", "false": "false", "": "null"}.get(value)
+    return [quoted(value)] if other is None else [quoted(value), other]
 
 
 def _compiles(expression: str) -> bool:
