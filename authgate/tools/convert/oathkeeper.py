@@ -71,6 +71,7 @@ _DENIES: Final = {
     "remote": "authgate cannot ask a remote authorizer",
     "remote_json": "authgate cannot ask a remote authorizer",
 }
+_NOT_OPEN: Final = "cannot be written in a rule that is open: its requests need a token"
 _SUBJECT: Final = re.compile(r"\{\{-?\s*(?:print\s+)?\.Subject\s*-?\}\}")
 _EXTRA: Final = re.compile(r"\{\{-?\s*(?:print\s+)?\.Extra((?:\.[A-Za-z_][A-Za-z0-9_]*)+)\s*-?\}\}")
 
@@ -172,11 +173,13 @@ class _Written:
     """A rule: its conditions for authgate, and how it decides.
 
     `regex` is the expression for the path if a rule's paths cannot have it; `conditions` are then those of all paths.
+    `path` is the expression in any case.
     """
 
     fields: Fields
     conditions: dict[str, Any] | None
     regex: str = ""
+    path: str = ""
     sources: list[_Source] = field(default_factory=list)
     open: bool = False
     denied: bool = False
@@ -268,8 +271,8 @@ class _Pipeline:
         match = rule.section("match")
         if match is None:
             raise rule.wrong(None, "needs a match")
-        conditions, regex = self._match(match)
-        written = _Written(rule, conditions, regex, pipeline=self)
+        conditions, regex, path = self._match(match)
+        written = _Written(rule, conditions, regex, path, pipeline=self)
         for handler in rule.sections("authenticators"):
             self._authenticator(handler, written)
         authorizer = rule.section("authorizer")
@@ -284,7 +287,7 @@ class _Pipeline:
         if conditions is None:
             rule.note("match", "cannot be written in a rule: its requests are denied")
         elif regex and written.open:
-            rule.note("match", "cannot be written in a rule that is open: its requests need a token")
+            rule.note("match", _NOT_OPEN)
         return written
 
     def _settings(self, kind: str, handler: Fields) -> tuple[str, _Settings, bool]:
@@ -347,22 +350,22 @@ class _Pipeline:
                 else:
                     claim_header(self._result, headers, header, claim)
 
-    def _match(self, match: Fields) -> tuple[dict[str, Any] | None, str]:
-        """Return the conditions of a rule, or None, and a regular expression that the path must match as well."""
+    def _match(self, match: Fields) -> tuple[dict[str, Any] | None, str, str]:
+        """Return the conditions of a rule, or None, and `regex` and `path` of `_Written`."""
         rule: dict[str, Any] = {}
         methods = [method.upper() for method in match.texts("methods")]
         if methods:
             rule["methods"] = list(dict.fromkeys(methods))
         if "authority" in match or "full_method" in match:
             match.omit_rest("rules for gRPC are not converted")
-            return None, ""
+            return None, "", ""
         url = match.text("url")
         parts = _split(url, glob=self._glob)
         if parts is None or not all(re.fullmatch(r"[A-Z][A-Z-]{0,31}", method) for method in methods):
-            return None, ""
+            return None, "", ""
         hosts = _hosts(parts[0])
         if hosts is None:
-            return None, ""
+            return None, "", ""
         if hosts:
             rule["hosts"] = hosts
         if not self._scheme:
@@ -373,12 +376,12 @@ class _Pipeline:
             )
         path = parts[1]
         paths = of_regex(path, whole=True)
+        expression = f"^{path}$"
         if paths is None:
-            expression = f"^{path}$"
-            return (rule, expression) if _compiles(expression) else (None, "")
+            return (rule, expression, expression) if _compiles(expression) else (None, "", "")
         if paths != ["/*"]:
             rule["paths"] = paths
-        return rule, ""
+        return rule, "", expression
 
     def note_unused(self) -> None:
         """Note the handlers that no rule uses."""
@@ -592,6 +595,7 @@ def _ordered(rules: list[_Written]) -> list[dict[str, Any]]:
 
     Oathkeeper denies a request that matches several rules, or no rule.
     """
+    _use_expressions(rules)
     exact = [rule for rule in rules if rule.conditions is not None and not rule.regex]
     broad = [rule for rule in rules if rule.conditions is not None and rule.regex]
     first: list[_Written] = []
@@ -636,6 +640,42 @@ def _ordered(rules: list[_Written]) -> list[dict[str, Any]]:
                 entries.append({**entry, "expression": expression})
     written = [{**(rule.conditions or {}), **rule.decision()} for rule in exact]
     return [*written, {"allow": entries} if entries else DENY_ALL]
+
+
+def _use_expressions(rules: list[_Written]) -> None:
+    """Let rules decide by a regular expression if their paths may match a request that one of another rule matches."""
+    while (mixed := next((rule for rule in rules if _is_mixed(rule, rules)), None)) is not None:
+        mixed.regex = mixed.path
+        mixed.conditions = {
+            name: those for name, those in (mixed.conditions or {}).items() if name != "paths"
+        }
+        if mixed.open:
+            mixed.fields.note("match", _NOT_OPEN)
+
+
+def _is_mixed(rule: _Written, rules: list[_Written]) -> bool:
+    """Return whether paths with stars and a regular expression of another rule may match the same request."""
+    paths = (rule.conditions or {}).get("paths", ("/*",))
+    if rule.conditions is None or rule.regex or not any("*" in path for path in paths):
+        return False
+    ours = {**rule.conditions, "paths": ["/*"]}
+    starts = [path.partition("*")[0] for path in paths]
+    return any(
+        start.startswith(other_start) or other_start.startswith(start)
+        for other in rules
+        if other.regex and other.conditions is not None and overlap(ours, other.conditions)
+        for other_start in (_start_of(other.regex),)
+        for start in starts
+    )
+
+
+_START: Final = re.compile(r"\^((?:(?:[^\\.^$*+?{}\[\]|()]|\\[^A-Za-z0-9])(?![*+?{]))*)")
+
+
+def _start_of(regex: str) -> str:
+    """Return the text with which everything begins that an expression matches."""
+    found = _START.match(regex)
+    return "" if found is None else re.sub(r"\\(.)", r"\1", found[1])
 
 
 def _deny(rule: _Written) -> _Written:
