@@ -555,7 +555,7 @@ class _Issuer:
 
     def _forwarded(self) -> None:
         fields = self.provider.fields
-        fields.omit("forward", "the proxy decides: authgate snippets envoy --keep-authorization")
+        fields.omit("forward", "to keep the token, use authgate snippets envoy --keep-authorization")
         fields.omit(
             "forward_payload_header",
             "authgate can send claims (headers.set) or a signed identity (identityToken)",

@@ -92,7 +92,7 @@ def from_istio(text: str, options: Options) -> Converted:
         policy = _Writer(result, scope, found).policy()
         name = result.add_policy(options.policy if len(scopes) == 1 else scope.name, policy)
         for fields, field_name in scope.selectors:
-            fields.note(field_name, f"is omitted: the proxies of these workloads must use the policy {name}")
+            fields.note(field_name, f"has no counterpart: let the proxies of these workloads use the policy {name}")
     if options.proxy is None:
         result.server["proxy"] = "envoy"
     return result.converted()
@@ -215,7 +215,7 @@ def _add_issuer(result: Result, rule: _Rule) -> None:
     if timeout is not None:
         gate["keys"] = {"timeout": timeout}
     rule.split = (*_SPLIT, *fields.texts("spaceDelimitedClaims"))
-    fields.omit("forwardOriginalToken", "the proxy decides: authgate snippets envoy --keep-authorization")
+    fields.omit("forwardOriginalToken", "to keep the token, use authgate snippets envoy --keep-authorization")
     fields.omit("outputPayloadToHeader", "use headers.set for claims, or identityToken for a signed identity")
     for header in fields.sections("outputClaimToHeaders"):
         claim_header(result, header, header.text("header"), header.text("claim"))
