@@ -92,7 +92,9 @@ def from_istio(text: str, options: Options) -> Converted:
         policy = _Writer(result, scope, found).policy()
         name = result.add_policy(options.policy if len(scopes) == 1 else scope.name, policy)
         for fields, field_name in scope.selectors:
-            fields.note(field_name, f"has no counterpart: let the proxies of these workloads use the policy {name}")
+            fields.note(
+                field_name, f"has no counterpart: let the proxies of these workloads use the policy {name}"
+            )
     if options.proxy is None:
         result.server["proxy"] = "envoy"
     return result.converted()
