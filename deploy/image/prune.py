@@ -80,7 +80,11 @@ def generated_imports(site: Path) -> list[str]:
         node.module
         for path in (site / "authgate").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in packages
+        if isinstance(node, ast.ImportFrom)
+        and node.module
+        and node.module.partition(".")[0] in packages
+        # A namespace such as `opentelemetry` can hold packages of an extra that is not installed.
+        and any(site.glob(node.module.replace(".", "/") + "*"))
     }
     return [
         "authgate.cluster.typed_api",
