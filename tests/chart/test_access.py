@@ -209,6 +209,15 @@ def test_introspection_endpoints_are_reached(helm: Helm) -> None:
     assert issuers == {"ports": [{"port": 8443}]}
 
 
+@pytest.mark.parametrize("peers", [[], [{"podSelector": {"matchLabels": {"app": "collector"}}}]])
+def test_the_collector_is_reached(helm: Helm, peers: list[dict[str, Any]]) -> None:
+    """Traces are sent to the port of the endpoint."""
+    policy = {"enabled": True, "proxies": [{"podSelector": {}}], "collector": peers}
+    config = {**MINIMAL["config"], "tracing": {"endpoint": "http://otel-collector.observability:4318"}}
+    collector = _policy(helm, {"config": config, "networkPolicy": policy})["egress"][-1]
+    assert collector == {"ports": [{"port": 4318}], **({"to": peers} if peers else {})}
+
+
 def test_without_address_blocks_any_address_is_allowed(helm: Helm) -> None:
     """Without address blocks the API server may be anywhere, on its ports."""
     policy = {"enabled": True, "proxies": [{"podSelector": {}}]}
