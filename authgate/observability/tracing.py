@@ -124,7 +124,7 @@ class Tracing:
         self._ratio = ratio
         headers = headers or {}
         logger = logging.getLogger("opentelemetry")
-        logger.handlers[:] = [_ExportLog(tuple(headers.values()))]
+        logger.handlers[:] = [ExportLog(tuple(headers.values()))]
         logger.propagate = False
         resource = Resource.create(
             {
@@ -197,17 +197,18 @@ class Tracing:
             await asyncio.sleep(0.01)
 
 
-class _ExportLog(logging.Handler):
+class ExportLog(logging.Handler):
     """Log the first warning of the exporter in each minute."""
 
-    def __init__(self, secrets: tuple[str, ...]) -> None:
+    def __init__(self, secrets: tuple[str, ...], monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)
         self._secrets = secrets
+        self._monotonic = monotonic
         self._quiet_until = -math.inf
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a warning, unless one was logged within a minute."""
-        now = time.monotonic()
+        now = self._monotonic()
         if now < self._quiet_until:
             return
         self._quiet_until = now + _QUIET
