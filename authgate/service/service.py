@@ -149,13 +149,16 @@ class Service:
     async def run(self, on_start: Callable[[], None] = lambda: None) -> None:
         """Start, call `on_start`, serve until SIGTERM or SIGINT, then drain and stop. Raise as `start` does.
 
+        If a signal arrives while the service starts, `on_start` is not called.
+
         Signals are handled before a port accepts a connection: a client that connected can be answered. After SIGTERM,
         requests are answered for `shutdown.delay` seconds more, so that load balancers can remove the gate. SIGINT
         comes from a person at a terminal and has no delay.
         """
         with Signals(self._reloader.ask if self._reloader else None) as signals:
             await self.start()
-            on_start()
+            if not signals.arrived:
+                on_start()
             await signals.end(self._config.shutdown.delay, self.drain)
             await self.stop()
 

@@ -36,6 +36,11 @@ class Signals:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
+    @property
+    def arrived(self) -> bool:
+        """Whether a signal to end waits to be handled."""
+        return not self._received.empty()
+
     async def end(self, delay: float, drain: Callable[[], None]) -> None:
         """Wait for a signal, call `drain`, and return when it is time to stop.
 
