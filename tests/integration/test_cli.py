@@ -363,7 +363,8 @@ async def test_ctrl_c_while_dev_starts_deletes_its_folder(tmp_path: Path) -> Non
         dev.send(signal.SIGINT)
         assert await dev.ended(within=10)
         assert dev.exit_status == 0
-        assert "Traceback" not in dev.output()  # on a busy machine, it may have started before the signal arrives
+        # On a busy machine, it may have started before the signal arrives.
+        assert "Traceback" not in dev.output()
         assert not await has_begun()
 
 
