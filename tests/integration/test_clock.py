@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -24,10 +25,17 @@ ISSUER = Issuer("https://issuer.example.com", SigningKey.generate("ES256"))
 WRONG = "the system clock is wrong"
 
 
-def faked(moment: str) -> tuple[str, ...]:
-    """Return a command prefix that sets the wall clock of a program. Its timers are not affected."""
+def faked(moment: str) -> dict[str, str]:
+    """Return variables that set the wall clock of a program. Its timers are not affected.
+
+    faketime itself stays between a program and who stops it, and does not forward signals. So it prints its variables.
+    """
     tool = require_tool("faketime", "it changes a program's clock")
-    return (str(tool), "--exclude-monotonic", "-f", f"@{moment}")
+    command = [str(tool), "--exclude-monotonic", "-f", f"@{moment}", "env", "-0"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    found = dict(line.split("=", 1) for line in printed if line.startswith(("LD_PRELOAD=", "FAKETIME")))
+    del found["FAKETIME_SHARED"]  # it ends with faketime
+    return found
 
 
 async def wrong_clocks(gate: RunningGate, at: datetime) -> None:
@@ -58,7 +66,7 @@ async def test_a_gate_answers_in_any_year(tmp_path: Path, year: int, workers: in
     """Tokens are decided by the clock as it is, and one log line reports an implausible year."""
     began = datetime(year, 2, 1, tzinfo=UTC)
     file = written(tmp_path, {"jwt": [knowing(ISSUER)], "server": {"workers": workers}})
-    gate = GateProcess(file, {"TZ": "UTC"}, prefix=faked(f"{began:%Y-%m-%d %H:%M:%S}"))
+    gate = GateProcess(file, {"TZ": "UTC", **faked(f"{began:%Y-%m-%d %H:%M:%S}")})
     async with gate:
         await gate.becomes_ready(within=20)
         await wrong_clocks(gate, began)
@@ -71,10 +79,11 @@ async def test_a_gate_answers_in_any_year(tmp_path: Path, year: int, workers: in
 def test_a_clock_that_python_cannot_read_is_one_line(command: list[str]) -> None:
     """Python counts nanoseconds in 64 bits, up to 2262. The kernel refuses later dates, but a library may not."""
     done = subprocess.run(
-        [*faked("9999-12-31 23:59:58"), sys.executable, "-m", "authgate", *command],
+        [sys.executable, "-m", "authgate", *command],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, **faked("9999-12-31 23:59:58")},
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
