@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,6 +30,13 @@ def _clean_environment() -> Iterator[None]:
             if _FROM_OUTSIDE.match(name):
                 environment.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _usual_interrupts() -> None:
+    """Let programs get SIGINT: a shell ignores it for jobs in the background, and programs inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def fail_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
