@@ -35,7 +35,7 @@ def serve_words(words: Sequence[str]) -> None:
         # Modules are loaded while the child process reads. Almost everything that is created now stays, so only new
         # objects are searched for garbage, until `tune_gc`.
         gc.set_threshold(3000, 10_000)
-        import authgate.service  # noqa: F401
+        import authgate.service  # noqa: F401 - loaded now, used by run_service
 
         found = running.receive()
         if isinstance(found, int):

@@ -119,7 +119,7 @@ async def test_annotations_change_the_ports(server: DryRun) -> None:
 async def test_other_ports_and_protocols_do_not_collide(server: DryRun) -> None:
     """An app can use common ports, and the sidecar's port numbers for UDP."""
     asked = pod(containers=[_app(8080), _app(9090, "metrics"), _app(15080, "udp", "UDP")])
-    gate_of((await server.create(asked)).object)
+    assert gate_of((await server.create(asked)).object)["name"] == "authgate"
 
 
 async def test_without_annotations_the_values_apply(server: DryRun) -> None:

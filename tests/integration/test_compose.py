@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import yaml
 
@@ -19,6 +18,7 @@ from authgate.tools.snippets.options import parse_app, parse_gate
 from tests.support.gate import Client, GateProcess
 from tests.support.nginx import Nginx
 from tests.support.process import ChildProcess, accepts, free_port, until
+from tests.support.prometheus import prometheus
 from tests.support.tools import require_tool
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose"
@@ -160,27 +160,6 @@ async def issuer(services: dict[str, Any], root: Path) -> AsyncIterator[str]:
         yield url
 
 
-@asynccontextmanager
-async def prometheus(root: Path, target: str) -> AsyncIterator[str]:
-    """Run Prometheus with the mounted files, on another address, and yield its URL."""
-    port = free_port()
-    file = root / "etc" / "prometheus" / "prometheus.yml"
-    _replace(file, {"gate:9090": target, "scrape_interval: 15s": "scrape_interval: 200ms"})
-    command: list[str | Path] = [require_tool("prometheus", "it scrapes the gate")]
-    command += [f"--config.file={file}", f"--storage.tsdb.path={root / 'data'}"]
-    command += [f"--web.listen-address=127.0.0.1:{port}"]
-
-    async def ready() -> bool:
-        try:
-            async with aiohttp.ClientSession() as session:
-                return (await session.get(f"http://127.0.0.1:{port}/-/ready")).status == 200
-        except aiohttp.ClientError:
-            return False
-
-    async with ChildProcess(command, log=root / "prometheus.log", ready=ready):
-        yield f"http://127.0.0.1:{port}"
-
-
 async def test_the_services_work_together(services: dict[str, Any], containers: dict[str, Path]) -> None:
     """The commands of the README give its answers, and Prometheus scrapes the gate."""
     async with issuer(services, containers["issuer"]) as issuer_url, Client() as client:
@@ -197,10 +176,14 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
             log = containers["nginx"] / "access.log"
             places |= {"access_log /var/log/nginx/access.log authgate;": f"access_log {log} authgate;"}
             _replace(containers["nginx"] / conf, {**places, "listen 8000;": f"listen 127.0.0.1:{port};"})
+            scraper = containers["prometheus"] / "etc" / "prometheus" / "prometheus.yml"
+            _replace(
+                scraper, {"gate:9090": gate.admin_address, "scrape_interval: 15s": "scrape_interval: 200ms"}
+            )
             text = (containers["nginx"] / conf).read_text() + (containers["app"] / conf).read_text()
             async with (
                 Nginx(containers["nginx"] / "run", text, port=port) as nginx,
-                prometheus(containers["prometheus"], gate.admin_address) as monitor,
+                prometheus(scraper.parent, yaml.safe_load(scraper.read_text())) as monitor,
             ):
                 alice = (await client.get(f"{issuer_url}/token?user=alice&group=staff")).body
                 bob = (await client.get(f"{issuer_url}/token?user=bob&group=guests")).body
@@ -213,7 +196,8 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
                 assert (await client.get(f"{nginx.url}/healthz")).body == "Hello, \n"
 
                 async def scraped() -> bool:
-                    return await _value(monitor, 'authgate_build_info{namespace="demo"}') == "1"
+                    found = await monitor.query('authgate_build_info{namespace="demo"}')
+                    return [value for _, value in found] == [1]
 
                 await until(scraped, within=60)
 
@@ -221,14 +205,6 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
                     return request_id in log.read_text() and request_id in gate.process.output()
 
                 await until(logged, within=20)
-
-
-async def _value(monitor: str, query: str) -> str | None:
-    """Return the value of the only series of a query, or None."""
-    url = f"{monitor}/api/v1/query"
-    async with aiohttp.ClientSession() as session, session.get(url, params={"query": query}) as answer:
-        found = (await answer.json())["data"]["result"]
-    return found[0]["value"][1] if len(found) == 1 else None
 
 
 def test_the_readme_names_published_ports(services: dict[str, Any]) -> None:
