@@ -7,7 +7,8 @@ import logging
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from authgate.cli.config_process import ConfigProcess
 from authgate.cli.terminal import FAILED, complain, fail
@@ -15,9 +16,11 @@ from authgate.config.problems import ConfigError
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from authgate.config.plain import Reading
+
+_WHILE_LOADING: Final = {"SSL_CERT_FILE": os.devnull, "FROZENLIST_NO_EXTENSIONS": "1"}
 
 
 def serve_words(words: Sequence[str]) -> None:
@@ -35,7 +38,8 @@ def serve_words(words: Sequence[str]) -> None:
         # Modules are loaded while the child process reads. Almost everything that is created now stays, so only new
         # objects are searched for garbage, until `tune_gc`.
         gc.set_threshold(3000, 10_000)
-        import authgate.service  # noqa: F401 - loaded now, used by run_service
+        with less_of_aiohttp():
+            import authgate.service  # noqa: F401 - loaded now, used by run_service
 
         found = running.receive()
         if isinstance(found, int):
@@ -46,6 +50,25 @@ def serve_words(words: Sequence[str]) -> None:
     except KeyboardInterrupt:
         complain("interrupted")
         sys.exit(FAILED)
+
+
+@contextmanager
+def less_of_aiohttp() -> Iterator[None]:
+    """Set environment variables while aiohttp is imported, which saves 3 MB and 30 ms.
+
+    aiohttp reads the system's CA certificates twice, for TLS contexts that authgate does not use: its clients have
+    their own (`system_trust`). Of all extension modules, only frozenlist's needs the library of C++.
+    """
+    before = {name: os.environ.get(name) for name in _WHILE_LOADING}
+    os.environ.update(_WHILE_LOADING)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def ignore_reload() -> None:

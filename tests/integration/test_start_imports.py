@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from authgate.dev.tls import throwaway_certificate
 from tests.support.process import ChildProcess
 from tests.support.service import cluster, knowing, of_cluster, written
 
@@ -40,21 +41,47 @@ WHERE_CONFIGURED = (
 )
 """Modules that only some configurations need."""
 
+INSPECTED = """
+import gc, os, ssl, sys
+from authgate.cli import main
+try:
+    main()
+finally:
+    gc.unfreeze()
+    contexts = [one for one in gc.get_objects() if isinstance(one, ssl.SSLContext)]
+    print("contexts:", bool(contexts))
+    print("certificates:", sum(one.cert_store_stats()["x509"] for one in contexts))
+    print("trust:", ssl.get_default_verify_paths().cafile)
+    with open("/proc/self/maps") as maps:
+        print("C++:", "libstdc++" in maps.read())
+"""
+"""Run the command line and print what its process has in memory at its end."""
+
 
 async def loaded(folder: Path, document: dict[str, Any]) -> list[str]:
     """Return the modules that `authgate serve` has loaded when it logs that it serves."""
+    log = await served(folder, document, "-X", "importtime", "-m", "authgate")
+    return modules_of(log.partition('"authgate serves"')[0])
+
+
+async def served(folder: Path, document: dict[str, Any], *program: str, **variables: str) -> str:
+    """Start the gate, stop it when it serves, and return its output."""
     log = folder / "gate.log"
 
     async def ready() -> bool:
         return '"authgate serves"' in log.read_text()
 
-    command = [sys.executable, "-X", "importtime", "-m", "authgate", "serve"]
     config = written(folder, {**document, "server": _LISTENERS, "shutdown": {"delay": "0s"}})
     # Without the tool that measures coverage of child processes: its modules do not belong to authgate.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    async with ChildProcess([*command, "--config", config], log=log, ready=ready, environment=environment):
+    async with ChildProcess(
+        [sys.executable, *program, "serve", "--config", config],
+        log=log,
+        ready=ready,
+        environment=environment | variables,
+    ):
         pass
-    return modules_of(log.read_text().partition('"authgate serves"')[0])
+    return log.read_text()
 
 
 def modules_of(text: str) -> list[str]:
@@ -88,6 +115,22 @@ async def test_modules_of_the_admin_port_are_loaded_before_it_opens(tmp_path: Pa
     )
 
     assert among(modules, ("prometheus_client",)) == ["prometheus_client"]
+
+
+async def test_a_gate_that_fetches_nothing_reads_no_ca_certificates(tmp_path: Path) -> None:
+    """aiohttp would read them when it is imported. The environment is the original one afterwards."""
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_bytes(throwaway_certificate(["issuer.example"]).ca_pem)
+    document = {"jwt": [knowing(Issuer("https://issuer.example", SigningKey.generate("ES256")))]}
+
+    log = await served(tmp_path, document, "-c", INSPECTED, SSL_CERT_FILE=str(authorities))
+
+    assert log.splitlines()[-4:] == [
+        "contexts: True",
+        "certificates: 0",
+        f"trust: {authorities}",
+        "C++: False",
+    ]
 
 
 async def test_a_cluster_needs_few_modules_as_long_as_its_keys_decide(tmp_path: Path) -> None:
