@@ -11,8 +11,15 @@ from pathlib import Path
 
 from authgate.keys.mldsa import unsupported
 from tests.bench.ext_authz import behind_envoy
+from tests.bench.heimdall import heimdall
 from tests.bench.neighbours import neighbours
-from tests.bench.peers import envoy_command, front_command, gooidc_command, null_gate_command
+from tests.bench.peers import (
+    envoy_command,
+    front_command,
+    gooidc_command,
+    minimal_command,
+    null_gate_command,
+)
 from tests.bench.records import records
 from tests.bench.report import Row, Series
 from tests.bench.resident import memory, opaque, ready, rest
@@ -26,6 +33,10 @@ _ENVOY_CACHED = "Envoy jwt_authn, cache on"
 _ENVOY_NEW = "Envoy jwt_authn, cache off"
 _GO = "Go net/http on coreos/go-oidc"
 _NGINX = "nginx return 200, same headers"
+_HEIMDALL_CACHED = "heimdall, introspection response cached"
+_HEIMDALL_NEW = "heimdall, key cached"
+_MINIMAL = "minimal Python server"
+_OPENSSL = "openssl speed rsa2048, verify"
 _BOUND = 100  # seconds
 
 
@@ -45,10 +56,18 @@ def cached(stage: Stage) -> None:
             nginx = peers.nginx
             start = stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
             targets[_NGINX] = servers.enter_context(start)
+        if peers.heimdall:
+            targets[_HEIMDALL_CACHED] = servers.enter_context(
+                heimdall(stage, peers.heimdall, introspection=True)
+            )
         many = stage.store.good("RS256", stage.effort.many_tokens)
         for case, tokens, names in (
             ("cached verdict, one token", stage.one, targets),
-            (f"cached verdict, {many.count:,} tokens", many, [name for name in targets if name != _NGINX]),
+            (
+                f"cached verdict, {many.count:,} tokens",
+                many,
+                [name for name in targets if name in ("authgate", _ENVOY_CACHED)],
+            ),
         ):
             stage.say(case)
             for name in (
@@ -65,6 +84,7 @@ def cached(stage: Stage) -> None:
             )
             _add(stage, Row(case, seen["authgate"], seen.get(_ENVOY_CACHED), 1.7))
             _add(stage, Row(case, seen["authgate"], seen.get(_NGINX), 0.75))
+            _add(stage, Row(case, seen["authgate"], seen.get(_HEIMDALL_CACHED)))
             stage.add_costs(case)
 
 
@@ -89,16 +109,21 @@ def new_tokens(stage: Stage) -> None:
             gooidc = stage.peers.gooidc
             start = stage.peer("gooidc", lambda port: gooidc_command(gooidc, stage.folder, port, stage.jwks))
             what[_GO] = _each_once(stage, _GO, servers.enter_context(start), tokens)
+        if stage.peers.heimdall:
+            server = servers.enter_context(heimdall(stage, stage.peers.heimdall, introspection=False))
+            what[_HEIMDALL_NEW] = _each_once(stage, _HEIMDALL_NEW, server, tokens)
+        start = stage.peer(
+            "minimal", lambda port: minimal_command(stage.python, stage.folder, port, stage.jwks)
+        )
+        what[_MINIMAL] = _each_once(stage, _MINIMAL, servers.enter_context(start), tokens)
         if stage.peers.openssl:
-            what["openssl speed rsa2048, verify"] = lambda: _openssl(stage)
+            what[_OPENSSL] = lambda: _openssl(stage)
         seen = stage.alternating(what)
     gate = seen.pop("authgate")
     stage.add_costs(case, 70)
-    wanted = {"Envoy": 1.0, "Go": 1.5, "openssl": 0.3}
+    wanted = {_ENVOY_NEW: 1.0, _GO: 1.5, _MINIMAL: 0.85, _OPENSSL: 0.3}
     for name, series in seen.items():
-        _add(stage, Row(case, gate, series, wanted[name.split()[0]]))
-    if not seen:
-        _add(stage, Row(case, gate))
+        _add(stage, Row(case, gate, series, wanted.get(name)))
 
 
 def _all_new(

