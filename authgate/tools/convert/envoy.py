@@ -13,7 +13,7 @@ from authgate.config import Problem
 from authgate.config.models.fields import parse_duration
 from authgate.tools.convert.fields import Reading
 from authgate.tools.convert.locations import Reader, header_place, known_places, read_locations
-from authgate.tools.convert.paths import below, exact_path, of_regex
+from authgate.tools.convert.paths import below, exact_path, of_regex, start_of
 from authgate.tools.convert.results import (
     DENY_ALL,
     Result,
@@ -362,6 +362,9 @@ class _Filter:
         elif (regex := match.section("safe_regex")) is not None:
             regex.omit("google_re2", "expressions are RE2 in any case")
             paths = of_regex(regex.text("regex"), whole=True)
+            if paths is None:
+                complete = False
+                paths = below(start_of(regex.text("regex")))  # more paths: what is not complete denies
         if paths is None:
             complete = False
         elif paths != ["/*"]:

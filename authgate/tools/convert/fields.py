@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from authgate.tools.convert.values import ConversionError, Original, read_original
+from authgate.tools.convert.values import ConversionError, Original
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +38,7 @@ class Reading:
 
     def __init__(self, program: str) -> None:
         self.notes: list[Problem] = []
-        self._unknown = f"is omitted: it is not a known field of {program}"
+        self._unknown = f"is omitted: it is not a known field of {program}, or the result does not need it"
         self._opened: list[Fields] = []
 
     def open(self, original: Original) -> Fields:
@@ -182,8 +182,3 @@ class Fields:
         if not isinstance(known, Fields):
             known = self._read[key] = self.reading.opened(Fields(self.reading, self.original, value, path))
         return known
-
-
-def read_fields(text: str, reading: Reading) -> Fields:
-    """Return the root of a text that is one YAML document; raises `ConversionError`."""
-    return reading.open(read_original(text))

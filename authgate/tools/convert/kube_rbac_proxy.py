@@ -157,7 +157,7 @@ def _instances(text: str, reading: Reading) -> list[_Instance]:
 
 
 def _instance(container: Fields, items: list[Object], used: set[str], reading: Reading) -> _Instance:
-    flags = arguments(container, reading)
+    flags = arguments(container, items, used, reading)
     container_of(container)
     path = _one(flags, "config-file")
     if not path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,8 @@ _TEMPLATES: Final = {
     ),
 }
 _UNUSED: Final = "the converted containers do not use it"
-_FILES: Final = {"ConfigMap": "data", "Secret": "stringData"}
+_FILES: Final = {"ConfigMap": ("data",), "Secret": ("stringData", "data")}
+_REFERENCES: Final = {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"}
 _WORKLOAD: Final = "the workload stays as it is"
 _VARIABLE: Final = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
 _STATUS: Final = ("apiVersion", "kind", "status")
@@ -97,11 +99,13 @@ def is_workload(item: Object) -> bool:
     return item.kind in _TEMPLATES
 
 
-def arguments(container: Fields, reading: Reading, *, environment: str = "") -> Fields:
+def arguments(
+    container: Fields, items: list[Object], used: set[str], reading: Reading, *, environment: str = ""
+) -> Fields:
     """Return the flags of a container's command and arguments as fields, each with the list of its values.
 
-    A value of `$(NAME)` is replaced if `env` has it. A flag before another flag is "true". Variables that begin with
-    `environment` are fields, too.
+    A value of `$(NAME)` is replaced if `env` has it, also from a ConfigMap or Secret of the file, whose label is added
+    to `used`. A flag before another flag is "true". Variables that begin with `environment` are fields, too.
     """
     variables = {}
     values: dict[str, list[str]] = {}
@@ -110,8 +114,8 @@ def arguments(container: Fields, reading: Reading, *, environment: str = "") -> 
         name = variable.text("name")
         if "value" in variable.values:
             variables[name] = variable.text("value")
-        else:
-            variable.omit("valueFrom", "the value is not in the file")
+        elif (value := _referenced(variable, items, used)) is not None:
+            variables[name] = value
         if environment and name.startswith(environment) and name in variables:
             values[name] = [variables[name]]
             lines[name,] = variable.original.lines.get(variable.path, 0)
@@ -143,9 +147,29 @@ def arguments(container: Fields, reading: Reading, *, environment: str = "") -> 
     return reading.open(Original({name: tuple(items) for name, items in values.items()}, lines, label))
 
 
+def _referenced(variable: Fields, items: list[Object], used: set[str]) -> str | None:
+    """Return the value of a variable from a ConfigMap or Secret of the file; None, with a note, if it is not there."""
+    source = variable.section("valueFrom")
+    if source is None:
+        return None
+    for name in source:
+        reference = source.section(name) if name in _REFERENCES else None
+        if reference is None:
+            continue
+        reference.omit("optional", "the value must be in the file")
+        key, owner = reference.text("key"), f"{_REFERENCES[name]}/{reference.text('name')}"
+        found = embedded(key, [item for item in items if item.label == owner], used)
+        if found is not None:
+            return found.text
+    source.ignore(*source)
+    variable.note("valueFrom", "is omitted: the value is not in the file")
+    return None
+
+
 def container_of(container: Fields) -> None:
     """Note everything of a container except its command, arguments and environment as omitted."""
     container.ignore("name")
+    container.omit("envFrom", "copy the variables into env")
     container.omit_rest(_WORKLOAD)
 
 
@@ -160,23 +184,29 @@ class File:
 
 def embedded(name: str, items: list[Object], used: set[str]) -> File | None:
     """Return the file with this name in a ConfigMap or Secret, whose label is added to `used`, or None."""
-    for item in items:
-        member = _FILES.get(item.kind)
-        data = item.fields.section(member) if member and member in item.fields else None
+    for item, member in ((one, member) for one in items for member in _FILES.get(one.kind, ())):
+        data = item.fields.section(member) if member in item.fields else None
         if data is None or name not in data:
             continue
         used.add(item.label)
         item.fields.ignore(*_STATUS, "metadata")
-        line = item.fields.original.lines.get((str(member), name), 0)
-        return File(data.text(name), line, f"{item.label} {member}[{name}]")
+        line = item.fields.original.lines.get((member, name), 0)
+        text = data.text(name)
+        if (item.kind, member) == ("Secret", "data"):
+            try:
+                text = base64.b64decode("".join(text.split()), validate=True).decode()
+            except ValueError:
+                raise data.wrong(name, "must be base64 of a text in UTF-8, as in every Secret") from None
+        return File(text, line, f"{item.label} {member}[{name}]")
     return None
 
 
 def rest_of_file(item: Object) -> None:
     """Note everything of a ConfigMap or Secret that no container uses as omitted."""
-    data = item.fields.section(_FILES[item.kind])
-    if data is not None:
-        data.omit_rest(_UNUSED)
+    for member in _FILES[item.kind]:
+        data = item.fields.section(member)
+        if data is not None:
+            data.omit_rest(_UNUSED)
     item.fields.omit_rest(_UNUSED)
 
 

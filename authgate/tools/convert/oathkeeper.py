@@ -23,7 +23,7 @@ from authgate.expressions import (
 )
 from authgate.tools.convert.fields import Fields, Reading
 from authgate.tools.convert.locations import Reader, header_place, known_places, read_locations
-from authgate.tools.convert.paths import covers, of_regex, overlap
+from authgate.tools.convert.paths import covers, of_regex, overlap, start_of
 from authgate.tools.convert.results import (
     DENY_ALL,
     Result,
@@ -664,18 +664,9 @@ def _is_mixed(rule: _Written, rules: list[_Written]) -> bool:
         start.startswith(other_start) or other_start.startswith(start)
         for other in rules
         if other.regex and other.conditions is not None and overlap(ours, other.conditions)
-        for other_start in (_start_of(other.regex),)
+        for other_start in (start_of(other.regex),)
         for start in starts
     )
-
-
-_START: Final = re.compile(r"\^((?:(?:[^\\.^$*+?{}\[\]|()]|\\[^A-Za-z0-9])(?![*+?{]))*)")
-
-
-def _start_of(regex: str) -> str:
-    """Return the text with which everything begins that an expression matches."""
-    found = _START.match(regex)
-    return "" if found is None else re.sub(r"\\(.)", r"\1", found[1])
 
 
 def _deny(rule: _Written) -> _Written:

@@ -60,6 +60,7 @@ _FLAGS: Final = {
     "whitelist_domains": "whitelist-domain",
 }
 """The settings whose flag is not the name of the field with dashes."""
+_OF_FLAG: Final = {flag: setting for setting, flag in _FLAGS.items()}
 
 _ALPHA: Final = {
     "allowed_groups": "allowedGroups",
@@ -284,6 +285,11 @@ def _flag(key: str) -> str:
     return _FLAGS.get(key, key.replace("_", "-"))
 
 
+def _setting(name: str) -> str:
+    """Return the setting of a flag or a variable, as the configuration file names it."""
+    return _OF_FLAG.get(name) or name.removeprefix("OAUTH2_PROXY_").lower().replace("-", "_")
+
+
 def _of_manifest(text: str, reading: Reading) -> _Settings:
     items = objects(text, reading)
     used: set[str] = set()
@@ -308,10 +314,10 @@ def _of_manifest(text: str, reading: Reading) -> _Settings:
 
 
 def _of_container(container: Fields, items: list[Any], used: set[str], reading: Reading) -> _Settings:
-    flags = arguments(container, reading, environment="OAUTH2_PROXY_")
+    flags = arguments(container, items, used, reading, environment="OAUTH2_PROXY_")
     container_of(container)
     sources = [_named(flags, _flag), _named(flags, lambda key: f"OAUTH2_PROXY_{key.upper()}")]
-    _omit(flags, lambda name: name.removeprefix("OAUTH2_PROXY_").lower().replace("-", "_"))
+    _omit(flags, _setting)
     for name in ("config", "alpha-config"):
         path = (flags.texts(name) or ("",))[-1]
         found = embedded(path.rpartition("/")[2], items, used) if path else None
@@ -431,6 +437,8 @@ class _Converter:
                 [Problem("oidc_issuer_url", "is missing: authgate needs the issuer of the tokens")]
             )
         else:
+            if not client:
+                settings.note("client_id", "is missing: write it into issuer.audiences")
             found.append((self._tenants(url), client))
         for text in settings.texts("extra_jwt_issuers"):
             issuer, equals, audience = text.partition("=")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 _MAX_PATTERNS: Final = 64
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_~@=:,!&/ -]|\\[^A-Za-z0-9]")
+_START: Final = re.compile(r"\^?((?:(?:[^\\.^$*+?{}\[\]|()]|\\[^A-Za-z0-9])(?![*+?{]))*)")
+_ATOM: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_INNER: Final = re.compile(r"\([^()]*\)")
+_UNESCAPE: Final = re.compile(r"\\(.)")
 _GROUP: Final = re.compile(r"\((?:\?:)?([^()]*)\)")
 
 
@@ -61,6 +65,15 @@ def of_regex(pattern: str, *, whole: bool = False) -> list[str] | None:
             return None
         patterns += made
     return list(dict.fromkeys(patterns))
+
+
+def start_of(pattern: str) -> str:
+    """Return the text with which every path begins that an RE2 expression for whole paths matches."""
+    plain = _ATOM.sub("", pattern)
+    while plain != (plain := _INNER.sub("", plain)):
+        pass
+    found = _START.match(pattern)
+    return "" if found is None or "|" in plain else _UNESCAPE.sub(r"\1", found[1])
 
 
 _SEGMENT: Final = "\x00"

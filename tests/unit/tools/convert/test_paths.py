@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from authgate.policy.routes import PathPattern
-from authgate.tools.convert.paths import below, covers, of_regex, overlap
+from authgate.tools.convert.paths import below, covers, of_regex, overlap, start_of
 
 PATHS = ["/" + "".join(letters) for length in range(6) for letters in product("/abx.", repeat=length)]
 """Every path of up to six characters that these letters form."""
@@ -146,3 +146,24 @@ def test_a_rule_covers_another_one_with_the_same_hosts_and_paths_below() -> None
     assert covers({}, {"paths": ["/a"]})
     assert not covers({"paths": ["/a/*"]}, {})
     assert not covers({"hosts": ["x"]}, {"paths": ["/a"]})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "start"),
+    [
+        ("/a[bx]+/.*", "/a"),
+        ("^/a/b+$", "/a/"),
+        (r"/a\.b", "/a.b"),
+        ("/(a|b)", "/"),
+        ("/a(b|(x|a))?", "/a"),
+        ("/a|/b", ""),
+        ("/a[|]|/b", ""),
+        (r"/a\||/b", ""),
+        ("(?i)/a", ""),
+        (".*/a", ""),
+    ],
+)
+def test_every_match_of_an_expression_begins_with_its_start(pattern: str, start: str) -> None:
+    """The start is fixed text, and empty if alternatives or flags allow others."""
+    assert start_of(pattern) == start
+    assert all(path.startswith(start) for path in PATHS if re.fullmatch(pattern, path))
