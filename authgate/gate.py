@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from authgate.verify.cache import VerdictCache
     from authgate.verify.router import Verifier
 
+    OnDifference: TypeAlias = Callable[[Difference], None]
+    """Reports that the shadow of a policy decides a request differently."""
     Render: TypeAlias = Callable[[Allow | Deny, str], RenderedAnswer]
     """Renders a decision of the named policy; the result can be sent any number of times."""
 
@@ -50,8 +52,9 @@ class Gate:
     """Decides requests. It holds no connections and has no clock of its own.
 
     `reviewers` are required if a policy has an access review. `cache` is the one that `verifier` fills; without it
-    `answer_known` finds nothing. `now` returns the time in POSIX seconds, for policies that read it. `on_difference`
-    is called when the shadow of a policy would have decided differently.
+    `answer_known` finds nothing. `now` returns the time in POSIX seconds, for policies that read it.
+
+    Its methods call `on_difference` if the shadow of a policy would have decided a request differently.
     """
 
     def __init__(
@@ -64,7 +67,6 @@ class Gate:
         *,
         cache: VerdictCache | None = None,
         now: Callable[[], float] = time.time,
-        on_difference: Callable[[Difference], None] = lambda _difference: None,
     ) -> None:
         if reviewers is None and any(policy.reviews_access for policy in policies.values()):
             raise ValueError("a policy has an access review, but no cluster is configured")
@@ -76,7 +78,6 @@ class Gate:
         self._max_token_bytes = max_token_bytes
         self._reviewers = reviewers
         self._now = now
-        self._on_difference = on_difference
 
     def looks_at_request(self, policy_name: str) -> bool:
         """Return whether a policy's decision may depend on the original request."""
@@ -89,14 +90,25 @@ class Gate:
         return policy is not None and policy.reviews_access
 
     async def decide(
-        self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest
+        self,
+        authorization: Sequence[bytes],
+        policy_name: str,
+        request: OriginalRequest,
+        *,
+        on_difference: OnDifference | None = None,
     ) -> Decision:
         """Return the decision of a policy on a request; see `try_decide`."""
-        decision = self.try_decide(authorization, policy_name, request)
+        decision = self.try_decide(authorization, policy_name, request, on_difference=on_difference)
         return await decision.finish() if isinstance(decision, Pending) else decision
 
     def try_decide(
-        self, authorization: Sequence[bytes], policy_name: str, request: OriginalRequest, digest: bytes = b""
+        self,
+        authorization: Sequence[bytes],
+        policy_name: str,
+        request: OriginalRequest,
+        digest: bytes = b"",
+        *,
+        on_difference: OnDifference | None = None,
     ) -> Decision | Pending[Decision]:
         """Return the decision of a policy on a request, or a `Pending` if it needs I/O.
 
@@ -109,7 +121,9 @@ class Gate:
             return Deny(Reason.NO_SUCH_ENDPOINT, "", NO_EVIDENCE)
         token = parse_credential(authorization, self._max_token_bytes)
         if isinstance(token, Rejected):
-            if token.reason is Reason.NO_CREDENTIAL and self._admits_anonymous(policy, request):
+            if token.reason is Reason.NO_CREDENTIAL and self._admits_anonymous(
+                policy, request, on_difference
+            ):
                 rule = policy.clause_for(request)[0].rule
                 headers = self._headers.anonymous(policy.role)
                 return Allow(None, Reason.ANONYMOUS, NO_EVIDENCE, headers, rule=rule)
@@ -118,15 +132,25 @@ class Gate:
             token.digest = digest
         verdict = self._verifier.try_verify(token)
         if isinstance(verdict, Pending):
-            return Pending(lambda: self._finish(verdict, policy, request))
-        return self._decide(verdict, policy, request)
+            return Pending(lambda: self._finish(verdict, policy, request, on_difference))
+        return self._decide(verdict, policy, request, on_difference)
 
-    async def _finish(self, pending: Pending[Verdict], policy: Policy, request: OriginalRequest) -> Decision:
-        decision = self._decide(await pending.finish(), policy, request)
+    async def _finish(
+        self,
+        pending: Pending[Verdict],
+        policy: Policy,
+        request: OriginalRequest,
+        on_difference: OnDifference | None,
+    ) -> Decision:
+        decision = self._decide(await pending.finish(), policy, request, on_difference)
         return await decision.finish() if isinstance(decision, Pending) else decision
 
     def _decide(
-        self, verdict: Verdict, policy: Policy, request: OriginalRequest
+        self,
+        verdict: Verdict,
+        policy: Policy,
+        request: OriginalRequest,
+        on_difference: OnDifference | None,
     ) -> Decision | Pending[Decision]:
         if isinstance(verdict, Unavailable):
             return verdict
@@ -134,8 +158,8 @@ class Gate:
             return _rejection(verdict)
         clause, seen = policy.clause_for(request)
         decision = self._decision(verdict, clause, seen)
-        if policy.shadow is not None:
-            self._compare(policy.name, policy.shadow, decision.reason, verdict, request)
+        if policy.shadow is not None and on_difference is not None:
+            self._compare(policy, decision.reason, verdict, request, on_difference)
         if clause.access is None or isinstance(decision, Deny):
             return decision
         return self._review(decision, policy, clause.access, request)
@@ -228,24 +252,30 @@ class Gate:
             return Deny(headers.reason, detail, evidence, identity)
         return Allow(identity, Reason.AUTHENTICATED, evidence, headers, ends)
 
-    def _admits_anonymous(self, policy: Policy, request: OriginalRequest) -> bool:
+    @staticmethod
+    def _admits_anonymous(
+        policy: Policy, request: OriginalRequest, on_difference: OnDifference | None
+    ) -> bool:
         admits = policy.admits_anonymous(request)
-        if policy.shadow is not None and policy.shadow.admits_anonymous(request) != admits:
+        if policy.shadow is None or on_difference is None:
+            return admits
+        if policy.shadow.admits_anonymous(request) != admits:
             reasons = (Reason.ANONYMOUS, Reason.NO_CREDENTIAL)
             live, shadow = reasons if admits else reversed(reasons)
-            self._on_difference(Difference(policy.name, live, shadow, request=request))
+            on_difference(Difference(policy.name, live, shadow))
         return admits
 
     def _compare(
         self,
-        policy: str,
-        shadow: Policy,
+        policy: Policy,
         live: Reason,
         verdict: Authenticated,
         request: OriginalRequest,
+        on_difference: OnDifference,
     ) -> None:
         """Report that the shadow denies what the live policy allows, or allows what it denies."""
-        if live in _NOT_COMPARED:
+        shadow = policy.shadow
+        if shadow is None or live in _NOT_COMPARED:
             return
         clause, seen = shadow.clause_for(request)
         other = verdict.answer(clause.key) if clause.cacheable else None
@@ -259,7 +289,7 @@ class Gate:
                 verdict.keep_answer(clause.key, other)
         if (other.reason is Reason.AUTHENTICATED) != (live is Reason.AUTHENTICATED):
             private = other.private if isinstance(other, Deny) else ""
-            self._on_difference(Difference(policy, live, other.reason, private, verdict.identity, request))
+            on_difference(Difference(policy.name, live, other.reason, private, verdict.identity))
 
     def _review(
         self, decision: Allow, policy: Policy, access: AccessRule, request: OriginalRequest
@@ -284,7 +314,14 @@ class Gate:
         return Pending(finish)
 
     def answer_known(
-        self, token: bytes, digest: bytes, policy: Policy, request: OriginalRequest, render: Render
+        self,
+        token: bytes,
+        digest: bytes,
+        policy: Policy,
+        request: OriginalRequest,
+        render: Render,
+        *,
+        on_difference: OnDifference | None = None,
     ) -> tuple[RenderedAnswer, Authenticated | Rejected] | None:
         """Return the response to a token whose verdict is cached or whose sender is known, and the verdict.
 
@@ -315,8 +352,8 @@ class Gate:
             verdict.keep_answer(policy.own.key, response)
             return response, verdict
         response = self._response(verdict, clause, seen, render)
-        if policy.shadow is not None:
-            self._compare(policy.name, policy.shadow, response.reason, verdict, request)
+        if policy.shadow is not None and on_difference is not None:
+            self._compare(policy, response.reason, verdict, request, on_difference)
         return response, verdict
 
 

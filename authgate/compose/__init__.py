@@ -87,7 +87,6 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
         reviewers,
         cache=cache,
         now=deps.clock.now,
-        on_difference=deps.on_difference,
     )
     return Generation(
         gate=gate,

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from authgate.model import Clock
     from authgate.observability.metrics import Metrics
     from authgate.observability.tracing import Tracing
-    from authgate.policy.rules import Difference
 
 
 class CompositionError(Exception):
@@ -65,8 +64,6 @@ class Dependencies:
     metrics: Metrics
     environ: Mapping[str, str]
     service_account_dir: str = SERVICE_ACCOUNT_DIR
-    on_difference: Callable[[Difference], None] = lambda _difference: None
-    """Called when a policy's shadow decides differently."""
     keep_claims: bool = False
     """Whether a policy or a header reads claims, so that verdicts must keep them."""
     verify_expired: bool = False

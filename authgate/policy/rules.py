@@ -272,8 +272,7 @@ class Difference:
     """A request that one version of a policy allows and the other denies, with both reasons.
 
     Access reviews are not compared: `live` is the result before the review. `private` names the rule or expression of
-    the shadow that denied; `identity` is None if the request had no credential. `request` is empty if neither version
-    reads the request.
+    the shadow that denied; `identity` is None if the request had no credential.
     """
 
     policy: str
@@ -281,7 +280,6 @@ class Difference:
     shadow: Reason
     private: str = ""
     identity: Identity | None = None
-    request: OriginalRequest = field(default=NO_REQUEST, compare=False)
 
 
 def _seen(request: OriginalRequest, *, raw: bool) -> OriginalRequest | Reason:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.credential.sources import ONLY_AUTHORIZATION, describe_places
@@ -106,27 +107,25 @@ class Decider:
         forward: Headers = ()
         found: list[bytes] = []
         try:
-            decision, counted_policy, forward = await self._decide(serving, subrequest, found)
+            decision, counted_policy, forward = await self._decide(serving, subrequest, found, span)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the client gets a 503
             secrets = [*serving.sources.secrets(subrequest.headers), *found]
             decision = self._internal_error(error, secrets, subrequest.request_id)
         finally:
             metrics.in_flight -= 1
         seconds = self._clock.monotonic() - started
-        policy = serving.gate.policies.get(counted_policy)
-
-        def about() -> RequestFacts:
-            facts = facts_of(subrequest, serving.proxy, policy, found)
-            ids = None if span is None else span.ids
-            return facts if ids is None else replace(facts, trace=ids)
-
+        about = partial(_facts, serving, counted_policy, subrequest, found, span)
         self._recorder.record(decision, counted_policy, seconds, about)
         if span is not None:
             _describe(span, decision, counted_policy, subrequest.request_id)
         return decision, forward
 
     async def _decide(
-        self, serving: Serving, subrequest: Subrequest, credentials: list[bytes]
+        self,
+        serving: Serving,
+        subrequest: Subrequest,
+        credentials: list[bytes],
+        span: DecisionSpan | None,
     ) -> tuple[Decision, str, Headers]:
         """Return the decision, the policy to count and the headers to forward; add what is read to `credentials`."""
         policy = subrequest.policy
@@ -143,7 +142,9 @@ class Decider:
             if len(found.values) > 1:
                 places = describe_places(found.places)
                 return Deny(Reason.MULTIPLE_CREDENTIALS, places, NO_EVIDENCE), policy, ()
-            decision = await gate.decide(found.values, policy, request)
+            about = partial(_facts, serving, policy, subrequest, credentials, span)
+            on_difference = partial(self._recorder.difference, about=about)
+            decision = await gate.decide(found.values, policy, request, on_difference=on_difference)
             if isinstance(decision, Deny) and not serving.sources.only_authorization:
                 decision = _located(decision, found.places, serving.sources.places)
             return decision, policy, found.forward
@@ -159,6 +160,18 @@ class Decider:
             exception_stacktrace=traceback_of(error, *secrets),
         )
         return Unavailable(Reason.INTERNAL_ERROR, "", 1, NO_EVIDENCE)
+
+
+def _facts(
+    serving: Serving,
+    policy: str,
+    subrequest: Subrequest,
+    credentials: list[bytes],
+    span: DecisionSpan | None,
+) -> RequestFacts:
+    facts = facts_of(subrequest, serving.proxy, serving.gate.policies.get(policy), credentials)
+    ids = None if span is None else span.ids
+    return facts if ids is None else replace(facts, trace=ids)
 
 
 def _describe(span: DecisionSpan, decision: Decision, policy: str, request_id: str | None) -> None:

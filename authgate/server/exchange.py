@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -192,17 +193,18 @@ class ExchangeHandler:
         audience = _audience(form, exchange.audiences[policy])
         subject = _subject_token(form)
         credentials = (b"Bearer " + subject.encode(),)
-        with serving as gate:
-            decision = await gate.decide(credentials, policy, _NOTHING_KNOWN)
 
-        def facts() -> RequestFacts:
+        def about() -> RequestFacts:
             client, trace = (
                 forwarded_for(serving.proxy, request.raw_headers),
                 trace_parent(request.raw_headers),
             )
             return RequestFacts(request_id, trace, client, credentials=credentials)
 
-        self._recorder.audit(decision, policy, facts)
+        on_difference = partial(self._recorder.difference, about=about)
+        with serving as gate:
+            decision = await gate.decide(credentials, policy, _NOTHING_KNOWN, on_difference=on_difference)
+        self._recorder.audit(decision, policy, about)
         allowed = _allowed(decision)
         if allowed.identity is None:
             raise _RefusedError("invalid_request", "anonymous requests cannot be exchanged")

@@ -74,11 +74,12 @@ class Recorder:
         if self._audit.wants(allowed=outcome == "allow"):
             self._write(decision, policy, about())
 
-    def difference(self, found: Difference) -> None:
+    def difference(self, found: Difference, about: About) -> None:
         """Count that a policy's shadow decides differently, and write an audit line if denials are written."""
         live, shadow = found.live.value, found.shadow.value
         self._metrics.shadow_differences[found.policy, live, shadow] += 1
-        if not self._audit.wants(allowed=False):
+        kind = f"{live} or {shadow}"
+        if not self._audit.wants(allowed=False) or self._audit.suppresses(found.policy, kind):
             return
         attributes: dict[str, object] = {
             "authgate.policy": found.policy,
@@ -88,8 +89,10 @@ class Recorder:
         }
         if found.identity is not None:
             attributes["user.name"] = found.identity.username
-        known = {**attributes, **_known(self._of_request(RequestFacts(original=found.request)))}
-        self._audit.record(found.policy, f"{live} or {shadow}", known, "the shadow decides differently")
+        facts = about()
+        known = {**attributes, **_known(self._of_request(facts))}
+        body = "the shadow decides differently"
+        self._audit.record(found.policy, kind, known, body, trace=facts.trace)
 
     def cells_of(self, decision: Decision, policy: str) -> AnswerCells | None:
         """Return the counters of such decisions, or None if each must be recorded in another way, too."""

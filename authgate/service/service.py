@@ -82,7 +82,6 @@ class Service:
             metrics=self.metrics,
             environ=environ,
             service_account_dir=service_account_dir,
-            on_difference=recorder.difference,
             tracing=_tracing_of(config),
         )
         self._is_worker = shared is not None

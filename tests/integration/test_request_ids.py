@@ -10,6 +10,7 @@ import pytest
 
 from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
+from tests.support.audit_lines import audit_lines
 from tests.support.envoy_messages import asking
 from tests.support.gate import AUDIENCE
 from tests.support.logs import configured, lines
@@ -100,6 +101,35 @@ async def test_the_audit_log_has_the_id_of_the_answer(fast_lane: bool) -> None:
     assert len(written) == 12
     reasons = [[] if line["authgate.decision"] == "allow" else [line["authgate.reason"]] for line in written]
     assert list(zip(reasons, [line["http.request.id"] for line in written], strict=True)) == returned
+
+
+@pytest.mark.parametrize("fast_lane", [True, False], ids=["lane", "no-lane"])
+async def test_the_difference_of_a_shadow_has_the_id_of_the_answer(fast_lane: bool) -> None:
+    """This also holds for cached verdicts, for requests without a token, and over gRPC."""
+    shadow = {"deny": [{"users": ["corp:ada"]}], "anonymous": ["/open"]}
+    server = {"proxy": "nginx", "grpc": "127.0.0.1:0", "fastLane": fast_lane}
+    log = configured()
+    original = ("X-Original-Method: GET", "X-Original-Host: app", "X-Original-URI: /open?secret=1")
+    trace = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    async with (
+        running({**document(**server), "policies": {"default": {"shadow": shadow}}}) as gate,
+        asking(gate.grpc_address) as send,
+    ):
+        replies = [
+            await asked(gate, request, *original, trace, "X-Forwarded-For: 192.0.2.7")
+            for request in (REQUESTS["200"], REQUESTS["200"], REQUESTS["401"])
+        ]
+        assert [reply.status for reply in replies] == [200, 200, 401]
+        over_grpc = await send(GOOD.removeprefix("Authorization: Bearer "))
+
+    found = [line for line in audit_lines(log.getvalue()) if "authgate.shadow" in line["attributes"]]
+    ids = [line["attributes"]["http.request.id"] for line in found]
+    answered = [reply.value("X-Request-Id") for reply in replies]
+    assert ids == [*answered, over_grpc.value("X-Request-Id")]
+    for line in found[:3]:
+        assert line["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
+        assert line["attributes"]["client.address"] == "192.0.2.7"
+        assert line["attributes"]["url.path"] == "/open"
 
 
 async def test_envoy_gets_the_id_over_grpc() -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from authgate.gate import Gate
     from authgate.keys.key_set import KeySet
     from authgate.model import Allow, Clock, Deny, OriginalRequest, Verdict
+    from authgate.policy.rules import Difference
 
 ALL_ALGORITHMS = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -121,12 +122,18 @@ class Rendered(RenderedAnswer):
 
 
 def lookup_cached(
-    gate: Gate, text: str, policy: str, request: OriginalRequest = NO_REQUEST
+    gate: Gate,
+    text: str,
+    policy: str,
+    request: OriginalRequest = NO_REQUEST,
+    on_difference: Callable[[Difference], None] | None = None,
 ) -> Rendered | None:
     """Return the gate's cached answer to a token, or None."""
     assert gate.cache is not None
     digest = gate.cache.digest(text.encode())
-    known = gate.answer_known(b"", digest, gate.policies[policy], request, Rendered)
+    known = gate.answer_known(
+        b"", digest, gate.policies[policy], request, Rendered, on_difference=on_difference
+    )
     if known is None:
         return None
     assert isinstance(known[0], Rendered)

@@ -66,12 +66,6 @@ def test_a_shadow_reports_preflights() -> None:
     """An operator sees which preflights a change would allow."""
     reported: list[Difference] = []
     policy = Policy("api", shadow=Policy("api", preflights=True))
-    gate = Gate(
-        ScriptedVerifier(),
-        {"api": policy},
-        HeaderMapper("remote", 1000),
-        4096,
-        on_difference=reported.append,
-    )
-    assert isinstance(gate.try_decide((), "api", PREFLIGHT), Deny)
+    gate = Gate(ScriptedVerifier(), {"api": policy}, HeaderMapper("remote", 1000), 4096)
+    assert isinstance(gate.try_decide((), "api", PREFLIGHT, on_difference=reported.append), Deny)
     assert reported == [Difference("api", Reason.NO_CREDENTIAL, Reason.ANONYMOUS)]

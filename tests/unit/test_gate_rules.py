@@ -73,7 +73,6 @@ class Scene:
             AccessReviewers({"home": reviewer}),
             cache=cached.cache,
             now=self.clock.now,
-            on_difference=self.differences.append,
         )
 
     async def decide(
@@ -88,11 +87,13 @@ class Scene:
     ) -> Decision:
         """Return the decision on a request."""
         values = [] if who is None else [f"Bearer {who}".encode()]
-        return await self.gate.decide(values, policy, OriginalRequest(method, path, host, query))
+        request = OriginalRequest(method, path, host, query)
+        return await self.gate.decide(values, policy, request, on_difference=self.differences.append)
 
     def lookup_cached(self, path: str) -> Rendered | None:
         """Return the cached answer to a GET by Jane."""
-        return lookup_cached(self.gate, "jane", "default", OriginalRequest("GET", path, "app.example"))
+        request = OriginalRequest("GET", path, "app.example")
+        return lookup_cached(self.gate, "jane", "default", request, self.differences.append)
 
     async def reason(self, *request: str | None, who: str | None = "jane", query: str = "") -> Reason:
         """Return the reason of a decision. `AUTHENTICATED` and `ANONYMOUS` are allowed."""
@@ -388,6 +389,9 @@ async def test_an_undecided_request_is_not_compared(tmp_path: Path) -> None:
     """A request with an invalid token is not compared, either: it is denied under both policies."""
     scene = Scene(tmp_path, SHADOW)
     scene.scripted.held = True
-    decision = scene.gate.try_decide([b"Bearer jane"], "default", OriginalRequest("GET", "/x", "app.example"))
+    request = OriginalRequest("GET", "/x", "app.example")
+    decision = scene.gate.try_decide(
+        [b"Bearer jane"], "default", request, on_difference=scene.differences.append
+    )
     assert not isinstance(decision, Allow | Deny | Unavailable)
     assert scene.differences == []

@@ -234,14 +234,20 @@ class FastLane:
             if policy is None:
                 return None
             original = self._original(method, endpoint, forwarded) if policy.reads_request else NO_REQUEST
+            on_difference = None
+            id_line = self._id_line(forwarded)
+            if policy.shadow is not None:
+                about = partial(self._facts, data, method, endpoint, values, id_line)
+                on_difference = partial(self._recorder.difference, about=about)
             digest = b""
             if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
                 token = values[0][7:]
                 digest = gate.cache.digest(token)
-                known = gate.answer_known(token, digest, policy, original, self._render)
+                known = gate.answer_known(
+                    token, digest, policy, original, self._render, on_difference=on_difference
+                )
                 if known is not None:
                     answer, verdict = known
-                    id_line = b"" if self._ids is None else self._id_line(forwarded)
                     seconds = self._monotonic() - started
                     if isinstance(answer, CountedAnswer):
                         answer.cells[verdict.evidence.source].add(seconds)
@@ -253,12 +259,11 @@ class FastLane:
                     return answer.head + id_line + self._tail_now()
             if policy.reviews_access:
                 return None
-            decision = gate.try_decide(values, policy.name, original, digest)
+            decision = gate.try_decide(values, policy.name, original, digest, on_difference=on_difference)
             if isinstance(decision, Pending):
                 return None
             if REASONS[decision.reason].step is Step.CREDENTIAL and not _are_printable(values):
                 return None
-            id_line = self._id_line(forwarded)
             seconds = self._monotonic() - started
             about = partial(self._facts, data, method, endpoint, values, id_line)
             self._recorder.record(decision, policy.name, seconds, about)

@@ -37,7 +37,6 @@ DIFFERENCE = Difference(
     Reason.NOT_ALLOWED,
     "rules[1]",
     Identity("corp:jane"),
-    OriginalRequest("GET", "/a", "app.example", "access_token=secret"),
 )
 
 
@@ -49,26 +48,28 @@ def record(
     metrics = Metrics()
     recorder = Recorder(metrics, Audit(audit, FakeClock(), lambda: None, burst=2))
     for _ in range(times):
-        recorder.difference(DIFFERENCE)
-    lines = [{"body": line.message, **getattr(line, "attributes", {})} for line in caplog.records]
+        recorder.difference(DIFFERENCE, lambda: FACTS)
+    lines = [
+        {"body": line.message, "trace": vars(line)["trace"], **vars(line)["attributes"]}
+        for line in caplog.records
+    ]
     return metrics.shadow_differences["default", "authenticated", "not_allowed"], lines
 
 
 def test_a_difference_is_counted_and_written(caplog: pytest.LogCaptureFixture) -> None:
-    """The record has both reasons, the shadow's rule, the user's name and the request without its query."""
+    """The record has both reasons, the shadow's rule, the user's name, and the request as in the line of a decision."""
     assert record("deny", 1, caplog) == (
         1,
         [
             {
                 "body": "the shadow decides differently",
+                "trace": FACTS.trace,
                 "authgate.policy": "default",
                 "authgate.reason": "authenticated",
                 "authgate.shadow": "not_allowed",
                 "authgate.detail": "rules[1]",
                 "user.name": "corp:jane",
-                "http.request.method": "GET",
-                "server.address": "app.example",
-                "url.path": "/a",
+                **OF_REQUEST,
             }
         ],
     )

@@ -170,7 +170,6 @@ async def half(path: Path, audit: str, clock: FakeClock) -> AsyncIterator[Half]:
         metrics=metrics,
         environ={},
         service_account_dir=str(path.parent),
-        on_difference=recorder.difference,
     )
     generation = await compose(config, deps)
     serving: Callable[[], Serving] = lambda: generation  # noqa: E731
