@@ -99,7 +99,7 @@ class DecisionSpan:
         context = self._span.get_span_context()
         return SpanIds(format_trace_id(context.trace_id), format_span_id(context.span_id))
 
-    def describe(self, attributes: Mapping[str, str | int | None], error: str | None) -> None:
+    def describe(self, attributes: Mapping[str, str | int | None], error: str | None = None) -> None:
         """Add the attributes that have a value. `error` is the type of an error of authgate itself."""
         if not self._span.is_recording():
             return
@@ -150,7 +150,7 @@ class Tracing:
         return self._ratio > 0 if parent is None else parent.sampled
 
     @contextmanager
-    def decision(self, parent: Parent | None) -> Iterator[DecisionSpan]:
+    def decision(self, parent: Parent | None, name: str = "decide") -> Iterator[DecisionSpan]:
         """Record the decision on a request; spans that start meanwhile in this task are its children."""
         context = Context()
         if parent is not None:
@@ -160,7 +160,7 @@ class Tracing:
             )
             context = set_span_in_context(NonRecordingSpan(remote), context)
         with self._tracer.start_as_current_span(
-            "decide", context, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
+            name, context, SpanKind.SERVER, record_exception=False, set_status_on_exception=False
         ) as span:
             yield DecisionSpan(span)
 

@@ -12,7 +12,7 @@ from authgate.credential.sources import ONLY_AUTHORIZATION, describe_places
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import NO_EVIDENCE, Decision, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
-from authgate.server.record import decision_attributes
+from authgate.server.record import describe
 from authgate.server.request_facts import facts_of, trace_parent
 from authgate.server.request_ids import named
 
@@ -117,7 +117,9 @@ class Decider:
         about = partial(_facts, serving, counted_policy, subrequest, found, span)
         self._recorder.record(decision, counted_policy, seconds, about)
         if span is not None:
-            _describe(span, decision, counted_policy, subrequest.request_id)
+            describe(span, decision, counted_policy)
+            status = REASONS[decision.reason].status
+            span.describe({"http.request.id": subrequest.request_id, "http.response.status_code": status})
         return decision, forward
 
     async def _decide(
@@ -172,17 +174,6 @@ def _facts(
     facts = facts_of(subrequest, serving.proxy, serving.gate.policies.get(policy), credentials)
     ids = None if span is None else span.ids
     return facts if ids is None else replace(facts, trace=ids)
-
-
-def _describe(span: DecisionSpan, decision: Decision, policy: str, request_id: str | None) -> None:
-    span.describe(
-        {
-            **decision_attributes(decision, policy),
-            "http.request.id": request_id,
-            "http.response.status_code": REASONS[decision.reason].status,
-        },
-        error=decision.reason.value if isinstance(decision, Unavailable) else None,
-    )
 
 
 def _located(denial: Deny, places: tuple[str, ...], searched: str) -> Deny:

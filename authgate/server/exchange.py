@@ -16,9 +16,10 @@ from urllib.parse import parse_qsl, urlsplit
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from authgate.errors import REASONS
+from authgate.errors import REASONS, Reason
 from authgate.model import Allow, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
+from authgate.server.record import describe
 from authgate.server.request_facts import RequestFacts, forwarded_for, trace_parent
 from authgate.server.request_ids import named
 from authgate.signing.keys import jwk_set
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from authgate.model import Decision
     from authgate.observability.metrics import Metrics
+    from authgate.observability.tracing import DecisionSpan, Tracing
     from authgate.server.decider import Serving
     from authgate.server.record import Recorder
     from authgate.server.request_ids import RequestIds
@@ -143,8 +145,10 @@ class ExchangeHandler:
         metrics: Metrics,
         recorder: Recorder,
         ids: RequestIds | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._ids = ids
+        self._tracing = tracing
         self._serving = serving
         self._max_body_bytes = max_body_bytes
         self._body_timeout = body_timeout
@@ -161,8 +165,18 @@ class ExchangeHandler:
                 return _refusal(_no_endpoint())
             return document if request.method in ("GET", "HEAD") else _refusal(_only_get())
         request_id = self._ids.of(request.raw_headers) if self._ids else None
+        if self._tracing is None:
+            return await self._answer(request, policy, request_id, None)
+        with self._tracing.decision(trace_parent(request.raw_headers), "exchange token") as span:
+            response = await self._answer(request, policy, request_id, span)
+            span.describe({"http.request.id": request_id, "http.response.status_code": response.status})
+            return response
+
+    async def _answer(
+        self, request: web.BaseRequest, policy: str, request_id: str | None, span: DecisionSpan | None
+    ) -> web.Response:
         try:
-            response = await self._exchange(request, policy, request_id)
+            response = await self._exchange(request, policy, request_id, span)
             result = "issued"
         except _RefusedError as refused:
             response, result = _refusal(refused), refused.error
@@ -175,6 +189,8 @@ class ExchangeHandler:
                 error_type=type(error).__name__,
                 exception_stacktrace=traceback_of(error),
             )
+            if span is not None:
+                span.describe({}, error=Reason.INTERNAL_ERROR.value)
             response = _refusal(_RefusedError("temporarily_unavailable", "internal error", 503, 1))
             result = "temporarily_unavailable"
         self._metrics.exchange_requests[result] += 1
@@ -182,7 +198,9 @@ class ExchangeHandler:
             response.headers.update(self._ids.answer_headers(request_id))
         return response
 
-    async def _exchange(self, request: web.BaseRequest, policy: str, request_id: str | None) -> web.Response:
+    async def _exchange(
+        self, request: web.BaseRequest, policy: str, request_id: str | None, span: DecisionSpan | None
+    ) -> web.Response:
         if request.method != "POST":
             raise _RefusedError("invalid_request", "send the exchange request with POST", 405, allow="POST")
         form = await self._form(request)
@@ -195,16 +213,18 @@ class ExchangeHandler:
         credentials = (b"Bearer " + subject.encode(),)
 
         def about() -> RequestFacts:
-            client, trace = (
-                forwarded_for(serving.proxy, request.raw_headers),
-                trace_parent(request.raw_headers),
+            headers = request.raw_headers
+            trace = (None if span is None else span.ids) or trace_parent(headers)
+            return RequestFacts(
+                request_id, trace, forwarded_for(serving.proxy, headers), credentials=credentials
             )
-            return RequestFacts(request_id, trace, client, credentials=credentials)
 
         on_difference = partial(self._recorder.difference, about=about)
         with serving as gate:
             decision = await gate.decide(credentials, policy, _NOTHING_KNOWN, on_difference=on_difference)
         self._recorder.audit(decision, policy, about)
+        if span is not None:
+            describe(span, decision, policy)
         allowed = _allowed(decision)
         if allowed.identity is None:
             raise _RefusedError("invalid_request", "anonymous requests cannot be exchanged")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from authgate.observability.audit import Audit
     from authgate.observability.metrics import AnswerCells, Metrics
+    from authgate.observability.tracing import DecisionSpan
     from authgate.policy.rules import Difference
     from authgate.server.recent import RecentDecisions
 
@@ -27,7 +28,7 @@ About: TypeAlias = "Callable[[], RequestFacts]"
 """Returns the facts of one request. It is called only if the decision gets an audit line."""
 
 
-def decision_attributes(decision: Decision, policy: str) -> dict[str, str | None]:
+def _decision_attributes(decision: Decision, policy: str) -> dict[str, str | None]:
     """Return the attributes that audit lines and spans have of a decision."""
     return {
         "authgate.decision": _OUTCOMES[type(decision)],
@@ -37,6 +38,12 @@ def decision_attributes(decision: Decision, policy: str) -> dict[str, str | None
         "authgate.source": decision.evidence.source,
         "authgate.issuer": decision.evidence.issuer_name,
     }
+
+
+def describe(span: DecisionSpan, decision: Decision, policy: str) -> None:
+    """Describe a decision in its span."""
+    error = decision.reason.value if isinstance(decision, Unavailable) else None
+    span.describe(_decision_attributes(decision, policy), error)
 
 
 class Recorder:
@@ -109,7 +116,7 @@ class Recorder:
         seconds: float | None = None,
     ) -> None:
         attributes: dict[str, object] = {
-            **decision_attributes(decision, policy),
+            **_decision_attributes(decision, policy),
             "authgate.detail": _detail(decision),
             "authgate.duration": None if seconds is None else round(seconds, 6),
             **self._of_token(decision, facts),

@@ -159,6 +159,7 @@ class Ports:
             metrics=common.metrics,
             recorder=common.recorder,
             ids=self._ids,
+            tracing=common.tracing,
         )
         server = GateServer(
             handler,

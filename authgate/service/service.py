@@ -103,6 +103,7 @@ class Service:
             metrics=self.metrics,
             audit=self._audit,
             clock=clock,
+            tracing=self._dependencies.tracing,
         )
         self._unread = ConfigurationDetails(applied_at=clock.now())
         self._reloader = Reloader(file, config, self.adopt, self.metrics) if file else None

@@ -8,6 +8,7 @@ import ssl
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 import trustme
@@ -16,6 +17,7 @@ from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.dev.kube_api import TOKEN_REVIEWS_PATH
 from authgate.observability.log import AUDIT
+from authgate.server.exchange import GRANT, JWT_TYPE
 from tests.support.authorization_server import CLIENT as CLIENT_ID
 from tests.support.authorization_server import INTROSPECT, SECRET, AuthorizationServer
 from tests.support.collector import Collector, ReceivedSpan
@@ -23,7 +25,7 @@ from tests.support.embedded_server import EmbeddedServer
 from tests.support.envoy_messages import asking
 from tests.support.faults import failing
 from tests.support.gate import AUDIENCE
-from tests.support.process import until
+from tests.support.process import free_port, until
 from tests.support.service import cluster, knowing, of_cluster, published, running, trusting
 from tests.support.site import site_behind
 from tests.support.workers import Crew
@@ -70,9 +72,26 @@ def only(spans: list[ReceivedSpan]) -> ReceivedSpan:
 
 def audited(caplog: pytest.LogCaptureFixture) -> tuple[str, str] | None:
     """Return the trace and the span in the only audit line."""
-    (record,) = [record for record in caplog.records if record.name == AUDIT]
-    trace = vars(record)["trace"]
-    return None if trace is None else (trace.trace_id, trace.span_id)
+    (trace,) = traces_of_audit(caplog)
+    return trace
+
+
+def traces_of_audit(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str] | None]:
+    """Return the trace and the span in each audit line."""
+    traces = [vars(record)["trace"] for record in caplog.records if record.name == AUDIT]
+    return [None if trace is None else (trace.trace_id, trace.span_id) for trace in traces]
+
+
+def exchange_form(token: str) -> str:
+    """Return the body of an exchange of this token."""
+    return urlencode(
+        {
+            "grant_type": GRANT,
+            "audience": "reports",
+            "subject_token_type": JWT_TYPE,
+            "subject_token": token,
+        }
+    )
 
 
 async def test_a_sampled_request_has_a_span(caplog: pytest.LogCaptureFixture) -> None:
@@ -331,6 +350,50 @@ async def test_a_decision_over_grpc_has_a_span() -> None:
 
     span = only(collector.spans)
     assert (span.name, span.trace_id, span.parent) == ("decide", TRACE, SPAN)
+
+
+async def test_a_token_exchange_has_a_span(caplog: pytest.LogCaptureFixture) -> None:
+    """It has the status of the response, also if there is no decision. Audit lines have its ids."""
+    caplog.set_level(logging.INFO)
+    port = free_port()
+    document = {
+        **KNOWN,
+        "signing": {"issuer": f"http://127.0.0.1:{port}", "keyFiles": []},
+        "exchange": {"listen": f"127.0.0.1:{port}", "audiences": {"default": ["reports"]}},
+    }
+    headers = [*SAMPLED, ("Content-Type", "application/x-www-form-urlencoded"), ("X-Request-Id", "request-1")]
+    statuses = []
+    with Collector() as collector:
+        async with gate_of(collector, document, spans=3) as gate:
+            for form in (exchange_form(ISSUER.mint()), exchange_form("garbage"), "audience=reports"):
+                url = f"http://127.0.0.1:{port}/token"
+                statuses.append((await gate.client.post(url, form.encode(), headers)).status)
+
+    spans = collector.spans
+    assert {(span.name, span.kind, span.status, span.trace_id, span.parent) for span in spans} == {
+        ("exchange token", SERVER, 0, TRACE, SPAN)
+    }
+    assert {span.attributes["http.request.id"] for span in spans} == {"request-1"}
+    assert [span.attributes["http.response.status_code"] for span in spans] == statuses == [200, 400, 400]
+    reasons = [span.attributes.get("authgate.reason") for span in spans]
+    assert reasons == ["authenticated", "token_opaque", None]
+    assert traces_of_audit(caplog) == [(TRACE, span.span_id) for span in spans[:2]]
+    for secret in (b"eyJ", b"garbage"):
+        assert secret not in b"".join(collector.bodies)
+
+
+async def test_a_decision_about_the_admin_port_has_a_span() -> None:
+    """If a policy protects the port. Probes have none."""
+    document = {**KNOWN, "admin": {"policy": "default"}}
+    with Collector() as collector:
+        async with gate_of(collector, document, spans=2) as gate:
+            for token, status in ((ISSUER.mint(), 200), (None, 401)):
+                assert (await gate.admin("/metrics", token, SAMPLED)).status == status
+            assert (await gate.admin("/readyz", None, SAMPLED)).status == 200
+
+    assert {(span.name, span.trace_id, span.parent) for span in collector.spans} == {("decide", TRACE, SPAN)}
+    reasons = [span.attributes["authgate.reason"] for span in collector.spans]
+    assert reasons == ["authenticated", "no_credential"]
 
 
 async def test_nginx_sends_the_traceparent(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from authgate.model import Clock, Decision, Headers
     from authgate.observability.audit import Audit
     from authgate.observability.metrics import Metrics
+    from authgate.observability.tracing import Tracing
     from authgate.server.decider import Serving
     from authgate.server.record import About
 
@@ -93,9 +94,12 @@ class GateGuard:
         metrics: Metrics,
         audit: Audit,
         clock: Clock,
+        tracing: Tracing | None = None,
     ) -> None:
         self._policy = policy
-        self._decider = Decider(serving, metrics=metrics, recorder=AuditOnly(metrics, audit), clock=clock)
+        self._decider = Decider(
+            serving, metrics=metrics, recorder=AuditOnly(metrics, audit), clock=clock, tracing=tracing
+        )
 
     @property
     def policy(self) -> str | None:
