@@ -46,6 +46,7 @@ FACTS = {
     "url.path": "/a",
 }
 """What the gate's audit line shows of a request, whichever proxy sends it."""
+TRACE = "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 SECRET = "s3cr3t-of-the-query"
 _ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -58,9 +59,9 @@ def id_of(reply: Reply) -> str:
 
 
 def audited(caplog: pytest.LogCaptureFixture, request_id: str) -> list[dict[str, Any]]:
-    """Return the attributes of the gate's audit lines with this request id."""
-    records = [vars(record).get("attributes", {}) for record in caplog.records if record.name == AUDIT]
-    return [found for found in records if found.get("http.request.id") == request_id]
+    """Return the gate's audit records with this request id."""
+    records = [vars(record) for record in caplog.records if record.name == AUDIT]
+    return [found for found in records if found["attributes"].get("http.request.id") == request_id]
 
 
 @DENIED
@@ -69,7 +70,8 @@ async def test_a_denial_is_found_by_its_id(
 ) -> None:
     """The proxy's log and the gate's audit log have one line each with the client's id, and each request its own id.
 
-    The gate is new, because the audit log limits the lines of one reason.
+    The audit line has the trace, too: that of the client, because no proxy records spans here. The gate is new, because
+    the audit log limits the lines of one reason.
     """
     caplog.set_level(logging.INFO, AUDIT)
     seen = set()
@@ -80,12 +82,14 @@ async def test_a_denial_is_found_by_its_id(
             "token_expired": site.token(exp=1),
         }
         for reason, token in requests.items():
-            reply = await site.ask(f"GET /a?q={SECRET} HTTP/1.1", token=token)
+            reply = await site.ask(f"GET /a?q={SECRET} HTTP/1.1", TRACE, token=token)
             assert reply.reason == reason
             line = await site.logged(id_of(reply))
             assert (str(reply.status) in line, SECRET in line) == (True, program.logs_queries)
             [record] = audited(caplog, id_of(reply))
-            assert {name: record.get(name) for name in FACTS} == {**FACTS, "authgate.reason": reason}
+            facts = record["attributes"]
+            assert {name: facts.get(name) for name in FACTS} == {**FACTS, "authgate.reason": reason}
+            assert record["trace"].trace_id in TRACE
             seen.add(id_of(reply))
     assert len(seen) == len(requests)
 

@@ -151,7 +151,7 @@ local function question(r)
         "X-Original-Host: " .. (r.hostname or ""),
         "X-Forwarded-For: " .. r.useragent_ip,
     }
-    local names = { "X-Request-Id", "Authorization", "Origin", "Access-Control-Request-Method" }
+    local names = { "X-Request-Id", "Traceparent", "Authorization", "Origin", "Access-Control-Request-Method" }
     for _, name in ipairs(names) do
         if r.headers_in[name] then
             table.insert(lines, name .. ": " .. r.headers_in[name])

@@ -87,6 +87,7 @@ core.register_action("authgate", { "http-req" }, function(txn, path)
         ["x-original-host"] = every(seen["host"]),
         ["x-forwarded-for"] = { txn.sf:src() },
         ["x-request-id"] = { txn.sf:unique_id() },
+        ["traceparent"] = every(seen["traceparent"]),
         ["authorization"] = every(seen["authorization"]),
         ["origin"] = every(seen["origin"]),
         ["access-control-request-method"] = every(seen["access-control-request-method"]),

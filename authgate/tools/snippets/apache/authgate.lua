@@ -113,9 +113,9 @@ local function question(r)
         "X-Forwarded-For: " .. r.useragent_ip,
     }
 %% if cookie
-    local names = { "X-Request-Id", "Authorization", "Origin", "Access-Control-Request-Method", "Cookie" }
+    local names = { "X-Request-Id", "Traceparent", "Authorization", "Origin", "Access-Control-Request-Method", "Cookie" }
 %% else
-    local names = { "X-Request-Id", "Authorization", "Origin", "Access-Control-Request-Method" }
+    local names = { "X-Request-Id", "Traceparent", "Authorization", "Origin", "Access-Control-Request-Method" }
 %% end
 %% if token_header
     table.insert(names, "<<token_header>>")
