@@ -37,7 +37,7 @@ class DryRun:
         self._session = aiohttp.ClientSession(
             self._url,
             headers={"Authorization": f"Bearer {self._token}"},
-            timeout=aiohttp.ClientTimeout(total=10),
+            timeout=aiohttp.ClientTimeout(total=60),
             connector=aiohttp.TCPConnector(ssl=self._trust),
         )
         return self

@@ -131,7 +131,7 @@ async def test_the_role_for_the_watch_allows_only_to_list_and_watch(
     async def lists() -> bool:
         return await _allowed(gate, "/api/v1/pods")
 
-    await until(lists, within=5)
+    await until(lists, within=30)
     allowed = [await _allowed(gate, f"/api/v1/{what}") for what in ("serviceaccounts", "nodes", "secrets")]
     assert allowed == [True, True, False]
     assert not await _allowed(gate, "/api/v1/namespaces/default/pods/any")

@@ -32,7 +32,7 @@ async def example_gate(helm: Helm, plane: ControlPlane, folder: Path, example: s
     token = await plane.gate_token(f"{example}-gate")
     account = plane.write_in_cluster_folder(folder / "account", token=token, namespace=f"{example}-gate")
     async with Gate(file, plane.in_cluster_environment(), account) as gate:
-        await gate.has_keys(within=10)
+        await gate.has_keys(within=30)
         yield gate
 
 
@@ -185,7 +185,7 @@ async def test_a_machine_outside_knows_the_clusters_accounts(plane: ControlPlane
             async def opens() -> bool:
                 return (await client.get(nginx.url, web)).status == 200
 
-            await until(opens, within=20)
+            await until(opens, within=30)
             assert (await client.get(nginx.url, batch)).verdict == (403, "not_allowed")
     assert app.seen[-1].values("X-Auth-Request-User") == ["system:serviceaccount:prod:web"]
 

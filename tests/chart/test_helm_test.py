@@ -105,7 +105,7 @@ async def test_it_recognizes_a_working_gate(
     token = await plane.admin.request_token(namespace, "gate", [audience])
     sections = {"policies": policies} if policies else {}
     async with Gate(write_configuration(tmp_path / "gate", plane, own, **sections)) as gate:
-        await gate.becomes_ready(within=10)
+        await gate.becomes_ready(within=30)
         status, output = await _run(helm, f"http://{gate.address}/verify", token, tmp_path)
     assert status == ending
     assert line in output

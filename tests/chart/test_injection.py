@@ -60,7 +60,7 @@ async def injection(helm: Helm, kubectl: Kubectl, plane: ControlPlane) -> AsyncI
         return (await becomes(pod()), await becomes(pod({POLICY: "nobody"}))) == ("injected", "refused")
 
     try:
-        await until(in_force, within=20)
+        await until(in_force, within=30)
         yield values
     finally:
         for item in policies:

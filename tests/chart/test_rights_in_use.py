@@ -78,12 +78,12 @@ async def test_token_reviews_need_their_binding(
     installed = await install(helm, plane, tmp_path, "reviews", config=config)
     token = await app_token(plane, "reviewed")
     async with gate_of(installed, plane) as gate:
-        await gate.has_keys(within=5)
+        await gate.has_keys(within=30)
         assert await gate.verdict(token) == (503, "review_forbidden")
         assert "not allowed to create tokenreviews" in logged(caplog)
         assert f"bind the ClusterRole system:auth-delegator to {installed.account}" in logged(caplog)
         kubectl.apply(installed.rights)
-        await gate.passes(token, within=10)
+        await gate.passes(token, within=30)
 
 
 async def test_a_namespace_admin_can_install_it(
@@ -115,8 +115,8 @@ async def test_a_namespace_admin_can_install_it(
     token = await app_token(plane, "local")
     with caplog.at_level("INFO"):
         async with gate_of(installed, plane) as gate:
-            await gate.becomes_ready(within=10)
-            await gate.passes(token, within=5)
+            await gate.becomes_ready(within=30)
+            await gate.passes(token, within=30)
             assert await gate.verdict(plane.keys.expired(token)) == (401, "token_expired")
             assert await gate.verdict(token[:-8] + "AAAAAAAA") == (401, "signature_invalid")
     assert [
@@ -137,7 +137,7 @@ async def test_access_reviews_need_their_binding(
     token = await app_token(plane, "reader")
     as_nginx_asks = [("X-Original-URI", "/metrics"), ("X-Original-Method", "GET")]
     async with gate_of(installed, plane) as gate:
-        await gate.has_keys(within=5)
+        await gate.has_keys(within=30)
         answer = await gate.request(token, headers=as_nginx_asks)
         assert answer.verdict == (503, "access_review_forbidden")
         assert "not allowed to create subjectaccessreviews" in logged(caplog)
@@ -147,7 +147,7 @@ async def test_access_reviews_need_their_binding(
         async def denied() -> bool:
             return (await gate.request(token, headers=as_nginx_asks)).verdict == (403, "access_denied")
 
-        await until(denied, within=10)
+        await until(denied, within=30)
 
 
 _WATCHED = ("serviceaccounts", "pods", "secrets", "nodes")
@@ -167,10 +167,10 @@ async def test_a_missing_permission_to_watch_is_reported(
         async def names_the_permission() -> bool:
             return f"with the verbs list and watch on {missing}" in await watched(gate)
 
-        await until(names_the_permission, within=10)
+        await until(names_the_permission, within=30)
         others = [name for name in _WATCHED if name != missing]
         assert [name for name in others if f"list and watch on {name}" in await watched(gate)] == []
-        await gate.passes(token, within=10)
+        await gate.passes(token, within=30)
 
 
 def without(item: Object, resource: str) -> Object:
@@ -193,7 +193,7 @@ async def test_the_rendered_roles_are_enough_for_the_watch(
     installed = await install(helm, plane, tmp_path, release, config=config)
     kubectl.apply(installed.rights)
     async with gate_of(installed, plane) as gate:
-        await comes_to_see(gate, within=20)
+        await comes_to_see(gate, within=30)
 
 
 async def test_a_gate_outside_needs_public_discovery(
@@ -211,8 +211,8 @@ async def test_a_gate_outside_needs_public_discovery(
         assert (await gate.request(token)).status == 503
         assert "system:service-account-issuer-discovery" in (await gate.admin("/readyz?verbose")).body
         kubectl.apply(public)
-        await gate.becomes_ready(within=20)
-        await gate.passes(token, within=10)
+        await gate.becomes_ready(within=30)
+        await gate.passes(token, within=30)
 
 
 async def test_token_requests_need_the_listed_subjects(
@@ -239,7 +239,7 @@ async def test_token_requests_need_the_listed_subjects(
             return False
         return True
 
-    await until(listed, within=5)
+    await until(listed, within=30)
     assert [(await token_of(name, kubeconfig)).returncode for name in ("shop", "other")] == [0, 1]
 
 

@@ -112,7 +112,7 @@ async def takes_effect(gate: Gate, policy: str, token: str) -> None:
     async def allowed() -> bool:
         return await verdict(gate, policy, token) == (200, "")
 
-    await until(allowed, within=10)
+    await until(allowed, within=30)
 
 
 async def test_a_cluster_role_opens_one_path(
@@ -215,7 +215,7 @@ async def test_a_cached_allow_is_used_until_its_ttl_or_a_newer_answer(
         async def refused() -> bool:
             return not await reviewed(control_plane, f"system:serviceaccount:{namespace}:scraper")
 
-        await until(refused, within=10)
+        await until(refused, within=30)
         assert await verdict(gate, "remembered", scraper) == (200, "")
         assert await verdict(gate, "request", scraper) == (403, "access_denied")
         assert await verdict(gate, "remembered", scraper) == (403, "access_denied")
@@ -232,7 +232,7 @@ async def test_without_the_binding_the_gate_cannot_decide(
         name, name=name, subjects=[f"system:serviceaccount:{namespace}:scraper"]
     )
     async with await gate_of(control_plane, namespace, tmp_path, reviews=False) as gate:
-        await gate.has_keys(within=10)
+        await gate.has_keys(within=30)
         assert await verdict(gate, "request", scraper) == (503, "access_review_forbidden")
         gate_account = f"system:serviceaccount:{namespace}:gate"
         logged = [str(vars(record).get("attributes")) for record in caplog.records]
@@ -271,7 +271,7 @@ async def test_a_cluster_role_opens_the_admin_port(
         async def opened() -> bool:
             return (await gate.admin("/metrics", scraper)).status == 200
 
-        await until(opened, within=10)
+        await until(opened, within=30)
         assert [(await gate.admin(path, scraper)).verdict for path in ("/", "/status")] == [
             (403, "access_denied")
         ] * 2

@@ -44,7 +44,7 @@ async def both_decide(gate: Gate) -> None:
         report = (await gate.admin("/readyz?verbose")).body
         return "[+]cluster/here " in report and "[+]cluster/away " in report
 
-    await until(decided, within=15)
+    await until(decided, within=30)
 
 
 def shown_to(plane: ControlPlane) -> list[str]:
@@ -100,8 +100,8 @@ async def test_a_cluster_that_is_down_does_not_delay_another(
     file = await configured(tmp_path, planes, namespace)
     await mortal_plane.stop_api()
     async with Gate(file) as gate:
-        await gate.becomes_ready(within=10)
-        await gate.passes(token, within=5)
+        await gate.becomes_ready(within=30)
+        await gate.passes(token, within=30)
         assert "[-]cluster/here " in (await gate.admin("/readyz?verbose")).body
 
 
@@ -117,14 +117,14 @@ async def test_each_cluster_has_watches_of_its_own(
     async with Gate(file) as gate:
         await both_decide(gate)
         for token in tokens.values():
-            await gate.passes(token, within=5)
+            await gate.passes(token, within=30)
         assert {
             sample.labels["cluster"]
             for sample in await gate.samples()
             if sample.name == "authgate_watch_objects"
         } == {"here", "away"}
         await away_plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
-        await refusal_time(gate, tokens["away"], within=5)
+        await refusal_time(gate, tokens["away"], within=30)
         assert (await gate.request(tokens["here"])).status == 200
 
 
@@ -144,7 +144,7 @@ async def test_each_clusters_rbac_judges_its_own(
     policies = {"default": {"accessReview": {"resource": asked, "deniedTTL": "0s"}}}
     async with Gate(await configured(tmp_path, planes, namespace, policies=policies)) as gate:
         await both_decide(gate)
-        await gate.passes(tokens["away"], within=5)
+        await gate.passes(tokens["away"], within=30)
         assert await gate.verdict(tokens["here"]) == (403, "access_denied")
 
 
@@ -159,8 +159,8 @@ async def test_the_second_cluster_with_the_same_issuer_fails_closed(
         async def shown() -> bool:
             return "is also the issuer of cluster 'here'" in (await gate.admin("/readyz?verbose")).body
 
-        await until(shown, within=10)
-        await gate.passes(tokens["here"], within=5)
+        await until(shown, within=30)
+        await gate.passes(tokens["here"], within=30)
         assert (await gate.verdict(tokens["away"]))[0] == 401
     assert tokens["here"] not in shown_to(moved_plane)
     assert tokens["away"] not in shown_to(moved_plane)

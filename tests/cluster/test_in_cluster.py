@@ -87,7 +87,7 @@ async def test_the_gate_recovers_from_a_wrong_certificate_authority(
 
         plane.write_in_cluster_folder(tmp_path, token=own, namespace=namespace)
 
-        await gate.passes(token, within=20)
+        await gate.passes(token, within=30)
 
 
 async def _legacy_token(plane: ControlPlane, namespace: str, number: int) -> str:

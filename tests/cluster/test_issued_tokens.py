@@ -78,4 +78,4 @@ async def test_a_kube_apiserver_accepts_exchanged_and_identity_tokens(
                 review = await plane.admin.review_token(token)
                 return (review.username, review.groups) == ("gate:corp:ada", ("dev", "system:authenticated"))
 
-            await until(named, within=15)
+            await until(named, within=30)

@@ -75,7 +75,7 @@ async def test_a_new_key_passes_within_the_cooldown(
     cluster = {"keys": {"cooldown": "10m"}}
     file = write_configuration(tmp_path, plane, plane.admin_user.token, cluster=cluster)
     async with Gate(file) as gate:
-        await gate.has_keys(within=5)
+        await gate.has_keys(within=30)
         await restarted_with_new_key(plane, keep_old=True)
 
         assert await gate.verdict(await token_of(plane, namespace)) == (200, "")

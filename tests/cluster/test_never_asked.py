@@ -46,9 +46,9 @@ async def asking(
         cluster = {"issuers": [CLUSTER_ISSUER]}
     file = write_configuration(tmp_path_factory.mktemp("gate"), plane, own, cluster=cluster)
     async with Gate(file) as gate:
-        await gate.becomes_ready(within=5)
+        await gate.becomes_ready(within=30)
         if request.param != "no keys":
-            await gate.has_keys(within=5)
+            await gate.has_keys(within=30)
         yield Asking(gate, user, request.param != "keys in memory")
 
 

@@ -25,7 +25,7 @@ async def test_a_gate_starts_before_the_api_server(
 
         await mortal_plane.start_api()
 
-        await gate.becomes_ready(within=10)
+        await gate.becomes_ready(within=30)
         assert (await gate.request(token)).status == 200
 
 
@@ -34,7 +34,7 @@ async def test_reviews_alone_make_it_ready(control_plane: ControlPlane, tmp_path
     token = control_plane.reviewer_user.token
     file = write_configuration(tmp_path, control_plane, token, cluster={"issuers": [CLUSTER_ISSUER]})
     async with Gate(file) as gate:
-        await gate.becomes_ready(within=5)
+        await gate.becomes_ready(within=30)
         report = await gate.admin("/readyz?verbose")
 
     assert "[+]cluster/home ok: keys: " in report.body
@@ -67,4 +67,4 @@ async def _reports(gate: Gate, text: str) -> None:
     async def reported() -> bool:
         return text in (await gate.admin("/readyz?verbose")).body
 
-    await until(reported, within=5)
+    await until(reported, within=30)

@@ -106,7 +106,7 @@ async def test_the_printed_role_is_the_one_that_is_missing(
     async def allowed() -> bool:
         return (await requested(kubeconfig, namespace)).returncode == 0
 
-    await until(allowed, within=20)
+    await until(allowed, within=30)
     assert (await requested(kubeconfig, namespace, account="other")).returncode == 1
 
 

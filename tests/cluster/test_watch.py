@@ -27,7 +27,7 @@ async def test_the_token_of_a_deleted_pod_is_rejected_at_once(
         assert await gate.verdict(token) == (200, "")
         assert await gate.verdict(other) == (200, "")
         await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
-        took = await refusal_time(gate, token, within=5)
+        took = await refusal_time(gate, token, within=30)
 
         assert await gate.verdict(other) == (200, "")
     print(f"\nfrom the answer to the delete to the refusal: {took * 1000:.1f} ms")  # noqa: T201 - a figure, shown with -s
@@ -45,7 +45,7 @@ async def test_a_new_token_of_a_deleted_pod_is_rejected(
     await let_watch(plane, namespace, ALL)
     async with watching(plane, namespace, tmp_path) as gate:
         await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
-        await refusal_time(gate, token, within=5)
+        await refusal_time(gate, token, within=30)
     assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) <= 1
 
 
@@ -63,8 +63,8 @@ async def test_an_account_that_is_created_again_is_a_different_account(
         await plane.admin.delete(path)
         await plane.admin.create_service_account(namespace, "app")
         fresh = await plane.admin.request_token(namespace, "app", [AUDIENCE])
-        await gate.passes(fresh, within=5)
-        await refusal_time(gate, token, within=5)
+        await gate.passes(fresh, within=30)
+        await refusal_time(gate, token, within=30)
     assert token not in plane.audit.tokens_reviewed_by(gate_user(namespace))
 
 
@@ -101,7 +101,7 @@ async def test_a_secret_bound_token_is_reviewed_unless_secrets_are_watched(
             assert await other.verdict(token) == (200, "")
         assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) == 1
         await plane.admin.delete(f"/api/v1/namespaces/{namespace}/secrets/anchor")
-        await refusal_time(gate, token, within=5)
+        await refusal_time(gate, token, within=30)
 
 
 async def test_deleting_a_node_revokes_node_bound_but_not_pod_bound_tokens(
@@ -121,7 +121,7 @@ async def test_deleting_a_node_revokes_node_bound_but_not_pod_bound_tokens(
         assert await gate.verdict(of_node) == (200, "")
         assert await gate.verdict(of_pod) == (200, "")
         await plane.admin.delete(f"/api/v1/nodes/{node.name}")
-        await refusal_time(gate, of_node, within=5)
+        await refusal_time(gate, of_node, within=30)
         assert await gate.verdict(of_pod) == (200, "")
 
 
@@ -137,7 +137,7 @@ async def test_watching_one_namespace_needs_a_role_only_in_it(
         assert await gate.verdict(token) == (200, "")
         assert await gate.verdict(elsewhere) == (200, "")
         await plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/web-0")
-        await refusal_time(gate, token, within=5)
+        await refusal_time(gate, token, within=30)
     reviewed = plane.audit.tokens_reviewed_by(gate_user(namespace))
     assert token not in reviewed
     assert reviewed.count(elsewhere) == 1
@@ -150,12 +150,12 @@ async def test_without_its_role_the_gate_names_it_and_reviews(
     plane = control_plane
     token, _ = await pod_token(plane, namespace, "web-0")
     async with watching(plane, namespace, tmp_path, sees=False) as gate:
-        await gate.passes(token, within=5)
+        await gate.passes(token, within=30)
 
         async def shown() -> bool:
             return "with the verbs list and watch on pods" in await watched(gate)
 
-        await until(shown, within=5)
+        await until(shown, within=30)
         assert await gate.ready()
         assert plane.audit.tokens_reviewed_by(gate_user(namespace)).count(token) == 1
         await let_watch(plane, namespace, ALL)

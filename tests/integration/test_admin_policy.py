@@ -148,7 +148,7 @@ async def test_the_cluster_s_rbac_may_decide(tmp_path: Path) -> None:
             policies={"default": {}, "metrics": {"accessReview": {"nonResource": "request"}}},
         )
         async with running(document) as gate:
-            await gate.has_keys(within=10)
+            await gate.has_keys(within=30)
             answer = await gate.admin("/metrics", OTHER)
             assert answer.verdict == (403, "access_denied")
 
@@ -161,7 +161,7 @@ async def test_decisions_are_in_the_audit_log_without_the_token(tmp_path: Path) 
         async def logged() -> bool:
             return '"authgate.policy":"metrics"' in gate.process.output().replace(": ", ":")
 
-        await until(logged, within=20, otherwise=gate.process.log_tail)
+        await until(logged, within=30, otherwise=gate.process.log_tail)
     output = gate.process.output()
     assert '"user.name"' in output
     assert OTHER not in output
@@ -178,7 +178,7 @@ async def test_a_reload_protects_the_port(tmp_path: Path) -> None:
         async def refuses() -> bool:
             return (await gate.admin("/status")).status == 401
 
-        await until(refuses, within=20, otherwise=gate.process.log_tail)
+        await until(refuses, within=30, otherwise=gate.process.log_tail)
         assert (await gate.admin("/status", SCRAPER)).status == 200
 
 

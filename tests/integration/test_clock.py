@@ -68,7 +68,7 @@ async def test_a_gate_answers_in_any_year(tmp_path: Path, year: int, workers: in
     file = written(tmp_path, {"jwt": [knowing(ISSUER)], "server": {"workers": workers}})
     gate = GateProcess(file, {"TZ": "UTC", **faked(f"{began:%Y-%m-%d %H:%M:%S}")})
     async with gate:
-        await gate.becomes_ready(within=20)
+        await gate.becomes_ready(within=30)
         await wrong_clocks(gate, began)
     log = [json.loads(line) for line in gate.process.output().splitlines()]
     assert sum(WRONG in line["body"] for line in log) == lines

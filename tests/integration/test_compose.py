@@ -204,7 +204,7 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
                 async def logged() -> bool:
                     return request_id in log.read_text() and request_id in gate.process.output()
 
-                await until(logged, within=20)
+                await until(logged, within=30)
 
 
 def test_the_readme_names_published_ports(services: dict[str, Any]) -> None:

@@ -134,7 +134,7 @@ async def everything(folder: Path, **more: Any) -> AsyncIterator[Gate]:
             **more,
         }
         async with running(document) as gate:
-            await gate.becomes_ready(within=10)
+            await gate.becomes_ready(within=30)
             yield gate
 
 

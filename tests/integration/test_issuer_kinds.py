@@ -37,7 +37,7 @@ async def test_ed25519_is_accepted_by_its_own_name(algorithms: list[str] | None)
         issuer.withdraw(issuer.key)
         gate_settings: dict[str, Any] = {} if algorithms is None else {"algorithms": list(algorithms)}
         async with running({"jwt": [trusting(issuer, **gate_settings)]}) as gate:
-            await gate.passes(issuer.mint(headers={"alg": "Ed25519"}), within=5)
+            await gate.passes(issuer.mint(headers={"alg": "Ed25519"}), within=30)
             refused = (401, "algorithm_not_allowed")
             expected = refused if algorithms == ["Ed25519"] else (200, "")
             assert await gate.verdict(issuer.mint()) == expected
@@ -57,7 +57,7 @@ async def test_an_issuer_with_a_jwks_url_needs_no_url_of_its_own(name: str) -> N
     async with published() as (issuer, server):
         entry = trusting(name, jwksURL=issuer.jwks_uri)
         async with running({"jwt": [entry]}) as gate:
-            await gate.passes(issuer.mint(claims={"iss": name}), within=5)
+            await gate.passes(issuer.mint(claims={"iss": name}), within=30)
             for other in (f"{name}/", name.upper(), f" {name}"):
                 verdict = await gate.verdict(issuer.mint(claims={"iss": other}))
                 assert verdict == (401, "issuer_unknown")
@@ -72,14 +72,14 @@ async def test_the_audience_may_be_in_another_claim() -> None:
         document = {"jwt": [entry], "policies": {"default": {}, "second": {"audiences": ["app-2"]}}}
         async with running(document) as gate:
             token = issuer.mint(claims={"aud": OMIT, "client_id": "app-1"})
-            await gate.passes(token, within=5)
+            await gate.passes(token, within=30)
             assert await gate.verdict(token, "/policies/second/verify") == (401, "audience_mismatch")
             other = issuer.mint("user-1", "app-1", claims={"client_id": "app-3"})
             assert await gate.verdict(other) == (401, "audience_mismatch")
             assert await gate.verdict(issuer.mint("user-1", "app-1")) == (401, "audience_mismatch")
         plain = trusting(issuer)
         async with running({"jwt": [plain]}) as gate:
-            await gate.passes(issuer.mint(), within=5)
+            await gate.passes(issuer.mint(), within=30)
             answer = await gate.request(token)
             assert "it has no `aud`, but a `client_id`" in answer.value("WWW-Authenticate")
 
@@ -95,7 +95,7 @@ async def test_keys_at_a_plain_http_address_need_the_unsafe_setting(allowed: boo
         entry["issuer"]["certificateAuthority"] = certificate.ca_pem.decode()
         async with running({"jwt": [entry]}) as gate:
             if allowed:
-                await gate.passes(issuer.mint(), within=5)
+                await gate.passes(issuer.mint(), within=30)
             else:
                 assert await gate.verdict(issuer.mint()) == (503, "keys_unavailable")
                 assert "which is not https" in (await gate.admin("/readyz?verbose")).body
@@ -106,7 +106,7 @@ async def test_keys_can_be_pem_by_kid(tmp_path: Path) -> None:
     async with published() as (issuer, server):
         server.faults.set("/jwks", json_answer({"k1": issuer.key.public_pem().decode()}))
         async with running({"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}) as gate:
-            await gate.passes(issuer.mint(headers={"kid": "k1"}), within=5)
+            await gate.passes(issuer.mint(headers={"kid": "k1"}), within=30)
         config = load(written(tmp_path, {"jwt": [trusting(issuer, jwksURL=issuer.jwks_uri)]}), {}).config
         explanation = await explained(config, issuer.mint(headers={"kid": "k2"}), "default")
     assert explanation.reason is Reason.KEY_UNKNOWN
@@ -126,7 +126,7 @@ async def test_one_entry_accepts_the_listed_tenants(named: str) -> None:
             if named == "another tenant":
                 assert await gate.verdict(first.mint()) == (503, "keys_unavailable")
                 return
-            await gate.passes(first.mint(claims={"tid": "t1"}), within=5)
+            await gate.passes(first.mint(claims={"tid": "t1"}), within=30)
             second = {"iss": f"{server.url}/t2/v2.0"}
             assert await gate.verdict(first.mint(claims=second)) == (200, "")
             assert await gate.verdict(first.mint(claims={**second, "tid": "t2"})) == (200, "")
@@ -179,7 +179,7 @@ async def test_jwt_svids_are_assigned_by_their_trust_domain() -> None:
         subject = "spiffe://example.org/ns/prod/sa/web"
         async with running({"jwt": [entry]}) as gate:
             svid = {"iss": OMIT, "sub": subject}
-            await gate.passes(issuer.mint(claims=svid, headers={"typ": "JOSE"}), within=5)
+            await gate.passes(issuer.mint(claims=svid, headers={"typ": "JOSE"}), within=30)
             answer = await gate.request(issuer.mint(claims=svid))
             assert answer.value("X-Auth-Request-User") == f"corp:{subject}"
             assert await gate.metric("authgate_jwks_skipped_keys", issuer="corp") == 0
@@ -221,7 +221,7 @@ async def test_a_cluster_needs_only_its_public_issuer(tmp_path: Path, by: str) -
         claims = {"kubernetes.io": {"namespace": "prod", "serviceaccount": {"name": "web", "uid": "u-1"}}}
         token = issuer.mint("system:serviceaccount:prod:web", claims=claims)
         async with running(document) as gate:
-            await gate.passes(token, within=5)
+            await gate.passes(token, within=30)
             answer = await gate.request(token)
             assert answer.value("X-Auth-Request-User") == "system:serviceaccount:prod:web"
             assert answer.value("X-Auth-Request-Cluster") == "far"
@@ -267,7 +267,7 @@ async def test_a_clusters_issuer_may_have_a_private_authority(tmp_path: Path, by
         assert server.counts == {}
         document = {"cluster": {**entry, "certificateAuthority": f"# ü\n{certificate.ca_pem.decode()}"}}
         async with running(document) as gate:
-            await gate.passes(token, within=5)
+            await gate.passes(token, within=30)
         assert (await found(written(tmp_path, document))).worst is Level.GOOD
 
 
@@ -294,7 +294,7 @@ async def test_tokens_of_a_load_balancer_are_accepted(tmp_path: Path) -> None:
 
         async with running({"jwt": [entry]}) as gate:
             for name in ("j", "ja", "jan", "jane"):  # each length of padding
-                await gate.passes(bare(name=name), within=5)
+                await gate.passes(bare(name=name), within=30)
             assert server.counts == {f"/{kid}": 1}
             assert await gate.verdict(bare("arn:of:another")) == (401, "audience_mismatch")
             stranger = SigningKey.generate("ES256", kid=kid)
@@ -326,6 +326,6 @@ async def test_post_quantum_tokens_are_accepted_if_configured(algorithm: str) ->
     async with published(key=SigningKey.generate(algorithm)) as (issuer, _):
         token = issuer.mint(claims={"groups": ["group"] * 100})
         async with running({"jwt": [trusting(issuer, algorithms=[algorithm])]}) as gate:
-            await gate.passes(token, within=5)
+            await gate.passes(token, within=30)
         async with running({"jwt": [trusting(issuer)]}) as gate:
             assert await gate.verdict(token) == (401, "algorithm_not_allowed")

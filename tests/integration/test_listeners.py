@@ -262,7 +262,7 @@ async def test_open_handshakes_count_as_connections(tmp_path: Path) -> None:
                 except (OSError, EOFError):
                     return False
 
-            await until(works, within=5)
+            await until(works, within=30)
 
 
 async def test_client_certificates_can_be_required(tmp_path: Path) -> None:

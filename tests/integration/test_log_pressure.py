@@ -74,7 +74,7 @@ async def test_an_unread_log_does_not_stop_the_gate(tmp_path: Path) -> None:
         async def ended() -> bool:
             return gate.poll() is not None
 
-        await until(ended, within=20)
+        await until(ended, within=30)
         assert gate.returncode == 0
     finally:
         await client.close()

@@ -184,7 +184,7 @@ async def test_a_long_duration_is_in_its_bucket(gate: Gate, scenario: Scenario) 
     async def passed() -> bool:
         return time.monotonic() - began > 0.05
 
-    await until(passed, within=5)
+    await until(passed, within=30)
     scenario.server.faults.clear()
     await waiting
     assert await gate.metric("authgate_verify_duration_seconds_bucket", le="0.05") == 0
@@ -219,7 +219,7 @@ async def test_a_full_cache_evicts_the_oldest(issuer: Issuer) -> None:
     """cache.maxEntries limits it, and evictions are counted."""
     async with running({"jwt": [trusting(issuer)], "cache": {"maxEntries": 3}}) as gate:
         for number in range(5):
-            await gate.passes(issuer.mint(f"user-{number}"), within=5)
+            await gate.passes(issuer.mint(f"user-{number}"), within=30)
         assert await gate.metric("authgate_cache_entries", cache="verdict") == 3
         assert await gate.metric("authgate_cache_evictions_total", cache="verdict") == 2
 

@@ -151,7 +151,7 @@ async def logs(nginx: Nginx, text: str) -> None:
     async def written() -> bool:
         return text in nginx.logs()
 
-    await until(written, within=20, otherwise=nginx.logs)
+    await until(written, within=30, otherwise=nginx.logs)
 
 
 async def test_the_snippets_protect_every_location(

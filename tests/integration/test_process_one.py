@@ -82,12 +82,12 @@ async def test_orphans_leave_no_zombies_and_plugins_keep_their_status(tmp_path: 
         environ = {"AUTHGATE_SERVER__WORKERS": workers}
         gate = GateProcess(written(tmp_path, {"cluster": section}), environ, prefix=AS_PROCESS_ONE)
         async with gate:
-            await gate.has_keys(within=20)
+            await gate.has_keys(within=30)
             inner = await process_one(gate.process)
-            await until(lambda: _without_zombies(inner), within=20, otherwise=lambda: str(_zombies(inner)))
+            await until(lambda: _without_zombies(inner), within=30, otherwise=lambda: str(_zombies(inner)))
             assert "exec plugin" not in gate.process.output()
             os.kill(inner, signal.SIGTERM)
-            assert await gate.process.ended(within=10)
+            assert await gate.process.ended(within=30)
             assert gate.process.exit_status == 0
 
 

@@ -147,4 +147,4 @@ async def test_a_reload_turns_them_on_and_off(tmp_path: Path) -> None:
 
         for admin, some in (({"recentDecisions": 3}, True), ({}, False)):
             written(tmp_path, keeping(admin=admin))
-            await until(lambda some=some: kept(some), within=20, otherwise=gate.process.log_tail)  # type: ignore[misc]
+            await until(lambda some=some: kept(some), within=30, otherwise=gate.process.log_tail)  # type: ignore[misc]

@@ -41,7 +41,7 @@ async def the_walk(**role: Any) -> AsyncIterator[tuple[Gate, Issuer]]:
         }
         document["policies"]["demo"]["role"] |= role
         async with running(document) as gate:
-            await gate.has_keys(within=10)
+            await gate.has_keys(within=30)
             yield gate, issuer
 
 

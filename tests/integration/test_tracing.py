@@ -184,7 +184,7 @@ async def test_a_key_fetch_is_a_child_of_the_decision_that_needs_it() -> None:
         async with published() as (issuer, server):
             document = {"jwt": [trusting(issuer, keys={"cooldown": "100ms"})]}
             async with gate_of(collector, document, spans=2) as gate:
-                await gate.has_keys(within=10)
+                await gate.has_keys(within=30)
                 unknown = Issuer(issuer.url, SigningKey.generate("ES256")).mint()
                 assert (await gate.request(unknown, headers=SAMPLED)).status == 401
 
@@ -224,7 +224,7 @@ async def test_reviews_are_children_of_the_decision(tmp_path: Path) -> None:
         original = [("X-Original-Method", "GET"), ("X-Original-URI", "/metrics?secret=1")]
         with Collector() as collector:
             async with gate_of(collector, document, spans=3) as gate:
-                await gate.becomes_ready(within=20)
+                await gate.becomes_ready(within=30)
                 token = scenario.token_file.read_text()
                 assert (await gate.request(token, headers=[*SAMPLED, *original])).status == 200
 
@@ -244,7 +244,7 @@ async def test_a_failed_review_is_an_error(tmp_path: Path) -> None:
         with Collector() as collector:
             document = {"cluster": of_cluster(scenario, mode="always")}
             async with gate_of(collector, document, spans=2) as gate:
-                await gate.becomes_ready(within=20)
+                await gate.becomes_ready(within=30)
                 scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(500))
                 token = scenario.token_file.read_text()
                 assert (await gate.request(token, headers=SAMPLED)).status == 503
@@ -272,7 +272,7 @@ async def test_introspection_is_a_child_of_the_decision(tmp_path: Path) -> None:
         }
         with Collector() as collector:
             async with gate_of(collector, {"introspection": [item]}, spans=2) as gate:
-                await gate.becomes_ready(within=20)
+                await gate.becomes_ready(within=30)
                 assert (await gate.request("gho_opaque-token", headers=SAMPLED)).status == 200
 
     decision, request = only(collector.named("decide")), only(collector.named("introspect token"))

@@ -174,7 +174,7 @@ async def test_the_path_of_a_user(name: str, certificate: ServerCertificate, tmp
             )
             assert (await command.communicate(), command.returncode)[1] == 0, words
         async with GateProcess(file, environ) as gate:
-            await gate.becomes_ready(within=20)
+            await gate.becomes_ready(within=30)
             assert (await answer(gate, item, item.token())).verdict == (200, "")
 
 

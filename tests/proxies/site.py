@@ -76,7 +76,7 @@ class Site:
         async def written() -> bool:
             return found() != []
 
-        await until(written, within=20, otherwise=self.process.log_tail)
+        await until(written, within=30, otherwise=self.process.log_tail)
         [line] = found()
         return line
 

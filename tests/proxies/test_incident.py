@@ -219,7 +219,7 @@ async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage
                     checks = (await gate.admin("/readyz?verbose")).body
                     return all(f"[+]{name} ok" in checks for name in WORKING) and await metadata.watched()
 
-                await until(works, within=20, otherwise=gate.process.log_tail)
+                await until(works, within=30, otherwise=gate.process.log_tail)
                 variables = {
                     "gate_log": str(gate.process.log),
                     "config": str(config),
@@ -276,7 +276,7 @@ async def deleted(stage: Stage) -> Complaint:
         seen.append(await stage.visit("/", stage.pod_token))
         return seen[-1].status != 200
 
-    await until(denied, within=20)
+    await until(denied, within=30)
     return seen[-1]
 
 
@@ -304,7 +304,7 @@ async def throttled(stage: Stage) -> Complaint:
         seen.append(await stage.visit("/", token))
         return seen[-1].status != 200
 
-    await until(denied, within=20)
+    await until(denied, within=30)
     return seen[-1]
 
 
@@ -420,7 +420,7 @@ async def test_the_id_leads_to_the_cause(stage: Stage, heading: str, case: Case)
         texts = [proxy_log.read_text(), Path(stage.variables["gate_log"]).read_text()]
         return all(complaint.request_id in text.rpartition("\n")[0] for text in texts)
 
-    await until(logged, within=20)
+    await until(logged, within=30)
     lines = await stage.run(search, variables)
     reason = case.code or "no_such_endpoint"
     assert f'"status":"{case.status}","reason":"{reason}"' in lines.splitlines()[0]

@@ -49,7 +49,7 @@ async def refused(client: ClusterClient) -> ApiError:
     return caught.value
 
 
-def by_kubeconfig(folder: Path, server: str, timeout: float = 10.0, **user: Any) -> ConnectionSettings:
+def by_kubeconfig(folder: Path, server: str, timeout: float = 30.0, **user: Any) -> ConnectionSettings:
     """Write a kubeconfig for a server and a user, by default with the token OWN; return the settings that use it."""
     path = Kubeconfig(server, user=user or {"token": OWN}).write(folder / "kubeconfig")
     return ConnectionSettings(kubeconfig=path, timeout=timeout)
@@ -91,4 +91,4 @@ class Pod:
     def access(self, api: FakeAPI) -> ConnectionSettings:
         """Return the settings for a server on 127.0.0.1."""
         environ = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(api.port)}
-        return ConnectionSettings(timeout=10, service_account_dir=str(self.folder), environ=environ)
+        return ConnectionSettings(timeout=30, service_account_dir=str(self.folder), environ=environ)

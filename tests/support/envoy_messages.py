@@ -100,7 +100,7 @@ class Asker:
 
     async def __call__(self, token: str | None = None, **request: Any) -> Checked:
         """Return the response to a request with this token."""
-        return Checked.of(await self._call(check_request(token, **request), timeout=20))
+        return Checked.of(await self._call(check_request(token, **request), timeout=60))
 
 
 @asynccontextmanager

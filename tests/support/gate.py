@@ -75,7 +75,7 @@ class Client:
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=20)
+            cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=60)
         )
 
     async def __aenter__(self) -> Self:
@@ -285,6 +285,7 @@ class GateProcess(RunningGate):
             log=file.with_suffix(".log"),
             ready=self._answers,
             environment={**os.environ, **own, **(environ or {})},
+            grace=30.0,
         )
 
     async def __aenter__(self) -> Self:

@@ -161,7 +161,7 @@ class ControlPlane:
                 raise
             return True
 
-        await until(allowed, within=5)
+        await until(allowed, within=30)
 
     async def create_legacy_token(self, namespace: str, account: str, *, secret: str) -> str:
         """Create a Secret of type kubernetes.io/service-account-token; return its token without `aud` and `exp`.

@@ -55,7 +55,7 @@ class KubeAPI:
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send one request; return the JSON object of the response.
 
-        Raise KubeError for a status of 300 or more, and aiohttp.ClientError or TimeoutError (5 s) without a response.
+        Raise KubeError for a status of 300 or more, and aiohttp.ClientError or TimeoutError (30 s) without a response.
         """
         async with AsyncExitStack() as opened:
             session = self.session
@@ -68,7 +68,7 @@ class KubeAPI:
                     json=body,
                     headers=self._headers,
                     ssl=self._trust,
-                    timeout=aiohttp.ClientTimeout(total=5),
+                    timeout=aiohttp.ClientTimeout(total=30),
                 )
             )
             if answer.status >= 300:

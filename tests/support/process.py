@@ -78,7 +78,7 @@ class ChildProcess:
         *,
         log: Path,
         ready: Callable[[], Awaitable[bool]],
-        within: float = 30.0,
+        within: float = 60.0,
         grace: float = 5.0,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
@@ -156,7 +156,7 @@ class ChildProcess:
             await self.ended(within=grace)
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)  # the group includes its own children
-            await self.ended(within=10)
+            await self.ended(within=30)
         return child.poll()
 
     async def ended(self, *, within: float) -> bool:

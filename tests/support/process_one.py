@@ -40,5 +40,5 @@ async def process_one(process: ChildProcess) -> int:
         found[:] = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
         return bool(found) and b"authgate" in Path(f"/proc/{found[0]}/cmdline").read_bytes()
 
-    await until(started, within=10, otherwise=process.log_tail)
+    await until(started, within=30, otherwise=process.log_tail)
     return found[0]

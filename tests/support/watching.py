@@ -64,9 +64,9 @@ async def watching(
     own = own or await plane.gate_token(namespace)
     cluster = {"revocation": "watch", "watch": watch, "tokenReview": dict(review or {})}
     async with Gate(write_configuration(folder, plane, own, cluster=cluster)) as gate:
-        await gate.has_keys(within=5)
+        await gate.has_keys(within=30)
         if sees:
-            await comes_to_see(gate, within=10)
+            await comes_to_see(gate, within=30)
         yield gate
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """The maximum wait for a response, in seconds. A test that passes never waits so long."""
 
 

@@ -77,4 +77,4 @@ async def exited(pid: int) -> None:
         except FileNotFoundError:
             return True
 
-    await until(ended, within=10)
+    await until(ended, within=30)
