@@ -102,7 +102,7 @@ async def ran(folder: Path, *command: str, **environment: str) -> tuple[int, str
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 20)
+    output, _ = await asyncio.wait_for(process.communicate(), 120)
     return process.returncode or 0, output.decode()
 
 

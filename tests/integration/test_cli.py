@@ -133,7 +133,7 @@ async def test_serve_ends_with_0_on_a_signal(tmp_path: Path, issuer: Issuer, num
     words = ("--config", str(file), "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
     async with serving(tmp_path, port, *words) as gate:
         gate.send(number)
-        assert await gate.ended(within=5)
+        assert await gate.ended(within=30)
         assert gate.exit_status == 0
 
 
@@ -147,7 +147,7 @@ async def test_a_flag_overrides_the_environment_which_overrides_the_file(
     env = {"AUTHGATE_CONFIG": str(file), "AUTHGATE_SERVER__ADMIN": f"127.0.0.1:{admin}"}
     async with serving(tmp_path, port, *words, env=env) as gate:
         assert await accepts(admin)
-        assert {line.split()[1] for line in gate.output().splitlines()} == {"WARN"}
+    assert {line.split()[1] for line in gate.output().splitlines()} == {"WARN"}
 
 
 async def test_warnings_about_the_configuration_are_logged_at_startup(tmp_path: Path, issuer: Issuer) -> None:
@@ -158,7 +158,8 @@ async def test_warnings_about_the_configuration_are_logged_at_startup(tmp_path: 
     file = written(tmp_path, document(issuer, jwt=[entry]))
     words = ("--config", str(file), "--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0")
     async with serving(tmp_path, port, *words) as gate:
-        lines = [json.loads(line) for line in gate.output().splitlines()]
+        pass
+    lines = [json.loads(line) for line in gate.output().splitlines()]
     warned = [line for line in lines if line["severity_text"] == "WARN"]
     assert len([line for line in warned if "claimMappings" in str(line)]) == 2
     assert len([line for line in warned if "jwt[0].gate.unsafeIgnoreConfirmation" in str(line)]) == 1
@@ -319,7 +320,7 @@ async def paste(line: str) -> subprocess.CompletedProcess[str]:
     """Return the result of running a printed line in another shell."""
     shell = ["sh", "-c", line]
     return await asyncio.to_thread(
-        subprocess.run, shell, check=False, capture_output=True, text=True, timeout=30
+        subprocess.run, shell, check=False, capture_output=True, text=True, timeout=120
     )
 
 
@@ -347,7 +348,7 @@ async def test_ctrl_c_ends_dev_and_deletes_its_folder(tmp_path: Path) -> None:
         folder = Path(printed(dev, "  configuration")[0].split()[-1]).parent
         assert (folder / "token").exists()
         dev.send(signal.SIGINT)
-        assert await dev.ended(within=20)
+        assert await dev.ended(within=30)
         assert dev.exit_status == 0
         assert not folder.exists()
         assert "Traceback" not in dev.output()
@@ -361,7 +362,7 @@ async def test_ctrl_c_while_dev_starts_deletes_its_folder(tmp_path: Path) -> Non
 
     async with developing(tmp_path, ready=has_begun) as dev:
         dev.send(signal.SIGINT)
-        assert await dev.ended(within=10)
+        assert await dev.ended(within=30)
         assert dev.exit_status == 0
         # On a busy machine, it may have started before the signal arrives.
         assert "Traceback" not in dev.output()

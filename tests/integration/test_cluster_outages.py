@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,7 +52,7 @@ FAULTS: dict[str, tuple[Fault, str, str]] = {
     "401": (failing(401), FORBIDDEN, "unauthorized"),
     "403": (failing(403), FORBIDDEN, "forbidden"),
     "404": (failing(404), UNAVAILABLE, "bad_answer"),
-    "429": (failing(429), UNAVAILABLE, "rate_limited"),
+    "429": (failing(429, retry_after=3), UNAVAILABLE, "rate_limited"),
     "500": (failing(500), UNAVAILABLE, "server_error"),
     "503": (failing(503), UNAVAILABLE, "server_error"),
     "hangs": (Hold(), UNAVAILABLE, "timeout"),
@@ -82,11 +82,30 @@ async def scenario(tmp_path: Path) -> AsyncIterator[Scenario]:
 
 @pytest.fixture
 async def gate(scenario: Scenario) -> AsyncIterator[Gate]:
-    """A gate that has the cluster's keys and reviews opaque tokens, with a timeout of 0.3 s."""
-    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="0.3s")
+    """A gate that has the cluster's keys and reviews opaque tokens."""
+    async with reviewing(scenario) as it:
+        yield it
+
+
+@pytest.fixture
+async def hasty(scenario: Scenario) -> AsyncIterator[Gate]:
+    """The same gate with a short timeout."""
+    async with reviewing(scenario, "0.3s") as it:
+        yield it
+
+
+@asynccontextmanager
+async def reviewing(scenario: Scenario, timeout: str = "30s") -> AsyncIterator[Gate]:  # noqa: ASYNC109 - the gate's
+    """Run a gate with this timeout of reviews."""
+    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout=timeout)
     async with running({"cluster": section}) as it:
         await reviews_at_rest(it, scenario)
         yield it
+
+
+def timeout_for(fault: Fault) -> str:
+    """Return a short timeout for a server that hangs. All other faults are found without one, however slowly."""
+    return "0.3s" if isinstance(fault, Hold) else "30s"
 
 
 def demo_token(scenario: Scenario) -> str:
@@ -96,21 +115,22 @@ def demo_token(scenario: Scenario) -> str:
 
 @pytest.mark.parametrize(("fault", "reason", "result"), FAULTS.values(), ids=FAULTS.keys())
 async def test_a_failing_review_is_not_cached(
-    scenario: Scenario, gate: Gate, fault: Fault, reason: str, result: str
+    scenario: Scenario, fault: Fault, reason: str, result: str
 ) -> None:
     """The answer is 503 with Retry-After. The next request sends a review again."""
     server, token = scenario.server, scenario.state.static_token("operator")
-    server.faults.set(TOKEN_REVIEWS_PATH, fault)
-    # After a 429 no review is sent for a second, so the second request is only counted as throttled.
-    for asked in (1, 1 if result == "rate_limited" else 2):
-        answer = await gate.request(token)
-        assert answer.verdict == (503, reason)
-        assert int(answer.value("Retry-After")) >= 1
-        assert await gate.metric("authgate_tokenreview_requests_total", result=result) == asked
-    assert server.counts["/elsewhere"] == 0
-    server.faults.clear()
-    await gate.passes(token, within=5)
-    assert (await gate.request(token)).value("X-Auth-Request-User") == "operator"
+    async with reviewing(scenario, timeout_for(fault)) as gate:
+        server.faults.set(TOKEN_REVIEWS_PATH, fault)
+        # After a 429 no review is sent for its Retry-After, so the second request is only counted as throttled.
+        for asked in (1, 1 if result == "rate_limited" else 2):
+            answer = await gate.request(token)
+            assert answer.verdict == (503, reason)
+            assert int(answer.value("Retry-After")) >= 1
+            assert await gate.metric("authgate_tokenreview_requests_total", result=result) == asked
+        assert server.counts["/elsewhere"] == 0
+        server.faults.clear()
+        await gate.passes(token, within=30)
+        assert (await gate.request(token)).value("X-Auth-Request-User") == "operator"
 
 
 async def test_the_servers_retry_after_is_forwarded(scenario: Scenario, gate: Gate) -> None:
@@ -128,12 +148,12 @@ async def test_a_redirect_is_never_followed(scenario: Scenario, gate: Gate) -> N
         assert elsewhere.counts == {}
 
 
-async def test_local_keys_decide_while_reviews_fail(scenario: Scenario, gate: Gate) -> None:
+async def test_local_keys_decide_while_reviews_fail(scenario: Scenario, hasty: Gate) -> None:
     """A ServiceAccount's token needs no review, and does not wait for one."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
-    waiting = asyncio.create_task(gate.verdict(scenario.state.static_token("operator")))
+    waiting = asyncio.create_task(hasty.verdict(scenario.state.static_token("operator")))
     await scenario.server.arrived(TOKEN_REVIEWS_PATH)
-    assert (await gate.request(demo_token(scenario))).status == 200
+    assert (await hasty.request(demo_token(scenario))).status == 200
     assert await waiting == (503, UNAVAILABLE)
 
 
@@ -216,7 +236,7 @@ async def test_a_binding_that_is_missing_for_legacy_tokens_is_named(scenario: Sc
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE])
     static = scenario.state.static_token("operator")
     async with running({"cluster": section}) as gate:
-        await gate.passes(static, within=10)
+        await gate.passes(static, within=30)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(403))
         assert await gate.verdict(scenario.state.static_token("another")) == (503, FORBIDDEN)
         report = await gate.admin("/readyz?verbose")
@@ -237,7 +257,7 @@ async def test_a_binding_that_is_missing_for_legacy_tokens_is_named(scenario: Sc
         async def named_no_longer() -> bool:
             return "[+]cluster/home/legacyAudiences ok" in (await gate.admin("/readyz?verbose")).body
 
-        await until(named_no_longer, within=10)
+        await until(named_no_longer, within=30)
 
 
 async def test_mode_never_sends_no_review(scenario: Scenario) -> None:
@@ -256,7 +276,7 @@ async def test_a_cluster_that_comes_up_later_is_found(scenario: Scenario) -> Non
         assert (await gate.request(token)).status == 503
         assert not await gate.ready()
         await scenario.server.start()
-        await gate.becomes_ready(within=15)
+        await gate.becomes_ready(within=30)
         assert (await gate.request(token)).status == 200
 
 
@@ -264,36 +284,28 @@ async def test_reviews_alone_make_a_gate_ready(scenario: Scenario) -> None:
     """If keys cannot be fetched, authgate itself sends a TokenReview at startup. No client request is needed."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     async with running({"cluster": of_cluster(scenario)}) as gate:
-        await gate.becomes_ready(within=10)
-
-
-async def test_a_hanging_review_ends_in_time(scenario: Scenario, gate: Gate) -> None:
-    """tokenReview.timeout limits the wait of a request."""
-    scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
-    began = time.monotonic()
-    assert await gate.verdict(scenario.state.static_token("operator")) == (503, UNAVAILABLE)
-    assert 0.25 < time.monotonic() - began < 2
+        await gate.becomes_ready(within=30)
 
 
 @pytest.mark.parametrize(("patience", "status"), [("0.3s", 503), ("30s", 200)], ids=["too late", "in time"])
 async def test_a_review_may_take_three_seconds(scenario: Scenario, patience: str, status: int) -> None:
-    """A slow answer counts if it arrives before the timeout. Otherwise the next fast review decides."""
+    """A slow answer counts if it arrives before tokenReview.timeout. Otherwise the next fast review decides."""
     scenario.server.faults.set(TOKEN_REVIEWS_PATH, Delay(3))
     token = scenario.state.static_token("operator")
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout=patience)
     async with running({"cluster": section}) as gate:
         assert (await gate.request(token)).status == status
         scenario.server.faults.clear()
-        await gate.passes(token, within=20)
+        await gate.passes(token, within=30)
 
 
 @pytest.mark.parametrize("fault", ["401", "429", "500", "hangs", "cut-off", "dropped"])
 async def test_keys_are_fetched_after_an_outage(scenario: Scenario, fault: str) -> None:
     """Without keys and reviews the answer is 503. authgate fetches keys again and then allows, without a restart."""
     scenario.server.faults.set(JWKS_PATH, FAULTS[fault][0])
-    section = of_cluster(scenario, keys={"timeout": "0.3s"}, mode="never")
+    section = of_cluster(scenario, keys={"timeout": timeout_for(FAULTS[fault][0])}, mode="never")
     async with running({"cluster": section}) as gate:
         assert await gate.verdict(demo_token(scenario)) == (503, "keys_unavailable")
         scenario.server.faults.clear()
-        await gate.becomes_ready(within=20)
+        await gate.becomes_ready(within=30)
         assert (await gate.request(demo_token(scenario))).status == 200

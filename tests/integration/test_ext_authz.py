@@ -77,7 +77,7 @@ async def health(ask: Asker, service: str = "") -> int:
         request_serializer=HealthCheckRequest.SerializeToString,
         response_deserializer=HealthCheckResponse.FromString,
     )
-    status: int = (await call(HealthCheckRequest(service=service), timeout=20)).status
+    status: int = (await call(HealthCheckRequest(service=service), timeout=60)).status
     return status
 
 
@@ -210,7 +210,7 @@ async def test_an_open_call_is_in_flight() -> None:
     verifier.held = True
     async with answering(verifier, metrics) as gate, asking(gate.address) as ask:
         waiting = asyncio.create_task(ask(minted()))
-        await until(lambda: _is(metrics.in_flight == 1), within=10)
+        await until(lambda: _is(metrics.in_flight == 1), within=30)
         verifier.release()
         assert (await waiting).status == 200
     assert metrics.in_flight == 0
@@ -226,9 +226,9 @@ async def test_a_cancelled_call_leaves_nothing_behind() -> None:
     verifier.held = True
     async with answering(verifier, metrics) as gate, asking(gate.address) as ask:
         call = ask.channel.unary_unary(CHECK)(check_request(minted()).SerializeToString())
-        await until(lambda: _is(metrics.in_flight == 1), within=10)
+        await until(lambda: _is(metrics.in_flight == 1), within=30)
         call.cancel()
-        await until(lambda: _is(metrics.in_flight == 0), within=10)
+        await until(lambda: _is(metrics.in_flight == 0), within=30)
         verifier.release()
     assert metrics.internal_errors == 0
 
@@ -325,7 +325,7 @@ async def test_the_oldest_of_too_many_slow_messages_is_cancelled() -> None:
     """Each slow message is charged the maximum size, and all of them must fit into the budget."""
     message = 2 * 65536 + 16384
     async with (
-        answering(ScriptedVerifier(), budget=HeadBudget(3 * message)) as gate,
+        answering(ScriptedVerifier(), budget=HeadBudget(3 * message), header_timeout=3600.0) as gate,
         asking(gate.address) as ask,
     ):
         calls = []
@@ -333,7 +333,7 @@ async def test_the_oldest_of_too_many_slow_messages_is_cancelled() -> None:
             calls.append(ask.channel.stream_unary(CHECK)())
             await calls[-1].wait_for_connection()
         for call in calls[:2]:
-            assert await asyncio.wait_for(call.code(), 8) is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert await asyncio.wait_for(call.code(), 60) is grpc.StatusCode.DEADLINE_EXCEEDED
         assert not any(call.done() for call in calls[2:])
         assert (await ask(minted())).status == 200
         for call in calls:
@@ -345,7 +345,7 @@ async def test_a_call_with_much_metadata_is_refused() -> None:
     async with answering(ScriptedVerifier()) as gate, asking(gate.address) as ask:
         for size, taken in ((1000, True), (9000, False)):
             message = check_request(minted()).SerializeToString()
-            call = ask.channel.unary_unary(CHECK)(message, metadata=(("x-long", "x" * size),), timeout=20)
+            call = ask.channel.unary_unary(CHECK)(message, metadata=(("x-long", "x" * size),), timeout=60)
             if taken:
                 await call
             else:
@@ -355,10 +355,14 @@ async def test_a_call_with_much_metadata_is_refused() -> None:
 @pytest.mark.parametrize("streams", [128, 129])
 async def test_a_connection_has_128_calls_at_once(streams: int) -> None:
     """A further call on the same connection waits until one of them has ended."""
-    async with answering(ScriptedVerifier(), max_connections=1000) as gate, asking(gate.address) as ask:
+    async with (
+        answering(ScriptedVerifier(), max_connections=1000, header_timeout=3600.0) as gate,
+        asking(gate.address) as ask,
+    ):
         calls = [ask.channel.stream_unary(CHECK)() for _ in range(streams - 1)]
         await asyncio.gather(*(call.wait_for_connection() for call in calls))
-        last = ask.channel.unary_unary(CHECK)(check_request(minted()).SerializeToString(), timeout=0.5)
+        limit = 60 if streams == 128 else 0.5
+        last = ask.channel.unary_unary(CHECK)(check_request(minted()).SerializeToString(), timeout=limit)
         if streams == 128:
             await last
         else:
@@ -398,7 +402,7 @@ async def test_calls_beyond_the_limit_are_refused() -> None:
     verifier.held = True
     async with answering(verifier, max_connections=3) as gate, asking(gate.address) as ask:
         held = [asyncio.create_task(ask(minted())) for _ in range(3)]
-        await until(lambda: _is(len(verifier.asked) == 3), within=10)
+        await until(lambda: _is(len(verifier.asked) == 3), within=30)
         assert await refused(ask(minted())) is grpc.StatusCode.RESOURCE_EXHAUSTED
         verifier.release()
         assert [(await one).status for one in held] == [200] * 3
@@ -503,9 +507,9 @@ async def test_an_open_call_is_finished_at_shutdown() -> None:
     """Meanwhile new calls are refused."""
     verifier = ScriptedVerifier()
     verifier.held = True
-    async with answering(verifier) as gate, asking(gate.address) as ask:
+    async with answering(verifier, shutdown_timeout=60.0) as gate, asking(gate.address) as ask:
         waiting = asyncio.create_task(ask(minted()))
-        await until(lambda: _is(len(verifier.asked) == 1), within=10)
+        await until(lambda: _is(len(verifier.asked) == 1), within=30)
         closing = asyncio.create_task(gate.close())
         assert await refused(ask(minted())) in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
         assert not waiting.done()
@@ -526,10 +530,10 @@ async def test_sigterm_gives_envoy_time(tmp_path: Path) -> None:
         async def unready() -> bool:
             return (await health(ask)) == int(HealthCheckResponse.NOT_SERVING)
 
-        await until(unready, within=10)
+        await until(unready, within=30)
         assert (await ask(minted())).status == 200
         gate.process.send(signal.SIGTERM)  # the second one ends the delay
-        assert await gate.process.ended(within=10)
+        assert await gate.process.ended(within=30)
         assert gate.process.exit_status == 0
         assert "Traceback" not in gate.process.output()
 
@@ -564,9 +568,9 @@ async def test_workers_share_the_port(tmp_path: Path) -> None:
         async def all_unready() -> bool:
             return {await health(call) for call in calls} == {HealthCheckResponse.NOT_SERVING}
 
-        await until(all_unready, within=10)
+        await until(all_unready, within=30)
         crew.process.send(signal.SIGTERM)  # the second one ends the delay
-        assert await crew.process.ended(within=10)
+        assert await crew.process.ended(within=30)
         assert "Traceback" not in crew.process.output()
 
 

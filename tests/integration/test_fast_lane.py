@@ -55,7 +55,7 @@ class Loop(threading.Thread):
         self.loop.close()
 
     def do(self, work: object) -> None:
-        asyncio.run_coroutine_threadsafe(work, self.loop).result(10)  # type: ignore[arg-type]  # a coroutine
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(60)  # type: ignore[arg-type]  # a coroutine
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +85,11 @@ def _running(folder: Path, audit: str) -> Iterator[Pair]:
         loop.do(service.start())
     clients = [Client(service) for service in services]
     yield Pair(services[0], services[1], clients[0], clients[1], tokens, key)
-    for client in clients:
-        client.close()
     for service in services:
         loop.do(service.stop())
     loop.do(_lingering_connections_end())
     loop.loop.call_soon_threadsafe(loop.loop.stop)
-    loop.join(5)
+    loop.join(60)
 
 
 async def _lingering_connections_end() -> None:
@@ -145,27 +143,30 @@ class Client:
 
     def __init__(self, service: Service) -> None:
         self._address = _tcp(service.verify_addresses[0])
-        self._beside = socket.create_connection(_tcp(service.admin_address or ""), timeout=10)
+        self._admin_address = _tcp(service.admin_address or "")
 
     def exchange(self, pieces: list[bytes]) -> tuple[bytes, str]:
         """Send pieces that are read one by one; return all answers without dates, and whether the connection ended."""
-        with socket.create_connection(self._address, timeout=10) as client:
+        with (
+            socket.create_connection(self._admin_address, timeout=60) as beside,
+            socket.create_connection(self._address, timeout=60) as client,
+        ):
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             received, fate = b"", "open"
             for piece in pieces:
                 with suppress(ConnectionError):
-                    client.settimeout(10)
+                    client.settimeout(60)
                     client.sendall(piece)
-                more, fate = self._all_of(client)
+                more, fate = self._all_of(client, beside)
                 received += more
         return _without_random_ids(re.sub(rb"\r\nDate: [^\r]*", b"", received)), fate
 
-    def _all_of(self, client: socket.socket) -> tuple[bytes, str]:
+    def _all_of(self, client: socket.socket, beside: socket.socket) -> tuple[bytes, str]:
         """Read until the single-threaded service has answered several later requests and nothing more arrived."""
         client.setblocking(False)
         received, quiet = b"", 0
         while quiet < _QUIET_ROUNDS:
-            self._ask_beside()
+            _ask(beside)
             quiet += 1
             try:
                 while chunk := client.recv(65536):
@@ -177,15 +178,14 @@ class Client:
             return received, "closed"
         return received, "open"
 
-    def _ask_beside(self) -> None:
-        self._beside.sendall(b"GET /livez HTTP/1.1\r\nHost: beside\r\n\r\n")
-        answer = b""
-        while not answer.endswith(b"\r\n\r\nok"):
-            answer += self._beside.recv(65536)
 
-    def close(self) -> None:
-        """Close the second connection."""
-        self._beside.close()
+def _ask(beside: socket.socket) -> None:
+    beside.sendall(b"GET /livez HTTP/1.1\r\nHost: beside\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"\r\n\r\nok"):
+        more = beside.recv(65536)
+        assert more, "the admin port has closed the connection"
+        answer += more
 
 
 def _without_random_ids(answer: bytes) -> bytes:

@@ -55,7 +55,7 @@ def through(proxy: ForwardProxy, **more: str) -> dict[str, str]:
 
 def fetcher(certificate: ServerCertificate, environ: dict[str, str]) -> HTTPFetcher:
     """Return the fetcher of an issuer's documents."""
-    return HTTPFetcher(5.0, ca_pem=certificate.ca_pem.decode(), proxies=ProxyEnvironment(environ))
+    return HTTPFetcher(30.0, ca_pem=certificate.ca_pem.decode(), proxies=ProxyEnvironment(environ))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_password_of_the_home_directory_is_sent_to_an_issuer() -> None:
     """Neither ~/.netrc nor $NETRC is read, although curl and many HTTP libraries read them."""
     async with FakeAPI(always(b"{}")) as issuer:
-        await HTTPFetcher(5.0).fetch(f"{issuer.url}/keys")
+        await HTTPFetcher(30.0).fetch(f"{issuer.url}/keys")
     assert "Authorization" not in issuer.received[0].headers
 
 
@@ -150,7 +150,7 @@ async def test_a_gate_finds_keys_through_the_proxy(tmp_path: Path, certificate: 
         async with behind(server) as proxy:
             file = written(tmp_path, {"jwt": [entry]})
             async with GateProcess(file, {"HTTPS_PROXY": f"http://{proxy.address}"}) as gate:
-                await gate.passes(issuer.mint("ada"), within=10)
+                await gate.passes(issuer.mint("ada"), within=30)
             findings = await found(file, environ=through(proxy))
     assert {tunnel.authority for tunnel in proxy.tunnels} == {"issuer.example:443"}
     named = findings.about("jwt corp: proxy")

@@ -36,12 +36,12 @@ async def test_no_secret_is_written(tmp_path: Path, format_: str) -> None:
     """No output at level debug has the tokens or the client's secret, even if the server echoes them."""
     async with authorization_server() as (site, server):
         document = {
-            "introspection": [asking(site, tmp_path, cache={"ttl": "0s", "negativeTTL": "0s"})],
+            "introspection": [asking(site, tmp_path, timeout="1s", cache={"ttl": "0s", "negativeTTL": "0s"})],
             "log": {"level": "debug", "audit": "all", "format": format_},
             "shutdown": {"delay": "0s"},
         }
         async with GateProcess(written(tmp_path, document)) as gate:
-            await gate.becomes_ready(within=10)
+            await gate.becomes_ready(within=30)
             shown = ""
             for token in (TOKEN, REVOKED):
                 await gate.request(token)
@@ -66,7 +66,7 @@ async def test_workers_and_reloads_keep_the_gate_ready(tmp_path: Path) -> None:
             "shutdown": {"delay": "0s"},
         }
         async with GateProcess(written(tmp_path, document)) as gate:
-            await gate.becomes_ready(within=20)
+            await gate.becomes_ready(within=30)
             assert await gate.verdict(TOKEN) == (200, "")
             changed = asking(site, tmp_path, name="renamed")
             written(tmp_path, {**document, "introspection": [changed]})
@@ -77,7 +77,7 @@ async def test_workers_and_reloads_keep_the_gate_ready(tmp_path: Path) -> None:
                 assert await gate.ready()
                 return answer.value("X-Auth-Request-User") == "renamed:jane"
 
-            await until(reloaded, within=20)
+            await until(reloaded, within=30)
             await comes_to(gate, 0, "authgate_config_reloads_total", result="failure")
 
 

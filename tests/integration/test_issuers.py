@@ -15,7 +15,7 @@ from authgate.dev.keys import SigningKey
 from authgate.dev.tls import throwaway_certificate
 from tests.support.embedded_server import EmbeddedServer
 from tests.support.fake_api import FakeAPI
-from tests.support.faults import json_answer
+from tests.support.faults import Hold, json_answer
 from tests.support.openid import OpenIDSite
 from tests.support.process import until
 from tests.support.service import comes_to, published, running, trusting
@@ -55,7 +55,7 @@ async def cooled(gate: Gate) -> None:
     async def passed() -> bool:
         return time.time() - await gate.metric("authgate_jwks_last_success_timestamp_seconds") > 0.15
 
-    await until(passed, within=5)
+    await until(passed, within=30)
 
 
 async def test_keys_are_found_by_discovery(site: Site) -> None:
@@ -129,10 +129,10 @@ async def test_the_token_file_is_read_for_every_fetch(tmp_path: Path) -> None:
         issuer.url, issuer.jwks_uri = server.url, server.url + "/jwks"
         keys = {**QUICK, "tokenFile": str(token_file)}
         async with running({"jwt": [trusting(issuer, keys=keys)]}) as gate:
-            await gate.passes(issuer.mint(), within=5)
+            await gate.passes(issuer.mint(), within=30)
             token_file.write_text("second\n")
             issuer.rotate()
-            await gate.passes(issuer.mint(), within=5)
+            await gate.passes(issuer.mint(), within=30)
         shown = [request.headers.get("Authorization") for request in server.received]
     assert shown == ["Bearer first"] * 2 + ["Bearer second"] * 2
 
@@ -144,7 +144,7 @@ async def test_the_token_is_sent_only_to_the_issuers_host(tmp_path: Path) -> Non
     async with FakeAPI(documents(issuer)) as named, FakeAPI(documents(issuer)) as other:
         issuer.url, issuer.jwks_uri = named.url, other.url + "/jwks"
         async with running({"jwt": [trusting(issuer, keys={"tokenFile": str(tmp_path / "token")})]}) as gate:
-            await gate.passes(issuer.mint(), within=5)
+            await gate.passes(issuer.mint(), within=30)
         assert [request.headers.get("Authorization") for request in named.received] == ["Bearer mine"]
         assert [request.headers.get("Authorization") for request in other.received] == [None]
 
@@ -159,7 +159,7 @@ async def test_a_missing_token_file_is_an_outage(site: Site, tmp_path: Path) -> 
         assert f"{token_file}: the token file cannot be read" in (await gate.admin("/readyz?verbose")).body
         assert server.counts == {}
         token_file.write_text("mine")
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
 
 
 async def test_a_bad_key_does_not_affect_the_others(site: Site) -> None:
@@ -187,10 +187,13 @@ async def test_invented_kids_start_one_fetch_per_cooldown(site: Site) -> None:
     issuer, server = site
     stranger = SigningKey.generate("ES256")
     tokens = [issuer.mint(key=stranger, headers={"kid": f"kid-{number}"}) for number in range(60)]
-    async with running({"jwt": [trusting(issuer, keys={"cooldown": "1s"})]}) as gate:
-        await gate.passes(issuer.mint(), within=5)
-        verdicts = await asyncio.gather(*(gate.verdict(token) for token in tokens))
-        assert set(verdicts) == {(401, "key_unknown")}
+    async with running({"jwt": [trusting(issuer, keys={"cooldown": "1s", "timeout": "60s"})]}) as gate:
+        await gate.passes(issuer.mint(), within=30)
+        server.faults.set("/jwks", Hold())  # until all tokens have arrived, however long that takes
+        waiting = [asyncio.create_task(gate.verdict(token)) for token in tokens]
+        await comes_to(gate, len(tokens), "authgate_in_flight_requests")
+        server.faults.clear()
+        assert set(await asyncio.gather(*waiting)) == {(401, "key_unknown")}
     assert server.counts["/jwks"] == 2
 
 
@@ -199,7 +202,7 @@ async def test_a_key_replaced_under_its_kid_works_at_its_first_request(site: Sit
     issuer, server = site
     async with running({"jwt": [trusting(issuer)]}) as gate:
         older = issuer.mint()
-        await gate.passes(older, within=5)
+        await gate.passes(older, within=30)
         issuer.rotate(SigningKey.generate("ES256", kid=issuer.key.kid), overlap=False)
         assert (await gate.request(issuer.mint())).status == 200
         assert await gate.verdict(older) == (401, "signature_invalid")
@@ -210,7 +213,7 @@ async def test_a_key_replaced_without_a_kid_works_at_its_first_request() -> None
     """Neither its JWK nor its tokens have a kid."""
     async with published(key=SigningKey.generate("ES256").without_kid()) as (issuer, server):
         async with running({"jwt": [trusting(issuer)]}) as gate:
-            await gate.passes(issuer.mint(), within=5)
+            await gate.passes(issuer.mint(), within=30)
             issuer.rotate(SigningKey.generate("ES256").without_kid(), overlap=False)
             assert (await gate.request(issuer.mint())).status == 200
         assert server.counts["/jwks"] == 2
@@ -221,7 +224,7 @@ async def test_forged_tokens_start_one_fetch(site: Site) -> None:
     issuer, server = site
     forger = SigningKey.generate("ES256", kid=issuer.key.kid)
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         for number in range(100):
             verdict = await gate.verdict(issuer.mint(f"user-{number}", key=forger))
             assert verdict == (401, "signature_invalid")
@@ -233,36 +236,38 @@ async def test_a_token_that_was_rejected_before_its_key_was_known_is_accepted_la
     issuer, _ = site
     forger = SigningKey.generate("ES256", kid=issuer.key.kid)
     document = {
-        "jwt": [trusting(issuer, keys={**QUICK, "refresh": "2s"})],
+        "jwt": [trusting(issuer, keys={**QUICK, "refresh": "4s"})],
         "cache": {"negativeTTL": "60s"},
     }
     async with running(document) as gate:
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         assert await gate.verdict(issuer.mint(key=forger)) == (401, "signature_invalid")
         issuer.rotate(SigningKey.generate("ES256", kid=issuer.key.kid), overlap=False)
         token = issuer.mint()
         assert await gate.verdict(token) == (401, "signature_invalid")
-        await gate.passes(token, within=5)
+        await gate.passes(token, within=30)
 
 
 async def test_a_new_key_within_the_cooldown_is_unavailable(site: Site) -> None:
     """Its tokens get 503 with Retry-After and a reason of its own, and never 401. The retry is allowed."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, keys={"cooldown": "3s"})]}) as gate:
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         issuer.rotate()
-        answer = await gate.request(issuer.mint())
+        while (answer := await gate.request(issuer.mint())).status == 200:
+            issuer.rotate()  # the machine was so busy that the cooldown was nearly over: it has begun again
         assert answer.verdict == (503, "key_pending")
+        fetched = server.counts["/jwks"]
         await asyncio.sleep(int(answer.value("Retry-After")))
         assert (await gate.request(issuer.mint())).status == 200
-    assert server.counts["/jwks"] == 2
+    assert server.counts["/jwks"] == fetched + 1
 
 
 async def test_a_new_key_waits_for_a_fetch_that_is_due_soon(site: Site) -> None:
     """The request is decided by the keys of the next fetch."""
     issuer, server = site
     async with running({"jwt": [trusting(issuer, keys={"cooldown": "1s"})]}) as gate:
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         issuer.rotate()
         verdicts = await asyncio.gather(*(gate.verdict(issuer.mint(f"user-{n}")) for n in range(50)))
         assert set(verdicts) == {(200, "")}
@@ -273,14 +278,14 @@ async def test_an_older_key_set_of_a_lagging_replica_denies_no_token(site: Site)
     """One response lacks the new key. Tokens of this key get 200 or 503, never 401, and soon 200 again."""
     issuer, server = site
     before = issuer.jwks()
-    async with running({"jwt": [trusting(issuer, keys={"cooldown": "2s", "refresh": "4s"})]}) as gate:
-        await gate.passes(issuer.mint(), within=5)
+    async with running({"jwt": [trusting(issuer, keys={"cooldown": "3s", "refresh": "5s"})]}) as gate:
+        await gate.passes(issuer.mint(), within=30)
         issuer.rotate()
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         server.faults.set("/jwks", json_answer(before), times=1)
         lagging = server.counts["/jwks"] + 1
         statuses: list[int] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while server.counts["/jwks"] <= lagging or statuses[-1] != 200:
                 statuses.append((await gate.request(issuer.mint())).status)
     assert set(statuses) == {200, 503}
@@ -292,7 +297,7 @@ async def test_key_requests_bypass_caches() -> None:
     async with FakeAPI(documents(issuer)) as server:
         issuer.url, issuer.jwks_uri = server.url, server.url + "/jwks"
         async with running({"jwt": [trusting(issuer)]}) as gate:
-            await gate.passes(issuer.mint(), within=5)
+            await gate.passes(issuer.mint(), within=30)
         assert {request.headers.get("Cache-Control") for request in server.received} == {"no-cache"}
 
 
@@ -300,7 +305,7 @@ async def test_a_new_key_works_at_its_first_request(site: Site) -> None:
     """An unknown kid starts a fetch, and the request waits for it."""
     issuer, _ = site
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         await cooled(gate)
         issuer.rotate()
         assert (await gate.request(issuer.mint())).status == 200
@@ -311,9 +316,9 @@ async def test_an_older_key_is_valid_while_it_is_published(site: Site) -> None:
     issuer, _ = site
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
         older = issuer.mint()
-        await gate.passes(older, within=5)
+        await gate.passes(older, within=30)
         issuer.rotate(overlap=True)
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         assert (await gate.request(older)).status == 200
         assert await gate.metric("authgate_verify_requests_total", source="cache", decision="allow") >= 1
 
@@ -323,9 +328,9 @@ async def test_verdicts_of_a_withdrawn_key_are_removed(site: Site) -> None:
     issuer, _ = site
     async with running({"jwt": [trusting(issuer, keys=QUICK)]}) as gate:
         older = issuer.mint()
-        await gate.passes(older, within=5)
+        await gate.passes(older, within=30)
         issuer.rotate(overlap=False)
-        await gate.passes(issuer.mint(), within=5)
+        await gate.passes(issuer.mint(), within=30)
         assert await gate.verdict(older) == (401, "key_unknown")
 
 
@@ -334,7 +339,7 @@ async def test_keys_are_refreshed_in_the_background(site: Site) -> None:
     issuer, server = site
     async with running({"jwt": [trusting(issuer, keys={"refresh": "1s"})]}) as gate:
         older = issuer.mint()
-        await gate.passes(older, within=5)
+        await gate.passes(older, within=30)
         issuer.rotate(overlap=False)
         await server.arrived("/jwks", 2)
         await comes_to(gate, 2, "authgate_jwks_fetches_total", result="success")

@@ -111,7 +111,7 @@ async def test_invalid_tokens_are_not_reviewed_without_keys(
     """Time and audience are checked before a review."""
     scenario.server.faults.set(JWKS_PATH, failing(500))
     async with running({"cluster": of_cluster(scenario)}) as gate:
-        await gate.becomes_ready(within=10)
+        await gate.becomes_ready(within=30)
         before = scenario.server.counts[TOKEN_REVIEWS_PATH]
         assert await gate.verdict(make(scenario)) == (401, reason)
         assert scenario.server.counts[TOKEN_REVIEWS_PATH] == before
@@ -189,7 +189,7 @@ async def test_a_thousand_requests_share_one_review(scenario: Scenario) -> None:
     """All of them wait for one answer, each on its own connection."""
     token = scenario.state.static_token("operator")
     async with (
-        running({"cluster": of_cluster(scenario, timeout="20s", **LEGACY)}) as gate,
+        running({"cluster": of_cluster(scenario, timeout="30s", **LEGACY)}) as gate,
         AsyncExitStack() as clients,
     ):
         before = await reviews_at_rest(gate, scenario)
@@ -245,14 +245,14 @@ async def test_mode_always_caches_for_max_age(scenario: Scenario) -> None:
         async def refused() -> bool:
             return await gate.verdict(token) == (401, "review_rejected")
 
-        await until(refused, within=5)
+        await until(refused, within=30)
         assert time.monotonic() - began >= 0.6
 
 
 async def test_mode_always_needs_a_review_in_addition_to_keys(scenario: Scenario) -> None:
     """While reviews fail, no token is allowed, even with all keys in memory."""
     async with running({"cluster": of_cluster(scenario, mode="always")}) as gate:
-        await gate.becomes_ready(within=5)
+        await gate.becomes_ready(within=30)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, failing(500))
         assert await gate.verdict(account_token(scenario)) == (503, "review_unavailable")
         scenario.server.faults.clear()
@@ -263,7 +263,7 @@ async def test_a_static_token_in_use_is_not_affected_by_invented_ones(scenario: 
     """A token that was accepted a moment ago has its own budget, and a repeated invalid token needs no new review."""
     token = scenario.state.static_token("operator")
     section = of_cluster(scenario, qps=0.1, burst=3, **LEGACY)
-    async with running({"cluster": section, "cache": {"ttl": "0s"}}) as gate:
+    async with running({"cluster": section, "cache": {"ttl": "0s", "negativeTTL": "10m"}}) as gate:
         await reviews_at_rest(gate, scenario)
         assert await gate.verdict(token) == (200, "")
         junk = [await gate.verdict(f"made-up-{number}") for number in range(20)]

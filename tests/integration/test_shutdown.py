@@ -48,22 +48,22 @@ async def reviewing(
     folder: Path, scenario: Scenario, *, patience: str
 ) -> AsyncIterator[tuple[GateProcess, asyncio.Task[Any]]]:
     """Run `authgate serve` without a delay, with one open request that waits for a review."""
-    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
+    section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="30s")
     times = {"AUTHGATE_SHUTDOWN__DELAY": "0s", "AUTHGATE_SHUTDOWN__TIMEOUT": patience}
     async with GateProcess(written(folder, {"cluster": section}), times) as gate:
-        await gate.has_keys(within=5)
+        await gate.has_keys(within=30)
 
         async def probed() -> bool:  # the probe at startup must not be held
             return await gate.metric("authgate_tokenreview_requests_total") >= 1
 
-        await until(probed, within=20)
+        await until(probed, within=30)
         scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
         waiting = asyncio.create_task(gate.verdict(scenario.state.static_token("operator")))
 
         async def held() -> bool:
             return scenario.server.faults.held(TOKEN_REVIEWS_PATH) == 1
 
-        await until(held, within=5)
+        await until(held, within=30)
         yield gate, waiting
         scenario.server.faults.clear()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -75,7 +75,7 @@ async def no_longer_ready(gate: GateProcess) -> None:
     async def unready() -> bool:
         return (await gate.admin("/readyz")).status == 503
 
-    await until(unready, within=5)
+    await until(unready, within=30)
 
 
 async def no_longer_listening(gate: GateProcess) -> None:
@@ -84,7 +84,7 @@ async def no_longer_listening(gate: GateProcess) -> None:
     async def closed() -> bool:
         return not await accepts(int(gate.address.rpartition(":")[2]))
 
-    await until(closed, within=5)
+    await until(closed, within=30)
 
 
 async def test_sigterm_gives_load_balancers_time(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ async def test_sigterm_gives_load_balancers_time(tmp_path: Path) -> None:
         await kept.send(GET, HOST, bearer(ISSUER.mint()))
         assert (await kept.reply()).status == 200
         assert (await gate.admin("/livez")).status == 200
-        assert await gate.process.ended(within=20)
+        assert await gate.process.ended(within=30)
         assert time.monotonic() - began >= 3
         assert gate.process.exit_status == 0
 
@@ -110,7 +110,7 @@ async def test_sigint_ends_the_gate_without_a_delay(tmp_path: Path) -> None:
         assert (await idle.reply()).status == 401
         gate.process.send(signal.SIGINT)
         assert await idle.rest() == b""
-        assert await gate.process.ended(within=20)
+        assert await gate.process.ended(within=30)
         assert gate.process.exit_status == 0
         assert "Traceback" not in gate.process.output()
 
@@ -122,7 +122,7 @@ async def test_a_second_signal_ends_the_delay(tmp_path: Path, second: signal.Sig
         gate.process.send(signal.SIGTERM)
         await no_longer_ready(gate)
         gate.process.send(second)
-        assert await gate.process.ended(within=20)
+        assert await gate.process.ended(within=30)
         assert gate.process.exit_status == 0
 
 
@@ -130,14 +130,14 @@ async def test_an_open_request_is_finished(tmp_path: Path) -> None:
     """New connections are refused, and open requests are answered."""
     async with (
         cluster(tmp_path) as scenario,
-        reviewing(tmp_path, scenario, patience="20s") as (gate, waiting),
+        reviewing(tmp_path, scenario, patience="60s") as (gate, waiting),
     ):
         gate.process.send(signal.SIGTERM)
         await no_longer_listening(gate)
         assert not waiting.done()
         scenario.server.faults.clear()
         assert await waiting == (200, "")
-        assert await gate.process.ended(within=5)
+        assert await gate.process.ended(within=30)
         assert gate.process.exit_status == 0
 
 
@@ -149,7 +149,7 @@ async def test_a_request_that_does_not_end_is_cancelled(tmp_path: Path) -> None:
     ):
         began = time.monotonic()
         gate.process.send(signal.SIGTERM)
-        assert await gate.process.ended(within=8)
+        assert await gate.process.ended(within=30)
         assert time.monotonic() - began >= 0.5
         assert gate.process.exit_status == 0
         assert "Traceback" not in gate.process.output()
@@ -160,7 +160,7 @@ async def test_an_unfinished_request_does_not_delay_shutdown(tmp_path: Path) -> 
     async with serving(tmp_path, delay="0s", patience="60s") as gate, connected(gate.address) as wire:
         await wire.send_raw(b"GET /verify HTTP/1.1\r\n")
         gate.process.send(signal.SIGTERM)
-        assert await gate.process.ended(within=5)
+        assert await gate.process.ended(within=30)
         assert gate.process.exit_status == 0
 
 
@@ -173,7 +173,7 @@ async def serve(folder: Path, document: dict[str, Any]) -> tuple[int | None, str
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ},
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         output, _ = await process.communicate()
     return process.returncode, output.decode()
 
@@ -209,7 +209,7 @@ def test_a_signal_at_the_first_accepted_connection_ends_the_gate(tmp_path: Path,
                     if client.connect_ex(("127.0.0.1", first)) == 0:
                         break
             gate.send_signal(signal.SIGTERM)
-            assert gate.wait(20) == 0
+            assert gate.wait(60) == 0
         finally:
             gate.kill()
 
@@ -233,15 +233,15 @@ async def test_sighup_without_a_file_is_ignored(tmp_path: Path) -> None:
         return await accepts(port)
 
     try:
-        await until(answers, within=20)
+        await until(answers, within=30)
         process.send_signal(signal.SIGHUP)
         assert process.stderr is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while b"SIGHUP ignored" not in await process.stderr.readline():
                 pass
         assert await accepts(port)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await process.communicate()
         assert process.returncode == 0
     finally:

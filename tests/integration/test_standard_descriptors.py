@@ -45,9 +45,9 @@ async def test_closed_standard_descriptors_do_not_abort_the_gate(
         return await accepts(port)
 
     try:
-        await until(answers, within=20)
+        await until(answers, within=30)
         process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:

@@ -44,8 +44,8 @@ def issuer() -> Issuer:
 
 @pytest.fixture
 async def gate(issuer: Issuer) -> AsyncIterator[Gate]:
-    """A gate with one second for a head, and a long timeout between requests."""
-    limits = {"headerTimeout": "1s", "maxHeaderBytes": 65536}
+    """A gate with some seconds for a head, in which it answers all requests before it, and more between requests."""
+    limits = {"headerTimeout": "3s", "maxHeaderBytes": 65536}
     document = {"jwt": [knowing(issuer)], "limits": limits, "server": {"keepaliveTimeout": "60s"}}
     async with running(document) as it:
         yield it
@@ -136,7 +136,7 @@ async def test_a_flood_of_unfinished_heads_stays_within_a_memory_limit(
     tmp_path: Path, issuer: Issuer
 ) -> None:
     """There are 3,000 connections that could take 325 KB each. Good clients get correct responses meanwhile."""
-    limits = {"maxUnfinishedHeaderBytes": BUDGET, "headerTimeout": "60s"}
+    limits = {"maxUnfinishedHeaderBytes": BUDGET, "headerTimeout": "300s"}
     file = written(tmp_path, {"jwt": [knowing(issuer)], "limits": limits})
     good = bearer(issuer.mint())
     async with GateProcess(file, limits=(f"-v {900 * 1024}",)) as gate:

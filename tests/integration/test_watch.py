@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.support.fake_api import FakeAPI
 
-QUICK = WatchRules(page_size=2, silence=5, first_pause=0.01, longest_pause=0.05)
+QUICK = WatchRules(page_size=2, silence=3600, confirm=3600, first_pause=0.01, longest_pause=0.05)
 PODS = Scope("pods")
 
 
@@ -54,7 +54,7 @@ class Following:
         async def held() -> bool:
             return holds()
 
-        await until(held, within=10, otherwise=lambda: str(self.breaks))
+        await until(held, within=30, otherwise=lambda: str(self.breaks))
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def following(
 ) -> AsyncIterator[Following]:
     """Start a watch of the server's pods."""
     store = Revocation([PODS], SystemClock(), RevocationRules(max_objects=most, max_deleted=deleted))
-    async with server.api() as api, connected(by_kubeconfig(folder, api.url, timeout=2)) as client:
+    async with server.api() as api, connected(by_kubeconfig(folder, api.url, timeout=30)) as client:
         watch = Following(store, api)
         task = asyncio.create_task(Watcher(MetadataReader(client), PODS, store.views[0], rules).run())
         try:
@@ -331,7 +331,7 @@ async def test_while_a_watch_fails_reviews_decide_and_readiness_shows_why(tmp_pa
         section = {**of_cluster(scenario), "revocation": "watch", "watch": {"secrets": True}}
         token = scenario.state.account_token(scenario.state.service_account("demo"))
         async with running({"cluster": section}) as gate:
-            await gate.passes(token, within=5)
+            await gate.passes(token, within=30)
             detail = (await gate.admin("/readyz?verbose")).body
             broken = await gate.metric("authgate_watch_restarts_total", resource="pods", reason="bad_answer")
             known = await gate.metric("authgate_watch_objects", cluster="home")

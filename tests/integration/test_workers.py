@@ -88,7 +88,7 @@ async def test_memory_and_cpu_are_those_of_all_processes(crew: Crew) -> None:
         await passed(crew.address)
     before = await crew.metric("process_cpu_seconds_total")
     pid = await crew.kill(0)
-    await crew.replaced(0, pid, within=10)
+    await crew.replaced(0, pid, within=30)
     assert await crew.metric("process_cpu_seconds_total") >= before
 
 
@@ -103,7 +103,7 @@ async def test_a_killed_worker_does_not_affect_others(crew: Crew) -> None:
         assert any(alive)
         assert not all(alive)
         assert await crew.metric(REQUESTS, **ALLOWED) == len(wires) + sum(alive)
-        await crew.replaced(0, pid, within=10)
+        await crew.replaced(0, pid, within=30)
     assert await crew.metric(REQUESTS, **ALLOWED) == len(wires) + sum(alive)
     assert await crew.metric("authgate_worker_restarts_total", reason="killed") == 1
     assert await passed(crew.address) == 200
@@ -138,7 +138,7 @@ async def test_counters_never_decrease_under_load(crew: Crew) -> None:
         pid = await crew.kill(index)
         await until(observed, within=PATIENCE)
         seen = seen[-1:]
-        await crew.replaced(index, pid, within=10)
+        await crew.replaced(index, pid, within=30)
     ending = True
     await asyncio.gather(*clients)
     counted = await crew.metric(REQUESTS, **ALLOWED)
@@ -150,26 +150,24 @@ async def test_counters_never_decrease_under_load(crew: Crew) -> None:
 async def test_a_crash_loop_backs_off_and_is_reported(crew: Crew) -> None:
     """The first restart is immediate, the second waits. Meanwhile the gate is not ready."""
     first = await crew.kill(1)
-    await crew.replaced(1, first, within=10)
+    await crew.replaced(1, first, within=30)
     await crew.kill(1)
 
-    async def reported() -> bool:
-        return (
-            "[-]worker/1 failed: ended 2 times in a row, last by SIGKILL; starts again in"
-            in (await crew.admin("/readyz?verbose")).body
-        )
+    async def reported() -> bool:  # in the second before it starts again
+        answer = await crew.admin("/readyz?verbose")
+        text = "[-]worker/1 failed: ended 2 times in a row, last by SIGKILL; starts again in"
+        return answer.status == 503 and text in answer.body
 
-    await until(reported, within=5)
-    assert not await crew.ready()
+    await until(reported, within=30)
     assert await passed(crew.address) == 200
-    await crew.becomes_ready(within=10)
+    await crew.becomes_ready(within=30)
     assert crew.process.output().count("a worker ended; a new one starts") == 2
 
 
 async def test_a_stuck_worker_is_replaced(crew: Crew) -> None:
     """A worker without a message for ten seconds is killed, so its requests do not wait forever."""
     pid = await crew.kill(0, signal.SIGSTOP)
-    await crew.replaced(0, pid, within=40)
+    await crew.replaced(0, pid, within=60)
     assert await crew.metric("authgate_worker_restarts_total", reason="stuck") == 1
 
 
@@ -192,10 +190,10 @@ async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
         async def unready() -> bool:
             return not await crew.ready()
 
-        await until(unready, within=5)
+        await until(unready, within=30)
         assert [await passed(crew.address) for _ in range(20)] == [200] * 20
         crew.process.send(signal.SIGTERM)
-        assert await crew.process.ended(within=10)
+        assert await crew.process.ended(within=30)
         assert crew.process.exit_status == 0
         for pid in pids:
             await exited(pid)
@@ -205,13 +203,13 @@ async def test_sigterm_ends_all_after_the_delay(tmp_path: Path) -> None:
 async def test_open_requests_are_finished(tmp_path: Path) -> None:
     """This applies to every worker. New connections are refused."""
     async with cluster(tmp_path) as scenario:
-        section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="20s")
-        async with Crew(tmp_path, {"cluster": section}, {"AUTHGATE_SHUTDOWN__TIMEOUT": "20s"}) as crew:
+        section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE], timeout="30s")
+        async with Crew(tmp_path, {"cluster": section}, {"AUTHGATE_SHUTDOWN__TIMEOUT": "60s"}) as crew:
 
             async def probed() -> bool:
                 return scenario.server.counts[TOKEN_REVIEWS_PATH] == crew.count
 
-            await until(probed, within=10)
+            await until(probed, within=30)
             scenario.server.faults.set(TOKEN_REVIEWS_PATH, Hold())
             tokens = [scenario.state.static_token(f"operator-{number}") for number in range(10)]
             waiting = [asyncio.create_task(crew.verdict(token)) for token in tokens]
@@ -219,12 +217,12 @@ async def test_open_requests_are_finished(tmp_path: Path) -> None:
             async def held() -> bool:
                 return scenario.server.faults.held(TOKEN_REVIEWS_PATH) == len(tokens)
 
-            await until(held, within=10)
+            await until(held, within=30)
             crew.process.send(signal.SIGTERM)
-            await until(crew.refuses, within=5)
+            await until(crew.refuses, within=30)
             scenario.server.faults.clear()
             assert await asyncio.gather(*waiting) == [(200, "")] * len(tokens)
-            assert await crew.process.ended(within=10)
+            assert await crew.process.ended(within=30)
             assert crew.process.exit_status == 0
 
 
@@ -234,7 +232,7 @@ async def test_workers_do_not_outlive_their_supervisor(crew: Crew) -> None:
     crew.process.send(signal.SIGKILL)
     for pid in pids:
         await exited(pid)
-    await until(crew.refuses, within=5)  # a zombie's last thread may still hold the socket
+    await until(crew.refuses, within=30)  # a zombie's last thread may still hold the socket
 
 
 async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
@@ -246,7 +244,7 @@ async def test_a_unix_socket_is_shared(tmp_path: Path) -> None:
             pid = await crew.kill(0)
             await exited(pid)
             assert [await passed(f"unix:{path}") for _ in range(20)] == [200] * 20
-            await crew.replaced(0, pid, within=10)
+            await crew.replaced(0, pid, within=30)
             assert path.stat().st_mode & 0o777 == 0o666
         assert not path.exists()
 
@@ -260,7 +258,7 @@ async def failing(folder: Path, document: dict[str, Any]) -> tuple[int | None, s
         stderr=asyncio.subprocess.STDOUT,
         env={**os.environ},
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         output, _ = await process.communicate()
     return process.returncode, output.decode()
 
@@ -303,6 +301,11 @@ async def test_the_kernel_may_pick_the_port(tmp_path: Path) -> None:
     """All workers then listen on that port."""
     listen = {"AUTHGATE_SERVER__LISTEN": "127.0.0.1:0"}
     async with Crew(tmp_path, {"jwt": [knowing(ISSUER)]}, listen) as crew:
+
+        async def logged() -> bool:
+            return '"authgate serves"' in crew.process.output()
+
+        await until(logged, within=30)
         (line,) = [line for line in crew.process.output().splitlines() if "authgate serves" in line]
         address = json.loads(line)["attributes"]["verify"]
         assert not address.endswith(":0")
@@ -319,7 +322,7 @@ async def test_workers_share_fetched_keys(tmp_path: Path) -> None:
             async def older() -> bool:  # of two documents of one second a worker keeps its own
                 return time.time() - await crew.metric(last) > 1.5
 
-            await until(older, within=20)
+            await until(older, within=30)
             began, fetched = await crew.metric(last), server.counts[issuer.jwks_path]
             issuer.rotate(SigningKey.generate("ES256"))
             token = issuer.mint()
@@ -328,7 +331,7 @@ async def test_workers_share_fetched_keys(tmp_path: Path) -> None:
             async def all_know() -> bool:  # the metric of several workers is the oldest fetch
                 return await crew.metric(last) > began
 
-            await until(all_know, within=20)
+            await until(all_know, within=30)
             answers = [await ask(crew.address, GET, HOST, bearer(token)) for _ in range(30)]
             assert {answer.status for answer in answers} == {200}
             assert server.counts[issuer.jwks_path] == fetched + 1
@@ -342,7 +345,7 @@ async def test_a_stuck_worker_does_not_outlive_its_supervisor(crew: Crew) -> Non
     crew.process.send(signal.SIGKILL)
     for pid in pids:
         await exited(pid)
-    await until(crew.refuses, within=5)  # a zombie's last thread may still hold the socket
+    await until(crew.refuses, within=30)  # a zombie's last thread may still hold the socket
 
 
 async def test_unknown_paths_of_the_admin_port_read_no_signing_key(tmp_path: Path) -> None:
