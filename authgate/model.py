@@ -284,7 +284,7 @@ class SenderVerdict(Authenticated):
 
 @value
 class Rejected(CacheableVerdict):
-    """The token is invalid. If `final`, verifying it again gives the same result until `handle` is revoked.
+    """The token is invalid. Only a `final` one is cached: the result stays the same until `handle` is revoked.
 
     `remember_for` is how many seconds a cache keeps it if that is longer than usual. `private` is as in `Deny`.
     """

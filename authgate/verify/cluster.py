@@ -198,7 +198,7 @@ class ClusterVerifier:
         """Return the verdict on a token without audience, which is valid for the API server itself."""
         if not self.reviews_legacy:
             if token is None:
-                return Rejected(Reason.TOKEN_OPAQUE, "", Evidence("none", self.name))
+                return Rejected(Reason.TOKEN_OPAQUE, "", Evidence("none", self.name), final=False)
             return Rejected(
                 Reason.AUDIENCE_MISMATCH,
                 "the token has no audience",

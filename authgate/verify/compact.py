@@ -249,7 +249,7 @@ def _not_json(part: str, error: StrictJSONError) -> Rejected:
 def _why_not_compact(text: str) -> Rejected:
     segments = text.count(".") + 1
     if segments == 1:
-        return Rejected(Reason.TOKEN_OPAQUE)
+        return Rejected(Reason.TOKEN_OPAQUE, final=False)  # a look-up in the cache would take as long as this
     if segments == 5:
         return Rejected(Reason.TOKEN_ENCRYPTED)
     if segments != 3:

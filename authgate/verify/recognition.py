@@ -107,22 +107,23 @@ class Recognizer:
 
     def find(self, token: bytes) -> RecognizedToken | None:
         """Return the token if its sender is known. Any bytes are allowed."""
-        known = self._known.get(token[: token.find(b".")])
+        first = token.find(b".")
+        known = self._known.get(token[:first])
         if known is None or known.pauses():
             return None
-        segments = token.split(b".", 3)
-        if len(segments) != 3 or len(segments[1]) > _MAX_SEGMENT:
+        second = token.find(b".", first + 1)
+        if second < 0 or second - first > _MAX_SEGMENT or token.find(b".", second + 1) >= 0:
             return None
-        payload = decode_segment(segments[1])
+        payload = decode_segment(token[first + 1 : second])
         if payload is None:
             return None
         for template in known.templates:
             match = template.match(payload)
             if match is not None:
-                signature = decode_segment(segments[2])
+                signature = decode_segment(token[second + 1 :])
                 if not signature:
                     return None
-                found = template.recognize(match.groups(b""), token[: -len(segments[2]) - 1], signature)
+                found = template.recognize(match.groups(b""), token[:second], signature)
                 known.found += found is not None
                 return found
         return None

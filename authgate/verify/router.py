@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from authgate.verify.introspection import IntrospectionVerifier
 
 _MAX_NAME_CHARS: Final = 128
+_SEGMENT: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_~+/"
+"""The characters of a credential, without the dot between the segments of a JWT."""
 
 
 class Verifier(Protocol):
@@ -73,6 +75,11 @@ class IssuerRouter:
             raise ValueError("several clusters review static and legacy tokens")
         # If no cluster reviews such tokens, the first one rejects them, as every other would.
         self._legacy = next(iter((*reviewing, *self._clusters)), None)
+        self._one_segment: Rejected | None = None
+        """The verdict on every text with one segment, or None if they are reviewed or introspected."""
+        if not reviewing and not self._introspection:
+            verdict = self.try_verify(BearerToken("opaque"))
+            self._one_segment = verdict if isinstance(verdict, Rejected) else None
 
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
         """Return the verdict of the issuer's verifier, or a `Pending` if it needs I/O."""
@@ -101,7 +108,12 @@ class IssuerRouter:
         return Pending(lambda: self._verify_when_learned(parsed))
 
     def recognize(self, token: bytes, _digest: bytes) -> Authenticated | Rejected | None:
-        """Return the verdict of the issuer's keys on a token of a known sender, or None."""
+        """Return the verdict of the issuer's keys on a token of a known sender, or None.
+
+        A text with one segment is rejected here, too, unless it is reviewed or introspected.
+        """
+        if b"." not in token:
+            return self._one_segment if token and not token.translate(None, _SEGMENT) else None
         found = self._recognizer.find(token)
         local = None if found is None else self._local_verifier(found.sender.issuer)
         if found is None or local is None or local.identity_claims is not found.claims:

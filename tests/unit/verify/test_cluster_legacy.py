@@ -31,7 +31,7 @@ async def test_an_opaque_token_is_rejected_without_legacy_audiences(
     cluster = Cluster(key, clock, mode, legacy=legacy)
 
     assert await finished(cluster.verifier.try_verify_opaque(BearerToken("opaque"))) == Rejected(
-        Reason.TOKEN_OPAQUE, "", Evidence("none", "home")
+        Reason.TOKEN_OPAQUE, "", Evidence("none", "home"), final=False
     )
     assert cluster.reviews == 0
 

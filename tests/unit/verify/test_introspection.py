@@ -262,6 +262,7 @@ async def test_an_opaque_token_is_sent_to_one_server(clock: FakeClock) -> None:
     ]
     router = IssuerRouter({}, introspection=servers)
     for text in ("gho_1", "gho_x2", "abc", "a.b.c", "ya29.x"):
+        assert router.recognize(text.encode(), b"") is None
         assert isinstance(await finished(router.try_verify(BearerToken(text))), Rejected)
     assert (github.asked, other.asked, rest.asked) == (["gho_1"], ["gho_x2"], ["abc", "a.b.c", "ya29.x"])
     only = IssuerRouter({}, introspection=servers[1:2])

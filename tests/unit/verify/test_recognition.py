@@ -336,7 +336,7 @@ def test_other_texts_are_not_recognized(key: SigningKey, text: str) -> None:
     scene.learn(token)
     header, payload, signature = token.split(".")
 
-    for unusual in (text, f"{header}{text}", f"{header}.{payload}.", f"{header}.{payload}", f"{token}."):
+    for unusual in (text, f"{header}.{text}", f"{header}.{payload}.", f"{header}.{payload}", f"{token}."):
         assert scene.recognized(unusual) is None
     for unusual in (f"{header}..{signature}", f"{header}.{payload}=.{signature}", f" {token}", f"{token}="):
         assert scene.recognized(unusual) is None

@@ -177,11 +177,37 @@ async def test_a_token_for_microsoft_graph_is_recognised_also_with_an_unknown_is
     assert verdict == Rejected(Reason.ISSUER_UNKNOWN, advice)
 
 
+@pytest.mark.parametrize("with_cluster", [True, False])
+@pytest.mark.parametrize("text", ["opaque", "eyJhbGciOiJSUzI1NiJ9", "a+/b~_-"])
+async def test_an_opaque_token_is_rejected_without_a_parser(
+    key: SigningKey, clock: FakeClock, text: str, with_cluster: bool
+) -> None:
+    """The verdict is that of the parser."""
+    router = IssuerRouter({}, [Cluster(key, clock).verifier] if with_cluster else [])
+
+    verdict = router.recognize(text.encode(), b"")
+    assert verdict is not None
+    assert verdict == await route(router, text)
+
+
+@pytest.mark.parametrize("text", ["", "a=", "a b", "a,b", "a\x01", "é"])
+def test_a_text_that_is_no_credential_is_left_to_the_parser(text: str) -> None:
+    """Its rejection has another reason."""
+    assert IssuerRouter({}).recognize(text.encode(), b"") is None
+
+
+def test_an_opaque_token_that_is_reviewed_is_left_to_the_cluster(key: SigningKey, clock: FakeClock) -> None:
+    """It may be a static token."""
+    cluster = Cluster(key, clock, legacy=(API_SERVER,)).verifier
+
+    assert IssuerRouter({}, [cluster]).recognize(b"opaque", b"") is None
+
+
 async def test_without_a_cluster_an_opaque_token_is_rejected(corp: SigningKey, clock: FakeClock) -> None:
     """No verifier can know it."""
     router = IssuerRouter({CORP: issuer_verifier(static(corp), clock)})
 
-    assert await route(router, "opaque") == Rejected(Reason.TOKEN_OPAQUE)
+    assert await route(router, "opaque") == Rejected(Reason.TOKEN_OPAQUE, final=False)
 
 
 @pytest.mark.parametrize(
