@@ -71,6 +71,8 @@ class VerdictCache:
         # extension does not matter.
         self._keyed = sha256(secrets.token_bytes(_BLOCK_BYTES))
         self._until = 0.0
+        self._last_rejection: tuple[Rejected, Rejected] | None = None
+        """The last rejection that was cached, and what the cache returns for it."""
         # When a renewal that is in progress or has failed may be tried again.
         self._attempts: dict[bytes, float] = {}
         self._prune_above = _MIN_ATTEMPTS
@@ -154,9 +156,26 @@ class VerdictCache:
         elif isinstance(verdict, Rejected) and verdict.final:
             lifetime = self._rules.negative_ttl
             lifetime = max(lifetime, verdict.remember_for) if lifetime else 0.0
-            rejected = _cached_rejection(verdict, self._end(asked_at + lifetime, verdict.until))
+            rejected = self._cached_rejection(verdict, self._end(asked_at + lifetime, verdict.until))
             if self._is_valid(rejected):
                 self._make_room(digest, self._bad).put(digest, rejected)
+
+    def _cached_rejection(self, verdict: Rejected, until: float) -> Rejected:
+        """Return the rejection as the cache returns it; the same object for one that ends at the same time."""
+        last = self._last_rejection
+        if last is not None and last[0] is verdict and last[1].until == until:
+            return last[1]
+        rejected = Rejected(
+            verdict.reason,
+            verdict.detail,
+            verdict.evidence.as_cached(),
+            verdict.final,
+            verdict.handle,
+            until,
+            private=verdict.private,
+        )
+        self._last_rejection = verdict, rejected
+        return rejected
 
     def _end(self, until: float, own: float) -> float:
         """Return the earlier time. Ends close together are one float object: that saves 24 bytes of a verdict."""
@@ -168,8 +187,9 @@ class VerdictCache:
 
     def _make_room(self, digest: bytes, store: _LruStore[_V]) -> _LruStore[_V]:
         """Drop older verdicts on a token, and expired ones of a store. Of two concurrent requests, the later counts."""
-        self._good.drop(digest)
-        self._bad.drop(digest)
+        for one in (self._good, self._bad):
+            if digest in one.verdicts:
+                one.drop(digest)
         if self._attempts:
             self._attempts.pop(digest, None)
         store.drop_expired(self._monotonic())
@@ -324,16 +344,4 @@ def _cached(verdict: Authenticated, until: float) -> Authenticated:
         verdict.object_handles,
         verdict.claims,
         until,
-    )
-
-
-def _cached_rejection(verdict: Rejected, until: float) -> Rejected:
-    return Rejected(
-        verdict.reason,
-        verdict.detail,
-        verdict.evidence.as_cached(),
-        verdict.final,
-        verdict.handle,
-        until,
-        private=verdict.private,
     )

@@ -118,6 +118,7 @@ class JWTVerifier:
         self._single_audience = {audience: (audience,) for audience in rules.audiences}
         self._last_key: VerificationKey | None = None
         self._last_evidence = self._no_evidence
+        self._last_forged: Rejected | None = None
 
     @property
     def name(self) -> str:
@@ -180,8 +181,17 @@ class JWTVerifier:
         recheck_at = self._keys.recheck_at()
         if recheck_at <= self._clock.monotonic():
             return None  # the issuer may have replaced the key
-        evidence = self._evidence_of(key)
-        return Rejected(Reason.SIGNATURE_INVALID, _tried(1), evidence, handle=found.handle, until=recheck_at)
+        evidence, handle, forged = self._evidence_of(key), found.handle, self._last_forged
+        if (
+            forged is None
+            or forged.evidence is not evidence
+            or forged.handle is not handle
+            or forged.until != recheck_at
+        ):
+            # Alike rejections are one object: it keeps the response for the next forged token.
+            forged = Rejected(Reason.SIGNATURE_INVALID, _tried(1), evidence, handle=handle, until=recheck_at)
+            self._last_forged = forged
+        return forged
 
     def verify_locally(
         self, token: UnverifiedToken, *, any_audience: bool = False
