@@ -13,12 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from aiohttp import ClientError, web
+from aiohttp import ClientError
 from aiohttp.http_exceptions import HttpProcessingError
 
 from authgate.errors import REASONS, Reason
 from authgate.model import Allow, Deny, OriginalRequest, Unavailable
 from authgate.observability.log import event, traceback_of
+from authgate.server.http import web
 from authgate.server.record import describe
 from authgate.server.request_facts import RequestFacts, forwarded_for, trace_parent
 from authgate.server.request_ids import named

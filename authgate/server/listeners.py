@@ -13,15 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import web
-
 from authgate.server.http.connection import GateServer
 from authgate.server.tls_port import TLSPort
 
 if TYPE_CHECKING:
-    from aiohttp.web_runner import BaseRunner
-
     from authgate.listen_address import ListenAddress
+    from authgate.server.http.web import ServerRunner
 
 _BACKLOG = 1024
 
@@ -167,28 +164,24 @@ class Listeners:
 
     def __init__(self, shared: SharedAddresses | None = None) -> None:
         self._shared = shared
-        self._runners: list[BaseRunner] = []
+        self._runners: list[ServerRunner] = []
         self._tls_ports: list[TLSPort] = []
         self.addresses: list[str] = []
 
     async def open(
-        self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None = None
+        self, runner: ServerRunner, address: ListenAddress, tls: ssl.SSLContext | None = None
     ) -> str:
         """Listen on an address and return it with its real port; raise `ListenError`.
 
         `tls` is for TCP. A unix socket never uses TLS.
         """
         if runner not in self._runners:
-            await runner.setup()
             self._runners.append(runner)
         try:
             if address.unix is None:
                 actual = await self._open_tcp(runner, address, tls)
             else:
-                if self._shared is not None:
-                    await _InheritedSite(runner, self._shared.inherited(address.unix)).start()
-                else:
-                    await _open_unix(runner, address.unix)
+                await self._open_unix(runner, address.unix)
                 actual = str(address)
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {plainly(error)}") from None
@@ -210,28 +203,41 @@ class Listeners:
             await runner.cleanup()
         self._runners.clear()
 
-    async def _open_tcp(self, runner: BaseRunner, address: ListenAddress, tls: ssl.SSLContext | None) -> str:
+    async def _open_tcp(
+        self, runner: ServerRunner, address: ListenAddress, tls: ssl.SSLContext | None
+    ) -> str:
         shared = self._shared is not None
         if tls is None:
-            site = web.TCPSite(
-                runner, address.host or None, address.port, backlog=_BACKLOG, reuse_port=shared or None
+            server = await asyncio.get_running_loop().create_server(
+                runner.server,
+                address.host or None,
+                address.port,
+                backlog=_BACKLOG,
+                reuse_port=shared or None,
             )
-            await site.start()
-            return opened_at(address, runner.addresses[-1][1])
+            runner.add(server)
+            return opened_at(address, server.sockets[-1].getsockname()[1])
         self._tls_ports.append(opened := TLSPort(cast("GateServer", runner.server), tls))
         port = await opened.open(address.host, address.port, _BACKLOG, shared=shared)
         return opened_at(address, port)
+
+    async def _open_unix(self, runner: ServerRunner, path: str) -> None:
+        loop = asyncio.get_running_loop()
+        if self._shared is None:
+            remove_stale(Path(path))
+            runner.add(await loop.create_unix_server(runner.server, path, backlog=_BACKLOG))
+            open_to_all(Path(path))
+            return
+        # The parent process opened this socket, and it stays open when this process ends. Since Python 3.13 a loop
+        # removes the file when it stops listening, but other processes still listen there.
+        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+        shared = self._shared.inherited(path)
+        runner.add(await loop.create_unix_server(runner.server, sock=shared, backlog=_BACKLOG, **kept))
 
 
 def plainly(error: OSError) -> str:
     """Return the system's text for an error, since asyncio's repeats the address. Resolver errors are below 0."""
     return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
-
-
-async def _open_unix(runner: BaseRunner, path: str) -> None:
-    remove_stale(Path(path))
-    await web.UnixSite(runner, path, backlog=_BACKLOG).start()
-    open_to_all(Path(path))
 
 
 def open_to_all(path: Path) -> None:
@@ -282,26 +288,3 @@ def _bound_unix(path: Path) -> socket.socket:
         one.close()
         raise
     return one
-
-
-class _InheritedSite(web.BaseSite):
-    """A unix socket that the parent process opened and that stays open when this process ends."""
-
-    def __init__(self, runner: BaseRunner, one: socket.socket) -> None:
-        super().__init__(runner, backlog=_BACKLOG)
-        self._socket = one
-
-    @property
-    def name(self) -> str:
-        """The socket's address."""
-        return f"unix:{self._socket.getsockname()}"
-
-    async def start(self) -> None:
-        """Accept connections."""
-        await super().start()
-        loop, server = asyncio.get_running_loop(), self._runner.server
-        if server is None:
-            raise AssertionError("a runner is set up before its sites start")
-        # Since Python 3.13 a loop removes the file when it stops listening, but other processes still listen there.
-        kept: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._server = await loop.create_unix_server(server, sock=self._socket, **kept)

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from authgate.listen_address import ListenAddress
+from authgate.server.http.web import ServerRunner
 from authgate.server.listeners import ListenError, Listeners, SharedAddresses
 from tests.support.wire import ask
 
@@ -49,7 +50,7 @@ async def listening(shared: SharedAddresses, *addresses: ListenAddress) -> Async
     async def answer(_: web.BaseRequest) -> web.Response:
         return web.Response()
 
-    listeners, runner = Listeners(shared), web.ServerRunner(web.Server(answer))
+    listeners, runner = Listeners(shared), ServerRunner(web.Server(answer), shutdown_timeout=60.0)
     for address in addresses:
         assert (await listeners.open(runner, address)).endswith(str(address))
     try:

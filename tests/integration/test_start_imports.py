@@ -18,8 +18,16 @@ if TYPE_CHECKING:
 
 _LISTENERS = {"listen": ["127.0.0.1:0"], "admin": "127.0.0.1:0"}
 
-NEVER = ("rich", "pytest", "authgate.dev", "authgate.tools.doctor", "authgate.tools.snippets")
-"""Modules that serving never needs: terminal output, the embedded issuer, other commands."""
+NEVER = (
+    "rich",
+    "pytest",
+    "aiohttp.web",
+    "aiohttp.web_app",
+    "authgate.dev",
+    "authgate.tools.doctor",
+    "authgate.tools.snippets",
+)
+"""Modules that serving never needs: terminal output, routing, the embedded issuer, other commands."""
 READING = (
     "pydantic",
     "pydantic_core",

@@ -14,7 +14,7 @@ from authgate.dev.issuer import Issuer
 from authgate.dev.keys import SigningKey
 from authgate.listen_address import ListenAddress
 from authgate.observability.metrics import Metrics
-from authgate.server.http.connection import ConnectionLimits, GateServer
+from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
 from authgate.server.listeners import Listeners
 from tests.support.gate import GateProcess
 from tests.support.service import knowing, running, written
@@ -95,7 +95,7 @@ async def test_a_head_that_arrives_during_a_decision_has_a_maximum_size() -> Non
     )
     listeners = Listeners()
     server = GateServer(decide, limits, metrics, lane=None)
-    address = await listeners.open(web.ServerRunner(server, shutdown_timeout=0.1), ListenAddress("127.0.0.1"))
+    address = await listeners.open(runner_of(server, 0.1), ListenAddress("127.0.0.1"))
     async with connected(address) as wire:
         await wire.send(GET, HOST)
         await begun.wait()

@@ -16,13 +16,12 @@ from authgate.server.request_facts import Subrequest, address_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp import web
-
     from authgate.model import Clock, Decision, Headers
     from authgate.observability.audit import Audit
     from authgate.observability.metrics import Metrics
     from authgate.observability.tracing import Tracing
     from authgate.server.decider import Serving
+    from authgate.server.http import web
     from authgate.server.record import About
 
 

@@ -6,7 +6,6 @@ import math
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from aiohttp import web
 from multidict import CIMultiDict
 
 from authgate import __version__
@@ -15,6 +14,7 @@ from authgate.policy.paths import plain_host
 from authgate.server.admin.access import AdminRequest, Admission
 from authgate.server.admin.page import HEADERS, reasons_page, status_page
 from authgate.server.exchange import signed_document
+from authgate.server.http import web
 from authgate.server.http.connection import ConnectionLimits, GateServer, runner_of
 from authgate.single_flight import SingleFlight
 

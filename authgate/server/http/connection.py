@@ -12,7 +12,6 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -20,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from authgate.errors import Reason
 from authgate.observability.log import event
+from authgate.server.http import web
 from authgate.server.http.head_budget import HEAD_END, HeadBudget, after_last_head, worst_case
 from authgate.server.request_ids import named
 from authgate.vocabulary import REASON_HEADER

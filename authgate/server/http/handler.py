@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
 from multidict import CIMultiDict
 
 from authgate.model import Allow, OriginalRequest
 from authgate.server.decider import Decider
+from authgate.server.http import web
 from authgate.server.http.request import endpoint_of, original_request
 from authgate.server.http.response import render
 from authgate.server.request_facts import Subrequest, forwarded_for
