@@ -41,7 +41,7 @@ FITS := -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help dev test test-all test-locks e2e bench instructions bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema dashboard proxies proxy-table provider-pages manifests site licences release-check clean
+.PHONY: help dev test test-all test-locks e2e bench bench-tables instructions bench-fleet chaos soak lint format lock image cluster-tools proxy-tools chart-schema dashboard proxies proxy-table provider-pages manifests site licences release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ e2e: ## test the image and the chart in the cluster of KUBECONFIG (IMAGE, NGINX_
 
 bench: $(VENV)/.dev ## compare performance with Envoy, nginx and others (BENCH_ARGS=--quick, --help; BENCH_PYTHON)
 	@$(BIN)/python -m tests.bench $(if $(BENCH_PYTHON),--python '$(BENCH_PYTHON)') $(BENCH_ARGS)
+
+bench-tables: $(VENV)/.dev ## write the tables of bench.json, from a complete run of make bench, into docs/performance.md
+	@$(BIN)/python -m tests.bench.report
 
 instructions: $(VENV)/.dev ## count the instructions of a request, and fail if they grew by more than 5 % (BENCH_ARGS=--update; needs valgrind)
 	@$(BIN)/python -m tests.bench.instructions $(BENCH_ARGS)

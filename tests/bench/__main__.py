@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: compare authgate with other programs, and print a table. See docs/performance.md."""
+"""`python -m tests.bench`: compare authgate with other programs, and print tables. See docs/performance.md."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-
-from rich.console import Console
 
 from authgate import __version__
 from tests.bench import cases, peers
@@ -52,12 +50,14 @@ def main() -> None:
         store = TokenStore(cache_folder() / "bench" / "tokens")
         stage = Stage(effort, store, found, arguments.python, Path(folder), report, _progress)
         for name in arguments.only or cases.CASES:
+            began = time.monotonic()
             cases.CASES[name](stage)
+            _progress(f"{name}: {time.monotonic() - began:.0f} s")
     facts["load_afterwards"] = load()
     facts["seconds"] = round(time.monotonic() - started)
     arguments.output.write_text(json.dumps(report.document(), indent=2) + "\n")
-    report.show(Console(width=max(120, Console().width)))
-    print(f"{arguments.output} contains every round; {facts['seconds']} s")
+    print(*report.blocks().values(), sep="\n\n")
+    print(f"\n{arguments.output} contains every round; {facts['seconds']} s")
 
 
 def _parser() -> argparse.ArgumentParser:

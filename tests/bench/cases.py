@@ -82,16 +82,7 @@ def cached(stage: Stage) -> None:
             seen = stage.alternating(
                 {name: partial(stage.load, name, targets[name], tokens) for name in names}
             )
-            _add(stage, Row(case, seen["authgate"], seen.get(_ENVOY_CACHED), 1.7))
-            _add(stage, Row(case, seen["authgate"], seen.get(_NGINX), 0.75))
-            _add(stage, Row(case, seen["authgate"], seen.get(_HEIMDALL_CACHED)))
-            stage.add_costs(case)
-
-
-def _add(stage: Stage, row: Row) -> None:
-    """Add a row. Skip it if its peer is missing and the table already has a row for the case."""
-    if row.against is not None or row.case not in {other.case for other in stage.report.rows}:
-        stage.report.rows.append(row if row.against else Row(row.case, row.gate))
+            stage.compare(case, seen, {_ENVOY_CACHED: 1.7, _NGINX: 0.75})
 
 
 def new_tokens(stage: Stage) -> None:
@@ -119,11 +110,10 @@ def new_tokens(stage: Stage) -> None:
         if stage.peers.openssl:
             what[_OPENSSL] = lambda: _openssl(stage)
         seen = stage.alternating(what)
-    gate = seen.pop("authgate")
-    stage.add_costs(case, 70)
-    wanted = {_ENVOY_NEW: 1.0, _GO: 1.5, _MINIMAL: 0.85, _OPENSSL: 0.3}
-    for name, series in seen.items():
-        _add(stage, Row(case, gate, series, wanted.get(name)))
+    stage.compare(case, seen, {_ENVOY_NEW: 1.0, _GO: 1.5, _MINIMAL: 0.85, _OPENSSL: 0.3})
+    spent = stage.report.rows[-1].cpu
+    if spent:
+        stage.add_figure("CPU time of a request with a new token, RS256", spent.unit, spent.rounds, 70)
 
 
 def _all_new(
@@ -167,7 +157,7 @@ def algorithms(stage: Stage) -> None:
 def _beside_cryptography(stage: Stage, algorithm: str, besides: str | None = None) -> None:
     case = f"every token new, {algorithm}"
     stage.say(case)
-    tokens = stage.store.good(algorithm, stage.effort.new_tokens)
+    tokens = stage.store.good(algorithm, stage.effort.new_tokens // 3)
     pem = stage.folder / f"{algorithm}.pem"
     pem.write_bytes(stage.store.key(algorithm).public_pem())
     bare: tuple[str | Path, ...] = (
@@ -185,14 +175,11 @@ def _beside_cryptography(stage: Stage, algorithm: str, besides: str | None = Non
         against: lambda: float(stage.on_server_core(bare)),
     }
     if besides is not None:
-        usual = stage.store.good(besides, stage.effort.new_tokens)
+        usual = stage.store.good(besides, tokens.count)
         own = f"own {besides}"
         what[own] = lambda: _all_new(stage, usual, besides, name=own)
     seen = stage.alternating(what)
-    stage.add_costs(case)
-    _add(stage, Row(case, seen["authgate"], seen[against], 0.5))
-    if besides is not None:
-        _add(stage, Row(case, seen["authgate"], seen[f"own {besides}"]))
+    stage.compare(case, seen, {against: 0.5}, table="algorithms")
 
 
 def refusals(stage: Stage) -> None:
@@ -215,17 +202,19 @@ def refusals(stage: Stage) -> None:
 
             what[name] = measure
         seen = stage.alternating(what)
-    for name, (_, wanted) in bad.items():
-        _add(stage, Row(f"401, {name}", seen[name], seen[own], wanted))
     costs = stage.costs()
-    stage.report.rows += [Row(f"401, {name}: CPU time of a request", costs[name], costs[own]) for name in bad]
+    stage.report.rows += [
+        Row(f"401, {name}", seen[name], seen[own], wanted, cpu=costs[name], against_cpu=costs[own])
+        for name, (_, wanted) in bad.items()
+    ]
 
 
 def behind_nginx(stage: Stage) -> None:
     """Measure nginx with auth_request and a static file. nginx and authgate share the server's core."""
     if stage.peers.nginx is None:
         return
-    nginx, case = stage.peers.nginx, "nginx auth_request, authgate, static file"
+    nginx, case = stage.peers.nginx, "nginx auth_request, static file"
+    other = "the same, nginx return 200 instead of authgate"
     stage.say(case)
     with ExitStack() as servers:
         gate = servers.enter_context(stage.gate())
@@ -233,7 +222,7 @@ def behind_nginx(stage: Stage) -> None:
             stage.peer("nginx-null", lambda port: null_gate_command(nginx, stage.folder, port))
         )
         fronts = {}
-        for name, server in (("authgate", gate), ("the same, nginx return 200 instead of authgate", null)):
+        for name, server in (("authgate", gate), (other, null)):
             address = server.url.removeprefix("http://").removesuffix("/verify")
             port = free_port()
             front = Server(
@@ -248,9 +237,8 @@ def behind_nginx(stage: Stage) -> None:
         seen = stage.alternating(
             {name: partial(stage.load, name, front, stage.one) for name, front in fronts.items()}
         )
-    stage.costs()  # those of nginx alone
-    ours, theirs = seen.values()
-    _add(stage, Row(case, ours, theirs, 0.92))
+    stage.costs()  # those of the nginx in front alone
+    stage.compare(case, seen, {other: 0.92})
 
 
 def rules(stage: Stage) -> None:
@@ -261,7 +249,26 @@ def rules(stage: Stage) -> None:
     plain, *others = (Series(name, "µs", tuple(rounds)) for name, rounds in seen.items())
     for series in others:
         wanted = 2.0 if series.name.endswith(("rule", "rules")) else None
-        _add(stage, Row(f"hit, {series.name}", series, plain, wanted, at_most=True))
+        stage.report.rows.append(Row(series.name, series, plain, wanted, at_most=True, table="rules"))
+
+
+def growth(stage: Stage) -> None:
+    """Measure how the cost of a request grows with the configuration and the request, without sockets."""
+    stage.say("growth, processor time of a hit and of a miss")
+    rounds = ["--rounds", str(min(5, stage.effort.rounds))]
+    seen = json.loads(stage.on_server_core([stage.python, "-m", "tests.bench.growth", "--json", *rounds]))
+    for name, (hits, misses) in seen.items():
+        hit, miss = Series("cache hit", "µs", tuple(hits)), Series("cache miss", "µs", tuple(misses))
+        stage.report.rows.append(Row(name, hit, miss, table="growth"))
+
+
+def steps(stage: Stage) -> None:
+    """Measure the steps of a request without sockets."""
+    stage.say("steps of a request")
+    program: list[str | Path] = [stage.python, "-m", "tests.bench.hot_path", "--json"]
+    rounds = [json.loads(stage.on_server_core(program)) for _ in range(min(3, stage.effort.rounds))]
+    for step in rounds[0]:
+        stage.add_figure(step, "µs", tuple(one[step] for one in rounds), table="steps")
 
 
 def latency(stage: Stage) -> None:
@@ -286,7 +293,7 @@ def latency(stage: Stage) -> None:
             },
             "µs",
         )
-    _add(stage, Row(case, seen["authgate"], seen[_ENVOY_CACHED], 1.5, at_most=True))
+    stage.report.rows.append(Row(case, seen["authgate"], seen[_ENVOY_CACHED], 1.5, at_most=True))
 
 
 def _p99(stage: Stage, server: Server, rate: float) -> float:
@@ -316,6 +323,8 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "refusals": refusals,
     "nginx": behind_nginx,
     "rules": rules,
+    "growth": growth,
+    "steps": steps,
     "envoy": behind_envoy,
     "latency": latency,
     "workers": workers,

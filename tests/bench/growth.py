@@ -1,6 +1,6 @@
 """How the cost of a request grows with the size of the configuration: the fast lane alone, without sockets.
 
-    python -m tests.bench.growth [--rounds N]
+    python -m tests.bench.growth [--rounds N] [--json]
 
 Prints microseconds of CPU time for a request with a cached verdict (hit) and for one with a new token (miss, ES256), as
 medians over alternating rounds. tests.bench.rules measures the cost of rules and expressions.
@@ -130,13 +130,16 @@ def _entry(issuer: Issuer) -> dict[str, Any]:
     }
 
 
-async def _main(rounds: int) -> None:
+async def _main(rounds: int, *, as_json: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         subjects = {name: await _subject(world, Path(scratch)) for name, world in WORLDS.items()}
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, subject in subjects.items():
             seen[name].append((subject.hit(), subject.miss()))
+    if as_json:
+        print(json.dumps({name: [*zip(*figures, strict=True)] for name, figures in seen.items()}))
+        return
     print(f"{'':<32}{'hit':>10}{'miss':>10}")
     for name, figures in seen.items():
         hit, miss = (statistics.median(column) for column in zip(*figures, strict=True))
@@ -147,7 +150,9 @@ def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(prog="tests.bench.growth", description="how the cost of a request grows")
     parser.add_argument("--rounds", type=int, default=15, help="how often each has its turn")
-    asyncio.run(_main(parser.parse_args().rounds))
+    parser.add_argument("--json", action="store_true", help="print every round")
+    arguments = parser.parse_args()
+    asyncio.run(_main(arguments.rounds, as_json=arguments.json))
 
 
 if __name__ == "__main__":

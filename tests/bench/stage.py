@@ -49,7 +49,7 @@ FULL = Effort(
     many_tokens=20_000,
     stored_verdicts=100_000,
     long_run=1_000_000,
-    rest=60,
+    rest=30,
 )
 
 
@@ -133,13 +133,38 @@ class Stage:
         costs, self._costs = self._costs, {}
         return {name: Series(name, "µs", tuple(rounds)) for name, rounds in costs.items()}
 
-    def add_costs(self, case: str, wanted: float | None = None) -> None:
-        """Add a row with the CPU time of a request to authgate, and one beside each other server."""
-        costs = self.costs()
-        ours, case = costs.pop("authgate"), f"{case}: CPU time of a request"
-        self.say(f"  {case}: {ours.median:.1f} µs  {[round(one, 1) for one in ours.rounds]}")
-        self.report.rows.append(Row(case, ours, None, wanted, at_most=True))
-        self.report.rows.extend(Row(case, ours, other) for other in costs.values())
+    def compare(
+        self,
+        case: str,
+        seen: Mapping[str, Series],
+        wanted: Mapping[str, float],
+        *,
+        table: str = "comparison",
+    ) -> None:
+        """Add a row for authgate beside each other server, with the targets for the ratios and the CPU times."""
+        others, costs = dict(seen), self.costs()
+        ours, cost = others.pop("authgate"), costs.get("authgate")
+        if cost:
+            self.say(
+                f"  CPU time of a request: {cost.median:.1f} µs  {[round(one, 1) for one in cost.rounds]}"
+            )
+        self.report.rows += [
+            Row(case, ours, other, wanted.get(name), table=table, cpu=cost, against_cpu=costs.get(name))
+            for name, other in others.items()
+        ] or [Row(case, ours, table=table, cpu=cost)]
+
+    def add_figure(
+        self,
+        case: str,
+        unit: str,
+        rounds: tuple[float, ...],
+        wanted: float | None = None,
+        table: str = "alone",
+    ) -> None:
+        """Add a row for a figure of authgate alone, with the most that it may be."""
+        row = Row(case, Series("authgate", unit, rounds), None, wanted, at_most=True, table=table)
+        self.say(f"  {case}: {row.value:.2f} {unit}")
+        self.report.rows.append(row)
 
     def alternating(self, what: Mapping[str, Callable[[], float]], unit: str = RATE) -> dict[str, Series]:
         """Measure the cases alternately for the configured number of rounds, so that noise affects all of them."""

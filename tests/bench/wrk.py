@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ class Round:
     p50_us: int
     p99_us: int
     requests: int
+    client_us: float
+    """CPU time of a request in wrk, in microseconds."""
 
 
 def wrk(
@@ -59,9 +62,11 @@ def wrk(
     ]
     command += [url, "--", tokens.path, str(tokens.skip), str(tokens.count), "once" if once else "round"]
     command += ["ids"] if ids else []
+    before = _children_seconds()
     done = subprocess.run(
         pinned(cores, command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
+    spent = _children_seconds() - before
     line = next((line for line in done.stdout.splitlines() if line.startswith("BENCH ")), None)
     if line is None:
         raise LoadError(f"wrk: {done.stdout.strip()}")
@@ -74,4 +79,10 @@ def wrk(
         if not said["fixed_seconds"]:
             raise LoadError(f"{url}: {seconds} s were too short for {tokens.count} tokens")
         rate = (said["fixed_work"] - CONNECTIONS) / said["fixed_seconds"]
-    return Round(rate, said["p50_us"], said["p99_us"], requests)
+    return Round(rate, said["p50_us"], said["p99_us"], requests, spent / requests * 1e6)
+
+
+def _children_seconds() -> float:
+    """Return the CPU time of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
