@@ -153,8 +153,8 @@ _TABLE: Final = {
         "the authorization scheme is not Bearer", "send 'Authorization: Bearer <token>'"
     ),
     Reason.CREDENTIAL_MALFORMED: _bad_request(
-        "the Authorization header does not contain exactly one Bearer token",
-        "send only the token after 'Bearer ', without quotes, spaces or control characters",
+        "the credential is not exactly one bearer token",
+        "send only the token (in Authorization: after 'Bearer '), without quotes, spaces or control characters",
     ),
     Reason.CREDENTIAL_TOO_LARGE: _bad_request(
         "the token is longer than limits.maxTokenBytes",
@@ -168,7 +168,7 @@ _TABLE: Final = {
     Reason.TOKEN_ENCRYPTED: _bad_token(
         Step.STRUCTURE,
         "the token is an encrypted JWT",
-        "request a signed token (JWS); encrypted tokens (JWE) are not supported",
+        "request a signed token: an access token for your own API (with Auth0, name its audience), not a refresh token",
     ),
     Reason.TOKEN_OPAQUE: _bad_token(
         Step.STRUCTURE,

@@ -82,7 +82,10 @@ def _why_malformed(value: bytes) -> Rejected:
         return Rejected(Reason.MULTIPLE_CREDENTIALS, "a list with commas")
     if credentials[:1] in b"\"'":
         return Rejected(Reason.CREDENTIAL_MALFORMED, "the token is quoted")
+    if credentials[:7].lower() == b"bearer ":
+        why = "the token begins with 'Bearer '; send it once (a header in credential.sources needs scheme: Bearer)"
+        return Rejected(Reason.CREDENTIAL_MALFORMED, why)
     if b"=." in credentials:
-        why = "the token has base64url padding, which only a header source with 'padded' accepts"
+        why = "the token has base64url padding, which only a header source with 'padded' accepts, and only in a JWT"
         return Rejected(Reason.CREDENTIAL_MALFORMED, why)
     return Rejected(Reason.CREDENTIAL_MALFORMED, "the token has bytes that are not allowed in a bearer token")

@@ -87,11 +87,13 @@ class CompactParser:
     def parse(self, text: str, *, padded: bool = False) -> UnverifiedToken | Rejected:
         """Return the parsed token, or why it is not a well-formed signed JWT. The caller limits the size of `text`.
 
-        With `padded`, each segment may have its base64 padding. It is part of what was signed.
+        With `padded`, each segment may have its base64 padding. It is part of what was signed. A text without any JSON
+        object is an opaque token, whatever its dots suggest: such as Google's `ya29.…` or GitLab's `glpat-….01.…`.
         """
         pieces = self._take_apart(_without_padding(text) if padded else text)
         if isinstance(pieces, Rejected):
-            return pieces
+            explained = pieces.reason is Reason.TOKEN_OPAQUE or holds_json_object(text)
+            return pieces if explained else Rejected(Reason.TOKEN_OPAQUE)
         header, payload, signing_input, signature = pieces
         if padded:
             signing_input = text.rpartition(".")[0].encode("ascii")

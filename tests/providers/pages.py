@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+import yaml
+
 from authgate.tools.providers import provider
 from tests.providers.case import ROOT, case, case_names
 
@@ -33,6 +35,15 @@ def policy_example(name: str) -> str:
     """Return the YAML of a page's policy example."""
     [block] = re.findall(r"```yaml\n(.*?)```", section(page(name).read_text(), "A policy example"), re.DOTALL)
     return str(block)
+
+
+def wider_rule(name: str) -> Any:
+    """Return the `claimValidationRules` that a page shows as an alternative to the ones of the configuration."""
+    steps = section(page(name).read_text(), "What to set at the provider")
+    [block] = [
+        text for text in re.findall(r"```yaml\n(.*?)```", steps, re.DOTALL) if "claimValidationRules" in text
+    ]
+    return yaml.safe_load(block)
 
 
 def updated(name: str) -> str:

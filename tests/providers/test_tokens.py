@@ -21,7 +21,7 @@ from authgate.errors import REASONS, Reason
 from authgate.tools.doctor import Level
 from authgate.tools.providers import provider, provider_names
 from tests.providers.case import Case, case, case_names
-from tests.providers.pages import policy_example
+from tests.providers.pages import policy_example, wider_rule
 from tests.support.doctor import found
 from tests.support.embedded_server import EmbeddedServer
 from tests.support.forward_proxy import ForwardProxy
@@ -145,6 +145,40 @@ async def test_the_policy_example_decides_as_described(
             got.append({**row, "status": response.status})
             assert response.value("X-Auth-Reason") in {"", "not_allowed", "denied"}
     assert got == list(item.example)
+
+
+@pytest.mark.usefixtures("trusted")
+@pytest.mark.parametrize(
+    ("name", "other", "refused"),
+    [
+        pytest.param(
+            "google", {"hd": None, "sub": "112233445566778899001"}, {"hd": None}, id="google's services"
+        ),
+        pytest.param(
+            "github-actions",
+            {"repository_owner_id": "9999999"},
+            {"repository_owner_id": "555"},
+            id="several owners of repositories",
+        ),
+    ],
+)
+async def test_the_wider_rule_of_a_page_accepts_what_it_lists(
+    name: str,
+    other: Mapping[str, Any],
+    refused: Mapping[str, Any],
+    certificate: ServerCertificate,
+    tmp_path: Path,
+) -> None:
+    """An issuer has one entry, so its rule must name everything that it accepts."""
+    item = case(name)
+    sections = yaml.safe_load(provider(name).render({}))
+    sections["jwt"][0].update(wider_rule(name))
+    async with gate_of(item, certificate, tmp_path, sections) as gate:
+        got = [
+            (await answer(gate, item, item.token({"claims": claims}))).verdict
+            for claims in ({}, other, refused)
+        ]
+    assert got == [(200, ""), (200, ""), (401, "claim_rule_failed")]
 
 
 def test_every_provider_has_a_case() -> None:

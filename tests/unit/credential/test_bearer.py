@@ -73,6 +73,9 @@ def test_a_token68_after_the_scheme_is_the_token(value: bytes, token: bytes) -> 
         pytest.param([b"Bearer \tabc"], Reason.CREDENTIAL_MALFORMED, "bytes", id="tab after the space"),
         pytest.param([b"Bearer a\tb"], Reason.CREDENTIAL_MALFORMED, "bytes", id="tab inside"),
         pytest.param([b"Bearer a b"], Reason.CREDENTIAL_MALFORMED, "bytes", id="two tokens"),
+        pytest.param(
+            [b"Bearer bearer a"], Reason.CREDENTIAL_MALFORMED, "begins with 'Bearer '", id="scheme twice"
+        ),
         pytest.param([b"Bearer a\x00b"], Reason.CREDENTIAL_MALFORMED, "bytes", id="NUL"),
         pytest.param([b"Bearer abc\x00"], Reason.CREDENTIAL_MALFORMED, "bytes", id="NUL at the end"),
         pytest.param([b"Bearer abc\n"], Reason.CREDENTIAL_MALFORMED, "bytes", id="newline at the end"),

@@ -18,6 +18,7 @@ HEADER: JsonObject = {"alg": "RS256", "kid": "key-1"}
 H = segment(json_bytes(HEADER))
 P = segment(json_bytes(claims()))
 S = "c2lnbmF0dXJl"
+ANY = b'{"iss":"https://issuer.example"}'
 
 
 def parse(text: str) -> UnverifiedToken | Rejected:
@@ -51,11 +52,14 @@ def test_an_empty_signature_is_left_to_the_algorithm() -> None:
         pytest.param(f"{H}.{P}.{S}.", Reason.TOKEN_MALFORMED, id="4 segments, the last empty"),
         pytest.param(f"{H}.{P}.{S}.{S}", Reason.TOKEN_MALFORMED, id="4 segments"),
         pytest.param(f"{H}.{S}.{S}.{S}.{S}", Reason.TOKEN_ENCRYPTED, id="5 segments"),
-        pytest.param("....", Reason.TOKEN_ENCRYPTED, id="5 empty segments"),
+        pytest.param("....", Reason.TOKEN_OPAQUE, id="5 empty segments"),
         pytest.param(f"{H}.{P}.{S}" + ".a" * 100, Reason.TOKEN_MALFORMED, id="many segments"),
         pytest.param(f".{P}.{S}", Reason.TOKEN_MALFORMED, id="empty header"),
         pytest.param(f"{H}..{S}", Reason.TOKEN_MALFORMED, id="empty payload"),
-        pytest.param("..", Reason.TOKEN_MALFORMED, id="3 empty segments"),
+        pytest.param("..", Reason.TOKEN_OPAQUE, id="3 empty segments"),
+        pytest.param("ya29.a0AbCdEf_GhIj-k", Reason.TOKEN_OPAQUE, id="2 segments without JSON"),
+        pytest.param("glpat-aBcDeFgHiJkL.01.0a1b2c3d4", Reason.TOKEN_OPAQUE, id="3 segments without JSON"),
+        pytest.param("a.b.c.d.e", Reason.TOKEN_OPAQUE, id="5 segments without JSON"),
         pytest.param(f"{H}.{P}.{S}==", Reason.TOKEN_MALFORMED, id="padded signature"),
         pytest.param(f"{H}.{P}=.{S}", Reason.TOKEN_MALFORMED, id="padded payload"),
         pytest.param(f"{H}=.{P}.{S}", Reason.TOKEN_MALFORMED, id="padded header"),
@@ -119,11 +123,9 @@ def test_bytes_have_one_spelling_only(text: str) -> None:
 @pytest.mark.parametrize(
     ("header", "payload", "reason", "detail"),
     [
-        pytest.param(
-            b"[]", b"{}", Reason.TOKEN_MALFORMED, "the header: not a JSON object", id="header array"
-        ),
-        pytest.param(b"x", b"{}", Reason.TOKEN_MALFORMED, "the header: not JSON", id="header no JSON"),
-        pytest.param(b"\xff", b"{}", Reason.TOKEN_MALFORMED, "the header: not UTF-8", id="header not UTF-8"),
+        pytest.param(b"[]", ANY, Reason.TOKEN_MALFORMED, "the header: not a JSON object", id="header array"),
+        pytest.param(b"x", ANY, Reason.TOKEN_MALFORMED, "the header: not JSON", id="header no JSON"),
+        pytest.param(b"\xff", ANY, Reason.TOKEN_MALFORMED, "the header: not UTF-8", id="header not UTF-8"),
         pytest.param(
             b'{"alg":"RS256","alg":"none"}', b"{}", Reason.DUPLICATE_MEMBER, "the header", id="header twice"
         ),
@@ -139,7 +141,7 @@ def test_bytes_have_one_spelling_only(text: str) -> None:
         ),
         pytest.param(HEADER, b'{"exp":NaN}', Reason.TOKEN_MALFORMED, "not finite", id="payload NaN"),
         pytest.param(HEADER, b"[" * 9000, Reason.TOKEN_MALFORMED, "nested deeper", id="payload too deep"),
-        pytest.param(b"[" * 3000, b"{}", Reason.TOKEN_MALFORMED, "nested deeper", id="header too deep"),
+        pytest.param(b"[" * 3000, ANY, Reason.TOKEN_MALFORMED, "nested deeper", id="header too deep"),
     ],
 )
 def test_header_and_payload_are_strict_json_objects(
