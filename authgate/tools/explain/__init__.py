@@ -8,14 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from authgate.errors import REASONS, Reason
+from authgate.errors import REASONS, Reason, Step
 from authgate.model import Allow, Deny, Unavailable
 from authgate.tools.explain.decode import decode
 from authgate.tools.explain.facts import facts_of, issuer_of
-from authgate.tools.explain.remedies import IN_RULE, REMEDIES, REMEDIES_BY_DETAIL
+from authgate.tools.explain.remedies import remedy_for
 from authgate.tools.explain.steps import Steps, detail_of, identity_of
 from authgate.tools.explain.values import Fact, KnownIssuer, KnownPolicy, Outcome, StepOutcome
-from authgate.verify.claims import AUDIENCE_SUBSTITUTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +60,7 @@ def explain(
     steps = tuple(Steps(decision, seen, issuer_of(decision, known), policy).outcomes())
     facts = tuple(facts_of(decision, seen, now, known, policy))
     detail = detail_of(decision)
-    remedy = _remedy(decision, seen, known, policy)
+    remedy = remedy_for(decision, seen, known, policy)
     return Explanation(
         decision=decision,
         steps=steps,
@@ -70,19 +69,39 @@ def explain(
         meaning=info.meaning,
         detail=detail,
         remedy=remedy,
-        summary=_summary(decision, seen, policy, remedy),
+        summary=_summary(decision, seen, policy, facts, remedy),
     )
 
 
-def _summary(decision: Decision, seen: Decoded, policy: KnownPolicy, remedy: str) -> str:
+def _summary(
+    decision: Decision, seen: Decoded, policy: KnownPolicy, facts: tuple[Fact, ...], remedy: str
+) -> str:
     """Return the explanation as one sentence, without the token."""
     info = REASONS[decision.reason]
     done = {Allow: "allows", Deny: "denies", Unavailable: "cannot decide about"}[type(decision)]
     sentence = f"authgate {done} {_whom(decision, seen)} under policy '{policy.name}': {info.status} {decision.reason}"
     if isinstance(decision, Allow):
         return f"{sentence}."
+    why = (
+        "" if info.step is Step.POLICY else decision.detail or _compared(facts)
+    )  # the policy is named already
+    because = info.meaning + (f" ({_limited(why)})" if why else "")
     to_change = f"; to change this, {remedy}" if remedy else ""
-    return f"{sentence}, {info.meaning}{to_change}."
+    return f"{sentence}, {because}{to_change}."
+
+
+def _compared(facts: tuple[Fact, ...]) -> str:
+    """Return the token's values and the accepted ones, if the decision has no detail that names them."""
+    return "; ".join(
+        f"{fact.name}: {', '.join(fact.values[:_MAX_VALUES])}{', …' if len(fact.values) > _MAX_VALUES else ''}"
+        for fact in facts
+        if fact.name.startswith(_COMPARED)
+    )
+
+
+def _verified(decision: Decision) -> bool:
+    """Return whether a key has verified the signature of a token that was denied later."""
+    return decision.evidence.key is not None and REASONS[decision.reason].step in _AFTER_SIGNATURE
 
 
 def _whom(decision: Decision, seen: Decoded) -> str:
@@ -94,9 +113,9 @@ def _whom(decision: Decision, seen: Decoded) -> str:
         issuer = f" of issuer '{identity.issuer_name}'" if identity.issuer_name else ""
         return f"{_limited(identity.username)}{issuer}"
     claims = [f"{name} {_limited(text)}" for name in ("iss", "sub") if (text := seen.claim_text(name))]
-    return (
-        f"a token with {' and '.join(claims)} (not verified)" if claims else "a token without readable claims"
-    )
+    if not claims:
+        return "a token without readable claims"
+    return f"a token with {' and '.join(claims)}{'' if _verified(decision) else ' (not verified)'}"
 
 
 def _limited(text: str) -> str:
@@ -104,37 +123,12 @@ def _limited(text: str) -> str:
 
 
 _MAX_NAME: Final = 200
-
-
-def _substitute(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...]) -> str | None:
-    """Return the claim of a token of a `jwt` issuer that can replace a missing audience."""
-    issuer, members = issuer_of(decision, issuers), seen.claims or {}
-    if (
-        issuer is None
-        or issuer.is_cluster
-        or issuer.by_load_balancer
-        or any(claim in members for claim in issuer.audience_claims)
-    ):
-        return None
-    return next((claim for claim in AUDIENCE_SUBSTITUTES if claim in members), None)
-
-
-def _remedy(decision: Decision, seen: Decoded, issuers: tuple[KnownIssuer, ...], policy: KnownPolicy) -> str:
-    reason = decision.reason
-    detail = detail_of(decision)
-    for known, remedy in REMEDIES_BY_DETAIL.items():
-        if known in detail:
-            return remedy
-    match reason:
-        case Reason.AUDIENCE_MISMATCH if (claim := _substitute(decision, seen, issuers)) is not None:
-            return (
-                "request a token for one of the accepted audiences; if the issuer never writes aud, set"
-                f" gate.audienceClaims: [{claim}] and list the client in issuer.audiences"
-            )
-        case Reason.TOKEN_OPAQUE if not any(issuer.is_cluster for issuer in issuers):
-            return "send a JWT, or configure introspection for such tokens"
-        case Reason.NOT_ALLOWED if policy.allow is None:
-            return "request a token that meets the policy's conditions, or change them"
-        case Reason.NOT_ALLOWED | Reason.DENIED if policy.rule is not None:
-            return IN_RULE[reason]
-    return REMEDIES.get(reason, REASONS[reason].remedy)
+_MAX_VALUES: Final = 5
+_COMPARED: Final = (
+    "the token's aud",
+    "the token's client_id",
+    "the token's signer",
+    "the token's kid",
+    "accepted",
+)
+_AFTER_SIGNATURE: Final = (Step.TIME, Step.AUDIENCE, Step.IDENTITY, Step.POLICY)

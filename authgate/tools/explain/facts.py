@@ -104,7 +104,7 @@ def _refusing_rule(decision: Decision, issuer: KnownIssuer) -> Iterator[Fact]:
         if detail.startswith((f"{place}: ", f"{place} ")):
             yield Fact(place, (text,))
             return
-    if decision.reason is Reason.CLAIM_RULE_FAILED:
+    if decision.reason is Reason.CLAIM_RULE_FAILED and issuer.claim_rules:
         yield Fact("required claims", issuer.claim_rules)
 
 
@@ -136,9 +136,14 @@ def _issuer_facts(seen: Decoded, known: tuple[KnownIssuer, ...]) -> Iterator[Fac
     undiscovered = [f"the issuer of cluster '{issuer.name}'" for issuer in known if issuer.is_cluster]
     yield _fact("the token's iss", claimed)
     yield Fact("configured issuers", (*urls, *undiscovered))
-    close = difflib.get_close_matches((claimed or "")[:512], urls, n=1, cutoff=0.8)
-    if close:
-        yield Fact("the most similar", tuple(close))
+    if close := similar_issuer(seen, urls):
+        yield Fact("the most similar", (close,))
+
+
+def similar_issuer(seen: Decoded, urls: Iterable[str]) -> str | None:
+    """Return the configured issuer that is most similar to the token's `iss`, or None if none is similar."""
+    close = difflib.get_close_matches((seen.claim_text("iss") or "")[:512], tuple(urls), n=1, cutoff=0.8)
+    return close[0] if close else None
 
 
 def _identity_facts(decision: Decision) -> Iterator[Fact]:

@@ -397,7 +397,139 @@ def test_a_client_instead_of_an_audience_is_shown_with_the_setting_for_it() -> N
     assert "gate.audienceClaims: [client_id]" in explained(decision, bare).remedy
 
 
+LOAD_BALANCER = replace(CORP, by_load_balancer=True)
+WITH_ROLES = replace(CORP, claims=(("claimMappings.groups.claim", "/realm_access/roles"),))
+STAFF = replace(POLICY, allow=('{"groups":["corp:staff"]}',))
+TENANTS = replace(CORP, urls=("https://login.example.com/aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb/v2.0",))
+
+
+@pytest.mark.parametrize(
+    ("reason", "issuer", "changes", "expected"),
+    [
+        pytest.param(
+            Reason.AUDIENCE_MISMATCH,
+            CORP,
+            {"aud": "web", "typ": "ID"},
+            "send the access token",
+            id="ID token",
+        ),
+        pytest.param(
+            Reason.CLAIM_RULE_FAILED,
+            CORP,
+            {"token_use": "id"},
+            "send the access token",
+            id="Cognito's ID token",
+        ),
+        pytest.param(
+            Reason.AUDIENCE_MISMATCH, CORP, {"typ": "Refresh"}, "this is a refresh token", id="refresh token"
+        ),
+        pytest.param(
+            Reason.AUDIENCE_MISMATCH, CORP, {"aud": "x"}, "request a token for one of", id="another"
+        ),
+        pytest.param(
+            Reason.AUDIENCE_MISMATCH, LOAD_BALANCER, {}, "send X-Amzn-Oidc-Data", id="not the load balancer's"
+        ),
+        pytest.param(Reason.ALGORITHM_NOT_ALLOWED, CORP, {}, "sign with a key pair", id="HMAC"),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN,
+            TENANTS,
+            {"iss": "https://login.example.com/cccccccc-4444-4555-8666-dddddddddddd/v2.0"},
+            "add its id to gate.tenants",
+            id="another tenant",
+        ),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN,
+            TENANTS,
+            {"iss": "https://sts.windows.net/aaaaaaaa-1111-4222-8333-bbbbbbbbbbbb/"},
+            "requestedAccessTokenVersion",
+            id="version 1 of Entra ID",
+        ),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN,
+            replace(CORP, urls=("https://id.example.com/realms/shop",)),
+            {"iss": "http://keycloak.auth.svc:8080/realms/shop"},
+            "KC_HOSTNAME",
+            id="internal address",
+        ),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN,
+            replace(CORP, urls=("http://adfs.example.com/adfs/services/trust",)),
+            {"iss": "https://adfs.example.com/adfs/services/trust"},
+            "they must be identical",
+            id="another scheme",
+        ),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN, CORP, {"iss": "https://[x"}, "add an entry for it under jwt", id="no URL"
+        ),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN, CORP, {"iss": "kubernetes/serviceaccount"}, "projected volume", id="legacy"
+        ),
+        pytest.param(
+            Reason.ISSUER_UNKNOWN,
+            CORP,
+            {"iss": "https://x.test"},
+            "add an entry for it under jwt",
+            id="unlike",
+        ),
+        pytest.param(
+            Reason.CLAIM_MALFORMED, CORP, {"iss": OMIT, "sub": "spiffe://a.org/b"}, "gate.spiffe", id="SPIFFE"
+        ),
+        pytest.param(
+            Reason.CLAIM_MALFORMED, CORP, {"iss": OMIT, "sub": "spiffe://a.org"}, "fix the issuer", id="no ID"
+        ),
+        pytest.param(Reason.CLAIM_MALFORMED, CORP, {"exp": OMIT}, "fix the issuer", id="another claim"),
+        pytest.param(
+            Reason.NOT_ALLOWED,
+            WITH_ROLES,
+            {},
+            "write the claim '/realm_access/roles'",
+            id="no claim with groups",
+        ),
+        pytest.param(
+            Reason.NOT_ALLOWED,
+            WITH_ROLES,
+            {"realm_access": {"roles": ["a"]}},
+            "give the user a group",
+            id="another group",
+        ),
+    ],
+)
+def test_the_remedy_follows_the_token(
+    reason: Reason, issuer: KnownIssuer, changes: dict[str, object], expected: str
+) -> None:
+    """The usual remedy would not help these users."""
+    token = unsigned({"alg": "HS256", "kid": "key-1"}, claims(changes))
+    identity = JANE if reason is Reason.NOT_ALLOWED else None
+    found = explain(deny(reason, BY_KEY, identity), token, START, (issuer,), STAFF)
+    assert expected in found.remedy
+    assert found.remedy in found.summary
+
+
+def test_omitted_groups_are_no_reason_if_another_claim_is_mapped() -> None:
+    """App roles are mapped already, but the user has none."""
+    decision = Deny(Reason.NOT_ALLOWED, "policy 'default'", BY_KEY, JANE, private=GROUPS_OMITTED)
+    roles = replace(CORP, claims=(("claimMappings.groups.claim", "roles"),))
+    assert "write the claim 'roles'" in explain(decision, TOKEN, START, (roles,), STAFF).remedy
+
+
+def test_a_token_without_an_account_gets_no_advice_about_mappings() -> None:
+    """A cluster has no claimMappings."""
+    decision = Deny(Reason.IDENTITY_INVALID, "claim 'kubernetes.io' is missing or not an object", BY_KEY)
+    assert "ServiceAccount token" in explained(decision).remedy
+
+
 # The summary
+
+
+def test_the_summary_has_what_must_be_compared() -> None:
+    """A reader of the ticket has neither the token nor the configuration."""
+    sentence = "401 audience_mismatch, the token is for a different audience"
+    found = explained(Deny(Reason.AUDIENCE_MISMATCH, "", BY_KEY)).summary
+    assert f"{sentence} (the token's aud: {AUDIENCE}; accepted: {AUDIENCE}); to change this" in found
+    assert f"a token with iss {ISSUER} and sub user-1 under" in found
+    many = unsigned({"alg": "RS256"}, claims(aud=[f"a{number}" for number in range(9)]))
+    found = explained(Deny(Reason.AUDIENCE_MISMATCH, "", BY_KEY), many).summary
+    assert "(the token's aud: a0, a1, a2, a3, a4, …; accepted:" in found
 
 
 def test_the_summary_is_one_sentence_for_a_ticket() -> None:
