@@ -37,6 +37,7 @@ _STATUSES = {
     403: FetchFailure.CREDENTIALS,
     404: FetchFailure.NOT_FOUND,
     410: FetchFailure.NOT_FOUND,
+    _TOO_MANY_REQUESTS: FetchFailure.LIMITED,
 }
 _SERVER_ERRORS = 500
 

@@ -66,6 +66,8 @@ class FetchFailure(Enum):
     """The document is not a key set."""
     SERVER = auto()
     """A status of 500 or more."""
+    LIMITED = auto()
+    """429: too many requests."""
 
 
 class KeyFetchError(Exception):

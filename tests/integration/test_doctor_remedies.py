@@ -55,11 +55,12 @@ async def test_an_issuer_is_checked_without_a_configuration() -> None:
         (failing(404), "check the path of issuer.url, such as the realm"),
         (failing(401), "set gate.keys.tokenFile"),
         (failing(403), "set gate.keys.tokenFile"),
+        (failing(429), "the issuer limits the number of requests"),
         (failing(502), "the issuer's server fails"),
         (Answer(302, b"", {"Location": "https://login.example.com/"}), "the address that it leads to"),
         (html(), "the document at this address is not a discovery document"),
     ],
-    ids=["404", "401", "403", "502", "redirect", "page"],
+    ids=["404", "401", "403", "429", "502", "redirect", "page"],
 )
 async def test_the_remedy_follows_the_response(fault: Fault, remedy: str) -> None:
     """A wrong path is not a network problem."""
@@ -94,12 +95,18 @@ async def test_http_at_a_tls_port() -> None:
     assert remedy == "this port probably serves https: write https:// in issuer.url"
 
 
-async def test_a_plain_http_issuer_is_not_asked() -> None:
-    """The gate would not fetch keys from it either."""
-    [finding] = (await examined("http://keycloak.example:8080/realms/shop")).all
+@pytest.mark.parametrize(
+    "url", ["http://keycloak.identity.svc:8080/realms/shop", "http://adfs.example/adfs/services/trust"]
+)
+async def test_a_plain_http_issuer_is_not_asked(tmp_path: Path, url: str) -> None:
+    """The gate would not fetch keys from it either. It can be a name, and what the remedy suggests is valid."""
+    [finding] = (await examined(url)).all
     assert finding.level is Level.BAD
     assert "must be https://" in finding.sentence
-    assert "https://" in finding.remedy
+    assert "KC_HOSTNAME" in finding.remedy
+    assert finding.remedy.endswith("set issuer.url to it and gate.jwksURL to the https:// URL of the keys")
+    entry = trusting(url, jwksURL="https://keys.example")
+    assert load(written(tmp_path, {"jwt": [entry]}), {}).config.jwt[0].issuer.url == url
 
 
 @pytest.mark.parametrize(
@@ -214,6 +221,23 @@ async def test_a_template_is_suggested_with_its_tenants(tmp_path: Path) -> None:
     assert f"set issuer.url to {template} and gate.tenants to" in remedy
     entry = trusting(template, tenants=["11111111-2222-3333-4444-555555555555"])
     assert load(written(tmp_path, {"jwt": [entry]}), {}).config.jwt[0].issuer.url == template
+
+
+async def test_another_issuer_of_access_tokens_is_a_warning(tmp_path: Path) -> None:
+    """AD FS has one for ID tokens and one for access tokens. What the remedy suggests is valid."""
+    async with published() as (issuer, server):
+        keys = issuer.discovery()["jwks_uri"]
+        trust = "http://adfs.example/adfs/services/trust"
+        document = {**issuer.discovery(), "access_token_issuer": trust}
+        server.faults.set(WELL_KNOWN, json_answer(document))
+        findings = await examined(issuer.url)
+        [finding] = findings.of(Level.WARNING)
+        assert f"another issuer for access tokens: '{trust}'" in finding.sentence
+        assert finding.remedy.endswith(f"set issuer.url to that text and gate.jwksURL to {keys}")
+        entry = trusting(trust, jwksURL=keys)
+        assert (await found(written(tmp_path, {"jwt": [entry]}))).worst is Level.GOOD
+        server.faults.set(WELL_KNOWN, json_answer({**document, "access_token_issuer": issuer.url}))
+        assert (await examined(issuer.url)).worst is Level.GOOD
 
 
 # The command

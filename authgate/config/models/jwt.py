@@ -347,6 +347,10 @@ def _issuer(text: str) -> str:
     try:
         return _fetched(issuer_url, text)
     except ValueError as error:
+        if text.startswith("spiffe://"):
+            raise ValueError(
+                f"{error}; for SPIFFE, set gate.spiffe and gate.jwksURL, the URL of the bundle"
+            ) from None
         if str(error) == NO_URL:
             raise ValueError(
                 f"{NO_URL}; with gate.jwksURL or gate.staticKeys, an issuer can be any text"

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from authgate.config import JWTIssuerConfig, issuer_url
-from authgate.config.models.fields import TENANT
+from authgate.config.models.fields import NO_HTTP, TENANT
 from authgate.keys.sources import WELL_KNOWN
 from authgate.tools.doctor.clusters import examine_cluster
 from authgate.tools.doctor.findings import Finding, Level, bad
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Level", "examine", "examine_url"]
 
 _MAX_URL: Final = 2048  # as in the configuration
+_ONLY_A_NAME: Final = (
+    "if the tokens have this text in `iss`, set issuer.url to it and gate.jwksURL to the https:// URL"
+    " of the keys"
+)
 
 
 async def examine(config: Config, deps: Dependencies) -> list[Finding]:
@@ -45,9 +49,13 @@ async def examine_url(url: str, environ: Mapping[str, str]) -> list[Finding]:
             raise ValueError(f"must have at most {_MAX_URL} characters")
         issuer_url(url)
     except ValueError as error:
-        remedy = "use the issuer's https:// URL, exactly as its tokens have it in `iss`"
+        remedy = f"use the issuer's https:// URL, exactly as its tokens have it in `iss`; {_ONLY_A_NAME}"
         if TENANT in url:
             remedy = f"write your tenant's id instead of {TENANT}"
+        elif str(error) == NO_HTTP:
+            remedy = (
+                f"configure the provider's external https:// address (Keycloak: KC_HOSTNAME); {_ONLY_A_NAME}"
+            )
         return [bad("issuer", f"the URL {error}", remedy)]  # it is not quoted: it may have a password
     entry = {
         "issuer": {"url": url, "audiences": ["any"]},

@@ -11,6 +11,7 @@ from authgate.config.models.fields import TENANT
 from authgate.keys.fetch import UntrustedCertificateError, origin_of
 from authgate.keys.remote import FetchFailure, KeyFetchError
 from authgate.keys.sources import WELL_KNOWN, InsecureAddressError, IssuerMismatchError
+from authgate.strict_json import parse_object
 from authgate.tools.doctor.findings import (
     REWRITE_CERTIFICATE,
     Finding,
@@ -18,6 +19,7 @@ from authgate.tools.doctor.findings import (
     good,
     keys_found,
     static_keys_found,
+    warning,
 )
 
 if TYPE_CHECKING:
@@ -37,11 +39,14 @@ class _Recorder:
         self._inner = inner
         self.requested: list[str] = []
         self.received: list[str] = []
+        self.first = b""
+        """The first document that was received."""
 
     async def fetch(self, url: str) -> bytes:
         """Fetch with the inner fetcher."""
         self.requested.append(url)
         body = await self._inner.fetch(url)
+        self.first = self.first or body
         self.received.append(url)
         return body
 
@@ -72,6 +77,7 @@ async def examine_issuer(item: JWTIssuerConfig, environ: Mapping[str, str]) -> l
     return [
         *_proxies(subject, fetcher, recorder),
         *_reached(item, subject, recorder),
+        *_other_access_tokens(item, subject, recorder.first),
         *keys_found(f"{subject}: keys", recorder.received[-1], document, item.gate.algorithms),
     ]
 
@@ -118,6 +124,23 @@ def _reached(item: JWTIssuerConfig, subject: str, recorder: _Recorder) -> list[F
             good(f"{subject}: issuer", f"the discovery document names {item.issuer.url}, as configured")
         )
     return found
+
+
+def _other_access_tokens(item: JWTIssuerConfig, subject: str, document: bytes) -> list[Finding]:
+    """Return a warning if access tokens have another issuer than ID tokens, as those of AD FS do."""
+    if item.gate.jwks_url is not None:
+        return []
+    members = parse_object(document)  # the fetch has succeeded, so it is valid
+    named, keys = members.get("access_token_issuer"), members.get("jwks_uri")
+    if not isinstance(named, str) or named == item.issuer.url:
+        return []
+    return [
+        warning(
+            f"{subject}: issuer",
+            f"the discovery document names another issuer for access tokens: '{named[:200]}'",
+            f"to accept access tokens, set issuer.url to that text and gate.jwksURL to {keys}",
+        )
+    ]
 
 
 def _failure(item: JWTIssuerConfig, subject: str, recorder: _Recorder, error: KeyFetchError) -> Finding:
@@ -190,6 +213,8 @@ def _unreached(error: KeyFetchError, url: str, setting: str) -> str:
             )
         case FetchFailure.NOT_FOUND:
             return f"check the path of {setting}"
+        case FetchFailure.LIMITED:
+            return "the issuer limits the number of requests from here: try again in a few minutes"
         case FetchFailure.SERVER:
             return "the issuer's server fails: read its log, and try again"
         case _:

@@ -471,6 +471,11 @@ GATES = {
         "jwt[0].issuer.url",
         "must be spiffe://a.example",
     ),
+    "spiffe-without-its-setting": (
+        jwt(url="spiffe://a.example"),
+        "jwt[0].issuer.url",
+        "for SPIFFE, set gate.spiffe and gate.jwksURL",
+    ),
     "spiffe-without-keys": (
         jwt(url="spiffe://a.example", entry=", gate: {spiffe: {trustDomain: a.example}}"),
         "jwt[0].gate.spiffe",
