@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
 from typing import Literal
 
 from authgate.config.models.configuration import Config
@@ -25,8 +24,7 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     for index, entry in enumerate(config.jwt):
         yield from _ignores_confirmation(index, entry)
         yield from _allows_http(index, entry)
-    for one, other in combinations(mapped, 2):
-        yield from _could_collide(one, other)
+    yield from _could_collide(mapped)
     yield from _service_accounts_of_some_cluster(config)
     yield from _rules_never_reached(config)
     yield from _one_audience_for_two_kinds(config)
@@ -72,20 +70,24 @@ def _allows_http(index: int, entry: JWTIssuerConfig) -> Iterator[Finding]:
         )
 
 
-def _could_collide(one: tuple[Path, ClaimsConfig], other: tuple[Path, ClaimsConfig]) -> Iterator[Finding]:
+def _could_collide(mapped: list[tuple[Path, ClaimsConfig]]) -> Iterator[Finding]:
+    """Yield one warning for each entry whose prefix overlaps with that of an earlier entry, and name the first one."""
     for kind, path in _PREFIXES:
-        first, second = _prefix(one[1], kind), _prefix(other[1], kind)
-        if (
-            first is not None
-            and second is not None
-            and (first.startswith(second) or second.startswith(first))
-        ):
-            whom = "users" if kind == "username" else "groups"
-            yield Finding(
-                (*other[0], *path),
-                f"lets two issuers name the same {whom}: the prefix of {dotted(one[0])} is {shown(first)}",
-                shown(second),
-            )
+        seen: list[tuple[Path, str]] = []
+        for place, entry in mapped:
+            prefix = _prefix(entry, kind)
+            if prefix is None:
+                continue
+            for earlier, other in seen:
+                if prefix.startswith(other) or other.startswith(prefix):
+                    whom = "users" if kind == "username" else "groups"
+                    yield Finding(
+                        (*place, *path),
+                        f"lets two issuers name the same {whom}: the prefix of {dotted(earlier)} is {shown(other)}",
+                        shown(prefix),
+                    )
+                    break
+            seen.append((place, prefix))
 
 
 def _service_accounts_of_some_cluster(config: Config) -> Iterator[Finding]:

@@ -67,6 +67,15 @@ def test_issuers_that_could_name_the_same_user_are_a_warning(load_text: Load, on
     )
 
 
+def test_an_issuer_is_a_warning_once_however_many_have_its_prefix(load_text: Load) -> None:
+    """Pairs of 64 issuers would be 2,016 warnings."""
+    entries = ", ".join(issuer(name, "a:") for name in "abcd")
+    warnings = load_text(f"jwt: [{entries}]").warnings
+    assert [warning.path for warning in warnings] == [
+        f"jwt[{index}].claimMappings.username.prefix" for index in (1, 2, 3)
+    ]
+
+
 def test_issuers_with_different_prefixes_are_not_a_warning(load_text: Load) -> None:
     """Their users have different names."""
     one, other = issuer("a", "a:", groups="a:"), issuer("b", "b:", groups="b:")
