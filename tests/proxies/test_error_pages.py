@@ -62,10 +62,11 @@ class Client:
         return shown
 
     async def _found(self, answer: aiohttp.ClientResponse, request_id: str) -> None:
-        """Check that the id is the one in the header, and finds one line of the proxy's log."""
+        """Check that the id is the one in the header, and finds one line of the proxy's log, with status and method."""
         assert _ID.fullmatch(request_id)
         assert answer.headers.getall("X-Request-Id") == [request_id]
-        assert str(answer.status) in await self.site.logged(request_id)
+        line = await self.site.logged(request_id)
+        assert (str(answer.status) in line, answer.method in line) == (True, True)
 
     async def _asked(
         self, status: int, method: str, token: str | None, headers: dict[str, str]
