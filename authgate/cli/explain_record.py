@@ -62,18 +62,26 @@ def explain_line(line: str, config: Path | None, output: Output) -> NoReturn:
 
 
 def _only_line() -> str:
+    from authgate.observability.audit import SHADOW_DIFFERS
     from authgate.tools.explain.record import MAX_BYTES
 
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         fail(f"standard input has more than {MAX_BYTES} bytes: give one audit line", USAGE)
     lines = [line for line in data.decode("utf-8", "replace").splitlines() if line.strip()]
-    if len(lines) != 1:
-        found = f"{len(lines)} lines" if lines else "nothing"
+    if not lines:
         fail(
-            f"standard input has {found}: give one audit line, for example with grep and a request id", USAGE
+            "standard input is empty: the log has no such line, or the proxy got no answer from authgate",
+            USAGE,
         )
-    return lines[0]
+    decisions = [line for line in lines if SHADOW_DIFFERS not in line] or lines
+    if len(decisions) != 1:
+        fail(
+            f"standard input has {len(decisions)} lines: give one audit line, for example with grep and a"
+            " request id",
+            USAGE,
+        )
+    return decisions[0]
 
 
 def _rows(record: Record) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,10 @@ INTERVAL: Final = 10.0
 """Length of an interval in seconds."""
 BURST: Final = 100
 """Decisions with the same policy and reason that get a line each, per interval."""
+DECISION: Final = "decision"
+"""The body of a decision's line."""
+SHADOW_DIFFERS: Final = "the shadow decides differently"
+"""The body of a line about the shadow of a policy."""
 
 
 Mode: TypeAlias = Literal["none", "deny", "all"]
@@ -101,7 +105,7 @@ class Audit:
         policy: str,
         reason: str,
         attributes: Mapping[str, object],
-        body: str = "decision",
+        body: str = DECISION,
         *,
         trace: Trace | None = None,
     ) -> None:

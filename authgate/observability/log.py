@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 LOGGER: Final = "authgate"
 AUDIT: Final = "authgate.audit"
 Format = Literal["json", "text"]
-_TOKEN_LIKE = re.compile(r"(?i)bearer\s+\S+|eyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*")
+# The API server's own text "bearer token" is not masked.
+_TOKEN_LIKE = re.compile(
+    r"(?i)bearer\s+(?!token[,.;:]?(?:\s|$))\S+|eyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*)*"
+)
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _OTEL_SEVERITY: Final = {
     10: ("DEBUG", 5),

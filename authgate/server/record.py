@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import Allow, Decision, Deny, Unavailable
+from authgate.observability.audit import SHADOW_DIFFERS
 from authgate.policy.paths import plain_host
 from authgate.server.recent import RecentDecision
-from authgate.server.request_facts import RequestFacts, claims_of, shortened
+from authgate.server.request_facts import RequestFacts, claims_of, placeholder_of, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +99,7 @@ class Recorder:
             attributes["user.name"] = found.identity.username
         facts = about()
         known = {**attributes, **_known(self._of_request(facts))}
-        body = "the shadow decides differently"
-        self._audit.record(found.policy, kind, known, body, trace=facts.trace)
+        self._audit.record(found.policy, kind, known, SHADOW_DIFFERS, trace=facts.trace)
 
     def cells_of(self, decision: Decision, policy: str) -> AnswerCells | None:
         """Return the counters of such decisions, or None if each must be recorded in another way, too."""
@@ -117,7 +117,7 @@ class Recorder:
     ) -> None:
         attributes: dict[str, object] = {
             **_decision_attributes(decision, policy),
-            "authgate.detail": _detail(decision),
+            "authgate.detail": _detail(decision, facts),
             "authgate.duration": None if seconds is None else round(seconds, 6),
             **self._of_token(decision, facts),
             **self._of_request(facts),
@@ -195,11 +195,14 @@ def _known(attributes: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _detail(decision: Decision) -> str | None:
+def _detail(decision: Decision, facts: RequestFacts) -> str | None:
     if isinstance(decision, Allow):
         return None
-    private = decision.private if isinstance(decision, Deny) else ""
-    return "; ".join(text for text in (decision.detail, private) if text)
+    if isinstance(decision, Unavailable):
+        return decision.detail
+    word = placeholder_of(facts.credentials) if decision.identity is None else None
+    sent = "" if word is None else f"the client sent the word {word!r} instead of a token"
+    return "; ".join(text for text in (sent, decision.detail, decision.private) if text)
 
 
 _MAX_METHOD: Final = 32

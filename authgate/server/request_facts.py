@@ -155,6 +155,20 @@ _UNLIMITED: Final = 1 << 30
 """The listener limits the size of headers, and with it that of a token."""
 
 
+def placeholder_of(credentials: Sequence[bytes]) -> str | None:
+    """Return the word that a program sent instead of a token, if it is one of a known list."""
+    if len(credentials) != 1 or credentials[0][:7].lower() != b"bearer ":
+        return None
+    word = credentials[0][7:].strip().lower()
+    return word.decode() if word in _PLACEHOLDERS else None
+
+
+_PLACEHOLDERS: Final = frozenset(
+    {b"undefined", b"null", b"none", b"nil", b"nan", b"[object object]", b"$token", b"${token}", b"<token>"}
+)
+"""What programs and copied commands send if a variable is not set."""
+
+
 def _members(token: BearerToken) -> dict[str, JSONValue]:
     text = token.text.replace("=", "") if token.padded else token.text
     jws = CompactParser().parse_jws(text)

@@ -35,8 +35,8 @@ def document(*admins: str) -> dict[str, Any]:
     }
 
 
-async def recorded(token: str | None) -> str:
-    """Return the audit line of a denied request for /admin/x."""
+async def recorded(token: str | None, config: dict[str, Any] | None = None, lines: int = 1) -> str:
+    """Return the audit line of a denied request for /admin/x, or all of this number of lines."""
     log = configured()
     forwarded = {
         "X-Original-URI": "/admin/x?access_token=secret",
@@ -45,10 +45,11 @@ async def recorded(token: str | None) -> str:
         "X-Forwarded-For": "192.0.2.7",
         "X-Request-Id": ID,
     }
-    async with running(document("root")) as gate:
+    async with running(config or document("root")) as gate:
         await gate.request(token, headers=forwarded.items())
-    (line,) = [text for text in log.getvalue().splitlines() if audit_lines(text)]
-    return line
+    found = [text for text in log.getvalue().splitlines() if audit_lines(text)]
+    assert len(found) == lines
+    return "\n".join(found)
 
 
 def explain(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -71,7 +72,7 @@ async def test_an_audit_line_is_explained(tmp_path: Path) -> None:
         "corp:ada",
         "deny: 403 not_allowed",
         "The configuration decides the same now: rules[0] of policy 'default' does not allow corp:ada.",
-        "to change this: add the identity to the allow list that applies to this request",
+        "to change this: add the identity to policies.default.rules[0].allow",
     ):
         assert text in found.stdout
     assert "secret" not in found.stdout
@@ -99,10 +100,20 @@ async def test_what_a_refused_token_claims_is_marked(tmp_path: Path) -> None:
     assert "decides the same now: the issuer https://stranger.example.com is not configured" in found.stdout
 
 
+async def test_the_line_about_a_shadow_is_ignored(tmp_path: Path) -> None:
+    """It has the same request id, so grep finds it, too."""
+    config = document("root")
+    config["policies"]["default"]["shadow"] = {}
+    lines = await recorded(JWT, config, lines=2)
+    found = explain("--config", str(written(tmp_path, config)), "--record", "-", stdin=lines)
+    assert (found.returncode, found.stderr) == (3, "")
+    assert "deny: 403 not_allowed" in found.stdout
+
+
 WRONG = {
     "another line": (("--record", '{"scope": "authgate"}'), "", "its scope is not authgate.audit"),
     "a token": (("--record", JWT), "", "a token must not be on the command line"),
-    "nothing": (("--record", "-"), "\n", "standard input has nothing"),
+    "nothing": (("--record", "-"), "\n", "standard input is empty: the log has no such line"),
     "two lines": (("--record", "-"), "{}\n{}\n", "standard input has 2 lines"),
     "too much": (("--record", "-"), "x" * 70000, "more than 65536 bytes"),
     "with a token file": (("--record", "-", "token"), "", "--record needs no FILE"),

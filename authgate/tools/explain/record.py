@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from authgate.compose.policies import policy_of
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import Identity, OriginalRequest, ServiceAccount
+from authgate.observability.audit import DECISION
 from authgate.observability.log import AUDIT
 from authgate.policy.conditions import ExpressionHolds, GroupIn, PolicyInput
 from authgate.text import visible
 from authgate.tools.explain.remedies import remedy_for_record
+from authgate.verify.claims import GROUPS_OMITTED
 from authgate.vocabulary import AUTHENTICATED_GROUP, SERVICE_ACCOUNT_USER
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 65536
 """The longest line that is read. The longest that authgate writes is shorter."""
-_DECISION: Final = "decision"
 _CUT: Final = "…"
 """The end of a text that was too long for the log."""
 
@@ -95,7 +96,7 @@ def read_record(text: str) -> Record:
     scope, body, attributes = line.get("scope"), line.get("body"), line.get("attributes")
     if scope != AUDIT:
         raise RecordError(f"it is not an audit line: its scope is not {AUDIT}")
-    if body != _DECISION or not isinstance(attributes, dict):
+    if body != DECISION or not isinstance(attributes, dict):
         raise RecordError("it is an audit line, but not that of one decision: its body is not 'decision'")
     return _record(line, attributes)
 
@@ -163,7 +164,7 @@ def explain_record(record: Record, config: Config) -> RecordExplanation:
     info = REASONS[record.reason]
     now, why = _Comparison(record, config).result()
     settled = record.reason in _ALLOWED or now is Now.OTHER
-    remedy = "" if settled else remedy_for_record(record.reason, record.detail, in_rule=bool(record.rule))
+    remedy = "" if settled else _remedy_in(config, record) or remedy_for_record(record.reason, record.detail)
     return RecordExplanation(
         record=record,
         status=info.status,
@@ -173,6 +174,31 @@ def explain_record(record: Record, config: Config) -> RecordExplanation:
         why=why,
         summary=_summary(record, info.status, info.meaning),
     )
+
+
+def _remedy_in(config: Config, record: Record) -> str:
+    """Return a remedy that names a field of the configuration, or "" if another remedy fits."""
+    policy = config.policies.get(record.policy)
+    if policy is None or GROUPS_OMITTED in record.detail:
+        return ""
+    place = f"policies.{record.policy}"
+    rules = {f"rules[{number}]": rule for number, rule in enumerate(policy.rules)}
+    rule = rules.get(record.rule)
+    match record.reason:
+        case Reason.NOT_ALLOWED if rule is not None and rule.allow is not None:
+            return f"add the identity to {place}.{record.rule}.allow"
+        case Reason.NOT_ALLOWED if policy.allow is not None:
+            return f"add the identity to {place}.allow"
+        case Reason.DENIED if rule is not None and rule.deny is not None:
+            return f"remove the identity from {place}.{record.rule}.deny"
+        case Reason.DENIED if policy.deny is not None:
+            return f"remove the identity from {place}.deny"
+        case Reason.NO_CREDENTIAL if record.request.method == "OPTIONS":
+            return (
+                f"if it is a CORS preflight, which browsers send without a token, set {place}.corsPreflight: allow;"
+                " otherwise send a token"
+            )
+    return ""
 
 
 def _summary(record: Record, status: int, meaning: str) -> str:

@@ -190,13 +190,11 @@ def _is_internal_address(claimed: str, configured: str) -> bool:
     return internal and one.hostname != other.hostname and one.path == other.path
 
 
-def remedy_for_record(reason: Reason, detail: str, *, in_rule: bool) -> str:
+def remedy_for_record(reason: Reason, detail: str) -> str:
     """Return the remedy for a decision of a running gate, whose audit line was given."""
     for known, remedy in REMEDIES_BY_DETAIL.items():
         if known in detail:
             return remedy
-    if in_rule and reason in IN_RULE:
-        return IN_RULE[reason]
     from_line = reason in (
         Reason.ACCESS_DENIED,
         Reason.EXPRESSION_FAILED,

@@ -215,6 +215,8 @@ def test_the_log_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> N
         pytest.param("Authorization: Bearer s3cr3t", "Authorization: …", id="an opaque token in a header"),
         pytest.param("bearer\ts3cr3t!", "…", id="scheme in small letters"),
         pytest.param("BEARER  s3cr3t x", "… x", id="scheme in capitals"),
+        pytest.param("invalid bearer token; x", "invalid bearer token; x", id="a text of the API server"),
+        pytest.param("Bearer token-1", "…", id="a token with that word"),
         pytest.param("token_expired", "token_expired", id="a reason"),
         pytest.param("eyJ", "eyJ", id="too short for a token"),
         pytest.param("the bearer", "the bearer", id="a word"),

@@ -219,6 +219,22 @@ def test_a_decision_has_an_audit_line(decision: Decision, attributes: dict[str, 
     assert "secret" not in json.dumps(line)
 
 
+@pytest.mark.parametrize(
+    "value", [b"Bearer undefined", b"bearer NULL ", b"Bearer [object Object]", b"Bearer $TOKEN"]
+)
+def test_a_word_instead_of_a_token_is_named(value: bytes) -> None:
+    """Programs send it if a variable is not set. If the word was accepted as a token, it is not written."""
+    facts = RequestFacts(credentials=(value,))
+    word = value[7:].decode().strip().lower()
+    refused = Deny(
+        Reason.REVIEW_REJECTED, "", Evidence("tokenreview", "home"), private="invalid bearer token"
+    )
+    detail = f"the client sent the word '{word}' instead of a token; invalid bearer token"
+    assert written(refused, facts)["attributes"]["authgate.detail"] == detail
+    denied = Deny(Reason.NOT_ALLOWED, "", Evidence("tokenreview", "home"), JANE)
+    assert word not in json.dumps(written(denied, facts))
+
+
 @pytest.mark.parametrize("decision", [decision for decision, _ in DECISIONS.values()], ids=DECISIONS.keys())
 def test_what_is_unknown_is_left_out(decision: Decision) -> None:
     """No attribute is null."""

@@ -284,11 +284,24 @@ def test_a_record_is_compared_with_a_configuration(
 
 REMEDIES = {
     "the usual one": (line(Reason.TOKEN_EXPIRED, **NOBODY), REASONS[Reason.TOKEN_EXPIRED].remedy),
-    "the rule's list": (
-        line(**path("/admin/x", 1)),
-        "add the identity to the allow list that applies to this",
+    "the rule's list": (line(**path("/admin/x", 1)), "add the identity to policies.default.rules[1].allow"),
+    "the policy's list": (
+        line(**path("/x", None, "corp:joe")),
+        "add the identity to policies.default.allow",
     ),
-    "the policy's list": (line(**path("/x", None, "corp:joe")), REASONS[Reason.NOT_ALLOWED].remedy),
+    "the policy's deny list": (
+        line(Reason.DENIED, **path("/x", None, "corp:mallory")),
+        "remove the identity from policies.default.deny",
+    ),
+    "the policy's deny list in a rule": (
+        line(Reason.DENIED, **path("/admin/x", 1, "corp:mallory")),
+        "remove the identity from policies.default.deny",
+    ),
+    "no list": (line(authgate__policy="vault"), REASONS[Reason.NOT_ALLOWED].remedy),
+    "a preflight": (
+        line(Reason.NO_CREDENTIAL, **path("/x", None, None), http__request__method="OPTIONS"),
+        "set policies.default.corsPreflight: allow",
+    ),
     "no groups": (line(authgate__detail=f"x; {GROUPS_OMITTED}", **path("/staff/x", 2)), "map app roles"),
     "without 'see the audit log'": (line(Reason.ACCESS_DENIED, authgate__policy="reviewed"), "bind a Role"),
 }
