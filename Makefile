@@ -177,8 +177,8 @@ site: $(VENV)/.dev ## build the documentation site into build/site, and fail on 
 licences: $(VENV)/.dev ## write docs/dependencies.md, the licences of all packages that authgate installs
 	@$(BIN)/python docs/.site/licences.py
 
-release-check: $(VENV)/.dev ## build the packages and the chart of a release into dist/, and check them (needs helm)
-	@.ci/release-check
+release-check: $(VENV)/.dev ## build the packages and the chart of a release into dist/, and check them (CHART_IMAGE; needs helm)
+	@CHART_IMAGE='$(CHART_IMAGE)' .ci/release-check
 
 clean: ## remove everything that the other targets created in the checkout
 	rm -rf .venv .venvs build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -60,6 +60,14 @@ def test_workflows_run_only_targets_that_exist() -> None:
     assert used <= targets
 
 
+def test_the_published_chart_uses_the_published_image() -> None:
+    """The chart's default tag is its version, without the v of the git tag."""
+    release = yaml.safe_load((ROOT / ".github/workflows/release.yaml").read_text())
+    pushed = next(step["with"] for step in release["jobs"]["image"]["steps"] if step.get("id") == "push")
+    assert pushed["tags"] == "${{ env.IMAGE }}:${{ steps.base.outputs.version }}"
+    assert 'make release-check CHART_IMAGE="$IMAGE"' in str(release["jobs"]["build"]["steps"])
+
+
 def test_the_page_of_licences_is_current(tmp_path: Path) -> None:
     """After a change of the lock, run `make licences`."""
     page = ROOT / "docs/dependencies.md"
