@@ -72,7 +72,7 @@ class JSONPointer:
         return value
 
     def _missing(self, value: JSONValue, place: int) -> Missing:
-        holder, step = self._steps[0] if place == 1 else way_to(*self._steps[:place]), self._steps[place]
+        holder, step = self._steps[0] if place == 1 else pointer_to(*self._steps[:place]), self._steps[place]
         if isinstance(value, dict):
             return Missing(f"'{holder}' has no member '{step}'")
         if isinstance(value, list):
@@ -80,14 +80,14 @@ class JSONPointer:
         return Missing(f"'{holder}' is {kind_of(value)}, and has no member '{step}'", value is not None)
 
 
-def way_to(*steps: str) -> str:
+def pointer_to(*steps: str) -> str:
     """Return the pointer with these steps, escaped."""
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def claim_named(name: str) -> str:
     """Return what to write as `claim:` for a top-level claim; a name that starts with a slash needs a pointer."""
-    return way_to(name) if name.startswith("/") else name
+    return pointer_to(name) if name.startswith("/") else name
 
 
 def claim_name(claim: str) -> str | None:
@@ -100,7 +100,7 @@ def claim_name(claim: str) -> str | None:
 @lru_cache(maxsize=1024)
 def claim_pointer(claim: str) -> JSONPointer:
     """Return the pointer for a configured `claim:`, which is a pointer if it starts with a slash, else a name."""
-    return JSONPointer(claim if claim.startswith("/") else way_to(claim))
+    return JSONPointer(claim if claim.startswith("/") else pointer_to(claim))
 
 
 def kind_of(value: object) -> str:
@@ -125,4 +125,4 @@ def _instead_of(name: str, document: Mapping[str, JSONValue]) -> str:
     first, *rest = name.split(".")
     if not rest or not isinstance(document.get(first), dict):
         return ""
-    return f"'{first}' is an object; for its member '{'.'.join(rest)}' write {way_to(first, *rest)}"
+    return f"'{first}' is an object; for its member '{'.'.join(rest)}' write {pointer_to(first, *rest)}"

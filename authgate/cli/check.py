@@ -50,7 +50,7 @@ def check(
     except ConfigError as error:
         problems = error.problems
     else:
-        problems, further = asyncio.run(_rehearsed(loaded))
+        problems, further = asyncio.run(_preflight_problems(loaded))
         warnings = (*loaded.warnings, *further)
     if output is not Output.TEXT:
         print_data(
@@ -75,7 +75,7 @@ def check(
         raise typer.Exit(FAILED)
 
 
-async def _rehearsed(loaded: LoadedConfig) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+async def _preflight_problems(loaded: LoadedConfig) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """Return what prevents a start anywhere, and what prevents it on this machine only."""
     from authgate.compose import Dependencies
     from authgate.config import Finding

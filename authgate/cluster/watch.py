@@ -153,11 +153,11 @@ class Watcher:
     async def run(self) -> None:
         """List and follow forever; report every interruption to the observer and resume after a growing pause."""
         while True:
-            reason, detail = await self._until_it_ends()
+            reason, detail = await self._follow_once()
             self._observer.mark_interrupted(reason, detail)
             await asyncio.sleep(self._pause(reason))
 
-    async def _until_it_ends(self) -> tuple[str, str]:
+    async def _follow_once(self) -> tuple[str, str]:
         self._confirmed = self._only_listed = False
         try:
             if self._version is None:

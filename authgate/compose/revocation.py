@@ -42,7 +42,7 @@ def revocation_of(
     for view in revocation.views:
         _record(view, item.name, deps.metrics)
         background.append(Watcher(reader, view.scope, view, watch_rules).run)
-    background.append(lambda: _keep_time(revocation))
+    background.append(lambda: _tick_forever(revocation))
 
     return revocation
 
@@ -85,7 +85,7 @@ def _record(view: View, cluster: str, metrics: Metrics) -> None:
     view.on_interrupted, view.on_resumed = on_interrupted, on_resumed
 
 
-async def _keep_time(revocation: Revocation) -> None:
+async def _tick_forever(revocation: Revocation) -> None:
     while True:
         revocation.tick()
         await asyncio.sleep(_TICK)

@@ -68,7 +68,7 @@ class AskingIdentity(ConfigModel):
     )
 
     @model_validator(mode="after")
-    def _is_somebody(self) -> AskingIdentity:
+    def _has_one_kind_of_identity(self) -> AskingIdentity:
         if (self.user is None) == (self.service_account is None):
             raise ValueError("needs either user or serviceAccount")
         return self
@@ -109,7 +109,7 @@ class PolicyTest(ConfigModel):
     )
 
     @model_validator(mode="after")
-    def _asks_once(self) -> PolicyTest:
+    def _has_identity_or_claims(self) -> PolicyTest:
         if self.identity is not None and self.claims is not None:
             raise ValueError("needs either identity or claims, or neither for a request without a token")
         return self

@@ -11,7 +11,7 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from authgate.expressions.bridge import INDEX, OPTIONAL_INDEX, OPTIONAL_SELECT
-from authgate.expressions.cost import growing_again
+from authgate.expressions.cost import repeated_growth
 from authgate.expressions.library import check_pattern
 from authgate.expressions.syntax import (
     OPEN,
@@ -109,7 +109,7 @@ def faults_of(tree: Tree) -> Iterator[Fault]:
                 yield from _faults_of_call(tree, node)
             case _:
                 pass
-    for node in growing_again(tree.root):
+    for node in repeated_growth(tree.root):
         yield Fault(
             node,
             "can build very large strings: use a literal, or move it out of the loop",

@@ -66,18 +66,18 @@ def grows(node: Node) -> bool:
     )
 
 
-def growing_again(node: Node, *, again: bool = False) -> Iterator[Node]:
+def repeated_growth(node: Node, *, again: bool = False) -> Iterator[Node]:
     """Yield calls that make a string grow inside a loop, or that take a string that has already grown."""
     if grows(node):
         if again:
             yield node
         again = True
     if isinstance(node, Comprehension) and node.variable != UNUSED:
-        yield from growing_again(node.over, again=again)
+        yield from repeated_growth(node.over, again=again)
         again = True
     for child in children(node):
         if not (isinstance(node, Comprehension) and child is node.over):
-            yield from growing_again(child, again=again)
+            yield from repeated_growth(child, again=again)
 
 
 def _depth(node: Node) -> int:

@@ -76,11 +76,11 @@ class TLSPort:
             if not self._server.begin_handshake():
                 accepted.close()
                 continue
-            task = loop.create_task(self._shake_hands(accepted))
+            task = loop.create_task(self._complete_handshake(accepted))
             self._handshakes[task] = accepted
             task.add_done_callback(self._ended)
 
-    async def _shake_hands(self, accepted: socket.socket) -> None:
+    async def _complete_handshake(self, accepted: socket.socket) -> None:
         # If the client disconnected, was too slow or failed the handshake, its connection is closed.
         with suppress(OSError):
             await asyncio.get_running_loop().connect_accepted_socket(

@@ -121,7 +121,7 @@ class Service:
         try:
             self._generation = await self._compose(self._config)
             self._generation.start()
-            self._housekeeping = asyncio.create_task(self._keep_house())
+            self._housekeeping = asyncio.create_task(self._run_housekeeping())
             if not self._is_worker:
                 self.metrics.workers = 1
                 self.metrics.count_reload("success")
@@ -304,7 +304,7 @@ class Service:
                 span = validity.ends - validity.begins
                 self._served_certificates["server certificate", name] = validity.ends, span
 
-    async def _keep_house(self) -> None:
+    async def _run_housekeeping(self) -> None:
         dropped, watch = self._dropped_lines(), ClockWatch()
         while True:
             if not self._is_worker:  # the supervisor logs it once for all workers

@@ -221,7 +221,7 @@ class _Supervisor:
         tasks = [asyncio.create_task(self._keep_running())]
         if self._reloader is not None:
             tasks.append(asyncio.create_task(run_forever(self._reloader.run, self._metrics)))
-        ended = asyncio.create_task(signals.end(self.config.shutdown.delay, self._begin_ending))
+        ended = asyncio.create_task(signals.end(self.config.shutdown.delay, self._start_shutdown))
         tasks += (ended, asyncio.create_task(self._startable()))
         done, others = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in others:
@@ -233,7 +233,7 @@ class _Supervisor:
     async def _startable(self) -> None:
         raise CompositionError(await self._failures.get())
 
-    def _begin_ending(self) -> None:
+    def _start_shutdown(self) -> None:
         self._ending = True
         for slot in self._slots:
             slot.drain()

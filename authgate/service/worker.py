@@ -80,7 +80,7 @@ def fork_worker(inheritance: Inheritance) -> tuple[int, socket.socket]:
     if pid == 0:
         status = _BROKEN
         try:
-            _die_with(parent)
+            _exit_with_parent(parent)
             status = _run(inheritance, theirs, mask)
         except BaseException as error:  # noqa: BLE001 - the parent's stack must not be unwound here
             os.write(_STANDARD_ERROR, traceback_of(error).encode())
@@ -91,7 +91,7 @@ def fork_worker(inheritance: Inheritance) -> tuple[int, socket.socket]:
     return pid, ours
 
 
-def _die_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """Let the kernel kill this process when its parent ends, even if this process is busy or stuck (Linux only).
 
     On other systems a worker ends when the channel closes, unless it is stuck.
@@ -155,7 +155,7 @@ class _Worker:
             await self._service.start()
             self._listening = True
             channel.send(self._status())
-            await self._obey(channel)
+            await self._handle_messages(channel)
         except (CompositionError, ListenError) as error:
             channel.send(Failed(str(error)))
             with suppress(ConnectionError):
@@ -169,7 +169,7 @@ class _Worker:
             channel.close()
         return 0
 
-    async def _obey(self, channel: Channel) -> None:
+    async def _handle_messages(self, channel: Channel) -> None:
         while True:
             match await channel.receive():
                 case Adopt(config):

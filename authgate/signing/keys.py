@@ -35,10 +35,10 @@ class SigningKey:
     def of(cls, private: PrivateKey) -> SigningKey:
         """Return the signing key for a P-256 or Ed25519 key. Raises `SigningKeyError` for another curve."""
         if isinstance(private, ed25519.Ed25519PrivateKey):
-            return cls("EdDSA", _thumbprint(_material("EdDSA", private)), private)
+            return cls("EdDSA", _thumbprint(_public_members("EdDSA", private)), private)
         if not isinstance(private.curve, ec.SECP256R1):
             raise SigningKeyError(f"is on the curve {private.curve.name}; ES256 needs P-256")
-        return cls("ES256", _thumbprint(_material("ES256", private)), private)
+        return cls("ES256", _thumbprint(_public_members("ES256", private)), private)
 
     @classmethod
     def generate(cls) -> SigningKey:
@@ -47,7 +47,7 @@ class SigningKey:
 
     def jwk(self) -> dict[str, str]:
         """Return the public key as a JWK with kid, alg and use (RFC 7517, section 4)."""
-        material = _material(self.algorithm, self.private)
+        material = _public_members(self.algorithm, self.private)
         return {**material, "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
     def sign(self, data: bytes) -> bytes:
@@ -76,7 +76,7 @@ def jwk_set(keys: Sequence[SigningKey]) -> bytes:
     return json.dumps({"keys": [key.jwk() for key in keys]}, separators=(",", ":")).encode()
 
 
-def _material(algorithm: str, private: PrivateKey) -> dict[str, str]:
+def _public_members(algorithm: str, private: PrivateKey) -> dict[str, str]:
     material = jwt.get_algorithm_by_name(algorithm).to_jwk(private.public_key(), as_dict=True)
     return {name: material[name] for name in ("crv", "kty", "x", "y") if name in material}
 

@@ -71,9 +71,9 @@ class TokenBucket:
         return self._demand * math.exp((self._measured_at - now) / _MEASURED)
 
     def _leave(self, key: Hashable, invented: bool) -> None:
-        _give_back(self._held, _INVENTED if invented else key)
+        _release(self._held, _INVENTED if invented else key)
         if invented:
-            _give_back(self._invented, key)
+            _release(self._invented, key)
 
 
 def _share(held: Counter[Hashable], key: Hashable, places: int) -> int:
@@ -82,7 +82,7 @@ def _share(held: Counter[Hashable], key: Hashable, places: int) -> int:
     return max(1, places // (others + 2))
 
 
-def _give_back(held: Counter[Hashable], key: Hashable) -> None:
+def _release(held: Counter[Hashable], key: Hashable) -> None:
     held[key] -= 1
     if not held[key]:
         del held[key]

@@ -143,7 +143,7 @@ class ClusterVerifier:
             await self._reviewer.probe(self._rules.audiences)
 
     @property
-    def deciding_alone(self) -> JWTVerifier | None:
+    def local_verifier(self) -> JWTVerifier | None:
         """The verifier with local keys if their verdict is enough for the tokens that it can decide."""
         return self._local if self._rules.mode != "always" and self._revocation is None else None
 

@@ -130,7 +130,7 @@ class IssuerRouter:
         verifier = self._issuers.get(issuer)
         if verifier is None:
             cluster = self._cluster_of(issuer)
-            return None if cluster is None else cluster.deciding_alone
+            return None if cluster is None else cluster.local_verifier
         return verifier if isinstance(verifier, JWTVerifier) else None
 
     def _cluster_of(self, issuer: str) -> ClusterVerifier | None:

@@ -23,7 +23,6 @@ Budget = Literal["signed", "issuer", "opaque"]
 """New tokens with a valid signature, new tokens of the cluster's issuer that no key in memory can check, and others."""
 
 _RENEWAL: Final = "renewal"
-BUDGETS: Final = (*get_args(Budget), _RENEWAL)
 PROBE_TOKEN: Final = "authgate-readiness-probe"
 """An invented token, to find out whether a server answers."""
 _MAX_RECENT = 100_000

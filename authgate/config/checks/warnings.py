@@ -11,7 +11,7 @@ from authgate.config.models.files import read_text
 from authgate.config.models.jwt import ClaimsConfig, JWTIssuerConfig
 from authgate.config.models.policy import EntryConfig
 from authgate.config.problems import Finding, Path, dotted, shown
-from authgate.json_pointer import way_to
+from authgate.json_pointer import pointer_to
 
 _SYSTEM = "system:"
 
@@ -207,7 +207,7 @@ def _claims_with_dots(config: Config) -> Iterator[Finding]:
         first, *rest = claim.split(".")
         # kubernetes.io, https://example.com/roles and the like are names with dots
         if rest and rest[-1] not in _DOMAINS and all(map(_MEMBER.fullmatch, (first, *rest))):
-            pointer = way_to(first, *rest)
+            pointer = pointer_to(first, *rest)
             sentence = f"is one claim with a dot in its name; for a member of an object write {pointer}"
             yield Finding(path, sentence, shown(claim))
 

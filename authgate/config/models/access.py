@@ -79,7 +79,7 @@ class AccessReviewConfig(ConfigModel):
     )
 
     @model_validator(mode="after")
-    def _asks_one_thing(self) -> AccessReviewConfig:
+    def _has_one_kind_of_review(self) -> AccessReviewConfig:
         if (self.non_resource is None) == (self.resource is None):
             raise ValueError("needs either `nonResource: request` or `resource`, and not both")
         return self

@@ -184,7 +184,7 @@ class ClusterConfig(ConfigModel):
 
     @field_validator("revocation")
     @classmethod
-    def _has_reviews_to_fall_back_on(cls, value: str, info: ValidationInfo) -> str:
+    def _has_token_reviews(cls, value: str, info: ValidationInfo) -> str:
         review = info.data.get("token_review")
         if value == "watch" and isinstance(review, TokenReviewConfig) and review.mode == "never":
             raise ValueError(_WATCH_NEEDS_REVIEWS)

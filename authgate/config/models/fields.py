@@ -67,7 +67,7 @@ class Refused:
     sentence: str
     neutral: object = None
 
-    def asks_for_nothing(self, value: object) -> bool:
+    def is_neutral(self, value: object) -> bool:
         """Return whether the field has the value that it would have if it were left out."""
         return (
             value is None
@@ -99,13 +99,13 @@ class ConfigModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_what_asks_for_nothing(cls, data: object) -> object:
+    def _drop_neutral_fields(cls, data: object) -> object:
         if not isinstance(data, dict) or not cls.refused:
             return data
         return {
             name: value
             for name, value in data.items()
-            if name not in cls.refused or not cls.refused[name].asks_for_nothing(value)
+            if name not in cls.refused or not cls.refused[name].is_neutral(value)
         }
 
     @model_validator(mode="after")

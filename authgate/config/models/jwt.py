@@ -396,7 +396,7 @@ class IssuerConfig(ConfigModel):
 
     @field_validator("discovery_url")
     @classmethod
-    def _discovery_is_elsewhere(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _differs_from_issuer(cls, value: str | None, info: ValidationInfo) -> str | None:
         url = info.data.get("url")
         if value is None or url is None:
             return value
@@ -409,7 +409,7 @@ class IssuerConfig(ConfigModel):
 
     @field_validator("audience_match_policy")
     @classmethod
-    def _several_audiences_say_how(cls, value: str | None, info: ValidationInfo) -> str | None:
+    def _is_set_for_several_audiences(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None and len(info.data.get("audiences", ())) > 1:
             raise ValueError("must be MatchAny, because there are several audiences")
         return value
@@ -543,7 +543,7 @@ class JWTIssuerConfig(ClaimsConfig):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _knows_what_is_fetched(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+    def _validate_by_key_source(cls, data: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         """Validate the issuer by the rules of a URL or of a name, depending on where its keys are from."""
         gate = data.get("gate") if isinstance(data, dict) else None
         given = [

@@ -78,7 +78,7 @@ class EntryConfig(ConfigModel):
     )
 
     @model_validator(mode="after")
-    def _says_something(self) -> EntryConfig:
+    def _is_not_empty(self) -> EntryConfig:
         if all(getattr(self, name) is None for name in type(self).model_fields):
             raise ValueError(
                 "an empty entry would match everyone; set issuers, serviceAccounts, users, groups or expression"
@@ -97,7 +97,7 @@ def _path_pattern(path: str) -> str:
     return path
 
 
-def _in_small_letters(hosts: tuple[str, ...]) -> tuple[str, ...]:
+def _lowercase(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(host.lower() for host in hosts)
 
 
@@ -123,7 +123,7 @@ _Method = Annotated[Text, Matching(r"[A-Z][A-Z-]{0,31}", "must be a method in ca
 class RuleConfig(ConfigModel):
     """A rule for requests whose host, method and path are each in the lists that are set."""
 
-    hosts: Annotated[Some[_HostPattern], AfterValidator(_in_small_letters), different] | None = Field(
+    hosts: Annotated[Some[_HostPattern], AfterValidator(_lowercase), different] | None = Field(
         default=None, description='Hosts without port; "*.example.com" matches every host below. null: any.'
     )
     methods: Annotated[Some[_Method], different] | None = Field(
@@ -154,7 +154,7 @@ class RuleConfig(ConfigModel):
     )
 
     @model_validator(mode="after")
-    def _decides_by_one_thing(self) -> RuleConfig:
+    def _has_one_kind_of_decision(self) -> RuleConfig:
         lists = self.allow is not None or self.deny is not None
         ways = (lists, self.anonymous, self.access_review is not None, self.expression is not None)
         if sum(ways) != 1:

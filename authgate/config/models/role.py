@@ -94,7 +94,7 @@ class RoleConfig(ConfigModel):
         return self
 
     @model_validator(mode="after")
-    def _says_something(self) -> RoleConfig:
+    def _is_not_empty(self) -> RoleConfig:
         if not self.model_fields_set - {"bound_claims_type"}:
             raise ValueError(
                 "an empty role would match everyone; set boundAudiences, boundSubject or boundClaims"

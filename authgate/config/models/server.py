@@ -122,7 +122,7 @@ class ServerConfig(ConfigModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_envoy_beside_grpc(cls, data: object) -> object:
+    def _default_to_envoy(cls, data: object) -> object:
         """Make envoy the default with `grpc`: Envoy over HTTP sends nothing that a client could have written."""
         if isinstance(data, dict) and data.get("grpc") and "proxy" not in data:
             return {**data, "proxy": "envoy"}
@@ -253,7 +253,7 @@ class LimitsConfig(ConfigModel):
 
     @field_validator("max_header_bytes")
     @classmethod
-    def _holds_a_token(cls, value: int, info: ValidationInfo) -> int:
+    def _exceeds_token_size(cls, value: int, info: ValidationInfo) -> int:
         if value <= info.data.get("max_token_bytes", 0):
             raise ValueError("must be more than maxTokenBytes: the token is in a header")
         return value

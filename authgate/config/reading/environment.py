@@ -48,7 +48,7 @@ def read_environment(env: Mapping[str, str], shape: Shape) -> Environment:
     """Read every `AUTHGATE_…` variable except those that Kubernetes sets for Services."""
     settings: dict[Path, Setting] = {}
     problems: list[Problem] = []
-    for name in filter(_is_ours, sorted(env)):
+    for name in filter(_is_setting, sorted(env)):
         variable = _find(name, shape)
         if variable is None:
             problems.append(_unknown(name, shape))
@@ -64,7 +64,7 @@ def read_environment(env: Mapping[str, str], shape: Shape) -> Environment:
             else:
                 settings[variable.path] = outcome
     outer_first = sorted(settings.values(), key=lambda setting: len(setting.path))
-    return Environment(tuple(outer_first), tuple(problems), tuple(_doubtful(env)))
+    return Environment(tuple(outer_first), tuple(problems), tuple(_ignored_variables(env)))
 
 
 def from_text(text: str, shape: Shape) -> object | Problem:
@@ -101,13 +101,13 @@ def _of_texts(shape: Shape) -> bool:
     return shape.item is not None and shape.item.kind == "text"
 
 
-def _is_ours(name: str) -> bool:
+def _is_setting(name: str) -> bool:
     if not name.startswith(PREFIX) or name in _NOT_OURS or name.startswith(_TESTS):
         return False
     return _SERVICE.fullmatch(name) is None
 
 
-def _doubtful(env: Mapping[str, str]) -> Iterator[Problem]:
+def _ignored_variables(env: Mapping[str, str]) -> Iterator[Problem]:
     for name in ("AUTHGATE_PORT", "AUTHGATE_SERVER_PORT", "AUTHGATE_ADMIN_PORT"):
         if name in env and _ADDRESS.match(env[name]) is None:
             sentence = "is ignored: Kubernetes sets it for a Service; to set an address to listen on, use"

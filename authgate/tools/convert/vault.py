@@ -47,7 +47,7 @@ _ROLE: Final = frozenset(
         "user_claim_json_pointer",
     }
 )
-_LOST: Final = {
+_OMITTED: Final = {
     "default_role": "is omitted: a request selects its policy by its path",
     "expiration_leeway": "is omitted: it applies to tokens without exp, which authgate denies",
     "not_before_leeway": "is omitted: it applies to tokens without nbf, which are valid immediately",
@@ -75,7 +75,7 @@ def from_vault_role(role: str, auth_config: str, policy: str = DEFAULT_POLICY) -
         raise ConversionError(
             [Problem("role_type", 'must be "jwt": other roles log in with a browser', str(kind))]
         )
-    notes = [*wanted.lost(_ROLE), *method.lost(_CONFIG)]
+    notes = [*wanted.omitted(_ROLE), *method.omitted(_CONFIG)]
     document: dict[str, object] = {
         "apiVersion": "authgate.dev/v1alpha1",
         "kind": "AuthgateConfiguration",
@@ -100,14 +100,14 @@ class _Answer:
         """Return a note about a field."""
         return self._original.note((*self._below, name), message)
 
-    def lost(self, known: frozenset[str]) -> Iterator[Problem]:
+    def omitted(self, known: frozenset[str]) -> Iterator[Problem]:
         """Yield a note for every non-empty field without a counterpart."""
         for name, value in self.fields.items():
             if name not in known and value not in (None, "", 0, False, (), {}):
-                yield self.note(name, _LOST.get(name) or _why_lost(name))
+                yield self.note(name, _OMITTED.get(name) or _reason_for(name))
 
 
-def _why_lost(name: str) -> str:
+def _reason_for(name: str) -> str:
     if name.startswith("token_") or name in ("ttl", "max_ttl", "period", "num_uses"):
         return _OF_TOKENS
     if name.startswith(_LOGIN):

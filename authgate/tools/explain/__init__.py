@@ -79,7 +79,8 @@ def _summary(
     """Return the explanation as one sentence, without the token."""
     info = REASONS[decision.reason]
     done = {Allow: "allows", Deny: "denies", Unavailable: "cannot decide about"}[type(decision)]
-    sentence = f"authgate {done} {_whom(decision, seen)} under policy '{policy.name}': {info.status} {decision.reason}"
+    caller = _caller_of(decision, seen)
+    sentence = f"authgate {done} {caller} under policy '{policy.name}': {info.status} {decision.reason}"
     if isinstance(decision, Allow):
         return f"{sentence}."
     why = (
@@ -104,7 +105,7 @@ def _verified(decision: Decision) -> bool:
     return decision.evidence.key is not None and REASONS[decision.reason].step in _AFTER_SIGNATURE
 
 
-def _whom(decision: Decision, seen: Decoded) -> str:
+def _caller_of(decision: Decision, seen: Decoded) -> str:
     """Return the verified user, or else the token's own claims, marked as not verified and limited in length."""
     identity = identity_of(decision)
     if decision.reason is Reason.ANONYMOUS:

@@ -209,11 +209,11 @@ def _summary(record: Record, status: int, meaning: str) -> str:
         else "no policy"
     )
     named = f" (request {record.request_id})" if record.request_id else ""
-    result = f"{record.outcome} for {whom(record)} under {where}: {status} {record.reason}, {meaning}"
+    result = f"{record.outcome} for {caller_of(record)} under {where}: {status} {record.reason}, {meaning}"
     return f"{record.time}{named}: {result}."
 
 
-def whom(record: Record) -> str:
+def caller_of(record: Record) -> str:
     """Return the verified user, or what the token claims, marked as not verified."""
     if record.user:
         return record.user
