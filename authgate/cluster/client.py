@@ -58,8 +58,8 @@ _Answer = TypeVar("_Answer", RawAnswer, aiohttp.ClientResponse)
 class ClusterClient:
     """Implements `authgate.cluster.api.ClusterAPI` for one API server.
 
-    A request is repeated in two cases, each once and within the timeout of the call: with a new credential if the
-    server refused the old one (401), and on a new connection if the kept one was closed.
+    A request is repeated once with a new credential if the server refused the old one (401), and once on a new
+    connection if the kept one was closed. Both are within the timeout of the call.
     """
 
     def __init__(

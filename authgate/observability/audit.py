@@ -29,9 +29,7 @@ Mode: TypeAlias = Literal["none", "deny", "all"]
 
 @dataclass(frozen=True, slots=True)
 class AuditFields:
-    """How much of a request the lines show: its path, the pattern of the rule that matches it, or neither; and the
-    token's id (`jti`) as a hash, as it is, or not at all.
-    """
+    """How much the lines show: the path or the matching rule's pattern, and the token's id (`jti`) or its hash."""
 
     path: Literal["full", "template", "none"] = "full"
     token_id: Literal["hash", "value", "none"] = "hash"

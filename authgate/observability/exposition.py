@@ -1,7 +1,7 @@
 """Metrics in Prometheus' text format, of one process or of several combined.
 
-The text is written here and not by prometheus-client, which takes ten times as long: the event loop waits for it, and
-with a hundred policies there are thousands of lines.
+The text is written here because prometheus-client takes ten times as long. The event loop waits for it, and with a
+hundred policies there are thousands of lines.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ _INVENTED: Final = object()
 class TokenBucket:
     """A rate limit of `qps` per second with bursts of `burst`, for callers that wait up to `max_wait` seconds.
 
-    A key identifies a caller. Of N waiting keys, none holds more than one part in N + 1 of the places, so another key
-    still gets a place, unless more keys wait than there are places. Keys that a client can invent share the part of one
-    key, and divide it by the same rule.
+    A key identifies a caller. If N keys wait, each holds at most 1 / (N + 1) of the places. So another key still gets a
+    place, unless more keys wait than there are places. Keys that a client can invent share the part of one key, and
+    divide it by the same rule.
     """
 
     def __init__(self, qps: float, burst: int, max_wait: float) -> None:
