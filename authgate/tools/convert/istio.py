@@ -57,7 +57,7 @@ def from_istio(text: str, options: Options) -> Converted:
     """Return the configuration of a gate that decides as the objects of a manifest; raises `ConversionError`."""
     reading = Reading(_NAME)
     result = Result(reading, options)
-    scopes: dict[str, _Scope] = {}
+    scopes: dict[_Scope, _Scope] = {}
     found: list[_Authentication | _Policy] = []
     for item in objects(text, reading):
         if item.kind not in ("RequestAuthentication", "AuthorizationPolicy"):
@@ -67,7 +67,7 @@ def from_istio(text: str, options: Options) -> Converted:
         spec = item.fields.section("spec")
         dry_run = _dry_run(item)
         scope = _scope(item, spec)
-        scopes.setdefault(scope.name, scope).selectors.extend(_selectors(spec))
+        scopes.setdefault(scope, scope).selectors.extend(_selectors(spec))
         if item.kind == "RequestAuthentication":
             rules = () if spec is None else spec.sections("jwtRules")
             found.append(_Authentication(scope, item, [_Rule(rule, _places(rule)) for rule in rules]))
@@ -88,12 +88,21 @@ def from_istio(text: str, options: Options) -> Converted:
     )
     for rule in issuers:
         _add_issuer(result, rule)
-    for scope in scopes.values():
+    names: dict[_Scope, str] = {}
+    for scope in scopes:
         policy = _Writer(result, scope, found).policy()
-        name = result.add_policy(options.policy if len(scopes) == 1 else scope.name, policy)
+        names[scope] = name = result.add_policy(options.policy if len(scopes) == 1 else scope.name, policy)
         for fields, field_name in scope.selectors:
             fields.note(
                 field_name, f"has no counterpart: let the proxies of these workloads use the policy {name}"
+            )
+    for scope in scopes:
+        others = [names[other] for other in scopes if scope.may_share_workloads_with(other)]
+        for fields, field_name in scope.selectors if others else ():
+            fields.note(
+                field_name,
+                f"may also match workloads of {', '.join(others)}: in Istio both apply to them, and the result has no"
+                " policy for both",
             )
     if options.proxy is None:
         result.server["proxy"] = "envoy"
@@ -134,6 +143,17 @@ class _Scope:
         """Return whether an object with this scope applies to all workloads of another scope."""
         here = self.namespace in (other.namespace, _ROOT)
         return here and self.labels <= other.labels and (not self.target or self.target == other.target)
+
+    def may_share_workloads_with(self, other: _Scope) -> bool:
+        """Return whether some workloads may have objects of both scopes, although neither includes the other."""
+        if self.applies_to(other) or other.applies_to(self):
+            return False
+        labels = dict(self.labels)
+        return (
+            (self.namespace == other.namespace or _ROOT in (self.namespace, other.namespace))
+            and all(labels.get(name, text) == text for name, text in other.labels)
+            and self.target == other.target
+        )
 
 
 @dataclass(slots=True)

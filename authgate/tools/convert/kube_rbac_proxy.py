@@ -169,8 +169,8 @@ def _instance(container: Fields, items: list[Object], used: set[str], reading: R
     if root is None:
         flags.note(
             "config-file",
-            f"names {path}, which is not in a ConfigMap or Secret of the file: add it to the input;"
-            " until then the policy denies every request",
+            f"names {path}, which is not in exactly one ConfigMap or Secret of the input: convert the workload with"
+            " this file only; until then the policy denies every request",
         )
     return _Instance(
         container.text("name"),

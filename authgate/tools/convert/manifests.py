@@ -166,10 +166,10 @@ def _referenced(variable: Fields, items: list[Object], used: set[str]) -> str | 
     return None
 
 
-def container_of(container: Fields) -> None:
+def container_of(container: Fields, *, env_from: str = "copy the variables into env") -> None:
     """Note everything of a container except its command, arguments and environment as omitted."""
     container.ignore("name")
-    container.omit("envFrom", "copy the variables into env")
+    container.omit("envFrom", env_from)
     container.omit_rest(_WORKLOAD)
 
 
@@ -183,22 +183,32 @@ class File:
 
 
 def embedded(name: str, items: list[Object], used: set[str]) -> File | None:
-    """Return the file with this name in a ConfigMap or Secret, whose label is added to `used`, or None."""
-    for item, member in ((one, member) for one in items for member in _FILES.get(one.kind, ())):
-        data = item.fields.section(member) if member in item.fields else None
-        if data is None or name not in data:
-            continue
-        used.add(item.label)
-        item.fields.ignore(*_STATUS, "metadata")
-        line = item.fields.original.lines.get((member, name), 0)
-        text = data.text(name)
-        if (item.kind, member) == ("Secret", "data"):
-            try:
-                text = base64.b64decode("".join(text.split()), validate=True).decode()
-            except ValueError:
-                raise data.wrong(name, "must be base64 of a text in UTF-8, as in every Secret") from None
-        return File(text, line, f"{item.label} {member}[{name}]")
-    return None
+    """Return the file with this name in the only ConfigMap or Secret that has one, or None.
+
+    The label of the object is added to `used`.
+    """
+    found = [
+        (item, member)
+        for item in items
+        for member in _FILES.get(item.kind, ())
+        if isinstance(files := item.fields.values.get(member), dict) and name in files
+    ]
+    if len(found) != 1:
+        return None
+    item, member = found[0]
+    data = item.fields.section(member)
+    if data is None:
+        return None
+    used.add(item.label)
+    item.fields.ignore(*_STATUS, "metadata")
+    line = item.fields.original.lines.get((member, name), 0)
+    text = data.text(name)
+    if (item.kind, member) == ("Secret", "data"):
+        try:
+            text = base64.b64decode("".join(text.split()), validate=True).decode()
+        except ValueError:
+            raise data.wrong(name, "must be base64 of a text in UTF-8, as in every Secret") from None
+    return File(text, line, f"{item.label} {member}[{name}]")
 
 
 def rest_of_file(item: Object) -> None:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from authgate.config.problems import Path
     from authgate.tools.convert.fields import Options
+    from authgate.tools.convert.locations import Location
 
 _NAME: Final = "Oathkeeper"
 _OPEN: Final = {"anonymous": True}
@@ -183,6 +184,10 @@ class _Written:
     sources: list[_Source] = field(default_factory=list)
     open: bool = False
     denied: bool = False
+    decided: bool = False
+    """Whether an authenticator decides about every request, so that none after it is used."""
+    taken: list[tuple[frozenset[Location], str]] = field(default_factory=list)
+    """The tokens that only the authenticators so far decide about: their places, and how they begin."""
     pipeline: Any = None
 
     def entries(self) -> list[dict[str, Any]]:
@@ -283,7 +288,8 @@ class _Pipeline:
             rule.note(None, "has no mutators, so Oathkeeper denies its requests")
             written.denied = True
         for mutator in mutators:
-            self._mutate(mutator)
+            if not self._mutate(mutator):
+                written.denied = True
         if conditions is None:
             rule.note("match", "cannot be written in a rule: its requests are denied")
         elif regex and written.open:
@@ -303,20 +309,30 @@ class _Pipeline:
         own = settings.own
         if not enabled:
             written.denied = True
+        reads = name in ("jwt", "oauth2_introspection")
+        places = _places(settings) if reads or name == "bearer_token" else ()
+        prefix = settings.text("prefix") if name == "oauth2_introspection" else ""
+        if written.decided or (reads and _is_taken(written.taken, places, name, prefix)):
+            if own is not None:
+                own.ignore(*own)
+            handler.note(None, "is omitted: the authenticators before it decide about all of its requests")
+            return
+        written.taken += [(frozenset(places), prefix)] if places else []
         if name in ("noop", "anonymous"):
             written.open = True
             if own is not None:
                 own.omit("subject", "requests without a token have no user name")
             return
-        if name in ("jwt", "oauth2_introspection"):
-            places = _places(settings)
+        if reads:
             source = _Source(own or handler, places, written.fields, settings, name)
             written.sources.append(source)
             self._sources.append(source)
             return
         if own is not None:
             own.ignore(*own)
-        if name != "unauthorized":
+        if name == "unauthorized":
+            written.decided = True
+        else:
             handler.note(None, f"is omitted: {_UNUSABLE.get(name, 'authgate does not know it')}")
 
     def _authorizes(self, authorizer: Fields) -> bool:
@@ -329,16 +345,17 @@ class _Pipeline:
             authorizer.note(None, f"denies: {_DENIES.get(name, 'authgate does not know it')}")
         return False
 
-    def _mutate(self, mutator: Fields) -> None:
-        name, settings, _ = self._settings("mutators", mutator)
+    def _mutate(self, mutator: Fields) -> bool:
+        """Read a mutator; return whether it is enabled."""
+        name, settings, enabled = self._settings("mutators", mutator)
         if name == "noop":
-            return
+            return enabled
         if name != "header":
             mutator.note(None, f"is omitted: {_mutator_reason(name)}")
             for fields in (settings.own, settings.common):
                 if fields is not None:
                     fields.ignore(*fields)
-            return
+            return enabled
         for fields in (settings.own, settings.common):
             headers = None if fields is None else fields.section("headers")
             if headers is None:
@@ -349,16 +366,20 @@ class _Pipeline:
                     headers.note(header, "is omitted: only the subject or one claim can be a header")
                 else:
                     claim_header(self._result, headers, header, claim)
+        return enabled
 
     def _match(self, match: Fields) -> tuple[dict[str, Any] | None, str, str]:
         """Return the conditions of a rule, or None, and `regex` and `path` of `_Written`."""
         rule: dict[str, Any] = {}
         methods = [method.upper() for method in match.texts("methods")]
-        if methods:
-            rule["methods"] = list(dict.fromkeys(methods))
         if "authority" in match or "full_method" in match:
             match.omit_rest("rules for gRPC are not converted")
             return None, "", ""
+        if not methods:
+            match.ignore("url")
+            match.note(None, "has no methods, so it matches no request in Oathkeeper")
+            return None, "", ""
+        rule["methods"] = list(dict.fromkeys(methods))
         url = match.text("url")
         parts = _split(url, glob=self._glob)
         if parts is None or not all(re.fullmatch(r"[A-Z][A-Z-]{0,31}", method) for method in methods):
@@ -675,6 +696,18 @@ def _deny(rule: _Written) -> _Written:
         "match", "overlaps another rule: Oathkeeper denies requests that match both, and so does this one"
     )
     return rule
+
+
+def _is_taken(
+    taken: list[tuple[frozenset[Location], str]], places: tuple[Location, ...], name: str, prefix: str
+) -> bool:
+    """Return whether earlier authenticators decide about the tokens that one reads: no other one gets them then."""
+    return any(
+        not there.isdisjoint(places)
+        # A JWT begins with a brace, which is an "e" in base64url.
+        and (prefix.startswith(begin) or (name == "jwt" and begin.startswith("e")))
+        for there, begin in taken
+    )
 
 
 def _places(settings: _Settings) -> tuple[tuple[str, str, str], ...]:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from authgate.tools.convert.fields import Options
 
 _NAME: Final = "oauth2-proxy"
+_VARIABLES: Final = "OAUTH2_PROXY_"
+_LACKS: Final = "add it; until then the policy denies every request"
 _FLAGS: Final = {
     "api_routes": "api-route",
     "allowed_groups": "allowed-group",
@@ -65,10 +67,17 @@ _OF_FLAG: Final = {flag: setting for setting, flag in _FLAGS.items()}
 _ALPHA: Final = {
     "allowed_groups": "allowedGroups",
     "allowed_roles": "keycloakConfig.roles",
+    "bitbucket_repository": "bitbucketConfig.repository",
+    "bitbucket_team": "bitbucketConfig.team",
     "client_id": "clientID",
     "entra_id_allowed_tenants": "microsoftEntraIDConfig.allowedTenants",
+    "github_org": "githubConfig.org",
+    "github_repo": "githubConfig.repo",
+    "github_team": "githubConfig.team",
+    "github_users": "githubConfig.users",
     "gitlab_groups": "gitlabConfig.group",
     "gitlab_projects": "gitlabConfig.projects",
+    "google_groups": "googleConfig.group",
     "insecure_oidc_allow_unverified_email": "oidcConfig.insecureAllowUnverifiedEmail",
     "insecure_oidc_skip_issuer_verification": "oidcConfig.insecureSkipIssuerVerification",
     "keycloak_groups": "keycloakConfig.groups",
@@ -195,9 +204,17 @@ def from_oauth2_proxy(text: str, options: Options) -> Converted:
 class _Settings:
     """The settings of several sources, by the names of the configuration file; the first source has precedence."""
 
-    def __init__(self, sources: list[Callable[[str], tuple[Fields, str] | None]], root: Fields) -> None:
+    def __init__(
+        self,
+        sources: list[Callable[[str], tuple[Fields, str] | None]],
+        root: Fields,
+        *,
+        complete: bool = True,
+    ) -> None:
         self._sources = sources
         self.root = root
+        self.complete = complete
+        """Whether the input has every setting that may restrict access."""
 
     def place(self, key: str) -> tuple[Fields, str] | None:
         """Return where a setting is; other places of it are noted."""
@@ -287,7 +304,7 @@ def _flag(key: str) -> str:
 
 def _setting(name: str) -> str:
     """Return the setting of a flag or a variable, as the configuration file names it."""
-    return _OF_FLAG.get(name) or name.removeprefix("OAUTH2_PROXY_").lower().replace("-", "_")
+    return _OF_FLAG.get(name) or name.removeprefix(_VARIABLES).lower().replace("-", "_")
 
 
 def _of_manifest(text: str, reading: Reading) -> _Settings:
@@ -314,40 +331,65 @@ def _of_manifest(text: str, reading: Reading) -> _Settings:
 
 
 def _of_container(container: Fields, items: list[Any], used: set[str], reading: Reading) -> _Settings:
-    flags = arguments(container, items, used, reading, environment="OAUTH2_PROXY_")
-    container_of(container)
-    sources = [_named(flags, _flag), _named(flags, lambda key: f"OAUTH2_PROXY_{key.upper()}")]
+    flags = arguments(container, items, used, reading, environment=_VARIABLES)
+    complete = not _lacks_values(container, flags)
+    container_of(container, env_from=f"it may have settings: {_LACKS}")
+    sources = [_named(flags, _flag), _named(flags, lambda key: f"{_VARIABLES}{key.upper()}")]
     _omit(flags, _setting)
     for name in ("config", "alpha-config"):
         path = (flags.texts(name) or ("",))[-1]
         found = embedded(path.rpartition("/")[2], items, used) if path else None
         if path and found is None:
-            flags.note(name, "names a file that is not in a ConfigMap or Secret of the input: add it")
+            flags.note(
+                name, f"names a file that is not in exactly one ConfigMap or Secret of the input: {_LACKS}"
+            )
+            complete = False
         if found is None:
             continue
         original = (
             (_read_toml(found.text) or Original({}, {})) if name == "config" else read_original(found.text)
         )
         if not original.fields:
-            flags.note(name, "names a file that cannot be read: convert it separately")
+            flags.note(name, f"names a file that cannot be read: {_LACKS}")
+            complete = False
         root = reading.open(Original(original.fields, {(): found.line}, found.label))
         if name == "config":
             _omit(root, lambda name: name)
             sources.append(_named(root, lambda key: key))
         else:
             sources.insert(0, _alpha(root))
-    return _Settings(sources, flags)
+    return _Settings(sources, flags, complete=complete)
+
+
+def _lacks_values(container: Fields, flags: Fields) -> bool:
+    """Return whether the environment may have settings that restrict access, with values that are not in the input."""
+    lacks = "envFrom" in container
+    for variable in container.sections("env"):
+        name = variable.text("name")
+        key = name.removeprefix(_VARIABLES).lower()
+        if name in flags or not name.startswith(_VARIABLES) or key == "client_id" or _why_omitted(key):
+            continue
+        variable.note(None, f"has no value, and may restrict access: {_LACKS}")
+        lacks = True
+    return lacks
 
 
 def _omit(fields: Fields, key_of: Callable[[str], str]) -> None:
     """Note the settings without a counterpart."""
     for name in fields:
-        for why, patterns in _OMITTED.items():
-            if (
-                any(re.fullmatch(pattern, key_of(name)) for pattern in patterns.split())
-                and key_of(name) not in _CLOSED
-            ):
-                fields.omit(name, why)
+        why = _why_omitted(key_of(name))
+        if why:
+            fields.omit(name, why)
+
+
+def _why_omitted(key: str) -> str:
+    """Return why a setting has no counterpart, or "" if it has one or restricts access."""
+    if key in _CLOSED:
+        return ""
+    for why, patterns in _OMITTED.items():
+        if any(re.fullmatch(pattern, key) for pattern in patterns.split()):
+            return why
+    return ""
 
 
 def _alpha(root: Fields) -> Callable[[str], tuple[Fields, str] | None]:
@@ -401,7 +443,7 @@ class _Converter:
                 "is false, so oauth2-proxy accepts only its session cookies: the policy denies every request; remove"
                 " its deny if clients, or oauth2-proxy in front of authgate, send the issuer's tokens",
             )
-        if closed or not bearer:
+        if closed or not bearer or not settings.complete:
             policy = {**DENY_ALL, **policy}
         if settings.flag("skip_auth_preflight"):
             policy["corsPreflight"] = "allow"
