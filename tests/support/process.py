@@ -16,6 +16,8 @@ _POLL = 0.02  # seconds
 _PORTS = range(15000, 32000)
 """Below the ephemeral ports: no outgoing connection can take the port of a stopped server, and no client that
 retries such a port can connect to itself."""
+_given: set[int] = set()
+"""The ports that `free_port` has returned. Some of them are not in use yet, or their server will start again."""
 
 
 class ChildFailedError(Exception):
@@ -23,11 +25,13 @@ class ChildFailedError(Exception):
 
 
 def free_port(count: int = 1) -> int:
-    """Return a free TCP port of loopback, the first of `count` consecutive ones."""
-    for port in random.sample(_PORTS, 200):
-        if all(_is_free(each) for each in range(port, port + count)):
+    """Return a free TCP port of loopback, the first of `count` consecutive ones. No port is returned twice."""
+    for port in random.sample(_PORTS, 2000):
+        wanted = range(port, port + count)
+        if _given.isdisjoint(wanted) and all(map(_is_free, wanted)):
+            _given.update(wanted)
             return port
-    raise ChildFailedError(f"200 ports tried between {_PORTS.start} and {_PORTS.stop}, none is free")
+    raise ChildFailedError(f"2000 ports tried between {_PORTS.start} and {_PORTS.stop}, none is free and new")
 
 
 def _is_free(port: int) -> bool:
