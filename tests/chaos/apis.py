@@ -41,7 +41,7 @@ async def api_hangs(stage: Stage) -> None:
 async def _without_reviews(stage: Stage, scenario: Scenario, *, hangs: bool) -> None:
     section = of_cluster(scenario, legacyAudiences=[LEGACY_AUDIENCE])
     async with GateProcess(written(stage.folder, {"cluster": section, "cache": _CACHE})) as gate:
-        await gate.has_keys(within=10)
+        await gate.has_keys(within=30)
         signed, opaque, strange = _callers_of(stage, scenario)
         # Two loads: clients that wait for a review must not delay the others.
         async with stage.load(signed, gate), stage.load([*opaque, strange], gate):
@@ -58,7 +58,7 @@ async def _without_reviews(stage: Stage, scenario: Scenario, *, hangs: bool) -> 
             else:
                 await scenario.server.start()
             await stage.passes(
-                "opaque tokens passed after the API server came back", gate, opaque[0], within=20
+                "opaque tokens passed after the API server came back", gate, opaque[0], within=30
             )
             await stage.lasts(
                 4
@@ -96,8 +96,8 @@ async def watch_broken(stage: Stage) -> None:
         await let_watch(plane, _NAMESPACE, ("serviceaccounts", "pods", "nodes"))
         file = write_configuration(stage.folder / "gate", plane, own, cluster={"revocation": "watch"})
         async with GateProcess(file) as gate:
-            await gate.has_keys(within=10)
-            await comes_to_see(gate, within=10)
+            await gate.has_keys(within=30)
+            await comes_to_see(gate, within=30)
             callers = [
                 stage.caller(f"token of web-{number}", token, *ALLOW) for number, token in enumerate(tokens)
             ]
@@ -124,4 +124,4 @@ async def _deleted(stage: Stage, plane: ControlPlane, number: int, callers: list
         return caller.denied_since is not None
 
     began = time.monotonic()
-    await stage.comes("a deleted pod's token was refused", refused, within=10, since=began)
+    await stage.comes("a deleted pod's token was refused", refused, within=30, since=began)

@@ -35,13 +35,13 @@ async def introspection_down(stage: Stage) -> None:
             "clientAuth": {"clientID": CLIENT, "secretFile": str(secret)},
             "audiences": [AUDIENCE],
             "claimMappings": {"username": {"claim": "sub", "prefix": "opaque:"}},
-            "timeout": "1s",
+            "timeout": "10s",
             "cache": {"ttl": "3s", "negativeTTL": "1s"},
         }
         configuration = {**document(issuer, users=()), "introspection": [entry]}
         configuration["policies"] = {"default": {"allow": [{"users": ["corp:web", "opaque:*"]}]}}
         async with GateProcess(written(stage.folder, configuration)) as gate:
-            await gate.has_keys(within=10)
+            await gate.has_keys(within=30)
             signed = stage.usual(issuer)
             async with stage.load(signed, gate), stage.load([*opaque, strange], gate):
                 await stage.lasts()
@@ -54,7 +54,7 @@ async def introspection_down(stage: Stage) -> None:
                 stage.expect(revoked, *DENY, Outcome.UNAVAILABLE)
                 await server.start()
                 await stage.passes(
-                    "opaque tokens passed after the server came back", gate, opaque[0], within=20
+                    "opaque tokens passed after the server came back", gate, opaque[0], within=30
                 )
                 await stage.lasts(2)
                 for caller in opaque:

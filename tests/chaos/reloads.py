@@ -106,7 +106,7 @@ async def _kill_all(crew: Crew) -> None:
 async def _apply(stage: Stage, crew: Crew, document: dict[str, Any]) -> None:
     began = time.time()
     written(stage.folder, document)
-    await stage.comes("a changed file was applied", lambda: _applied(crew, began), within=20)
+    await stage.comes("a changed file was applied", lambda: _applied(crew, began), within=60)
 
 
 async def _applied(crew: Crew, since: float) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SETTLE = 2.0
 _MOST = 120.0
+_PATIENCE = 5.0
 
 
 class NotPlayedError(Exception):
@@ -30,11 +31,15 @@ class NotPlayedError(Exception):
 
 
 class Stage:
-    """One running scenario. `seconds` is the length of its fault, if the scenario can choose it."""
+    """One running scenario. `seconds` is the length of its fault, if the scenario can choose it.
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    A request without an answer for `patience` seconds is lost.
+    """
+
+    def __init__(self, folder: Path, seconds: float, patience: float = _PATIENCE) -> None:
         self.folder = folder
         self.seconds = seconds
+        self.patience = patience
         self.tally = LabelledCounter(time.monotonic())
         self.figures: list[str] = []
 
@@ -54,9 +59,14 @@ class Stage:
         return [*good, *(self.caller(name, token, *DENY) for name, token in bad.items())]
 
     def load(
-        self, callers: Sequence[Caller], *gates: RunningGate, rate: float = 200.0, timeout: float = 5.0
+        self,
+        callers: Sequence[Caller],
+        *gates: RunningGate,
+        rate: float = 200.0,
+        timeout: float | None = None,
     ) -> Load:
-        """Return a load of requests of these callers to the gate."""
+        """Return a load of requests of these callers to the gate; their timeout is `patience` by default."""
+        timeout = self.patience if timeout is None else timeout
         return Load(self.tally, callers, lambda: gates[0].address, rate=rate, timeout=timeout)
 
     def tolerate(self, *outcomes: Outcome) -> None:
@@ -134,20 +144,23 @@ class Row:
         return self.verdict == "kept" or self.verdict.startswith("not played")
 
 
-async def played(scenario: Scenario, seconds: float) -> Row:
-    """Run a scenario to its end. It raises no exception."""
+async def played(scenario: Scenario, seconds: float, slack: float = 0.0) -> Row:
+    """Run a scenario to its end. It raises no exception.
+
+    `slack` is added to the promised times, in seconds, for a machine that may be busy with something else.
+    """
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="authgate-chaos-") as folder:
-        stage = Stage(Path(folder), seconds)
+        stage = Stage(Path(folder), seconds, _PATIENCE + slack)
         verdict = ""
         try:
-            async with asyncio.timeout(_MOST + seconds):
+            async with asyncio.timeout(_MOST + seconds + slack):
                 await scenario.play(stage)
         except NotPlayedError as error:
             verdict = f"not played: {error}"
         except Exception as error:  # noqa: BLE001 - a scenario that fails must not stop the others
             verdict = f"failed: {str(error) or type(error).__name__}".splitlines()[0]
-    longest = scenario.longest + (seconds if scenario.throughout else 0)
+    longest = scenario.longest + slack + (seconds if scenario.throughout else 0)
     if not verdict and stage.tally.wrong:
         verdict = "wrong answers"
     elif not verdict and stage.tally.longest > longest:
