@@ -1,4 +1,7 @@
-"""What holds for every test: a clean environment, and no silent skip where AUTHGATE_TEST_STRICT=1."""
+"""What holds for every test: a clean environment, and no silent skip where AUTHGATE_TEST_STRICT=1.
+
+There, generated examples are also the same in every run, so that a run fails only because of a change.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,21 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 pytest.register_assert_rewrite("tests.support")
+
+# A busy machine is slow, not wrong.
+settings.register_profile(
+    "tests",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("AUTHGATE_TEST_STRICT") == "1",
+)
+settings.load_profile("tests")
 
 NOT_APPLICABLE = "not applicable:"
 """How the reason of a skip begins that no machine could avoid, such as a vector for an algorithm nobody has."""

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from authgate.observability.log import AUDIT, LOGGER
 from tests.support.clock import FakeClock
@@ -14,10 +13,6 @@ from tests.support.key_pool import KeyPool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# A busy machine is slow, not wrong.
-settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unit")
 
 
 @pytest.fixture
