@@ -101,8 +101,8 @@ def test_zsh_completes(run: Run, folder: Path, line: str, expected: set[str]) ->
 
 
 def screen(terminal: int, *texts: str) -> str:
-    """Wait until a terminal has shown all of these texts, and return its output. Fail after 20 s."""
-    seen, end = "", time.monotonic() + 20
+    """Wait until a terminal has shown all of these texts, and return its output. Fail after 60 s."""
+    seen, end = "", time.monotonic() + 60
     while not all(text in seen for text in texts):
         ready, _, _ = select.select([terminal], [], [], max(0.0, end - time.monotonic()))
         assert ready, seen

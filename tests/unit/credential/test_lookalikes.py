@@ -166,7 +166,7 @@ def test_the_longest_head_takes_little_time() -> None:
         started = process_time()
         COOKIE.found_in([text])
         URI.found_in([b"%41" + text] * 32)
-        assert process_time() - started < 3  # of this process alone, whatever else the processor does
+        assert process_time() - started < 30  # of this process alone, whatever else the processor does
 
 
 _PIECES = st.sampled_from(

@@ -44,7 +44,7 @@ async def workers(supervisor: _Supervisor) -> AsyncIterator[list[Channel]]:
         channels[-1].send(Status(listening=True, checks=()))
     while not all(slot.listening for slot in supervisor._slots):  # noqa: ASYNC110 - a slot sets no event
         await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield channels
     for slot, channel in zip(supervisor._slots, channels, strict=True):
         if slot.alive:
