@@ -51,7 +51,7 @@ async def test_a_hanging_api_server_does_not_delay_the_shutdown(
     mortal_plane: ControlPlane, tmp_path: Path
 ) -> None:
     """A request that waits for a review is answered before the exit, and no error is logged."""
-    legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "1s"}}
+    legacy = {"tokenReview": {"legacyAudiences": [CLUSTER_ISSUER], "timeout": "5s"}}
     file = write_configuration(tmp_path, mortal_plane, mortal_plane.reviewer_user.token, cluster=legacy)
     async with GateProcess(file) as gate:
         await gate.becomes_ready(within=30)

@@ -105,11 +105,11 @@ async def protected(
 ) -> AsyncIterator[Site]:
     """Yield the site with a proxy's snippet for these options; with a `socket` the gate listens there.
 
-    `more` is added to the gate's configuration. The proxy's timeout for the gate is 2 seconds unless `gate_timeout`
+    `more` is added to the gate's configuration. The proxy's timeout for the gate is 4 seconds unless `gate_timeout`
     is given, so that the tests of a gate that hangs are short.
     """
     issuer = Issuer("https://issuer.example", SigningKey.generate("ES256"))
-    chosen = Options(complete=True, **{"gate_timeout": 2, **options})
+    chosen = Options(complete=True, **{"gate_timeout": 4, **options})
     document = {
         "jwt": [knowing(issuer)],
         "headers": {"preset": chosen.preset},

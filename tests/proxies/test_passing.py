@@ -110,7 +110,7 @@ async def test_a_websocket_works(site: Site) -> None:
         session.ws_connect(f"http://{site.address}/socket", headers=headers) as socket,
     ):
         await socket.send_str("ab")
-        assert (await socket.receive_str(timeout=10)) == "abab"
+        assert (await socket.receive_str(timeout=60)) == "abab"
     assert site.app.seen[0].values("X-Auth-Request-User") == ["corp:ada"]
 
 
