@@ -198,8 +198,10 @@ class Gate:
     ) -> RenderedAnswer:
         """Return what `render` made of a clause's decision; keep it if it is the same for every request."""
         if isinstance(verdict, SenderVerdict) and clause.same_for_sender and self._headers.same_for_sender:
-            common = self._common(verdict, clause, render)
-            if common is not None:
+            common = verdict.sender.answer(clause.key)
+            if not isinstance(common, RenderedAnswer):
+                common = self._common(verdict, clause, render)
+            if common.shareable:
                 return common
         kept = verdict.answer(clause.key) if clause.cacheable else None
         if isinstance(kept, RenderedAnswer):
@@ -218,24 +220,22 @@ class Gate:
             verdict.keep_answer(clause.key, response)
         return response
 
-    def _common(self, verdict: SenderVerdict, clause: Clause, render: Render) -> RenderedAnswer | None:
-        """Return the response that all tokens of a sender share, or None if they share no response.
+    def _common(self, verdict: SenderVerdict, clause: Clause, render: Render) -> RenderedAnswer:
+        """Return and keep the response that all tokens of a sender share.
 
+        It is not `shareable` if each token needs a response of its own.
         Only an allow that the audit log does not record is shared, because a record shows the token's evidence.
         """
         sender = verdict.sender
-        known = sender.answer(clause.key)
-        if isinstance(known, RenderedAnswer):
-            return known if known.shareable else None
         identity = sender.marked()
-        response: RenderedAnswer | None = None
+        response = RenderedAnswer(Reason.NOT_ALLOWED)
         if clause.check(PolicyInput(identity)) is None:
             headers = self._headers.map(identity, clause.policy)
             if not isinstance(headers, HeaderFailure):
                 allowed = Allow(identity, Reason.AUTHENTICATED, verdict.evidence, headers, rule=clause.rule)
                 response = render(allowed, clause.policy)
-        sender.keep_answer(clause.key, response or RenderedAnswer(Reason.NOT_ALLOWED))
-        return response if response is not None and response.shareable else None
+        sender.keep_answer(clause.key, response)
+        return response
 
     def _judge(self, verdict: Authenticated, clause: Clause, seen: OriginalRequest) -> Refusal | None:
         claims = verdict.claims if clause.reads_claims else None

@@ -44,6 +44,10 @@ class RequestIds:
         """Return the response's header line; `request_line` is the only such line of the request, or empty."""
         return self._line + self._id(request_line.partition(b":")[2]) + b"\r\n"
 
+    def new_line(self) -> bytes:
+        """Return the header line of a response to a request without such a line."""
+        return self._line + (next(self._pool, b"") or self._new()) + b"\r\n"
+
     def answer_headers(self, request_id: str) -> Headers:
         """Return the header of a response."""
         return ((self.header, request_id),)

@@ -230,6 +230,8 @@ _CORPUS: Final = {
     "line feed in the token": _get(_HOST, "Authorization: Bearer <good>\nb\r\n"),
     "control byte in the token": _get(_HOST, "Authorization: Bearer <good>\x01\r\n"),
     "token first": _get(_GOOD, _HOST),
+    "token in lower case": _get(_HOST, "authorization: Bearer <good>\r\n"),
+    "token in both cases": _get(_HOST, "authorization: Bearer <expired>\r\n", _GOOD),
     "token first and empty line first": b"\r\n" + _get(_GOOD, _HOST),
     "empty line first": b"\r\n" + _get(_HOST, _GOOD),
     "absolute form": _get(_HOST, _GOOD, line="GET http://gate/verify HTTP/1.1"),

@@ -122,7 +122,13 @@ class Connection(RequestHandler):
         ):
             answer = self._lane.answer(data)
             if answer is not None:
-                self._answered(answer)
+                # Update counters and timers as aiohttp would have.
+                self._request_count += 1
+                if self._manager is not None:
+                    self._manager.requests_count += 1
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                if self.transport is not None:
+                    self.transport.write(answer)
                 return
         requests, body = self._request_count, self._last_body
         before = None if body is None or body.is_eof() else body.total_bytes
@@ -173,15 +179,6 @@ class Connection(RequestHandler):
         if self._unread_body is not None:
             return not self._request_in_progress
         return self._waiter is not None and not self._messages
-
-    def _answered(self, answer: bytes) -> None:
-        """Write an answer of the fast lane and update aiohttp's counters and timers as aiohttp would have."""
-        self._request_count += 1
-        if self._manager is not None:
-            self._manager.requests_count += 1
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self.transport is not None:
-            self.transport.write(answer)
 
     def pause_writing(self) -> None:
         """End the connection if the client does not read its answers within the timeout for request headers."""

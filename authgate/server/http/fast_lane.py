@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from authgate.credential.bearer import values_of
 from authgate.errors import REASONS, Step
 from authgate.model import PERSONAL_MARK, Allow, Deny, Pending, RenderedAnswer, SenderVerdict
 from authgate.policy.conditions import NO_REQUEST
@@ -111,7 +112,9 @@ _REPEATING: Final = frozenset(
     for name in (title, title.lower())
 )
 _BEARER: Final = b"\r\nAuthorization: Bearer "
-_VALUE_AT: Final = _BEARER.index(b"Bearer")
+_BEARER_HTTP2: Final = (
+    b"\r\nauthorization: Bearer "  # as Envoy sends it, and nginx for a client that uses HTTP/2
+)
 _LINE_FEED: Final = ord(b"\n")
 _MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096
@@ -226,7 +229,7 @@ class FastLane:
             request = self._read(data)
             if request is None:
                 return None
-            method, endpoint, values, forwarded = request
+            method, endpoint, token, others, forwarded = request
             if self._tracing is not None and self._may_record(self._tracing, forwarded):
                 return None
             gate = serving.gate
@@ -237,11 +240,10 @@ class FastLane:
             on_difference = None
             id_line = self._id_line(forwarded)
             if policy.shadow is not None:
-                about = partial(self._facts, data, method, endpoint, values, id_line)
+                about = partial(self._facts, data, method, endpoint, id_line)
                 on_difference = partial(self._recorder.difference, about=about)
             digest = b""
-            if gate.cache is not None and len(values) == 1 and values[0][:7] == b"Bearer ":
-                token = values[0][7:]
+            if token is not None and not others and gate.cache is not None:
                 digest = gate.cache.digest(token)
                 known = gate.answer_known(
                     token, digest, policy, original, self._render, on_difference=on_difference
@@ -254,18 +256,19 @@ class FastLane:
                         return answer.head_for(verdict) + id_line + self._tail_now()
                     if not isinstance(answer, AuditedAnswer):
                         raise TypeError("another server's answer")
-                    about = partial(self._facts, data, method, endpoint, values, id_line)
+                    about = partial(self._facts, data, method, endpoint, id_line)
                     self._recorder.record(answer.decision, policy.name, seconds, about)
                     return answer.head + id_line + self._tail_now()
             if policy.reviews_access:
                 return None
+            values = others if token is None else [b"Bearer " + token, *others]
             decision = gate.try_decide(values, policy.name, original, digest, on_difference=on_difference)
             if isinstance(decision, Pending):
                 return None
             if REASONS[decision.reason].step is Step.CREDENTIAL and not _are_printable(values):
                 return None
             seconds = self._monotonic() - started
-            about = partial(self._facts, data, method, endpoint, values, id_line)
+            about = partial(self._facts, data, method, endpoint, id_line)
             self._recorder.record(decision, policy.name, seconds, about)
             return self._head_of(decision) + id_line + self._tail_now()
         except Exception:  # noqa: BLE001 - aiohttp's handler meets it again, and answers 503 with a log line
@@ -278,7 +281,10 @@ class FastLane:
 
     def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
         """Return the response's line with the request id."""
-        return b"" if self._ids is None else self._ids.line(forwarded.get(_REQUEST_ID, b""))
+        if self._ids is None:
+            return b""
+        line = forwarded.get(_REQUEST_ID) if forwarded else None
+        return self._ids.new_line() if line is None else self._ids.line(line)
 
     def _head_of(self, decision: Decision) -> bytes:
         """Return an answer's head. Heads of denials are cached by reason and detail."""
@@ -310,9 +316,7 @@ class FastLane:
         cells = self._recorder.cells_of(decision, policy)
         return AuditedAnswer(head, decision) if cells is None else CountedAnswer(decision.reason, head, cells)
 
-    def _facts(
-        self, data: bytes, method: str, endpoint: Endpoint, values: list[bytes], id_line: bytes
-    ) -> RequestFacts:
+    def _facts(self, data: bytes, method: str, endpoint: Endpoint, id_line: bytes) -> RequestFacts:
         """Return the facts of a request for its audit line."""
         serving = self._serving()
         fields = [line.partition(b":") for line in data.split(b"\r\n")[1:-2]]
@@ -324,44 +328,48 @@ class FastLane:
             lambda proxy: forwarded_for(proxy, headers),
             id_line[:-2].decode().partition(": ")[2] or None,
         )
-        return facts_of(subrequest, serving.proxy, serving.gate.policies.get(endpoint.policy), values)
+        credentials = values_of(headers, b"authorization")
+        return facts_of(subrequest, serving.proxy, serving.gate.policies.get(endpoint.policy), credentials)
 
-    def _read(self, data: bytes) -> tuple[str, Endpoint, list[bytes], dict[int, bytes]] | None:
-        """Return method, endpoint, credentials and the lines that describe the client's request.
+    def _read(self, data: bytes) -> tuple[str, Endpoint, bytes | None, list[bytes], dict[int, bytes]] | None:
+        """Return method, endpoint, Bearer token, other credentials and the lines that describe the client's request.
 
-        Return None if the bytes are not a plain request.
+        Return None if the bytes are not a plain request. The gate checks the bytes of the token and the credentials.
         """
         if len(data) > self._max_header_bytes or data[-4:] != b"\r\n\r\n":
             return None
-        values: list[bytes] = []
+        token: bytes | None = None
         start = data.find(_BEARER)
+        if start < 0:
+            start = data.find(_BEARER_HTTP2)
         if start < 0:
             lines = data.split(b"\r\n")
         else:  # most bytes are the token's, and splitting takes time for each byte
             end = data.find(b"\r", start + len(_BEARER))
             if data[end + 1] != _LINE_FEED:
                 return None
-            values.append(data[start + _VALUE_AT : end].rstrip(b" \t"))  # the gate checks its bytes
+            token = data[start + len(_BEARER) : end].rstrip(b" \t")
             lines = (data[:start] + data[end:]).split(b"\r\n")
-        if len(lines) + len(values) > self._max_lines:
+        if len(lines) + (token is not None) > self._max_lines:
             return None
         target = self._targets.get(lines[0]) or self._target_of(lines[0])
         if target is None:
             return None
         meanings, forwarded_bits = self._meanings, self._forwarded
+        others: list[bytes] = []
         forwarded: dict[int, bytes] = {}
         seen = 0
         for line in lines[1:-2]:
             meaning = meanings.get(line)
             if meaning is None:
-                meaning = self._meaning_of(line, values)
+                meaning = self._meaning_of(line, others)
             if meaning:
                 if meaning < 0 or seen & meaning:
                     return None
                 seen |= meaning
                 if meaning & forwarded_bits:
                     forwarded[meaning] = line
-        return (*target, values, forwarded) if seen & _HOST else None
+        return (*target, token, others, forwarded) if seen & _HOST else None
 
     def _target_of(self, line: bytes) -> tuple[str, Endpoint] | None:
         match = _REQUEST_LINE.fullmatch(line)
@@ -380,7 +388,7 @@ class FastLane:
         meaning = self._names.get(name)
         if meaning is None:
             meaning = self._meaning_of_name(name)
-        if meaning == _CREDENTIAL and colon:  # the gate checks its bytes
+        if meaning == _CREDENTIAL and colon:
             values.append(value.strip(b" \t"))
             return _PLAIN
         if not colon or value.translate(None, _PRINTABLE):
