@@ -291,7 +291,7 @@ def latency(stage: Stage) -> None:
                 "authgate": lambda: _p99(stage, gate, half),
                 _ENVOY_CACHED: lambda: _p99(stage, peer, half),
             },
-            "µs",
+            "ms",
         )
     stage.report.rows.append(Row(case, seen["authgate"], seen[_ENVOY_CACHED], 1.5, at_most=True))
 
@@ -308,7 +308,7 @@ def _p99(stage: Stage, server: Server, rate: float) -> float:
         f"{rate:.0f}",
     ]
     command += ["-seconds", str(stage.effort.seconds), "-connections", str(CONNECTIONS)]
-    return float(json.loads(_run(pinned(CLIENT_CORE, command)))["p99_us"])
+    return float(json.loads(_run(pinned(CLIENT_CORE, command)))["p99_us"]) / 1000
 
 
 def _run(command: list[str]) -> str:

@@ -24,7 +24,7 @@ def records(stage: Stage) -> None:
     with stage.gate() as default, stage.gate(document=json.dumps(without)) as off:
         targets = {"authgate": default, _OFF: off}
         for ids, whose in ((False, "generated"), (True, "the proxy's")):
-            case = f"cached verdict, audit: deny, request ids {whose}"
+            case = f"cached verdict, audit: deny, {whose} request ids"
             stage.say(case)
             for server in targets.values():
                 wrk(server.url, stage.one, 1, ids=ids)

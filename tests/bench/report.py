@@ -82,10 +82,10 @@ class Row:
 
 
 def _compared(row: Row) -> list[str]:
-    against = [row.against.name, _figure(row.against, row.against_cpu)] if row.against else ["", ""]
+    against = [row.against.name, figure(row.against, row.against_cpu)] if row.against else ["", ""]
     return [
         row.case,
-        _figure(row.gate, row.cpu),
+        figure(row.gate, row.cpu),
         *against,
         f"{row.value:.2f}" if row.against else "",
         _goal(row),
@@ -93,11 +93,11 @@ def _compared(row: Row) -> list[str]:
 
 
 def _alone(row: Row) -> list[str]:
-    return [row.case, _figure(row.gate), _goal(row)]
+    return [row.case, figure(row.gate), _goal(row)]
 
 
 def _two_figures(row: Row) -> list[str]:
-    return [row.case, _figure(row.gate), _figure(row.against) if row.against else ""]
+    return [row.case, figure(row.gate), figure(row.against) if row.against else ""]
 
 
 _COMPARISON: Final = (("case", "authgate", "compared with", "its result", "ratio", "goal"), _compared)
@@ -186,7 +186,8 @@ def _goal(row: Row) -> str:
     return f"{'≤' if row.at_most else '≥'} {row.wanted:g}{'' if row.reached else ', **missed**'}"
 
 
-def _figure(series: Series, cpu: Series | None = None) -> str:
+def figure(series: Series, cpu: Series | None = None) -> str:
+    """Return the median with its unit, and the CPU time beside it."""
     median = series.median
     digits = 0 if median >= 1000 or (series.unit == "/s" and median >= 100) else 1 if median >= 10 else 2
     unit = series.unit if series.unit.startswith("/") else f" {series.unit}"

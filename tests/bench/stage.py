@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from authgate.dev.compact import JsonObject
 from tests.bench.peers import Peers
-from tests.bench.report import Report, Row, Series
+from tests.bench.report import Report, Row, Series, figure
 from tests.bench.server import SERVER_CORE, Server, free_port, pinned
 from tests.bench.tokens import TokenFile, TokenStore, gate_document
 from tests.bench.wrk import wrk
@@ -172,9 +171,10 @@ class Stage:
         for _ in range(self.effort.rounds):
             for name, measure in what.items():
                 seen[name].append(measure())
-        for name, figures in seen.items():
-            self.say(f"  {name}: {statistics.median(figures):,.0f} {unit}  {[round(one) for one in figures]}")
-        return {name: Series(name, unit, tuple(figures)) for name, figures in seen.items()}
+        results = {name: Series(name, unit, tuple(figures)) for name, figures in seen.items()}
+        for name, series in results.items():
+            self.say(f"  {name}: {figure(series)}  {[round(one, 1) for one in series.rounds]}")
+        return results
 
     def on_server_core(self, command: Sequence[str | Path]) -> str:
         """Return the output of a command that runs on the server's core."""
