@@ -1,4 +1,4 @@
-"""Ten complaints of users, each solved from the request id on the page with the commands of docs/troubleshooting.md.
+"""Complaints of users, each solved from the request id on the page with the commands of docs/troubleshooting.md.
 
 nginx, the gate, its issuers and an API server run, and something is wrong with each request.
 """
@@ -96,6 +96,7 @@ def authorization(token: str) -> dict[str, str]:
 class Complaint:
     """What a user sees: the status and the list at the end of the page."""
 
+    path: str
     status: int
     shown: dict[str, str]
 
@@ -118,13 +119,17 @@ class Stage:
     variables: dict[str, str]
     session: aiohttp.ClientSession
 
-    async def visit(self, path: str, token: str | None, *, proxy: str = "good") -> Complaint:
+    async def visit(
+        self, path: str, token: str | None, *, proxy: str = "good", method: str = "GET"
+    ) -> Complaint:
         """Send a browser's request, and return the page of its denial."""
         headers = {"Accept": "text/html"} | (authorization(token) if token else {})
         url = f"http://{self.proxies[proxy][0]}{path}"
-        async with self.session.get(url, headers=headers) as answer:
+        if method == "OPTIONS":
+            headers |= {"Origin": "https://other.example", "Access-Control-Request-Method": "GET"}
+        async with self.session.request(method, url, headers=headers) as answer:
             shown = {name: html.unescape(text) for name, text in _LISTED.findall(await answer.text())}
-            return Complaint(answer.status, shown)
+            return Complaint(path, answer.status, shown)
 
     async def run(self, commands: str, variables: Mapping[str, str]) -> str:
         """Run the commands as an operator pastes them, and return their output."""
@@ -263,6 +268,11 @@ async def stripped(stage: Stage) -> Complaint:
     return await stage.visit("/", None)
 
 
+async def preflight(stage: Stage) -> Complaint:
+    """A browser asks before it sends the token to another origin."""
+    return await stage.visit("/reports/7", None, method="OPTIONS")
+
+
 async def deleted(stage: Stage) -> Complaint:
     """The pod of the token existed, and is deleted."""
     async with stage.session.get(
@@ -346,6 +356,16 @@ CASES: Final = {
     "The token was lost on the way": Case(
         complain=stripped, status=401, code="no_credential", found=("\n200\n",)
     ),
+    "It works with curl, but not in a browser": Case(
+        complain=preflight,
+        status=401,
+        code="no_credential",
+        found=(
+            "request     OPTIONS 127.0.0.1/reports/7",
+            "set policies.default.corsPreflight: allow",
+            'policies.default.corsPreflight  "judge"',
+        ),
+    ),
     "The pod was deleted": Case(
         complain=deleted,
         status=401,
@@ -413,7 +433,7 @@ async def test_the_id_leads_to_the_cause(stage: Stage, heading: str, case: Case)
         "proxy_config": str(proxy_log.parent),
         "issuer": stage.issuers[case.issuer].url,
     }
-    settings, search = sections()["Find both log lines"]
+    settings, search, without_id = sections()["Find both log lines"]
     assert set(re.findall(r"^(\w+)=", settings, re.MULTILINE)) <= variables.keys()
 
     async def logged() -> bool:
@@ -421,6 +441,8 @@ async def test_the_id_leads_to_the_cause(stage: Stage, heading: str, case: Case)
         return all(complaint.request_id in text.rpartition("\n")[0] for text in texts)
 
     await until(logged, within=30)
+    by_path = _ASSIGNMENT.sub("", without_id)
+    assert complaint.request_id in await stage.run(by_path, variables | {"path": complaint.path})
     lines = await stage.run(search, variables)
     reason = case.code or "no_such_endpoint"
     assert f'"status":"{case.status}","reason":"{reason}"' in lines.splitlines()[0]
@@ -437,7 +459,8 @@ def test_the_page_has_these_complaints() -> None:
     assert sections().keys() - general == CASES.keys()
     table = PAGE.read_text().partition("## Causes by reason code")[2].partition("\n## ")[0]
     for heading, case in CASES.items():
-        [row] = [line for line in table.splitlines() if f"](#{heading.lower().replace(' ', '-')})" in line]
+        anchor = heading.lower().replace(",", "").replace(" ", "-")
+        [row] = [line for line in table.splitlines() if f"](#{anchor})" in line]
         assert (
             f"{case.status} `{case.code}`" in row if case.code else f"{case.status} without a reason" in row
         )
