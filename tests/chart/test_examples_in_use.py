@@ -139,7 +139,7 @@ async def scraping(folder: Path, targets: Mapping[str, str], token: Path) -> Asy
         item["data"] for item in objects_of("prometheus/prometheus.yaml") if item["kind"] == "ConfigMap"
     ]
     config = yaml.safe_load(data["prometheus.yml"])
-    config["global"]["scrape_interval"] = "200ms"
+    config["global"]["scrape_interval"] = "1s"
     assert {job["job_name"] for job in config["scrape_configs"]} == targets.keys()
     for job in config["scrape_configs"]:
         assert job["authorization"]["credentials_file"].endswith("/token")

@@ -16,7 +16,7 @@ FRESH = {"allowedTTL": "0s", "deniedTTL": "0s"}
 
 POLICIES: dict[str, Any] = {
     "request": {"accessReview": {"nonResource": "request", **FRESH}},
-    "remembered": {"accessReview": {"nonResource": "request"}},
+    "remembered": {"accessReview": {"nonResource": "request", "allowedTTL": "1h", "deniedTTL": "1h"}},
     "proxy": {
         "accessReview": {
             "resource": {
@@ -209,7 +209,8 @@ async def test_a_cached_allow_is_used_until_its_ttl_or_a_newer_answer(
         name, name=name, subjects=[f"system:serviceaccount:{namespace}:scraper"]
     )
     async with await gate_of(control_plane, namespace, tmp_path) as gate:
-        await takes_effect(gate, "remembered", scraper)
+        await takes_effect(gate, "request", scraper)
+        assert await verdict(gate, "remembered", scraper) == (200, "")
         await control_plane.admin.delete(f"{RBAC}/clusterrolebindings/{name}")
 
         async def refused() -> bool:

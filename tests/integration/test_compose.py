@@ -178,7 +178,7 @@ async def test_the_services_work_together(services: dict[str, Any], containers: 
             _replace(containers["nginx"] / conf, {**places, "listen 8000;": f"listen 127.0.0.1:{port};"})
             scraper = containers["prometheus"] / "etc" / "prometheus" / "prometheus.yml"
             _replace(
-                scraper, {"gate:9090": gate.admin_address, "scrape_interval: 15s": "scrape_interval: 200ms"}
+                scraper, {"gate:9090": gate.admin_address, "scrape_interval: 15s": "scrape_interval: 1s"}
             )
             text = (containers["nginx"] / conf).read_text() + (containers["app"] / conf).read_text()
             async with (
