@@ -448,8 +448,8 @@ class _Writer:
         """Return the name of the issuer of a pattern such as `https://login.example.com/*`."""
         url = pattern.removesuffix("/*")
         known = {item["issuer"]["url"]: str(item["gate"]["name"]) for item in self._result.jwt}
-        longer = any(other.startswith(f"{url}/") for other in known)
-        return known.get(url) if pattern.endswith("/*") and not longer else None
+        nested = any(other.startswith(f"{url}/") or url.startswith(f"{other}/") for other in known)
+        return known.get(url) if pattern.endswith("/*") and not nested else None
 
     def _operation(self, operation: Fields, *, denies: bool) -> _Operation:
         parts: list[str] = []
@@ -589,7 +589,7 @@ def _patterns(subject: str, values: Iterable[str], *, typed: bool = False) -> st
         else:
             exact.append(quoted(value))
     if typed and parts:
-        parts = [f"type({subject}) == string && {either(parts)}"]
+        parts = [f"type({subject}) == string && ({either(parts)})"]
     if len(exact) == 1:
         parts.insert(0, f"{subject} == {exact[0]}")
     elif exact:

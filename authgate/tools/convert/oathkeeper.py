@@ -291,7 +291,10 @@ class _Pipeline:
             if not self._mutate(mutator):
                 written.denied = True
         if conditions is None:
-            rule.note("match", "cannot be written in a rule: its requests are denied")
+            rule.note(
+                "match",
+                "cannot be written in a rule: its requests are denied, unless another rule matches them",
+            )
         elif regex and written.open:
             rule.note("match", _NOT_OPEN)
         return written
