@@ -60,6 +60,7 @@ _REQUEST: Final = {
 _NUMBER: Final = re.compile(r"0|-?[1-9]\d{0,17}|-?(?:0|[1-9]\d{0,8})\.\d{0,5}[1-9]")
 _JSON: Final = re.compile(r"-?\d+(?:\.\d+)?|[\[{].*", re.DOTALL)
 _USER: Final = {"auth.identity.user.username": "user.username", "auth.identity.user.groups": "user.groups"}
+_MAX_REFERENCES: Final = 256
 _SEES: Final = Sees.CLAIMS | Sees.USER | Sees.REQUEST | Sees.NOW
 
 
@@ -121,6 +122,12 @@ class _AuthConfig:
     anonymous: bool = False
     replaced: set[str] = field(default_factory=set)
     named: Fields | None = None
+    identified: bool = False
+    """Whether conditions are about requests whose sender is known, so that they can read `auth.identity`."""
+    references: list[str] = field(default_factory=list)
+    """The names of the patterns that are being read."""
+    expanded: int = 0
+    """How many references to named patterns were replaced by them."""
 
     def __post_init__(self) -> None:
         spec = self.spec
@@ -131,6 +138,7 @@ class _AuthConfig:
         authentication = spec.section("authentication")
         for name, method in authentication.members() if authentication is not None else ():
             self._authentication(name, method)
+        self.identified = True
         self._response(spec.section("response"))
 
     # Authentication
@@ -396,19 +404,28 @@ class _AuthConfig:
             parts = [self._pattern(item) for item in pattern.sections("any")]
             return None if None in parts or not parts else either(part for part in parts if part is not None)
         if "patternRef" in pattern:
-            name = pattern.text("patternRef")
-            values = self.named or self.spec.section("patterns")
-            return self._all(values, name) or None if values is not None and name in values else None
+            return self._referenced(pattern.text("patternRef"))
         if "predicate" in pattern:
             return self._predicate(pattern.text("predicate"))
         return self._comparison(pattern.text("selector"), pattern.text("operator"), pattern.text("value"))
+
+    def _referenced(self, name: str) -> str | None:
+        """Return an expression for named patterns; None if they contain themselves, or if there are too many."""
+        values = self.named or self.spec.section("patterns")
+        self.expanded += 1
+        if values is None or name not in values or name in self.references or self.expanded > _MAX_REFERENCES:
+            return None
+        self.references.append(name)
+        condition = self._all(values, name)
+        self.references.pop()
+        return condition or None
 
     def _comparison(self, selector: str, operator: str, value: str) -> str | None:
         """Return an expression for a selector, an operator and a value."""
         text, listed = self._selected(selector, "''"), self._selected(selector, "[]")
         if text is None or listed is None:
             return None
-        literals = _literals(value) if text.startswith("claims") else [quoted(value)]
+        literals = [quoted(value)] if text.startswith(("request.", "user.")) else _literals(value)
         if literals is None:
             return None
         if operator in ("eq", "neq"):
@@ -427,6 +444,8 @@ class _AuthConfig:
         """Return the expression of a selector; a missing claim is `missing`."""
         if selector in _REQUEST:
             return _REQUEST[selector]
+        if not self.identified:
+            return None
         kinds = {source.kind for source in self.sources}
         if kinds == {"kubernetesTokenReview"}:
             return _USER.get(selector)
@@ -439,7 +458,8 @@ class _AuthConfig:
             return None
         if not all(re.fullmatch(r"[A-Za-z0-9_-]+", part) for part in path):
             return None
-        return "claims" + "".join(f"[?{quoted(part)}]" for part in path) + f".orValue({missing})"
+        value = "claims" + "".join(f"[?{quoted(part)}]" for part in path) + f".orValue({missing})"
+        return value if len(path) == 1 else f"dyn({value})"
 
     def _predicate(self, text: str) -> str | None:
         """Return a CEL expression of Authorino with authgate's variables, or None if it needs others."""
@@ -460,7 +480,9 @@ class _AuthConfig:
 
     def _variables(self, text: str, kinds: set[str]) -> str:
         """Replace variables in a part of an expression; a NUL is put in the place of one that is not known."""
-        if kinds == {"kubernetesTokenReview"}:
+        if not self.identified:
+            pass
+        elif kinds == {"kubernetesTokenReview"}:
             text = re.sub(r"\bauth\.identity\.user\.(username|groups)\b", r"user.\1", text)
         elif "kubernetesTokenReview" not in kinds:
             text = re.sub(r"\bauth\.identity\.([A-Za-z_][A-Za-z0-9_]*)", self._claim, text)

@@ -90,3 +90,24 @@ def test_a_note_is_on_lines_of_comments() -> None:
     result = converted_text(FROM["oauth2-proxy"](text, OPTIONS), "oauth2-proxy")
     assert "\npolicies: {}" not in result
     assert "is not a known field of oauth2-proxy" in result
+
+
+def test_named_patterns_are_expanded_a_limited_number_of_times() -> None:
+    """Patterns that refer to themselves, or to each other twice, take little time and deny."""
+    doubled = "\n".join(f"    p{n}: [{{patternRef: p{n + 1}}}, {{patternRef: p{n + 1}}}]" for n in range(64))
+    text = f"""
+kind: AuthConfig
+metadata: {{name: app}}
+spec:
+  hosts: [app.example.com]
+  patterns:
+{doubled}
+    p64: [{{selector: request.path, operator: eq, value: /}}]
+    own: [{{patternRef: own}}]
+  authentication: {{login: {{jwt: {{issuerUrl: "https://login.example.com"}}}}}}
+  authorization:
+    doubled: {{patternMatching: {{patterns: [{{patternRef: p0}}]}}}}
+    own: {{patternMatching: {{patterns: [{{patternRef: own}}]}}}}
+"""
+    document = FROM["authorino"](text, OPTIONS).document
+    assert document["policies"] == {"default": {"deny": [{"users": ["*"]}]}}
