@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MAX_PATTERNS: Final = 64
-_LITERAL: Final = re.compile(r"[A-Za-z0-9_~@=:,!&/ -]|\\[^A-Za-z0-9]")
-_START: Final = re.compile(r"\^?((?:(?:[^\\.^$*+?{}\[\]|()]|\\[^A-Za-z0-9])(?![*+?{]))*)")
+_LITERAL: Final = re.compile(r"[A-Za-z0-9_~@=:,!&/ -]|\\[^A-Za-z0-9*\x00]")  # a star in a path is a pattern
+_START: Final = re.compile(r"\^?((?:(?:[^\\.^$*+?{}\[\]|()]|\\[^A-Za-z0-9*\x00])(?![*+?{]))*)")
 _ATOM: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
 _INNER: Final = re.compile(r"\([^()]*\)")
 _UNESCAPE: Final = re.compile(r"\\(.)")

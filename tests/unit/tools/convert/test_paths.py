@@ -69,6 +69,9 @@ def test_an_expression_for_the_whole_path_needs_no_anchors(regex: str) -> None:
     "regex",
     [
         r"\.css$",
+        r"^/\*\.css$",
+        r"^/(a|\*)$",
+        "^/\\\x00$",
         "^/a.b$",
         "^/a+$",
         "^/a*$",
