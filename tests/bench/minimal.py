@@ -27,8 +27,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 REFUSED = (ValueError, TypeError, LookupError, InvalidSignature)
 """The exceptions for tokens that are not valid."""
 
-_SEGMENT = re.compile(rb"[A-Za-z0-9_-]+").fullmatch
-_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t -~]*)").fullmatch
+_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t -~]*").fullmatch
+_FOREIGN = {b"authorization", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade"}
+_OTHER = -1
+_MAX_LINES = 1000
+_lines: dict[bytes, int] = {}  # the kinds of lines that repeat, such as that of Host
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _LAST = {0: None, 2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 """The letters that may end a segment, by its length modulo 4. With others, unused bits would be set."""
@@ -52,10 +55,11 @@ _parse_json = json.JSONDecoder(object_pairs_hook=_object).decode
 
 
 def _decoded(segment: bytes) -> bytes:
-    last = _LAST[len(segment) % 4]
-    if not _SEGMENT(segment) or (last and segment[-1] not in last):
+    short = len(segment) % 4
+    last = _LAST[short]
+    if b"+" in segment or b"/" in segment or b"=" in segment or (last and segment[-1] not in last):
         raise ValueError("not base64url")
-    return a2b_base64(segment.translate(_STANDARD) + b"==", strict_mode=False)
+    return a2b_base64(segment.translate(_STANDARD) + b"=" * (-short % 4), strict_mode=True)
 
 
 class Verifier:
@@ -112,20 +116,27 @@ def _token(head: bytes) -> bytes | None:
     """Return the token of a head without a body, or None where a head could have a second meaning."""
     token, hosts = None, 0
     for line in head[:-4].split(b"\r\n")[1:]:
-        field = _LINE(line)
-        if field is None:
+        if token is None and line.startswith(b"Authorization: Bearer "):
+            token = line[22:]  # its characters are checked as those of a token
+            continue
+        kind = _lines.get(line)
+        if kind is None:
+            kind = _kind(line)
+            if len(_lines) < _MAX_LINES:
+                _lines[line] = kind
+        if kind == _OTHER:
             return None
-        name, value = field.groups()
-        match name.lower():
-            case b"authorization" if token is None and value.startswith(b"Bearer "):
-                token = value[7:]
-            case b"host":
-                hosts += 1
-            case b"authorization" | b"content-length" | b"transfer-encoding" | b"connection" | b"expect":
-                return None
-            case _:
-                pass
+        hosts += kind
     return token if hosts == 1 else None
+
+
+def _kind(line: bytes) -> int:
+    """Return 1 for a Host field, 0 for a field that does not matter, and `_OTHER` for what only aiohttp reads."""
+    field = _LINE(line)
+    name = b"authorization" if field is None else field[1].lower()
+    if name in _FOREIGN:
+        return _OTHER
+    return int(name == b"host")
 
 
 async def _refuse(_: web.BaseRequest) -> web.Response:
