@@ -78,11 +78,10 @@ async def states(gate: Gate) -> dict[str, bool]:
 
 
 async def both_decide(gate: Gate) -> None:
-    """Wait until both clusters' tokens can be decided, so that no probe is sent any more."""
+    """Wait until all tokens of both clusters can be decided, so that no probe is sent any more."""
 
     async def decided() -> bool:
-        reported = await states(gate)
-        return reported["cluster/here"] and reported["cluster/away"]
+        return all(state for name, state in (await states(gate)).items() if name.startswith("cluster/"))
 
     await until(decided, within=30)
 
