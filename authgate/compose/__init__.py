@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from authgate.cluster.validity import CertificateValidity
 from authgate.compose.access_review import access_reviewers
-from authgate.compose.clusters import compose_clusters
 from authgate.compose.dependencies import CompositionError, Dependencies, placed
-from authgate.compose.generation import Generation
+from authgate.compose.generation import Clusters, Generation
 from authgate.compose.headers import header_mapper
 from authgate.compose.introspection import compose_introspection, introspected
 from authgate.compose.issuers import issuer_verifier
@@ -57,7 +56,7 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
     by_url = introspected(config, issuers, servers)
     # The clusters' connections are opened last: nothing after them can fail and leave them open.
     try:
-        clusters = await compose_clusters(config.clusters, deps, frozenset(by_url))
+        clusters = await _clusters(config, deps, frozenset(by_url))
     except BaseException:
         for server in servers.values():
             await server.close()
@@ -103,6 +102,14 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
         metrics=deps.metrics,
         credentials=_credentials(config, clusters.apis),
     )
+
+
+async def _clusters(config: Config, deps: Dependencies, taken: frozenset[str]) -> Clusters:
+    if not config.clusters:
+        return Clusters()
+    from authgate.compose.clusters import compose_clusters  # 1 MB
+
+    return await compose_clusters(config.clusters, deps, taken)
 
 
 def _credentials(

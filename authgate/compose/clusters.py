@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from authgate.cluster.client import ClusterClient
 from authgate.cluster.connection import ClusterConfigError, ConnectionSettings
 from authgate.compose.dependencies import CompositionError, placed
+from authgate.compose.generation import Clusters
 from authgate.compose.issuers import read_static_keys, refresh_rules
 from authgate.compose.recorders import fetch_recorder, review_recorder, start_results
 from authgate.compose.revocation import revocation_of
@@ -30,12 +29,11 @@ from authgate.verify.token_review import TokenReviewer
 from authgate.vocabulary import CLUSTER_ALGORITHMS, CLUSTER_LEEWAY
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from authgate.compose.dependencies import Dependencies
     from authgate.config import ClusterConfig, StaticKeysConfig
     from authgate.keys.key_set import KeySet
-    from authgate.verify.revocation import Revocation
 
 _CLUSTER_TIME = TimeRules(CLUSTER_LEEWAY, CLUSTER_LEEWAY)  # kubernetes pkg/serviceaccount/claims.go
 
@@ -55,57 +53,6 @@ async def connect(item: ClusterConfig, deps: Dependencies) -> ClusterClient:
     except ClusterConfigError as error:
         path: tuple[str, ...] = ("kubeconfig",) if item.kubeconfig is not None else ()
         raise CompositionError(f"cluster '{item.name}': {error}", path, str(error)) from None
-
-
-@dataclass(slots=True, kw_only=True)
-class Clusters:
-    """The clusters of one configuration and their parts, each by the cluster's name."""
-
-    verifiers: dict[str, ClusterVerifier | JWTVerifier] = field(default_factory=dict)
-    """A `JWTVerifier` for a cluster with static keys: it has no API server to ask."""
-    apis: dict[str, ClusterClient] = field(default_factory=dict)
-    key_sets: dict[str, RemoteKeySet] = field(default_factory=dict)
-    issuers: dict[str, ClusterIssuers] = field(default_factory=dict)
-    reviewers: dict[str, TokenReviewer] = field(default_factory=dict)
-    revocations: dict[str, Revocation] = field(default_factory=dict)
-    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """The loops of the watches, to run forever."""
-
-    @property
-    def asked(self) -> list[ClusterVerifier]:
-        """The verifiers of clusters with an API server."""
-        return [verifier for verifier in self.verifiers.values() if isinstance(verifier, ClusterVerifier)]
-
-    @property
-    def static(self) -> dict[str, JWTVerifier]:
-        """The verifiers of clusters with static keys, by each of their issuers."""
-        return {
-            issuer: verifier
-            for name, verifier in self.verifiers.items()
-            if isinstance(verifier, JWTVerifier)
-            for issuer in self.issuers[name].configured
-        }
-
-    async def learn_issuers(self) -> None:
-        """Fetch the keys of clusters whose issuer is not known yet, because their discovery names it."""
-        unknown = [name for name in self.key_sets if not self.issuers[name].discovered]
-        await asyncio.gather(*(self.key_sets[name].resolve(None, "", patient=False) for name in unknown))
-
-    def inherit(self, other: Clusters) -> None:
-        """Use the issuers and review states that the previous clusters learned from the same API servers."""
-        for name, api in self.apis.items():
-            if name in other.apis and api.connection.server == other.apis[name].connection.server:
-                self.issuers[name].inherit(other.issuers[name])
-                mine, theirs = self.verifiers[name], other.verifiers[name]
-                if isinstance(mine, ClusterVerifier) and isinstance(theirs, ClusterVerifier):
-                    mine.inherit(theirs)
-
-    async def close(self) -> None:
-        """Cancel pending reviews, and close connections."""
-        for verifier in self.asked:
-            await verifier.close()
-        for api in self.apis.values():
-            await api.close()
 
 
 async def compose_clusters(
@@ -185,7 +132,9 @@ def _asked(
     revocation = revocation_of(item, api, deps, clusters.background)
     if revocation is not None:
         clusters.revocations[item.name] = revocation
-    return ClusterVerifier(rules, issuers, local, reviewer, RevocationHandle(), revocation=revocation)
+    verifier = ClusterVerifier(rules, issuers, local, reviewer, RevocationHandle(), revocation=revocation)
+    clusters.asked.append(verifier)
+    return verifier
 
 
 def _published(item: ClusterConfig, clusters: Clusters, deps: Dependencies) -> JWTVerifier:

@@ -14,23 +14,74 @@ from authgate.server.admin.page import MAX_ROWS
 from authgate.server.admin.status import Inspection, VerifierDetails
 from authgate.server.decider import Serving
 from authgate.server.exchange import EXCHANGE_RESULTS, signed_documents
+from authgate.verify.jwt import JWTVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
+    from authgate.cluster.client import ClusterClient
     from authgate.cluster.validity import Validity
-    from authgate.compose.clusters import Clusters
     from authgate.keys.remote import RemoteKeySet
     from authgate.signing.tokens import TokenIssuer
     from authgate.verify.access_review import AccessReviewers
     from authgate.verify.cache import VerdictCache
     from authgate.verify.cluster import ClusterVerifier
+    from authgate.verify.cluster_issuers import ClusterIssuers
     from authgate.verify.introspection import IntrospectionVerifier
-    from authgate.verify.jwt import JWTVerifier
+    from authgate.verify.revocation import Revocation
+    from authgate.verify.token_review import TokenReviewer
 
 _WARM_UP = 5.0
 _PROBE_INTERVAL = 5.0
 _PAUSE_AFTER_ERROR = 5.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Clusters:
+    """The clusters of one configuration and their parts, each by the cluster's name."""
+
+    verifiers: dict[str, ClusterVerifier | JWTVerifier] = field(default_factory=dict)
+    """A `JWTVerifier` for a cluster with static keys: it has no API server to ask."""
+    asked: list[ClusterVerifier] = field(default_factory=list)
+    """The verifiers of clusters with an API server."""
+    apis: dict[str, ClusterClient] = field(default_factory=dict)
+    key_sets: dict[str, RemoteKeySet] = field(default_factory=dict)
+    issuers: dict[str, ClusterIssuers] = field(default_factory=dict)
+    reviewers: dict[str, TokenReviewer] = field(default_factory=dict)
+    revocations: dict[str, Revocation] = field(default_factory=dict)
+    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """The loops of the watches, to run forever."""
+
+    @property
+    def static(self) -> dict[str, JWTVerifier]:
+        """The verifiers of clusters with static keys, by each of their issuers."""
+        return {
+            issuer: verifier
+            for name, verifier in self.verifiers.items()
+            if isinstance(verifier, JWTVerifier)
+            for issuer in self.issuers[name].configured
+        }
+
+    async def learn_issuers(self) -> None:
+        """Fetch the keys of clusters whose issuer is not known yet, because their discovery names it."""
+        unknown = [name for name in self.key_sets if not self.issuers[name].discovered]
+        await asyncio.gather(*(self.key_sets[name].resolve(None, "", patient=False) for name in unknown))
+
+    def inherit(self, other: Clusters) -> None:
+        """Use the issuers and review states that the previous clusters learned from the same API servers."""
+        previous = {verifier.name: verifier for verifier in other.asked}
+        for verifier in self.asked:
+            name = verifier.name
+            if name in previous and self.apis[name].connection.server == other.apis[name].connection.server:
+                self.issuers[name].inherit(other.issuers[name])
+                verifier.inherit(previous[name])
+
+    async def close(self) -> None:
+        """Cancel pending reviews, and close connections."""
+        for verifier in self.asked:
+            await verifier.close()
+        for api in self.apis.values():
+            await api.close()
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
