@@ -8,6 +8,7 @@ import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict, Unavailable, Verdict
@@ -28,6 +29,7 @@ _BLOCK_BYTES: Final = 64
 _TOGETHER: Final = 0.01  # seconds; verdicts that expire within them expire together
 _EARLIEST, _LATEST = 0.6, 0.85  # share of its lifetime after which a verdict of TokenReview is renewed
 _MIN_ATTEMPTS: Final = 1024  # failed renewals that are kept before expired ones are pruned
+_STEP: Final = 1.0  # seconds; a clock that is only slowed down differs by less
 _RENEWAL_TIMEOUT: Final = 1.0  # seconds after which another renewal may start
 
 
@@ -73,6 +75,8 @@ class VerdictCache:
         self._until = 0.0
         self._last_rejection: tuple[Rejected, Rejected] | None = None
         """The last rejection that was cached, and what the cache returns for it."""
+        self._ahead = -inf
+        """How far the wall clock was ahead of the monotonic clock at the last rejection."""
         # When a renewal that is in progress or has failed may be tried again.
         self._attempts: dict[bytes, float] = {}
         self._prune_above = _MIN_ATTEMPTS
@@ -121,6 +125,9 @@ class VerdictCache:
         verdict = bad.verdicts.get(digest)
         if verdict is None:
             return None
+        if self._clock_went_back():
+            bad.clear()
+            return None
         if not self._is_valid(verdict):
             bad.drop(digest)
             return None
@@ -156,6 +163,7 @@ class VerdictCache:
         elif isinstance(verdict, Rejected) and verdict.final:
             lifetime = self._rules.negative_ttl
             lifetime = max(lifetime, verdict.remember_for) if lifetime else 0.0
+            self._clock_went_back()
             rejected = self._cached_rejection(verdict, self._end(asked_at + lifetime, verdict.until))
             if self._is_valid(rejected):
                 self._make_room(digest, self._bad).put(digest, rejected)
@@ -194,6 +202,11 @@ class VerdictCache:
             self._attempts.pop(digest, None)
         store.drop_expired(self._monotonic())
         return store
+
+    def _clock_went_back(self) -> bool:
+        """Return whether the wall clock was set back, so that a token that was rejected as expired may be valid."""
+        before, self._ahead = self._ahead, self._now() - self._monotonic()
+        return self._ahead < before - _STEP
 
     def _is_valid(self, verdict: Authenticated | Rejected) -> bool:
         if self._monotonic() >= verdict.until or (verdict.handle is not None and verdict.handle.revoked):
@@ -322,6 +335,10 @@ class _LruStore(Generic[_V]):
             if digest is None or self.verdicts[digest].until > now:
                 return
             self.drop(digest)
+
+    def clear(self) -> None:
+        self.verdicts.clear()
+        self.weight = 0
 
     def drop(self, digest: bytes) -> None:
         if digest in self.verdicts:

@@ -65,6 +65,24 @@ async def test_a_verdict_is_cached(cached: Cached, inner: ScriptedVerifier) -> N
     assert inner.asked == ["token"]
 
 
+async def test_a_clock_that_is_set_back_ends_rejections(
+    cached: Cached, inner: ScriptedVerifier, clock: FakeClock
+) -> None:
+    """A clock that was ahead made valid tokens look expired. A clock that is set forward changes nothing."""
+    inner.verdict = Rejected(Reason.TOKEN_EXPIRED, "at noon")
+    clock.set_wall(START - 700)
+    await ask(cached, "earlier")
+    clock.set_wall(START)
+    assert not await asked_again(cached, inner, "earlier")
+    await ask(cached)
+    clock.set_wall(START - 0.5)
+    assert not await asked_again(cached, inner)
+    clock.set_wall(START - 700)
+    inner.verdict = good()
+    assert await asked_again(cached, inner)
+    assert isinstance(await ask(cached, "earlier"), Authenticated)
+
+
 async def test_other_tokens_have_other_verdicts(cached: Cached, inner: ScriptedVerifier) -> None:
     """Tokens that differ in one character have different verdicts."""
     inner.answers = {"token-a": BAD}
