@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authgate.compose.dependencies import CompositionError
-from authgate.observability.log import event
 from authgate.server.exchange import Exchange
 from authgate.signing.keys import read_signing_key
 from authgate.signing.tokens import IdentityTokenHeader, TokenIssuer
@@ -28,11 +26,6 @@ def token_issuer(config: Config, deps: Dependencies) -> TokenIssuer | None:
         keys = [_key(file, index) for index, file in enumerate(signing.key_files)]
     else:
         keys = [deps.generated_key()]
-        event(
-            logging.WARNING,
-            "signing.keyFiles is empty: a key was generated; its tokens can be verified until this process ends",
-            kid=keys[0].kid,
-        )
     if len({key.kid for key in keys}) != len(keys):
         reason = "two files hold the same key"
         raise CompositionError(f"signing.keyFiles: {reason}", ("signing", "keyFiles"), reason)

@@ -32,6 +32,15 @@ def warnings_of(config: Config) -> Iterator[Finding]:
     yield from _claims_with_dots(config)
     yield from _missing_credential_files(config)
     yield from _weak_admin_policy(config)
+    yield from _generated_key(config)
+
+
+def _generated_key(config: Config) -> Iterator[Finding]:
+    if config.signing is not None and not config.signing.key_files:
+        yield Finding(
+            ("signing", "keyFiles"),
+            "is empty, so a key is generated: its tokens can be verified only until the process ends; name a key file",
+        )
 
 
 def _mapped(config: Config) -> Iterator[tuple[Path, ClaimsConfig]]:

@@ -284,6 +284,6 @@ def test_one_audience_for_both_kinds_of_own_tokens_is_a_warning(
 ) -> None:
     """An app that does not check `typ` could take an exchanged token for an identity token."""
     text = STATEMENT + f"exchange: {{listen: '127.0.0.1:8081', audiences: {audiences}}}\n"
-    warnings = load_text(text).warnings
+    warnings = [one for one in load_text(text).warnings if one.path != "signing.keyFiles"]
     assert [warning.path for warning in warnings] == warned
     assert all("exchange.audiences.default" in warning.message for warning in warnings)
