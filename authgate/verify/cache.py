@@ -163,7 +163,8 @@ class VerdictCache:
         elif isinstance(verdict, Rejected) and verdict.final:
             lifetime = self._rules.negative_ttl
             lifetime = max(lifetime, verdict.remember_for) if lifetime else 0.0
-            self._clock_went_back()
+            if self._clock_went_back():
+                self._bad.clear()
             rejected = self._cached_rejection(verdict, self._end(asked_at + lifetime, verdict.until))
             if self._is_valid(rejected):
                 self._make_room(digest, self._bad).put(digest, rejected)

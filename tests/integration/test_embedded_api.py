@@ -1,8 +1,7 @@
-"""The embedded issuer and Kubernetes API over real sockets: their responses, counters and faults."""
+"""The embedded issuer and Kubernetes API over real sockets, and the scenario of `authgate dev`."""
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import ssl
@@ -28,20 +27,6 @@ from authgate.dev.review import Authenticated, review
 from authgate.dev.scenario import AUDIENCE, LEGACY_AUDIENCE, OTHER_AUDIENCE
 from authgate.dev.tls import throwaway_certificate
 from tests.support.embedded_server import EmbeddedServer
-from tests.support.faults import (
-    Answer,
-    CutOff,
-    Delay,
-    Drop,
-    Fault,
-    Flood,
-    Hold,
-    broken_json,
-    failing,
-    html,
-    json_answer,
-    redirect,
-)
 from tests.support.openid import OpenIDSite
 from tests.support.scenario import running_scenario
 from tests.support.token_requests import TokenRequests, token_request_path
@@ -471,154 +456,11 @@ async def test_other_paths_are_not_found(cluster: Cluster) -> None:
         assert answer.status == 404
 
 
-# Counters and records
-
-
-async def test_requests_are_counted_by_path(cluster: Cluster) -> None:
-    """Every request is counted, whatever its response."""
-    await cluster.review("x")
-    await cluster.review("x")
-    await cluster.get(JWKS_PATH, "")
-    assert (cluster.server.counts[TOKEN_REVIEWS_PATH], cluster.server.counts[JWKS_PATH]) == (2, 1)
-    assert cluster.server.counts[DISCOVERY_PATH] == 0
-
-
-async def test_requests_are_recorded_without_credentials(cluster: Cluster) -> None:
-    """Method, path, query and headers are kept. The caller's token and a reviewed token are not."""
-    headers = {"Authorization": ADMIN, "Cookie": "secret=1", "X-Kept": "yes"}
-    async with cluster.client.post(
-        cluster.server.url + TOKEN_REVIEWS_PATH + "?dryRun=All",
-        json={"spec": {"token": "t0ken"}},
-        headers=headers,
-    ) as answer:
-        assert answer.status == 201
-    record = cluster.server.requests[-1]
-    assert (record.method, record.path, record.query) == ("POST", TOKEN_REVIEWS_PATH, "dryRun=All")
-    assert record.headers["x-kept"] == "yes"
-    assert not [secret for secret in ("the-admins", "secret=1", "t0ken") if secret in repr(record)]
-
-
 async def test_long_tokens_are_accepted(cluster: Cluster) -> None:
     """The maximum is that of the gate."""
     cluster.state.static_token("long", groups=[MASTERS], token="a" * 16_384)
     code, _ = await cluster.get(JWKS_PATH, "Bearer " + "a" * 16_384)
     assert code == 200
-
-
-# Faults
-
-
-@pytest.mark.parametrize(
-    ("fault", "code", "content_type", "body"),
-    [
-        (failing(500), 500, "text/plain", b"out of order\n"),
-        (html(), 200, "text/html", b"<!doctype html><title>Sign in</title>\n"),
-        (broken_json(), 200, "application/json", b'{"keys": ['),
-        (json_answer({"keys": []}), 200, "application/json", b'{"keys":[]}'),
-        (Answer(204), 204, "application/octet-stream", b""),
-    ],
-    ids=["500", "html", "broken", "other", "empty"],
-)
-async def test_a_response_can_be_wrong(
-    cluster: Cluster, fault: Answer, code: int, content_type: str, body: bytes
-) -> None:
-    """The response of the fault replaces the correct one."""
-    cluster.server.faults.set(JWKS_PATH, fault)
-    async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
-        assert (answer.status, answer.content_type, await answer.read()) == (code, content_type, body)
-
-
-async def test_a_response_can_have_retry_after(cluster: Cluster) -> None:
-    """A 429 has the configured number of seconds."""
-    cluster.server.faults.set(JWKS_PATH, failing(429, retry_after=7))
-    async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
-        assert (answer.status, answer.headers["Retry-After"]) == (429, "7")
-
-
-async def test_a_response_can_be_a_redirect(cluster: Cluster) -> None:
-    """The Location is the configured URL."""
-    cluster.server.faults.set(JWKS_PATH, redirect("https://evil.example/"))
-    async with cluster.client.get(cluster.server.url + JWKS_PATH, allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (302, "https://evil.example/")
-
-
-async def test_a_fault_can_be_limited_to_some_requests(cluster: Cluster) -> None:
-    """The next request gets the correct response."""
-    cluster.server.faults.set(JWKS_PATH, html(403), times=1)
-    async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
-        assert answer.content_type == "text/html"
-    assert (await cluster.get(JWKS_PATH))[0] == 200
-
-
-async def test_faults_can_be_cleared(cluster: Cluster) -> None:
-    """Responses are then correct again. Other paths are not affected by a fault."""
-    cluster.server.faults.set(JWKS_PATH, failing())
-    cluster.server.faults.set("/version", failing())
-    assert (await cluster.get(DISCOVERY_PATH))[0] == 200
-    cluster.server.faults.clear()
-    assert [(await cluster.get(path))[0] for path in (JWKS_PATH, "/version")] == [200, 200]
-
-
-async def test_a_flood_has_the_requested_size(cluster: Cluster) -> None:
-    """The body is JSON of at least this size."""
-    cluster.server.faults.set(JWKS_PATH, Flood(1_000_000))
-    async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
-        body = await answer.read()
-    assert len(body) >= 1_000_000
-    assert list(json.loads(body)) == ["keys"]
-
-
-async def test_an_endless_flood_ends_with_its_client(cluster: Cluster) -> None:
-    """The client closes the connection, and the server continues."""
-    cluster.server.faults.set(JWKS_PATH, Flood(), times=1)
-    async with cluster.client.get(cluster.server.url + JWKS_PATH) as answer:
-        await answer.content.readexactly(2_000_000)
-        answer.close()
-    assert (await cluster.get(JWKS_PATH))[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("fault", "error"),
-    [
-        (CutOff(), aiohttp.ClientPayloadError),
-        (Drop(), aiohttp.ClientConnectionError),
-    ],
-    ids=["mid-body", "before"],
-)
-async def test_a_connection_can_break(
-    cluster: Cluster, caplog: pytest.LogCaptureFixture, fault: Fault, error: type[Exception]
-) -> None:
-    """The client sees a broken connection, and the server logs no error."""
-    cluster.server.faults.set(TOKEN_REVIEWS_PATH, fault)
-    with pytest.raises(error):
-        await cluster.post(TOKEN_REVIEWS_PATH, {})
-    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
-
-
-async def test_a_held_request_is_answered_when_the_fault_is_cleared(cluster: Cluster) -> None:
-    """Until then the server has the request and sends nothing. Then it sends the correct response."""
-    cluster.server.faults.set(JWKS_PATH, Hold())
-    asked = asyncio.create_task(cluster.get(JWKS_PATH))
-    await cluster.server.arrived(JWKS_PATH)
-    assert cluster.server.faults.held(JWKS_PATH) == 1
-    assert not asked.done()
-    cluster.server.faults.clear(JWKS_PATH)
-    assert (await asked)[0] == 200
-    assert cluster.server.faults.held(JWKS_PATH) == 0
-
-
-async def test_a_response_can_be_slow(cluster: Cluster) -> None:
-    """A client with a shorter timeout gives up."""
-    cluster.server.faults.set(JWKS_PATH, Delay(30))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await cluster.get(JWKS_PATH)
-
-
-async def test_a_slow_response_is_correct(cluster: Cluster) -> None:
-    """After the delay the request gets its usual response."""
-    cluster.server.faults.set(JWKS_PATH, Delay(0.01))
-    assert (await cluster.get(JWKS_PATH))[0] == 200
 
 
 # Start and stop
@@ -647,17 +489,6 @@ async def test_a_restart_keeps_the_port(cluster: Cluster) -> None:
     await cluster.server.start()
     assert cluster.server.url == url
     assert (await cluster.get(JWKS_PATH))[0] == 200
-
-
-async def test_a_stop_ends_held_requests(cluster: Cluster) -> None:
-    """It does not wait for them."""
-    cluster.server.faults.set(JWKS_PATH, Hold())
-    asked = asyncio.create_task(cluster.get(JWKS_PATH))
-    await cluster.server.arrived(JWKS_PATH)
-    async with asyncio.timeout(30):
-        await cluster.server.stop()
-    with pytest.raises(aiohttp.ClientError):
-        await asked
 
 
 async def test_a_port_in_use_is_an_error(cluster: Cluster) -> None:

@@ -234,11 +234,6 @@ class Gate(RunningGate):
         return self._service.admin_address
 
     @property
-    def exchange_address(self) -> str:
-        """The host and port of the listener for token exchange."""
-        return self._service.ports.exchange_addresses[0]
-
-    @property
     def grpc_address(self) -> str:
         """The host and port, or the socket, of the listener for Envoy's gRPC."""
         address = self._service.ports.grpc_address

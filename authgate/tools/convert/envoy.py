@@ -38,12 +38,6 @@ _SKEW: Final = 60
 _OPEN: Final[dict[str, Any]] = {"anonymous": True}
 _METADATA: Final = "only filters of Envoy read it; write their conditions into policies"
 _ACCESS_TOKEN: Final = "also reads the query parameter access_token in Envoy: authgate does not"
-_METADATA_FIELDS: Final = (
-    "failed_status_in_metadata",
-    "header_in_metadata",
-    "normalize_payload_in_metadata",
-    "payload_in_metadata",
-)
 _CONDITIONS: Final = (
     "connect_matcher",
     "dynamic_metadata",

@@ -44,7 +44,6 @@ _NAME: Final = "kube-rbac-proxy"
 _VERBS: Final = {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _SAME_VERBS: Final = ["GET", "PATCH", "DELETE"]
 """The methods that kube-rbac-proxy and kube-apiserver name by the same verb for paths outside the API."""
-_UNUSED_AUDIENCE: Final = "authgate-access-reviews-only"
 _TLS: Final = "the proxy in front of authgate accepts TLS"
 _UPSTREAM: Final = "the proxy in front of authgate sends requests to the app"
 _LOG: Final = "log.level and log.format replace it"

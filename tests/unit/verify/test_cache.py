@@ -78,6 +78,7 @@ async def test_a_clock_that_is_set_back_ends_rejections(
     clock.set_wall(START - 0.5)
     assert not await asked_again(cached, inner)
     clock.set_wall(START - 700)
+    await ask(cached, "a new one")
     inner.verdict = good()
     assert await asked_again(cached, inner)
     assert isinstance(await ask(cached, "earlier"), Authenticated)
