@@ -83,7 +83,7 @@ def explain(
 ) -> None:
     """Show how the gate decides about a token, step by step.
 
-    The decision is the one that /verify would return; a hint says what would change it. Exit status: 0 allow, 3 deny,
+    The decision is the one that /verify would return; a hint shows what would change it. Exit status: 0 allow, 3 deny,
     1 unavailable.
 
     With --record it explains a line of the audit log, and whether the configuration would decide otherwise now.

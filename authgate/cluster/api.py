@@ -23,7 +23,7 @@ class ApiErrorKind(StrEnum):
 
 
 class ApiError(Exception):
-    """The API server gave no usable answer; `detail` says why, bounded and without any token.
+    """The API server gave no usable answer; `detail` is the reason, bounded and without any token.
 
     `retry_after` is the server's Retry-After in seconds, 0 without one.
     """

@@ -168,7 +168,7 @@ class ClusterClient:
         return answer.date
 
     def own_token(self) -> OwnToken | None:
-        """Return what the gate's own bearer token says now, or None if it presents no bearer token."""
+        """Return the claims of the gate's own bearer token, or None if it presents no bearer token."""
         token = self._source.latest().token
         return None if token is None else read_own_token(token)
 

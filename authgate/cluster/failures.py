@@ -1,4 +1,4 @@
-"""The error for a failed call: its `ApiErrorKind`, and a bounded message without tokens that says what to do."""
+"""The error for a failed call: its `ApiErrorKind`, and a bounded message with the remedy and without tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PROXY: Final = "check the kubeconfig's proxy-url, or HTTPS_PROXY and NO_PROXY o
 class Call:
     """The parts of a call that error messages need: the request, the ClusterRole that allows it, the token in it.
 
-    `trust` and `proxy` say what to check if the server's certificate is not trusted, or its proxy fails.
+    `trust` and `proxy` are what to check if the server's certificate is not trusted, or its proxy fails.
     """
 
     asked: str
@@ -41,7 +41,7 @@ class Call:
 def clean(text: str, secrets: Iterable[str | None] = ()) -> str:
     """Return `text` on one line, printable, of at most 200 characters, with each of `secrets` replaced by "[token]".
 
-    So is each dot-separated part of a secret: the payload of a JWT alone says who its owner is.
+    So is each dot-separated part of a secret: the payload of a JWT alone names its owner.
     """
     for secret in secrets:
         if secret:

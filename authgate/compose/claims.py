@@ -34,7 +34,7 @@ def identify_of(item: JWTIssuerConfig) -> Identify:
 
 
 def identity_claims_of(item: JWTIssuerConfig) -> IdentityClaims | None:
-    """Return the claims that the identities of an issuer depend on, or None if it is not that simple."""
+    """Return the claims that the identities of an issuer depend on, or None if they cannot be listed."""
     return None if item.gate.spiffe is not None or item.tenants else claims_of(claim_rules(item))
 
 

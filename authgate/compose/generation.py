@@ -266,7 +266,8 @@ async def run_forever(loop: Callable[[], Awaitable[None]], metrics: Metrics) -> 
 
 
 async def _probe(cluster: ClusterVerifier, keys: RemoteKeySet) -> None:
-    """Probe TokenReview while local keys cannot decide. A gate that is not ready gets no request that would find out.
+    """Probe TokenReview while local keys cannot decide. A gate that is not ready gets no requests, so only a probe can
+    show that TokenReview works.
 
     If legacy tokens are reviewed, a failing TokenReview is also probed until it answers again. Nothing is probed before
     the first fetch of keys has ended: most gates need no review, and the first one loads a large library.

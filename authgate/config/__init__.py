@@ -1,7 +1,7 @@
 """The configuration: a YAML file, `AUTHGATE_…` variables and flags, parsed into frozen models or refused as a whole.
 
 `reading` merges the sources into one tree of plain values, `validation` turns the tree into `models`, and `checks`
-hold what must be true between sections. What is built from the models is the business of `compose`.
+hold what must be true between sections. `compose` builds objects from the models.
 
 Names are imported when they are first used: a serving process must not load pydantic and the models (`plain`).
 """

@@ -45,7 +45,7 @@ class ClockWatch:
             return
         event(
             logging.ERROR,
-            "the system clock is wrong: it is outside the years 2020 to 2100. Good tokens are refused as expired or "
+            "the system clock is wrong: it is outside the years 2020 to 2100. Valid tokens are rejected as expired or "
             "not yet valid, and connections to issuers and API servers may fail; set the clock, for example with NTP",
             time=date(now),
         )

@@ -53,7 +53,7 @@ class StatementError(Exception):
 class Result:
     """The result of one test: the reason code of the decision, and its details.
 
-    `reason` is None if there was no decision; `detail` then says why.
+    `reason` is None if there was no decision; `detail` is then the reason.
     """
 
     test: PolicyTest

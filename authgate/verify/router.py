@@ -126,7 +126,7 @@ class IssuerRouter:
             self._recognizer.learn(token, verdict, local.identity_claims)
 
     def _local_verifier(self, issuer: str) -> JWTVerifier | None:
-        """Return the verifier whose keys alone decide about tokens of an issuer, or None if it is not that simple."""
+        """Return the verifier whose keys alone decide about tokens of an issuer, or None if more is needed."""
         verifier = self._issuers.get(issuer)
         if verifier is None:
             cluster = self._cluster_of(issuer)

@@ -121,7 +121,7 @@ class ClaimValidationRule(ConfigModel):
             yield _plain("must not be given with a claim: it belongs to an expression", "message")
         elif self.expression and self.required_value:
             yield _plain(
-                "must not be given with an expression, which itself says what must be true", "requiredValue"
+                "must not be given with an expression, which is the whole condition", "requiredValue"
             )
 
 

@@ -56,7 +56,7 @@ class BasicConfig(ConfigModel):
     """The user names of `Authorization: Basic` whose password is the token."""
 
     usernames: Annotated[Some[_Username], different] = Field(
-        description="User names, compared exactly; with any other name, Basic is refused as ever."
+        description="User names, compared exactly; Basic with any other name is rejected."
     )
 
 

@@ -102,7 +102,7 @@ class _Alias(yaml.Node):
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Composes nodes, and refuses before it follows them those that could grow or run code."""
+    """Composes nodes. Nodes that could grow or run code are rejected before they are followed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)

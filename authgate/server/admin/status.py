@@ -110,7 +110,7 @@ class PolicyRow:
 class ConfigurationDetails:
     """The configuration in use: its file ("" without one), the file's SHA-256, and when it was applied.
 
-    `rejected` says why a newer file is not in use, without any value from it; "" if it is in use.
+    `rejected` is why a newer file is not in use, without any value from it; "" if it is in use.
     """
 
     path: str = ""

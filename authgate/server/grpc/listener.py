@@ -130,7 +130,7 @@ class GrpcListener:
 
 
 def _free_port(address: ListenAddress, *, shared: bool) -> str:
-    """Return an address in gRPC's notation; raise OSError if it cannot be opened, since gRPC does not say why."""
+    """Return an address in gRPC's notation; raise OSError if it cannot be opened, since gRPC does not report why."""
     if not shared:
         places = socket.getaddrinfo(
             address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -71,7 +71,7 @@ _POINTER = (
 _DISCOVERY_ONLY = (
     "is omitted: kube-apiserver finds keys only by discovery, so the issuer needs a discovery document"
 )
-_LOST_OF_GATE = {
+_OMITTED_OF_GATE = {
     "algorithms": f"is omitted: kube-apiserver accepts {', '.join(_ALGORITHMS)} from every issuer",
     "jwksURL": _DISCOVERY_ONLY,
     "staticKeys": _DISCOVERY_ONLY,
@@ -99,8 +99,8 @@ def from_authentication_configuration(text: str) -> Converted:
     issuers = _copied(original, ("jwt",), jwt, _ISSUERS, notes)
     for place, name in _missing_names(Values({"jwt": issuers})):
         issuers[place]["gate"] = {"name": name}
-        said = f"is {name} in metrics, logs and policies, because its host is not a unique name; change it if you like"
-        notes.append(original.note(("jwt", place, "gate", "name"), said))
+        note = f"is {name} in metrics, logs and policies, because its host is not a unique name; change it if you like"
+        notes.append(original.note(("jwt", place, "gate", "name"), note))
     for issuer in issuers:
         if isinstance(issuer, dict):
             for pattern in _CLAIMS:
@@ -125,8 +125,8 @@ def to_authentication_configuration(text: str) -> Converted:
     values = Values(original.fields)
     for path, value in values.find("jwt", ..., "gate", ...):
         if value is not None:
-            said = _LOST_OF_GATE.get(str(path[-1]), "is omitted: only authgate has this setting")
-            notes.append(original.note(path, said))
+            note = _OMITTED_OF_GATE.get(str(path[-1]), "is omitted: only authgate has this setting")
+            notes.append(original.note(path, note))
     for path, url in (
         *values.texts("jwt", ..., "issuer", "url"),
         *values.texts("jwt", ..., "issuer", "discoveryURL"),

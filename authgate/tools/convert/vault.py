@@ -183,8 +183,8 @@ def _role(answer: _Answer, notes: list[Problem]) -> dict[str, object]:
     if mappings := fields.get("claim_mappings"):
         role["claimMappings"] = {claim: _header(str(name)) for claim, name in mappings.items()}
         for claim, name in mappings.items():
-            said = f"becomes the header {_header(str(name))} instead of the metadata {name}"
-            notes.append(answer.note("claim_mappings", f"{claim} {said}"))
+            note = f"becomes the header {_header(str(name))} instead of the metadata {name}"
+            notes.append(answer.note("claim_mappings", f"{claim} {note}"))
     return role
 
 

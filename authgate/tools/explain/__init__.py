@@ -27,7 +27,7 @@ __all__ = ["Explanation", "Fact", "KnownIssuer", "KnownPolicy", "Outcome", "Step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A decision in words. `remedy` says what would change it; empty if the request is allowed.
+    """A decision in words. `remedy` is what would change it; empty if the request is allowed.
 
     `summary` is one sentence for a ticket: the decision, the user, the reason and the remedy.
     """

@@ -121,7 +121,7 @@ def _audience_facts(seen: Decoded, issuer: KnownIssuer | None) -> Iterator[Fact]
         yield _fact("the token's signer", seen.header_text("signer"))
         return
     if seen.claims is None:
-        return  # an opaque token; the detail says what the server's answer named
+        return  # an opaque token; the detail has what the server's answer named
     members = seen.claims
     read = ("aud",) if issuer is None else issuer.audience_claims
     others = [claim for claim in AUDIENCE_SUBSTITUTES if claim in members and claim not in read]
