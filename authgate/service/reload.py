@@ -59,7 +59,12 @@ class ConfigFile:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file as sha256sum prints it, or "" if the file cannot be read."""
+    """Return the SHA-256 of a file as sha256sum prints it, or "" if the file cannot be read.
+
+    Only regular files have one: a pipe could block, and a device might never end.
+    """
+    if not path.is_file():
+        return ""
     try:
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()

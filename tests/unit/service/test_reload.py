@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authgate.cli.config_process import ConfigProcess
@@ -14,12 +17,10 @@ from authgate.dev.keys import SigningKey
 from authgate.observability.metrics import Metrics
 from authgate.service import ConfigFile
 from authgate.service.process import SystemClock
-from authgate.service.reload import Reloader
+from authgate.service.reload import Reloader, digest_of
 from tests.support.service import knowing, written
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from authgate.config import Config
 
 POLICIES = 300
@@ -76,3 +77,13 @@ async def test_the_event_loop_runs_while_the_file_is_read(tmp_path: Path) -> Non
         task.cancel()
     assert len(config.policies) == POLICIES
     assert before > POLICIES
+
+
+def test_only_regular_files_have_a_digest(tmp_path: Path) -> None:
+    """A pipe and a device, which could be read forever, have none, so a gate can start with them."""
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(b"jwt: []\n")
+    os.mkfifo(pipe)
+
+    assert digest_of(file) == hashlib.sha256(b"jwt: []\n").hexdigest()
+    assert [digest_of(path) for path in (pipe, Path("/dev/zero"), tmp_path)] == ["", "", ""]
