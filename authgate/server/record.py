@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import Allow, Decision, Deny, Unavailable
 from authgate.observability.audit import SHADOW_DIFFERS
+from authgate.observability.log import masked
 from authgate.policy.paths import plain_host
 from authgate.server.recent import RecentDecision
 from authgate.server.request_facts import RequestFacts, claims_of, placeholder_of, shortened
@@ -128,7 +129,10 @@ class Recorder:
         self, decision: Decision, outcome: str, policy: str, facts: RequestFacts
     ) -> RecentDecision:
         identity = None if isinstance(decision, Unavailable) else decision.identity
-        request = {name: str(text) for name, text in self._of_request(facts).items() if text is not None}
+        # As in the log, no text contains a token: a client can put one into its path.
+        request = {
+            name: masked(str(text)) for name, text in self._of_request(facts).items() if text is not None
+        }
         return RecentDecision(
             self._now(),
             outcome,

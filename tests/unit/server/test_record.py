@@ -23,6 +23,7 @@ from authgate.model import (
 from authgate.observability.audit import Audit, AuditFields
 from authgate.observability.metrics import Metrics
 from authgate.policy.rules import Difference
+from authgate.server.recent import RecentDecisions
 from authgate.server.record import Recorder
 from authgate.server.request_facts import RequestFacts, TraceParent
 from tests.support.audit_lines import audit_lines
@@ -303,3 +304,17 @@ def test_nothing_is_read_for_a_decision_without_a_line() -> None:
     limited = Recorder(Metrics(), Audit("all", FakeClock(), lambda: None, burst=1))
     limited.record(DECISIONS["allow"][0], "default", 0.1, lambda: FACTS)
     limited.record(DECISIONS["allow"][0], "default", 0.1, about)
+
+
+def test_a_token_in_the_path_is_neither_in_the_log_nor_among_the_latest_decisions() -> None:
+    """A client can put one there by mistake."""
+    token = credential(sub="jane").decode().removeprefix("Bearer ")
+    stream = configured()
+    recorder = Recorder(Metrics(), Audit("all", FakeClock(), lambda: None))
+    recorder.recent = RecentDecisions(1)
+    facts = RequestFacts(original=OriginalRequest("GET", f"/login/{token}/done", "app.example"))
+
+    recorder.record(DECISIONS["allow"][0], "default", 0.1, lambda: facts)
+
+    assert audit_lines(stream.getvalue())[0]["attributes"]["url.path"] == "/login/…/done"
+    assert [decision.path for decision in recorder.recent.latest()] == ["/login/…/done"]
