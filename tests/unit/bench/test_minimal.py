@@ -33,7 +33,7 @@ def test_good_token() -> None:
     [
         pytest.param(_token(exp=int(time.time()) - 1), id="expired"),
         pytest.param(_token(exp="4000000000"), id="expiry is a string"),
-        pytest.param(_token(nbf=int(time.time()) + 600), id="not yet valid"),
+        pytest.param(_token(nbf=int(time.time()) + 86400), id="not yet valid"),
         pytest.param(_token(OTHER), id="issuer"),
         pytest.param(_token(audience="other"), id="audience"),
         pytest.param(_token()[:-8] + b"AAAAAAAA", id="signature"),
