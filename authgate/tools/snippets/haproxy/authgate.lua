@@ -1,4 +1,5 @@
 -- Sends each request to authgate first, and forwards it to the app only after a 200: http-request lua.authgate VERIFY_PATH
+-- The rule behind it must deny requests without the variable txn.authgate_allowed: HAProxy ignores errors in Lua.
 --
 -- It uses HAProxy's own `listen authgate`, because core.httpclient alone retries for 3 s when the gate is down, and has
 -- no timeout for a gate that hangs.
@@ -84,14 +85,22 @@ local function each(values)
     end
 end
 
--- Returns them as a Lua list, which counts from 1, or nil if it would be empty.
-local function every(values)
+-- Returns the first two as a Lua list, which counts from 1, or nil without values. The gate rejects a second value, and
+-- HAProxy 2.6 crashes if a request of core.httpclient has about a hundred headers.
+local function some(values)
+    return values and { values[0], values[1] }
+end
+%% if cookie
+
+-- Returns all lines with cookies as one.
+local function joined(values)
     local list = {}
     for value in each(values) do
         table.insert(list, value)
     end
-    return list[1] and list
+    return list[1] and { table.concat(list, "; ") }
 end
+%% end
 
 -- Adds a header, and returns whether all its values were added: if the buffer is full, HAProxy silently adds nothing
 -- (tune.bufsize, tune.maxrewrite).
@@ -137,18 +146,18 @@ core.register_action("authgate", { "http-req" }, function(txn, path)
     local headers = {
         ["x-original-method"] = { txn.sf:method() },
         ["x-original-uri"] = { txn.sf:pathq() },
-        ["x-original-host"] = every(seen["host"]),
+        ["x-original-host"] = some(seen["host"]),
         ["x-forwarded-for"] = { txn.sf:src() },
         ["x-request-id"] = { txn.sf:unique_id() },
-        ["traceparent"] = every(seen["traceparent"]),
-        ["authorization"] = every(seen["authorization"]),
-        ["origin"] = every(seen["origin"]),
-        ["access-control-request-method"] = every(seen["access-control-request-method"]),
+        ["traceparent"] = some(seen["traceparent"]),
+        ["authorization"] = some(seen["authorization"]),
+        ["origin"] = some(seen["origin"]),
+        ["access-control-request-method"] = some(seen["access-control-request-method"]),
 %% if cookie
-        ["cookie"] = every(seen["cookie"]),
+        ["cookie"] = joined(seen["cookie"]),
 %% end
 %% if token_header
-        ["<<token_header_lower>>"] = every(seen["<<token_header_lower>>"]),
+        ["<<token_header_lower>>"] = some(seen["<<token_header_lower>>"]),
 %% end
     }
     local answer = core.httpclient():get({
@@ -157,7 +166,9 @@ core.register_action("authgate", { "http-req" }, function(txn, path)
         dst = "abns@<<inner_name>>",
     })
     if answer and answer.status == 200 then
-        if not identified(txn.http, answer.headers) then
+        if identified(txn.http, answer.headers) then
+            txn:set_var("txn.authgate_allowed", true)
+        else
             unavailable(txn)
         end
     elseif answer and (answer.status == 401 or answer.status == 403 or answer.status == 503)
