@@ -5,6 +5,7 @@ Source: oauth2-proxy 7.15, pkg/apis/options, pkg/middleware/jwt_session.go, prov
 
 from __future__ import annotations
 
+import csv
 import re
 import tomllib
 from typing import TYPE_CHECKING, Any, Final
@@ -209,9 +210,11 @@ class _Settings:
         sources: list[Callable[[str], tuple[Fields, str] | None]],
         root: Fields,
         *,
+        flags: Fields | None = None,
         complete: bool = True,
     ) -> None:
         self._sources = sources
+        self._flags = flags
         self.root = root
         self.complete = complete
         """Whether the input has every setting that may restrict access."""
@@ -227,11 +230,19 @@ class _Settings:
         return any(source(key) is not None for source in self._sources)
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """Return a list; a text is separated at its commas."""
+        """Return a list. A flag, a variable and a single text are separated at commas, as in CSV."""
         place = self.place(key)
         if place is None:
             return ()
-        return tuple(item for text in place[0].texts(place[1]) for item in text.split(",") if item)
+        fields, name = place
+        values = fields.texts(name)
+        if fields is not self._flags and isinstance(fields.values.get(name), tuple):
+            return tuple(filter(None, values))
+        try:
+            rows = [next(csv.reader([text]), []) for text in values]
+        except csv.Error:
+            raise fields.wrong(name, "must be a list whose texts are separated by commas") from None
+        return tuple(item for row in rows for item in row if item)
 
     def text(self, key: str, default: str = "") -> str:
         """Return the last text, which is the one that counts."""
@@ -358,7 +369,7 @@ def _of_container(container: Fields, items: list[Any], used: set[str], reading: 
             sources.append(_named(root, lambda key: key))
         else:
             sources.insert(0, _alpha(root))
-    return _Settings(sources, flags, complete=complete)
+    return _Settings(sources, flags, flags=flags, complete=complete)
 
 
 def _lacks_values(container: Fields, flags: Fields) -> bool:
