@@ -386,11 +386,9 @@ class _Filter:
                 matcher.ignore(*matcher)
                 exact = ""
         if exact and not inverted and name == ":method" and re.fullmatch(r"[A-Z][A-Z-]{0,31}", exact):
-            rule["methods"] = [exact]
-            return True
+            return bool(rule.setdefault("methods", [exact]) == [exact])  # two different ones never match
         if exact and not inverted and name == ":authority" and re.fullmatch(r"[A-Za-z0-9_.-]+", exact):
-            rule["hosts"] = [exact]
-            return True
+            return bool(rule.setdefault("hosts", [exact]) == [exact])
         header.ignore(*header)
         header.note(None, "is omitted: rules have no condition on this header")
         return False
