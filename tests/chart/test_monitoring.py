@@ -75,7 +75,7 @@ def test_every_alert_is_seen_firing_and_silent() -> None:
 
 
 @pytest.mark.parametrize("rule", _rules(), ids=lambda rule: rule["alert"])
-def test_every_alert_says_what_to_do(rule: dict[str, Any]) -> None:
+def test_every_alert_has_a_remedy(rule: dict[str, Any]) -> None:
     """It has a severity, a summary, a description, and a runbook: a section of a document with its name."""
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}

@@ -467,7 +467,7 @@ async def test_long_tokens_are_accepted(cluster: Cluster) -> None:
 
 
 async def test_a_server_has_no_url_before_its_start() -> None:
-    """The error says what to do."""
+    """The error names the remedy."""
     with pytest.raises(RuntimeError, match="start it first"):
         _ = EmbeddedServer().url
 

@@ -140,7 +140,7 @@ async def test_the_printed_role_can_name_a_user(scenario: Scenario) -> None:
     ],
     ids=["account", "pod", "secret", "long", "another account's pod"],
 )
-async def test_an_error_says_what_to_do(
+async def test_an_error_names_the_remedy(
     scenario: Scenario, account: str, words: tuple[str, ...], sentence: str
 ) -> None:
     """It is one line with the server's message."""

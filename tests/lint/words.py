@@ -50,6 +50,8 @@ PHRASES: Final = {
     r"(un)?settled": "fixed, read at startup; changes need a restart",
     r"for ever": "forever",
     r"(gate|authgate|log|answer|message|program|proxy|page|command|verdict|header|file|server) says": "shows, returns",
+    r"(says?|said) (why|what|how|when|where|who)": "shows, names, is the reason",
+    r"as ever": "as usual, as before",
     r"has (a|no|its) say": "decides, is not used",
     r"(?-i:[Mm])ourn(s|ed)?|bury|buried|heed(s|ed)?": "use the technical term",
     r"thereby|therein|thereof|wherein|whereby|whereof|wherewith|forthwith|amiss": "use a plain word",

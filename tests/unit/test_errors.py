@@ -36,7 +36,7 @@ def test_a_code_can_be_a_header_value_a_label_and_an_anchor(reason: Reason) -> N
 
 @pytest.mark.parametrize("reason", Reason)
 def test_a_reason_has_a_meaning_and_a_remedy(reason: Reason) -> None:
-    """Every denial says what to do. An allowed request needs no remedy."""
+    """Every denial has a remedy. An allowed request needs no remedy."""
     info = REASONS[reason]
 
     assert info.meaning

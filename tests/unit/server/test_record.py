@@ -208,7 +208,7 @@ def written(decision: Decision, facts: RequestFacts = FACTS, **fields: Any) -> d
 
 @pytest.mark.parametrize(("decision", "attributes"), DECISIONS.values(), ids=DECISIONS.keys())
 def test_a_decision_has_an_audit_line(decision: Decision, attributes: dict[str, object]) -> None:
-    """What is not verified has names that say so. The query is not written."""
+    """Values that are not verified have `unverified` in their names. The query is not written."""
     line = written(decision)
     assert line["attributes"] == {
         "authgate.policy": "default",

@@ -91,7 +91,7 @@ async def test_a_start_is_claimed_once(place: Place) -> None:
     assert [place.claim_start() for _ in range(2)] == [True, False]
 
 
-async def test_the_state_says_how_a_worker_ended(place: Place) -> None:
+async def test_the_state_shows_how_a_worker_ended(place: Place) -> None:
     """The worker's own reason is only logged, since it may quote the configuration."""
     worker = await place.run("sh", "-c", "exit 3")
     await place.reports(worker, Failed("cannot listen on 127.0.0.1:1: Address already in use"))

@@ -94,7 +94,7 @@ def policy(clock: FakeClock, folder: Path, text: str) -> PolicyRow:
         ),
     ],
 )
-def test_a_policy_says_how_it_decides(clock: FakeClock, tmp_path: Path, text: str, decides: str) -> None:
+def test_a_policy_shows_how_it_decides(clock: FakeClock, tmp_path: Path, text: str, decides: str) -> None:
     """It counts its entries. It shows no user and no group, because the page can be open to everyone."""
     assert policy(clock, tmp_path, text).decides == decides
 
@@ -121,7 +121,7 @@ def test_a_policy_says_how_it_decides(clock: FakeClock, tmp_path: Path, text: st
         ),
     ],
 )
-def test_a_rule_says_what_it_matches(
+def test_a_rule_shows_what_it_matches(
     clock: FakeClock, tmp_path: Path, rule: str, matches: str, decides: str
 ) -> None:
     """Long lists are cut."""
