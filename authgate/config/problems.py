@@ -19,6 +19,7 @@ PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECRETS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*", re.DOTALL),
     re.compile(r"eyJ[A-Za-z0-9_-]{8,}[A-Za-z0-9_.-]*"),  # the base64url of '{"': a token's header
+    re.compile(r'"(?:d|p|q|dp|dq|qi|oth|k|priv)"\s*:.*', re.DOTALL),  # members of a private or symmetric JWK
     re.compile(r"(?<=://)[^/@\s]*(?=@)"),  # user info of a URL
 )
 _URL_QUERY = re.compile(r"(://[^\s?#\"']*\?)[^\s#\"']+")

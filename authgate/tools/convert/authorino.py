@@ -294,7 +294,7 @@ class _AuthConfig:
             entries = []
         open_rule = self._open(needs_identity)
         if not entries and open_rule is None:
-            self.spec.note("hosts", "have no client that may pass: the policy denies every request")
+            self.spec.note("hosts", "no client may pass there: the policy denies every request")
             return dict(DENY_ALL)
         foreign = self._foreign()
         if foreign:

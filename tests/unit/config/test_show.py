@@ -41,10 +41,12 @@ def test_a_token_in_a_wrong_place_is_masked(load_text: Load) -> None:
         ("Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln-_", "Bearer ***"),
         ("-----BEGIN EC PRIVATE KEY-----\nAAAA\n", "***"),
         ("-----BEGIN PUBLIC KEY-----\nAAAA", "-----BEGIN PUBLIC KEY-----\nAAAA"),
+        ('{"keys":[{"kty":"oct", "k" : "c2VjcmV0"}]}', '{"keys":[{"kty":"oct", ***'),
+        ('{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"d"}', '{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"d"}'),
         ("/etc/authgate/tls.key", "/etc/authgate/tls.key"),
         ("me@example.com", "me@example.com"),
     ],
-    ids=["password", "token", "private-key", "public-key", "path", "mail"],
+    ids=["password", "token", "private-key", "public-key", "secret-jwk", "public-jwk", "path", "mail"],
 )
 def test_only_secrets_are_masked(text: str, expected: str) -> None:
     """Passwords, tokens and private keys are masked; paths and public keys are not."""
