@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Final
 
 from authgate.strict_json import StrictJSONError, parse_object
@@ -24,6 +24,7 @@ class OwnToken:
 
     subject: str = ""
     issuer: str = ""
+    _: KW_ONLY
     audiences: tuple[str, ...] = ()
     issued: float | None = None
     expires: float | None = None

@@ -56,7 +56,7 @@ class Scope:
         return self.resource if self.namespace is None else f"{self.resource} in {self.namespace}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchRules:
     """Bounds of a watch: bytes, seconds, objects.
 

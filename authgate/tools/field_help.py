@@ -124,7 +124,7 @@ class UnknownFieldError(Exception):
     """The configuration has no such field; the message names a similar one, if there is one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Node:
     """A place in the schema: the property with its description, and the schema of the value."""
 
@@ -140,7 +140,7 @@ class _Node:
 def explain_field(path: str) -> Field:
     """Explain the field at a path such as `server.listen` or `jwt[0].issuer.url`; raises `UnknownFieldError`."""
     schema = _schema()
-    node = _Node((), str(schema["description"]), schema)
+    node = _Node(steps=(), meaning=str(schema["description"]), schema=schema)
     if not _PATH.fullmatch(path):
         raise UnknownFieldError(
             f"{path!r} is not the path of a field; write it as server.listen or jwt[0].issuer.url"
@@ -161,7 +161,7 @@ def _schema() -> dict[str, Any]:
 def all_fields() -> Iterator[str]:
     """Yield the path of every field, in the order of the schema."""
     schema = _schema()
-    yield from _below(schema, _Node((), "", schema))
+    yield from _below(schema, _Node(steps=(), meaning="", schema=schema))
 
 
 def current_values(loaded: LoadedConfig, path: str) -> Iterator[tuple[str, object, str, int | None]]:
@@ -235,7 +235,14 @@ def _node(
         inner, alternative = _resolved(schema, first), second
     meaning = outer.get("description") or inner.get("description", "")
     default = _default(outer, inner) if "default" in outer else None
-    return _Node(steps, meaning, inner, required, default, alternative)
+    return _Node(
+        steps=steps,
+        meaning=meaning,
+        schema=inner,
+        required=required,
+        default=default,
+        alternative=alternative,
+    )
 
 
 def _default(outer: dict[str, Any], inner: dict[str, Any]) -> str:
