@@ -280,7 +280,6 @@ class GateProcess(RunningGate):
             log=file.with_suffix(".log"),
             ready=self._answers,
             environment={**os.environ, **own, **(environ or {})},
-            grace=30.0,
         )
 
     async def __aenter__(self) -> Self:

@@ -83,7 +83,7 @@ class ChildProcess:
         log: Path,
         ready: Callable[[], Awaitable[bool]],
         within: float = 60.0,
-        grace: float = 5.0,
+        grace: float = 30.0,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
