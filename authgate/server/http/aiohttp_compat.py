@@ -15,15 +15,16 @@ from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
 PROVEN_VERSION: Final = "3.14.5"
-PROVEN_SOURCE: Final = "1d6c080feda89b9de7795fbd4714321963a9c607bfa88da7bea108651c92b8a6"
+PROVEN_SOURCE: Final = "a87f9741e5cf033b2b15a472f7eb75251bc29bd812ae92765a2afd22bfdd08db"
 _RELIED_ON: Final = (
     RequestHandler.__init__,
     RequestHandler.connection_made,
     RequestHandler.data_received,
     RequestHandler.start,
+    RequestHandler._handle_request,  # noqa: SLF001 - that the lane depends on it is what this module is for
     RequestHandler.close,
     RequestHandler.force_close,
-    RequestHandler._process_keepalive,  # noqa: SLF001 - that the lane depends on it is what this module is for
+    RequestHandler._process_keepalive,  # noqa: SLF001
     RequestHandler.keep_alive,
     BaseProtocol.pause_writing,
     BaseProtocol.resume_writing,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
@@ -26,7 +26,7 @@ from authgate.vocabulary import REASON_HEADER
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from aiohttp import StreamReader
 
@@ -40,6 +40,8 @@ _EMPTY = "Content-Length: 0\r\nCache-Control: no-store\r\nServer: authgate\r\nCo
 _REQUEST_TIMEOUT = f"HTTP/1.1 408 Request Timeout\r\n{_EMPTY}".encode()
 _HEADERS_TOO_LARGE = f"HTTP/1.1 431 Request Header Fields Too Large\r\n{_EMPTY}".encode()
 _LINGER = 2.0
+_DECIDED_TOGETHER: Final = 16
+"""Requests that are decided together at most, so that the first answer waits less than a millisecond."""
 _TOO_MANY = "Too many headers received"  # aiohttp has no exception class for it
 
 
@@ -60,6 +62,8 @@ class Connection(RequestHandler):
     """aiohttp's connection, with a deadline and a maximum size for the headers of each request."""
 
     __slots__ = (
+        "_answer",
+        "_arrived",
         "_budget",
         "_header_bytes",
         "_header_timer",
@@ -67,6 +71,7 @@ class Connection(RequestHandler):
         "_last_body",
         "_limits",
         "_metrics",
+        "_server",
         "_unread_body",
         "_unread_timer",
     )
@@ -92,9 +97,13 @@ class Connection(RequestHandler):
             auto_decompress=False,  # a body is only thrown away
             **kwargs,
         )
+        self._server = manager
         self._limits = limits
         self._metrics = metrics
         self._lane = lane
+        self._arrived = b""
+        """What has arrived for the fast lane, which reads it before the event loop waits again."""
+        self._answer = b""
         self._budget = budget
         self._last_body: StreamReader | None = None
         """The body of the last request with a complete head."""
@@ -104,15 +113,17 @@ class Connection(RequestHandler):
         self._unread_body: StreamReader | None = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer in the fast lane, or feed aiohttp's parser and limit the time and size of an incomplete head."""
+        """Leave bytes to the fast lane if they may be its request, else to aiohttp."""
         if self._unread_body is not None:
             return
+        if self._arrived:
+            self._server.decide([self])
         waiter = self._waiter
         if (
             self._lane is not None
-            # aiohttp waits for the first byte of a request.
-            and waiter is not None
-            and not waiter.done()
+            # aiohttp waits for the first byte of a request, or will do so in the next turn of the event loop.
+            and (waiter is None or not waiter.done())
+            and not self._request_in_progress
             and self._header_timer is None
             and not self._messages
             and not self._upgraded
@@ -120,16 +131,42 @@ class Connection(RequestHandler):
             and not self._close
             and not self._force_close
         ):
+            self._arrived = data
+            self._server.decide_soon(self, later=waiter is None)
+        else:
+            self._feed(data)
+
+    def decide(self) -> None:
+        """Decide the request that has arrived in the fast lane, or have aiohttp read it."""
+        data, self._arrived = self._arrived, b""
+        if not data:
+            return
+        answer, waiter = None, self._waiter
+        if self._lane is not None and waiter is not None and not waiter.done():  # done if the connection ends
             answer = self._lane.answer(data)
-            if answer is not None:
-                # Update counters and timers as aiohttp would have.
-                self._request_count += 1
-                if self._manager is not None:
-                    self._manager.requests_count += 1
-                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-                if self.transport is not None:
-                    self.transport.write(answer)
-                return
+        if answer is None:
+            self._feed(data)
+            return
+        # Update counters and timers as aiohttp would have.
+        self._request_count += 1
+        self._server.requests_count += 1
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._answer = answer
+
+    def send(self) -> None:
+        """Send the answer of the fast lane, if there is one."""
+        answer, self._answer = self._answer, b""
+        if answer and self.transport is not None:
+            self.transport.write(answer)
+
+    def fail(self, error: Exception) -> None:
+        """End the connection after an unexpected error, which the event loop logs."""
+        self._loop.call_exception_handler({"message": "reading a request failed", "exception": error})
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _feed(self, data: bytes) -> None:
+        """Feed aiohttp's parser, and limit the time and size of an incomplete head."""
         requests, body = self._request_count, self._last_body
         before = None if body is None or body.is_eof() else body.total_bytes
         super().data_received(data)
@@ -176,6 +213,8 @@ class Connection(RequestHandler):
     @property
     def idle(self) -> bool:
         """Whether no request is being answered. A head, or the body of an answered request, may be arriving."""
+        if self._arrived:
+            return False
         if self._unread_body is not None:
             return not self._request_in_progress
         return self._waiter is not None and not self._messages
@@ -193,9 +232,10 @@ class Connection(RequestHandler):
         super().resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Stop the timers when the connection is lost."""
+        """Stop the timers when the connection is lost, and forget what has arrived."""
         self._headers_complete()
         self._stop_unread_timer()
+        self._arrived = b""
         if self._unread_body is not None:
             self._unread_body.feed_eof()  # aiohttp waits for it
         super().connection_lost(exc)
@@ -300,6 +340,7 @@ class GateServer(web.Server):
         self._on_unread_body = on_unread_body
         self._draining = False
         self._handshakes = 0
+        self._arrived: list[Connection] = []
 
     @property
     def handshake_timeout(self) -> float:
@@ -325,6 +366,35 @@ class GateServer(web.Server):
         for connection in self.connections:
             if isinstance(connection, Connection):
                 connection.leave_lane()
+
+    def decide_soon(self, connection: Connection, *, later: bool) -> None:
+        """Decide a request before the event loop waits again, together with others that have arrived.
+
+        Reading, deciding and sending for several connections in turn costs less CPU time, because the processor's
+        caches keep the code of each step, and because a client that gets its answers together is woken once. With
+        `later`, decide it in the next turn of the event loop.
+        """
+        if later:
+            self._loop.call_soon(self.decide, [connection])
+            return
+        if not self._arrived:
+            self._loop.call_soon(self._decide_arrived)
+        self._arrived.append(connection)
+        if len(self._arrived) >= _DECIDED_TOGETHER:
+            self._decide_arrived()
+
+    def _decide_arrived(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        self.decide(arrived)
+
+    def decide(self, connections: Sequence[Connection]) -> None:
+        """Decide the requests that have arrived at these connections, and send the answers."""
+        for step in (Connection.decide, Connection.send):
+            for connection in connections:
+                try:
+                    step(connection)
+                except Exception as error:  # noqa: BLE001 - it must not concern other connections
+                    connection.fail(error)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response: web.StreamResponse

@@ -339,17 +339,16 @@ class FastLane:
         if len(data) > self._max_header_bytes or data[-4:] != b"\r\n\r\n":
             return None
         token: bytes | None = None
-        start = data.find(_BEARER)
-        if start < 0:
-            start = data.find(_BEARER_HTTP2)
-        if start < 0:
-            lines = data.split(b"\r\n")
-        else:  # most bytes are the token's, and splitting takes time for each byte
-            end = data.find(b"\r", start + len(_BEARER))
-            if data[end + 1] != _LINE_FEED:
+        before, marker, after = data.partition(_BEARER)
+        if not marker:
+            before, marker, after = data.partition(_BEARER_HTTP2)
+        if marker:  # most bytes are the token's, and splitting takes time for each byte
+            token, _, rest = after.partition(b"\r")
+            if rest[0] != _LINE_FEED:
                 return None
-            token = data[start + len(_BEARER) : end].rstrip(b" \t")
-            lines = (data[:start] + data[end:]).split(b"\r\n")
+            token = token.rstrip(b" \t")
+            before += b"\r" + rest
+        lines = before.split(b"\r\n")
         if len(lines) + (token is not None) > self._max_lines:
             return None
         target = self._targets.get(lines[0]) or self._target_of(lines[0])
