@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench.wrk import LoadError
+
 if TYPE_CHECKING:
     from tests.bench.server import Server
     from tests.bench.stage import Stage
@@ -30,7 +32,7 @@ def burst(stage: Stage, document: str) -> None:
     with stage.gate(document=_reviewing(document)) as gate:
         statuses = asyncio.run(_at_once(gate, token))
         if statuses != [200] * REQUESTS:
-            raise SystemExit(f"a good token was answered {sorted(set(statuses))}")
+            raise LoadError(f"a good token was answered {sorted(set(statuses))}")
         stage.add_figure(case, "reviews", (_reviews(gate),), 1)
 
 
@@ -63,4 +65,4 @@ def _reviews(gate: Server) -> float:
         if sum(map(float, _ALLOWED.findall(page))) == REQUESTS:
             return sum(map(float, _REVIEWS.findall(page)))
         time.sleep(0.1)
-    raise SystemExit(f"the metrics did not contain {REQUESTS} allowed requests within {_WITHIN:.0f} s")
+    raise LoadError(f"the metrics did not contain {REQUESTS} allowed requests within {_WITHIN:.0f} s")

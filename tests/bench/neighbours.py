@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.report import Row, Series
 from tests.bench.server import CLIENT_CORE, Server, pinned
-from tests.bench.wrk import wrk
+from tests.bench.wrk import LoadError, wrk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def neighbours(stage: Stage) -> None:
             for _ in range(min(3, stage.effort.rounds)):
                 alone.append(wrk(gate.url, stage.one, stage.effort.seconds).rate)
                 with _attack(stage, gate, kind, size):
-                    beside.append(wrk(gate.url, stage.one, stage.effort.seconds).rate)
+                    beside.append(_rate(stage, gate))
             grown = (gate.rss_kb() - before) / 1024
             stage.say(f"  {name}: {min(beside):,.0f} of {min(alone):,.0f} /s, {grown:+.1f} MB")
             stage.report.rows.append(
@@ -55,6 +55,15 @@ def neighbours(stage: Stage) -> None:
                     table="neighbours",
                 )
             )
+
+
+def _rate(stage: Stage, gate: Server) -> float:
+    """Return the rate of good clients; 0 if they get no answers or wrong ones."""
+    try:
+        return wrk(gate.url, stage.one, stage.effort.seconds).rate
+    except LoadError as error:
+        stage.say(f"  {error}")
+        return 0.0
 
 
 @contextmanager
