@@ -37,7 +37,8 @@ def init(
     Each provider has options of its own, such as --realm shop. Options that are not given get an example value.
 
     Providers: adfs, aks, auth0, authelia, authentik, aws-alb, cloudflare-access, cognito, dex, eks, entra, firebase,
-    github-actions, gitlab-ci, gke, google, google-iap, keycloak, kubernetes, okta, openshift, spiffe, vault, zitadel.
+    github-actions, gitlab-ci, gke, google, google-iap, keycloak, kubernetes, okta, openshift, spiffe, teleport, vault,
+    zitadel.
     """
     from authgate.tools.providers import OptionError, provider, provider_names
 
