@@ -23,6 +23,14 @@ _TOKEN = re.compile(
 
 _CREDENTIAL = re.compile(r"(?i:(?:authorization\s*:\s*)?bearer(?:\s+|\Z))")
 
+_RESPONSES: Final = {
+    "access_token": ".access_token",
+    "id_token": ".id_token",
+    "TokenRequest": ".status.token",
+    "value": ".value",
+}
+"""The places of tokens in responses (OAuth 2.0, OpenID Connect, Kubernetes, GitHub Actions), by a word in them."""
+
 
 def looks_like_token(argument: str) -> bool:
     """Report whether an argument contains a JWT or a bearer credential."""
@@ -55,6 +63,10 @@ def read_token(file: str | None) -> str:
     if credential is not None:
         complain(f"note: {credential[0].strip()!r} before the token is ignored")
         token = token[credential.end() :]
+    if token.startswith("{"):
+        way = next((way for word, way in _RESPONSES.items() if f'"{word}"' in token), "")
+        how = f", such as with `jq -r {way}`" if way else ""
+        fail(f"this is a JSON object, not a token: give only the token in it{how}", USAGE)
     if not token:
         fail(f"no token: {'standard input' if file in (None, '-') else 'the file'} is empty")
     return token

@@ -59,6 +59,29 @@ def test_an_empty_token_is_reported(run: Run, content: str) -> None:
     assert result.stderr == "authgate: no token: standard input is empty\n"
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (
+            f'{{"access_token": "{TOKEN}", "id_token": "x"}}',
+            "the token in it, such as with `jq -r .access_token`",
+        ),
+        (f'\n{{"kind": "TokenRequest", "status": {{"token": "{TOKEN}"}}}}', "`jq -r .status.token`"),
+        (f'{{"count": 1, "value": "{TOKEN}"}}', "`jq -r .value`"),
+        ('{"x": 1}', "give only the token in it\n"),
+    ],
+    ids=["OAuth", "Kubernetes", "GitHub Actions", "unknown"],
+)
+def test_a_whole_token_response_is_reported(run: Run, content: str, advice: str) -> None:
+    """It is not explained as several credentials, and nothing of it is repeated."""
+    for command in (["inspect"], ["inspect", "-"]):
+        result = run(*command, stdin=content)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr.startswith("authgate: this is a JSON object, not a token: ")
+        assert advice in result.stderr
+        assert TOKEN not in result.stderr
+
+
 def test_reading_is_bounded(run: Run, tmp_path: Path) -> None:
     """A file that is larger than any token is not read completely."""
     file = tmp_path / "token"
