@@ -55,7 +55,8 @@ class Moment:
 class Decoded:
     """The content of a token; None for a part that cannot be decoded. Neither the text nor the signature is kept.
 
-    `refusal` is why the gate's stricter parser rejects the structure, or None.
+    `signature_size` is the length of the signature in bytes. `refusal` is why the gate's stricter parser rejects the
+    structure, or None.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class Decoded:
     moments: tuple[Moment, ...]
     kubernetes: tuple[tuple[str, str], ...]
     refusal: Rejected | None
+    signature_size: int = 0
 
     def header_text(self, name: str) -> str | None:
         """Return a header parameter that is a string, or None."""
@@ -108,6 +110,7 @@ def decode(text: str, now: float) -> Decoded:
         moments=moments,
         kubernetes=tuple(_kubernetes(claims or {})),
         refusal=refusal,
+        signature_size=0 if isinstance(parsed, Rejected) else len(parsed.signature),
     )
 
 

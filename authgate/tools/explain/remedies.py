@@ -58,6 +58,8 @@ IN_RULE: Final = {
 
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_SIGNATURES: Final = {"ES256": 64, "ES384": 96, "ES512": 132, "EdDSA": 64, "Ed25519": 64}
+_SMALLEST_RSA: Final = 256
 _GROUPS: Final = "claimMappings.groups.claim"
 _ENTRA_V1: Final = "https://sts.windows.net/"
 _INTERNAL: Final = re.compile(r"\A[^.]*\Z|\.(?:svc|local|internal)\Z")
@@ -75,15 +77,8 @@ def remedy_for(
     match reason:
         case Reason.AUDIENCE_MISMATCH | Reason.CLAIM_RULE_FAILED if kind := _other_kind(seen):
             return f"send the access token: this is {kind}"
-        case Reason.AUDIENCE_MISMATCH if (claim := _substitute(seen, issuer)) is not None:
-            return (
-                "request a token for one of the accepted audiences; if the issuer never writes aud, set"
-                f" gate.audienceClaims: [{claim}] and list the client in issuer.audiences"
-            )
-        case Reason.AUDIENCE_MISMATCH if issuer is not None and issuer.by_load_balancer:
-            if seen.header_text("signer") is None:
-                return "send X-Amzn-Oidc-Data: only this header has a token that the load balancer signs"
-            return "if this load balancer is yours, list its ARN ('signer') in issuer.audiences"
+        case Reason.AUDIENCE_MISMATCH if remedy := _of_audience(seen, issuer):
+            return remedy
         case Reason.IDENTITY_INVALID if "'kubernetes.io'" in detail:
             return "request a ServiceAccount token, with a projected volume or 'authgate token'"
         case Reason.ISSUER_UNKNOWN:
@@ -94,6 +89,11 @@ def remedy_for(
             return (
                 "let the issuer sign with a key pair, such as RS256: HMAC is never allowed; if this is a refresh token,"
                 " send the access token"
+            )
+        case Reason.SIGNATURE_INVALID if expected := _size_if_cut_off(seen):
+            return (
+                f"copy the whole token: its signature has {seen.signature_size} bytes, but one of"
+                f" {seen.header_text('alg')} has {expected}"
             )
         case Reason.TOKEN_OPAQUE if not any(issuer.is_cluster for issuer in issuers):
             return "send a JWT, or configure introspection for such tokens"
@@ -110,11 +110,35 @@ def remedy_for(
     return REMEDIES.get(reason, REASONS[reason].remedy)
 
 
+def _size_if_cut_off(seen: Decoded) -> str:
+    """Return the size of a complete signature in bytes, or "" if that of the token may be complete."""
+    alg = seen.header_text("alg") or ""
+    if alg[:2] in ("RS", "PS"):
+        return f"at least {_SMALLEST_RSA}" if seen.signature_size < _SMALLEST_RSA else ""
+    size = _SIGNATURES.get(alg)
+    return "" if size in (None, seen.signature_size) else str(size)
+
+
 def _other_kind(seen: Decoded) -> str:
     """Return what a token is that should have been an access token, or "". Cognito and Keycloak mark their tokens."""
     if seen.claim_text("token_use") == "id" or seen.claim_text("typ") == "ID":
         return "an ID token"
     return "a refresh token" if seen.claim_text("typ") in ("Refresh", "Offline") else ""
+
+
+def _of_audience(seen: Decoded, issuer: KnownIssuer | None) -> str:
+    """Return the remedy for a token that names its audience in an unusual place, or ""."""
+    if issuer is not None and issuer.by_load_balancer:
+        if seen.header_text("signer") is None:
+            return "send X-Amzn-Oidc-Data: only this header has a token that the load balancer signs"
+        return "if this load balancer is yours, list its ARN ('signer') in issuer.audiences"
+    claim = _substitute(seen, issuer)
+    if claim is None:
+        return ""
+    return (
+        "request a token for one of the accepted audiences; if the issuer never writes aud, set"
+        f" gate.audienceClaims: [{claim}] and list the client in issuer.audiences"
+    )
 
 
 def _substitute(seen: Decoded, issuer: KnownIssuer | None) -> str | None:

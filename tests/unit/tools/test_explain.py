@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from authgate.dev.compact import segment
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import (
     NO_EVIDENCE,
@@ -503,6 +504,22 @@ def test_the_remedy_follows_the_token(
     found = explain(deny(reason, BY_KEY, identity), token, START, (issuer,), STAFF)
     assert expected in found.remedy
     assert found.remedy in found.summary
+
+
+@pytest.mark.parametrize(
+    ("alg", "size", "expected"),
+    [
+        ("ES256", 47, "its signature has 47 bytes, but one of ES256 has 64"),
+        ("RS256", 250, "its signature has 250 bytes, but one of RS256 has at least 256"),
+        ("ES256", 64, "request a new token"),
+        ("PS512", 512, "request a new token"),
+        ("unknown", 3, "request a new token"),
+    ],
+)
+def test_a_signature_that_was_cut_off_is_recognized(alg: str, size: int, expected: str) -> None:
+    """A new token would be cut off again."""
+    token = unsigned({"alg": alg}, claims()).rpartition(".")[0] + "." + segment(bytes(size))
+    assert expected in explained(deny(Reason.SIGNATURE_INVALID, BY_KEY), token).remedy
 
 
 def test_omitted_groups_are_no_reason_if_another_claim_is_mapped() -> None:
