@@ -12,7 +12,13 @@ from authgate.observability.audit import SHADOW_DIFFERS
 from authgate.observability.log import masked
 from authgate.policy.paths import plain_host
 from authgate.server.recent import RecentDecision
-from authgate.server.request_facts import RequestFacts, claims_of, placeholder_of, shortened
+from authgate.server.request_facts import (
+    INSTEAD_OF_TOKEN,
+    RequestFacts,
+    claims_of,
+    placeholder_of,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +211,7 @@ def _detail(decision: Decision, facts: RequestFacts) -> str | None:
     if isinstance(decision, Unavailable):
         return decision.detail
     word = placeholder_of(facts.credentials) if decision.identity is None else None
-    sent = "" if word is None else f"the client sent the word {word!r} instead of a token"
+    sent = "" if word is None else f"the client sent the word {word!r} {INSTEAD_OF_TOKEN}"
     return "; ".join(text for text in (sent, decision.detail, decision.private) if text)
 
 

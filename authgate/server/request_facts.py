@@ -167,6 +167,8 @@ _PLACEHOLDERS: Final = frozenset(
     {b"undefined", b"null", b"none", b"nil", b"nan", b"[object object]", b"$token", b"${token}", b"<token>"}
 )
 """What programs and copied commands send if a variable is not set."""
+INSTEAD_OF_TOKEN: Final = "instead of a token"
+"""The end of a detail that names such a word."""
 
 
 def _members(token: BearerToken) -> dict[str, JSONValue]:

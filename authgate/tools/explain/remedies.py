@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from authgate.errors import REASONS, Reason
 from authgate.json_pointer import Missing, claim_pointer
+from authgate.server.request_facts import INSTEAD_OF_TOKEN
 from authgate.tools.explain.facts import issuer_of, similar_issuer
 from authgate.tools.explain.steps import detail_of
 from authgate.verify.claims import AUDIENCE_SUBSTITUTES, GROUPS_OMITTED, trust_domain_of
@@ -46,8 +47,9 @@ REMEDIES_BY_DETAIL: Final = {
         "map app roles instead (claimMappings.groups.claim: roles), or let the issuer send only the groups that are"
         " assigned to the application"
     ),
+    INSTEAD_OF_TOKEN: "let the client send a token: its variable for the token is not set",
 }
-"""Remedies for tokens that would be denied again if they were requested in the same way."""
+"""Remedies for tokens that would be denied again if they were requested in the same way, and for a missing token."""
 
 
 IN_RULE: Final = {

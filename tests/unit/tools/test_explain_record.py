@@ -297,6 +297,14 @@ REMEDIES = {
         line(Reason.DENIED, **path("/admin/x", 1, "corp:mallory")),
         "remove the identity from policies.default.deny",
     ),
+    "a word": (
+        line(
+            Reason.REVIEW_REJECTED,
+            **NOBODY,
+            authgate__detail="the client sent the word 'null' instead of a token; invalid bearer token",
+        ),
+        "its variable for the token is not set",
+    ),
     "no list": (line(authgate__policy="vault"), REASONS[Reason.NOT_ALLOWED].remedy),
     "a preflight": (
         line(Reason.NO_CREDENTIAL, **path("/x", None, None), http__request__method="OPTIONS"),
