@@ -24,7 +24,7 @@ from authgate.vocabulary import AUTHENTICATED_GROUP, SERVICE_ACCOUNT_USER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from authgate.config import Config
+    from authgate.config import Config, EntryConfig
     from authgate.policy.conditions import Condition, Entry
     from authgate.policy.rules import Clause, Policy
 
@@ -186,9 +186,9 @@ def _remedy_in(config: Config, record: Record) -> str:
     rule = rules.get(record.rule)
     match record.reason:
         case Reason.NOT_ALLOWED if rule is not None and rule.allow is not None:
-            return f"add the identity to {place}.{record.rule}.allow"
+            return _addition(f"{place}.{record.rule}.allow", rule.allow)
         case Reason.NOT_ALLOWED if policy.allow is not None:
-            return f"add the identity to {place}.allow"
+            return _addition(f"{place}.allow", policy.allow)
         case Reason.DENIED if rule is not None and rule.deny is not None:
             return f"remove the identity from {place}.{record.rule}.deny"
         case Reason.DENIED if policy.deny is not None:
@@ -199,6 +199,12 @@ def _remedy_in(config: Config, record: Record) -> str:
                 " otherwise send a token"
             )
     return ""
+
+
+def _addition(place: str, entries: Iterable[EntryConfig]) -> str:
+    if any(entry.groups for entry in entries):
+        return f"give the user a group that {place} names, or add the identity to it"
+    return f"add the identity to {place}"
 
 
 def _summary(record: Record, status: int, meaning: str) -> str:

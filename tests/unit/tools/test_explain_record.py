@@ -285,6 +285,10 @@ def test_a_record_is_compared_with_a_configuration(
 REMEDIES = {
     "the usual one": (line(Reason.TOKEN_EXPIRED, **NOBODY), REASONS[Reason.TOKEN_EXPIRED].remedy),
     "the rule's list": (line(**path("/admin/x", 1)), "add the identity to policies.default.rules[1].allow"),
+    "a list with groups": (
+        line(**path("/staff/x", 2)),
+        "give the user a group that policies.default.rules[2].allow names, or add the identity to it",
+    ),
     "the policy's list": (
         line(**path("/x", None, "corp:joe")),
         "add the identity to policies.default.allow",
