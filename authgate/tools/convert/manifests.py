@@ -116,7 +116,9 @@ def arguments(
             variables[name] = variable.text("value")
         elif (value := _referenced(variable, items, used)) is not None:
             variables[name] = value
-        if environment and name.startswith(environment) and name in variables:
+        if (
+            environment and name.startswith(environment) and variables.get(name)
+        ):  # an empty one counts as unset
             values[name] = [variables[name]]
             lines[name,] = variable.original.lines.get(variable.path, 0)
     for field in ("command", "args"):

@@ -378,7 +378,8 @@ def _lacks_values(container: Fields, flags: Fields) -> bool:
     for variable in container.sections("env"):
         name = variable.text("name")
         key = name.removeprefix(_VARIABLES).lower()
-        if name in flags or not name.startswith(_VARIABLES) or key == "client_id" or _why_omitted(key):
+        known = name in flags or "value" in variable.values
+        if known or not name.startswith(_VARIABLES) or key == "client_id" or _why_omitted(key):
             continue
         variable.note(None, f"has no value, and may restrict access: {_LACKS}")
         lacks = True
