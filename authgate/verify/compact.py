@@ -31,6 +31,7 @@ _OBJECT = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*\{[ \t\r\n]*[\"}]")
 _MIN_OBJECT_CHARS = (
     4  # of base64url, whose whole groups are decoded; a client can send thousands of shorter segments
 )
+_MAX_SEGMENTS: Final = 16  # in which a JSON object is looked for: a client can send thousands
 _MAX_HEADER_CHARS = 4096
 _MAX_KID_CHARS = 512
 _REMEMBERED_HEADERS = 512
@@ -151,11 +152,11 @@ def holds_json_object(text: str) -> bool:
     """Return whether a segment of a token decodes to the beginning of a JSON object, as a JWT's header and claims do.
 
     That is true for every JWT, signed or encrypted, also for a truncated or damaged one. It is false for static tokens,
-    which can contain dots.
+    which can contain dots. Segments behind the first 16 do not matter: no token with JSON begins with so many others.
     """
     return any(
         len(segment) >= _MIN_OBJECT_CHARS and _OBJECT.match(_decoded_start(segment)) is not None
-        for segment in text.split(".")
+        for segment in text.split(".", _MAX_SEGMENTS)[:_MAX_SEGMENTS]
     )
 
 

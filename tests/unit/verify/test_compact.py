@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from authgate.dev.compact import JsonObject, json_bytes, segment
 from authgate.errors import REASONS, Reason, Step
 from authgate.model import Rejected
-from authgate.verify.compact import CompactParser, JOSEHeader, UnverifiedJWS, UnverifiedToken
+from authgate.verify.compact import (
+    CompactParser,
+    JOSEHeader,
+    UnverifiedJWS,
+    UnverifiedToken,
+    holds_json_object,
+)
 from tests.support.tokens import claims, parsed, unsigned
 
 HEADER: JsonObject = {"alg": "RS256", "kid": "key-1"}
@@ -19,6 +25,12 @@ H = segment(json_bytes(HEADER))
 P = segment(json_bytes(claims()))
 S = "c2lnbmF0dXJl"
 ANY = b'{"iss":"https://issuer.example"}'
+
+
+@pytest.mark.parametrize(("others", "held"), [(0, True), (15, True), (16, False), (4000, False)])
+def test_a_json_object_is_looked_for_in_the_first_segments(others: int, held: bool) -> None:
+    """A client can send thousands of segments, and decoding one takes microseconds."""
+    assert holds_json_object(".".join([*["abcd"] * others, H])) is held
 
 
 def parse(text: str) -> UnverifiedToken | Rejected:
