@@ -78,6 +78,11 @@ class Ports:
         return self._verify.addresses
 
     @property
+    def exchange_addresses(self) -> list[str]:
+        """The address of the token exchange, if it is configured."""
+        return self._exchange.addresses
+
+    @property
     def grpc_address(self) -> str | None:
         """The address of Envoy's gRPC, or None."""
         return self._grpc.address if self._grpc else None

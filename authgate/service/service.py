@@ -142,6 +142,7 @@ class Service:
                 verify=", ".join(self.verify_addresses),
                 admin=self.admin_address or "",
                 grpc=self.ports.grpc_address or "",
+                exchange=", ".join(self.ports.exchange_addresses),
                 workers=1,
                 keys={name: len(verifier.kids) for name, verifier in verifiers.items()},
             )

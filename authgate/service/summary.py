@@ -26,6 +26,7 @@ def log_start(
     verify: str,
     admin: str,
     grpc: str,
+    exchange: str,
     workers: int,
     keys: Mapping[str, int],
 ) -> None:
@@ -45,6 +46,7 @@ def log_start(
         admin=admin,
         **({} if config.admin.policy is None else {"admin_policy": config.admin.policy}),
         **({"grpc": grpc} if grpc else {}),
+        **({"exchange": exchange} if exchange else {}),
         workers=workers,
     )
     if not any(policy.restricts for policy in config.policies.values()):

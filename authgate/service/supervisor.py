@@ -195,6 +195,7 @@ class _Supervisor:
                 verify=", ".join(map(str, self.config.server.listen)),
                 admin=self._admin.addresses[0] if self._admin.addresses else "",
                 grpc=str(self.config.server.grpc or ""),
+                exchange="" if self.config.exchange is None else str(self.config.exchange.listen),
                 workers=len(self._slots),
                 keys={},  # each worker has its own
             )

@@ -41,6 +41,7 @@ def logged(
         "verify": ":80",
         "admin": ":90",
         "grpc": "",
+        "exchange": "",
         "workers": 2,
         "keys": {},
         "file": None,
@@ -70,6 +71,13 @@ def test_the_line_at_startup_is_a_summary(caplog: pytest.LogCaptureFixture, file
             },
         )
     ]
+
+
+def test_further_addresses_are_logged(caplog: pytest.LogCaptureFixture, file: Path) -> None:
+    """Only if these ports are configured."""
+    config = loaded(file, CLUSTER + "policies: {default: {allow: [{users: [alice]}]}}\n")
+    [(_, attributes)] = logged(caplog, config, grpc=":81", exchange=":82")
+    assert (attributes["grpc"], attributes["exchange"]) == (":81", ":82")
 
 
 def test_the_policy_of_the_admin_port_is_logged(caplog: pytest.LogCaptureFixture, file: Path) -> None:
