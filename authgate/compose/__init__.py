@@ -12,7 +12,6 @@ from authgate.compose.access_review import access_reviewers
 from authgate.compose.dependencies import CompositionError, Dependencies, placed
 from authgate.compose.generation import Clusters, Generation
 from authgate.compose.headers import header_mapper
-from authgate.compose.introspection import compose_introspection, introspected
 from authgate.compose.issuers import issuer_verifier
 from authgate.compose.policies import policy_of, reads_claims
 from authgate.compose.sources import sources_of
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
     from authgate.config import Config
     from authgate.keys.remote import RemoteKeySet
     from authgate.policy.rules import Policy
+    from authgate.verify.introspection import IntrospectionVerifier
     from authgate.verify.jwt import JWTVerifier
-    from authgate.verify.router import Verifier
+    from authgate.verify.router import IssuerVerifier, Verifier
 
 __all__ = ["CompositionError", "Dependencies", "Generation", "compose"]
 
@@ -52,8 +52,15 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
     for index, item in enumerate(config.jwt):
         with placed("jwt", index):
             issuers[item.name] = issuer_verifier(item, deps, key_sets)
-    servers = await compose_introspection(config.introspection, deps)
-    by_url = introspected(config, issuers, servers)
+    servers: dict[str, IntrospectionVerifier] = {}
+    by_url: dict[str, IssuerVerifier] = {
+        url: issuers[item.name] for item in config.jwt for url in item.issuer_names
+    }
+    if config.introspection:
+        from authgate.compose.introspection import compose_introspection, introspected  # 0.4 MB
+
+        servers = await compose_introspection(config.introspection, deps)
+        by_url = introspected(config, issuers, servers)
     # The clusters' connections are opened last: nothing after them can fail and leave them open.
     try:
         clusters = await _clusters(config, deps, frozenset(by_url))

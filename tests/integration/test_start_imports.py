@@ -38,6 +38,8 @@ READING = (
 )
 """Modules of the child process that parses the command line and reads the configuration."""
 WHERE_CONFIGURED = (
+    "authgate.keys.introspection",
+    "authgate.verify.introspection",
     "kubernetes_asyncio",
     "urllib3",
     "cel_expr_python",
