@@ -7,7 +7,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,8 +17,9 @@ _POLL = 0.02  # seconds
 _PORTS = range(15000, 32000)
 """Below the ephemeral ports: no outgoing connection can take the port of a stopped server, and no client that
 retries such a port can connect to itself."""
-_given: set[int] = set()
-"""The ports that `free_port` has returned. Some of them are not in use yet, or their server will start again."""
+_FIRST = random.randrange(len(_PORTS))
+_ports: Iterator[int] = cycle([*_PORTS[_FIRST:], *_PORTS[:_FIRST]])
+"""The next ports to try. They begin elsewhere in each test run, because several can run at the same time."""
 
 
 class ChildFailedError(Exception):
@@ -25,13 +27,16 @@ class ChildFailedError(Exception):
 
 
 def free_port(count: int = 1) -> int:
-    """Return a free TCP port of loopback, the first of `count` consecutive ones. No port is returned twice."""
-    for port in random.sample(_PORTS, 2000):
-        wanted = range(port, port + count)
-        if _given.isdisjoint(wanted) and all(map(_is_free, wanted)):
-            _given.update(wanted)
+    """Return a free TCP port of loopback, the first of `count` consecutive ones.
+
+    A run returns no port twice: its server may not have started yet, or may start again.
+    """
+    for port in islice(_ports, 1000):
+        if all(map(_is_free, range(port, port + count))):
+            for _ in range(1, count):
+                next(_ports)
             return port
-    raise ChildFailedError(f"2000 ports tried between {_PORTS.start} and {_PORTS.stop}, none is free and new")
+    raise ChildFailedError(f"1000 ports tried between {_PORTS.start} and {_PORTS.stop}, none is free")
 
 
 def _is_free(port: int) -> bool:
