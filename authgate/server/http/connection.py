@@ -329,7 +329,7 @@ class GateServer(web.Server):
     ) -> None:
         super().__init__(self._answer)
         self.ids = ids
-        self._decide = handler
+        self._handle = handler
         self._budget = budget or HeadBudget(
             worst_case(limits.max_header_bytes, limits.max_headers) * limits.max_connections
         )
@@ -407,7 +407,7 @@ class GateServer(web.Server):
             # Proxies send a path, the origin-form of RFC 9112, section 3.2.
             response = self._refusal(400, request)
         else:
-            response = await self._decide(request)
+            response = await self._handle(request)
         if not request.content.is_eof():
             self._on_unread_body()
             if isinstance(request.protocol, Connection):
