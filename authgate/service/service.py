@@ -86,7 +86,7 @@ class Service:
         )
         self._is_worker = shared is not None
         answering = Answering(
-            serving=lambda: self._generation or self.generation,
+            serving=lambda: self._generation or self.generation,  # a property is slower
             ready=lambda: self.readiness().ready,
             metrics=self.metrics,
             recorder=recorder,

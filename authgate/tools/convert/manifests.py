@@ -116,9 +116,8 @@ def arguments(
             variables[name] = variable.text("value")
         elif (value := _referenced(variable, items, used)) is not None:
             variables[name] = value
-        if (
-            environment and name.startswith(environment) and variables.get(name)
-        ):  # an empty one counts as unset
+        # An empty variable counts as unset.
+        if environment and name.startswith(environment) and variables.get(name):
             values[name] = [variables[name]]
             lines[name,] = variable.original.lines.get(variable.path, 0)
     for field in ("command", "args"):

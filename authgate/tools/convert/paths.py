@@ -68,7 +68,7 @@ def of_regex(pattern: str, *, whole: bool = False) -> list[str] | None:
 
 
 def start_of(pattern: str) -> str:
-    """Return the text with which every path begins that an RE2 expression for whole paths matches."""
+    """Return the fixed text at the start of every path that an RE2 expression for whole paths matches."""
     plain = _ATOM.sub("", pattern)
     while plain != (plain := _INNER.sub("", plain)):
         pass

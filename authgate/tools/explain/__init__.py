@@ -83,9 +83,8 @@ def _summary(
     sentence = f"authgate {done} {caller} under policy '{policy.name}': {info.status} {decision.reason}"
     if isinstance(decision, Allow):
         return f"{sentence}."
-    why = (
-        "" if info.step is Step.POLICY else decision.detail or _compared(facts)
-    )  # the policy is named already
+    # The sentence already names the policy.
+    why = "" if info.step is Step.POLICY else decision.detail or _compared(facts)
     because = info.meaning + (f" ({_limited(why)})" if why else "")
     to_change = f"; to change this, {remedy}" if remedy else ""
     return f"{sentence}, {because}{to_change}."

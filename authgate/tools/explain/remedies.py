@@ -74,8 +74,9 @@ def remedy_for(
     reason, detail, issuer = decision.reason, detail_of(decision), issuer_of(decision, issuers)
     for known, remedy in REMEDIES_BY_DETAIL.items():
         if known in detail:
-            other = known == GROUPS_OMITTED and _group_claim(issuer) != "groups"
-            return (other and _without_group_claim(seen, issuer)) or remedy
+            if known == GROUPS_OMITTED and _group_claim(issuer) != "groups":
+                return _without_group_claim(seen, issuer) or remedy
+            return remedy
     match reason:
         case Reason.AUDIENCE_MISMATCH | Reason.CLAIM_RULE_FAILED if kind := _other_kind(seen):
             return f"send the access token: this is {kind}"

@@ -1,5 +1,5 @@
 -- Sends each request to authgate first, and forwards it to the app only after a 200: http-request lua.authgate VERIFY_PATH
--- The rule behind it must deny requests without the variable txn.authgate_allowed: HAProxy ignores errors in Lua.
+-- The next rule must deny requests without the variable txn.authgate_allowed: HAProxy ignores errors in Lua.
 --
 -- It uses HAProxy's own `listen authgate`, because core.httpclient alone retries for 3 s when the gate is down, and has
 -- no timeout for a gate that hangs.
