@@ -122,7 +122,7 @@ class Connection(RequestHandler):
         if (
             self._lane is not None
             # aiohttp waits for the first byte of a request, or will do so in the next turn of the event loop.
-            and (waiter is None or not waiter.done())
+            and (self._last_body_arrived if waiter is None else not waiter.done())
             and not self._request_in_progress
             and self._header_timer is None
             and not self._messages
@@ -135,6 +135,10 @@ class Connection(RequestHandler):
             self._server.decide_soon(self, later=waiter is None)
         else:
             self._feed(data)
+
+    @property
+    def _last_body_arrived(self) -> bool:
+        return self._last_body is None or self._last_body.is_eof()
 
     def decide(self) -> None:
         """Decide the request that has arrived in the fast lane, or have aiohttp read it."""
@@ -158,6 +162,11 @@ class Connection(RequestHandler):
         answer, self._answer = self._answer, b""
         if answer and self.transport is not None:
             self.transport.write(answer)
+
+    def _process_keepalive(self) -> None:
+        """End the connection if it has been idle for too long. What has just arrived is decided first."""
+        self._server.decide([self])
+        super()._process_keepalive()
 
     def fail(self, error: Exception) -> None:
         """End the connection after an unexpected error, which the event loop logs."""
