@@ -140,7 +140,7 @@ async def test_the_first_event_fires_an_alert(tmp_path: Path) -> None:
                 alerts = (await monitor.ask("alerts"))["alerts"]
                 return "AuthgateWorkerRestarts" in {alert["labels"]["alertname"] for alert in alerts}
 
-            await until(fires, within=60)
+            await until(fires, within=180)
             await it.gate.replaced(0, pid, within=30)
             (group,) = (await monitor.ask("rules"))["groups"]
             assert {rule["health"] for rule in group["rules"]} == {"ok"}
@@ -161,7 +161,7 @@ async def scraped(monitor: Prometheus) -> None:
     async def known() -> bool:
         return bool(await monitor.query("authgate_worker_restarts_total"))
 
-    await until(known, within=60)
+    await until(known, within=180)
 
 
 async def happened(it: Monitored, monitor: Prometheus) -> None:
