@@ -89,7 +89,7 @@ class CompactParser:
         """Return the parsed token, or why it is not a well-formed signed JWT. The caller limits the size of `text`.
 
         With `padded`, each segment may have its base64 padding. It is part of what was signed. A text without any JSON
-        object is an opaque token, whatever its dots suggest: such as Google's `ya29.…` or GitLab's `glpat-….01.…`.
+        object is an opaque token, even if it has dots: Google's `ya29.…`, GitLab's `glpat-….01.…`.
         """
         pieces = self._take_apart(_without_padding(text) if padded else text)
         if isinstance(pieces, Rejected):

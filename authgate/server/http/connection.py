@@ -402,7 +402,7 @@ class GateServer(web.Server):
             for connection in connections:
                 try:
                     step(connection)
-                except Exception as error:  # noqa: BLE001 - it must not concern other connections
+                except Exception as error:  # noqa: BLE001 - other connections are not affected
                     connection.fail(error)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -112,9 +112,8 @@ _REPEATING: Final = frozenset(
     for name in (title, title.lower())
 )
 _BEARER: Final = b"\r\nAuthorization: Bearer "
-_BEARER_HTTP2: Final = (
-    b"\r\nauthorization: Bearer "  # as Envoy sends it, and nginx for a client that uses HTTP/2
-)
+_BEARER_HTTP2: Final = b"\r\nauthorization: Bearer "
+"""As Envoy sends it, and nginx for a client that uses HTTP/2."""
 _LINE_FEED: Final = ord(b"\n")
 _MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096

@@ -31,8 +31,7 @@ class ServerRunner:
         for listening in self._listening:
             listening.close()
         self._listening.clear()
-        await asyncio.sleep(
-            0
-        )  # the handling of requests that have arrived begins before idle connections are closed
+        # The handling of requests that have arrived begins before idle connections are closed.
+        await asyncio.sleep(0)
         self.server.pre_shutdown()
         await self.server.shutdown(self._shutdown_timeout)
