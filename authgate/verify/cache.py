@@ -274,6 +274,9 @@ class CachingVerifier:
         return verdict
 
     async def _finish(self, pending: Pending[Verdict], digest: bytes, asked_at: float) -> Verdict:
+        cached = self._cache.lookup(digest)  # another request with this token may have been faster
+        if cached is not None:
+            return cached
         self._on_miss()
         verdict = await pending.finish()
         self._cache.store(digest, verdict, asked_at)

@@ -11,6 +11,7 @@ import pytest
 from authgate.errors import Reason
 from authgate.model import (
     Authenticated,
+    BearerToken,
     Evidence,
     Identity,
     KeyInfo,
@@ -22,7 +23,7 @@ from authgate.model import (
 from authgate.verify.cache import CacheRules
 from authgate.verify.weight import weight_of
 from tests.support.clock import START, FakeClock
-from tests.support.verifiers import GOOD, Cached, ScriptedVerifier, good
+from tests.support.verifiers import GOOD, Cached, ScriptedVerifier, finished, good
 
 BAD = Rejected(Reason.SIGNATURE_INVALID, "1 key(s) tried", Evidence("jwks", "corp"))
 OUTAGE = Unavailable(Reason.REVIEW_UNAVAILABLE)
@@ -82,6 +83,17 @@ async def test_a_clock_that_is_set_back_ends_rejections(
     inner.verdict = good()
     assert await asked_again(cached, inner)
     assert isinstance(await ask(cached, "earlier"), Authenticated)
+
+
+async def test_a_request_that_begins_to_wait_late_finds_the_verdict(
+    cached: Cached, inner: ScriptedVerifier
+) -> None:
+    """A second request with the same token was pending, and the first one is finished before it waits."""
+    inner.held = True
+    first, second = (cached.verifier.try_verify(BearerToken("token")) for _ in range(2))
+    inner.release()
+    assert (await finished(first)).evidence.source == "jwks"
+    assert (await finished(second)).evidence.source == "cache"
 
 
 async def test_other_tokens_have_other_verdicts(cached: Cached, inner: ScriptedVerifier) -> None:
