@@ -245,7 +245,7 @@ async def test_tokens_without_audience_are_reviewed_if_configured(
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (static_token, "token_malformed"),  # it has two dots
+        (static_token, "token_opaque"),  # although it has two dots
         (legacy_token, "audience_mismatch"),
         (token_without_audience, "audience_mismatch"),
     ],
