@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from authgate.cluster.api import AccessAttributes
-    from authgate.model import Identity, Verdict
+    from authgate.model import Identity, Moment, Verdict
     from authgate.policy.access_review import AccessRule
     from authgate.policy.headers import HeaderMapper
     from authgate.policy.rules import Clause, Policy, Refusal
@@ -321,13 +321,14 @@ class Gate:
         request: OriginalRequest,
         render: Render,
         *,
+        at: Moment,
         on_difference: OnDifference | None = None,
     ) -> tuple[RenderedAnswer, Authenticated | Rejected] | None:
         """Return the response to a token whose verdict is cached or whose sender is known, and the verdict.
 
         The result is None if `try_decide` must be called, as for requests that need an access review. `token` can be
         any bytes, and `digest` is the cache's digest of them: only well-formed credentials are ever cached or known.
-        `render` is called if neither the verdict nor its sender keeps a response yet.
+        `render` is called if neither the verdict nor its sender keeps a response yet. `at` is the present time.
         """
         if self.cache is None:
             return None
@@ -337,7 +338,7 @@ class Gate:
             clause, seen = policy.clause_for(request)
         if clause.access is not None:
             return None
-        verdict = self.cache.lookup(digest)
+        verdict = self.cache.lookup_at(digest, at)
         if verdict is None:
             if len(token) > self._max_token_bytes:
                 return None

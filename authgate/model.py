@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, dataclass_transform
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    dataclass_transform,
+)
 
 from authgate.errors import Reason
 
@@ -45,6 +55,13 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Return a clock that never goes back, for ages and timeouts."""
         ...
+
+
+class Moment(NamedTuple):
+    """One time by both clocks, in seconds."""
+
+    monotonic: float
+    now: float
 
 
 class BearerToken:

@@ -33,7 +33,7 @@ class RequestIds:
         self.field: Final = header.lower().encode()
         """The header's name as `values_of` takes it."""
         self._line = f"{header}: ".encode()
-        self._pool: Iterator[bytes] = iter(())
+        self._new_lines: Iterator[bytes] = iter(())
 
     def of(self, headers: RawHeaders) -> str:
         """Return the id of a request with these headers."""
@@ -46,7 +46,7 @@ class RequestIds:
 
     def new_line(self) -> bytes:
         """Return the header line of a response to a request without such a line."""
-        return self._line + (next(self._pool, b"") or self._new()) + b"\r\n"
+        return next(self._new_lines, b"") or self._more_lines()
 
     def answer_headers(self, request_id: str) -> Headers:
         """Return the header of a response."""
@@ -57,13 +57,14 @@ class RequestIds:
         value = value.strip(b" \t")
         if value and len(value) <= MAX_LENGTH and not value.translate(None, _ALLOWED) and _JWT not in value:
             return value
-        return next(self._pool, b"") or self._new()
+        return self.new_line()[len(self._line) : -2]
 
-    def _new(self) -> bytes:
+    def _more_lines(self) -> bytes:
         text = os.urandom(_BYTES * _POOL).hex().encode()
         size = 2 * _BYTES
-        self._pool = iter([text[start : start + size] for start in range(0, len(text), size)])
-        return next(self._pool)
+        ids = (text[start : start + size] for start in range(0, len(text), size))
+        self._new_lines = iter([self._line + one + b"\r\n" for one in ids])
+        return next(self._new_lines)
 
 
 def named(request_id: str | None) -> dict[str, str]:

@@ -11,7 +11,16 @@ from hashlib import sha256
 from math import inf
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict, Unavailable, Verdict
+from authgate.model import (
+    Authenticated,
+    BearerToken,
+    Moment,
+    Pending,
+    Rejected,
+    SenderVerdict,
+    Unavailable,
+    Verdict,
+)
 from authgate.observability.log import event
 from authgate.verify.weight import weight_of
 
@@ -101,15 +110,20 @@ class VerdictCache:
 
     def lookup(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return the cached verdict, or None if it has expired or must be renewed."""
+        return self.lookup_at(digest, Moment(self._monotonic(), self._now()))
+
+    def lookup_at(self, digest: bytes, at: Moment) -> Authenticated | Rejected | None:
+        """Do the same, with the present time."""
         good = self._good
         verdict = good.verdicts.get(digest)
         if verdict is None:
             return self._lookup_rejected(digest)
         # As `_is_valid`, but without another call.
+        monotonic, now = at
         if (
-            self._monotonic() >= verdict.until
+            monotonic >= verdict.until
             or verdict.handle.revoked
-            or (verdict.expires_at is not None and self._now() >= verdict.expires_at)
+            or (verdict.expires_at is not None and now >= verdict.expires_at)
             or (verdict.object_handles and not self._is_valid(verdict))
         ):
             good.drop(digest)

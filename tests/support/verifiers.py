@@ -13,6 +13,7 @@ from authgate.model import (
     BearerToken,
     Evidence,
     Identity,
+    Moment,
     Pending,
     Rejected,
     RenderedAnswer,
@@ -132,7 +133,13 @@ def lookup_cached(
     assert gate.cache is not None
     digest = gate.cache.digest(text.encode())
     known = gate.answer_known(
-        b"", digest, gate.policies[policy], request, Rendered, on_difference=on_difference
+        b"",
+        digest,
+        gate.policies[policy],
+        request,
+        Rendered,
+        at=Moment(0.0, 0.0),
+        on_difference=on_difference,
     )
     if known is None:
         return None

@@ -15,6 +15,7 @@ from authgate.model import (
     Deny,
     Evidence,
     Identity,
+    Moment,
     OriginalRequest,
     Rejected,
     Unavailable,
@@ -112,7 +113,9 @@ async def test_a_cached_answer_and_its_decision_are_the_same(clock: FakeClock, p
 async def test_without_a_cache_lookups_return_nothing() -> None:
     """Explanations and policy tests use no cache."""
     gate = gate_of(ScriptedVerifier())
-    assert gate.answer_known(b"", b"", gate.policies["default"], PUBLIC, Rendered) is None
+    assert (
+        gate.answer_known(b"", b"", gate.policies["default"], PUBLIC, Rendered, at=Moment(0.0, 0.0)) is None
+    )
 
 
 @pytest.mark.parametrize(

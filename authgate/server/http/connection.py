@@ -122,13 +122,10 @@ class Connection(RequestHandler):
         if (
             self._lane is not None
             # aiohttp waits for the first byte of a request, or will do so in the next turn of the event loop.
-            and (self._last_body_arrived if waiter is None else not waiter.done())
-            and not self._request_in_progress
+            and (self._will_wait if waiter is None else not waiter.done())
             and self._header_timer is None
-            and not self._messages
-            and not self._upgraded
             and not self._paused
-            and not self._close
+            and not self._upgraded
             and not self._force_close
         ):
             self._arrived = data
@@ -137,25 +134,30 @@ class Connection(RequestHandler):
             self._feed(data)
 
     @property
-    def _last_body_arrived(self) -> bool:
-        return self._last_body is None or self._last_body.is_eof()
+    def _will_wait(self) -> bool:
+        """Whether aiohttp will wait for a request in the next turn: all earlier ones are answered and have ended."""
+        return (
+            (self._last_body is None or self._last_body.is_eof())
+            and not self._request_in_progress
+            and not self._messages
+            and not self._close
+        )
 
-    def decide(self) -> None:
-        """Decide the request that has arrived in the fast lane, or have aiohttp read it."""
+    def decide(self, now: float) -> None:
+        """Decide the request that has arrived in the fast lane, or have aiohttp read it. `now` is the loop's time."""
         data, self._arrived = self._arrived, b""
         if not data:
             return
-        answer, waiter = None, self._waiter
-        if self._lane is not None and waiter is not None and not waiter.done():  # done if the connection ends
-            answer = self._lane.answer(data)
-        if answer is None:
-            self._feed(data)
-            return
-        # Update counters and timers as aiohttp would have.
-        self._request_count += 1
-        self._server.requests_count += 1
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        self._answer = answer
+        lane, waiter = self._lane, self._waiter
+        if lane is not None and waiter is not None and not waiter.done():  # done if the connection ends
+            answer = lane.answer(data)
+            if answer is not None:
+                self._next_keepalive_close_time = now + self._keepalive_timeout  # as aiohttp would have
+                self._answer = answer
+                return
+        self._feed(data)
+        if lane is not None:
+            lane.begin()
 
     def send(self) -> None:
         """Send the answer of the fast lane, if there is one."""
@@ -398,12 +400,19 @@ class GateServer(web.Server):
 
     def decide(self, connections: Sequence[Connection]) -> None:
         """Decide the requests that have arrived at these connections, and send the answers."""
-        for step in (Connection.decide, Connection.send):
-            for connection in connections:
-                try:
-                    step(connection)
-                except Exception as error:  # noqa: BLE001 - other connections are not affected
-                    connection.fail(error)
+        now = self._loop.time()
+        if self._lane is not None:
+            self._lane.begin()
+        for connection in connections:
+            try:
+                connection.decide(now)
+            except Exception as error:  # noqa: BLE001 - other connections are not affected
+                connection.fail(error)
+        for connection in connections:
+            try:
+                connection.send()
+            except Exception as error:  # noqa: BLE001 - as above
+                connection.fail(error)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         response: web.StreamResponse

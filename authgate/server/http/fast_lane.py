@@ -10,11 +10,11 @@ import re
 from dataclasses import replace
 from email.utils import format_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from authgate.credential.bearer import values_of
 from authgate.errors import REASONS, Step
-from authgate.model import PERSONAL_MARK, Allow, Deny, Pending, RenderedAnswer, SenderVerdict
+from authgate.model import PERSONAL_MARK, Allow, Deny, Moment, Pending, RenderedAnswer, SenderVerdict
 from authgate.policy.conditions import NO_REQUEST
 from authgate.server.http.request import (
     FORWARDED_HEADERS,
@@ -41,11 +41,14 @@ if TYPE_CHECKING:
     from authgate.model import Authenticated, Clock, Decision, OriginalRequest, Rejected
     from authgate.observability.metrics import AnswerCells
     from authgate.observability.tracing import Tracing
+    from authgate.policy.rules import Policy
     from authgate.server.decider import Serving
     from authgate.server.http.request import Endpoint
     from authgate.server.record import Recorder
     from authgate.server.request_ids import RequestIds
-    from authgate.vocabulary import Proxy
+
+    _Head = tuple[str, Endpoint, Policy, list[bytes], dict[int, bytes]]
+    """Method, endpoint, policy, credentials beside the Bearer token, and the lines about the client's request."""
 
 _REQUEST_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*) HTTP/1\.1"
@@ -118,6 +121,10 @@ _LINE_FEED: Final = ord(b"\n")
 _MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 256
+_MAX_HEAD_BYTES = 1024
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
 
 
 class CountedAnswer(RenderedAnswer):
@@ -194,10 +201,14 @@ class FastLane:
         self._second = -1
         self._tail = b""
         self._refusals: dict[tuple[Reason, str], bytes] = {}
-        self._use_proxy(serving().proxy)
+        self._at = Moment(0.0, 0.0)
+        self._started = 0.0
+        self._use(serving())
 
-    def _use_proxy(self, proxy: Proxy | None) -> None:
-        """Use a proxy's fields for the client's request. Each may occur only once, like `Host`."""
+    def _use(self, serving: Serving) -> None:
+        """Use a configuration. The fields of its proxy for the client's request may occur only once, like `Host`."""
+        self._used = serving
+        proxy = serving.proxy
         names = NO_FORWARDED_HEADERS if proxy is None else FORWARDED_HEADERS[proxy]
         roles = {names.method: _ORIGINAL_METHOD, names.uri: _ORIGINAL_URI, names.host: _ORIGINAL_HOST}
         self._proxy = proxy
@@ -211,6 +222,15 @@ class FastLane:
         self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host | _REQUEST_ID | _TRACE_PARENT
         self._meanings: dict[bytes, int] = {}
         self._names: dict[bytes, int] = {}
+        self._heads: dict[bytes, _Head] = {}
+
+    def begin(self) -> None:
+        """Read the clocks. Call this before `answer`; for requests that arrived together, once is enough."""
+        self._started, now = self._at = Moment(self._monotonic(), self._now())
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._tail = TAIL + format_datetime(utc(now), usegmt=True).encode() + b"\r\n\r\n"
 
     def answer(self, data: bytes) -> bytes | None:
         """Return the answer to a chunk that is exactly one plain request, or None for anything else.
@@ -219,22 +239,16 @@ class FastLane:
         has been changed or counted then.
         """
         try:
-            started = self._monotonic()
             serving = self._serving()
-            if not serving.sources.only_authorization:
+            if serving is not self._used:
+                self._use(serving)
+            token, head = self._read(data)
+            if head is None or not serving.sources.only_authorization:
                 return None
-            if serving.proxy != self._proxy:
-                self._use_proxy(serving.proxy)
-            request = self._read(data)
-            if request is None:
-                return None
-            method, endpoint, token, others, forwarded = request
+            method, endpoint, policy, others, forwarded = head
             if self._tracing is not None and self._may_record(self._tracing, forwarded):
                 return None
             gate = serving.gate
-            policy = gate.policies.get(endpoint.policy)
-            if policy is None:
-                return None
             original = self._original(method, endpoint, forwarded) if policy.reads_request else NO_REQUEST
             on_difference = None
             id_line = self._id_line(forwarded)
@@ -245,19 +259,25 @@ class FastLane:
             if token is not None and not others and gate.cache is not None:
                 digest = gate.cache.digest(token)
                 known = gate.answer_known(
-                    token, digest, policy, original, self._render, on_difference=on_difference
+                    token,
+                    digest,
+                    policy,
+                    original,
+                    self._render,
+                    at=self._at,
+                    on_difference=on_difference,
                 )
                 if known is not None:
                     answer, verdict = known
-                    seconds = self._monotonic() - started
+                    seconds = self._seconds()
                     if isinstance(answer, CountedAnswer):
                         answer.cells[verdict.evidence.source].add(seconds)
-                        return answer.head_for(verdict) + id_line + self._tail_now()
+                        return answer.head_for(verdict) + id_line + self._tail
                     if not isinstance(answer, AuditedAnswer):
                         raise TypeError("another server's answer")
                     about = partial(self._facts, data, method, endpoint, id_line)
                     self._recorder.record(answer.decision, policy.name, seconds, about)
-                    return answer.head + id_line + self._tail_now()
+                    return answer.head + id_line + self._tail
             if policy.reviews_access:
                 return None
             values = others if token is None else [b"Bearer " + token, *others]
@@ -266,12 +286,17 @@ class FastLane:
                 return None
             if REASONS[decision.reason].step is Step.CREDENTIAL and not _are_printable(values):
                 return None
-            seconds = self._monotonic() - started
+            seconds = self._seconds()
             about = partial(self._facts, data, method, endpoint, id_line)
             self._recorder.record(decision, policy.name, seconds, about)
-            return self._head_of(decision) + id_line + self._tail_now()
+            return self._head_of(decision) + id_line + self._tail
         except Exception:  # noqa: BLE001 - aiohttp's handler meets it again, and answers 503 with a log line
             return None
+
+    def _seconds(self) -> float:
+        """Return the time since the last answer, or since `begin`."""
+        started, self._started = self._started, self._monotonic()
+        return self._started - started
 
     @staticmethod
     def _may_record(tracing: Tracing, forwarded: dict[int, bytes]) -> bool:
@@ -293,10 +318,8 @@ class FastLane:
         head = self._refusals.get(key)
         if head is None:
             head = head_of(decision)
-            if len(self._refusals) >= _MAX_REMEMBERED:
-                self._refusals.clear()  # a flood of different details; frequent heads return soon
             if len(decision.detail) <= _MAX_REMEMBERED_BYTES:
-                self._refusals[key] = head
+                _remember(self._refusals, key, head)
         return head
 
     def _original(self, method: str, endpoint: Endpoint, forwarded: dict[int, bytes]) -> OriginalRequest:
@@ -330,44 +353,59 @@ class FastLane:
         credentials = values_of(headers, b"authorization")
         return facts_of(subrequest, serving.proxy, serving.gate.policies.get(endpoint.policy), credentials)
 
-    def _read(self, data: bytes) -> tuple[str, Endpoint, bytes | None, list[bytes], dict[int, bytes]] | None:
-        """Return method, endpoint, Bearer token, other credentials and the lines that describe the client's request.
+    def _read(self, data: bytes) -> tuple[bytes | None, _Head | None]:
+        """Return the Bearer token, and what the rest of the head says; None for it if it is not a plain request.
 
-        Return None if the bytes are not a plain request. The gate checks the bytes of the token and the credentials.
+        The gate checks the bytes of the token and of other credentials.
         """
-        if len(data) > self._max_header_bytes or data[-4:] != b"\r\n\r\n":
-            return None
-        token: bytes | None = None
-        before, marker, after = data.partition(_BEARER)
-        if not marker:
-            before, marker, after = data.partition(_BEARER_HTTP2)
-        if marker:  # most bytes are the token's, and splitting takes time for each byte
-            token, _, rest = after.partition(b"\r")
-            if rest[0] != _LINE_FEED:
-                return None
-            token = token.rstrip(b" \t")
-            before += b"\r" + rest
-        lines = before.split(b"\r\n")
-        if len(lines) + (token is not None) > self._max_lines:
+        if len(data) > self._max_header_bytes or not data.endswith(b"\r\n\r\n"):
+            return None, None
+        token, rest = None, data
+        before = data.find(_BEARER)
+        if before < 0:
+            before = data.find(_BEARER_HTTP2)
+        if before >= 0:  # most bytes are the token's, and splitting takes time for each byte
+            end = data.index(b"\r", before + len(_BEARER))
+            if data[end + 1] != _LINE_FEED:
+                return None, None
+            token = data[before + len(_BEARER) : end].rstrip(b" \t")
+            rest = data[:before] + data[end:]
+        return token, self._heads.get(rest) or self._head(rest)
+
+    def _head(self, rest: bytes) -> _Head | None:
+        """Read a head without the line of its Bearer token, and cache it if it has only lines that repeat."""
+        lines = rest.split(b"\r\n")
+        if len(lines) >= self._max_lines:
             return None
         target = self._targets.get(lines[0]) or self._target_of(lines[0])
         if target is None:
+            return None
+        method, endpoint = target
+        policy = self._used.gate.policies.get(endpoint.policy)
+        if policy is None:
             return None
         meanings, forwarded_bits = self._meanings, self._forwarded
         others: list[bytes] = []
         forwarded: dict[int, bytes] = {}
         seen = 0
+        repeats = lines[0] in self._targets
         for line in lines[1:-2]:
             meaning = meanings.get(line)
             if meaning is None:
                 meaning = self._meaning_of(line, others)
+                repeats = False
             if meaning:
                 if meaning < 0 or seen & meaning:
                     return None
                 seen |= meaning
                 if meaning & forwarded_bits:
                     forwarded[meaning] = line
-        return (*target, token, others, forwarded) if seen & _HOST else None
+        if not seen & _HOST:
+            return None
+        head = method, endpoint, policy, others, forwarded
+        if repeats and len(rest) <= _MAX_HEAD_BYTES:
+            _remember(self._heads, rest, head)
+        return head
 
     def _target_of(self, line: bytes) -> tuple[str, Endpoint] | None:
         match = _REQUEST_LINE.fullmatch(line)
@@ -377,8 +415,8 @@ class FastLane:
         if endpoint is None:
             return None
         target = match[1].decode("ascii"), endpoint
-        if len(line) <= _MAX_REMEMBERED_BYTES and len(self._targets) < _MAX_REMEMBERED:
-            self._targets[line] = target
+        if len(line) <= _MAX_REMEMBERED_BYTES:
+            _remember(self._targets, line, target)
         return target
 
     def _meaning_of(self, line: bytes, values: list[bytes]) -> int:
@@ -392,12 +430,8 @@ class FastLane:
         if not colon or value.translate(None, _PRINTABLE):
             return _FOREIGN
         if meaning >= 0:
-            if (
-                name in _REPEATING
-                and len(line) <= _MAX_REMEMBERED_BYTES
-                and len(self._meanings) < _MAX_REMEMBERED
-            ):
-                self._meanings[line] = meaning
+            if name in _REPEATING and len(line) <= _MAX_REMEMBERED_BYTES:
+                _remember(self._meanings, line, meaning)
             return meaning
         value = value.strip(b" \t")
         if meaning == _CONTENT_LENGTH:
@@ -416,16 +450,16 @@ class FastLane:
             b"connection": _CONNECTION,
         }
         meaning = _FOREIGN if lower in _FOREIGN_NAMES else special.get(lower, self._once.get(lower, _PLAIN))
-        if len(self._names) < _MAX_REMEMBERED and len(name) <= _MAX_REMEMBERED_BYTES:
-            self._names[name] = meaning
+        if len(name) <= _MAX_REMEMBERED_BYTES:
+            _remember(self._names, name, meaning)
         return meaning
 
-    def _tail_now(self) -> bytes:
-        now = int(self._now())
-        if now != self._second:
-            self._second = now
-            self._tail = TAIL + format_datetime(utc(now), usegmt=True).encode() + b"\r\n\r\n"
-        return self._tail
+
+def _remember(known: dict[_K, _V], key: _K, value: _V) -> None:
+    """Cache a value. In a flood of different keys, all are forgotten at times; frequent ones return soon."""
+    if len(known) >= _MAX_REMEMBERED:
+        known.clear()
+    known[key] = value
 
 
 def _are_printable(values: Iterable[bytes]) -> bool:
