@@ -60,10 +60,9 @@ class RequestIds:
         return self.new_line()[len(self._line) : -2]
 
     def _more_lines(self) -> bytes:
-        text = os.urandom(_BYTES * _POOL).hex().encode()
-        size = 2 * _BYTES
-        ids = (text[start : start + size] for start in range(0, len(text), size))
-        self._new_lines = iter([self._line + one + b"\r\n" for one in ids])
+        ids = os.urandom(_BYTES * _POOL).hex("\0", _BYTES).encode()
+        between = b"\r\n\0" + self._line
+        self._new_lines = iter((self._line + ids.replace(b"\0", between) + b"\r\n").split(b"\0"))
         return next(self._new_lines)
 
 

@@ -62,7 +62,6 @@ class Connection(RequestHandler):
     """aiohttp's connection, with a deadline and a maximum size for the headers of each request."""
 
     __slots__ = (
-        "_answer",
         "_arrived",
         "_budget",
         "_header_bytes",
@@ -103,7 +102,6 @@ class Connection(RequestHandler):
         self._lane = lane
         self._arrived = b""
         """What has arrived for the fast lane, which reads it before the event loop waits again."""
-        self._answer = b""
         self._budget = budget
         self._last_body: StreamReader | None = None
         """The body of the last request with a complete head."""
@@ -143,27 +141,24 @@ class Connection(RequestHandler):
             and not self._close
         )
 
-    def decide(self, now: float) -> None:
-        """Decide the request that has arrived in the fast lane, or have aiohttp read it. `now` is the loop's time."""
+    def decide(self, now: float) -> bytes | None:
+        """Return the fast lane's answer to the request that has arrived, or have aiohttp read and answer it.
+
+        `now` is the time of the event loop.
+        """
         data, self._arrived = self._arrived, b""
         if not data:
-            return
+            return None
         lane, waiter = self._lane, self._waiter
         if lane is not None and waiter is not None and not waiter.done():  # done if the connection ends
             answer = lane.answer(data)
             if answer is not None:
                 self._next_keepalive_close_time = now + self._keepalive_timeout  # as aiohttp would have
-                self._answer = answer
-                return
+                return answer
         self._feed(data)
         if lane is not None:
             lane.begin()
-
-    def send(self) -> None:
-        """Send the answer of the fast lane, if there is one."""
-        answer, self._answer = self._answer, b""
-        if answer and self.transport is not None:
-            self.transport.write(answer)
+        return None
 
     def _process_keepalive(self) -> None:
         """End the connection if it has been idle for too long. What has just arrived is decided first."""
@@ -403,14 +398,19 @@ class GateServer(web.Server):
         now = self._loop.time()
         if self._lane is not None:
             self._lane.begin()
+        answered: list[tuple[Connection, bytes]] = []
         for connection in connections:
             try:
-                connection.decide(now)
+                answer = connection.decide(now)
             except Exception as error:  # noqa: BLE001 - other connections are not affected
                 connection.fail(error)
-        for connection in connections:
+            else:
+                if answer is not None:
+                    answered.append((connection, answer))
+        for connection, answer in answered:
             try:
-                connection.send()
+                if connection.transport is not None:
+                    connection.transport.write(answer)
             except Exception as error:  # noqa: BLE001 - as above
                 connection.fail(error)
 

@@ -269,7 +269,8 @@ class FastLane:
                 )
                 if known is not None:
                     answer, verdict = known
-                    seconds = self._seconds()
+                    started, self._started = self._started, self._monotonic()
+                    seconds = self._started - started
                     if isinstance(answer, CountedAnswer):
                         answer.cells[verdict.evidence.source].add(seconds)
                         return answer.head_for(verdict) + id_line + self._tail

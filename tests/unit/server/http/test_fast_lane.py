@@ -140,6 +140,14 @@ def test_only_plain_requests_are_answered(name: str) -> None:
     assert (Lane(ScriptedVerifier()).status(CORPUS[name]) is not None) == (name in ANSWERED)
 
 
+def test_repeated_heads_are_read_alike() -> None:
+    """Each head is cached when its lines have been seen before, and that changes no answer."""
+    lane = Lane(ScriptedVerifier())
+    first, second, third = ({name: lane.status(data) for name, data in CORPUS.items()} for _ in range(3))
+    assert first == second == third
+    assert {name for name, status in first.items() if status is not None} == ANSWERED
+
+
 @pytest.mark.parametrize("end", range(1, len(CORPUS["good"]) - 1), ids=str)
 def test_no_incomplete_request_is_answered(end: int) -> None:
     """It is left to aiohttp."""
@@ -245,13 +253,25 @@ def test_the_date_is_that_of_the_answer() -> None:
 
 
 def test_memory_for_clients_bytes_is_bounded() -> None:
-    """The caches of field names, repeating lines and request lines have a maximum size."""
+    """The caches of field names, repeating lines, request lines and heads have a maximum size."""
     lane = Lane(ScriptedVerifier())
     for number in range(6000):
-        request = f"GET /verify?{number} HTTP/1.1\r\nHost: gate-{number}\r\nX-{number}: 1\r\n\r\n"
-        assert lane.status(request.encode()) == 401
+        for extra in (f"X-{number}: 1\r\n", "", ""):
+            request = f"GET /verify?{number} HTTP/1.1\r\nHost: gate-{number}\r\n{extra}\r\n"
+            assert lane.status(request.encode()) == 401
     kept = lane.lane
-    assert max(len(kept._meanings), len(kept._names), len(kept._targets)) <= 4096
+    sizes = [len(cache) for cache in (kept._meanings, kept._names, kept._targets, kept._heads)]
+    assert all(0 < size <= 4096 for size in sizes)
+
+
+def test_no_head_with_an_unknown_field_is_kept() -> None:
+    """Its value may be a secret, or different in each request."""
+    lane = Lane(ScriptedVerifier())
+    for field in (b"Cookie: a", b"X-Api-Key: a", b"Authorization: Basic YTpi", b"X-Original-URI: /a?key=b"):
+        data = b"GET /verify HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer a\r\n" + field + b"\r\n\r\n"
+        for _ in range(3):
+            lane.status(data)
+    assert not lane.lane._heads
 
 
 def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
@@ -261,6 +281,17 @@ def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
     names = ["rules: staff, a query", "rules: staff, an escape", "rules: no rule", "rules: ambiguous"]
     assert [lane.status(CORPUS[name]) for name in names * 2] == [200, 200, 403, 403] * 2
     assert verifier.asked == ["good-token"]
+
+
+def test_the_lane_uses_a_new_policy() -> None:
+    """A reload takes effect at the next request, also if its head was seen before."""
+    lane = Lane(ScriptedVerifier())
+    assert [lane.status(CORPUS["good"]) for _ in range(3)] == [200] * 3
+    closed = {"default": Policy("default", allow=())}
+    lane.serving = Serving(
+        Gate(ScriptedVerifier(), closed, HeaderMapper("oauth2-proxy", 16384), 2048), "nginx"
+    )
+    assert lane.status(CORPUS["good"]) == 403
 
 
 def test_the_lane_uses_a_new_proxy() -> None:
