@@ -32,6 +32,7 @@ _IDENTITY = {
     "X-Auth-Request-Pod": "",
     "X-Auth-Request-Email": "",
     "X-Auth-Request-Preferred-Username": "",
+    "X-Request-Id": "4bf92f3577b34da6a3ce929d0e0e4736",
     "Cache-Control": "no-store",
 }
 
@@ -169,8 +170,11 @@ def minimal_command(python: Path, folder: Path, port: int, jwks: JsonObject) -> 
 
 
 def null_gate_command(nginx: Path, folder: Path, port: int) -> list[str | Path]:
-    """Return the command of an nginx that answers every request with 200 and identity headers."""
-    headers = " ".join(f'add_header {name} "{value}";' for name, value in _IDENTITY.items())
+    """Return the command of an nginx that answers every request with 200 and authgate's headers.
+
+    nginx omits a header with an empty value, so those get a space.
+    """
+    headers = " ".join(f'add_header {name} "{value or " "}";' for name, value in _IDENTITY.items())
     return _nginx(
         nginx,
         folder / "null",

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from authgate.server.record import Recorder
     from authgate.server.request_ids import RequestIds
 
-    _Head = tuple[str, Endpoint, Policy, list[bytes], dict[int, bytes]]
-    """Method, endpoint, policy, credentials beside the Bearer token, and the lines about the client's request."""
+    _Head = tuple[str, Endpoint, Policy, OriginalRequest, list[bytes], dict[int, bytes]]
+    """Method, endpoint, policy, the client's request, credentials beside the Bearer token, and lines by their bit."""
 
 _REQUEST_LINE = re.compile(
     rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*) HTTP/1\.1"
@@ -94,7 +94,8 @@ _FOREIGN_NAMES: Final = frozenset(
         b"upgrade",
     }
 )
-# Fields whose lines repeat in many requests and hold no secret. The meaning of a line is cached by its bytes.
+# Fields whose lines repeat in many requests and hold no secret, if they have no query. The meaning of a line is cached
+# by its bytes.
 _REPEATING: Final = frozenset(
     name
     for title in (
@@ -109,8 +110,11 @@ _REPEATING: Final = frozenset(
         b"X-Forwarded-Method",
         b"X-Forwarded-Port",
         b"X-Forwarded-Proto",
+        b"X-Forwarded-Uri",
         b"X-Original-Host",
         b"X-Original-Method",
+        b"X-Original-URI",
+        b"X-Original-Url",
     )
     for name in (title, title.lower())
 )
@@ -121,6 +125,7 @@ _LINE_FEED: Final = ord(b"\n")
 _MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 256
+_MAX_HEADS = 1024
 _MAX_HEAD_BYTES = 1024
 
 _K = TypeVar("_K")
@@ -245,11 +250,10 @@ class FastLane:
             token, head = self._read(data)
             if head is None or not serving.sources.only_authorization:
                 return None
-            method, endpoint, policy, others, forwarded = head
+            method, endpoint, policy, original, others, forwarded = head
             if self._tracing is not None and self._may_record(self._tracing, forwarded):
                 return None
             gate = serving.gate
-            original = self._original(method, endpoint, forwarded) if policy.reads_request else NO_REQUEST
             on_difference = None
             id_line = self._id_line(forwarded)
             if policy.shadow is not None:
@@ -403,9 +407,10 @@ class FastLane:
                     forwarded[meaning] = line
         if not seen & _HOST:
             return None
-        head = method, endpoint, policy, others, forwarded
+        original = self._original(method, endpoint, forwarded) if policy.reads_request else NO_REQUEST
+        head = method, endpoint, policy, original, others, forwarded
         if repeats and len(rest) <= _MAX_HEAD_BYTES:
-            _remember(self._heads, rest, head)
+            _remember(self._heads, rest, head, _MAX_HEADS)
         return head
 
     def _target_of(self, line: bytes) -> tuple[str, Endpoint] | None:
@@ -431,7 +436,7 @@ class FastLane:
         if not colon or value.translate(None, _PRINTABLE):
             return _FOREIGN
         if meaning >= 0:
-            if name in _REPEATING and len(line) <= _MAX_REMEMBERED_BYTES:
+            if name in _REPEATING and b"?" not in value and len(line) <= _MAX_REMEMBERED_BYTES:
                 _remember(self._meanings, line, meaning)
             return meaning
         value = value.strip(b" \t")
@@ -456,9 +461,9 @@ class FastLane:
         return meaning
 
 
-def _remember(known: dict[_K, _V], key: _K, value: _V) -> None:
+def _remember(known: dict[_K, _V], key: _K, value: _V, limit: int = _MAX_REMEMBERED) -> None:
     """Cache a value. In a flood of different keys, all are forgotten at times; frequent ones return soon."""
-    if len(known) >= _MAX_REMEMBERED:
+    if len(known) >= limit:
         known.clear()
     known[key] = value
 

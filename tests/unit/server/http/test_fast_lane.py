@@ -262,6 +262,7 @@ def test_memory_for_clients_bytes_is_bounded() -> None:
     kept = lane.lane
     sizes = [len(cache) for cache in (kept._meanings, kept._names, kept._targets, kept._heads)]
     assert all(0 < size <= 4096 for size in sizes)
+    assert len(kept._heads) <= 1024
 
 
 def test_no_head_with_an_unknown_field_is_kept() -> None:
