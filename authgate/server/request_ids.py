@@ -40,12 +40,11 @@ class RequestIds:
         values = values_of(headers, self.field)
         return self._id(values[0] if len(values) == 1 else b"").decode()
 
-    def line(self, request_line: bytes) -> bytes:
-        """Return the response's header line; `request_line` is the only such line of the request, or empty."""
-        return self._line + self._id(request_line.partition(b":")[2]) + b"\r\n"
+    def line(self, value: bytes | None) -> bytes:
+        """Return the response's header line; `value` is the only one in the request, or None."""
+        return self._new_line() if value is None else self._line + self._id(value) + b"\r\n"
 
-    def new_line(self) -> bytes:
-        """Return the header line of a response to a request without such a line."""
+    def _new_line(self) -> bytes:
         return next(self._new_lines, b"") or self._more_lines()
 
     def answer_headers(self, request_id: str) -> Headers:
@@ -57,7 +56,7 @@ class RequestIds:
         value = value.strip(b" \t")
         if value and len(value) <= MAX_LENGTH and not value.translate(None, _ALLOWED) and _JWT not in value:
             return value
-        return self.new_line()[len(self._line) : -2]
+        return self._new_line()[len(self._line) : -2]
 
     def _more_lines(self) -> bytes:
         ids = os.urandom(_BYTES * _POOL).hex("\0", _BYTES).encode()

@@ -125,6 +125,7 @@ _LINE_FEED: Final = ord(b"\n")
 _MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 256
+_NOT_PLAIN: Final = (None, None, None)
 _MAX_HEADS = 1024
 _MAX_HEAD_BYTES = 1024
 
@@ -228,6 +229,9 @@ class FastLane:
         self._meanings: dict[bytes, int] = {}
         self._names: dict[bytes, int] = {}
         self._heads: dict[bytes, _Head] = {}
+        # How the proxy writes fields that differ in each request.
+        self._bearer = _BEARER
+        self._id_marker = b""
 
     def begin(self) -> None:
         """Read the clocks. Call this before `answer`; for requests that arrived together, once is enough."""
@@ -247,7 +251,7 @@ class FastLane:
             serving = self._serving()
             if serving is not self._used:
                 self._use(serving)
-            token, head = self._read(data)
+            token, request_id, head = self._read(data)
             if head is None or not serving.sources.only_authorization:
                 return None
             method, endpoint, policy, original, others, forwarded = head
@@ -255,7 +259,7 @@ class FastLane:
                 return None
             gate = serving.gate
             on_difference = None
-            id_line = self._id_line(forwarded)
+            id_line = b"" if self._ids is None else self._ids.line(request_id)
             if policy.shadow is not None:
                 about = partial(self._facts, data, method, endpoint, id_line)
                 on_difference = partial(self._recorder.difference, about=about)
@@ -308,13 +312,6 @@ class FastLane:
         line = forwarded.get(_TRACE_PARENT)
         return tracing.may_record(None if line is None else parse_trace_parent(line.partition(b":")[2]))
 
-    def _id_line(self, forwarded: dict[int, bytes]) -> bytes:
-        """Return the response's line with the request id."""
-        if self._ids is None:
-            return b""
-        line = forwarded.get(_REQUEST_ID) if forwarded else None
-        return self._ids.new_line() if line is None else self._ids.line(line)
-
     def _head_of(self, decision: Decision) -> bytes:
         """Return an answer's head. Heads of denials are cached by reason and detail."""
         if not isinstance(decision, Deny):
@@ -358,29 +355,52 @@ class FastLane:
         credentials = values_of(headers, b"authorization")
         return facts_of(subrequest, serving.proxy, serving.gate.policies.get(endpoint.policy), credentials)
 
-    def _read(self, data: bytes) -> tuple[bytes | None, _Head | None]:
-        """Return the Bearer token, and what the rest of the head says; None for it if it is not a plain request.
+    def _read(self, data: bytes) -> tuple[bytes | None, bytes | None, _Head | None]:
+        """Return the Bearer token, the request id, and what the rest of the head says.
 
-        The gate checks the bytes of the token and of other credentials.
+        The last is None if this is not a plain request. The gate checks the bytes of the token and of other
+        credentials.
         """
         if len(data) > self._max_header_bytes or not data.endswith(b"\r\n\r\n"):
-            return None, None
-        token, rest = None, data
-        before = data.find(_BEARER)
+            return _NOT_PLAIN
+        token, request_id, rest = None, None, data
+        marker = self._bearer
+        before = data.find(marker)
         if before < 0:
-            before = data.find(_BEARER_HTTP2)
+            marker = _BEARER_HTTP2 if marker is _BEARER else _BEARER
+            before = data.find(marker)
         if before >= 0:  # most bytes are the token's, and splitting takes time for each byte
-            end = data.index(b"\r", before + len(_BEARER))
+            self._bearer = marker
+            start = before + len(marker)
+            end = data.index(b"\r", start)
             if data[end + 1] != _LINE_FEED:
-                return None, None
-            token = data[before + len(_BEARER) : end].rstrip(b" \t")
+                return _NOT_PLAIN
+            token = data[start:end].rstrip(b" \t")
             rest = data[:before] + data[end:]
-        return token, self._heads.get(rest) or self._head(rest)
+        marker = self._id_marker
+        before = rest.find(marker) if marker else -1
+        if before >= 0:
+            start = before + len(marker)
+            end = rest.index(b"\r", start)
+            request_id = rest[start:end]
+            if rest[end + 1] != _LINE_FEED or request_id.translate(None, _PRINTABLE):
+                return _NOT_PLAIN
+            rest = rest[:before] + rest[end:]
+        head = self._heads.get(rest)
+        if head is None:
+            seen = 0 if request_id is None else _REQUEST_ID
+            head = self._head(rest, seen, (token is not None) + (request_id is not None))
+            if head is not None and _REQUEST_ID in head[-1]:
+                request_id = head[-1][_REQUEST_ID].partition(b":")[2]
+        return token, request_id, head
 
-    def _head(self, rest: bytes) -> _Head | None:
-        """Read a head without the line of its Bearer token, and cache it if it has only lines that repeat."""
+    def _head(self, rest: bytes, seen: int, missing: int) -> _Head | None:
+        """Read a head without the lines that differ in each request, and cache it if it has only lines that repeat.
+
+        `missing` is how many lines those are, and `seen` has the bits of their fields.
+        """
         lines = rest.split(b"\r\n")
-        if len(lines) >= self._max_lines:
+        if len(lines) + missing > self._max_lines:
             return None
         target = self._targets.get(lines[0]) or self._target_of(lines[0])
         if target is None:
@@ -392,8 +412,7 @@ class FastLane:
         meanings, forwarded_bits = self._meanings, self._forwarded
         others: list[bytes] = []
         forwarded: dict[int, bytes] = {}
-        seen = 0
-        repeats = lines[0] in self._targets
+        repeats = lines[0] in self._targets and len(lines) + 2 <= self._max_lines
         for line in lines[1:-2]:
             meaning = meanings.get(line)
             if meaning is None:
@@ -430,6 +449,8 @@ class FastLane:
         meaning = self._names.get(name)
         if meaning is None:
             meaning = self._meaning_of_name(name)
+        if meaning == _REQUEST_ID and value.startswith(b" "):
+            self._id_marker = b"\r\n" + name + b": "
         if meaning == _CREDENTIAL and colon:
             values.append(value.strip(b" \t"))
             return _PLAIN

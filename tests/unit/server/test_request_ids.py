@@ -47,7 +47,7 @@ def test_a_well_formed_id_is_taken(value: bytes) -> None:
     ids = RequestIds("X-Request-Id")
     expected = value.strip().decode()
     assert ids.of([(b"Host", b"gate"), (b"x-rEQUEST-id", value)]) == expected
-    assert ids.line(b"x-request-id:" + value) == f"X-Request-Id: {expected}\r\n".encode()
+    assert ids.line(value) == f"X-Request-Id: {expected}\r\n".encode()
 
 
 @pytest.mark.parametrize("value", MALFORMED.values(), ids=MALFORMED.keys())
