@@ -342,7 +342,7 @@ class Gate:
         if verdict is None:
             if len(token) > self._max_token_bytes:
                 return None
-            verdict = self._verifier.recognize(token, digest)
+            verdict = self._verifier.recognize(token, digest, at)
             if verdict is None:
                 return None
         if isinstance(verdict, Rejected):

@@ -64,6 +64,11 @@ class Moment(NamedTuple):
     now: float
 
 
+def present(clock: Clock) -> Moment:
+    """Return the present time."""
+    return Moment(clock.monotonic(), clock.now())
+
+
 class BearerToken:
     """A syntactically valid bearer token (RFC 6750, section 2.1). Its repr does not show it, so no log can.
 

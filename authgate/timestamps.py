@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 EARLIEST: Final = -62_135_596_800.0
@@ -16,6 +17,7 @@ def utc(timestamp: float) -> datetime:
     return datetime.fromtimestamp(min(max(timestamp, EARLIEST), LATEST), UTC)
 
 
+@lru_cache(64)
 def date(timestamp: float) -> str:
     """Return a POSIX timestamp as a UTC date and time for people (RFC 3339)."""
     return utc(timestamp).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -20,6 +20,7 @@ from authgate.model import (
     SenderVerdict,
     Unavailable,
     Verdict,
+    present,
 )
 from authgate.observability.log import event
 from authgate.verify.weight import weight_of
@@ -74,7 +75,7 @@ class VerdictCache:
         on_hit: Callable[[], None] = lambda: None,
         on_eviction: Callable[[], None] = lambda: None,
     ) -> None:
-        self._now = clock.now
+        self._clock = clock
         self._monotonic = clock.monotonic
         self._rules = rules
         self._on_hit = on_hit
@@ -110,39 +111,39 @@ class VerdictCache:
 
     def lookup(self, digest: bytes) -> Authenticated | Rejected | None:
         """Return the cached verdict, or None if it has expired or must be renewed."""
-        return self.lookup_at(digest, Moment(self._monotonic(), self._now()))
+        return self.lookup_at(digest, present(self._clock))
 
     def lookup_at(self, digest: bytes, at: Moment) -> Authenticated | Rejected | None:
         """Do the same, with the present time."""
         good = self._good
         verdict = good.verdicts.get(digest)
         if verdict is None:
-            return self._lookup_rejected(digest)
+            return self._lookup_rejected(digest, at)
         # As `_is_valid`, but without another call.
         monotonic, now = at
         if (
             monotonic >= verdict.until
             or verdict.handle.revoked
             or (verdict.expires_at is not None and now >= verdict.expires_at)
-            or (verdict.object_handles and not self._is_valid(verdict))
+            or (verdict.object_handles and not _is_valid(verdict, at))
         ):
             good.drop(digest)
             return None
-        if verdict.max_age is not None and self._is_due(digest, verdict, verdict.max_age):
+        if verdict.max_age is not None and self._is_due(digest, verdict, verdict.max_age, monotonic):
             return None
         good.verdicts.move_to_end(digest)
         self._on_hit()
         return verdict
 
-    def _lookup_rejected(self, digest: bytes) -> Rejected | None:
+    def _lookup_rejected(self, digest: bytes, at: Moment) -> Rejected | None:
         bad = self._bad
         verdict = bad.verdicts.get(digest)
         if verdict is None:
             return None
-        if self._clock_went_back():
+        if self._clock_went_back(at):
             bad.clear()
             return None
-        if not self._is_valid(verdict):
+        if not _is_valid(verdict, at):
             bad.drop(digest)
             return None
         bad.verdicts.move_to_end(digest)
@@ -152,7 +153,7 @@ class VerdictCache:
     def lookup_due(self, digest: bytes) -> Authenticated | None:
         """Return a cached verdict of TokenReview that is still valid, although it may have to be renewed."""
         verdict = self._good.verdicts.get(digest)
-        if verdict is not None and verdict.max_age is not None and self._is_valid(verdict):
+        if verdict is not None and verdict.max_age is not None and _is_valid(verdict, present(self._clock)):
             return verdict
         return None
 
@@ -167,21 +168,25 @@ class VerdictCache:
 
     def store(self, digest: bytes, verdict: Verdict, asked_at: float) -> None:
         """Cache a final verdict that was requested at a time of the monotonic clock; ignore any other."""
+        self.store_at(digest, verdict, asked_at, present(self._clock))
+
+    def store_at(self, digest: bytes, verdict: Verdict, asked_at: float, at: Moment) -> None:
+        """Do the same, with the present time."""
         if isinstance(verdict, Authenticated):
             lifetime = self._rules.ttl
             if verdict.max_age is not None:
                 lifetime = min(lifetime, verdict.max_age)
             accepted = _cached(verdict, self._end(asked_at + lifetime, verdict.until))
-            if self._is_valid(accepted):
-                self._make_room(digest, self._good).put(digest, accepted)
+            if _is_valid(accepted, at):
+                self._make_room(digest, self._good, at).put(digest, accepted)
         elif isinstance(verdict, Rejected) and verdict.final:
             lifetime = self._rules.negative_ttl
             lifetime = max(lifetime, verdict.remember_for) if lifetime else 0.0
-            if self._clock_went_back():
+            if self._clock_went_back(at):
                 self._bad.clear()
             rejected = self._cached_rejection(verdict, self._end(asked_at + lifetime, verdict.until))
-            if self._is_valid(rejected):
-                self._make_room(digest, self._bad).put(digest, rejected)
+            if _is_valid(rejected, at):
+                self._make_room(digest, self._bad, at).put(digest, rejected)
 
     def _cached_rejection(self, verdict: Rejected, until: float) -> Rejected:
         """Return the rejection as the cache returns it; the same object for one that ends at the same time."""
@@ -208,34 +213,24 @@ class VerdictCache:
         self._until = until
         return until
 
-    def _make_room(self, digest: bytes, store: _LruStore[_V]) -> _LruStore[_V]:
+    def _make_room(self, digest: bytes, store: _LruStore[_V], at: Moment) -> _LruStore[_V]:
         """Drop older verdicts on a token, and expired ones of a store. Of two concurrent requests, the later counts."""
         for one in (self._good, self._bad):
             if digest in one.verdicts:
                 one.drop(digest)
         if self._attempts:
             self._attempts.pop(digest, None)
-        store.drop_expired(self._monotonic())
+        store.drop_expired(at.monotonic)
         return store
 
-    def _clock_went_back(self) -> bool:
+    def _clock_went_back(self, at: Moment) -> bool:
         """Return whether the wall clock was set back, so that a token that was rejected as expired may be valid."""
-        before, self._ahead = self._ahead, self._now() - self._monotonic()
+        before, self._ahead = self._ahead, at.now - at.monotonic
         return self._ahead < before - _STEP
 
-    def _is_valid(self, verdict: Authenticated | Rejected) -> bool:
-        if self._monotonic() >= verdict.until or (verdict.handle is not None and verdict.handle.revoked):
-            return False
-        if isinstance(verdict, Rejected):
-            return True
-        for handle in verdict.object_handles:
-            if handle.revoked:
-                return False
-        return verdict.expires_at is None or self._now() < verdict.expires_at
-
-    def _is_due(self, digest: bytes, verdict: Authenticated, max_age: float) -> bool:
-        """Return whether a valid verdict must be renewed now."""
-        now, lifetime = self._monotonic(), min(self._rules.ttl, max_age)
+    def _is_due(self, digest: bytes, verdict: Authenticated, max_age: float, now: float) -> bool:
+        """Return whether a valid verdict must be renewed at a time of the monotonic clock."""
+        lifetime = min(self._rules.ttl, max_age)
         spread = _EARLIEST + (_LATEST - _EARLIEST) * digest[0] / 255
         return now >= verdict.until - lifetime * (1 - spread) and now >= self._attempts.get(digest, 0.0)
 
@@ -257,15 +252,14 @@ class CachingVerifier:
         self._on_miss = on_miss
         self._renewals: set[asyncio.Task[None]] = set()
 
-    def recognize(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
+    def recognize(self, token: bytes, digest: bytes, at: Moment) -> Authenticated | Rejected | None:
         """Return the verdict of the inner verifier, and cache it. The cache has just returned none for `digest`."""
         if self._cache.lookup_due(digest) is not None:
             return None
-        asked_at = self._monotonic()
-        verdict = self._inner.recognize(token, digest)
+        verdict = self._inner.recognize(token, digest, at)
         if verdict is not None:
             self._on_miss()
-            self._cache.store(digest, verdict, asked_at)
+            self._cache.store_at(digest, verdict, at.monotonic, at)
         return verdict
 
     def try_verify(self, token: BearerToken) -> Verdict | Pending[Verdict]:
@@ -361,6 +355,17 @@ class _LruStore(Generic[_V]):
     def drop(self, digest: bytes) -> None:
         if digest in self.verdicts:
             self.weight -= weight_of(self.verdicts.pop(digest))
+
+
+def _is_valid(verdict: Authenticated | Rejected, at: Moment) -> bool:
+    if at.monotonic >= verdict.until or (verdict.handle is not None and verdict.handle.revoked):
+        return False
+    if isinstance(verdict, Rejected):
+        return True
+    for handle in verdict.object_handles:
+        if handle.revoked:
+            return False
+    return verdict.expires_at is None or at.now < verdict.expires_at
 
 
 def _cached(verdict: Authenticated, until: float) -> Authenticated:

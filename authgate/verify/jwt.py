@@ -25,7 +25,7 @@ from authgate.verify.compact import padded, why_unverifiable
 if TYPE_CHECKING:
     from authgate.keys.jwk import VerificationKey
     from authgate.keys.key_set import KeySet, KeySetDetails, KeyStatus
-    from authgate.model import Clock, RevocationHandle
+    from authgate.model import Clock, Moment, RevocationHandle
     from authgate.verify.claims import TimeRules
     from authgate.verify.compact import UnverifiedToken
     from authgate.verify.recognition import IdentityClaims, RecognizedToken
@@ -152,8 +152,8 @@ class JWTVerifier:
         verdict = self.verify_locally(token)
         return Pending(lambda: self.resolve(token, verdict)) if isinstance(verdict, Unresolved) else verdict
 
-    def verify_recognized(self, token: RecognizedToken) -> Authenticated | Rejected | None:
-        """Return the verdict on a token with the sender and header of one that this verifier accepted.
+    def verify_recognized(self, token: RecognizedToken, at: Moment) -> Authenticated | Rejected | None:
+        """Return the verdict at a time on a token with the sender and header of one that this verifier accepted.
 
         So its type, algorithm, audience and claims are acceptable. Key, times and signature are checked. The result is
         that of `try_verify`, or None if only that can decide.
@@ -162,7 +162,7 @@ class JWTVerifier:
         found = self._keys.find(header.kid, header.alg)
         if not isinstance(found, KeysFound) or len(found.keys) != 1:
             return None
-        now = self._clock.now()
+        now = at.now
         latest = now + rules.leeway
         expires_at, not_before, issued_at = token.expires_at, token.not_before, token.issued_at
         if (
@@ -179,7 +179,7 @@ class JWTVerifier:
             ends = expires_at + rules.expiry_leeway
             return SenderVerdict(token.sender, token.personal, ends, self._evidence_of(key), key.handle)
         recheck_at = self._keys.recheck_at()
-        if recheck_at <= self._clock.monotonic():
+        if recheck_at <= at.monotonic:
             return None  # the issuer may have replaced the key
         evidence, handle, forged = self._evidence_of(key), found.handle, self._last_forged
         if (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from authgate.errors import Reason
-from authgate.model import Authenticated, BearerToken, Pending, Rejected, Unavailable, Verdict
+from authgate.model import Authenticated, BearerToken, Moment, Pending, Rejected, Unavailable, Verdict
 from authgate.verify.compact import CompactParser, holds_json_object, why_unverifiable
 from authgate.verify.jwt import JWTVerifier
 from authgate.verify.recognition import Recognizer
@@ -30,10 +30,11 @@ class Verifier(Protocol):
         """Return the verdict, or a `Pending` if it needs I/O. An outage is `Unavailable`, not an exception."""
         ...
 
-    def recognize(self, token: bytes, digest: bytes) -> Authenticated | Rejected | None:
+    def recognize(self, token: bytes, digest: bytes, at: Moment) -> Authenticated | Rejected | None:
         """Return what `try_verify` returns for a token of a known sender, or None if that must be called.
 
-        `token` can be any bytes. `digest` is its key in the verdict cache. By default, no sender is known.
+        `token` can be any bytes. `digest` is its key in the verdict cache, and `at` is the present time. By default, no
+        sender is known.
         """
         return None
 
@@ -107,7 +108,7 @@ class IssuerRouter:
             return _unknown_issuer(parsed)
         return Pending(lambda: self._verify_when_learned(parsed))
 
-    def recognize(self, token: bytes, _digest: bytes) -> Authenticated | Rejected | None:
+    def recognize(self, token: bytes, _digest: bytes, at: Moment) -> Authenticated | Rejected | None:
         """Return the verdict of the issuer's keys on a token of a known sender, or None.
 
         A text with one segment is rejected here, too, unless it is reviewed or introspected.
@@ -118,7 +119,7 @@ class IssuerRouter:
         local = None if found is None else self._local_verifier(found.sender.issuer)
         if found is None or local is None or local.identity_claims is not found.claims:
             return None
-        return local.verify_recognized(found)
+        return local.verify_recognized(found, at)
 
     def _learn(self, token: UnverifiedToken, verdict: Authenticated) -> None:
         local = self._local_verifier(token.registered.issuer)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from authgate.credential.bearer import values_of
 from authgate.errors import REASONS, Step
-from authgate.model import PERSONAL_MARK, Allow, Deny, Moment, Pending, RenderedAnswer, SenderVerdict
+from authgate.model import PERSONAL_MARK, Allow, Deny, Moment, Pending, RenderedAnswer, SenderVerdict, present
 from authgate.policy.conditions import NO_REQUEST
 from authgate.server.http.request import (
     FORWARDED_HEADERS,
@@ -199,8 +199,8 @@ class FastLane:
         self._ids = ids
         self._tracing = tracing
         self._recorder = recorder
+        self._clock = clock
         self._monotonic = clock.monotonic
-        self._now = clock.now
         self._max_header_bytes = max_header_bytes
         self._max_lines = max_headers + 3  # the request line, and two empty strings behind the last line
         self._targets: dict[bytes, tuple[str, Endpoint]] = {}
@@ -235,7 +235,7 @@ class FastLane:
 
     def begin(self) -> None:
         """Read the clocks. Call this before `answer`; for requests that arrived together, once is enough."""
-        self._started, now = self._at = Moment(self._monotonic(), self._now())
+        self._started, now = self._at = present(self._clock)
         second = int(now)
         if second != self._second:
             self._second = second

@@ -10,7 +10,7 @@ import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
 from authgate.errors import Reason
-from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict
+from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict, present
 from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.introspection import (
     IntrospectedIssuer,
@@ -262,7 +262,7 @@ async def test_an_opaque_token_is_sent_to_one_server(clock: FakeClock) -> None:
     ]
     router = IssuerRouter({}, introspection=servers)
     for text in ("gho_1", "gho_x2", "abc", "a.b.c", "ya29.x"):
-        assert router.recognize(text.encode(), b"") is None
+        assert router.recognize(text.encode(), b"", present(clock)) is None
         assert isinstance(await finished(router.try_verify(BearerToken(text))), Rejected)
     assert (github.asked, other.asked, rest.asked) == (["gho_1"], ["gho_x2"], ["abc", "a.b.c", "ya29.x"])
     only = IssuerRouter({}, introspection=servers[1:2])

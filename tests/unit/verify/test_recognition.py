@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from authgate.dev.compact import OMIT, JsonObject, changed, json_bytes, segment
 from authgate.errors import Reason
 from authgate.keys.key_set import StaticKeySet
-from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict
+from authgate.model import Authenticated, BearerToken, Pending, Rejected, SenderVerdict, present
 from authgate.verify.claims import TimeRules
 from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.identity import CLUSTER_CLAIMS, cluster_identity
@@ -137,7 +137,9 @@ class Scene:
 
     def recognized(self, token: str) -> Verdict | None:
         """Return the verdict on a token of a known sender, which must be the one of strict parsing."""
-        verdict = self.experienced.recognize(token.encode("utf-8", "surrogatepass"), b"")
+        verdict = self.experienced.recognize(
+            token.encode("utf-8", "surrogatepass"), b"", present(StoppedClock())
+        )
         if verdict is None:
             return None
         expected = self.fresh.try_verify(BearerToken(token))
@@ -431,7 +433,7 @@ async def test_a_cluster_recognizes_only_what_its_keys_decide_alone(
     verdict = await finished(router.try_verify(BearerToken(first)))
     assert isinstance(verdict, Authenticated)
 
-    known = router.recognize(second.encode(), b"")
+    known = router.recognize(second.encode(), b"", present(clock))
 
     assert (known is not None) == (mode != "always" and not watched)
 
@@ -445,15 +447,15 @@ async def test_a_token_is_not_recognized_after_its_key_or_issuer_was_removed(
     router = IssuerRouter({}, [cluster.verifier])
     token = key.sign(service_account_claims(**_WHOLE))
     assert isinstance(router.try_verify(BearerToken(token)), Authenticated)
-    assert isinstance(router.recognize(token.encode(), b""), SenderVerdict)
+    assert isinstance(router.recognize(token.encode(), b"", present(clock)), SenderVerdict)
 
     issuers, cluster.verifier.issuers = cluster.verifier.issuers, ClusterIssuers(["https://other"], "home")
-    assert router.recognize(token.encode(), b"") is None
+    assert router.recognize(token.encode(), b"", present(clock)) is None
     cluster.verifier.issuers = issuers
-    assert router.recognize(token.encode(), b"") is not None
+    assert router.recognize(token.encode(), b"", present(clock)) is not None
     cluster.source.keys = (KeyPool().key("ES256", 1, kid="key-2"),)
     await cluster.keys.refresh()
-    assert router.recognize(token.encode(), b"") is None
+    assert router.recognize(token.encode(), b"", present(clock)) is None
 
 
 def test_large_payloads_are_not_looked_at(key: SigningKey) -> None:
@@ -480,7 +482,7 @@ async def test_a_token_is_not_recognized_for_another_cluster_with_the_same_issue
     token = key.sign(service_account_claims(**_WHOLE))
     west.issuers.learn(TOKEN_ISSUER)
     router.try_verify(BearerToken(token))
-    known = router.recognize(token.encode(), b"")
+    known = router.recognize(token.encode(), b"", present(clock))
     assert isinstance(known, SenderVerdict)
     assert known.identity.cluster == "west"
 
@@ -489,7 +491,7 @@ async def test_a_token_is_not_recognized_for_another_cluster_with_the_same_issue
         verdict = router.try_verify(BearerToken(token))
         assert isinstance(verdict, Authenticated)
         assert verdict.identity.cluster == "east"
-        assert router.recognize(token.encode(), b"") is None
+        assert router.recognize(token.encode(), b"", present(clock)) is None
 
 
 def test_the_numbers_of_templates_and_senders_are_limited(key: SigningKey) -> None:
@@ -526,7 +528,7 @@ def test_recognition_pauses_while_most_tokens_come_from_new_senders(key: Signing
             scene.learn(*strangers)
         elif number == 1:
             for _ in range(8192):
-                scene.experienced.recognize(friend.encode(), b"")
+                scene.experienced.recognize(friend.encode(), b"", present(StoppedClock()))
     assert recognized == [True, False, True]
 
 

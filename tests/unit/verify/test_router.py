@@ -7,7 +7,7 @@ import pytest
 from authgate.dev.compact import OMIT
 from authgate.dev.keys import SigningKey
 from authgate.errors import Reason
-from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict
+from authgate.model import Authenticated, BearerToken, Rejected, Unavailable, Verdict, present
 from authgate.verify.cluster_issuers import ClusterIssuers
 from authgate.verify.router import IssuerRouter
 from authgate.vocabulary import LEGACY_ISSUER
@@ -185,22 +185,22 @@ async def test_an_opaque_token_is_rejected_without_a_parser(
     """The verdict is that of the parser."""
     router = IssuerRouter({}, [Cluster(key, clock).verifier] if with_cluster else [])
 
-    verdict = router.recognize(text.encode(), b"")
+    verdict = router.recognize(text.encode(), b"", present(clock))
     assert verdict is not None
     assert verdict == await route(router, text)
 
 
 @pytest.mark.parametrize("text", ["", "a=", "a b", "a,b", "a\x01", "é"])
-def test_a_text_that_is_no_credential_is_left_to_the_parser(text: str) -> None:
+def test_a_text_that_is_no_credential_is_left_to_the_parser(text: str, clock: FakeClock) -> None:
     """Its rejection has another reason."""
-    assert IssuerRouter({}).recognize(text.encode(), b"") is None
+    assert IssuerRouter({}).recognize(text.encode(), b"", present(clock)) is None
 
 
 def test_an_opaque_token_that_is_reviewed_is_left_to_the_cluster(key: SigningKey, clock: FakeClock) -> None:
     """It may be a static token."""
     cluster = Cluster(key, clock, legacy=(API_SERVER,)).verifier
 
-    assert IssuerRouter({}, [cluster]).recognize(b"opaque", b"") is None
+    assert IssuerRouter({}, [cluster]).recognize(b"opaque", b"", present(clock)) is None
 
 
 async def test_without_a_cluster_an_opaque_token_is_rejected(corp: SigningKey, clock: FakeClock) -> None:
