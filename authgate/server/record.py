@@ -72,6 +72,11 @@ class Recorder:
         )
         if isinstance(decision, Unavailable):
             self._metrics.unavailable[reason] += 1
+        self.write(decision, policy, seconds, about)
+
+    def write(self, decision: Decision, policy: str, seconds: float, about: About) -> None:
+        """Write the audit line of a decision that is already counted."""
+        outcome, reason = _OUTCOMES[type(decision)], decision.reason
         written = self._audit.wants(allowed=outcome == "allow") and not self._audit.suppresses(policy, reason)
         if not written and self.recent is None:
             return
@@ -108,12 +113,14 @@ class Recorder:
         known = {**attributes, **_known(self._of_request(facts))}
         self._audit.record(found.policy, kind, known, SHADOW_DIFFERS, trace=facts.trace)
 
-    def cells_of(self, decision: Decision, policy: str) -> AnswerCells | None:
-        """Return the counters of such decisions, or None if each must be recorded in another way, too."""
+    def cells_of(self, decision: Decision, policy: str) -> AnswerCells:
+        """Return the counters of such decisions."""
         outcome = _OUTCOMES[type(decision)]
-        if self.recent is not None or self._audit.wants(allowed=outcome == "allow"):
-            return None
         return self._metrics.answer_cells(outcome, decision.reason.value, policy, decision.rule)
+
+    def only_counts(self, decision: Decision) -> bool:
+        """Return whether `write` does nothing for such decisions."""
+        return self.recent is None and not self._audit.wants(allowed=isinstance(decision, Allow))
 
     def _write(
         self,

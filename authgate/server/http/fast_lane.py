@@ -164,13 +164,14 @@ class CountedAnswer(RenderedAnswer):
 
 
 class AuditedAnswer(RenderedAnswer):
-    """An answer that the audit log records: its bytes before `TAIL`, and the decision without headers."""
+    """An answer that the audit log records: as `CountedAnswer`, with the decision without headers."""
 
-    __slots__ = ("decision", "head")
+    __slots__ = ("cells", "decision", "head")
 
-    def __init__(self, head: bytes, decision: Allow | Deny) -> None:
+    def __init__(self, head: bytes, cells: AnswerCells, decision: Allow | Deny) -> None:
         super().__init__(decision.reason)
         self.head = head
+        self.cells = cells
         self.decision = replace(decision, headers=()) if isinstance(decision, Allow) else decision
 
     def under(self, rule: int | None) -> AuditedAnswer:
@@ -178,7 +179,7 @@ class AuditedAnswer(RenderedAnswer):
         allowed = self.decision
         if not isinstance(allowed, Allow) or allowed.rule == rule:
             return self
-        return AuditedAnswer(self.head, allowed.under(rule))
+        return AuditedAnswer(self.head, self.cells.under(rule), allowed.under(rule))
 
 
 class FastLane:
@@ -284,8 +285,9 @@ class FastLane:
                         return answer.head_for(verdict) + id_line + self._tail
                     if not isinstance(answer, AuditedAnswer):
                         raise TypeError("another server's answer")
+                    answer.cells[verdict.evidence.source].add(seconds)
                     about = partial(self._facts, data, method, endpoint, id_line)
-                    self._recorder.record(answer.decision, policy.name, seconds, about)
+                    self._recorder.write(answer.decision, policy.name, seconds, about)
                     return answer.head + id_line + self._tail
             if policy.reviews_access:
                 return None
@@ -338,7 +340,9 @@ class FastLane:
     def _render(self, decision: Allow | Deny, policy: str) -> CountedAnswer | AuditedAnswer:
         head = self._head_of(decision)
         cells = self._recorder.cells_of(decision, policy)
-        return AuditedAnswer(head, decision) if cells is None else CountedAnswer(decision.reason, head, cells)
+        if self._recorder.only_counts(decision):
+            return CountedAnswer(decision.reason, head, cells)
+        return AuditedAnswer(head, cells, decision)
 
     def _facts(self, data: bytes, method: str, endpoint: Endpoint, id_line: bytes) -> RequestFacts:
         """Return the facts of a request for its audit line."""
