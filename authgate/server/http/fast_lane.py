@@ -278,8 +278,7 @@ class FastLane:
                 )
                 if known is not None:
                     answer, verdict = known
-                    started, self._started = self._started, self._monotonic()
-                    seconds = self._started - started
+                    seconds = self._seconds()
                     if isinstance(answer, CountedAnswer):
                         answer.cells[verdict.evidence.source].add(seconds)
                         return answer.head_for(verdict) + id_line + self._tail
