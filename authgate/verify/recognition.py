@@ -112,7 +112,7 @@ class Recognizer:
         if known is None or known.pauses():
             return None
         second = token.find(b".", first + 1)
-        if second < 0 or second - first > _MAX_SEGMENT or token.find(b".", second + 1) >= 0:
+        if second < 0 or second - first > _MAX_SEGMENT:
             return None
         payload = decode_segment(token[first + 1 : second])
         if payload is None:
