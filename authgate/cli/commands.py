@@ -47,12 +47,13 @@ class _Commands(TyperGroup):
 def _suggesting() -> Iterator[None]:
     try:
         yield
-    # Every error is raised again. Typer and click each have a class for an unknown option.
+    # Every error is raised again. Typer and click each have a class for an unknown option, with these attributes.
     except Exception as error:
         possible = getattr(error, "possibilities", None)
         if possible:
-            error.message = str(error.message).rstrip(".") + did_you_mean(error.option_name, possible)  # type: ignore[attr-defined]
-            error.possibilities = None  # type: ignore[attr-defined]
+            unknown: Any = error
+            unknown.message = str(unknown.message).rstrip(".") + did_you_mean(unknown.option_name, possible)
+            unknown.possibilities = None
         raise
 
 

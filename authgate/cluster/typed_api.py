@@ -132,7 +132,7 @@ class _Client(ApiClient):
         self.cookie = ""
         self.client_side_validation = True
 
-    async def request(self, _method: str, url: str, *, body: object, **_: object) -> RawAnswer:  # type: ignore[override]
+    async def request(self, _method: str, url: str, *, body: object, **_: object) -> RawAnswer:  # type: ignore[override]  # fewer arguments
         """Post a body; every request of `TypedAPI` is a POST without a query."""
         return await self._post(url, json.dumps(body).encode())
 

@@ -91,7 +91,8 @@ def _plain(value: Any) -> object:
     kind = type(value)
     if not hasattr(kind, "model_fields"):
         return value
-    return Section({name: _plain(getattr(value, name)) for name in (*kind.model_fields, *_properties(kind))})  # type: ignore[arg-type]
+    names = (*kind.model_fields, *_properties(kind))  # type: ignore[arg-type]  # it is a model's class, as it has fields
+    return Section({name: _plain(getattr(value, name)) for name in names})
 
 
 @cache

@@ -235,7 +235,7 @@ class _ClientAuth:
         }
         headers = {} if self._settings.key_id is None else {"kid": self._settings.key_id}
         try:
-            return jwt.encode(claims, key, self._settings.algorithm, headers)  # type: ignore[arg-type]
+            return jwt.encode(claims, key, self._settings.algorithm, headers)  # type: ignore[arg-type]  # a key of another type raises
         except (ValueError, TypeError, jwt.PyJWTError):
             problem = f"{self._settings.key_file} cannot sign with {self._settings.algorithm}"
         raise ApiError(ApiErrorKind.UNAUTHORIZED, problem)
