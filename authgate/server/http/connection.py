@@ -458,6 +458,8 @@ class GateServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Register a connection, or close it at once if there are too many."""
         super().connection_made(handler, transport)
+        if self._draining and isinstance(handler, Connection):
+            handler.leave_lane()  # it was created before, as at the beginning of a TLS handshake
         own_handshake = transport.get_extra_info("sslcontext") is not None  # it is counted off a moment later
         if len(self._connections) + self._handshakes - own_handshake <= self._limits.max_connections:
             return

@@ -158,6 +158,22 @@ async def test_a_request_on_a_connection_that_is_closed_meanwhile_is_not_decided
     scene.lose()
 
 
+async def test_a_connection_that_completes_its_handshake_while_the_server_drains_is_not_in_the_lane() -> None:
+    """The server does not read the lane's clocks any more, and the connection must end with its first answer."""
+    scene, wire = Scene(), Wire()
+    connection = scene.server()  # created when the handshake begins
+    scene.server.drain()
+    connection.connection_made(wire)
+    task = connection._task_handler
+    assert task is not None
+    await asyncio.sleep(0)
+    connection.data_received(REQUEST)
+    await asyncio.wait_for(task, 10)
+
+    assert wire.events == ["204", "end"]
+    connection.connection_lost(None)
+
+
 async def test_a_request_that_arrives_when_the_keep_alive_time_is_over_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
