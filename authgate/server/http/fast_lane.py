@@ -252,8 +252,10 @@ class FastLane:
             serving = self._serving()
             if serving is not self._used:
                 self._use(serving)
+            if not serving.sources.only_authorization:
+                return None
             token, request_id, head = self._read(data)
-            if head is None or not serving.sources.only_authorization:
+            if head is None:
                 return None
             method, endpoint, policy, original, others, forwarded = head
             if self._tracing is not None and self._may_record(self._tracing, forwarded):
@@ -443,7 +445,7 @@ class FastLane:
         if endpoint is None:
             return None
         target = match[1].decode("ascii"), endpoint
-        if len(line) <= _MAX_REMEMBERED_BYTES:
+        if not endpoint.query and len(line) <= _MAX_REMEMBERED_BYTES:  # a query may hold a secret
             _remember(self._targets, line, target)
         return target
 

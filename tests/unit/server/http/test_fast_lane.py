@@ -7,6 +7,7 @@ from typing import Literal
 
 import pytest
 
+from authgate.credential.sources import HeaderSource, Sources
 from authgate.errors import Reason
 from authgate.gate import Gate
 from authgate.model import BearerToken, Rejected, Unavailable, Verdict
@@ -257,7 +258,7 @@ def test_memory_for_clients_bytes_is_bounded() -> None:
     lane = Lane(ScriptedVerifier())
     for number in range(6000):
         for extra in (f"X-{number}: 1\r\n", "", ""):
-            request = f"GET /verify?{number} HTTP/1.1\r\nHost: gate-{number}\r\n{extra}\r\n"
+            request = f"GET /verify/{number} HTTP/1.1\r\nHost: gate-{number}\r\n{extra}\r\n"
             assert lane.status(request.encode()) == 401
     kept = lane.lane
     sizes = [len(cache) for cache in (kept._meanings, kept._names, kept._targets, kept._heads)]
@@ -273,6 +274,25 @@ def test_no_head_with_an_unknown_field_is_kept() -> None:
         for _ in range(3):
             lane.status(data)
     assert not lane.lane._heads
+
+
+def test_no_query_is_kept() -> None:
+    """Envoy sends the client's query in the request line, and it may hold a secret."""
+    lane = Lane(ScriptedVerifier())
+    data = b"GET /verify/a?key=b HTTP/1.1\r\nHost: gate\r\nX-Original-URI: /a?key=b\r\n\r\n"
+    assert [lane.status(data) for _ in range(3)] == [401] * 3
+    assert not lane.lane._targets
+    assert list(lane.lane._meanings) == [b"Host: gate"]
+    assert not lane.lane._heads
+
+
+def test_nothing_is_read_if_tokens_have_other_sources() -> None:
+    """Any field may hold one, so no line is kept."""
+    lane = Lane(ScriptedVerifier())
+    lane.serving = Serving(lane.gate, "nginx", Sources([HeaderSource(b"x-forwarded-uri")]))
+    data = b"GET /verify HTTP/1.1\r\nHost: gate\r\nX-Forwarded-Uri: token\r\n\r\n"
+    assert [lane.status(data) for _ in range(3)] == [None] * 3
+    assert not lane.lane._meanings
 
 
 def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
