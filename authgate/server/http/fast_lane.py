@@ -220,10 +220,12 @@ class FastLane:
         roles = {names.method: _ORIGINAL_METHOD, names.uri: _ORIGINAL_URI, names.host: _ORIGINAL_HOST}
         self._proxy = proxy
         once = {name: bit for name, bit in roles.items() if name is not None} | _ONCE
-        if self._ids is not None:
-            once[self._ids.field] = _REQUEST_ID
         if self._tracing is not None:
             once[TRACE_PARENT] = _TRACE_PARENT
+        if self._ids is not None:
+            field = self._ids.field
+            # A field with ids that has another meaning, too, is left to aiohttp.
+            once[field] = _FOREIGN if field in once or field in _REPEATING else _REQUEST_ID
         self._once = once
         self._original_host = self._once.get(names.host or b"", _ORIGINAL_HOST)
         self._forwarded = _ORIGINAL_METHOD | _ORIGINAL_URI | self._original_host | _REQUEST_ID | _TRACE_PARENT

@@ -80,6 +80,7 @@ class Lane:
         cache: VerdictCache | None = None,
         audit: Mode = "none",
         tracing: Tracing | None = None,
+        id_header: str = "X-Request-Id",
     ) -> None:
         clock = FakeClock()
         self.clock = clock
@@ -101,7 +102,7 @@ class Lane:
             clock,
             max_header_bytes=4096,
             max_headers=16,
-            ids=RequestIds("X-Request-Id"),
+            ids=RequestIds(id_header),
             tracing=tracing,
         )
 
@@ -293,6 +294,14 @@ def test_nothing_is_read_if_tokens_have_other_sources() -> None:
     data = b"GET /verify HTTP/1.1\r\nHost: gate\r\nX-Forwarded-Uri: token\r\n\r\n"
     assert [lane.status(data) for _ in range(3)] == [None] * 3
     assert not lane.lane._meanings
+
+
+@pytest.mark.parametrize("header", ["X-Original-URI", "Via"])
+def test_ids_in_a_field_with_another_meaning_are_left_to_aiohttp(header: str) -> None:
+    """The lane would take such a line only for the id, or cache it as one that repeats."""
+    lane = Lane(ScriptedVerifier(), id_header=header)
+    data = f"GET /verify HTTP/1.1\r\nHost: gate\r\n{header}:/staff/a\r\n\r\n".encode()
+    assert [lane.status(data) for _ in range(3)] == [None] * 3
 
 
 def test_a_hit_is_answered_by_the_rule_of_its_path() -> None:
