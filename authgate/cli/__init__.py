@@ -46,7 +46,6 @@ def _prepare_process() -> None:
 _prepare_process()
 
 import errno
-import gc
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
@@ -96,11 +95,13 @@ def main(arguments: Sequence[str] | None = None, *, reading_for: tuple[int, bool
 
 def run(words: Sequence[str], reading_for: tuple[int, bool] | None = None) -> None:
     """Run a command in this process."""
-    from authgate.cli.commands import app
-    from authgate.cli.config_process import Recipient
-
+    if words[:1] == ["serve"]:
+        from authgate.cli.serve import app  # without the other commands
+    else:
+        from authgate.cli.commands import app
     recipient = None
     if reading_for is not None:
+        from authgate.cli.config_process import Recipient
+
         recipient = Recipient(reading_for[0], again=reading_for[1])
-        gc.disable()  # the process ends soon: a quarter of the time for a thousand policies
     app(words, prog_name="authgate", obj=recipient)

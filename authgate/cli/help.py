@@ -13,9 +13,6 @@ if TYPE_CHECKING:
 
     from authgate.cli.command_tree import Command, Parameter
 
-WIDTH: Final = 10_000
-"""The largest width of the help, so that the width of the terminal decides."""
-
 _STATUSES: Final = (
     ("0", "Success; the token is accepted."),
     ("1", "Failure; for explain, the gate cannot decide."),

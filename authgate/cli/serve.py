@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from authgate.cli.application import new_application
 from authgate.cli.settings import AdminOption, ConfigOption, ListenOption, print_problems
 from authgate.cli.terminal import FAILED
 
 if TYPE_CHECKING:
     from authgate.cli.config_process import Recipient
 
+app = new_application()
+"""The command line with `serve` only: the other commands take as long to load as `serve` takes to parse its options."""
 
+
+@app.command()
 def serve(
     context: typer.Context,
     config: ConfigOption = None,
@@ -63,7 +68,6 @@ def serve(
         raise typer.Exit(FAILED)
     if recipient is not None:
         recipient.send(reading)
-        return
     import asyncio
 
     from authgate.cli.serving import ignore_reload, run_service

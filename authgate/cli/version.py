@@ -38,11 +38,6 @@ def parser() -> ArgumentParser:
     return parser
 
 
-def print_version() -> None:
-    """Print authgate's own version."""
-    print(f"authgate {__version__}")
-
-
 def _versions() -> dict[str, str]:
     from cryptography.hazmat.backends.openssl import backend
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -61,6 +62,40 @@ def test_without_a_configuration_the_process_prints_why_and_ends(
     """Its exit status is that of the command."""
     assert ConfigProcess(["serve", *given]).start().receive() == status
     assert text in "".join(capfd.readouterr())
+
+
+def test_the_process_loads_only_the_command_that_it_runs(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On one core, the gate starts later by what this process loads."""
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+
+    assert isinstance(ConfigProcess(words(file)).start().receive(), Reading)
+
+    modules = {line.rpartition("|")[2].strip() for line in capfd.readouterr().err.splitlines()}
+    assert {"authgate.cli.serve", "authgate.config.checks"} <= modules
+    others = {"commands", "config", "dev", "doctor", "explain", "serving", "snippets", "token"}
+    unused = {f"authgate.cli.{name}" for name in others} | {"asyncio", "cryptography", "jwt", "rich.text"}
+    assert modules.isdisjoint(unused)
+
+
+def test_the_process_ends_without_freeing_its_memory(file: Path, tmp_path: Path) -> None:
+    """That takes the interpreter longer than reading a small file. What it would call at its exit is not called."""
+    (tmp_path / "sitecustomize.py").write_text("import atexit; atexit.register(print, 'freed', flush=True)")
+    code = (
+        "import sys; from authgate.cli.config_process import ConfigProcess;"
+        " ConfigProcess(sys.argv[1:]).start().receive()"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+
+    assert ended.stdout == "freed\n"  # by the process that receives
 
 
 async def test_a_reload_reads_the_file_and_the_files_that_it_names_again(file: Path, tmp_path: Path) -> None:
