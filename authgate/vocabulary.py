@@ -127,6 +127,9 @@ CLUSTER_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("RS256", "RS384", "RS512", "
 CLUSTER_LEEWAY: Final = 60.0
 """Leeway in seconds that kube-apiserver allows for `exp`, `nbf` and `iat` (go-jose's `DefaultLeeway`)."""
 
+SERVICE_ACCOUNT_DIR: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""The folder in a pod with its account's token and its cluster's certificate authority."""
+
 LEGACY_ISSUER: Final = "kubernetes/serviceaccount"
 """The issuer of legacy ServiceAccount tokens, which are in Secrets and have neither `aud` nor `exp`."""
 

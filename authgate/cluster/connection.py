@@ -8,26 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from authgate.cluster.running_programs import RunningPrograms
+from authgate.vocabulary import SERVICE_ACCOUNT_DIR
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from authgate.http_proxy import Proxy
-
-SERVICE_ACCOUNT_DIR: Final = "/var/run/secrets/kubernetes.io/serviceaccount"
-"""The folder in a pod with its account's token and its cluster's certificate authority."""
 
 _SCHEMES: Final = ("https", "http")
 
 
 class ClusterConfigError(Exception):
     """The configured cluster cannot be used; the message names what to change and contains no secret."""
-
-
-@dataclass(slots=True)
-class RunningPrograms:
-    """How many exec plugins run now; each one's exit status belongs to the event loop until it is counted off."""
-
-    count: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,15 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.cluster.connection import (
-    ClientCertificate,
-    ClusterConfigError,
-    ExecPlugin,
-    RunningPrograms,
-    header_safe,
-)
+from authgate.cluster.connection import ClientCertificate, ClusterConfigError, ExecPlugin, header_safe
 from authgate.cluster.credentials import Credential
 from authgate.cluster.failures import clean
+from authgate.cluster.running_programs import RunningPrograms
 from authgate.single_flight import SingleFlight
 from authgate.strict_json import StrictJSONError, parse_object, string_member
 

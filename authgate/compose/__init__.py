@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authgate.cluster.validity import CertificateValidity
-from authgate.compose.access_review import access_reviewers
 from authgate.compose.dependencies import CompositionError, Dependencies, placed
 from authgate.compose.generation import Clusters, Generation
 from authgate.compose.headers import header_mapper
@@ -22,13 +20,15 @@ from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
 from authgate.verify.router import IssuerRouter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from authgate.cluster.api import AccessAPI
     from authgate.cluster.client import ClusterClient
     from authgate.cluster.validity import Validity
-    from authgate.config import Config
+    from authgate.config import ClusterConfig, Config
     from authgate.keys.remote import RemoteKeySet
     from authgate.policy.rules import Policy
+    from authgate.verify.access_review import AccessReviewers
     from authgate.verify.introspection import IntrospectionVerifier
     from authgate.verify.jwt import JWTVerifier
     from authgate.verify.router import IssuerVerifier, Verifier
@@ -84,7 +84,7 @@ async def compose(config: Config, deps: Dependencies, *, cached: bool = True) ->
         for item in config.clusters
         if (api := clusters.apis.get(item.name)) is not None
     ]
-    reviewers = access_reviewers(config.policies.values(), connected, deps)
+    reviewers = _reviewers(config, connected, deps)
     gate = Gate(
         verifier,
         policies,
@@ -119,6 +119,20 @@ async def _clusters(config: Config, deps: Dependencies, taken: frozenset[str]) -
     return await compose_clusters(config.clusters, deps, taken)
 
 
+def _reviewers(
+    config: Config, clusters: Iterable[tuple[ClusterConfig, AccessAPI]], deps: Dependencies
+) -> AccessReviewers | None:
+    """Return the reviewers of `clusters`, in the file's order, or None if no policy requires a review."""
+    if all(
+        item.access_review is None and all(rule.access_review is None for rule in item.rules)
+        for item in config.policies.values()
+    ):
+        return None
+    from authgate.compose.access_review import access_reviewers
+
+    return access_reviewers(clusters, deps)
+
+
 def _credentials(
     config: Config, apis: Mapping[str, ClusterClient]
 ) -> dict[tuple[str, str], Callable[[], Validity | None]]:
@@ -129,6 +143,8 @@ def _credentials(
     }
     for item in config.introspection:
         if item.client_auth.cert_file is not None:
+            from authgate.cluster.validity import CertificateValidity  # not needed by most gates
+
             read = CertificateValidity(Path(item.client_auth.cert_file))
             found["introspection certificate", item.name] = read
     return found

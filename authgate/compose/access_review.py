@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from authgate.cluster.api import AccessAPI
     from authgate.compose.dependencies import Dependencies
-    from authgate.config import AccessReviewConfig, ClusterConfig, PolicyConfig
+    from authgate.config import AccessReviewConfig, ClusterConfig
 
 
 def access_rule(item: AccessReviewConfig) -> AccessRule:
@@ -27,16 +27,9 @@ def access_rule(item: AccessReviewConfig) -> AccessRule:
 
 
 def access_reviewers(
-    policies: Iterable[PolicyConfig],
-    clusters: Iterable[tuple[ClusterConfig, AccessAPI]],
-    deps: Dependencies,
-) -> AccessReviewers | None:
-    """Return the reviewers of `clusters`, in the file's order, or None if no policy requires a review."""
-    if all(
-        item.access_review is None and all(rule.access_review is None for rule in item.rules)
-        for item in policies
-    ):
-        return None
+    clusters: Iterable[tuple[ClusterConfig, AccessAPI]], deps: Dependencies
+) -> AccessReviewers:
+    """Return the reviewers of `clusters`, in the file's order."""
     return AccessReviewers({item.name: _reviewer(item, api, deps) for item, api in clusters})
 
 

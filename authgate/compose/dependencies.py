@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from authgate.cluster.connection import SERVICE_ACCOUNT_DIR, RunningPrograms
+from authgate.cluster.running_programs import RunningPrograms
 from authgate.config.problems import dotted
 from authgate.expressions import ExpressionError, MissingExtraError, compile_expression
 from authgate.signing.keys import SigningKey
+from authgate.vocabulary import SERVICE_ACCOUNT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

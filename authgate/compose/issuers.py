@@ -16,7 +16,6 @@ from authgate.keys.fetch import HTTPFetcher, origin_of
 from authgate.keys.jwk import KeyDocument, KeyDocumentError, read_jwk_set, read_pem_keys, without_x509_svids
 from authgate.keys.key_set import StaticKeySet
 from authgate.keys.mldsa import unsupported
-from authgate.keys.on_demand import OnDemandKeySet
 from authgate.keys.remote import MAX_PATIENCE, KeyFetchError, RefreshRules, RemoteKeySet
 from authgate.keys.sources import DiscoverySource, JWKSSource
 from authgate.verify.claims import TimeRules
@@ -61,6 +60,8 @@ def issuer_verifier(item: JWTIssuerConfig, deps: Dependencies, key_sets: list[Re
             ).keys
         )
     elif gate.alb is not None:
+        from authgate.keys.on_demand import OnDemandKeySet  # not needed by most issuers
+
         keys = OnDemandKeySet(
             gate.alb.base_url,
             traced_fetcher(deps.tracing, key_fetcher(item, deps.environ), item.name),

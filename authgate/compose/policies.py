@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from authgate.compose.access_review import access_rule
 from authgate.compose.dependencies import compiled
 from authgate.expressions import Expects
 from authgate.json_pointer import claim_pointer
 from authgate.policy.conditions import Entry, ExpressionHolds, GroupIn, IssuerIn, ServiceAccountIn, UserIn
 from authgate.policy.mapped_headers import ClaimHeader
-from authgate.policy.role import BoundClaim, Leeways, Role
 from authgate.policy.routes import HostPatterns, PathPattern, RequestMatch
 from authgate.policy.rules import OpenPaths, Policy, Rule
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     from authgate.expressions import Sees
     from authgate.policy.access_review import AccessRule
     from authgate.policy.conditions import Condition
+    from authgate.policy.role import Role
 
 
 def policy_of(name: str, item: PolicyConfig) -> Policy:
@@ -68,11 +67,17 @@ def _version(
 
 
 def _access(item: AccessReviewConfig | None) -> AccessRule | None:
-    return None if item is None else access_rule(item)
+    if item is None:
+        return None
+    from authgate.compose.access_review import access_rule  # not needed by most policies
+
+    return access_rule(item)
 
 
 def _role(item: RoleConfig) -> Role:
     """Return a configured role."""
+    from authgate.policy.role import BoundClaim, Leeways, Role  # not needed by most policies
+
     glob = item.bound_claims_type == "glob"
     skew = item.clock_skew_leeway
     leeways = Leeways(

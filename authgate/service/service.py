@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
-from authgate.cluster.validity import CertificateValidity
 from authgate.compose import CompositionError, Dependencies, compose
 from authgate.compose.generation import run_forever
 from authgate.observability.audit import Audit, AuditFields
@@ -31,6 +29,7 @@ from authgate.service.restart_only import keep_restart_only
 from authgate.service.signals import Signals
 from authgate.service.status import Inspected, StatusBoard
 from authgate.service.summary import log_start
+from authgate.vocabulary import SERVICE_ACCOUNT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -300,7 +299,11 @@ class Service:
         config = self._config
         sections = {"server": config.server.tls, "exchange": config.exchange.tls if config.exchange else None}
         for name, tls in sections.items():
-            validity = CertificateValidity(Path(tls.cert_file))() if tls else None
+            if tls is None:
+                continue
+            from authgate.cluster.validity import CertificateValidity  # not needed by most gates
+
+            validity = CertificateValidity(Path(tls.cert_file))()
             if validity is not None:
                 span = validity.ends - validity.begins
                 self._served_certificates["server certificate", name] = validity.ends, span

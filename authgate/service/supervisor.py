@@ -10,7 +10,6 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import CompositionError, Dependencies
 from authgate.compose.generation import run_forever
 from authgate.compose.tokens import token_issuer
@@ -34,6 +33,7 @@ from authgate.service.slot import Slot
 from authgate.service.status import Inspected, StatusBoard
 from authgate.service.summary import log_start
 from authgate.service.worker import Inheritance, fork_worker
+from authgate.vocabulary import SERVICE_ACCOUNT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -38,7 +38,11 @@ READING = (
 )
 """Modules of the child process that parses the command line and reads the configuration."""
 WHERE_CONFIGURED = (
+    "authgate.compose.access_review",
     "authgate.keys.introspection",
+    "authgate.keys.on_demand",
+    "authgate.policy.role",
+    "authgate.verify.access_review",
     "authgate.verify.introspection",
     "kubernetes_asyncio",
     "urllib3",
@@ -50,7 +54,13 @@ WHERE_CONFIGURED = (
     "opentelemetry",
 )
 """Modules that only some configurations need."""
-OF_CLUSTERS = ("authgate.cluster.client", "authgate.compose.clusters", "authgate.verify.cluster")
+OF_CLUSTERS = (
+    "authgate.cluster.client",
+    "authgate.cluster.connection",
+    "authgate.cluster.validity",
+    "authgate.compose.clusters",
+    "authgate.verify.cluster",
+)
 """Modules that only configurations with a cluster need."""
 
 INSPECTED = """

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.compose import Dependencies
 from authgate.config import load
 from authgate.observability.metrics import Metrics
 from authgate.service import SystemClock
 from authgate.tools.doctor import Level, examine
+from authgate.vocabulary import SERVICE_ACCOUNT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

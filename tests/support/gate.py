@@ -17,10 +17,10 @@ import aiohttp
 from multidict import CIMultiDict
 from prometheus_client.parser import text_string_to_metric_families
 
-from authgate.cluster.connection import SERVICE_ACCOUNT_DIR
 from authgate.config import load
 from authgate.model import Decision, OriginalRequest
 from authgate.service import Service
+from authgate.vocabulary import SERVICE_ACCOUNT_DIR
 from tests.support.audit_lines import audit_lines
 from tests.support.kube import ControlPlane
 from tests.support.process import ChildProcess, free_port, until

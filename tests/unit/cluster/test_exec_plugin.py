@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from authgate.cluster.api import ApiError, ApiErrorKind
-from authgate.cluster.connection import ExecPlugin, RunningPrograms
+from authgate.cluster.connection import ExecPlugin
 from authgate.cluster.exec_plugin import PluginSource
+from authgate.cluster.running_programs import RunningPrograms
 
 if TYPE_CHECKING:
     from pathlib import Path
