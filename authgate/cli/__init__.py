@@ -46,6 +46,7 @@ def _prepare_process() -> None:
 _prepare_process()
 
 import errno
+import gc
 from contextlib import suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
@@ -56,13 +57,15 @@ from authgate.cli.token_source import TOKEN_IN_ARGUMENTS, looks_like_token
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from authgate.cli.config_process import Recipient
+
 _FAILED_WRITES = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 
 
-def main(arguments: Sequence[str] | None = None, *, reading_for: tuple[int, bool] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, *, writer: int | None = None) -> None:
     """Run the command line and exit; `arguments` default to those of the process.
 
-    `reading_for` has the arguments of `Recipient` in the child process that reads the configuration of `serve`.
+    `writer` is the end of a pipe for the configuration, in a process that reads it for a reload.
     An argument that contains a token is rejected before anything can print it: every user of the machine can read a
     process's arguments.
     """
@@ -75,12 +78,16 @@ def main(arguments: Sequence[str] | None = None, *, reading_for: tuple[int, bool
             stream.reconfigure(errors="backslashreplace")  # for terminals that cannot show a name
     try:
         try:
-            if words[:1] == ["serve"] and reading_for is None:
+            if writer is not None:
+                from authgate.cli.config_process import Recipient
+
+                run(words, Recipient(writer, again=True))
+            elif words[:1] == ["serve"]:
                 from authgate.cli.serving import serve_words
 
                 serve_words(words)
             else:
-                run(words, reading_for)
+                run(words)
         finally:
             sys.stdout.flush()
     except OSError as error:
@@ -93,15 +100,12 @@ def main(arguments: Sequence[str] | None = None, *, reading_for: tuple[int, bool
         sys.exit(FAILED)
 
 
-def run(words: Sequence[str], reading_for: tuple[int, bool] | None = None) -> None:
-    """Run a command in this process."""
+def run(words: Sequence[str], recipient: Recipient | None = None) -> None:
+    """Run a command in this process. With a recipient, `serve` only reads its configuration."""
     if words[:1] == ["serve"]:
         from authgate.cli.serve import app  # without the other commands
     else:
         from authgate.cli.commands import app
-    recipient = None
-    if reading_for is not None:
-        from authgate.cli.config_process import Recipient
-
-        recipient = Recipient(reading_for[0], again=reading_for[1])
+    if recipient is not None:
+        gc.disable()  # the process ends soon: a quarter of the time for a thousand policies
     app(words, prog_name="authgate", obj=recipient)

@@ -1,8 +1,8 @@
 """A child process that reads the configuration of `serve` and hands it over as plain values.
 
 Reading needs Typer, pydantic and the models of the configuration: more than 15 MB that a gate does not use between
-reloads. So a child process runs the same command line, prints help and errors, and exits. Only `serve` starts it, and
-it sends its pickle through a pipe that no other process can write to.
+reloads. So a child process runs the same command line and exits: at startup a copy of this process, which prints help
+and errors, and for a reload a new process. It sends its pickle through a pipe that no other process can write to.
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ if TYPE_CHECKING:
     from authgate.config import PolicyConfig
     from authgate.config.plain import Reading
 
-# Garbage is not collected because the process ends soon: that would take a quarter of the time for a thousand policies.
-_CODE: Final = (
-    "import gc, sys; gc.disable(); sys.path[:] = {path!r};"
-    " from authgate.cli import main; main(reading_for={arguments!r})"
-)
+_CODE: Final = "import sys; sys.path[:] = {path!r}; from authgate.cli import main; main(writer={writer})"
 _TIMEOUT: Final = 60.0
 _PLUGINS: Final = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}  # the search for them reads every installed package
 
@@ -61,71 +57,44 @@ class Recipient:
         os._exit(0)
 
 
-class ConfigProcess:
-    """Reads the configuration that the words of a command line describe, each time in a new process."""
+def fork_reading() -> FirstReading | Recipient:
+    """Copy this process. Return the copy's reading, or in the copy where to send it; raise OSError.
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = words
-
-    def start(self, *, again: bool = False) -> RunningRead:
-        """Start a process; raises OSError."""
-        reader, writer = os.pipe()
-        given = {"-I": sys.flags.isolated, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
-        flags = [name for name, value in given.items() if value]
-        code = _CODE.format(path=sys.path, arguments=(writer, again))
-        try:
-            process = subprocess.Popen(  # noqa: S603 - this program again
-                [sys.executable, *flags, "-c", code, *self._words],
-                stdin=subprocess.DEVNULL if again else None,
-                stdout=subprocess.DEVNULL if again else None,
-                pass_fds=(writer,),
-                env={**os.environ, **_PLUGINS},
-            )
-        except BaseException:
-            os.close(reader)
-            raise
-        finally:
-            os.close(writer)
-        return RunningRead(process, reader)
-
-    async def read_again(self) -> Reading:
-        """Return the current configuration, or its problems; raise `ConfigError` if the process fails."""
-        import asyncio
-
-        try:
-            running = self.start(again=True)
-        except OSError as error:
-            raise _unread(f"no process can be started to read it: {error.strerror}") from None
-        try:
-            async with asyncio.timeout(_TIMEOUT):
-                data = await running.receive_soon()
-        except TimeoutError:
-            raise _unread(f"it could not be read within {_TIMEOUT:g} s") from None
-        finally:
-            status = running.end()
-        if status != 0 or not data:
-            raise _unread(_ended(status))
-        loading = _Loading(data)
-        for _ in loading.steps():
-            await asyncio.sleep(0)  # requests are answered meanwhile
-        return loading.reading
+    Call this before threads exist. A copy starts faster than a new process, which would load Python again.
+    """
+    reader, writer = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(writer)
+        raise
+    if pid:
+        os.close(writer)
+        return FirstReading(pid, reader)
+    os.close(reader)
+    if os.getppid() == 1:  # process 1 has handlers that its child does not need
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+    os.environ.update(_PLUGINS)
+    return Recipient(writer, again=False)
 
 
-class RunningRead:
-    """A running child process. It closes its end of the pipe when it exits."""
+class FirstReading:
+    """The process that reads the configuration at startup. It closes its end of the pipe when it exits."""
 
-    def __init__(self, process: subprocess.Popen[bytes], descriptor: int) -> None:
-        self._process = process
-        self._pipe = open(descriptor, "rb")  # noqa: SIM115 - a descriptor, closed below
+    def __init__(self, pid: int, reader: int) -> None:
+        self._pid = pid
+        self._reader = reader
 
     def receive(self) -> Reading | int:
         """Wait for what the process read, or for its exit status if it printed help or errors instead.
 
         Raise `ConfigError` if a signal ended it: then it printed nothing.
         """
-        with self._pipe:
-            data = self._pipe.read()
-        status = self._process.wait()
+        with os.fdopen(self._reader, "rb") as pipe:
+            data = pipe.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         if status < 0:
             raise _unread(_ended(status))
         if status != 0 or not data:
@@ -135,21 +104,69 @@ class RunningRead:
             pass
         return loading.reading
 
-    async def receive_soon(self) -> bytes:
-        """Return the bytes that the process sends until it ends, while the event loop runs."""
+
+class ConfigProcess:
+    """Reads the configuration that the words of a command line describe again, each time in a new process."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    async def read_again(self) -> Reading:
+        """Return the current configuration, or its problems; raise `ConfigError` if the process fails."""
         import asyncio
 
-        loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
-        transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), self._pipe)
         try:
-            return await reader.read()
+            process, reader = self._start()
+        except OSError as error:
+            raise _unread(f"no process can be started to read it: {error.strerror}") from None
+        try:
+            async with asyncio.timeout(_TIMEOUT):
+                data = await _received(reader)
+        except TimeoutError:
+            raise _unread(f"it could not be read within {_TIMEOUT:g} s") from None
         finally:
-            transport.close()
+            process.kill()
+            status = process.wait()
+        if status != 0 or not data:
+            raise _unread(_ended(status))
+        loading = _Loading(data)
+        for _ in loading.steps():
+            await asyncio.sleep(0)  # requests are answered meanwhile
+        return loading.reading
 
-    def end(self) -> int:
-        """End the process if it has not ended; return its exit status."""
-        self._process.kill()
-        return self._process.wait()
+    def _start(self) -> tuple[subprocess.Popen[bytes], int]:
+        """Start a process; return it and the end of the pipe that it writes to. Raise OSError."""
+        reader, writer = os.pipe()
+        given = {"-I": sys.flags.isolated, "-E": sys.flags.ignore_environment, "-s": sys.flags.no_user_site}
+        flags = [name for name, value in given.items() if value]
+        code = _CODE.format(path=sys.path, writer=writer)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - this program again
+                [sys.executable, *flags, "-c", code, *self._words],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(writer,),
+                env={**os.environ, **_PLUGINS},
+            )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        return process, reader
+
+
+async def _received(reader: int) -> bytes:
+    """Return the bytes that a process sends until it ends, while the event loop runs."""
+    import asyncio
+
+    loop, stream = asyncio.get_running_loop(), asyncio.StreamReader()
+    pipe = os.fdopen(reader, "rb")
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+    try:
+        return await stream.read()
+    finally:
+        transport.close()
 
 
 class _Loading:

@@ -10,7 +10,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from authgate.cli.config_process import ConfigProcess
+from authgate.cli.config_process import ConfigProcess, FirstReading, fork_reading
 from authgate.cli.terminal import FAILED, complain, fail
 from authgate.config.problems import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from authgate.cli.config_process import Recipient
     from authgate.config.plain import Reading
 
 _WHILE_LOADING: Final = {"SSL_CERT_FILE": os.devnull, "FROZENLIST_NO_EXTENSIONS": "1"}
@@ -26,13 +27,14 @@ _WHILE_LOADING: Final = {"SSL_CERT_FILE": os.devnull, "FROZENLIST_NO_EXTENSIONS"
 def serve_words(words: Sequence[str]) -> None:
     """Run `authgate serve`; `words` are the whole command line. A child process prints help and errors."""
     ignore_reload()
-    config_process = ConfigProcess(words)
     try:
-        running = config_process.start()
-    except OSError:  # without a further process, this one reads the configuration
+        first: FirstReading | Recipient | None = fork_reading()
+    except OSError:
+        first = None  # without a further process, this one reads the configuration
+    if not isinstance(first, FirstReading):
         from authgate.cli import run
 
-        run(words)
+        run(words, first)
         return
     try:
         # Modules are loaded while the child process reads. Almost everything that is created now stays, so only new
@@ -41,10 +43,10 @@ def serve_words(words: Sequence[str]) -> None:
         with less_of_aiohttp():
             import authgate.service  # noqa: F401 - loaded now, used by run_service
 
-        found = running.receive()
+        found = first.receive()
         if isinstance(found, int):
             sys.exit(found)
-        run_service(found, config_process.read_again)
+        run_service(found, ConfigProcess(words).read_again)
     except ConfigError as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -78,12 +78,21 @@ finally:
         print("C++:", "libstdc++" in maps.read())
 """
 """Run the command line and print what its process has in memory at its end."""
+LOADED = """
+import sys
+from authgate.cli import main
+try:
+    main()
+finally:
+    print(*sys.modules)
+"""
+"""Run the command line and print the modules that its process has loaded at its end."""
 
 
 async def loaded(folder: Path, document: dict[str, Any]) -> list[str]:
-    """Return the modules that `authgate serve` has loaded when it logs that it serves."""
-    log = await served(folder, document, "-X", "importtime", "-m", "authgate")
-    return modules_of(log.partition('"authgate serves"')[0])
+    """Return the modules that the process of `authgate serve` has loaded at its end."""
+    log = await served(folder, document, "-c", LOADED)
+    return log.splitlines()[-1].split()
 
 
 async def served(folder: Path, document: dict[str, Any], *program: str, **variables: str) -> str:

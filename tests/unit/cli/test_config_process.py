@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from authgate.cli.config_process import ConfigProcess
 from authgate.config import ConfigError, load
-from authgate.config.plain import Reading, Section, file_state
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from authgate.config.plain import Section, file_state
+from tests.support.process import until
 
 ISSUER = {
     "issuer": {"url": "https://issuer.example.com", "audiences": ["a"]},
     "claimMappings": {"username": {"claim": "sub", "prefix": "corp:"}},
 }
+
+WIDE = {**os.environ, "COLUMNS": "300"}
+"""An environment in which messages are not wrapped."""
 
 
 @pytest.fixture
@@ -36,11 +40,10 @@ def words(file: Path) -> list[str]:
     return ["serve", "--config", str(file), "--listen", "127.0.0.1:2", "--log-level", "debug"]
 
 
-def test_the_first_reading_has_the_file_and_its_state(file: Path) -> None:
+async def test_a_reading_has_the_file_and_its_state(file: Path) -> None:
     """Flags override the file, as in one process."""
-    found = ConfigProcess(words(file)).start().receive()
+    found = await ConfigProcess(words(file)).read_again()
 
-    assert isinstance(found, Reading)
     assert (found.path, found.state) == (file, file_state(file))
     config = found.config().config
     assert isinstance(config, Section)
@@ -57,20 +60,23 @@ def test_the_first_reading_has_the_file_and_its_state(file: Path) -> None:
     ],
 )
 def test_without_a_configuration_the_process_prints_why_and_ends(
-    given: list[str], status: int, text: str, capfd: pytest.CaptureFixture[str]
+    given: list[str], status: int, text: str
 ) -> None:
-    """Its exit status is that of the command."""
-    assert ConfigProcess(["serve", *given]).start().receive() == status
-    assert text in "".join(capfd.readouterr())
+    """The exit status is that of the command, and nothing is printed twice."""
+    command = [sys.executable, "-m", "authgate", "serve", *given]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=WIDE)
+
+    assert ended.returncode == status
+    assert (ended.stdout + ended.stderr).count(text) == 1
 
 
-def test_the_process_loads_only_the_command_that_it_runs(
+async def test_the_process_loads_only_the_command_that_it_runs(
     file: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """On one core, the gate starts later by what this process loads."""
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
 
-    assert isinstance(ConfigProcess(words(file)).start().receive(), Reading)
+    (await ConfigProcess(words(file)).read_again()).config()
 
     modules = {line.rpartition("|")[2].strip() for line in capfd.readouterr().err.splitlines()}
     assert {"authgate.cli.serve", "authgate.config.checks"} <= modules
@@ -79,23 +85,17 @@ def test_the_process_loads_only_the_command_that_it_runs(
     assert modules.isdisjoint(unused)
 
 
-def test_the_process_ends_without_freeing_its_memory(file: Path, tmp_path: Path) -> None:
+async def test_the_process_ends_without_freeing_its_memory(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """That takes the interpreter longer than reading a small file. What it would call at its exit is not called."""
-    (tmp_path / "sitecustomize.py").write_text("import atexit; atexit.register(print, 'freed', flush=True)")
-    code = (
-        "import sys; from authgate.cli.config_process import ConfigProcess;"
-        " ConfigProcess(sys.argv[1:]).start().receive()"
-    )
+    code = "import atexit, sys; atexit.register(print, 'freed', file=sys.stderr); print('loaded', file=sys.stderr)"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *words(file)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
+    (await ConfigProcess(words(file)).read_again()).config()
 
-    assert ended.stdout == "freed\n"  # by the process that receives
+    assert capfd.readouterr().err == "loaded\n"
 
 
 async def test_a_reload_reads_the_file_and_the_files_that_it_names_again(file: Path, tmp_path: Path) -> None:
@@ -146,31 +146,48 @@ async def test_a_process_that_cannot_start_or_dies_is_a_problem(
         await process.read_again()
 
 
-_KILLED = "SIGKILL ended the process that reads it; it may need more memory"
-
-
-@pytest.mark.parametrize(
-    ("script", "expected"),
-    [
-        ("kill -9 $$", _KILLED),
-        ("printf '\\200\\005' >/dev/fd/$writer; kill -9 $$", _KILLED),
-        ("printf '\\200\\005' >/dev/fd/$writer", "the process that reads it ended too soon"),
-    ],
-)
-def test_a_start_whose_reading_process_dies_fails_with_one_line(
-    file: Path, tmp_path: Path, script: str, expected: str
+async def test_half_of_a_configuration_is_never_used(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For example, because the container has too little memory. Half of a configuration is never used."""
+    """The process may end while it sends."""
     fake = tmp_path / "python"
-    # The child process gets the end of the pipe as a number in its program.
-    number = r"""$(printf %s "$2" | sed 's/.*reading_for=(\([0-9]*\),.*/\1/')"""
-    fake.write_text(f"#!/bin/bash\nwriter={number}\n{script}\n")
+    # The process gets the end of the pipe as a number in its program.
+    number = r"""$(printf %s "$2" | sed 's/.*writer=\([0-9]*\).*/\1/')"""
+    half = f"#!/bin/bash\nprintf '\\200\\005' >/dev/fd/{number}\n"
+    fake.write_text(half)
     fake.chmod(0o700)
-    code = f"import sys; sys.executable = {str(fake)!r}; from authgate.cli import main; main()"
+    monkeypatch.setattr(sys, "executable", str(fake))
+    with pytest.raises(ConfigError, match="the process that reads it ended too soon"):
+        await ConfigProcess(words(file)).read_again()
+    fake.write_text(half + "kill -9 $$\n")
+    with pytest.raises(ConfigError, match="SIGKILL ended the process that reads it; it may need more memory"):
+        await ConfigProcess(words(file)).read_again()
 
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *words(file)], capture_output=True, text=True, check=False
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="not applicable: no /proc")
+async def test_a_start_whose_reading_process_dies_fails_with_one_line(tmp_path: Path) -> None:
+    """For example, because the container has too little memory."""
+    file = tmp_path / "never-written.yaml"
+    os.mkfifo(file)
+    gate = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "authgate", *words(file)), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    children = Path(f"/proc/{gate.pid}/task/{gate.pid}/children")
+    with ExitStack() as opened:
 
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr == f"authgate: configuration: {expected}\n"
+        async def reads() -> bool:
+            try:
+                writer = os.open(file, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError:  # no process has opened it
+                return False
+            opened.callback(os.close, writer)
+            return True
+
+        await until(reads, within=60)
+        os.kill(int(children.read_text()), signal.SIGKILL)
+        output, errors = await gate.communicate()
+
+    assert (gate.returncode, output) == (1, b"")
+    assert errors == (
+        b"authgate: configuration: SIGKILL ended the process that reads it; it may need more memory\n"
+    )
