@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from sys import getsizeof
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,7 @@ def weight_of(verdict: Authenticated | Rejected) -> int:
     contains it, too. Answers of further policies are not counted.
     """
     if not isinstance(verdict, Authenticated):
-        return _VERDICT + 2 * getsizeof(verdict.detail) + getsizeof(verdict.private)
+        return _rejection(verdict.detail, verdict.private)
     if isinstance(verdict, SenderVerdict):
         return verdict.sender.weight + len(verdict.personal)
     identity = verdict.identity
@@ -36,6 +37,11 @@ def weight_of(verdict: Authenticated | Rejected) -> int:
         weight += _EXTRA * len(values)
     weight += 2 * getsizeof("".join(texts))  # the widest character determines the bytes of each
     return weight if verdict.claims is None else weight + _deep_size(dict(verdict.claims.members))
+
+
+@lru_cache(64)  # few texts are frequent
+def _rejection(detail: str, private: str) -> int:
+    return _VERDICT + 2 * getsizeof(detail) + getsizeof(private)
 
 
 def _deep_size(value: JSONValue) -> int:
