@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from jwt.algorithms import get_default_algorithms
 
@@ -47,29 +47,36 @@ class Implementation(Protocol):
 
 
 class _PKCS1:
-    """RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2.2). PyJWT creates the parameters again for each signature."""
+    """RSASSA-PKCS1-v1_5 (RFC 8017, section 8.2.2), by comparing the whole of what was signed.
 
-    __slots__ = ("_hash", "_padding")
+    OpenSSL checks the padding, which must fill the key's length, and returns the rest. That has to be `prefix` and the
+    hash: the DER encoding of DigestInfo in the notes of section 9.2. Compared with the library's own check, this saves
+    a tenth of the time for a forged signature, which nearly always has a wrong padding, and less for a good one.
+    """
 
-    def __init__(self, algorithm: hashes.HashAlgorithm) -> None:
+    __slots__ = ("_hash", "_padding", "_prefix")
+
+    def __init__(self, hash_name: str, prefix: str) -> None:
         self._padding = padding.PKCS1v15()
-        self._hash = algorithm
+        self._hash = getattr(hashlib, hash_name)
+        self._prefix = bytes.fromhex(prefix)
 
     def verify(self, msg: bytes, key: RSAPublicKey, sig: bytes) -> bool:
         """Return whether a signature of a message is this key's."""
         try:
-            key.verify(sig, msg, self._padding, self._hash)
+            signed = key.recover_data_from_signature(sig, self._padding, None)
         except InvalidSignature:
             return False
-        return True
+        matches: bool = signed == self._prefix + self._hash(msg).digest()
+        return matches
 
 
 ALGORITHMS: Final[Mapping[str, Implementation]] = MappingProxyType(
     {
         **{name: _IMPLEMENTATIONS[name] for name in KEY_TYPES if name in _IMPLEMENTATIONS},
-        "RS256": _PKCS1(hashes.SHA256()),
-        "RS384": _PKCS1(hashes.SHA384()),
-        "RS512": _PKCS1(hashes.SHA512()),
+        "RS256": _PKCS1("sha256", "30 31 30 0d 06 09 60 86 48 01 65 03 04 02 01 05 00 04 20"),
+        "RS384": _PKCS1("sha384", "30 41 30 0d 06 09 60 86 48 01 65 03 04 02 02 05 00 04 30"),
+        "RS512": _PKCS1("sha512", "30 51 30 0d 06 09 60 86 48 01 65 03 04 02 03 05 00 04 40"),
         "Ed25519": _IMPLEMENTATIONS["EdDSA"],
         **dict.fromkeys(("ML-DSA-44", "ML-DSA-65", "ML-DSA-87"), MLDSA()),
     }

@@ -57,8 +57,7 @@ class Bench:
 
     def answer(self, data: bytes) -> bytes | None:
         """Return the answer to a request that arrived alone."""
-        self.lane.begin()
-        return self.lane.answer(data)
+        return self.lane.answer(data, self.lane.begin())
 
     def parsed(self, text: str) -> UnverifiedToken:
         """Return a parsed token."""

@@ -99,14 +99,14 @@ async def _run(folder: Path) -> None:
             step(number)
         os.getppid()
 
-    made.lane.begin()  # requests that arrive together share this
-    answers = [made.lane.answer(heads[0])]
+    at = made.lane.begin()  # requests that arrive together share this
+    answers = [made.lane.answer(heads[0], at)]
     phase(lambda _: None)
     phase(lambda _: _reference(counter))
     phase(lambda number: hashlib.sha256(secret + raw[number]).digest()[:16])
     phase(lambda _: key.verify(_ALGORITHM, verified.signing_input, verified.signature))
-    phase(lambda _: answers.append(made.lane.answer(heads[0])))
-    phase(lambda number: answers.append(made.lane.answer(heads[1 + number])))
+    phase(lambda _: answers.append(made.lane.answer(heads[0], at)))
+    phase(lambda number: answers.append(made.lane.answer(heads[1 + number], at)))
     if not all(answer is not None and answer.startswith(b"HTTP/1.1 200") for answer in answers):
         sys.exit("the lane did not let a good token pass")
 

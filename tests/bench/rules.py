@@ -83,8 +83,7 @@ async def hits(store: TokenStore, folder: Path, rounds: int) -> dict[str, list[f
     requests = (requests * (_BATCH // _PATHS + 1))[:_BATCH]
     for name, lane in lanes.items():
         for request in requests:
-            lane.begin()
-            answer = lane.answer(request)
+            answer = lane.answer(request, lane.begin())
             if answer is None or not answer.startswith(b"HTTP/1.1 200"):
                 raise SystemExit(f"{name}: the lane did not let a good token pass: {answer!r}")
     seen: dict[str, list[float]] = {name: [] for name in lanes}
@@ -92,8 +91,7 @@ async def hits(store: TokenStore, folder: Path, rounds: int) -> dict[str, list[f
         for name, lane in lanes.items():
             started = time.process_time()
             for request in requests:
-                lane.begin()
-                lane.answer(request)
+                lane.answer(request, lane.begin())
             seen[name].append((time.process_time() - started) / _BATCH * 1e6)
     return seen
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from aiohttp import StreamReader
 
+    from authgate.model import Moment
     from authgate.observability.metrics import Metrics
     from authgate.server.http.fast_lane import FastLane
     from authgate.server.request_ids import RequestIds
@@ -141,23 +142,25 @@ class Connection(RequestHandler):
             and not self._close
         )
 
-    def decide(self, now: float) -> bytes | None:
+    def decide(self, at: Moment | None, now: float) -> bytes | None:
         """Return the fast lane's answer to the request that has arrived, or have aiohttp read and answer it.
 
-        `now` is the time of the event loop.
+        `at` is from the lane's `begin`, or None if there is no lane. `now` is the time of the event loop.
         """
         data, self._arrived = self._arrived, b""
         if not data:
             return None
         lane, waiter = self._lane, self._waiter
-        if lane is not None and waiter is not None and not waiter.done():  # done if the connection ends
-            answer = lane.answer(data)
+        if lane is None or at is None:
+            self._feed(data)
+            return None
+        if waiter is not None and not waiter.done():  # done if the connection ends
+            answer = lane.answer(data, at)
             if answer is not None:
                 self._next_keepalive_close_time = now + self._keepalive_timeout  # as aiohttp would have
                 return answer
         self._feed(data)
-        if lane is not None:
-            lane.begin()
+        lane.begin()  # the next answer's time starts now
         return None
 
     def _process_keepalive(self) -> None:
@@ -396,12 +399,11 @@ class GateServer(web.Server):
     def decide(self, connections: Sequence[Connection]) -> None:
         """Decide the requests that have arrived at these connections, and send the answers."""
         now = self._loop.time()
-        if self._lane is not None:
-            self._lane.begin()
+        at = None if self._lane is None else self._lane.begin()
         answered: list[tuple[Connection, bytes]] = []
         for connection in connections:
             try:
-                answer = connection.decide(now)
+                answer = connection.decide(at, now)
             except Exception as error:  # noqa: BLE001 - other connections are not affected
                 connection.fail(error)
             else:
@@ -411,7 +413,7 @@ class GateServer(web.Server):
             try:
                 if connection.transport is not None:
                     connection.transport.write(answer)
-            except Exception as error:  # noqa: BLE001 - as above
+            except Exception as error:  # noqa: BLE001 - other connections are not affected
                 connection.fail(error)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -126,6 +126,7 @@ _MARK: Final = PERSONAL_MARK.encode()
 _MAX_REMEMBERED = 4096
 _MAX_REMEMBERED_BYTES = 256
 _NOT_PLAIN: Final = (None, None, None)
+_DIFFERING: Final = 2  # lines that differ in each request: the Bearer token's and the request id's
 _MAX_HEADS = 1024
 _MAX_HEAD_BYTES = 1024
 
@@ -208,13 +209,11 @@ class FastLane:
         self._second = -1
         self._tail = b""
         self._refusals: dict[tuple[Reason, str], bytes] = {}
-        self._at = Moment(0.0, 0.0)
         self._started = 0.0
         self._use(serving())
 
     def _use(self, serving: Serving) -> None:
         """Use a configuration. The fields of its proxy for the client's request may occur only once, like `Host`."""
-        self._used = serving
         proxy = serving.proxy
         names = NO_FORWARDED_HEADERS if proxy is None else FORWARDED_HEADERS[proxy]
         roles = {names.method: _ORIGINAL_METHOD, names.uri: _ORIGINAL_URI, names.host: _ORIGINAL_HOST}
@@ -235,17 +234,20 @@ class FastLane:
         # How the proxy writes fields that differ in each request.
         self._bearer = _BEARER
         self._id_marker = b""
+        self._used = serving
 
-    def begin(self) -> None:
-        """Read the clocks. Call this before `answer`; for requests that arrived together, once is enough."""
-        self._started, now = self._at = present(self._clock)
-        second = int(now)
+    def begin(self) -> Moment:
+        """Return the present time for `answer`. One call is enough for requests that arrived together."""
+        at = present(self._clock)
+        self._started = at.monotonic
+        second = int(at.now)
         if second != self._second:
             self._second = second
-            self._tail = TAIL + format_datetime(utc(now), usegmt=True).encode() + b"\r\n\r\n"
+            self._tail = TAIL + format_datetime(utc(at.now), usegmt=True).encode() + b"\r\n\r\n"
+        return at
 
-    def answer(self, data: bytes) -> bytes | None:
-        """Return the answer to a chunk that is exactly one plain request, or None for anything else.
+    def answer(self, data: bytes, at: Moment) -> bytes | None:
+        """Return the answer at a time to a chunk that is exactly one plain request, or None for anything else.
 
         None also means that the decision has to wait for a fetch or a review, or that spans may be recorded. Nothing
         has been changed or counted then.
@@ -277,7 +279,7 @@ class FastLane:
                     policy,
                     original,
                     self._render,
-                    at=self._at,
+                    at=at,
                     on_difference=on_difference,
                 )
                 if known is not None:
@@ -397,8 +399,10 @@ class FastLane:
         if head is None:
             seen = 0 if request_id is None else _REQUEST_ID
             head = self._head(rest, seen, (token is not None) + (request_id is not None))
-            if head is not None and _REQUEST_ID in head[-1]:
-                request_id = head[-1][_REQUEST_ID].partition(b":")[2]
+            if head is not None:
+                *_, forwarded = head
+                if _REQUEST_ID in forwarded:
+                    request_id = forwarded[_REQUEST_ID].partition(b":")[2]
         return token, request_id, head
 
     def _head(self, rest: bytes, seen: int, missing: int) -> _Head | None:
@@ -419,7 +423,8 @@ class FastLane:
         meanings, forwarded_bits = self._meanings, self._forwarded
         others: list[bytes] = []
         forwarded: dict[int, bytes] = {}
-        repeats = lines[0] in self._targets and len(lines) + 2 <= self._max_lines
+        # As many lines as `_read` can take away may be missing when the head is sent again.
+        repeats = lines[0] in self._targets and len(lines) + _DIFFERING <= self._max_lines
         for line in lines[1:-2]:
             meaning = meanings.get(line)
             if meaning is None:
@@ -468,11 +473,15 @@ class FastLane:
                 _remember(self._meanings, line, meaning)
             return meaning
         value = value.strip(b" \t")
-        if meaning == _CONTENT_LENGTH:
-            return _ONCE[b"content-length"] if value == b"0" else _FOREIGN
-        if meaning == _CONNECTION:
-            return _ONCE[b"connection"] if value.lower() == b"keep-alive" else _FOREIGN
-        return _FOREIGN
+        if meaning == _CONTENT_LENGTH and value == b"0":
+            meaning = _ONCE[b"content-length"]
+        elif meaning == _CONNECTION and value.lower() == b"keep-alive":
+            meaning = _ONCE[b"connection"]
+        else:
+            return _FOREIGN
+        if len(line) <= _MAX_REMEMBERED_BYTES:
+            _remember(self._meanings, line, meaning)
+        return meaning
 
     def _meaning_of_name(self, name: bytes) -> int:
         if _NAME.fullmatch(name) is None:

@@ -80,8 +80,7 @@ def test_the_estimate_is_close_to_the_size_of_a_verdict(shape: str) -> None:
     for number in range(KEPT):
         verifier.verdict = SHAPES[shape](number)
         for _ in range(2):  # the second answer is stored with the verdict
-            lane.begin()
-            assert lane.answer(REQUEST.format(number).encode()) is not None
+            assert lane.answer(REQUEST.format(number).encode(), lane.begin()) is not None
     gc.collect()
     taken = tracemalloc.get_traced_memory()[0] / KEPT
     tracemalloc.stop()

@@ -108,8 +108,7 @@ class Lane:
 
     def answer(self, data: bytes) -> bytes | None:
         """Return the answer to a request that arrived alone."""
-        self.lane.begin()
-        return self.lane.answer(data)
+        return self.lane.answer(data, self.lane.begin())
 
     def status(self, data: bytes) -> int | None:
         """Return the status of the answer, or None if the bytes are left to aiohttp."""
