@@ -13,11 +13,11 @@ from authgate.model import (
     BearerToken,
     Evidence,
     Identity,
-    Moment,
     Pending,
     Rejected,
     RenderedAnswer,
     RevocationHandle,
+    present,
 )
 from authgate.policy.conditions import NO_REQUEST
 from authgate.verify.cache import CacheRules, CachingVerifier, VerdictCache
@@ -25,6 +25,7 @@ from authgate.verify.claims import TimeRules
 from authgate.verify.jwt import IssuerRules, JWTVerifier, Unresolved
 from authgate.verify.mapped import ClaimRules, PrefixedClaim, mapped_identity
 from authgate.verify.router import Verifier
+from tests.support.clock import FakeClock
 from tests.support.key_sources import document
 from tests.support.tokens import AUDIENCE, parsed
 
@@ -138,7 +139,7 @@ def lookup_cached(
         gate.policies[policy],
         request,
         Rendered,
-        at=Moment(0.0, 0.0),
+        at=present(FakeClock()),
         on_difference=on_difference,
     )
     if known is None:

@@ -42,7 +42,7 @@ _REQUEST_TIMEOUT = f"HTTP/1.1 408 Request Timeout\r\n{_EMPTY}".encode()
 _HEADERS_TOO_LARGE = f"HTTP/1.1 431 Request Header Fields Too Large\r\n{_EMPTY}".encode()
 _LINGER = 2.0
 _DECIDED_TOGETHER: Final = 16
-"""Requests that are decided together at most, so that the first answer waits less than a millisecond."""
+"""Requests that are decided together at most: the first answer waits less than a millisecond for RSA signatures."""
 _TOO_MANY = "Too many headers received"  # aiohttp has no exception class for it
 
 
