@@ -179,7 +179,7 @@ class JWTVerifier:
             ends = expires_at + rules.expiry_leeway
             return SenderVerdict(token.sender, token.personal, ends, self._evidence_of(key), key.handle)
         recheck_at = self._keys.recheck_at()
-        if recheck_at <= at.monotonic:
+        if recheck_at <= self._clock.monotonic():  # not `at`: it can be the present moment
             return None  # the issuer may have replaced the key
         evidence, handle, forged = self._evidence_of(key), found.handle, self._last_forged
         if (

@@ -458,6 +458,21 @@ async def test_a_token_is_not_recognized_after_its_key_or_issuer_was_removed(
     assert router.recognize(token.encode(), b"", present(clock)) is None
 
 
+async def test_a_replaced_key_is_noticed_although_time_has_passed_since_the_batch_began(
+    key: SigningKey, clock: FakeClock
+) -> None:
+    """Until the first such fetch, keys can be fetched again from the present moment on, which is always later."""
+    cluster = Cluster(key, clock)
+    await cluster.keys.refresh()
+    router = IssuerRouter({}, [cluster.verifier])
+    router.try_verify(BearerToken(key.sign(service_account_claims(**_WHOLE))))
+    began = present(clock)
+    clock.advance(0.001)
+    other = KeyPool().key("ES256", 1, kid=key.kid).sign(service_account_claims(**_WHOLE))
+
+    assert router.recognize(other.encode(), b"", began) is None
+
+
 def test_large_payloads_are_not_looked_at(key: SigningKey) -> None:
     """They are neither learned nor recognized."""
     scene = Scene(key, "subject")
