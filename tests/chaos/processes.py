@@ -102,6 +102,7 @@ async def _supervisor_killed(stage: Stage, *, hangs: bool) -> None:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         stage.figures.append(f"no worker was left: {time.monotonic() - began:.1f} s")
+        await crew.process.ended(within=30)  # its workers notice its death before it can be waited for
         await crew.process.start()
         await stage.lasts(0.5)  # the last client waits before it retries
         stage.tolerate()
